@@ -1,0 +1,322 @@
+//! Tokens: from an `Authorization` header to the caller behind it.
+//!
+//! The algorithm is bound to the key and only compared with what the token says. Claims are read
+//! strictly: a claim of the wrong type refuses the token, it never counts as absent.
+
+mod claims;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use jsonwebtoken::crypto::{aws_lc, sign, verify};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::auth::claims::Claims;
+use crate::domain::caller::Caller;
+use crate::domain::ids::UserId;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Longest token, in bytes.
+const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// Shortest secret that RFC 7518 allows for HS256, in bytes.
+const SECRET_BYTES_MIN: usize = 32;
+
+/// What tokens are checked against. Settings.
+#[derive(Clone, Debug)]
+pub struct AuthOptions {
+    /// The secret that the services of one deployment share.
+    pub secret: SecretString,
+    /// What `iss` must be; any issuer when absent.
+    pub issuer: Option<String>,
+    /// What `aud` must name; a token with an `aud` is refused when absent.
+    pub audience: Option<String>,
+    /// How far clocks may differ. Default 5 s.
+    pub leeway: Duration,
+    /// The claims that may make staff of a user: a name, a list of names, or `true`.
+    /// Default `role`, `roles`, `scope`, `scopes`, `is_admin`.
+    pub staff_claims: Vec<String>,
+    /// The roles or scopes that do. Default `admin`.
+    pub staff_values: Vec<String>,
+}
+
+impl AuthOptions {
+    /// Everything by default, with this secret.
+    #[must_use]
+    pub fn new(secret: SecretString) -> Self {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Self {
+            secret,
+            issuer: None,
+            audience: None,
+            leeway: Duration::from_secs(5),
+            staff_claims: owned(&["role", "roles", "scope", "scopes", "is_admin"]),
+            staff_values: owned(&["admin"]),
+        }
+    }
+}
+
+/// A valid token's bearer, and until when the token is good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Who asks.
+    pub caller: Caller,
+    /// When the token expires, leeway included.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// A key and the one algorithm it is used with.
+struct Key {
+    /// Which key a token means, where it says so.
+    id: Option<String>,
+    algorithm: Algorithm,
+    /// The algorithm as tokens spell it.
+    algorithm_name: &'static str,
+    verifying: DecodingKey,
+}
+
+/// Checks tokens. Built once, shared by every door.
+pub struct Verifier {
+    keys: Vec<Key>,
+    signing: EncodingKey,
+    options: AuthOptions,
+    leeway: TimeDelta,
+}
+
+/// What is read of a token's header. Whatever else it carries (`jku`, `jwk`, `x5u`) is ignored.
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    crit: Option<Value>,
+}
+
+impl Verifier {
+    /// A verifier for tokens signed with the shared secret (HS256).
+    ///
+    /// # Errors
+    /// `Misconfigured` when the secret is empty; `Internal` when a token made here is not
+    /// understood here.
+    pub fn new(options: AuthOptions) -> Result<Self> {
+        // The crate would guess from its features, and panic when another crate changes them. Only
+        // the first call in a process has an effect, and all of them ask for the same.
+        let _ = aws_lc::DEFAULT_PROVIDER.install_default();
+        let secret = options.secret.expose_secret().as_bytes();
+        if secret.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Misconfigured,
+                "JWT_SECRET_KEY is empty: set it to the secret that signs your users' tokens.",
+            ));
+        }
+        let verifier = Self {
+            keys: vec![Key {
+                id: None,
+                algorithm: Algorithm::HS256,
+                algorithm_name: "HS256",
+                verifying: DecodingKey::from_secret(secret),
+            }],
+            signing: EncodingKey::from_secret(secret),
+            leeway: TimeDelta::from_std(options.leeway).unwrap_or(TimeDelta::MAX),
+            options,
+        };
+        verifier.self_test()?;
+        Ok(verifier)
+    }
+
+    /// What an operator should know about the secret.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let length = self.options.secret.expose_secret().len();
+        if length >= SECRET_BYTES_MIN {
+            return Vec::new();
+        }
+        vec![format!(
+            "JWT_SECRET_KEY has {length} bytes; below {SECRET_BYTES_MIN} it can be guessed from \
+             any token. Take a longer one once every service that shares it can change."
+        )]
+    }
+
+    /// Who asks, by the value of the one `Authorization` header.
+    ///
+    /// # Errors
+    /// `TokenMissing` without a bearer token, `TokenExpired`, `TokenInvalid`.
+    pub fn verify(&self, authorization: Option<&str>, now: DateTime<Utc>) -> Result<Caller> {
+        self.authenticate(authorization, now).map(|principal| principal.caller)
+    }
+
+    /// As [`Verifier::verify`], with the time at which the token expires.
+    ///
+    /// # Errors
+    /// As [`Verifier::verify`].
+    pub fn authenticate(
+        &self,
+        authorization: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<Principal> {
+        let token = bearer(authorization)?;
+        let claims = self.signed_claims(token).ok_or_else(invalid)?;
+        let claims = Claims::parse(&claims).ok_or_else(invalid)?;
+        let expires_at = self.check_times(&claims, now)?;
+        let user = claims.user_id().ok_or_else(invalid)?;
+        let fits = claims.is_access_token()
+            && claims.is_from(self.options.issuer.as_deref())
+            && claims.is_for(self.options.audience.as_deref());
+        if !fits {
+            return Err(invalid());
+        }
+        let staff = claims.name_any(&self.options.staff_claims, &self.options.staff_values);
+        Ok(Principal { caller: Caller::User { id: user, staff }, expires_at })
+    }
+
+    /// Makes a token for `user`, good from now on for `lifetime`.
+    ///
+    /// # Errors
+    /// `InvalidInput` when `lifetime` reaches beyond the calendar.
+    pub fn mint(
+        &self,
+        user: &UserId,
+        admin: bool,
+        lifetime: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<String> {
+        let expires_at = TimeDelta::from_std(lifetime)
+            .ok()
+            .and_then(|lifetime| now.checked_add_signed(lifetime))
+            .filter(|at| at.timestamp() <= claims::NUMERIC_DATE_MAX)
+            .ok_or_else(|| {
+                Error::new(ErrorKind::InvalidInput, "The token's lifetime is too long.")
+            })?;
+        let mut claims = Map::new();
+        // The old services read a number from `user_id`, PyJWT insists on text in `sub`.
+        claims.insert("user_id".into(), number_or_text(user));
+        claims.insert("sub".into(), json!(user.as_str()));
+        claims.insert("iat".into(), json!(now.timestamp()));
+        claims.insert("exp".into(), json!(expires_at.timestamp()));
+        if let Some(issuer) = &self.options.issuer {
+            claims.insert("iss".into(), json!(issuer));
+        }
+        if let Some(audience) = &self.options.audience {
+            claims.insert("aud".into(), json!(audience));
+        }
+        if admin {
+            self.claim_staff(&mut claims)?;
+        }
+        self.signed(&json!({"alg": "HS256", "typ": "JWT"}), &Value::Object(claims))
+    }
+
+    fn claim_staff(&self, claims: &mut Map<String, Value>) -> Result<()> {
+        let (Some(claim), Some(value)) =
+            (self.options.staff_claims.first(), self.options.staff_values.first())
+        else {
+            return Err(Error::new(
+                ErrorKind::Misconfigured,
+                "No claim makes staff of a user, so no token can: name one in the settings.",
+            ));
+        };
+        claims.insert(claim.clone(), json!(value));
+        Ok(())
+    }
+
+    fn signed(&self, header: &Value, claims: &Value) -> Result<String> {
+        let mut token = String::new();
+        for part in [header, claims] {
+            let part = URL_SAFE_NO_PAD.encode(part.to_string());
+            // Writing to a string cannot fail.
+            let _ = write!(token, "{part}.");
+        }
+        token.pop();
+        let signature = sign(token.as_bytes(), &self.signing, Algorithm::HS256).map_err(|error| {
+            Error::new(ErrorKind::Internal, "A token could not be signed.").because(error)
+        })?;
+        Ok(format!("{token}.{signature}"))
+    }
+
+    /// The claims, as JSON text, of a token that one of the keys has signed.
+    fn signed_claims(&self, token: &str) -> Option<String> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return None;
+        }
+        let (message, signature) = token.rsplit_once('.')?;
+        let (header, claims) = message.split_once('.')?;
+        let header: Header = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
+        if header.crit.is_some() {
+            return None;
+        }
+        let is_meant = |key: &&Key| {
+            key.algorithm_name == header.alg
+                && (key.id.is_none() || header.kid.is_none() || key.id == header.kid)
+        };
+        self.keys.iter().filter(is_meant).find(|key| {
+            verify(signature, message.as_bytes(), &key.verifying, key.algorithm).unwrap_or(false)
+        })?;
+        String::from_utf8(URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+    }
+
+    fn check_times(&self, claims: &Claims<'_>, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
+        let expires_at = claims.time("exp").ok_or_else(invalid)?.ok_or_else(invalid)?;
+        let expires_at = expires_at.checked_add_signed(self.leeway).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        if expires_at <= now {
+            return Err(Error::new(ErrorKind::TokenExpired, "The token has expired."));
+        }
+        let starts_at = claims.time("nbf").ok_or_else(invalid)?;
+        let earliest = now.checked_add_signed(self.leeway).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        if starts_at.is_some_and(|starts_at| starts_at > earliest) {
+            return Err(invalid());
+        }
+        Ok(expires_at)
+    }
+
+    /// Finds out at start, not at the first request, when signing and checking do not fit together.
+    fn self_test(&self) -> Result<()> {
+        let now = Utc::now();
+        let user = UserId::parse("1")?;
+        let token = self.mint(&user, false, Duration::from_mins(1), now)?;
+        let caller = self.verify(Some(&format!("Bearer {token}")), now).ok();
+        let tampered = self.verify(Some(&format!("Bearer {token}AAAA")), now);
+        if caller != Some(Caller::User { id: user, staff: false }) || tampered.is_ok() {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "The self-test of token checking failed; no request would be safe.",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The token of a header's value.
+fn bearer(authorization: Option<&str>) -> Result<&str> {
+    let value = authorization.map(str::trim).unwrap_or_default();
+    if let Some((scheme, token)) = value.split_once(' ')
+        && scheme.eq_ignore_ascii_case("Bearer")
+    {
+        let token = token.trim_start();
+        return if token.contains(' ') { Err(missing()) } else { Ok(token) };
+    }
+    // The old service calls a bare token, without its scheme, a bad one.
+    let is_bare_token = !value.contains(' ') && value.matches('.').count() == 2;
+    Err(if is_bare_token { invalid() } else { missing() })
+}
+
+fn number_or_text(user: &UserId) -> Value {
+    let number = user.as_str().parse::<i64>().ok();
+    match number.filter(|number| number.to_string() == user.as_str()) {
+        Some(number) => json!(number),
+        None => json!(user.as_str()),
+    }
+}
+
+fn missing() -> Error {
+    Error::new(ErrorKind::TokenMissing, "The Authorization header is missing.")
+}
+
+fn invalid() -> Error {
+    Error::new(ErrorKind::TokenInvalid, "The token is not valid.")
+}
+
+#[cfg(test)]
+mod tests;

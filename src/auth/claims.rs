@@ -1,0 +1,130 @@
+//! A token's claims, read from their text so that no type is guessed and no claim comes twice.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::domain::ids::UserId;
+
+/// The last second of the year 9999.
+pub(super) const NUMERIC_DATE_MAX: i64 = 253_402_300_799;
+
+/// The claims of one token.
+pub(super) struct Claims<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Claims<'a> {
+    /// Reads one JSON object whose names are all different.
+    pub(super) fn parse(json: &'a str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
+
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(claim, _)| claim == name).map(|(_, value)| value.get())
+    }
+
+    /// A time in whole seconds since 1970, as every minting library writes it. None for any other
+    /// value; `Some(None)` when the claim is absent.
+    #[expect(clippy::option_option, reason = "refused, absent and present are three answers")]
+    pub(super) fn time(&self, name: &str) -> Option<Option<DateTime<Utc>>> {
+        let Some(text) = self.get(name) else { return Some(None) };
+        let seconds = whole_number(text).filter(|n| (0..=NUMERIC_DATE_MAX).contains(n))?;
+        DateTime::from_timestamp(seconds, 0).map(Some)
+    }
+
+    /// Whose token it is: `user_id` as the old services write it, or `sub`. Both may be there if
+    /// they agree.
+    pub(super) fn user_id(&self) -> Option<UserId> {
+        match (self.get("user_id"), self.get("sub")) {
+            (Some(user), Some(subject)) => id(user).filter(|user| id(subject).as_ref() == Some(user)),
+            (Some(only), None) | (None, Some(only)) => id(only),
+            (None, None) => None,
+        }
+    }
+
+    /// Whether it may be used for requests: a refresh token of flask-jwt-extended may not.
+    pub(super) fn is_access_token(&self) -> bool {
+        self.get("type").is_none_or(|kind| text(kind).as_deref() == Some("access"))
+    }
+
+    /// Whether `wanted` has issued it; anybody may where nobody in particular is wanted.
+    pub(super) fn is_from(&self, wanted: Option<&str>) -> bool {
+        wanted.is_none_or(|wanted| {
+            self.get("iss").and_then(text).is_some_and(|issuer| issuer == wanted)
+        })
+    }
+
+    /// Whether it is meant for `us`. A token that names its audience is for nobody else.
+    pub(super) fn is_for(&self, us: Option<&str>) -> bool {
+        match (us, self.get("aud")) {
+            (None, audience) => audience.is_none(),
+            (Some(us), Some(audience)) => names(audience).iter().any(|name| name == us),
+            (Some(_), None) => false,
+        }
+    }
+
+    /// Whether one of `claims` holds one of `values`, or is `true`.
+    pub(super) fn name_any(&self, claims: &[String], values: &[String]) -> bool {
+        claims.iter().filter_map(|claim| self.get(claim)).any(|held| {
+            held == "true"
+                || names(held)
+                    .iter()
+                    .flat_map(|name| name.split([' ', ',']))
+                    .any(|name| values.iter().any(|value| value == name))
+        })
+    }
+}
+
+/// A number without sign, fraction or exponent.
+fn whole_number(json: &str) -> Option<i64> {
+    json.bytes().all(|byte| byte.is_ascii_digit()).then(|| json.parse().ok()).flatten()
+}
+
+fn text(json: &str) -> Option<String> {
+    serde_json::from_str(json).ok()
+}
+
+/// A text, or a list of texts.
+fn names(json: &str) -> Vec<String> {
+    match text(json) {
+        Some(one) => vec![one],
+        None => serde_json::from_str(json).unwrap_or_default(),
+    }
+}
+
+fn id(json: &str) -> Option<UserId> {
+    let id = match whole_number(json) {
+        Some(number) => number.to_string(),
+        None => text(json)?,
+    };
+    UserId::parse(id).ok()
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Claims<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ClaimsVisitor)
+    }
+}
+
+struct ClaimsVisitor;
+
+impl<'de> Visitor<'de> for ClaimsVisitor {
+    type Value = Claims<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of claims")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut claims: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
+        while let Some((name, value)) = map.next_entry::<Cow<'de, str>, _>()? {
+            if claims.iter().any(|(claim, _)| *claim == name) {
+                return Err(A::Error::custom("a claim comes twice"));
+            }
+            claims.push((name, value));
+        }
+        Ok(Claims(claims))
+    }
+}

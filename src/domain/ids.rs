@@ -1,0 +1,162 @@
+//! Identifiers: checked once, at the boundary, and then carried as types.
+
+use std::fmt;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Longest user or product id, in bytes.
+pub const ID_BYTES_MAX: usize = 128;
+
+/// An order's number, as PostgreSQL assigned it. Always ≥ 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OrderId(i64);
+
+impl OrderId {
+    /// Wraps a number that the database gave.
+    #[must_use]
+    pub const fn from_database(id: i64) -> Self {
+        Self(id)
+    }
+
+    /// Reads a decimal number ≥ 1, as a client writes it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let id = plain.then(|| text.parse::<i64>().ok()).flatten()?;
+        (id >= 1).then_some(Self(id))
+    }
+
+    /// The number itself.
+    #[must_use]
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for OrderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+macro_rules! opaque_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Accepts 1 to 128 bytes without control characters.
+            ///
+            /// # Errors
+            /// `InvalidInput` for anything else.
+            pub fn parse(text: impl Into<String>) -> Result<Self> {
+                let text = text.into();
+                check_opaque(&text, $what)?;
+                Ok(Self(text))
+            }
+
+            /// Wraps an id that the database gave.
+            #[must_use]
+            pub const fn from_database(text: String) -> Self {
+                Self(text)
+            }
+
+            /// The id as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+opaque_id!(
+    /// A user's id, opaque to the engine: `"1"`, `"66f1…"`.
+    UserId,
+    "user id"
+);
+opaque_id!(
+    /// A product's id, opaque to the engine: `"1"`, `"66f1…"`.
+    ProductId,
+    "product id"
+);
+
+fn check_opaque(text: &str, what: &str) -> Result<()> {
+    if text.is_empty() || text.len() > ID_BYTES_MAX {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("A {what} has 1 to {ID_BYTES_MAX} bytes, this one has {}.", text.len()),
+        ));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("A {what} contains no control characters."),
+        ));
+    }
+    Ok(())
+}
+
+/// A request's idempotency key: 1 to 255 printable ASCII characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// Reads a key as a client sent it.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is empty, longer than 255 bytes or not printable ASCII.
+    pub fn parse(text: impl Into<String>) -> Result<Self> {
+        let text = text.into();
+        let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if text.is_empty() || text.len() > 255 || !printable {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "An idempotency key is 1 to 255 printable ASCII characters.",
+            ));
+        }
+        Ok(Self(text))
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_ids_are_plain_positive_numbers() {
+        assert_eq!(OrderId::parse("17").map(OrderId::get), Some(17));
+        for bad in ["", "0", "-1", "+1", "1.5", " 1", "1 ", "9223372036854775808", "x"] {
+            assert_eq!(OrderId::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn opaque_ids_refuse_control_characters_and_length() {
+        assert!(UserId::parse("66f1").is_ok());
+        for bad in ["", "a\0b", "a\r\nDEL", &"x".repeat(129)] {
+            assert!(ProductId::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_printable_and_short() {
+        assert!(IdempotencyKey::parse("order 1").is_ok());
+        for bad in ["", "ü", "a\nb", &"k".repeat(256)] {
+            assert!(IdempotencyKey::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

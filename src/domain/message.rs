@@ -1,0 +1,35 @@
+//! A message on its way out: bytes that one contract wrote, and where they go.
+
+use uuid::Uuid;
+
+use crate::domain::ids::OrderId;
+
+/// What a contract says about an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Which contract's transport carries it.
+    pub destination: &'static str,
+    /// The routing key or topic.
+    pub topic: &'static str,
+    /// The body, as its readers expect it.
+    pub body: String,
+}
+
+/// A message as the outbox holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutgoingMessage {
+    /// Its place in the outbox.
+    pub id: i64,
+    /// The event's id: the same on every attempt.
+    pub message_id: Uuid,
+    /// Which order it is about; messages of one order leave in order.
+    pub order: OrderId,
+    /// The order's version.
+    pub version: i32,
+    /// The routing key or topic.
+    pub topic: String,
+    /// The body.
+    pub body: String,
+    /// How often the broker has refused it.
+    pub attempts: i32,
+}

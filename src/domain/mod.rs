@@ -1,0 +1,13 @@
+//! The rules of orders. Pure: no I/O, no async, no wire types.
+
+pub mod caller;
+pub mod event;
+pub mod fact;
+pub mod ids;
+pub mod message;
+pub mod money;
+pub mod order;
+pub mod placement;
+pub mod query;
+pub mod status;
+pub mod stock;

@@ -1,0 +1,106 @@
+//! Money: an exact decimal amount and the currency it is in. Never binary floating point.
+
+use std::fmt;
+
+use rust_decimal::Decimal;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Digits kept behind the decimal point.
+pub const SCALE_MAX: u32 = 4;
+
+/// The largest amount, 10¹⁵ exclusive: what `numeric(19, 4)` holds.
+const AMOUNT_LIMIT: Decimal = Decimal::from_parts(2_764_472_320, 232_830, 0, false, 0);
+
+/// An ISO 4217 code such as `USD`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// Reads three upper-case letters.
+    ///
+    /// # Errors
+    /// `InvalidInput` for anything else.
+    pub fn parse(text: &str) -> Result<Self> {
+        match text.as_bytes() {
+            [a, b, c] if [a, b, c].iter().all(|byte| byte.is_ascii_uppercase()) => {
+                Ok(Self([*a, *b, *c]))
+            }
+            _ => Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("A currency is three upper-case letters such as USD, not {text:?}."),
+            )),
+        }
+    }
+
+    /// The code as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("XXX")
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Checks a price or total: ≥ 0, below 10¹⁵, at most four decimals.
+///
+/// # Errors
+/// `InvalidInput`, naming the bound that was broken.
+pub fn checked_amount(amount: Decimal) -> Result<Decimal> {
+    let amount = amount.normalize();
+    let problem = if amount.is_sign_negative() && !amount.is_zero() {
+        "is negative"
+    } else if amount >= AMOUNT_LIMIT {
+        "is 10^15 or more"
+    } else if amount.scale() > SCALE_MAX {
+        "has more than four decimals"
+    } else {
+        return Ok(amount);
+    };
+    Err(Error::new(ErrorKind::InvalidInput, format!("The amount {amount} {problem}.")))
+}
+
+/// `quantity` times `unit_price`, within bounds.
+///
+/// # Errors
+/// `InvalidInput` when the result is 10¹⁵ or more.
+pub fn line_total(unit_price: Decimal, quantity: u32) -> Result<Decimal> {
+    let total = unit_price.checked_mul(Decimal::from(quantity)).unwrap_or(AMOUNT_LIMIT);
+    checked_amount(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decimal(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn amounts_have_bounds() {
+        assert_eq!(AMOUNT_LIMIT, decimal("1000000000000000"));
+        assert_eq!(checked_amount(decimal("19.00")).unwrap(), decimal("19"));
+        for bad in ["-0.01", "1000000000000000", "0.00001"] {
+            assert!(checked_amount(decimal(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn line_totals_are_exact_and_do_not_overflow() {
+        assert_eq!(line_total(decimal("0.1"), 3).unwrap(), decimal("0.3"));
+        assert!(line_total(decimal("999999999999999"), u32::MAX).is_err());
+    }
+
+    #[test]
+    fn currencies_are_three_capitals() {
+        assert_eq!(Currency::parse("USD").unwrap().as_str(), "USD");
+        for bad in ["usd", "US", "USDX", "U D", ""] {
+            assert!(Currency::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

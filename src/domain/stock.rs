@@ -1,0 +1,142 @@
+//! Stock: what a product service last reported, what orders still hold, and how the two agree.
+//!
+//! The reported numbers are absolute and carry no version. A number below the last one is taken
+//! as the answer to orders placed here, oldest first; see `docs/EVENTS.md`.
+
+use crate::domain::ids::OrderId;
+
+/// What is known of one product's stock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Level {
+    /// The last number the product service gave; absent before the first.
+    pub reported: Option<i64>,
+    /// What placed orders hold and the product service has not subtracted yet.
+    pub reserved: i64,
+}
+
+impl Level {
+    /// What may still be sold. Nothing, before a first report.
+    #[must_use]
+    pub fn available(self) -> i64 {
+        self.reported.map_or(0, |reported| reported.saturating_sub(self.reserved)).max(0)
+    }
+}
+
+/// What one order still holds of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Which order.
+    pub order: OrderId,
+    /// How many, ≥ 1.
+    pub quantity: i64,
+}
+
+/// What a reported number means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconciled {
+    /// The number to keep as reported.
+    pub reported: i64,
+    /// What the product service has now subtracted, per order.
+    pub acknowledged: Vec<Hold>,
+}
+
+/// Takes in a number that names no order. `holds` are the product's, oldest first; only as many as
+/// the difference reaches are looked at.
+#[must_use]
+pub fn reconcile(
+    level: Level,
+    quantity: i64,
+    holds: impl IntoIterator<Item = Hold>,
+) -> Reconciled {
+    let mut open = level.reported.unwrap_or(quantity).saturating_sub(quantity);
+    let mut acknowledged = Vec::new();
+    for hold in holds {
+        if open <= 0 {
+            break;
+        }
+        let part = hold.quantity.min(open);
+        open -= part;
+        acknowledged.push(Hold { order: hold.order, quantity: part });
+    }
+    Reconciled { reported: quantity, acknowledged }
+}
+
+/// Takes in a number that names the order it answers. `held` is what that order still holds.
+///
+/// An order that holds nothing any more was answered or cancelled before: a repeated answer may be
+/// older than what is known, so it can lower the number and never raise it.
+#[must_use]
+pub fn reconcile_named(level: Level, quantity: i64, held: Option<Hold>) -> Reconciled {
+    match held {
+        Some(hold) => Reconciled { reported: quantity, acknowledged: vec![hold] },
+        None => Reconciled {
+            reported: level.reported.map_or(quantity, |known| known.min(quantity)),
+            acknowledged: Vec::new(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hold(order: i64, quantity: i64) -> Hold {
+        Hold { order: OrderId::from_database(order), quantity }
+    }
+
+    fn level(reported: i64, reserved: i64) -> Level {
+        Level { reported: Some(reported), reserved }
+    }
+
+    #[test]
+    fn a_lower_number_acknowledges_the_oldest_holds() {
+        let decided = reconcile(level(10, 5), 7, [hold(1, 2), hold(2, 3)]);
+        assert_eq!(decided.reported, 7);
+        assert_eq!(decided.acknowledged, vec![hold(1, 2), hold(2, 1)]);
+    }
+
+    #[test]
+    fn the_same_number_changes_nothing() {
+        let decided = reconcile(level(8, 2), 8, [hold(1, 2)]);
+        assert_eq!(decided, Reconciled { reported: 8, acknowledged: vec![] });
+    }
+
+    #[test]
+    fn a_higher_number_is_a_restock() {
+        let decided = reconcile(level(0, 2), 5, [hold(1, 2)]);
+        assert_eq!(decided, Reconciled { reported: 5, acknowledged: vec![] });
+    }
+
+    #[test]
+    fn a_fall_deeper_than_the_holds_is_taken_as_sold_elsewhere() {
+        let decided = reconcile(level(10, 2), 3, [hold(1, 2)]);
+        assert_eq!(decided, Reconciled { reported: 3, acknowledged: vec![hold(1, 2)] });
+    }
+
+    #[test]
+    fn the_first_number_acknowledges_nothing() {
+        let decided = reconcile(Level::default(), 9, []);
+        assert_eq!(decided, Reconciled { reported: 9, acknowledged: vec![] });
+    }
+
+    #[test]
+    fn a_named_order_decides_instead_of_the_guess() {
+        let decided = reconcile_named(level(10, 5), 7, Some(hold(2, 3)));
+        assert_eq!(decided, Reconciled { reported: 7, acknowledged: vec![hold(2, 3)] });
+    }
+
+    #[test]
+    fn a_repeated_answer_never_raises_the_number() {
+        let late = reconcile_named(level(5, 0), 7, None);
+        assert_eq!(late, Reconciled { reported: 5, acknowledged: vec![] });
+        let new = reconcile_named(level(5, 0), 3, None);
+        assert_eq!(new.reported, 3);
+    }
+
+    #[test]
+    fn availability_is_never_negative_and_zero_before_a_report() {
+        assert_eq!(Level { reported: None, reserved: 3 }.available(), 0);
+        assert_eq!(level(2, 3).available(), 0);
+        assert_eq!(level(5, 3).available(), 2);
+    }
+}

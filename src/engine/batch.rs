@@ -1,0 +1,182 @@
+//! Decides a batch of placements against the catalogue and writes it in one transaction.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use crate::domain::event::{EventKind, OrderEvent};
+use crate::domain::ids::OrderId;
+use crate::domain::order::{Line, Order};
+use crate::domain::placement::{self, Offers, PlaceOrder, Plan};
+use crate::domain::status::OrderStatus;
+use crate::engine::Shared;
+use crate::engine::place_order::Placed;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store;
+use crate::store::placing::{Decided, Prepared, Question};
+use crate::store::{orders, placing};
+
+/// One request to place an order, checked as far as it can be without the database.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// Whose idempotency keys to look in.
+    pub key_scope: String,
+    /// Who places it, for the history.
+    pub actor: String,
+    /// The request as a hash.
+    pub fingerprint: Vec<u8>,
+    /// What is asked for.
+    pub request: PlaceOrder,
+}
+
+impl Job {
+    /// The request's idempotency key, if it has one.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.request.key.as_ref().map(|key| key.as_str())
+    }
+}
+
+/// What becomes of one request.
+enum Verdict {
+    /// It is the nth decided order of the batch.
+    Place(usize),
+    /// An earlier request with its key placed this order.
+    Replay(OrderId),
+    /// It breaks a rule.
+    Refuse(Error),
+}
+
+/// Places what can be placed and answers every request, in order. No two jobs share a key.
+///
+/// # Errors
+/// Only those that concern the whole batch: nothing of it is placed then, unless the error has the
+/// fact `outcome = unknown`.
+pub(super) async fn place(shared: &Shared, jobs: &[&Job]) -> Result<Vec<Result<Placed>>> {
+    let mut transaction = shared.store.begin().await?;
+    let prepared = placing::prepare(&mut transaction, &questions(jobs)).await?;
+    let products = wanted_products(jobs, &prepared);
+    let mut offers = match products.is_empty() {
+        true => Offers::new(),
+        false => placing::lock_products(&mut transaction, &products).await?,
+    };
+    let mut decided = Vec::with_capacity(jobs.len());
+    let mut verdicts = Vec::with_capacity(jobs.len());
+    let at = prepared.first().map(|first| first.at);
+    for (job, prepared) in jobs.iter().zip(prepared) {
+        verdicts.push(decide(shared, job, prepared, &mut offers, &mut decided)?);
+    }
+    let mut answers = Vec::with_capacity(jobs.len());
+    for verdict in verdicts {
+        answers.push(match verdict {
+            Verdict::Refuse(error) => Err(error),
+            Verdict::Place(n) => Ok(Placed { order: order_of(&decided, n)?, replayed: false }),
+            Verdict::Replay(id) => orders::get_placed(&mut transaction, id)
+                .await
+                .map(|order| Placed { order, replayed: true }),
+        });
+    }
+    if let Some(at) = at.filter(|_| !decided.is_empty()) {
+        placing::write(&mut transaction, at, &decided).await?;
+        store::commit(transaction).await?;
+        shared.committed();
+    }
+    Ok(answers)
+}
+
+fn questions<'a>(jobs: &[&'a Job]) -> Vec<Question<'a>> {
+    jobs.iter()
+        .map(|job| Question {
+            caller: &job.key_scope,
+            key: job.key(),
+            user: job.request.user.as_str(),
+            lines: job.request.items.len(),
+        })
+        .collect()
+}
+
+/// The products that undecided requests name, without doubles.
+fn wanted_products<'a>(jobs: &[&'a Job], prepared: &[Prepared]) -> Vec<&'a str> {
+    let undecided = jobs.iter().zip(prepared).filter(|(_, known)| known.earlier.is_none());
+    let named = undecided.flat_map(|(job, _)| &job.request.items);
+    let distinct: BTreeSet<_> = named.map(|item| item.product.as_str()).collect();
+    distinct.into_iter().collect()
+}
+
+fn decide(
+    shared: &Shared,
+    job: &Job,
+    prepared: Prepared,
+    offers: &mut Offers,
+    decided: &mut Vec<Decided>,
+) -> Result<Verdict> {
+    if let Some(earlier) = prepared.earlier {
+        if earlier.fingerprint != job.fingerprint {
+            return Ok(Verdict::Refuse(mismatch()));
+        }
+        return Ok(Verdict::Replay(earlier.order));
+    }
+    if !prepared.user_known && !shared.rules.placement.unknown_users {
+        return Ok(Verdict::Refuse(unknown_user(&job.request)));
+    }
+    let plan = match placement::decide(&job.request, offers) {
+        Ok(plan) => plan,
+        Err(refusal) => return Ok(Verdict::Refuse(refusal)),
+    };
+    decided.push(write_down(shared, job, prepared, plan)?);
+    Ok(Verdict::Place(decided.len() - 1))
+}
+
+fn mismatch() -> Error {
+    Error::new(
+        ErrorKind::IdempotencyMismatch,
+        "This idempotency key was used with another request. Use a new key for a new request.",
+    )
+}
+
+fn unknown_user(request: &PlaceOrder) -> Error {
+    Error::new(ErrorKind::Forbidden, format!("User {} is not known here.", request.user))
+}
+
+/// Turns a plan into the order, its first event and its messages.
+fn write_down(shared: &Shared, job: &Job, prepared: Prepared, plan: Plan) -> Result<Decided> {
+    let lines = plan.lines.into_iter().zip(prepared.line_ids);
+    let order = Order {
+        id: prepared.order,
+        user: job.request.user.clone(),
+        status: OrderStatus::Pending,
+        lines: lines
+            .map(|(line, id)| Line {
+                id,
+                product: line.product,
+                name: line.name,
+                quantity: line.quantity,
+                unit_price: line.unit_price,
+            })
+            .collect(),
+        total: plan.total,
+        currency: plan.currency,
+        address: prepared.address,
+        version: 1,
+        created_at: prepared.at,
+        updated_at: prepared.at,
+    };
+    let event = OrderEvent {
+        id: Uuid::now_v7(),
+        kind: EventKind::Placed,
+        at: prepared.at,
+        order,
+        previous: None,
+        reason: None,
+    };
+    let key = job.key().map(|key| {
+        (job.key_scope.clone(), key.to_owned(), job.fingerprint.clone())
+    });
+    let messages = shared.announce(&event)?;
+    Ok(Decided { event, holds: plan.holds, actor: job.actor.clone(), key, messages })
+}
+
+fn order_of(decided: &[Decided], n: usize) -> Result<Order> {
+    decided.get(n).map(|one| one.event.order.clone()).ok_or_else(|| {
+        Error::new(ErrorKind::Internal, "The engine met a defect; its log says more.")
+    })
+}

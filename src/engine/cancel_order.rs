@@ -1,0 +1,25 @@
+//! Cancels an order that has not been shipped.
+
+use crate::domain::caller::Caller;
+use crate::domain::ids::OrderId;
+use crate::domain::order::Order;
+use crate::domain::status::OrderStatus;
+use crate::engine::Engine;
+use crate::engine::transition::Wanted;
+use crate::error::Result;
+
+impl Engine {
+    /// Cancels an order and releases what it still holds, exactly once. `reason` is at most 500
+    /// characters.
+    ///
+    /// # Errors
+    /// As [`Engine::change_status`].
+    pub async fn cancel_order(
+        &self,
+        caller: &Caller,
+        id: OrderId,
+        reason: Option<String>,
+    ) -> Result<Order> {
+        self.transition(caller, id, Wanted::Status(OrderStatus::Cancelled), reason).await
+    }
+}

@@ -1,0 +1,20 @@
+//! Deletes an order: nobody sees it any more, its history stays.
+
+use crate::domain::caller::Caller;
+use crate::domain::ids::OrderId;
+use crate::domain::order::Order;
+use crate::engine::Engine;
+use crate::engine::transition::Wanted;
+use crate::error::Result;
+
+impl Engine {
+    /// Deletes an order and returns it as it was last. A pending or confirmed one is cancelled by
+    /// it, so that what it held is free again.
+    ///
+    /// # Errors
+    /// `NotFound` for an order that the caller may not see, `InvalidTransition` for one that is on
+    /// its way; `Unavailable`.
+    pub async fn delete_order(&self, caller: &Caller, id: OrderId) -> Result<Order> {
+        self.transition(caller, id, Wanted::Deleted, None).await
+    }
+}

@@ -1,0 +1,100 @@
+//! The use cases, one file per verb. Everything a contract, a command or Python does to an order
+//! goes through here.
+
+pub mod apply_fact;
+mod batch;
+pub mod cancel_order;
+pub mod change_status;
+pub mod changes;
+pub mod delete_order;
+pub mod find_orders;
+mod lanes;
+pub mod place_order;
+pub mod ports;
+mod transition;
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::domain::caller::Access;
+use crate::domain::event::OrderEvent;
+use crate::domain::message::Message;
+use crate::domain::placement::PlacementLimits;
+use crate::engine::changes::Changes;
+use crate::engine::lanes::Lanes;
+use crate::engine::ports::Announcer;
+use crate::error::Result;
+use crate::store::Store;
+
+/// What the engine's rules depend on. Settings.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// What a valid token allows.
+    pub access: Access,
+    /// Bounds of a placement.
+    pub placement: PlacementLimits,
+}
+
+/// The engine. Cheap to clone; every clone is the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    lanes: Lanes,
+}
+
+/// What every verb works with.
+struct Shared {
+    store: Store,
+    rules: Rules,
+    announcers: Vec<Arc<dyn Announcer>>,
+    outbox_filled: Notify,
+    changes: Changes,
+}
+
+impl Engine {
+    /// An engine on `store` that announces every event through each of `announcers`. Must be
+    /// called on a tokio runtime, which its lanes then run on.
+    #[must_use]
+    pub fn new(store: Store, rules: Rules, announcers: Vec<Arc<dyn Announcer>>) -> Self {
+        let changes = Changes::new(store.clone());
+        let outbox_filled = Notify::new();
+        let shared = Arc::new(Shared { store, rules, announcers, outbox_filled, changes });
+        let lanes = Lanes::start(&shared);
+        Self { shared, lanes }
+    }
+
+    /// The database underneath, for the parts that are wired beside the engine.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// Waits until this process has written a message to the outbox.
+    pub async fn outbox_filled(&self) {
+        self.shared.outbox_filled.notified().await;
+    }
+
+    /// Ends the lanes once what they hold is answered, and closes the database.
+    pub async fn close(&self) {
+        self.lanes.close().await;
+        self.shared.store.close().await;
+    }
+}
+
+impl Shared {
+    /// What every contract says about `event`.
+    fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>> {
+        let mut messages = Vec::with_capacity(self.announcers.len());
+        for announcer in &self.announcers {
+            messages.extend(announcer.announce(event)?);
+        }
+        Ok(messages)
+    }
+
+    /// Wakes those who wait for news: the relay and the watchers.
+    fn committed(&self) {
+        self.outbox_filled.notify_one();
+        self.changes.hint();
+    }
+}

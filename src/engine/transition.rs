@@ -1,0 +1,109 @@
+//! The one transaction that every change of a placed order goes through.
+
+use uuid::Uuid;
+
+use crate::domain::caller::Caller;
+use crate::domain::event::{EventKind, OrderEvent};
+use crate::domain::ids::OrderId;
+use crate::domain::order::Order;
+use crate::domain::status::{Change, OrderStatus};
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{self, orders};
+
+/// Longest reason, in characters.
+const REASON_LENGTH_MAX: usize = 500;
+
+/// What is to become of an order.
+pub(super) enum Wanted {
+    /// This status; nothing happens when it has it already.
+    Status(OrderStatus),
+    /// Nobody sees it any more; cancelled first where that is still possible.
+    Deleted,
+}
+
+/// A decided change.
+struct Step {
+    status: OrderStatus,
+    kind: EventKind,
+}
+
+impl Engine {
+    /// Changes one order under its row's lock and announces the change.
+    pub(super) async fn transition(
+        &self,
+        caller: &Caller,
+        id: OrderId,
+        wanted: Wanted,
+        reason: Option<String>,
+    ) -> Result<Order> {
+        check_reason(reason.as_deref())?;
+        let shared = &self.shared;
+        let scope = caller.scope(shared.rules.access);
+        let mut transaction = shared.store.begin().await?;
+        let order = orders::lock(&mut transaction, id, &scope).await?;
+        if let Wanted::Status(status) = wanted {
+            caller.check_may_set(status, shared.rules.access)?;
+        }
+        let Some(step) = decide(&order, &wanted)? else { return Ok(order) };
+        let at = orders::now(&mut transaction).await?;
+        let previous = order.status;
+        if step.status == OrderStatus::Cancelled && previous != OrderStatus::Cancelled {
+            orders::release_stock(&mut transaction, id).await?;
+        }
+        let order =
+            Order { status: step.status, version: order.version + 1, updated_at: at, ..order };
+        let event = OrderEvent {
+            id: Uuid::now_v7(),
+            kind: step.kind,
+            at,
+            order,
+            previous: Some(previous),
+            reason,
+        };
+        let messages = shared.announce(&event)?;
+        let deleted = step.kind == EventKind::Deleted;
+        orders::change(&mut transaction, &event, caller.name(), deleted, &messages).await?;
+        store::commit(transaction).await?;
+        shared.committed();
+        Ok(event.order)
+    }
+}
+
+/// The step to take, none where the order is as wanted already.
+fn decide(order: &Order, wanted: &Wanted) -> Result<Option<Step>> {
+    let step = match wanted {
+        Wanted::Status(to) => match order.status.check_change(*to)? {
+            Change::None => return Ok(None),
+            Change::Move => Step { status: *to, kind: EventKind::Updated },
+        },
+        Wanted::Deleted => Step { status: status_to_delete(order.status)?, kind: EventKind::Deleted },
+    };
+    Ok(Some(step))
+}
+
+/// The status that an order is deleted in: what has not left yet is cancelled by it.
+fn status_to_delete(status: OrderStatus) -> Result<OrderStatus> {
+    match status {
+        OrderStatus::Pending | OrderStatus::Confirmed => Ok(OrderStatus::Cancelled),
+        OrderStatus::Delivered | OrderStatus::Cancelled | OrderStatus::Returned => Ok(status),
+        OrderStatus::Shipped => Err(Error::new(
+            ErrorKind::InvalidTransition,
+            "An order that is shipped cannot be deleted before it is delivered.",
+        )
+        .with("current", status.as_str())
+        .with("requested", "deleted")
+        .with("allowed", "delivered")),
+    }
+}
+
+fn check_reason(reason: Option<&str>) -> Result<()> {
+    let Some(reason) = reason else { return Ok(()) };
+    if reason.chars().count() > REASON_LENGTH_MAX || reason.contains('\0') {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("A reason is at most {REASON_LENGTH_MAX} characters, without NUL."),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,4 @@
+pub mod domain;
+pub mod engine;
+pub mod error;
+pub mod store;

@@ -1,0 +1,212 @@
+//! The only SQL: how orders, stock, messages and users are kept in PostgreSQL.
+//!
+//! Every function takes the connection or transaction it works on; who begins and commits is
+//! decided in `engine`. Statements are named and listed; `tests/it` prepares each one.
+
+pub mod migrate;
+pub mod orders;
+pub mod placing;
+mod statement;
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Connection, PgConnection, Postgres, Transaction};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// How to reach the database. Settings.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Host, port, user, password, database, TLS. Never printed.
+    pub connect: PgConnectOptions,
+    /// `host:port/database`, for messages.
+    pub address: String,
+    /// The PostgreSQL schema of the tables.
+    pub schema: String,
+    /// Connections of this process, all opened at start.
+    pub connections: u32,
+    /// How long a request waits for a connection.
+    pub acquire_timeout: Duration,
+    /// How long one statement may take.
+    pub statement_timeout: Duration,
+}
+
+/// A connection that has been idle for longer than this is tried before it is used.
+const IDLE_BEFORE_PING: Duration = Duration::from_secs(1);
+
+/// The database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pool: PgPool,
+    address: String,
+    schema: String,
+}
+
+impl Store {
+    /// Connects and opens the pool.
+    ///
+    /// # Errors
+    /// `Unavailable` naming the address when the database does not answer or refuses.
+    pub async fn connect(options: &StoreOptions) -> Result<Self> {
+        let timeout_ms = options.statement_timeout.as_millis().to_string();
+        let connect = options.connect.clone().application_name("order-engine").options([
+            ("search_path", options.schema.as_str()),
+            ("statement_timeout", timeout_ms.as_str()),
+            ("lock_timeout", timeout_ms.as_str()),
+            ("idle_in_transaction_session_timeout", "30000"),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(options.connections)
+            .acquire_timeout(options.acquire_timeout)
+            .idle_timeout(None)
+            .test_before_acquire(false)
+            .before_acquire(|connection, metadata| {
+                Box::pin(async move {
+                    if metadata.idle_for > IDLE_BEFORE_PING {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_with(connect)
+            .await
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::Unavailable,
+                    format!(
+                        "PostgreSQL at {} cannot be used{}. Start it, or set DATABASE_URL.",
+                        options.address,
+                        reason(&error)
+                    ),
+                )
+                .with("component", "postgresql")
+                .because(error)
+            })?;
+        Ok(Self { pool, address: options.address.clone(), schema: options.schema.clone() })
+    }
+
+    /// `host:port/database`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// `Unavailable` when no connection is to be had in time.
+    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
+        self.pool.begin().await.map_err(|error| failed("beginning a transaction", error))
+    }
+
+    /// Takes a connection, for a statement that needs no transaction.
+    ///
+    /// # Errors
+    /// `Unavailable` when no connection is to be had in time.
+    pub async fn acquire(&self) -> Result<sqlx::pool::PoolConnection<Postgres>> {
+        self.pool.acquire().await.map_err(|error| failed("taking a connection", error))
+    }
+
+    /// Opens a connection of its own, outside the pool, for a lane that keeps it.
+    ///
+    /// # Errors
+    /// `Unavailable` when the database does not answer.
+    pub async fn dedicated(&self) -> Result<PgConnection> {
+        let options = self.pool.connect_options();
+        PgConnection::connect_with(&options)
+            .await
+            .map_err(|error| failed("opening a connection", error))
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// `Unavailable` when it does not.
+    pub async fn ping(&self) -> Result<()> {
+        let mut connection = self.acquire().await?;
+        connection.ping().await.map_err(|error| failed("asking for a sign of life", error))
+    }
+
+    /// Connections in use and in all.
+    #[must_use]
+    pub fn connections(&self) -> (u32, u32) {
+        let size = self.pool.size();
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(size);
+        (size.saturating_sub(idle), size)
+    }
+
+    /// Closes every connection, once what runs on it has ended.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Commits; an error says that the outcome is not known.
+///
+/// # Errors
+/// `Unavailable` with the fact `outcome = unknown`.
+pub async fn commit(transaction: Transaction<'_, Postgres>) -> Result<()> {
+    transaction
+        .commit()
+        .await
+        .map_err(|error| failed("committing", error).with("outcome", "unknown"))
+}
+
+/// The one conversion of a database error. `doing` completes "PostgreSQL failed while …".
+pub(crate) fn failed(doing: &str, error: sqlx::Error) -> Error {
+    let kind = match &error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => ErrorKind::Unavailable,
+        sqlx::Error::Database(refusal) => kind_of_state(refusal.code().as_deref()),
+        _ => ErrorKind::Internal,
+    };
+    let message = match kind {
+        ErrorKind::Unavailable => "The database does not answer. Try again.",
+        ErrorKind::Conflict => "The same thing was changed at the same time. Try again.",
+        _ => "The engine met a defect; its log says more.",
+    };
+    Error::new(kind, message)
+        .with("component", "postgresql")
+        .with("doing", doing)
+        .because(error)
+}
+
+/// What an SQLSTATE means for the caller.
+fn kind_of_state(state: Option<&str>) -> ErrorKind {
+    match state {
+        // Unique violation, serialization failure, deadlock, lock not available.
+        Some("23505" | "40001" | "40P01" | "55P03") => ErrorKind::Conflict,
+        // Query cancelled by its timeout, too many connections, out of memory or disk.
+        Some("57014" | "53300" | "53200" | "53100") => ErrorKind::Unavailable,
+        // Connection exceptions, and a server that is shutting down or starting.
+        Some(code) if code.starts_with("08") || code.starts_with("57P") => ErrorKind::Unavailable,
+        // A standby that became read-only under us.
+        Some("25006") => ErrorKind::Unavailable,
+        _ => ErrorKind::Internal,
+    }
+}
+
+/// Why a first connection failed, without the address or password.
+fn reason(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Io(io) => format!(": {io}"),
+        sqlx::Error::Database(refusal) => format!(": {}", refusal.message()),
+        sqlx::Error::PoolTimedOut => ": no answer in time".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Every statement of the engine, as `file::NAME` and its text.
+#[must_use]
+pub fn statements() -> Vec<(String, &'static str)> {
+    let files = [("orders", orders::STATEMENTS), ("placing", placing::STATEMENTS)];
+    files
+        .into_iter()
+        .flat_map(|(file, all)| all.iter().map(move |(name, sql)| (format!("{file}::{name}"), *sql)))
+        .collect()
+}

@@ -1,0 +1,385 @@
+//! Reading orders, and changing one under its row's lock.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use crate::domain::caller::Scope;
+use crate::domain::event::OrderEvent;
+use crate::domain::ids::{OrderId, ProductId, UserId};
+use crate::domain::message::Message;
+use crate::domain::money::Currency;
+use crate::domain::order::{HistoryEntry, Line, Order};
+use crate::domain::query::OrderFilter;
+use crate::domain::status::OrderStatus;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::failed;
+use crate::store::statement::statements;
+
+statements! {
+    /// One order with its lines, if the caller may see it.
+    GET = "
+        select o.id, o.user_id, o.status, o.total, o.currency, o.address, o.version,
+               o.created_at, o.updated_at, l.id as line_id, l.product_id, l.name, l.quantity,
+               l.unit_price
+        from orders o join order_lines l on l.order_id = o.id
+        where o.id = $1 and o.deleted_at is null and ($2::text is null or o.user_id = $2)
+        order by l.position";
+
+    /// As GET, deleted or not: what a repeated request is answered from.
+    GET_PLACED = "
+        select o.id, o.user_id, 'pending' as status, o.total, o.currency, o.address, 1 as version,
+               o.created_at, o.created_at as updated_at, l.id as line_id, l.product_id, l.name,
+               l.quantity, l.unit_price
+        from orders o join order_lines l on l.order_id = o.id
+        where o.id = $1
+        order by l.position";
+
+    /// Locks one order, if the caller may see it.
+    LOCK = "
+        select id from orders
+        where id = $1 and deleted_at is null and ($2::text is null or user_id = $2)
+        for update";
+
+    /// A page of one user's orders, newest first.
+    LIST_OF_USER = "
+        with page as (
+            select * from orders
+            where user_id = $1 and deleted_at is null and id < $2
+              and ($3::text is null or status = $3)
+            order by id desc limit $4
+        )
+        select o.id, o.user_id, o.status, o.total, o.currency, o.address, o.version,
+               o.created_at, o.updated_at, l.id as line_id, l.product_id, l.name, l.quantity,
+               l.unit_price
+        from page o join order_lines l on l.order_id = o.id
+        order by o.id desc, l.position";
+
+    /// A page of everybody's orders, newest first.
+    LIST_OF_ALL = "
+        with page as (
+            select * from orders
+            where deleted_at is null and id < $1 and ($2::text is null or status = $2)
+            order by id desc limit $3
+        )
+        select o.id, o.user_id, o.status, o.total, o.currency, o.address, o.version,
+               o.created_at, o.updated_at, l.id as line_id, l.product_id, l.name, l.quantity,
+               l.unit_price
+        from page o join order_lines l on l.order_id = o.id
+        order by o.id desc, l.position";
+
+    /// Every change of one order, oldest first.
+    HISTORY = "
+        select order_id, version, at, actor, action, previous_status, status, reason
+        from order_history where order_id = $1 order by version";
+
+    /// The latest changes, for those who watch: everything since a moment, with its order.
+    SINCE = "
+        select order_id, version, event_id, at, actor, action, previous_status, status, reason
+        from order_history where at >= $1 order by at, order_id, version limit $2";
+
+    /// The orders of a set, deleted or not.
+    GET_MANY = "
+        select o.id, o.user_id, o.status, o.total, o.currency, o.address, o.version,
+               o.created_at, o.updated_at, l.id as line_id, l.product_id, l.name, l.quantity,
+               l.unit_price
+        from orders o join order_lines l on l.order_id = o.id
+        where o.id = any($1)
+        order by o.id, l.position";
+
+    /// Writes one change of a locked order: the row, its history and its messages.
+    CHANGE = "
+        with changed as (
+            update orders
+            set status = $2, version = $3, updated_at = $4,
+                deleted_at = case when $5 then $4::timestamptz else deleted_at end
+            where id = $1
+        ), noted as (
+            insert into order_history (
+                order_id, version, event_id, at, actor, action, previous_status, status, reason
+            ) values ($1, $3, $6, $4, $7, $8, $9, $2, $10)
+        )
+        insert into outbox (destination, order_id, version, message_id, topic, body, created_at)
+        select destination, $1, $3, $6, topic, body, $4
+        from unnest($11::text[], $12::text[], $13::text[]) as m (destination, topic, body)";
+
+    /// The products that an order still holds, to be locked before they are released.
+    HELD_PRODUCTS = "
+        select product_id from products
+        where product_id in (select product_id from reservations where order_id = $1)
+        order by product_id
+        for update";
+
+    /// Gives back what an order still holds. A second time there is nothing left to give.
+    RELEASE = "
+        with released as (
+            delete from reservations where order_id = $1 returning product_id, quantity
+        )
+        update products
+        set reserved = reserved - released.quantity, updated_at = now()
+        from released where products.product_id = released.product_id";
+
+    /// The time now, not that of the transaction's start: asked under an order's lock, it grows
+    /// with the order's version.
+    NOW = "select clock_timestamp()";
+}
+
+/// Reads one order.
+///
+/// # Errors
+/// `NotFound` when it does not exist, is deleted or is outside `scope`.
+pub async fn get(connection: &mut PgConnection, id: OrderId, scope: &Scope) -> Result<Order> {
+    let rows = sqlx::query(GET)
+        .bind(id.get())
+        .bind(scope.owner())
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("reading an order", error))?;
+    collect(&rows)?.pop().ok_or_else(|| not_found(id))
+}
+
+/// Reads one order as it was when it was placed.
+///
+/// # Errors
+/// `NotFound` when there never was one.
+pub async fn get_placed(connection: &mut PgConnection, id: OrderId) -> Result<Order> {
+    let rows = sqlx::query(GET_PLACED)
+        .bind(id.get())
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("reading a placed order", error))?;
+    collect(&rows)?.pop().ok_or_else(|| not_found(id))
+}
+
+/// Reads one order and keeps it locked until the transaction ends.
+///
+/// # Errors
+/// As [`get`].
+pub async fn lock(connection: &mut PgConnection, id: OrderId, scope: &Scope) -> Result<Order> {
+    let locked: Option<i64> = sqlx::query_scalar(LOCK)
+        .bind(id.get())
+        .bind(scope.owner())
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(|error| failed("locking an order", error))?;
+    locked.ok_or_else(|| not_found(id))?;
+    get(connection, id, scope).await
+}
+
+/// Reads up to `limit` orders, newest first.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn list(
+    connection: &mut PgConnection,
+    scope: &Scope,
+    filter: &OrderFilter,
+    limit: i64,
+) -> Result<Vec<Order>> {
+    let before = filter.after.map_or(i64::MAX, OrderId::get);
+    let status = filter.status.map(OrderStatus::as_str);
+    let user = match (scope, &filter.user) {
+        // Somebody else's list is as empty as that of a user who never ordered.
+        (Scope::Owner(own), Some(wanted)) if own != wanted => return Ok(Vec::new()),
+        (Scope::Owner(own), _) => Some(own),
+        (Scope::Everyone, wanted) => wanted.as_ref(),
+    };
+    let query = match user {
+        Some(user) => sqlx::query(LIST_OF_USER).bind(user.as_str()),
+        None => sqlx::query(LIST_OF_ALL),
+    };
+    let rows = query
+        .bind(before)
+        .bind(status)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("listing orders", error))?;
+    collect(&rows)
+}
+
+/// Reads the orders of a set, deleted ones too, by number.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn get_many(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Order>> {
+    let rows = sqlx::query(GET_MANY)
+        .bind(ids)
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("reading orders", error))?;
+    collect(&rows)
+}
+
+/// Reads every change of one order, oldest first. Whether the caller may see it is decided before.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn history(connection: &mut PgConnection, id: OrderId) -> Result<Vec<HistoryEntry>> {
+    let rows = sqlx::query(HISTORY)
+        .bind(id.get())
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("reading a history", error))?;
+    rows.iter().map(history_entry).collect()
+}
+
+/// A change that somebody may be watching for: its entry and the event's id.
+#[derive(Debug)]
+pub struct Noted {
+    /// The entry.
+    pub entry: HistoryEntry,
+    /// The event's id.
+    pub event_id: Uuid,
+}
+
+/// Reads up to `limit` changes since `moment`, oldest first.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn changes_since(
+    connection: &mut PgConnection,
+    moment: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Noted>> {
+    let rows = sqlx::query(SINCE)
+        .bind(moment)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("reading changes", error))?;
+    rows.iter()
+        .map(|row| {
+            let event_id =
+                row.try_get("event_id").map_err(|error| failed("reading changes", error))?;
+            Ok(Noted { entry: history_entry(row)?, event_id })
+        })
+        .collect()
+}
+
+/// Writes the change that `event` tells of, under the order's lock.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn change(
+    connection: &mut PgConnection,
+    event: &OrderEvent,
+    actor: &str,
+    deleted: bool,
+    messages: &[Message],
+) -> Result<()> {
+    let destinations: Vec<_> = messages.iter().map(|message| message.destination).collect();
+    let topics: Vec<_> = messages.iter().map(|message| message.topic).collect();
+    let bodies: Vec<_> = messages.iter().map(|message| message.body.as_str()).collect();
+    sqlx::query(CHANGE)
+        .bind(event.order.id.get())
+        .bind(event.order.status.as_str())
+        .bind(event.order.version)
+        .bind(event.at)
+        .bind(deleted)
+        .bind(event.id)
+        .bind(actor)
+        .bind(event.kind.as_str())
+        .bind(event.previous.map(OrderStatus::as_str))
+        .bind(event.reason.as_deref())
+        .bind(destinations)
+        .bind(topics)
+        .bind(bodies)
+        .execute(connection)
+        .await
+        .map_err(|error| failed("changing an order", error))?;
+    Ok(())
+}
+
+/// Gives back what an order still holds, exactly once, in the products' common lock order.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn release_stock(connection: &mut PgConnection, id: OrderId) -> Result<()> {
+    for statement in [HELD_PRODUCTS, RELEASE] {
+        sqlx::query(statement)
+            .bind(id.get())
+            .execute(&mut *connection)
+            .await
+            .map_err(|error| failed("releasing stock", error))?;
+    }
+    Ok(())
+}
+
+/// The time now, by the database's clock.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>> {
+    sqlx::query_scalar(NOW)
+        .fetch_one(connection)
+        .await
+        .map_err(|error| failed("asking for the time", error))
+}
+
+fn not_found(id: OrderId) -> Error {
+    Error::new(ErrorKind::NotFound, format!("Order with id {id} not found")).with("order_id", id)
+}
+
+/// Gathers rows of one line each into orders; the lines of an order stand together.
+fn collect(rows: &[PgRow]) -> Result<Vec<Order>> {
+    let mut orders: Vec<Order> = Vec::new();
+    for row in rows {
+        let read = |error| failed("reading an order's columns", error);
+        let id = OrderId::from_database(row.try_get("id").map_err(read)?);
+        if orders.last().is_none_or(|order| order.id != id) {
+            orders.push(order_of(row, id)?);
+        }
+        if let Some(order) = orders.last_mut() {
+            order.lines.push(line_of(row).map_err(read)?);
+        }
+    }
+    Ok(orders)
+}
+
+fn order_of(row: &PgRow, id: OrderId) -> Result<Order> {
+    let read = |error| failed("reading an order's columns", error);
+    let status: &str = row.try_get("status").map_err(read)?;
+    let currency: &str = row.try_get("currency").map_err(read)?;
+    Ok(Order {
+        id,
+        user: UserId::from_database(row.try_get("user_id").map_err(read)?),
+        status: OrderStatus::parse(status)?,
+        lines: Vec::new(),
+        total: row.try_get::<Decimal, _>("total").map_err(read)?.normalize(),
+        currency: Currency::parse(currency)?,
+        address: row.try_get("address").map_err(read)?,
+        version: row.try_get("version").map_err(read)?,
+        created_at: row.try_get("created_at").map_err(read)?,
+        updated_at: row.try_get("updated_at").map_err(read)?,
+    })
+}
+
+fn line_of(row: &PgRow) -> std::result::Result<Line, sqlx::Error> {
+    let quantity: i32 = row.try_get("quantity")?;
+    Ok(Line {
+        id: row.try_get("line_id")?,
+        product: ProductId::from_database(row.try_get("product_id")?),
+        name: row.try_get("name")?,
+        quantity: quantity.unsigned_abs(),
+        unit_price: row.try_get::<Decimal, _>("unit_price")?.normalize(),
+    })
+}
+
+fn history_entry(row: &PgRow) -> Result<HistoryEntry> {
+    let read = |error| failed("reading a history's columns", error);
+    let previous: Option<&str> = row.try_get("previous_status").map_err(read)?;
+    let status: &str = row.try_get("status").map_err(read)?;
+    Ok(HistoryEntry {
+        order: OrderId::from_database(row.try_get("order_id").map_err(read)?),
+        version: row.try_get("version").map_err(read)?,
+        at: row.try_get("at").map_err(read)?,
+        actor: row.try_get("actor").map_err(read)?,
+        action: row.try_get("action").map_err(read)?,
+        previous: previous.map(OrderStatus::parse).transpose()?,
+        status: OrderStatus::parse(status)?,
+        reason: row.try_get("reason").map_err(read)?,
+    })
+}

@@ -1,0 +1,13 @@
+//! Names every statement and lists it, so that a test can prepare each against the real tables.
+
+/// Declares statements as constants and collects them in `STATEMENTS`.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $sql:literal;)+) => {
+        $($(#[$doc])* const $name: &str = $sql;)+
+
+        /// Every statement of this file, by name.
+        pub(super) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
+    };
+}
+
+pub(super) use statements;
