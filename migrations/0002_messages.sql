@@ -1,10 +1,13 @@
 -- Messages on their way out and in.
 
+-- One series for both ways, so that a number names a message whichever way it was going.
+create sequence message_ids as bigint;
+
 -- What is still to be sent. A row goes when the broker has confirmed and routed it.
 create table outbox (
     -- Which contract's transport carries it.
     destination text not null,
-    id bigint generated always as identity,
+    id bigint not null default nextval('message_ids'),
     -- Orders are dealt to relays in sixteen shares.
     share smallint generated always as ((order_id & 15)::smallint) stored,
     order_id bigint not null,
@@ -20,8 +23,9 @@ create table outbox (
     -- Set after too many refusals: the order's stream waits for a person.
     parked_at timestamptz,
     last_error text,
-    -- One index serves the claim (per destination, oldest first) and the mark.
-    primary key (destination, id)
+    -- One index serves the claim, which reads along it (the oldest order first, and of each order
+    -- the first message by version), and the mark.
+    primary key (destination, order_id, version, id)
 ) with (
     -- Rows live for milliseconds; without this the dead ones slow the claim down.
     autovacuum_vacuum_scale_factor = 0,
@@ -55,7 +59,7 @@ create index inbox_by_time on inbox using brin (received_at);
 
 -- What could not be understood: kept for a person, with the reason.
 create table inbox_parked (
-    id bigint generated always as identity primary key,
+    id bigint primary key default nextval('message_ids'),
     consumer text not null,
     topic text not null,
     body bytea not null,

@@ -1,4 +1,20 @@
+//! The order engine: orders, their stock and their events, kept in PostgreSQL and told to the
+//! world through contracts.
+//!
+//! Who knows whom, from the outside in; an arrow is "may name". `tests/tidy.rs` enforces it.
+//!
+//! ```text
+//! python ─► operations ─► app ─► every room below
+//!
+//! contracts ─► server, auth, engine        outbox, inbound ─► engine, store
+//! transport ─► engine (its ports)          config ─► store (its options)
+//!
+//! engine ─► store ─► domain ─► error
+//! ```
+
+pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod error;
+pub mod inbound;
 pub mod store;

@@ -17,6 +17,9 @@ const AMOUNT_LIMIT: Decimal = Decimal::from_parts(2_764_472_320, 232_830, 0, fal
 pub struct Currency([u8; 3]);
 
 impl Currency {
+    /// No currency: ISO 4217's own code for that.
+    pub const NONE: Self = Self(*b"XXX");
+
     /// Reads three upper-case letters.
     ///
     /// # Errors

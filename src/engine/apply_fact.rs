@@ -1,1 +1,144 @@
-//! (placeholder)
+//! Takes in what other services say: each delivery once, all its facts or none.
+
+use sha2::{Digest, Sha256};
+
+use crate::domain::fact::{Fact, StockFact};
+use crate::domain::ids::ProductId;
+use crate::domain::stock;
+use crate::engine::Engine;
+use crate::engine::ports::{Delivery, Interpreter};
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::inbox::{self, Identity};
+use crate::store::leases::{self, Lease};
+use crate::store::{self, Connection, catalog, users};
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Its facts count from now on.
+    New,
+    /// It had been taken in before; nothing was changed.
+    Repeated,
+}
+
+impl Engine {
+    /// Takes in the facts of a delivery, in one transaction with its identity. `lease` proves that
+    /// nobody else takes in for `consumer`: what counts is the order in which the broker hands
+    /// messages over.
+    ///
+    /// # Errors
+    /// `Conflict` when the lease has passed to somebody else or the database asks for another try,
+    /// `Unavailable`; anything else will happen again with the same delivery.
+    pub async fn apply_facts(
+        &self,
+        lease: &Lease,
+        consumer: &str,
+        delivery: &Delivery,
+        facts: &[Fact],
+    ) -> Result<Taken> {
+        let mut transaction = self.shared.store.begin().await?;
+        if !leases::confirm(&mut transaction, lease).await? {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("The lease {} has passed to another process.", lease.name),
+            ));
+        }
+        let identity = Identity {
+            consumer,
+            message_id: delivery.message_id.as_deref(),
+            body_hash: &body_hash(delivery),
+            redelivered: delivery.redelivered,
+        };
+        if !inbox::is_new(&mut transaction, &identity).await? {
+            return Ok(Taken::Repeated);
+        }
+        self.apply(&mut transaction, facts).await?;
+        store::commit(transaction).await?;
+        Ok(Taken::New)
+    }
+
+    /// Takes in facts that no message brought, such as a demo's.
+    ///
+    /// # Errors
+    /// `Conflict`, `Unavailable`.
+    pub async fn note(&self, facts: &[Fact]) -> Result<()> {
+        let mut transaction = self.shared.store.begin().await?;
+        self.apply(&mut transaction, facts).await?;
+        store::commit(transaction).await
+    }
+
+    /// Takes in a delivery that was set aside, now that it may be understood.
+    ///
+    /// # Errors
+    /// `NotFound` when nothing is set aside under this number, `InvalidInput` when it is still not
+    /// understood: it stays where it is. `Conflict`, `Unavailable`.
+    pub async fn retry_parked(&self, id: i64, interpreter: &dyn Interpreter) -> Result<()> {
+        let mut transaction = self.shared.store.begin().await?;
+        let parked = inbox::take(&mut transaction, id).await?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("No message {id} is set aside."))
+        })?;
+        let delivery = Delivery {
+            tag: 0,
+            topic: parked.topic,
+            body: parked.body,
+            message_id: parked.message_id,
+            correlation_id: None,
+            redelivered: false,
+        };
+        let facts = interpreter.interpret(&delivery)?;
+        self.apply(&mut transaction, &facts).await?;
+        store::commit(transaction).await
+    }
+
+    /// Writes facts. Products are taken in one order, so that nobody waits for each other; what is
+    /// said twice of one product keeps its order.
+    async fn apply(&self, connection: &mut Connection, facts: &[Fact]) -> Result<()> {
+        let mut facts: Vec<_> = facts.iter().collect();
+        facts.sort_by_key(|fact| product_of(fact));
+        let currency = self.shared.rules.currency;
+        for fact in facts {
+            match fact {
+                Fact::User(user) => users::upsert(connection, user).await?,
+                Fact::Product(product) => {
+                    catalog::upsert_product(connection, product, currency).await?;
+                }
+                Fact::Stock(stock) => self.reconcile(connection, stock).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn reconcile(&self, connection: &mut Connection, fact: &StockFact) -> Result<()> {
+        let currency = self.shared.rules.currency;
+        let level = catalog::lock_level(connection, &fact.product, currency).await?;
+        let reconciled = match fact.order {
+            Some(order) => {
+                let hold = catalog::hold_of(connection, &fact.product, order).await?;
+                stock::reconcile_named(level, fact.quantity, hold)
+            }
+            None => {
+                let fall = level.reported.map_or(0, |known| known.saturating_sub(fact.quantity));
+                let holds = catalog::oldest_holds(connection, &fact.product, fall).await?;
+                stock::reconcile(level, fact.quantity, holds)
+            }
+        };
+        catalog::keep(connection, &fact.product, &reconciled).await
+    }
+}
+
+fn product_of(fact: &Fact) -> Option<&ProductId> {
+    match fact {
+        Fact::User(_) => None,
+        Fact::Product(product) => Some(&product.product),
+        Fact::Stock(stock) => Some(&stock.product),
+    }
+}
+
+/// The hash of topic and body, in hexadecimal.
+fn body_hash(delivery: &Delivery) -> String {
+    let mut hash = Sha256::new();
+    hash.update(delivery.topic.as_bytes());
+    hash.update(b"\0");
+    hash.update(&delivery.body);
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

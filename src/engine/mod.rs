@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use crate::domain::caller::Access;
 use crate::domain::event::OrderEvent;
 use crate::domain::message::Message;
+use crate::domain::money::Currency;
 use crate::domain::placement::PlacementLimits;
 use crate::engine::changes::Changes;
 use crate::engine::lanes::Lanes;
@@ -28,12 +29,14 @@ use crate::error::Result;
 use crate::store::Store;
 
 /// What the engine's rules depend on. Settings.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// What a valid token allows.
     pub access: Access,
     /// Bounds of a placement.
     pub placement: PlacementLimits,
+    /// What the prices of new products are in.
+    pub currency: Currency,
 }
 
 /// The engine. Cheap to clone; every clone is the same engine.

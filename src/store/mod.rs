@@ -3,22 +3,32 @@
 //! Every function takes the connection or transaction it works on; who begins and commits is
 //! decided in `engine`. Statements are named and listed; `tests/it` prepares each one.
 
+pub mod journal;
 pub mod migrate;
 pub mod orders;
 pub mod placing;
+pub mod retention;
 mod statement;
+pub mod users;
+pub mod leases;
+pub mod inbox;
+pub mod catalog;
 
+use std::fmt;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection, PgConnection, Postgres, Transaction};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// What a statement runs on: a connection, or a transaction on one.
+pub type Connection = PgConnection;
+
 /// How to reach the database. Settings.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StoreOptions {
-    /// Host, port, user, password, database, TLS. Never printed.
+    /// Host, port, user, password, database, TLS.
     pub connect: PgConnectOptions,
     /// `host:port/database`, for messages.
     pub address: String,
@@ -30,6 +40,19 @@ pub struct StoreOptions {
     pub acquire_timeout: Duration,
     /// How long one statement may take.
     pub statement_timeout: Duration,
+}
+
+/// Written by hand, because the options to connect with hold the password.
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreOptions")
+            .field("address", &self.address)
+            .field("schema", &self.schema)
+            .field("connections", &self.connections)
+            .field("acquire_timeout", &self.acquire_timeout)
+            .field("statement_timeout", &self.statement_timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A connection that has been idle for longer than this is tried before it is used.
@@ -204,7 +227,16 @@ fn reason(error: &sqlx::Error) -> String {
 /// Every statement of the engine, as `file::NAME` and its text.
 #[must_use]
 pub fn statements() -> Vec<(String, &'static str)> {
-    let files = [("orders", orders::STATEMENTS), ("placing", placing::STATEMENTS)];
+    let files = [
+        ("users", users::STATEMENTS),
+        ("leases", leases::STATEMENTS),
+        ("inbox", inbox::STATEMENTS),
+        ("catalog", catalog::STATEMENTS),
+        ("journal", journal::STATEMENTS),
+        ("orders", orders::STATEMENTS),
+        ("placing", placing::STATEMENTS),
+        ("retention", retention::STATEMENTS),
+    ];
     files
         .into_iter()
         .flat_map(|(file, all)| all.iter().map(move |(name, sql)| (format!("{file}::{name}"), *sql)))

@@ -368,7 +368,7 @@ fn line_of(row: &PgRow) -> std::result::Result<Line, sqlx::Error> {
     })
 }
 
-fn history_entry(row: &PgRow) -> Result<HistoryEntry> {
+pub(super) fn history_entry(row: &PgRow) -> Result<HistoryEntry> {
     let read = |error| failed("reading a history's columns", error);
     let previous: Option<&str> = row.try_get("previous_status").map_err(read)?;
     let status: &str = row.try_get("status").map_err(read)?;

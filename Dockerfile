@@ -1,0 +1,37 @@
+# The engine as an image: the wheel is built in one stage and installed in another.
+
+FROM node:22-bookworm-slim AS playground
+WORKDIR /build/web
+COPY web/package.json web/package-lock.json ./
+RUN npm ci --no-audit --no-fund
+COPY web ./
+RUN npm run build
+
+FROM rust:1.95-bookworm AS wheel
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends python3 python3-venv \
+    && rm -rf /var/lib/apt/lists/* \
+    && python3 -m venv /maturin \
+    && /maturin/bin/pip install --no-cache-dir maturin==1.16.0
+WORKDIR /build
+COPY Cargo.toml Cargo.lock pyproject.toml README.md LICENSE-MIT LICENSE-APACHE ./
+COPY src ./src
+COPY migrations ./migrations
+COPY tests/it ./tests/it
+COPY tests/tidy.rs ./tests/tidy.rs
+COPY python ./python
+COPY --from=playground /build/python/order_engine/static ./python/order_engine/static
+RUN /maturin/bin/maturin build --release --locked --out /wheels
+
+FROM python:3.13-slim-bookworm
+RUN useradd --system --create-home --home-dir /engine engine
+COPY --from=wheel /wheels/*.whl /tmp/
+RUN pip install --no-cache-dir /tmp/*.whl && rm /tmp/*.whl
+USER engine
+WORKDIR /engine
+ENV ORDER_ENGINE_HOST=0.0.0.0
+EXPOSE 5000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD \
+    ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5000/readyz')"]
+ENTRYPOINT ["order-engine"]
+CMD ["serve"]

@@ -1,0 +1,89 @@
+//! Typed settings. The only place that reads the environment, `.env` and `order-engine.toml`.
+//!
+//! One file per concern, each listing its settings and the variables they come from.
+//! [`Settings::load`] reports everything that is wrong at once.
+
+pub mod auth;
+pub mod database;
+pub mod logging;
+pub mod orders;
+pub mod rabbitmq;
+pub mod server;
+pub mod source;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::config::source::{Problems, Setting, Sources};
+use crate::error::Result;
+
+/// Every setting of the engine, checked.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where orders are kept; absent when nothing names a database.
+    pub database: Option<database::Database>,
+    /// Where events go and come from; absent when nothing names a broker.
+    pub rabbitmq: Option<rabbitmq::RabbitMq>,
+    /// How callers prove who they are.
+    pub auth: auth::Auth,
+    /// Which doors are open.
+    pub server: server::Server,
+    /// The bounds of orders.
+    pub orders: orders::Orders,
+    /// What is logged, and how.
+    pub logging: logging::Logging,
+}
+
+/// One effective setting, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The setting's name.
+    pub name: &'static str,
+    /// Its value, secrets masked; none where there is none.
+    pub value: Option<String>,
+    /// Who gave it: `flag`, `environment (DATABASE_URL)`, `.env (DATABASE_URL)`,
+    /// `order-engine.toml`, `default` or `not set`.
+    pub origin: String,
+}
+
+/// Every setting there is, in the order of the documentation.
+pub fn all() -> impl Iterator<Item = &'static Setting> {
+    [
+        database::SETTINGS,
+        rabbitmq::SETTINGS,
+        auth::SETTINGS,
+        server::SETTINGS,
+        orders::SETTINGS,
+        logging::SETTINGS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+impl Settings {
+    /// Reads the settings: `flags` by name, then the environment, then `.env`, then
+    /// `order-engine.toml`, both in `directory`.
+    ///
+    /// # Errors
+    /// `Misconfigured` with one line for each thing that is wrong.
+    pub fn load(flags: HashMap<String, String>, directory: &Path) -> Result<Self> {
+        let mut problems = Problems::default();
+        let sources = Sources::read(flags, directory, &mut problems);
+        let settings = Self {
+            database: database::read(&sources, &mut problems),
+            rabbitmq: rabbitmq::read(&sources, &mut problems),
+            auth: auth::read(&sources, &mut problems),
+            server: server::read(&sources, &mut problems),
+            orders: orders::read(&sources, &mut problems),
+            logging: logging::read(&sources, &mut problems),
+        };
+        problems.into_result(settings)
+    }
+
+    /// The effective settings with their origin, secrets masked, wrong ones as they stand.
+    #[must_use]
+    pub fn describe(flags: HashMap<String, String>, directory: &Path) -> Vec<Described> {
+        let sources = Sources::read(flags, directory, &mut Problems::default());
+        all().map(|setting| sources.describe(setting)).collect()
+    }
+}

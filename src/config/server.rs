@@ -1,0 +1,121 @@
+//! Which doors are open: `ORDER_ENGINE_CONTRACT`, `ORDER_ENGINE_HOST`, `ORDER_ENGINE_PORT`,
+//! `ORDER_ENGINE_PLAYGROUND_DIR`, `ORDER_ENGINE_REQUEST_TIMEOUT_SECONDS`,
+//! `ORDER_ENGINE_DRAIN_SECONDS`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::source::{Problems, Setting, Sources};
+
+/// The settings of this file.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "contract",
+        variables: &["ORDER_ENGINE_CONTRACT"],
+        is_secret: false,
+        default: "flask",
+        help: "The contracts to serve, as name or name:port, separated by commas.",
+    },
+    Setting {
+        name: "host",
+        variables: &["ORDER_ENGINE_HOST"],
+        is_secret: false,
+        default: "127.0.0.1",
+        help: "The address to listen on; 0.0.0.0 for every interface.",
+    },
+    Setting {
+        name: "port",
+        variables: &["ORDER_ENGINE_PORT"],
+        is_secret: false,
+        default: "",
+        help: "The port of the first contract, 0 to 65535; 0 takes a free one. Unset: the \
+               contract's own, 5000 for flask.",
+    },
+    Setting {
+        name: "playground_dir",
+        variables: &["ORDER_ENGINE_PLAYGROUND_DIR"],
+        is_secret: false,
+        default: "",
+        help: "The folder with the playground's page. Unset: the one in the Python package.",
+    },
+    Setting {
+        name: "request_timeout_seconds",
+        variables: &["ORDER_ENGINE_REQUEST_TIMEOUT_SECONDS"],
+        is_secret: false,
+        default: "15",
+        help: "How long one request may take, 1 to 300 seconds.",
+    },
+    Setting {
+        name: "drain_seconds",
+        variables: &["ORDER_ENGINE_DRAIN_SECONDS"],
+        is_secret: false,
+        default: "10",
+        help: "How long requests under way may take to end at shutdown, 0 to 300 seconds.",
+    },
+];
+
+/// Which doors are open.
+#[derive(Debug)]
+pub struct Server {
+    /// The contracts to serve, each with a port where one is named.
+    pub contracts: Vec<Door>,
+    /// The address to listen on.
+    pub host: String,
+    /// The folder with the playground's page.
+    pub playground_dir: Option<PathBuf>,
+    /// How long one request may take.
+    pub request_timeout: Duration,
+    /// How long requests under way may take to end at shutdown.
+    pub drain: Duration,
+}
+
+/// One contract to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Door {
+    /// The contract's name. Whether there is such a contract is for the composition root to say.
+    pub contract: String,
+    /// Its port; the contract's own when absent, any free one when 0.
+    pub port: Option<u16>,
+}
+
+pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Server {
+    let mut contracts = doors(sources, problems);
+    if let (Some(_), Some(door)) = (sources.text("port"), contracts.first_mut()) {
+        door.port = Some(sources.number("port", 0..=u16::MAX, problems));
+    }
+    Server {
+        contracts,
+        host: sources.text("host").unwrap_or_default().to_owned(),
+        playground_dir: sources.text("playground_dir").map(PathBuf::from),
+        request_timeout: sources.seconds("request_timeout_seconds", 1..=300, problems),
+        drain: sources.seconds("drain_seconds", 0..=300, problems),
+    }
+}
+
+fn doors(sources: &Sources, problems: &mut Problems) -> Vec<Door> {
+    let text = sources.text("contract").unwrap_or_default();
+    let mut doors: Vec<Door> = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (name, port) = match part.split_once(':') {
+            None => (part, None),
+            Some((name, port)) => (name, Some(port)),
+        };
+        let port = match port.map(str::parse::<u16>) {
+            None => None,
+            Some(Ok(port)) => Some(port),
+            Some(Err(_)) => {
+                problems.add(format!(
+                    "{} must be name or name:port, not {part:?}.",
+                    sources.called("contract")
+                ));
+                continue;
+            }
+        };
+        if doors.iter().any(|door| door.contract == name) {
+            problems.add(format!("{} names {name} twice.", sources.called("contract")));
+            continue;
+        }
+        doors.push(Door { contract: name.to_owned(), port });
+    }
+    doors
+}

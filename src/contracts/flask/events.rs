@@ -1,0 +1,104 @@
+//! Events in this dialect's words: `order.placed` and `order.updated`.
+
+use crate::contracts::flask::json::dumps;
+use crate::contracts::flask::wire::{DESTINATION, ORDER_PLACED, ORDER_UPDATED, WireEvent};
+use crate::domain::event::{EventKind, OrderEvent};
+use crate::domain::message::Message;
+use crate::engine::ports::Announcer;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The contract's words.
+pub struct Words;
+
+impl Announcer for Words {
+    fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>> {
+        let body = dumps(&WireEvent::from(event)).map_err(|error| {
+            Error::new(ErrorKind::Internal, "An event could not be written.").because(error)
+        })?;
+        let topic = match event.kind {
+            EventKind::Placed => ORDER_PLACED,
+            EventKind::Updated | EventKind::Deleted => ORDER_UPDATED,
+        };
+        Ok(vec![Message { destination: DESTINATION, topic, body }])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::ids::{OrderId, ProductId, UserId};
+    use crate::domain::money::Currency;
+    use crate::domain::order::{Line, Order};
+    use crate::domain::status::OrderStatus;
+
+    fn event(kind: EventKind, previous: Option<OrderStatus>, status: OrderStatus) -> OrderEvent {
+        let at = DateTime::<Utc>::UNIX_EPOCH;
+        let line = Line {
+            id: 384,
+            product: ProductId::parse("1").unwrap(),
+            name: "Mug".to_owned(),
+            quantity: 2,
+            unit_price: "9.5".parse().unwrap(),
+        };
+        let order = Order {
+            id: OrderId::from_database(384),
+            user: UserId::parse("1").unwrap(),
+            status,
+            lines: vec![line],
+            total: "19".parse().unwrap(),
+            currency: Currency::parse("USD").unwrap(),
+            address: None,
+            version: 1,
+            created_at: at,
+            updated_at: at,
+        };
+        OrderEvent { id: Uuid::nil(), kind, at, order, previous, reason: None }
+    }
+
+    fn only(event: &OrderEvent) -> Message {
+        let mut messages = Words.announce(event).unwrap();
+        assert_eq!(messages.len(), 1);
+        messages.remove(0)
+    }
+
+    const FIXED: &str = r#"{"order_id": 384, "user_id": 1, "total_amount": 19.0, "items": [{"id": 384, "product_id": 1, "quantity": 2}]"#;
+    const NAMED: &str = r#""event_id": "00000000-0000-0000-0000-000000000000", "version": 1"#;
+
+    #[test]
+    fn a_placed_order_is_told_byte_by_byte_as_ever_with_additions_behind() {
+        let message = only(&event(EventKind::Placed, None, OrderStatus::Pending));
+        assert_eq!(message.topic, "order.placed");
+        assert_eq!(message.body, format!("{FIXED}, {NAMED}}}"));
+    }
+
+    #[test]
+    fn a_changed_order_is_told_with_both_states() {
+        let mut changed =
+            event(EventKind::Updated, Some(OrderStatus::Pending), OrderStatus::Shipped);
+        changed.reason = Some("früh".to_owned());
+        let message = only(&changed);
+        assert_eq!(message.topic, "order.updated");
+        let states = r#""status": "Shipped", "previous_status": "Pending""#;
+        let reason = r#""reason": "fr\u00fch""#;
+        assert_eq!(message.body, format!("{FIXED}, {states}, {NAMED}, {reason}}}"));
+    }
+
+    #[test]
+    fn a_deleted_order_is_an_update_that_says_so() {
+        let state = OrderStatus::Delivered;
+        let message = only(&event(EventKind::Deleted, Some(state), state));
+        assert_eq!(message.topic, "order.updated");
+        let states = r#""status": "Delivered", "previous_status": "Delivered""#;
+        assert_eq!(message.body, format!(r#"{FIXED}, {states}, {NAMED}, "deleted": true}}"#));
+    }
+
+    #[test]
+    fn ids_of_other_contracts_are_told_as_text() {
+        let mut placed = event(EventKind::Placed, None, OrderStatus::Pending);
+        placed.order.user = UserId::parse("66f1c0de").unwrap();
+        assert!(only(&placed).body.contains(r#""user_id": "66f1c0de""#));
+    }
+}

@@ -1,0 +1,186 @@
+//! What the user and product services say, in every shape in which they have been heard.
+
+use crate::contracts::flask::payload::{Object, object, objects, text};
+use crate::domain::fact::{Fact, ProductFact, StockFact, UserFact};
+use crate::domain::ids::{OrderId, ProductId, UserId};
+use crate::engine::ports::{Delivery, Interpreter};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The contract's understanding.
+pub struct Understanding;
+
+impl Interpreter for Understanding {
+    fn interpret(&self, delivery: &Delivery) -> Result<Vec<Fact>> {
+        let json = text(&delivery.body)?;
+        match delivery.topic.as_str() {
+            "user.registered" | "user.profile.updated" => Ok(vec![user(&object(json)?)?]),
+            "product.created" => Ok(vec![product(&object(json)?)?]),
+            "inventory.updated" => {
+                let answered = delivery.correlation_id.as_deref().and_then(OrderId::parse);
+                objects(json)?.iter().map(|entry| stock(entry, answered)).collect()
+            }
+            topic => Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("Nothing is known of messages on {topic:?}."),
+            )),
+        }
+    }
+}
+
+fn user(body: &Object<'_>) -> Result<Fact> {
+    let text = |name| body.get(&[name])?.map(|field| field.text()).transpose();
+    Ok(Fact::User(UserFact {
+        user: UserId::parse(body.need(&["user_id"])?.id()?)?,
+        username: text("username")?,
+        email: text("email")?,
+        address: text("address")?,
+        contact: text("contact")?,
+    }))
+}
+
+fn product(body: &Object<'_>) -> Result<Fact> {
+    Ok(Fact::Product(ProductFact {
+        product: ProductId::parse(body.need(&["id", "product_id"])?.id()?)?,
+        name: body.need(&["name"])?.text()?,
+        price: body.need(&["price"])?.price()?,
+        quantity: body.get(&["quantity"])?.map(|field| field.integer()).transpose()?,
+    }))
+}
+
+/// `answered` is the order that the message as a whole answers, where it says so.
+fn stock(entry: &Object<'_>, answered: Option<OrderId>) -> Result<Fact> {
+    let named = entry.get(&["order_id"])?.map(|field| field.id()).transpose()?;
+    let order = match named {
+        Some(named) => Some(OrderId::parse(&named).ok_or_else(|| {
+            Error::new(ErrorKind::InvalidInput, "The field order_id names no order.")
+        })?),
+        None => answered,
+    };
+    Ok(Fact::Stock(StockFact {
+        product: ProductId::parse(entry.need(&["product_id"])?.id()?)?,
+        quantity: entry.need(&["quantity", "new_stock"])?.integer()?,
+        order,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(topic: &str, body: &str, correlation: Option<&str>) -> Result<Vec<Fact>> {
+        Understanding.interpret(&Delivery {
+            tag: 1,
+            topic: topic.to_owned(),
+            body: body.as_bytes().to_vec(),
+            message_id: None,
+            correlation_id: correlation.map(str::to_owned),
+            redelivered: false,
+        })
+    }
+
+    fn stock(product: &str, quantity: i64, order: Option<i64>) -> Fact {
+        Fact::Stock(StockFact {
+            product: ProductId::parse(product).unwrap(),
+            quantity,
+            order: order.map(OrderId::from_database),
+        })
+    }
+
+    #[test]
+    fn users_come_whole_or_in_part() {
+        let body = r#"{"user_id": 1, "username": "a", "email": "a@b.c", "address": ["1 St"],
+                       "contact": "555", "bio": {"more": [1, 2]}}"#;
+        let expected = Fact::User(UserFact {
+            user: UserId::parse("1").unwrap(),
+            username: Some("a".to_owned()),
+            email: Some("a@b.c".to_owned()),
+            address: Some("1 St".to_owned()),
+            contact: Some("555".to_owned()),
+        });
+        for topic in ["user.registered", "user.profile.updated"] {
+            assert_eq!(heard(topic, body, None).unwrap(), std::slice::from_ref(&expected));
+        }
+        let part = heard("user.profile.updated", r#"{"user_id": "1", "address": null}"#, None);
+        let [Fact::User(part)] = &part.unwrap()[..] else { panic!("one user") };
+        assert_eq!((part.user.as_str(), &part.address, &part.email), ("1", &None, &None));
+    }
+
+    #[test]
+    fn products_come_with_values_or_lists_of_one() {
+        let expected = Fact::Product(ProductFact {
+            product: ProductId::parse("1").unwrap(),
+            name: "Mug".to_owned(),
+            price: "9.5".parse().unwrap(),
+            quantity: Some(100),
+        });
+        for body in [
+            r#"{"id": 1, "name": "Mug", "price": 9.5, "quantity": 100}"#,
+            r#"{"id": "1", "name": ["Mug"], "price": [9.5], "quantity": [100]}"#,
+            r#" {"product_id": 1, "name": "Mug", "price": 9.50, "quantity": 100, "x": 1}"#,
+        ] {
+            assert_eq!(heard("product.created", body, None).unwrap(), [expected.clone()]);
+        }
+    }
+
+    #[test]
+    fn stock_comes_as_a_list_or_alone() {
+        let recorded =
+            r#"[{"product_id": 1, "quantity": 999613}, {"product_id": 1, "quantity": 999610}]"#;
+        assert_eq!(
+            heard("inventory.updated", recorded, None).unwrap(),
+            [stock("1", 999_613, None), stock("1", 999_610, None)]
+        );
+        let alone = r#"{"product_id": 1, "new_stock": 98}"#;
+        assert_eq!(heard("inventory.updated", alone, None).unwrap(), [stock("1", 98, None)]);
+        assert_eq!(heard("inventory.updated", "[]", None).unwrap(), []);
+    }
+
+    #[test]
+    fn the_answered_order_stands_in_the_message_or_in_its_correlation_id() {
+        let alone = r#"{"product_id": 1, "quantity": 98}"#;
+        let named = r#"{"product_id": 1, "quantity": 98, "order_id": 7}"#;
+        let heard = |body, correlation| heard("inventory.updated", body, correlation).unwrap();
+        assert_eq!(heard(alone, Some("5")), [stock("1", 98, Some(5))]);
+        assert_eq!(heard(named, Some("5")), [stock("1", 98, Some(7))]);
+        assert_eq!(heard(alone, Some("not an order")), [stock("1", 98, None)]);
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_refused_by_name() {
+        for (topic, body, name) in [
+            ("user.registered", r#"{"username": "a"}"#, "user_id"),
+            ("user.registered", r#"{"user_id": true}"#, "user_id"),
+            ("user.registered", r#"{"user_id": 1, "email": 5}"#, "email"),
+            ("user.registered", r#"{"user_id": 1, "address": "a\u0000"}"#, "address"),
+            ("product.created", r#"{"id": 1, "price": 1}"#, "name"),
+            ("product.created", r#"{"id": 1, "name": "x", "price": -1}"#, "price"),
+            ("product.created", r#"{"id": 1, "name": "x", "price": NaN}"#, "price"),
+            ("product.created", r#"{"id": 1.5, "name": "x", "price": 1}"#, "id"),
+            ("product.created", r#"{"id": 1, "name": "x", "price": 1, "quantity": "a"}"#, "quant"),
+            ("inventory.updated", r#"[{"product_id": 1}]"#, "quantity"),
+            ("inventory.updated", r#"[{"product_id": 1, "quantity": 1.5}]"#, "quantity"),
+            ("inventory.updated", r#"[{"quantity": 1}]"#, "product_id"),
+            ("inventory.updated", r#"{"product_id": 1, "quantity": 1, "order_id": 0}"#, "order_id"),
+            ("inventory.updated", "[1]", "object"),
+            ("inventory.updated", "", "JSON"),
+            ("order.shipped", "{}", "order.shipped"),
+        ] {
+            let error = heard(topic, body, None).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{body}");
+            assert!(error.message().contains(name), "{body}: {error}");
+        }
+        let invalid = Delivery { body: vec![0xff], ..delivery_of("user.registered") };
+        assert!(Understanding.interpret(&invalid).is_err());
+    }
+
+    fn delivery_of(topic: &str) -> Delivery {
+        Delivery {
+            tag: 1,
+            topic: topic.to_owned(),
+            body: Vec::new(),
+            message_id: None,
+            correlation_id: None,
+            redelivered: false,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! JSON written as Python's `json.dumps` writes it, which the consumers' tests and logs know:
+//! `{"order_id": 384, "user_id": 1}`, and ASCII only.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
+
+/// `value` as `json.dumps` would write it.
+pub(super) fn dumps(value: &impl Serialize) -> serde_json::Result<String> {
+    let mut bytes = Vec::with_capacity(256);
+    value.serialize(&mut Serializer::with_formatter(&mut bytes, Python))?;
+    String::from_utf8(bytes).map_err(serde::ser::Error::custom)
+}
+
+struct Python;
+
+impl Formatter for Python {
+    fn begin_array_value<W: Write + ?Sized>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { w.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: Write + ?Sized>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { w.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: Write + ?Sized>(&mut self, w: &mut W) -> io::Result<()> {
+        w.write_all(b": ")
+    }
+
+    fn write_string_fragment<W: Write + ?Sized>(&mut self, w: &mut W, text: &str) -> io::Result<()> {
+        for character in text.chars() {
+            if matches!(character, ' '..='~') {
+                write!(w, "{character}")?;
+            } else {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    write!(w, "\\u{unit:04x}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_text_is_pythons() {
+        // json.dumps({"a": [1, 2.0, None, True], "b": {}, "c": "é€😀\x7f\"\n"})
+        let value = json!({"a": [1, 2.0, null, true], "b": {}, "c": "é€😀\x7f\"\n"});
+        assert_eq!(
+            dumps(&value).unwrap(),
+            "{\"a\": [1, 2.0, null, true], \"b\": {}, \
+             \"c\": \"\\u00e9\\u20ac\\ud83d\\ude00\\u007f\\\"\\n\"}"
+        );
+    }
+}

@@ -1,0 +1,57 @@
+#![doc = include_str!("docs.md")]
+
+mod convert;
+mod errors;
+pub mod events;
+mod facts;
+mod json;
+mod payload;
+pub mod surface;
+mod wire;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::Html;
+use axum::routing::get;
+
+use crate::contracts::Contract;
+use crate::engine::Engine;
+use crate::engine::ports::{Announcer, Interpreter};
+use crate::server::Shell;
+use crate::server::graphql::GraphQl;
+
+/// Most orders of `getOrders` and `allOrders`: the newest ones.
+pub const LIST_MAX: u32 = 1000;
+
+/// The contract.
+pub struct Flask;
+
+impl Contract for Flask {
+    fn name(&self) -> &'static str {
+        "flask"
+    }
+
+    fn default_port(&self) -> u16 {
+        5000
+    }
+
+    fn announcer(&self) -> Arc<dyn Announcer> {
+        Arc::new(events::Words)
+    }
+
+    fn interpreter(&self) -> Arc<dyn Interpreter> {
+        Arc::new(facts::Understanding)
+    }
+
+    fn graphql(&self, engine: &Engine, shell: &Shell) -> Option<GraphQl> {
+        let schema = surface::schema(engine.clone(), Arc::clone(&shell.metrics));
+        Some(GraphQl::new(schema, surface::OPERATIONS, shell))
+    }
+
+    fn router(&self, engine: &Engine, shell: &Shell) -> Router {
+        let schema = surface::schema(engine.clone(), Arc::clone(&shell.metrics));
+        let router = GraphQl::new(schema, surface::OPERATIONS, shell).routes(shell);
+        shell.around(router.route("/", get(|| async { Html("server running") })))
+    }
+}

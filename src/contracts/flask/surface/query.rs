@@ -1,0 +1,116 @@
+//! Reading: `allOrders` and `order` as deployed, `getOrders` and `getOrder` as documented, and
+//! `orders` page by page.
+
+use async_graphql::{Context, ID, Object};
+
+use crate::contracts::flask::LIST_MAX;
+use crate::contracts::flask::convert::{order_id, user_id};
+use crate::contracts::flask::errors;
+use crate::contracts::flask::surface::types::{Connection, Edge, Envelope, OrderView, PageInfo};
+use crate::contracts::flask::surface::{cursor, engine, session};
+use crate::domain::order::Order;
+use crate::domain::query::{OrderFilter, PAGE_SIZE_DEFAULT, checked_page_size};
+use crate::domain::status::OrderStatus;
+use crate::error::Result;
+
+/// The root of queries.
+pub struct Query;
+
+#[Object]
+impl Query {
+    /// The caller's orders, oldest first; of very many the newest 1 000.
+    #[graphql(complexity = "1 + 100 * child_complexity")]
+    async fn all_orders(&self, context: &Context<'_>) -> Envelope {
+        match list(context).await {
+            Ok(orders) => Envelope::of_many("Orders fetched successfully.", orders),
+            Err(error) => Envelope::failed(context, &error),
+        }
+    }
+
+    /// One order, in an envelope.
+    async fn order(&self, context: &Context<'_>, id: ID) -> Envelope {
+        match one(context, &id).await {
+            Ok(order) => Envelope::of_one("Order fetched successfully.", order),
+            Err(error) => Envelope::failed(context, &error),
+        }
+    }
+
+    /// The caller's orders, oldest first; of very many the newest 1 000.
+    #[graphql(complexity = "1 + 100 * child_complexity")]
+    async fn get_orders(
+        &self,
+        context: &Context<'_>,
+    ) -> async_graphql::Result<Option<Vec<OrderView>>> {
+        let orders = list(context).await;
+        let orders = orders.map_err(|error| errors::field(session(context), &error))?;
+        Ok(Some(orders.into_iter().map(OrderView).collect()))
+    }
+
+    /// One order.
+    async fn get_order(
+        &self,
+        context: &Context<'_>,
+        id: ID,
+    ) -> async_graphql::Result<Option<OrderView>> {
+        match one(context, &id).await {
+            Ok(order) => Ok(Some(OrderView(order))),
+            Err(error) => Err(errors::field(session(context), &error)),
+        }
+    }
+
+    /// The caller's orders, newest first, page by page. `status` and `userId` narrow the list.
+    #[graphql(complexity = "1 + usize::try_from(first).unwrap_or(1) * child_complexity")]
+    async fn orders(
+        &self,
+        context: &Context<'_>,
+        #[graphql(default_with = "i64::from(PAGE_SIZE_DEFAULT)", desc = "1 to 100.")] first: i64,
+        #[graphql(desc = "An edge's cursor; the page begins behind it.")] after: Option<String>,
+        #[graphql(desc = "In any case.")] status: Option<String>,
+        user_id: Option<i32>,
+    ) -> async_graphql::Result<Option<Connection>> {
+        match page(context, first, after, status, user_id).await {
+            Ok(page) => Ok(Some(page)),
+            Err(error) => Err(errors::field(session(context), &error)),
+        }
+    }
+}
+
+async fn one(context: &Context<'_>, id: &ID) -> Result<Order> {
+    let caller = session(context).caller()?;
+    engine(context).get_order(caller, order_id(id)?).await
+}
+
+async fn list(context: &Context<'_>) -> Result<Vec<Order>> {
+    let caller = session(context).caller()?;
+    let page = engine(context).list_orders(caller, &OrderFilter::default(), LIST_MAX).await?;
+    Ok(page.orders.into_iter().rev().collect())
+}
+
+async fn page(
+    context: &Context<'_>,
+    first: i64,
+    after: Option<String>,
+    status: Option<String>,
+    user: Option<i32>,
+) -> Result<Connection> {
+    let caller = session(context).caller()?;
+    let first = checked_page_size(first)?;
+    let status = status.as_deref().map(OrderStatus::parse).transpose()?;
+    let user = user.map(user_id).transpose()?;
+    let list = OrderFilter { user, status, after: None };
+    let after = after.as_deref().map(|cursor| cursor::decode(cursor, &list)).transpose()?;
+    let filter = OrderFilter { after, ..list.clone() };
+    let page = engine(context).list_orders(caller, &filter, first).await?;
+    let edges: Vec<Edge> = page
+        .orders
+        .into_iter()
+        .map(|order| Edge { cursor: cursor::encode(order.id, &list), node: OrderView(order) })
+        .collect();
+    let page_info = PageInfo {
+        has_next_page: page.has_next,
+        has_previous_page: after.is_some(),
+        start_cursor: edges.first().map(|edge| edge.cursor.clone()),
+        end_cursor: edges.last().map(|edge| edge.cursor.clone()),
+    };
+    Ok(Connection { edges, page_info })
+}

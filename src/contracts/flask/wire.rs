@@ -1,0 +1,121 @@
+//! Types and words spelled as this dialect spells them. The only place with binary floating point:
+//! the old schema and events show amounts that way.
+
+use async_graphql::{InputObject, InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use rust_decimal::Decimal;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::domain::status::OrderStatus;
+
+/// Where this contract's messages go.
+pub(super) const DESTINATION: &str = "rabbitmq";
+
+/// The routing key of a new order.
+pub(super) const ORDER_PLACED: &str = "order.placed";
+/// The routing key of a changed or deleted order.
+pub(super) const ORDER_UPDATED: &str = "order.updated";
+
+/// A status as this dialect shows it.
+pub(super) const fn status(status: OrderStatus) -> &'static str {
+    match status {
+        OrderStatus::Pending => "Pending",
+        OrderStatus::Confirmed => "Confirmed",
+        OrderStatus::Shipped => "Shipped",
+        OrderStatus::Delivered => "Delivered",
+        OrderStatus::Cancelled => "Cancelled",
+        OrderStatus::Returned => "Returned",
+    }
+}
+
+/// The floating-point number nearest to an amount. Its text is read, because that rounds once.
+pub(super) fn float(amount: Decimal) -> f64 {
+    amount.to_string().parse().unwrap_or(f64::NAN)
+}
+
+/// A user or product id in a message: a number wherever it is one, as consumers read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(super) enum WireId<'a> {
+    /// Every id that came from this dialect.
+    Number(i64),
+    /// One that came through the door of another contract.
+    Text(&'a str),
+}
+
+/// A line of an order in a message.
+#[derive(Debug, Serialize)]
+pub(super) struct WireLine<'a> {
+    pub id: i64,
+    pub product_id: WireId<'a>,
+    pub quantity: u32,
+}
+
+/// The body of `order.placed` and `order.updated`. Consumers read the fields up to `items`, and
+/// for an update the status; the rest is an addition.
+#[derive(Debug, Serialize)]
+pub(super) struct WireEvent<'a> {
+    pub order_id: i64,
+    pub user_id: WireId<'a>,
+    pub total_amount: f64,
+    pub items: Vec<WireLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_status: Option<&'static str>,
+    pub event_id: Uuid,
+    pub version: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+}
+
+/// A line of a new order, as deployed clients send it.
+#[derive(Clone, Copy, Debug, InputObject)]
+pub(super) struct OrderItemInput {
+    #[graphql(name = "product_id")]
+    pub product_id: i32,
+    pub quantity: i32,
+}
+
+/// A line of a new order.
+#[derive(Clone, Copy, Debug, InputObject)]
+pub(super) struct OrderLineInput {
+    pub product_id: i32,
+    /// How many, from 1 on.
+    pub quantity: i32,
+}
+
+/// An exact decimal number as text, such as "19.00".
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WireDecimal(pub Decimal);
+
+#[Scalar(name = "Decimal")]
+impl ScalarType for WireDecimal {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match &value {
+            Value::String(text) => text.parse().map(Self).map_err(InputValueError::custom),
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "the nearest number is one number")]
+    fn amounts_are_shown_by_the_nearest_number() {
+        for (text, expected) in
+            [("19", 19.0), ("9.5", 9.5), ("0.1", 0.1), ("999999999999999.9999", 1e15)]
+        {
+            assert_eq!(float(text.parse().unwrap()), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What an operator does besides serving: migrate, look, mint a token, decide about parked
+//! messages, fill a demo. Each opens what it needs and closes it again.
+
+mod demo;
+mod doctor;
+mod events;
+
+use std::future::Future;
+use std::time::Duration;
+
+use chrono::Utc;
+
+use crate::app;
+use crate::config::Settings;
+use crate::domain::ids::UserId;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{self, Store};
+
+pub use demo::{Demo, seed_demo};
+pub use doctor::doctor;
+pub use events::{Parked, events_parked, events_retry, events_skip, events_tail};
+
+/// Longest life of a minted token: a year.
+const TOKEN_SECONDS_MAX: u64 = 31_536_000;
+
+/// The state of one part, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// The part.
+    pub name: String,
+    /// Whether it can be used as it is.
+    pub is_ok: bool,
+    /// What was found, and where.
+    pub detail: String,
+    /// What to do, where something is to be done.
+    pub remedy: Option<String>,
+}
+
+/// Brings the database to this build's tables; returns the names of what was applied.
+///
+/// # Errors
+/// `Misconfigured`, `Unavailable`.
+pub async fn migrate(settings: &Settings) -> Result<Vec<String>> {
+    with_store(settings, async |store| store::migrate::migrate(&store).await).await
+}
+
+/// Signs a token for `user`, good for `lifetime`, 1 second to a year.
+///
+/// # Errors
+/// `Misconfigured` without a secret, `InvalidInput` for a lifetime out of range.
+pub fn mint_token(
+    settings: &Settings,
+    user: &UserId,
+    admin: bool,
+    lifetime: Duration,
+) -> Result<String> {
+    if !(1..=TOKEN_SECONDS_MAX).contains(&lifetime.as_secs()) {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("A token lives 1 to {TOKEN_SECONDS_MAX} seconds, not {}.", lifetime.as_secs()),
+        ));
+    }
+    app::verifier(&settings.auth)?.mint(user, admin, lifetime, Utc::now())
+}
+
+/// Runs `work` on an open store and closes it, whatever came of it.
+async fn with_store<T, F>(settings: &Settings, work: impl FnOnce(Store) -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let store = Store::connect(app::database(settings)?).await?;
+    let result = work(store.clone()).await;
+    store.close().await;
+    result
+}
+
+/// Checks how many rows were asked for: 1 to 1000.
+fn checked_limit(limit: i64) -> Result<u32> {
+    u32::try_from(limit).ok().filter(|n| (1..=1000).contains(n)).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidInput, format!("limit must be 1 to 1000, not {limit}."))
+    })
+}

@@ -1,0 +1,267 @@
+//! The relay: takes the messages of one destination from the outbox to its broker.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use sqlx::PgConnection;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::message::OutgoingMessage;
+use crate::engine::Engine;
+use crate::engine::ports::{Outlet, Publisher, Verdict};
+use crate::error::{Error, ErrorKind, Result};
+use crate::outage::{Outage, backoff};
+use crate::outbox::routes::Routes;
+use crate::outbox::shares::Shares;
+use crate::outbox::stats::RelayStats;
+use crate::store::outbox::{self, Refusal};
+
+/// Most messages on the way at once.
+const BATCH_MAX: usize = 500;
+/// How long a message of another process waits at most, when there is nothing to do.
+const POLL: Duration = Duration::from_millis(250);
+/// How long the database may take for one step.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(20);
+/// The pause of an order after the first refusal of its message.
+const REFUSED_FIRST: Duration = Duration::from_millis(200);
+/// The longest pause of an order after a refusal.
+const REFUSED_MAX: Duration = Duration::from_secs(60);
+
+/// What a relay is to do. Settings.
+#[derive(Clone, Debug)]
+pub struct RelayOptions {
+    /// Whose messages it sends.
+    pub destination: &'static str,
+    /// Topics that wait until a queue is bound for them. Others count as sent when nobody wants
+    /// them.
+    pub needs_queue: Vec<String>,
+    /// Refusals after which a message is parked. Default 20: about a quarter of an hour.
+    pub attempts_max: i32,
+}
+
+/// Sends the messages of one destination. Any number of relays, in any number of processes, share
+/// the work.
+pub struct Relay<O> {
+    engine: Engine,
+    outlet: O,
+    options: RelayOptions,
+    shares: Shares,
+    routes: Routes,
+    /// Claiming around a missing route reads the whole backlog; not before this.
+    around_again: Option<Instant>,
+    outage: Outage,
+    stats: Arc<RelayStats>,
+}
+
+impl<O: Outlet> Relay<O> {
+    /// A relay from `engine`'s database to `outlet`. It does nothing until it is run.
+    #[must_use]
+    pub fn new(engine: Engine, outlet: O, options: RelayOptions) -> Self {
+        Self {
+            shares: Shares::new(options.destination),
+            routes: Routes::new(options.needs_queue.clone()),
+            around_again: None,
+            outage: Outage::new("sending messages"),
+            stats: Arc::default(),
+            engine,
+            outlet,
+            options,
+        }
+    }
+
+    /// The relay's counters.
+    #[must_use]
+    pub fn stats(&self) -> Arc<RelayStats> {
+        Arc::clone(&self.stats)
+    }
+
+    /// Sends until `stop`, through every outage. A batch that is on its way is settled first.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.session(&stop).await {
+                // What was on its way may or may not have arrived: it is still in the outbox.
+                self.stats.connected.store(false, Ordering::Relaxed);
+                RelayStats::add(&self.stats.reconnects, 1);
+                let pause = self.outage.failed(&error);
+                let _ = stop.run_until_cancelled(sleep(pause)).await;
+            }
+        }
+        self.stats.connected.store(false, Ordering::Relaxed);
+    }
+
+    /// Claims, publishes and settles, until `stop` or until broker or database fail.
+    async fn session(&mut self, stop: &CancellationToken) -> Result<()> {
+        let Some(opened) = stop.run_until_cancelled(self.connect()).await else { return Ok(()) };
+        let (mut publisher, mut database) = opened?;
+        while !stop.is_cancelled() {
+            in_time(self.shares.tend(&mut database)).await?;
+            let batch = self.claim(&mut database).await?;
+            // No transaction is open here, however long the broker takes. An empty batch asks
+            // whether the connection still lives.
+            let verdicts = publisher.publish(&batch).await?;
+            self.outage.over();
+            self.stats.connected.store(true, Ordering::Relaxed);
+            if batch.is_empty() {
+                self.rest(stop).await;
+            } else {
+                self.settle(&mut database, &batch, &verdicts).await?;
+            }
+        }
+        in_time(self.shares.release(&mut database)).await
+    }
+
+    async fn connect(&self) -> Result<(O::Publisher, PgConnection)> {
+        let publisher = self.outlet.connect().await?;
+        let database = in_time(outbox::connect(self.engine.store())).await?;
+        Ok((publisher, database))
+    }
+
+    /// The messages to send now: at most one of each order.
+    async fn claim(&mut self, database: &mut PgConnection) -> Result<Vec<OutgoingMessage>> {
+        let began = Instant::now();
+        let closed = self.routes.closed(began);
+        if !closed.is_empty() && self.around_again.is_some_and(|at| began < at) {
+            return Ok(Vec::new());
+        }
+        let held = self.shares.held();
+        let claim = outbox::claim(database, self.options.destination, held, &closed, BATCH_MAX);
+        let batch = in_time(claim).await?;
+        // Thrice as long a rest leaves the database to others while thousands of orders wait.
+        self.around_again = Some(Instant::now() + began.elapsed() * 3);
+        Ok(self.routes.admit(batch))
+    }
+
+    /// Waits until this process has written a message, or another one may have.
+    async fn rest(&self, stop: &CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.engine.outbox_filled() => {}
+            () = sleep(POLL) => {}
+        }
+    }
+
+    /// Writes down what became of each message.
+    async fn settle(
+        &mut self,
+        database: &mut PgConnection,
+        batch: &[OutgoingMessage],
+        verdicts: &[Verdict],
+    ) -> Result<()> {
+        let now = Instant::now();
+        let mut done = Vec::with_capacity(batch.len());
+        let mut refusals = Vec::new();
+        for (message, verdict) in batch.iter().zip(verdicts) {
+            match verdict {
+                Verdict::Confirmed => {
+                    self.routes.arrived(&message.topic);
+                    RelayStats::add(&self.stats.sent, 1);
+                    done.push(message);
+                }
+                Verdict::Unroutable => {
+                    RelayStats::add(&self.stats.unroutable, 1);
+                    if self.routes.needs_queue(&message.topic) {
+                        self.routes.came_back(&message.topic, now);
+                    } else {
+                        done.push(message);
+                    }
+                }
+                Verdict::Refused(reason) => {
+                    RelayStats::add(&self.stats.refused, 1);
+                    refusals.push(refusal(message, reason));
+                }
+            }
+        }
+        self.remove(database, &done).await?;
+        self.postpone(database, &refusals).await
+    }
+
+    /// Removes from the outbox what is done with.
+    async fn remove(
+        &mut self,
+        database: &mut PgConnection,
+        done: &[&OutgoingMessage],
+    ) -> Result<()> {
+        if done.is_empty() {
+            return Ok(());
+        }
+        let held = self.shares.held();
+        let removed =
+            in_time(outbox::mark_sent(database, self.options.destination, held, done)).await?;
+        self.check_fence(done.len(), removed);
+        Ok(())
+    }
+
+    /// Lets the orders of refused messages wait; parks what has been refused too often.
+    async fn postpone(
+        &mut self,
+        database: &mut PgConnection,
+        refusals: &[Refusal<'_>],
+    ) -> Result<()> {
+        if refusals.is_empty() {
+            return Ok(());
+        }
+        let noted = in_time(outbox::note_refusals(
+            database,
+            self.options.destination,
+            self.shares.held(),
+            refusals,
+            self.options.attempts_max,
+        ))
+        .await?;
+        self.check_fence(refusals.len(), noted.len());
+        for (id, _) in noted.iter().filter(|(_, parked)| *parked) {
+            RelayStats::add(&self.stats.parked, 1);
+            if let Some(refusal) = refusals.iter().find(|refusal| refusal.message.id == *id) {
+                tell_parked(refusal);
+            }
+        }
+        Ok(())
+    }
+
+    /// Fewer writes than wanted mean that another relay has taken shares over.
+    fn check_fence(&mut self, wanted: usize, written: usize) {
+        let late = wanted.saturating_sub(written);
+        if late > 0 {
+            RelayStats::add(&self.stats.late, late);
+            tracing::warn!(late, "another relay had taken over; it sends these messages again");
+            self.shares.doubt();
+        }
+    }
+}
+
+fn refusal<'a>(message: &'a OutgoingMessage, reason: &str) -> Refusal<'a> {
+    let tries = message.attempts.unsigned_abs().saturating_add(1);
+    if tries == 1 {
+        tracing::warn!(
+            order = message.order.get(),
+            version = message.version,
+            topic = message.topic,
+            reason,
+            "the broker refused a message; its order waits, and it is tried again"
+        );
+    }
+    let delay = backoff(REFUSED_FIRST, REFUSED_MAX, tries);
+    Refusal { message, reason: reason.to_owned(), delay }
+}
+
+fn tell_parked(refusal: &Refusal<'_>) {
+    tracing::error!(
+        id = refusal.message.id,
+        order = refusal.message.order.get(),
+        version = refusal.message.version,
+        topic = refusal.message.topic,
+        reason = refusal.reason,
+        "a message was refused too often and is parked; its order's later messages wait behind \
+         it. `order-engine events parked` shows it"
+    );
+}
+
+/// Bounds a step of the database, which may have gone without a word.
+async fn in_time<T>(step: impl Future<Output = Result<T>>) -> Result<T> {
+    timeout(DATABASE_TIMEOUT, step).await.unwrap_or_else(|_| {
+        let message = "The database does not answer. Try again.";
+        Err(Error::new(ErrorKind::Unavailable, message).with("component", "postgresql"))
+    })
+}

@@ -1,0 +1,182 @@
+//! What the `order-engine` command calls: functions that open what they need and close it again.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::app;
+use crate::config::Settings;
+use crate::domain::ids::{OrderId, UserId};
+use crate::error::{Error, ErrorKind, Result};
+use crate::operations;
+use crate::python::bridge::wait_for;
+use crate::python::errors::raise;
+use crate::python::types::{Check, DemoCatalogue, Event, ParkedMessage, Setting};
+
+type Flags = HashMap<String, String>;
+
+/// Settings and files are looked for where the command was called.
+fn directory() -> &'static Path {
+    Path::new(".")
+}
+
+fn load(flags: Flags) -> Result<Settings> {
+    Settings::load(flags, directory())
+}
+
+/// Serve the configured contracts until SIGINT or SIGTERM, then finish what is under way.
+#[pyfunction]
+#[pyo3(signature = (flags, on_ready=None))]
+pub(super) fn serve(py: Python<'_>, flags: Flags, on_ready: Option<Py<PyAny>>) -> PyResult<()> {
+    let settings = load(flags).map_err(|error| raise(py, &error))?;
+    let stop = CancellationToken::new();
+    let (ready, opened) = oneshot::channel();
+    let (ended, end) = oneshot::channel();
+    let task_stop = stop.clone();
+    wait_for(py, async move {
+        tokio::spawn(async move {
+            let result = app::serve(settings, ready, task_stop).await;
+            // The other side waits for this until it has it.
+            let _ = ended.send(result);
+        });
+        Ok(())
+    })?;
+    // Without a word from the server its end says why.
+    let urls = wait_for(py, async move { Ok(opened.await.ok()) })?;
+    let mut raised = None;
+    if let (Some(urls), Some(on_ready)) = (urls, on_ready)
+        && let Err(error) = on_ready.call1(py, (urls,))
+    {
+        raised = Some(error);
+        stop.cancel();
+    }
+    let result = wait_for(py, async move { end.await.unwrap_or_else(|_| Err(vanished())) });
+    match raised {
+        Some(error) => Err(error),
+        None => result,
+    }
+}
+
+fn vanished() -> Error {
+    Error::new(ErrorKind::Internal, "The server ended without a word; its log says more.")
+}
+
+/// Bring the database to this version's tables; return the names of what was applied.
+#[pyfunction]
+pub(super) fn migrate(py: Python<'_>, flags: Flags) -> PyResult<Vec<String>> {
+    wait_for(py, async move { operations::migrate(&load(flags)?).await })
+}
+
+/// Sign a token for a user with the configured `jwt_secret_key`.
+#[pyfunction]
+#[pyo3(signature = (flags, user_id, admin=false, expires_seconds=3600))]
+pub(super) fn mint_token(
+    py: Python<'_>,
+    flags: Flags,
+    user_id: String,
+    admin: bool,
+    expires_seconds: u64,
+) -> PyResult<String> {
+    let minted = || {
+        let user = UserId::parse(user_id)?;
+        let lifetime = Duration::from_secs(expires_seconds);
+        operations::mint_token(&load(flags)?, &user, admin, lifetime)
+    };
+    minted().map_err(|error| raise(py, &error))
+}
+
+/// List every setting as it would take effect, in the order of the documentation.
+#[pyfunction]
+pub(super) fn describe_settings(flags: Flags) -> Vec<Setting> {
+    Settings::describe(flags, directory()).into_iter().map(Setting::from).collect()
+}
+
+/// Look at every part the engine would use: settings, database, tables, brokers, ports.
+#[pyfunction]
+pub(super) fn doctor(py: Python<'_>, flags: Flags) -> PyResult<Vec<Check>> {
+    wait_for(py, async move {
+        let checks = operations::doctor(load(flags)).await;
+        Ok(checks.into_iter().map(Check::from).collect())
+    })
+}
+
+/// Make sure the demo user and products exist; again changes nothing but the stock.
+#[pyfunction]
+pub(super) fn seed_demo(py: Python<'_>, flags: Flags) -> PyResult<DemoCatalogue> {
+    wait_for(py, async move {
+        let demo = operations::seed_demo(&load(flags)?).await?;
+        Ok(DemoCatalogue { user_id: demo.user.to_string(), products: demo.products })
+    })
+}
+
+/// List the latest events of orders and what became of their messages, oldest first.
+#[pyfunction]
+#[pyo3(signature = (flags, order_id=None, limit=20))]
+pub(super) fn events_tail(
+    py: Python<'_>,
+    flags: Flags,
+    order_id: Option<i64>,
+    limit: i64,
+) -> PyResult<Vec<Event>> {
+    wait_for(py, async move {
+        let order = order_id.map(OrderId::from_database);
+        let events = operations::events_tail(&load(flags)?, order, limit).await?;
+        Ok(events
+            .into_iter()
+            .map(|event| Event {
+                order_id: event.entry.order.get(),
+                version: event.entry.version,
+                at: event.entry.at,
+                action: event.entry.action,
+                status: event.entry.status.as_str().to_owned(),
+                delivery: event.delivery,
+            })
+            .collect())
+    })
+}
+
+/// List messages that were set aside and wait for a decision, oldest first.
+#[pyfunction]
+#[pyo3(signature = (flags, limit=100))]
+pub(super) fn events_parked(
+    py: Python<'_>,
+    flags: Flags,
+    limit: i64,
+) -> PyResult<Vec<ParkedMessage>> {
+    wait_for(py, async move {
+        let parked = operations::events_parked(&load(flags)?, limit).await?;
+        Ok(parked
+            .into_iter()
+            .map(|message| ParkedMessage {
+                id: message.id,
+                direction: message.direction.to_owned(),
+                topic: message.topic,
+                order_id: message.order.map(OrderId::get),
+                reason: message.reason,
+                attempts: message.attempts,
+                parked_at: message.parked_at,
+            })
+            .collect())
+    })
+}
+
+/// Give parked messages another try; return how many. None means all of them.
+#[pyfunction]
+#[pyo3(signature = (flags, ids=None))]
+pub(super) fn events_retry(
+    py: Python<'_>,
+    flags: Flags,
+    ids: Option<Vec<i64>>,
+) -> PyResult<usize> {
+    wait_for(py, async move { operations::events_retry(&load(flags)?, ids.as_deref()).await })
+}
+
+/// Give parked messages up for good, so that those behind them go on; return how many.
+#[pyfunction]
+pub(super) fn events_skip(py: Python<'_>, flags: Flags, ids: Vec<i64>) -> PyResult<usize> {
+    wait_for(py, async move { operations::events_skip(&load(flags)?, &ids).await })
+}

@@ -1,0 +1,36 @@
+//! The Python module `order_engine._native`: the only place that imports pyo3.
+//!
+//! `python/order_engine/_native.pyi` documents what is here; a test holds the two together.
+
+mod bridge;
+mod commands;
+mod engine;
+mod errors;
+mod types;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _native {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::commands::{
+        describe_settings, doctor, events_parked, events_retry, events_skip, events_tail, migrate,
+        mint_token, seed_demo, serve,
+    };
+    #[pymodule_export]
+    use super::engine::Engine;
+    #[pymodule_export]
+    use super::errors::error_kinds;
+    #[pymodule_export]
+    use super::types::{
+        Check, DemoCatalogue, Event, HistoryEntry, Order, OrderLine, OrderPage, ParkedMessage,
+        Setting,
+    };
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

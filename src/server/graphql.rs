@@ -1,0 +1,338 @@
+//! A GraphQL schema behind its limits, for every transport: HTTP, event streams, WebSockets and
+//! Python. A document is parsed once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::parser::types::{OperationDefinition, OperationType, Selection};
+use async_graphql::{
+    ErrorExtensionValues, Executor, Pos, Positioned, Request, Response, ServerError, Value,
+    Variables,
+};
+use axum::Router;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt as _, StreamExt as _};
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, ErrorKind};
+use crate::server::metrics::Metrics;
+use crate::server::playground::Playground;
+use crate::server::session::Session;
+use crate::server::{Shell, graphql_http, limits, playground};
+
+/// A schema that can be asked. Cheap to clone.
+#[derive(Clone)]
+pub struct GraphQl(Arc<Inner>);
+
+struct Inner {
+    schema: Box<dyn Schema>,
+    /// The fields at the roots of the schema, which may be labels of metrics.
+    operations: &'static [&'static str],
+    metrics: Arc<Metrics>,
+    time_max: Duration,
+    shutdown: CancellationToken,
+}
+
+/// Any schema: its three root types do not matter here.
+trait Schema: Send + Sync {
+    fn run(&self, request: Request) -> BoxFuture<'_, Response>;
+    fn stream(&self, request: Request) -> BoxStream<'static, Response>;
+}
+
+impl<E: Executor> Schema for E {
+    fn run(&self, request: Request) -> BoxFuture<'_, Response> {
+        self.execute(request).boxed()
+    }
+
+    fn stream(&self, request: Request) -> BoxStream<'static, Response> {
+        self.execute_stream(request, None)
+    }
+}
+
+/// How far a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It was executed, with whatever result.
+    Executed,
+    /// Its document cannot be executed.
+    Refused,
+    /// It would change something, and the transport only reads.
+    NotForReading,
+    /// It was not done in time.
+    OutOfTime,
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub struct Answered {
+    /// Data and errors.
+    pub response: Response,
+    /// How far the request came.
+    pub stage: Stage,
+}
+
+/// A checked request.
+struct Prepared {
+    request: Request,
+    kind: OperationType,
+    label: &'static str,
+}
+
+impl GraphQl {
+    /// `schema`, whose root fields are `operations`, behind the limits of `shell`.
+    pub fn new(
+        schema: impl Executor,
+        operations: &'static [&'static str],
+        shell: &Shell,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            schema: Box::new(schema),
+            operations,
+            metrics: Arc::clone(&shell.metrics),
+            time_max: shell.time_max,
+            shutdown: shell.shutdown.clone(),
+        }))
+    }
+
+    /// The routes of this schema: `/graphql` with its transports and the playground.
+    pub fn routes(self, shell: &Shell) -> Router {
+        let page = Playground::new(shell.playground_dir.as_deref());
+        let router = graphql_http::routes(self, Arc::clone(&shell.verifier), page);
+        match &shell.playground_dir {
+            Some(directory) => router.merge(playground::assets(directory)),
+            None => router,
+        }
+    }
+
+    /// Until when a request that begins now may take.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.0.time_max
+    }
+
+    /// Cancelled when the server is to stop.
+    pub(super) fn shutdown(&self) -> &CancellationToken {
+        &self.0.shutdown
+    }
+
+    /// Executes a query or, unless it `only_reads`, a mutation.
+    pub async fn execute(
+        &self,
+        request: Request,
+        session: Arc<Session>,
+        only_reads: bool,
+        deadline: Instant,
+    ) -> Answered {
+        let began = Instant::now();
+        let (label, answered) = match self.prepare(request, &session) {
+            Err(errors) => ("none", Answered::refused(errors)),
+            Ok(Prepared { kind: OperationType::Mutation, label, .. }) if only_reads => {
+                let message = "Mutations must be sent by POST.";
+                (label, Answered::failed(Stage::NotForReading, ErrorKind::InvalidInput, message))
+            }
+            Ok(Prepared { kind: OperationType::Subscription, label, .. }) => {
+                let message = "A subscription needs a WebSocket or Accept: text/event-stream.";
+                (label, Answered::failed(Stage::Refused, ErrorKind::InvalidInput, message))
+            }
+            Ok(prepared) => {
+                let running = self.0.schema.run(prepared.request);
+                let answered = match timeout_at(deadline, running).await {
+                    Ok(response) => Answered::of(response),
+                    Err(_) => Answered::failed(
+                        Stage::OutOfTime,
+                        ErrorKind::Unavailable,
+                        "The request was not done in time and may still take effect; repeat it \
+                         with the same Idempotency-Key.",
+                    ),
+                };
+                (prepared.label, answered)
+            }
+        };
+        let outcome = match answered.stage {
+            Stage::Executed => session.failure().map_or("OK", ErrorKind::code),
+            Stage::Refused | Stage::NotForReading => "REFUSED",
+            Stage::OutOfTime => ErrorKind::Unavailable.code(),
+        };
+        self.0.metrics.request(label, outcome, began.elapsed());
+        answered
+    }
+
+    /// Executes any operation; a subscription goes on until it ends, its token expires or the
+    /// server stops.
+    pub fn stream(&self, request: Request, session: Arc<Session>) -> BoxStream<'static, Response> {
+        match self.prepare(request, &session) {
+            Err(errors) => {
+                self.0.metrics.request("none", "REFUSED", Duration::ZERO);
+                stream::iter([Response::from_errors(errors)]).boxed()
+            }
+            Ok(prepared) if prepared.kind == OperationType::Subscription => {
+                self.watch(prepared, session)
+            }
+            Ok(Prepared { request, .. }) => {
+                let graphql = self.clone();
+                stream::once(async move {
+                    let deadline = graphql.deadline();
+                    graphql.execute(request, session, false, deadline).await.response
+                })
+                .boxed()
+            }
+        }
+    }
+
+    fn watch(&self, prepared: Prepared, session: Arc<Session>) -> BoxStream<'static, Response> {
+        let open = self.0.metrics.subscription();
+        let shutdown = self.0.shutdown.clone();
+        let was_good = session.caller().is_ok();
+        let left = session.time_left();
+        let over = async move {
+            tokio::select! {
+                () = shutdown.cancelled_owned() => {}
+                () = tokio::time::sleep(left) => {}
+            }
+        };
+        let farewell = stream::once(async move {
+            let expired = session.caller().err().filter(|_| was_good);
+            expired.map(|error| Response::from_errors(vec![told(&error, None)]))
+        });
+        self.0
+            .schema
+            .stream(prepared.request)
+            .take_until(over)
+            .chain(farewell.filter_map(std::future::ready))
+            .map(move |response| {
+                // Counted for as long as the stream lives.
+                let _ = &open;
+                response
+            })
+            .boxed()
+    }
+
+    /// Everything that can be refused before anything is executed.
+    fn prepare(
+        &self,
+        mut request: Request,
+        session: &Arc<Session>,
+    ) -> std::result::Result<Prepared, Vec<ServerError>> {
+        limits::check_text(&request.query).map_err(|error| vec![told(&error, None)])?;
+        let name = request.operation_name.clone();
+        let variables = std::mem::take(&mut request.variables);
+        let document = request.parsed_query().map_err(|error| vec![syntax_error(error)])?;
+        limits::check_document(document).map_err(|error| vec![told(&error, None)])?;
+        let Some(operation) = limits::selected(document, name.as_deref()) else {
+            let message = match name {
+                Some(_) => "The document has no operation of that name.",
+                None => "The document has several operations; operationName must name one.",
+            };
+            return Err(vec![told(&Error::new(ErrorKind::InvalidInput, message), None)]);
+        };
+        check_variables(&operation.node, &variables)?;
+        let kind = operation.node.ty;
+        let label = self.label(&operation.node);
+        request.variables = variables;
+        Ok(Prepared { request: request.data(Arc::clone(session)), kind, label })
+    }
+
+    /// The metrics' label of an operation: its only field, if the schema has it.
+    fn label(&self, operation: &OperationDefinition) -> &'static str {
+        let [only] = operation.selection_set.node.items.as_slice() else { return "several" };
+        let Selection::Field(field) = &only.node else { return "several" };
+        let name = field.node.name.node.as_str();
+        if name.starts_with("__") {
+            return "introspection";
+        }
+        self.0.operations.iter().find(|operation| **operation == name).copied().unwrap_or("none")
+    }
+}
+
+impl Answered {
+    /// The answer as JSON text. `data` is there exactly when something was executed.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            errors: &'a [ServerError],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            data: Option<&'a Value>,
+        }
+        let data = (self.stage == Stage::Executed).then_some(&self.response.data);
+        let body = Body { errors: &self.response.errors, data };
+        serde_json::to_vec(&body).unwrap_or_else(|error| {
+            tracing::error!(%error, "an answer could not be written");
+            br#"{"errors":[{"message":"Internal error.","extensions":{"code":"INTERNAL"}}]}"#
+                .to_vec()
+        })
+    }
+
+    /// An answer that is one error.
+    #[must_use]
+    pub fn failed(stage: Stage, kind: ErrorKind, message: &str) -> Self {
+        let errors = vec![told(&Error::new(kind, message), None)];
+        Self { response: Response::from_errors(errors), stage }
+    }
+
+    fn refused(errors: Vec<ServerError>) -> Self {
+        Self { response: Response::from_errors(errors), stage: Stage::Refused }
+    }
+
+    /// The library tells by the path of an error whether a field failed or the whole document.
+    fn of(mut response: Response) -> Self {
+        let refused = response.data == Value::Null
+            && !response.errors.is_empty()
+            && response.errors.iter().all(|error| error.path.is_empty());
+        if refused {
+            for error in &mut response.errors {
+                error.extensions.get_or_insert_with(|| code(ErrorKind::InvalidInput));
+            }
+        }
+        let stage = if refused { Stage::Refused } else { Stage::Executed };
+        Self { response, stage }
+    }
+}
+
+/// `error` as GraphQL shows it.
+#[must_use]
+pub fn told(error: &Error, position: Option<Pos>) -> ServerError {
+    let mut told = ServerError::new(error.message(), position);
+    told.extensions = Some(code(error.kind()));
+    told
+}
+
+fn code(kind: ErrorKind) -> ErrorExtensionValues {
+    let mut extensions = ErrorExtensionValues::default();
+    extensions.set("code", kind.code());
+    extensions
+}
+
+/// The parser draws a picture of the place; the position and its last line say as much.
+fn syntax_error(error: ServerError) -> ServerError {
+    let reason = error.message.lines().last().unwrap_or_default();
+    let reason = reason.trim().trim_start_matches("= ");
+    let position = error.locations.first().copied();
+    told(&Error::new(ErrorKind::InvalidInput, format!("Syntax error: {reason}.")), position)
+}
+
+/// Refuses what the library would notice only while it executes: a required variable is missing.
+fn check_variables(
+    operation: &OperationDefinition,
+    variables: &Variables,
+) -> std::result::Result<(), Vec<ServerError>> {
+    let missing: Vec<ServerError> = operation
+        .variable_definitions
+        .iter()
+        .filter(|definition| {
+            let node = &definition.node;
+            let is_null = matches!(variables.get(&node.name.node), None | Some(Value::Null));
+            is_null && !node.var_type.node.nullable && node.default_value.is_none()
+        })
+        .map(|Positioned { pos, node }| {
+            let message =
+                format!("The variable ${} of type {} has no value.", node.name, node.var_type);
+            told(&Error::new(ErrorKind::InvalidInput, message), Some(*pos))
+        })
+        .collect();
+    if missing.is_empty() { Ok(()) } else { Err(missing) }
+}

@@ -1,0 +1,176 @@
+//! GraphQL over HTTP, to the letter of its specification: methods, media types, status codes.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequestParts, Request, State, WebSocketUpgrade};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::StreamExt as _;
+use tokio::time::{Instant, timeout_at};
+
+use crate::auth::Verifier;
+use crate::error::{Error, ErrorKind, Result};
+use crate::server::graphql::{Answered, GraphQl, Stage};
+use crate::server::limits::{BODY_BYTES_DRAINED, BODY_BYTES_MAX};
+use crate::server::media::{self, Answer};
+use crate::server::params::Params;
+use crate::server::playground::Playground;
+use crate::server::session::Session;
+use crate::server::{event_stream, websocket};
+
+/// What the handlers work with.
+#[derive(Clone)]
+struct Door {
+    graphql: GraphQl,
+    verifier: Arc<Verifier>,
+    page: Playground,
+}
+
+/// `/graphql`, by every method it has.
+pub(super) fn routes(graphql: GraphQl, verifier: Arc<Verifier>, page: Playground) -> Router {
+    let door = Door { graphql, verifier, page };
+    Router::new().route("/graphql", get(read).post(write)).with_state(door)
+}
+
+/// `GET`: the page, a WebSocket, or a query in the address.
+async fn read(State(door): State<Door>, request: Request) -> Response {
+    let (mut parts, _) = request.into_parts();
+    if parts.headers.contains_key(header::UPGRADE) {
+        return upgrade(door, &mut parts).await;
+    }
+    let has_query = parts.uri.query().is_some_and(|query| !query.is_empty());
+    if !has_query && media::accepts_html(&parts.headers) {
+        return door.page.show();
+    }
+    let Some(form) = Answer::negotiate(&parts.headers) else { return not_acceptable() };
+    let deadline = door.graphql.deadline();
+    match Params::from_address(&parts.uri) {
+        Ok(params) => door.answer(params, &parts.headers, form, true, deadline).await,
+        Err(error) => malformed(StatusCode::BAD_REQUEST, form, &error),
+    }
+}
+
+/// `POST`: any operation, as JSON.
+async fn write(State(door): State<Door>, headers: HeaderMap, body: Body) -> Response {
+    let Some(form) = Answer::negotiate(&headers) else { return not_acceptable() };
+    if !media::is_json(&headers) {
+        let error = Error::new(
+            ErrorKind::InvalidInput,
+            "Send the request as Content-Type: application/json, in UTF-8.",
+        );
+        return malformed(StatusCode::UNSUPPORTED_MEDIA_TYPE, form, &error);
+    }
+    let deadline = door.graphql.deadline();
+    let body = match timeout_at(deadline, read_body(body)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) if error.kind() == ErrorKind::LimitExceeded => {
+            return malformed(StatusCode::PAYLOAD_TOO_LARGE, form, &error);
+        }
+        Ok(Err(error)) => return malformed(StatusCode::BAD_REQUEST, form, &error),
+        Err(_) => {
+            let error = Error::new(ErrorKind::InvalidInput, "The body did not arrive in time.");
+            return malformed(StatusCode::REQUEST_TIMEOUT, form, &error);
+        }
+    };
+    match Params::from_json(&body) {
+        Ok(params) => door.answer(params, &headers, form, false, deadline).await,
+        Err(error) => malformed(StatusCode::BAD_REQUEST, form, &error),
+    }
+}
+
+impl Door {
+    async fn answer(
+        &self,
+        params: Params,
+        headers: &HeaderMap,
+        form: Answer,
+        only_reads: bool,
+        deadline: Instant,
+    ) -> Response {
+        let session = Arc::new(Session::from_headers(&self.verifier, headers));
+        if form == Answer::EventStream {
+            return event_stream::answer(self.graphql.stream(params.into(), session));
+        }
+        let answered = self.graphql.execute(params.into(), session, only_reads, deadline).await;
+        respond(&answered, form)
+    }
+}
+
+async fn upgrade(door: Door, parts: &mut Parts) -> Response {
+    match WebSocketUpgrade::from_request_parts(parts, &()).await {
+        Ok(upgrade) => websocket::answer(upgrade, &parts.headers, door.graphql, door.verifier),
+        Err(rejection) => rejection.into_response(),
+    }
+}
+
+/// Reads the body up to its bound. What is behind the bound is read and dropped, so that a client
+/// that sends all of it before it listens hears the refusal.
+async fn read_body(body: Body) -> Result<Bytes> {
+    let mut stream = body.into_data_stream();
+    let mut read = Vec::new();
+    let mut length = 0_usize;
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|error| {
+            Error::new(ErrorKind::InvalidInput, "The body could not be read.").because(error)
+        })?;
+        length += chunk.len();
+        if length > BODY_BYTES_DRAINED {
+            break;
+        }
+        if length <= BODY_BYTES_MAX {
+            read.extend_from_slice(&chunk);
+        }
+    }
+    if length > BODY_BYTES_MAX {
+        return Err(Error::new(
+            ErrorKind::LimitExceeded,
+            format!("The body has more than {BODY_BYTES_MAX} bytes."),
+        ));
+    }
+    Ok(read.into())
+}
+
+/// The answer in `form`.
+fn respond(answered: &Answered, form: Answer) -> Response {
+    let status = match answered.stage {
+        Stage::Executed => StatusCode::OK,
+        Stage::Refused if form == Answer::Json => StatusCode::OK,
+        Stage::Refused => StatusCode::BAD_REQUEST,
+        Stage::NotForReading => StatusCode::METHOD_NOT_ALLOWED,
+        Stage::OutOfTime => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut response = with_body(status, form, answered);
+    if answered.stage == Stage::NotForReading {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
+}
+
+/// The answer to something that is no GraphQL request, whatever its document would be.
+fn malformed(status: StatusCode, form: Answer, error: &Error) -> Response {
+    let answered = Answered::failed(Stage::Refused, error.kind(), error.message());
+    let form = if form == Answer::EventStream { Answer::Legacy } else { form };
+    with_body(status, form, &answered)
+}
+
+fn not_acceptable() -> Response {
+    let error = Error::new(
+        ErrorKind::InvalidInput,
+        "Answers are application/json, application/graphql-response+json or text/event-stream; \
+         the Accept header takes none of them.",
+    );
+    malformed(StatusCode::NOT_ACCEPTABLE, Answer::Legacy, &error)
+}
+
+fn with_body(status: StatusCode, form: Answer, answered: &Answered) -> Response {
+    let mut response = (status, answered.to_json()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, form.content_type());
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,206 @@
+//! Media types: which form of answer a client accepts, and which form of request it sends.
+//!
+//! Clients of the old service send no `Accept` or `*/*` and expect status 400 for a document that
+//! cannot be executed; the GraphQL-over-HTTP specification wants 200 for those who insist on
+//! `application/json`. Both get what they expect.
+
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
+
+/// A form of answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// `application/json`, and status 400 when nothing was executed.
+    Legacy,
+    /// `application/json`, and status 200 for every well-formed request.
+    Json,
+    /// `application/graphql-response+json`.
+    GraphQlResponse,
+    /// `text/event-stream`.
+    EventStream,
+}
+
+impl Answer {
+    /// What to answer with; none when the client accepts nothing that there is.
+    #[must_use]
+    pub fn negotiate(headers: &HeaderMap) -> Option<Self> {
+        let mut ranges: Vec<Range> = headers
+            .get_all(ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(Range::parse)
+            .collect();
+        if ranges.is_empty() && !headers.contains_key(ACCEPT) {
+            return Some(Self::Legacy);
+        }
+        let takes_anything = ranges.iter().any(Range::is_wildcard);
+        // What is named counts before what is covered by a wildcard of the same quality.
+        ranges.sort_by_key(|range| (std::cmp::Reverse(range.quality), range.is_wildcard()));
+        ranges.iter().find_map(|range| match range.media.as_str() {
+            "application/graphql-response+json" => Some(Self::GraphQlResponse),
+            "text/event-stream" => Some(Self::EventStream),
+            "application/json" if !takes_anything => Some(Self::Json),
+            "application/json" | "application/*" | "*/*" => Some(Self::Legacy),
+            _ => None,
+        })
+    }
+
+    /// The `Content-Type` of the answer.
+    #[must_use]
+    pub const fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Legacy | Self::Json => "application/json",
+            Self::GraphQlResponse => "application/graphql-response+json; charset=utf-8",
+            Self::EventStream => "text/event-stream",
+        })
+    }
+}
+
+/// Whether a browser asks for a page.
+#[must_use]
+pub fn accepts_html(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(Range::parse)
+        .any(|range| range.media == "text/html")
+}
+
+/// Whether the body is JSON in UTF-8. Forms and plain text are not, so that no other site can make
+/// a browser send a request.
+#[must_use]
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let Ok(value) = value.to_str() else { return false };
+    let mut parts = value.split(';');
+    parts.next().is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"))
+        && parts.all(is_utf8_or_no_charset)
+}
+
+fn is_utf8_or_no_charset(parameter: &str) -> bool {
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    let value = value.trim().trim_matches('"');
+    !name.trim().eq_ignore_ascii_case("charset")
+        || value.eq_ignore_ascii_case("utf-8")
+        || value.eq_ignore_ascii_case("utf8")
+}
+
+/// One entry of `Accept` that is not refused.
+struct Range {
+    media: String,
+    /// Thousandths.
+    quality: u16,
+}
+
+impl Range {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(';');
+        let media = parts.next()?.trim().to_ascii_lowercase();
+        let mut quality = 1000;
+        for parameter in parts {
+            let (name, value) = parameter.split_once('=')?;
+            if name.trim().eq_ignore_ascii_case("q") {
+                quality = thousandths(value.trim())?;
+            } else if !is_utf8_or_no_charset(parameter) {
+                return None;
+            }
+        }
+        (quality > 0 && !media.is_empty()).then_some(Self { media, quality })
+    }
+
+    fn is_wildcard(&self) -> bool {
+        matches!(self.media.as_str(), "*/*" | "application/*")
+    }
+}
+
+/// Reads `0`, `0.5`, `1.000`.
+fn thousandths(text: &str) -> Option<u16> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = format!("{fraction:0<3}");
+    let is_sound = digits.len() == 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let fraction: u16 = is_sound.then(|| digits.parse().ok()).flatten()?;
+    match whole {
+        "0" => Some(fraction),
+        "1" if fraction == 0 => Some(1000),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: axum::http::HeaderName, values: &[&'static str]) -> HeaderMap {
+        values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    fn answer(accept: &[&'static str]) -> Option<Answer> {
+        Answer::negotiate(&headers(ACCEPT, accept))
+    }
+
+    #[test]
+    fn old_clients_and_careful_ones_get_what_they_expect() {
+        for (accept, expected) in [
+            ("*/*", Answer::Legacy),
+            ("application/json, text/plain, */*", Answer::Legacy),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", Answer::Legacy),
+            ("application/*", Answer::Legacy),
+            ("application/json", Answer::Json),
+            ("Application/JSON; charset=utf-8", Answer::Json),
+            ("application/graphql-response+json", Answer::GraphQlResponse),
+            ("application/graphql-response+json,application/json;q=0.9", Answer::GraphQlResponse),
+            ("*/*, application/graphql-response+json", Answer::GraphQlResponse),
+            ("application/graphql-response+json;q=0.5,application/json", Answer::Json),
+            ("text/event-stream", Answer::EventStream),
+            ("application/json;q=0, */*", Answer::Legacy),
+        ] {
+            assert_eq!(answer(&[accept]), Some(expected), "{accept}");
+        }
+        assert_eq!(answer(&[]), Some(Answer::Legacy));
+        assert_eq!(answer(&["text/html", "application/json"]), Some(Answer::Json));
+    }
+
+    #[test]
+    fn nothing_is_sent_that_is_not_accepted() {
+        for accept in
+            ["text/html", "image/png", "application/json;q=0", "application/json;charset=utf-16", ""]
+        {
+            assert_eq!(answer(&[accept]), None, "{accept}");
+        }
+    }
+
+    #[test]
+    fn only_json_in_utf8_is_read() {
+        for value in ["application/json", "application/JSON; charset=UTF-8", "application/json;a=b"]
+        {
+            assert!(is_json(&headers(CONTENT_TYPE, &[value])), "{value}");
+        }
+        for value in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "application/json; charset=utf-16",
+            "application/jsonp",
+        ] {
+            assert!(!is_json(&headers(CONTENT_TYPE, &[value])), "{value}");
+        }
+        assert!(!is_json(&headers(CONTENT_TYPE, &[])));
+        assert!(!is_json(&headers(CONTENT_TYPE, &["application/json", "text/plain"])));
+    }
+
+    #[test]
+    fn qualities_are_thousandths() {
+        for (text, expected) in
+            [("1", Some(1000)), ("0.5", Some(500)), ("1.0", Some(1000)), ("0", Some(0))]
+        {
+            assert_eq!(thousandths(text), expected);
+        }
+        for text in ["", "2", "1.5", "0.1234", "x", "-1"] {
+            assert_eq!(thousandths(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Metrics in the Prometheus text format: what this process counts itself, and the figures that
+//! other parts give when they are asked.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::future::{BoxFuture, join_all};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::server::process;
+
+/// Upper bounds of the latency buckets, in seconds.
+const LATENCY_BUCKETS: [f64; 13] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+/// How long the parts may take to give their figures.
+const FIGURES_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Whether a figure only ever grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FigureKind {
+    /// It goes up and down.
+    Gauge,
+    /// It only grows; its name is shown with `_total` behind it.
+    Counter,
+}
+
+/// One number of another part, such as the outbox's depth.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// Its whole name, units last: `order_engine_outbox_age_seconds`.
+    pub name: &'static str,
+    /// What it says, without a full stop.
+    pub help: &'static str,
+    /// How it moves.
+    pub kind: FigureKind,
+    /// Its value now.
+    pub value: f64,
+}
+
+/// A part that has figures to show.
+pub trait Figures: Send + Sync + 'static {
+    /// The figures now; none when they cannot be told, for instance because the database is away.
+    fn figures(&self) -> BoxFuture<'_, Vec<Figure>>;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabel {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+/// What the doors count. One for all doors of a process.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    latencies: Family<OperationLabel, Histogram>,
+    orders: Family<OutcomeLabel, Counter>,
+    subscriptions: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Metrics at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let histogram: fn() -> Histogram = || Histogram::new(LATENCY_BUCKETS);
+        let mut metrics = Self {
+            registry: Registry::default(),
+            requests: Family::default(),
+            latencies: Family::new_with_constructor(histogram),
+            orders: Family::default(),
+            subscriptions: Gauge::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register(
+            "order_engine_requests",
+            "Requests by operation and outcome",
+            metrics.requests.clone(),
+        );
+        registry.register(
+            "order_engine_request_duration_seconds",
+            "Time from a request that has been read to its answer",
+            metrics.latencies.clone(),
+        );
+        registry.register(
+            "order_engine_orders",
+            "Placements asked for, by outcome",
+            metrics.orders.clone(),
+        );
+        registry.register(
+            "order_engine_subscriptions",
+            "Open subscriptions",
+            metrics.subscriptions.clone(),
+        );
+        metrics
+    }
+
+    /// Counts an answered request. Both labels come from short fixed lists.
+    pub fn request(&self, operation: &'static str, outcome: &'static str, time: Duration) {
+        self.requests.get_or_create(&RequestLabels { operation, outcome }).inc();
+        self.latencies.get_or_create(&OperationLabel { operation }).observe(time.as_secs_f64());
+    }
+
+    /// Counts a placement that was asked for: `placed`, `replayed` or an error's code.
+    pub fn order(&self, outcome: &'static str) {
+        self.orders.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Counts a subscription for as long as the answer lives.
+    #[must_use]
+    pub fn subscription(&self) -> OpenSubscription {
+        self.subscriptions.inc();
+        OpenSubscription(self.subscriptions.clone())
+    }
+
+    /// Everything as text, with the figures of `parts`.
+    pub async fn text(&self, parts: &[Arc<dyn Figures>]) -> Result<String, std::fmt::Error> {
+        let asked = join_all(parts.iter().map(|part| part.figures()));
+        let mut figures: Vec<Figure> = tokio::time::timeout(FIGURES_TIME_MAX, asked)
+            .await
+            .map(|told| told.into_iter().flatten().collect())
+            .unwrap_or_default();
+        figures.extend(process::figures());
+        let mut asked = Registry::default();
+        for figure in figures {
+            let value = Gauge::<f64, AtomicU64>::default();
+            value.set(figure.value);
+            match figure.kind {
+                FigureKind::Gauge => asked.register(figure.name, figure.help, value),
+                FigureKind::Counter => {
+                    asked.register(figure.name, figure.help, ConstCounter::new(figure.value));
+                }
+            }
+        }
+        let mut text = String::new();
+        encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, &asked)?;
+        encode_eof(&mut text)?;
+        Ok(text)
+    }
+}
+
+/// An open subscription; dropping it counts it out.
+pub struct OpenSubscription(Gauge);
+
+impl Drop for OpenSubscription {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// What `/metrics` shows.
+#[derive(Clone)]
+pub(super) struct Shown {
+    pub metrics: Arc<Metrics>,
+    pub figures: Arc<[Arc<dyn Figures>]>,
+}
+
+/// `GET /metrics`.
+pub(super) async fn show(State(shown): State<Shown>, headers: HeaderMap) -> Response {
+    let accepts_open_metrics = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.contains("application/openmetrics-text"));
+    let content_type = if accepts_open_metrics {
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    } else {
+        "text/plain; version=0.0.4; charset=utf-8"
+    };
+    match shown.metrics.text(&shown.figures).await {
+        Ok(text) => ([(header::CONTENT_TYPE, content_type)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "metrics could not be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

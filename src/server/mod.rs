@@ -1,0 +1,117 @@
+//! The HTTP shell that all doors share: limits, sessions, GraphQL over HTTP, health, metrics, the
+//! playground's files, connections and shutdown. What a door says is the contracts' matter.
+
+mod connections;
+mod event_stream;
+pub mod graphql;
+mod graphql_http;
+pub mod health;
+pub mod limits;
+mod media;
+pub mod metrics;
+pub mod params;
+pub mod playground;
+mod process;
+pub mod session;
+mod websocket;
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::auth::Verifier;
+use crate::error::{Error, ErrorKind, Result};
+use crate::server::connections::Door;
+use crate::server::health::Probe;
+use crate::server::metrics::{Figures, Metrics, Shown};
+
+/// What every door needs from the composition root.
+#[derive(Clone)]
+pub struct Shell {
+    /// Checks tokens.
+    pub verifier: Arc<Verifier>,
+    /// Counts what the doors do. One for all doors of a process.
+    pub metrics: Arc<Metrics>,
+    /// The parts that `/readyz` asks, PostgreSQL and the brokers.
+    pub probes: Arc<[Arc<dyn Probe>]>,
+    /// The parts that `/metrics` asks: outbox, relay, intake, pool.
+    pub figures: Arc<[Arc<dyn Figures>]>,
+    /// The folder with the playground's `index.html` and its assets.
+    pub playground_dir: Option<PathBuf>,
+    /// How long a request may take, the reading of its body included.
+    pub time_max: Duration,
+    /// Cancelled when the server is to stop: streams end, nothing new is begun.
+    pub shutdown: CancellationToken,
+}
+
+impl Shell {
+    /// `router` with what every door has beside its own routes.
+    pub fn around(&self, router: Router) -> Router {
+        let shown = Shown {
+            metrics: Arc::clone(&self.metrics),
+            figures: Arc::clone(&self.figures),
+        };
+        router
+            .route("/healthz", get(health::live))
+            .route("/readyz", get(health::ready).with_state(Arc::clone(&self.probes)))
+            .route("/metrics", get(metrics::show).with_state(shown))
+            .layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| answer_panic(&*panic)))
+    }
+}
+
+/// Serves `router` on each listener until `shell.shutdown` is cancelled, then gives the requests
+/// under way `drain` to end.
+///
+/// # Errors
+/// `Unavailable` when a listener fails.
+pub async fn serve(
+    listeners: Vec<(TcpListener, Router)>,
+    shutdown: CancellationToken,
+    drain: Duration,
+) -> Result<()> {
+    let closing = CancellationToken::new();
+    let serving = listeners.into_iter().map(|(listener, router)| {
+        let door = Door::new(listener, closing.clone());
+        axum::serve(door, router)
+            .with_graceful_shutdown(shutdown.clone().cancelled_owned())
+            .into_future()
+    });
+    let mut serving = std::pin::pin!(futures_util::future::try_join_all(serving));
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = drained(&shutdown, drain) => {
+            tracing::warn!(?drain, "requests still under way are cut off");
+            closing.cancel();
+            return Ok(());
+        }
+    };
+    served.map(drop).map_err(|error| {
+        Error::new(ErrorKind::Unavailable, "The server cannot accept connections.").because(error)
+    })
+}
+
+async fn drained(shutdown: &CancellationToken, drain: Duration) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(drain).await;
+}
+
+fn answer_panic(panic: &(dyn Any + Send)) -> Response {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("something that is no text");
+    tracing::error!(panic = text, "a request handler panicked");
+    let body = r#"{"errors":[{"message":"Internal error.","extensions":{"code":"INTERNAL"}}]}"#;
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (StatusCode::INTERNAL_SERVER_ERROR, json, body).into_response()
+}

@@ -1,0 +1,86 @@
+//! The figures of this process, under the names that every Prometheus client uses. Linux only;
+//! elsewhere there are none.
+
+use std::fs;
+
+use crate::server::metrics::{Figure, FigureKind};
+
+/// The kernel's clock ticks per second, which its interface fixes at 100.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What `/proc` says about this process.
+pub(super) fn figures() -> Vec<Figure> {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let uptime = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let gauge = |name, help, value: Option<f64>| {
+        value.map(|value| Figure { name, help, kind: FigureKind::Gauge, value })
+    };
+    let cpu = cpu_seconds(&stat).map(|value| Figure {
+        name: "process_cpu_seconds",
+        help: "User and system CPU time spent",
+        kind: FigureKind::Counter,
+        value,
+    });
+    let files = fs::read_dir("/proc/self/fd").ok().and_then(|files| count(files.count()));
+    [
+        cpu,
+        gauge(
+            "process_resident_memory_bytes",
+            "Resident memory",
+            kilobytes(&status, "VmRSS:").map(|kilobytes| kilobytes * 1024.0),
+        ),
+        gauge("process_open_fds", "Open file descriptors", files),
+        gauge("process_threads", "Threads", kilobytes(&status, "Threads:")),
+        gauge(
+            "process_start_time_seconds",
+            "When the process started, in seconds since 1970",
+            started_at(&stat, &uptime),
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn count(number: usize) -> Option<f64> {
+    u32::try_from(number).ok().map(f64::from)
+}
+
+/// A field of `/proc/self/stat`, counted from 1 as its documentation does. The second one, the
+/// name, may contain spaces and brackets.
+fn field(stat: &str, number: usize) -> Option<f64> {
+    let (_, behind_name) = stat.rsplit_once(')')?;
+    behind_name.split_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
+}
+
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    Some((field(stat, 14)? + field(stat, 15)?) / TICKS_PER_SECOND)
+}
+
+fn started_at(stat: &str, system: &str) -> Option<f64> {
+    let booted_at: f64 =
+        system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(booted_at + field(stat, 22)? / TICKS_PER_SECOND)
+}
+
+/// The number behind `name` in `/proc/self/status`.
+fn kilobytes(status: &str, name: &str) -> Option<f64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+    value.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "the numbers are exact")]
+    fn the_kernels_text_is_read() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4 0 0 0 0 150 50 0 0 20 0 4 0 1000 9 9";
+        assert_eq!(cpu_seconds(stat), Some(2.0));
+        assert_eq!(started_at(stat, "cpu 1\nbtime 500\n"), Some(510.0));
+        assert_eq!(kilobytes("Name:\tx\nVmRSS:\t  12 kB\n", "VmRSS:"), Some(12.0));
+        assert_eq!(cpu_seconds(""), None);
+    }
+}

@@ -1,0 +1,197 @@
+//! What the resolvers of one GraphQL request share: who asks, the request's idempotency key, and
+//! what became of it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, header};
+use chrono::{DateTime, Utc};
+
+use crate::auth::{Principal, Verifier};
+use crate::domain::caller::Caller;
+use crate::domain::ids::IdempotencyKey;
+use crate::error::{Error, ErrorKind, Result, chain};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// One request.
+pub struct Session {
+    /// Shared by the requests of one WebSocket.
+    who: Arc<Result<Principal>>,
+    /// The header's values; a second one is a contradiction.
+    keys: Vec<String>,
+    key_is_spent: AtomicBool,
+    failure: OnceLock<ErrorKind>,
+}
+
+impl Session {
+    /// The session of a request with these headers.
+    #[must_use]
+    pub fn from_headers(verifier: &Verifier, headers: &HeaderMap) -> Self {
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let who = match (values.next(), values.next()) {
+            (value, None) => {
+                let text = value.map(|value| value.to_str().unwrap_or("Bearer ?"));
+                verifier.authenticate(text, Utc::now())
+            }
+            (_, Some(_)) => Err(Error::new(
+                ErrorKind::TokenInvalid,
+                "The request has two Authorization headers.",
+            )),
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let keys = headers.get_all(IDEMPOTENCY_KEY).iter().map(|key| text(key.as_bytes()));
+        Self::new(Arc::new(who), keys.collect())
+    }
+
+    /// The session of a request that carries nothing but the value of an `Authorization` header.
+    #[must_use]
+    pub fn from_authorization(verifier: &Verifier, authorization: Option<&str>) -> Self {
+        Self::new(Arc::new(verifier.authenticate(authorization, Utc::now())), Vec::new())
+    }
+
+    /// The session of a request without a token.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        let error = Error::new(ErrorKind::TokenMissing, "The Authorization header is missing.");
+        Self::new(Arc::new(Err(error)), Vec::new())
+    }
+
+    /// A session of the program that embeds the engine.
+    #[must_use]
+    pub fn of_system() -> Self {
+        let system =
+            Principal { caller: Caller::System, expires_at: DateTime::<Utc>::MAX_UTC };
+        Self::new(Arc::new(Ok(system)), Vec::new())
+    }
+
+    fn new(who: Arc<Result<Principal>>, keys: Vec<String>) -> Self {
+        Self { who, keys, key_is_spent: AtomicBool::new(false), failure: OnceLock::new() }
+    }
+
+    /// A session for one more request of the same bearer.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self::new(Arc::clone(&self.who), Vec::new())
+    }
+
+    /// Who asks.
+    ///
+    /// # Errors
+    /// `TokenMissing`, `TokenExpired`, `TokenInvalid`.
+    pub fn caller(&self) -> Result<&Caller> {
+        match &*self.who {
+            Ok(principal) if principal.expires_at > Utc::now() => Ok(&principal.caller),
+            Ok(_) => Err(Error::new(ErrorKind::TokenExpired, "The token has expired.")),
+            Err(error) => Err(error.retold()),
+        }
+    }
+
+    /// How long the bearer's token is still good.
+    #[must_use]
+    pub fn time_left(&self) -> Duration {
+        let left = self.who.as_ref().as_ref().map(|principal| principal.expires_at - Utc::now());
+        left.map_or(Duration::ZERO, |left| left.to_std().unwrap_or_default())
+    }
+
+    /// The key of one placement, from its argument or from the request's header. The header names
+    /// one placement: with two in one document each needs an argument.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a malformed key, two different ones, or a header used twice.
+    pub fn idempotency_key(&self, argument: Option<String>) -> Result<Option<IdempotencyKey>> {
+        let contradiction = |message| Err(Error::new(ErrorKind::InvalidInput, message));
+        let header = match self.keys.as_slice() {
+            [] => None,
+            [key] => Some(key),
+            _ => return contradiction("The request has two Idempotency-Key headers."),
+        };
+        let key = match (argument, header) {
+            (Some(argument), Some(header)) if argument != *header => {
+                return contradiction(
+                    "The Idempotency-Key header and the idempotencyKey argument differ.",
+                );
+            }
+            (Some(argument), _) => Some(argument),
+            (None, Some(header)) => {
+                if self.key_is_spent.swap(true, Ordering::Relaxed) {
+                    return contradiction(
+                        "The Idempotency-Key header names one placement; give each of several \
+                         its own idempotencyKey argument.",
+                    );
+                }
+                Some(header.clone())
+            }
+            (None, None) => None,
+        };
+        key.map(IdempotencyKey::parse).transpose()
+    }
+
+    /// Notes that the request, or a part of it, failed, and logs what an operator must see.
+    pub fn failed(&self, error: &Error) {
+        let _ = self.failure.set(error.kind());
+        match error.kind() {
+            ErrorKind::Internal | ErrorKind::Misconfigured => {
+                tracing::error!(code = error.kind().code(), error = chain(error), "request failed");
+            }
+            ErrorKind::Unavailable => {
+                tracing::warn!(code = error.kind().code(), error = chain(error), "request failed");
+            }
+            _ => {}
+        }
+    }
+
+    /// The first failure, for the metrics.
+    #[must_use]
+    pub fn failure(&self) -> Option<ErrorKind> {
+        self.failure.get().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+    use crate::auth::AuthOptions;
+
+    fn session(headers: &[(HeaderName, &'static str)]) -> Session {
+        let verifier = Verifier::new(AuthOptions::new("secret".into())).unwrap();
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
+            .collect();
+        Session::from_headers(&verifier, &headers)
+    }
+
+    #[test]
+    fn two_authorization_headers_are_an_invalid_token() {
+        let kind = |headers: &[_]| session(headers).caller().unwrap_err().kind();
+        assert_eq!(kind(&[]), ErrorKind::TokenMissing);
+        let header = (header::AUTHORIZATION, "Basic x");
+        assert_eq!(kind(&[header.clone()]), ErrorKind::TokenMissing);
+        assert_eq!(kind(&[header.clone(), header]), ErrorKind::TokenInvalid);
+    }
+
+    #[test]
+    fn a_key_comes_from_the_header_or_the_argument() {
+        let key = |session: &Session, argument: Option<&str>| {
+            session
+                .idempotency_key(argument.map(str::to_owned))
+                .map(|key| key.map(|key| key.as_str().to_owned()))
+                .ok()
+        };
+        let plain = session(&[]);
+        assert_eq!(key(&plain, None), Some(None));
+        assert_eq!(key(&plain, Some("a")), Some(Some("a".to_owned())));
+        assert_eq!(key(&plain, Some("")), None);
+        let with = session(&[(IDEMPOTENCY_KEY, "a")]);
+        assert_eq!(key(&with, Some("a")), Some(Some("a".to_owned())));
+        assert_eq!(key(&with, Some("b")), None);
+        assert_eq!(key(&with, None), Some(Some("a".to_owned())));
+        assert_eq!(key(&with, None), None, "the header names one placement");
+        let twice = session(&[(IDEMPOTENCY_KEY, "a"), (IDEMPOTENCY_KEY, "a")]);
+        assert_eq!(key(&twice, None), None);
+    }
+}

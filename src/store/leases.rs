@@ -1,0 +1,178 @@
+//! Leases: what only one process may do at a time, and the fencing tokens that prove who it is.
+//!
+//! Time is the database's, so clocks that disagree do no harm. A token grows with every change of
+//! hands: who slept through the end of a lease carries an older one, and is refused.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::store::failed;
+use crate::store::statement::statements;
+
+/// How long a lease lasts unless it is renewed.
+pub const LEASE: Duration = Duration::from_secs(30);
+/// How often a holder renews.
+pub const RENEWAL: Duration = Duration::from_secs(10);
+
+statements! {
+    /// Takes up to $4 of the named leases that nobody holds.
+    CLAIM = "
+        insert into leases as held (name, owner, token, expires_at)
+        select wanted.name, $2, 1, clock_timestamp() + make_interval(secs => $3)
+        from unnest($1::text[]) as wanted (name)
+        left join leases known on known.name = wanted.name
+        where known.name is null or known.expires_at <= clock_timestamp()
+        order by wanted.name
+        limit $4
+        on conflict (name) do update
+        set owner = excluded.owner, token = held.token + 1, expires_at = excluded.expires_at
+        where held.expires_at <= clock_timestamp()
+        returning name, owner, token";
+
+    /// Prolongs the leases that are still in the same hands, late or not.
+    RENEW = "
+        update leases
+        set expires_at = clock_timestamp() + make_interval(secs => $4)
+        from unnest($1::text[], $2::bigint[]) as mine (name, token)
+        where leases.name = mine.name and leases.token = mine.token and leases.owner = $3
+        returning leases.name, leases.owner, leases.token";
+
+    /// Lets go. The row stays, so that the token goes on growing.
+    RELEASE = "
+        update leases
+        set expires_at = clock_timestamp()
+        from unnest($1::text[], $2::bigint[]) as mine (name, token)
+        where leases.name = mine.name and leases.token = mine.token and leases.owner = $3";
+
+    /// Whether a lease is still in the same hands; it stays there until the transaction ends.
+    CONFIRM = "
+        select true from leases where name = $1 and token = $2 and owner = $3 for share";
+
+    /// How many leases of a kind are held.
+    COUNT = "
+        select count(*) from leases
+        where starts_with(name, $1) and expires_at > clock_timestamp()";
+
+    /// Removes leases of a kind that nobody will ask for again.
+    FORGET = "
+        delete from leases
+        where starts_with(name, $1) and expires_at < clock_timestamp() - interval '1 day'";
+}
+
+/// A lease in somebody's hands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// What it is for.
+    pub name: String,
+    /// Who holds it.
+    pub owner: Uuid,
+    /// Proves it: greater than that of every earlier holder.
+    pub token: i64,
+}
+
+/// Takes up to `limit` of the leases `names` that nobody holds, and returns those it got.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn claim(
+    connection: &mut PgConnection,
+    owner: Uuid,
+    names: &[String],
+    limit: usize,
+) -> Result<Vec<Lease>> {
+    sqlx::query(CLAIM)
+        .bind(names)
+        .bind(owner)
+        .bind(LEASE.as_secs_f64())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .try_map(read)
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("claiming leases", error))
+}
+
+/// Prolongs `leases`, all of one owner, and returns those that are still its own.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn renew(connection: &mut PgConnection, leases: &[Lease]) -> Result<Vec<Lease>> {
+    let Some(first) = leases.first() else { return Ok(Vec::new()) };
+    let (names, tokens) = columns(leases);
+    sqlx::query(RENEW)
+        .bind(names)
+        .bind(tokens)
+        .bind(first.owner)
+        .bind(LEASE.as_secs_f64())
+        .try_map(read)
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("renewing leases", error))
+}
+
+/// Gives `leases`, all of one owner, to whoever asks next.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn release(connection: &mut PgConnection, leases: &[Lease]) -> Result<()> {
+    let Some(first) = leases.first() else { return Ok(()) };
+    let (names, tokens) = columns(leases);
+    sqlx::query(RELEASE)
+        .bind(names)
+        .bind(tokens)
+        .bind(first.owner)
+        .execute(connection)
+        .await
+        .map_err(|error| failed("releasing leases", error))?;
+    Ok(())
+}
+
+/// Whether `lease` is still in its holder's hands. It cannot change hands before the transaction
+/// ends.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn confirm(connection: &mut PgConnection, lease: &Lease) -> Result<bool> {
+    let held: Option<bool> = sqlx::query_scalar(CONFIRM)
+        .bind(&lease.name)
+        .bind(lease.token)
+        .bind(lease.owner)
+        .fetch_optional(connection)
+        .await
+        .map_err(|error| failed("confirming a lease", error))?;
+    Ok(held.is_some())
+}
+
+/// Counts the leases held whose name begins with `prefix`, and forgets those that expired more
+/// than a day ago.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn count(connection: &mut PgConnection, prefix: &str) -> Result<usize> {
+    sqlx::query(FORGET)
+        .bind(prefix)
+        .execute(&mut *connection)
+        .await
+        .map_err(|error| failed("forgetting leases", error))?;
+    let held: i64 = sqlx::query_scalar(COUNT)
+        .bind(prefix)
+        .fetch_one(connection)
+        .await
+        .map_err(|error| failed("counting leases", error))?;
+    Ok(usize::try_from(held).unwrap_or(0))
+}
+
+fn columns(leases: &[Lease]) -> (Vec<&str>, Vec<i64>) {
+    leases.iter().map(|lease| (lease.name.as_str(), lease.token)).unzip()
+}
+
+fn read(row: PgRow) -> std::result::Result<Lease, sqlx::Error> {
+    Ok(Lease {
+        name: row.try_get("name")?,
+        owner: row.try_get("owner")?,
+        token: row.try_get("token")?,
+    })
+}

@@ -1,0 +1,412 @@
+//! Messages on their way out: claiming them, and writing down what became of each.
+//!
+//! A claim locks nothing. What keeps one order's messages on one relay is the lease on the order's
+//! share; every write that follows a claim proves in the same statement that the lease is still
+//! held, so a relay that slept too long changes nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use crate::domain::ids::OrderId;
+use crate::domain::message::OutgoingMessage;
+use crate::error::Result;
+use crate::store::leases::Lease;
+use crate::store::statement::statements;
+use crate::store::{Store, failed};
+
+/// Orders are dealt to relays in this many shares; the column `share` says the same.
+pub const SHARES: i16 = 16;
+
+/// Longest reason that is kept, in characters.
+const REASON_LENGTH_MAX: usize = 500;
+
+/// The leases that a relay holds, by share.
+pub type Held = BTreeMap<i16, Lease>;
+
+statements! {
+    /// Prepares a connection for relaying. The claim must read along the key and stop early: what
+    /// is known of a table whose rows live for milliseconds misleads the planner into sorting all
+    /// of it. And a mark that a crash undoes costs a message sent twice, not a lost one, so it
+    /// need not wait for the disk.
+    TUNE = "
+        select set_config(name, value, false)
+        from (values ('enable_seqscan', 'off'), ('enable_bitmapscan', 'off'),
+                     ('enable_sort', 'off'), ('jit', 'off'), ('synchronous_commit', 'off'),
+                     ('plan_cache_mode', 'force_generic_plan')) as setting (name, value)";
+
+    /// The first message of each order, the oldest orders first. Left out: orders that wait for
+    /// another try or for a person, and those whose first message has one of the topics $3.
+    CLAIM = "
+        select first.*
+        from (
+            select distinct on (order_id)
+                   id, message_id, order_id, version, topic, body, attempts
+            from outbox
+            where destination = $1 and share = any($2)
+            order by order_id, version, id
+        ) as first
+        where first.topic <> all($3)
+          and not exists (
+              select from outbox waiting
+              where waiting.destination = $1 and waiting.order_id = first.order_id
+                and (waiting.parked_at is not null or waiting.not_before > now())
+              offset 0 -- asked per order, so that nothing is read behind the limit
+          )
+        limit $4";
+
+    /// Removes what has been sent.
+    MARK_SENT = "
+        with held as (
+            select mine.share
+            from unnest($2::smallint[], $3::text[], $4::bigint[]) as mine (share, name, token)
+            join leases on leases.name = mine.name and leases.token = mine.token
+            where leases.owner = $5
+            order by leases.name
+            for share of leases
+        )
+        delete from outbox
+        using unnest($6::bigint[], $7::int[], $8::bigint[]) as sent (order_id, version, id)
+        where outbox.destination = $1 and outbox.order_id = sent.order_id
+          and outbox.version = sent.version and outbox.id = sent.id
+          and outbox.share in (select share from held)";
+
+    /// Writes down refusals: each order waits until its delay has passed, or for a person.
+    NOTE_REFUSALS = "
+        with held as (
+            select mine.share
+            from unnest($2::smallint[], $3::text[], $4::bigint[]) as mine (share, name, token)
+            join leases on leases.name = mine.name and leases.token = mine.token
+            where leases.owner = $5
+            order by leases.name
+            for share of leases
+        )
+        update outbox
+        set attempts = outbox.attempts + 1,
+            last_error = refused.reason,
+            not_before = now() + make_interval(secs => refused.delay),
+            parked_at = case when outbox.attempts + 1 >= $11 then now() end
+        from unnest($6::bigint[], $7::int[], $8::bigint[], $9::text[], $10::float8[])
+             as refused (order_id, version, id, reason, delay)
+        where outbox.destination = $1 and outbox.order_id = refused.order_id
+          and outbox.version = refused.version and outbox.id = refused.id
+          and outbox.share in (select share from held)
+        returning outbox.id, outbox.parked_at is not null as parked";
+
+    /// What waits for a person, the longest waiting first.
+    PARKED = "
+        select id, destination, order_id, version, topic, body, attempts, last_error, parked_at
+        from outbox
+        where parked_at is not null
+        order by parked_at, id
+        limit $1";
+
+    /// Sends parked messages again: all of them, or those of a list.
+    RETRY = "
+        update outbox
+        set parked_at = null, not_before = null, attempts = 0
+        where parked_at is not null and ($1::bigint[] is null or id = any($1))
+        returning id";
+
+    /// Gives one parked message up.
+    SKIP = "
+        delete from outbox
+        where parked_at is not null and id = $1
+        returning id, destination, order_id, version, topic, body, attempts, last_error, parked_at";
+
+    /// How much waits for each destination, and for how long.
+    BACKLOG = "
+        select destination, count(*) as waiting, count(parked_at) as parked,
+               extract(epoch from now() - min(created_at))::float8 as oldest_s
+        from outbox
+        group by destination
+        order by destination";
+}
+
+/// Opens a connection for one relay, which keeps it.
+///
+/// # Errors
+/// `Unavailable` when the database does not answer.
+pub async fn connect(store: &Store) -> Result<PgConnection> {
+    let mut connection = store.dedicated().await?;
+    sqlx::query(TUNE)
+        .execute(&mut connection)
+        .await
+        .map_err(|error| failed("preparing a connection for relaying", error))?;
+    Ok(connection)
+}
+
+/// Reads up to `limit` messages of the shares `held`, at most one of each order, the oldest orders
+/// first. Orders whose first message has one of the topics `except` are left out.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn claim(
+    connection: &mut PgConnection,
+    destination: &str,
+    held: &Held,
+    except: &[String],
+    limit: usize,
+) -> Result<Vec<OutgoingMessage>> {
+    let shares: Vec<_> = held.keys().copied().collect();
+    sqlx::query(CLAIM)
+        .bind(destination)
+        .bind(shares)
+        .bind(except)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .try_map(read_message)
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("claiming messages", error))
+}
+
+/// Removes sent messages and returns how many: fewer than given when their leases have been lost.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn mark_sent(
+    connection: &mut PgConnection,
+    destination: &str,
+    held: &Held,
+    sent: &[&OutgoingMessage],
+) -> Result<usize> {
+    let fence = Fence::of(held);
+    let places = Places::of(sent);
+    let done = sqlx::query(MARK_SENT)
+        .bind(destination)
+        .bind(fence.shares)
+        .bind(fence.names)
+        .bind(fence.tokens)
+        .bind(fence.owner)
+        .bind(places.orders)
+        .bind(places.versions)
+        .bind(places.ids)
+        .execute(connection)
+        .await
+        .map_err(|error| failed("marking messages as sent", error))?;
+    Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+}
+
+/// A message that the broker refused.
+#[derive(Debug)]
+pub struct Refusal<'a> {
+    /// Which.
+    pub message: &'a OutgoingMessage,
+    /// Why.
+    pub reason: String,
+    /// How long its order waits before it is tried again.
+    pub delay: Duration,
+}
+
+/// Writes down refusals; a message that has been refused `attempts_max` times is parked. Returns
+/// the number of each message written down, and whether it is parked: fewer than given when their
+/// leases have been lost.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn note_refusals(
+    connection: &mut PgConnection,
+    destination: &str,
+    held: &Held,
+    refusals: &[Refusal<'_>],
+    attempts_max: i32,
+) -> Result<Vec<(i64, bool)>> {
+    let fence = Fence::of(held);
+    let messages: Vec<_> = refusals.iter().map(|refusal| refusal.message).collect();
+    let places = Places::of(&messages);
+    let reasons: Vec<_> = refusals.iter().map(|refusal| kept_reason(&refusal.reason)).collect();
+    let delays: Vec<_> = refusals.iter().map(|refusal| refusal.delay.as_secs_f64()).collect();
+    sqlx::query(NOTE_REFUSALS)
+        .bind(destination)
+        .bind(fence.shares)
+        .bind(fence.names)
+        .bind(fence.tokens)
+        .bind(fence.owner)
+        .bind(places.orders)
+        .bind(places.versions)
+        .bind(places.ids)
+        .bind(reasons)
+        .bind(delays)
+        .bind(attempts_max)
+        .try_map(|row: PgRow| Ok((row.try_get("id")?, row.try_get("parked")?)))
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("writing down refused messages", error))
+}
+
+/// A message that waits for a person; its order's later messages wait behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedMessage {
+    /// Names it, for a retry or a skip.
+    pub id: i64,
+    /// Which contract's transport would carry it.
+    pub destination: String,
+    /// Which order it is about.
+    pub order: OrderId,
+    /// The order's version.
+    pub version: i32,
+    /// The routing key or topic.
+    pub topic: String,
+    /// The body.
+    pub body: String,
+    /// How often the broker refused it.
+    pub attempts: i32,
+    /// What the broker said the last time.
+    pub reason: Option<String>,
+    /// Since when it waits.
+    pub parked_at: DateTime<Utc>,
+}
+
+/// Reads up to `limit` parked messages, the longest waiting first.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn parked(connection: &mut PgConnection, limit: i64) -> Result<Vec<ParkedMessage>> {
+    sqlx::query(PARKED)
+        .bind(limit)
+        .try_map(|row| read_parked(&row))
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("reading parked messages", error))
+}
+
+/// Sends parked messages again, all of them or those of `ids`, and returns how many there were.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn retry(connection: &mut PgConnection, ids: Option<&[i64]>) -> Result<usize> {
+    let retried: Vec<i64> = sqlx::query_scalar(RETRY)
+        .bind(ids)
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("retrying parked messages", error))?;
+    Ok(retried.len())
+}
+
+/// Gives a parked message up, so that its order's later messages go on, and returns what nobody
+/// will receive. Nothing is returned when no message of this number is parked.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn skip(connection: &mut PgConnection, id: i64) -> Result<Option<ParkedMessage>> {
+    let skipped = sqlx::query(SKIP)
+        .bind(id)
+        .try_map(|row| read_parked(&row))
+        .fetch_optional(connection)
+        .await
+        .map_err(|error| failed("skipping a parked message", error))?;
+    if let Some(message) = &skipped {
+        tracing::warn!(
+            id,
+            destination = message.destination,
+            order = message.order.get(),
+            version = message.version,
+            topic = message.topic,
+            "a parked message was given up by hand; nobody will receive it"
+        );
+    }
+    Ok(skipped)
+}
+
+/// What waits for one destination.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backlog {
+    /// Which contract's transport.
+    pub destination: String,
+    /// Messages, parked ones included.
+    pub waiting: i64,
+    /// Messages that wait for a person.
+    pub parked: i64,
+    /// The age of the oldest, in seconds.
+    pub oldest_s: f64,
+}
+
+/// Counts what waits, per destination. Destinations without a message are absent.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn backlog(connection: &mut PgConnection) -> Result<Vec<Backlog>> {
+    sqlx::query(BACKLOG)
+        .try_map(|row: PgRow| {
+            Ok(Backlog {
+                destination: row.try_get("destination")?,
+                waiting: row.try_get("waiting")?,
+                parked: row.try_get("parked")?,
+                oldest_s: row.try_get("oldest_s")?,
+            })
+        })
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("counting waiting messages", error))
+}
+
+/// What proves, column by column, that shares are held.
+struct Fence<'a> {
+    owner: Uuid,
+    shares: Vec<i16>,
+    names: Vec<&'a str>,
+    tokens: Vec<i64>,
+}
+
+impl<'a> Fence<'a> {
+    fn of(held: &'a Held) -> Self {
+        Self {
+            owner: held.values().next().map_or(Uuid::nil(), |lease| lease.owner),
+            shares: held.keys().copied().collect(),
+            names: held.values().map(|lease| lease.name.as_str()).collect(),
+            tokens: held.values().map(|lease| lease.token).collect(),
+        }
+    }
+}
+
+/// The keys of messages, column by column.
+struct Places {
+    orders: Vec<i64>,
+    versions: Vec<i32>,
+    ids: Vec<i64>,
+}
+
+impl Places {
+    fn of(messages: &[&OutgoingMessage]) -> Self {
+        Self {
+            orders: messages.iter().map(|message| message.order.get()).collect(),
+            versions: messages.iter().map(|message| message.version).collect(),
+            ids: messages.iter().map(|message| message.id).collect(),
+        }
+    }
+}
+
+/// PostgreSQL keeps no NUL, and nobody reads a page of reason.
+fn kept_reason(reason: &str) -> String {
+    reason.chars().filter(|c| *c != '\0').take(REASON_LENGTH_MAX).collect()
+}
+
+fn read_message(row: PgRow) -> std::result::Result<OutgoingMessage, sqlx::Error> {
+    Ok(OutgoingMessage {
+        id: row.try_get("id")?,
+        message_id: row.try_get("message_id")?,
+        order: OrderId::from_database(row.try_get("order_id")?),
+        version: row.try_get("version")?,
+        topic: row.try_get("topic")?,
+        body: row.try_get("body")?,
+        attempts: row.try_get("attempts")?,
+    })
+}
+
+fn read_parked(row: &PgRow) -> std::result::Result<ParkedMessage, sqlx::Error> {
+    Ok(ParkedMessage {
+        id: row.try_get("id")?,
+        destination: row.try_get("destination")?,
+        order: OrderId::from_database(row.try_get("order_id")?),
+        version: row.try_get("version")?,
+        topic: row.try_get("topic")?,
+        body: row.try_get("body")?,
+        attempts: row.try_get("attempts")?,
+        reason: row.try_get("last_error")?,
+        parked_at: row.try_get("parked_at")?,
+    })
+}

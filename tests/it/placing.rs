@@ -1,0 +1,196 @@
+//! Placing: stock, idempotency and batches under concurrency.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use order_engine::domain::caller::Caller;
+use order_engine::domain::event::OrderEvent;
+use order_engine::domain::message::Message;
+use order_engine::engine::Engine;
+use order_engine::engine::ports::Announcer;
+use order_engine::error::{Error, ErrorKind, Result};
+
+use crate::harness::{Database, product, request, stock, user};
+
+/// Announces every event in one word, except those of a poisonous user.
+struct OneWord;
+
+impl Announcer for OneWord {
+    fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>> {
+        if event.order.user.as_str() == "poison" {
+            return Err(Error::new(ErrorKind::Internal, "cannot be put into words"));
+        }
+        let body = event.kind.as_str().to_owned();
+        Ok(vec![Message { destination: "test", topic: "order", body }])
+    }
+}
+
+async fn engine(database: &Database, stock: i64) -> Engine {
+    let engine = database.engine(vec![Arc::new(OneWord)]);
+    let facts = [product("1", "9.5", stock), product("2", "0.1", stock)];
+    engine.note(&facts).await.unwrap();
+    engine
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_placed_order_is_complete() {
+    let Some(database) = Database::new().await else { return };
+    let engine = engine(&database, 100).await;
+    let wanted = request("7", &[("1", 2), ("2", 3), ("1", 1)], None);
+    let placed = engine.place_order(&user("7"), wanted).await.unwrap();
+    assert!(!placed.replayed);
+    let order = engine.get_order(&user("7"), placed.order.id).await.unwrap();
+    assert_eq!(order, placed.order);
+    assert_eq!(order.total, "28.8".parse().unwrap());
+    assert_eq!(order.lines.len(), 3);
+    assert_eq!(order.lines[1].unit_price, "0.1".parse().unwrap());
+    let held = "select reserved from products where product_id = '1'";
+    assert_eq!(database.number(held).await, 3);
+    assert_eq!(database.number("select count(*) from outbox").await, 1);
+    assert_eq!(database.number("select count(*) from order_history").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_want_ten_and_ten_get_one() {
+    let Some(database) = Database::new().await else { return };
+    let engine = engine(&database, 10).await;
+    let ask = |n: usize| {
+        let engine = engine.clone();
+        async move {
+            let id = n.to_string();
+            engine.place_order(&user(&id), request(&id, &[("1", 1)], None)).await
+        }
+    };
+    let answers = join_all((1..=100).map(ask)).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 10);
+    for refusal in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+        assert_eq!(refusal.kind(), ErrorKind::OutOfStock);
+    }
+    assert_eq!(database.number("select count(*) from orders").await, 10);
+    // The product service answers late, in any grouping, and repeats itself; then restocks.
+    for number in [9, 9, 6, 0, 0] {
+        engine.note(&[stock("1", number)]).await.unwrap();
+        let more = engine.place_order(&user("1"), request("1", &[("1", 1)], None)).await;
+        assert_eq!(more.unwrap_err().kind(), ErrorKind::OutOfStock);
+    }
+    engine.note(&[stock("1", 5)]).await.unwrap();
+    let answers = join_all((1..=20).map(ask)).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_has_one_effect_and_one_answer() {
+    let Some(database) = Database::new().await else { return };
+    let engine = engine(&database, 100).await;
+    let other = database.engine(vec![Arc::new(OneWord)]);
+    let answers = join_all((0..50).map(|n| {
+        // Half of them through another process's lanes.
+        let engine = if n % 2 == 0 { engine.clone() } else { other.clone() };
+        async move { engine.place_order(&user("1"), request("1", &[("1", 2)], Some("k"))).await }
+    }))
+    .await;
+    let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
+    assert!(answers.iter().all(|answer| answer.order == answers[0].order));
+    assert_eq!(database.number("select count(*) from orders").await, 1);
+    assert_eq!(database.number("select count(*) from outbox").await, 1);
+    let held = "select reserved from products where product_id = '1'";
+    assert_eq!(database.number(held).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_its_callers_own_and_stands_for_one_request() {
+    let Some(database) = Database::new().await else { return };
+    let engine = engine(&database, 100).await;
+    let place = |who: &'static str, quantity: u32| {
+        let engine = engine.clone();
+        async move {
+            engine.place_order(&user(who), request(who, &[("1", quantity)], Some("k"))).await
+        }
+    };
+    let first = place("1", 1).await.unwrap();
+    let error = place("1", 2).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::IdempotencyMismatch);
+    let other = place("2", 1).await.unwrap();
+    assert!(!other.replayed);
+    assert_ne!(other.order.id, first.order.id);
+    // The answer stays what it was, whatever became of the order.
+    engine.delete_order(&Caller::System, first.order.id).await.unwrap();
+    assert_eq!(place("1", 1).await.unwrap().order, first.order);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_request_leaves_its_key_unused() {
+    let Some(database) = Database::new().await else { return };
+    let engine = engine(&database, 1).await;
+    let ask = async || {
+        engine.place_order(&user("1"), request("1", &[("1", 2)], Some("k"))).await
+    };
+    assert_eq!(ask().await.unwrap_err().kind(), ErrorKind::OutOfStock);
+    engine.note(&[stock("1", 2)]).await.unwrap();
+    assert!(!ask().await.unwrap().replayed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poisonous_request_fails_alone() {
+    let Some(database) = Database::new().await else { return };
+    let engine = engine(&database, 1000).await;
+    let answers = join_all((0..60).map(|n| {
+        let engine = engine.clone();
+        async move {
+            let id = if n % 10 == 3 { "poison".to_owned() } else { n.to_string() };
+            engine.place_order(&user(&id), request(&id, &[("1", 1)], None)).await
+        }
+    }))
+    .await;
+    for (n, answer) in answers.iter().enumerate() {
+        assert_eq!(answer.is_ok(), n % 10 != 3, "request {n}: {answer:?}");
+    }
+    assert_eq!(database.number("select count(*) from orders").await, 54);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_products_in_any_order_do_not_lock_each_other_out() {
+    let Some(database) = Database::new().await else { return };
+    let engine = engine(&database, 100_000).await;
+    let other = database.engine(vec![Arc::new(OneWord)]);
+    let answers = join_all((0..400).map(|n| {
+        let engine = if n % 2 == 0 { engine.clone() } else { other.clone() };
+        async move {
+            let lines = if n % 3 == 0 { [("1", 1), ("2", 1)] } else { [("2", 1), ("1", 1)] };
+            let placed = engine.place_order(&user("1"), request("1", &lines, None)).await?;
+            if n % 4 == 0 {
+                engine.cancel_order(&user("1"), placed.order.id, None).await?;
+            }
+            engine.note(&[stock("2", 100_000 + n), stock("1", 100_000 - n)]).await
+        }
+    }))
+    .await;
+    for answer in answers {
+        answer.unwrap();
+    }
+    let drift = "select count(*) from products p where reserved <> (
+        select coalesce(sum(quantity), 0) from reservations r where r.product_id = p.product_id)";
+    assert_eq!(database.number(drift).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_answers_what_waits_and_takes_no_more() {
+    let Some(database) = Database::new().await else { return };
+    let engine = engine(&database, 1000).await;
+    let waiting = join_all((0..200).map(|_| {
+        let engine = engine.clone();
+        tokio::spawn(async move {
+            engine.place_order(&user("1"), request("1", &[("1", 1)], None)).await
+        })
+    }));
+    let (answers, ()) = tokio::join!(waiting, async {
+        tokio::task::yield_now().await;
+        engine.close().await;
+    });
+    let placed = answers.into_iter().filter(|answer| answer.as_ref().unwrap().is_ok()).count();
+    let reopened = database.number("select count(*) from orders").await;
+    assert_eq!(i64::try_from(placed).unwrap(), reopened, "answered and kept must agree");
+    let late = engine.place_order(&user("1"), request("1", &[("1", 1)], None)).await;
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::Unavailable);
+}
