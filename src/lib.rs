@@ -12,9 +12,19 @@
 //! engine ─► store ─► domain ─► error
 //! ```
 
+pub mod app;
+pub mod auth;
 pub mod config;
+pub mod contracts;
 pub mod domain;
 pub mod engine;
 pub mod error;
 pub mod inbound;
+pub mod operations;
+pub mod outage;
+pub mod outbox;
+#[cfg(feature = "python")]
+mod python;
+pub mod server;
 pub mod store;
+pub mod transport;

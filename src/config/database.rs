@@ -3,9 +3,11 @@
 //! `ORDER_ENGINE_DATABASE_SCHEMA`, `ORDER_ENGINE_DATABASE_CONNECTIONS`,
 //! `ORDER_ENGINE_DATABASE_TIMEOUT_SECONDS`.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sqlx::postgres::PgConnectOptions;
 
 use crate::config::source::{Problems, Setting, Sources};
@@ -45,6 +47,9 @@ pub const SETTINGS: &[Setting] = &[
     },
 ];
 
+/// The variables that name a database in parts: user, password, database.
+pub(super) const PARTS: [&str; 3] = ["POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"];
+
 /// Where orders are kept. `Debug` does not show the password.
 #[derive(Debug)]
 pub struct Database {
@@ -56,10 +61,7 @@ pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Option<Databas
     let schema = schema(sources, problems);
     let connections = sources.number("database_connections", 4..=500, problems);
     let timeout = sources.seconds("database_timeout_seconds", 1..=300, problems);
-    let connect = match sources.text("database_url") {
-        Some(url) => parse(url, sources, problems)?,
-        None => from_parts(sources)?,
-    };
+    let connect = parse(sources.text("database_url")?, sources, problems)?;
     let address = address(&connect);
     let acquire_timeout = timeout.min(Duration::from_secs(10));
     let options = StoreOptions {
@@ -110,18 +112,14 @@ fn parse(url: &str, sources: &Sources, problems: &mut Problems) -> Option<PgConn
     }
 }
 
-fn from_parts(sources: &Sources) -> Option<PgConnectOptions> {
-    let user = sources.variable("POSTGRES_USER")?;
-    let database = sources.variable("POSTGRES_DB")?;
-    let options = PgConnectOptions::new_without_pgpass()
-        .host("localhost")
-        .port(5432)
-        .username(user)
-        .database(database);
-    Some(match sources.variable("POSTGRES_PASSWORD") {
-        Some(password) => options.password(password),
-        None => options,
-    })
+/// The URL that the variables of the old services spell out, for a server on localhost:5432.
+pub(super) fn url_from_parts(variables: &HashMap<String, String>) -> Option<String> {
+    let [user, password, database] = PARTS.map(|name| {
+        let value = variables.get(name).filter(|value| !value.is_empty())?;
+        Some(utf8_percent_encode(value, NON_ALPHANUMERIC).to_string())
+    });
+    let password = password.map(|password| format!(":{password}")).unwrap_or_default();
+    Some(format!("postgresql://{}{password}@localhost:5432/{}", user?, database?))
 }
 
 fn address(options: &PgConnectOptions) -> String {

@@ -34,6 +34,26 @@ pub struct Settings {
     pub logging: logging::Logging,
 }
 
+/// What a purpose cannot do without.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs {
+    /// A database to keep orders in.
+    pub database: bool,
+    /// The secret that tokens are signed with.
+    pub secret: bool,
+}
+
+impl Needs {
+    /// To serve: both.
+    pub const ALL: Self = Self { database: true, secret: true };
+    /// To work on the database.
+    pub const DATABASE: Self = Self { database: true, secret: false };
+    /// To sign tokens.
+    pub const SECRET: Self = Self { database: false, secret: true };
+    /// To look at what there is.
+    pub const NOTHING: Self = Self { database: false, secret: false };
+}
+
 /// One effective setting, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
@@ -61,14 +81,24 @@ pub fn all() -> impl Iterator<Item = &'static Setting> {
 }
 
 impl Settings {
-    /// Reads the settings: `flags` by name, then the environment, then `.env`, then
+    /// Reads the settings, which must have what `needs` says: `flags` by name, then the environment, then `.env`, then
     /// `order-engine.toml`, both in `directory`.
     ///
     /// # Errors
     /// `Misconfigured` with one line for each thing that is wrong.
-    pub fn load(flags: HashMap<String, String>, directory: &Path) -> Result<Self> {
+    pub fn load(
+        flags: HashMap<String, String>,
+        directory: &Path,
+        needs: Needs,
+    ) -> Result<Self> {
         let mut problems = Problems::default();
         let sources = Sources::read(flags, directory, &mut problems);
+        for (is_needed, name) in [(needs.database, "database_url"), (needs.secret, "jwt_secret_key")]
+        {
+            if is_needed && sources.text(name).is_none() {
+                problems.add(missing(name));
+            }
+        }
         let settings = Self {
             database: database::read(&sources, &mut problems),
             rabbitmq: rabbitmq::read(&sources, &mut problems),
@@ -86,4 +116,9 @@ impl Settings {
         let sources = Sources::read(flags, directory, &mut Problems::default());
         all().map(|setting| sources.describe(setting)).collect()
     }
+}
+
+fn missing(name: &str) -> String {
+    let variables = all().find(|setting| setting.name == name).map_or(&[][..], |s| s.variables);
+    format!("{name} is not set. Set {}, or give it as a flag.", variables.join(" or "))
 }

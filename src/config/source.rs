@@ -7,6 +7,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::config::database::{PARTS, url_from_parts};
 use crate::config::{Described, all};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -43,7 +44,6 @@ struct Found {
 #[derive(Debug)]
 pub struct Sources {
     found: HashMap<&'static str, Found>,
-    variables: HashMap<String, String>,
 }
 
 /// What is wrong, one sentence each.
@@ -98,14 +98,17 @@ impl Sources {
                 found.insert(setting.name, Found { value: value.trim().to_owned(), origin });
             }
         }
-        let mut variables = dotenv;
-        variables.extend(environment);
-        Self { found, variables }
-    }
-
-    /// A variable that is no setting of its own, such as `POSTGRES_USER`.
-    pub(super) fn variable(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        let in_parts = [
+            (&environment, "environment"),
+            (&dotenv, VARIABLES_FILE),
+        ];
+        for (variables, origin) in in_parts {
+            if let Some(value) = url_from_parts(variables) {
+                let origin = format!("{origin} ({})", PARTS.join(", "));
+                found.entry("database_url").or_insert(Found { value, origin });
+            }
+        }
+        Self { found }
     }
 
     /// The value of a setting: what was set, else its default; none if both are empty.
@@ -291,7 +294,7 @@ fn plain(value: &toml::Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Settings;
+    use crate::config::{Needs, Settings};
 
     fn flags(pairs: &[(&str, &str)]) -> HashMap<String, String> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -348,7 +351,7 @@ mod tests {
             ("port", "99999"),
             ("no_such_setting", "1"),
         ]);
-        let error = Settings::load(given, &folder.0).unwrap_err();
+        let error = Settings::load(given, &folder.0, Needs::NOTHING).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Misconfigured);
         let told = error.message();
         for part in ["database_url", "access", "port", "no_such_setting"] {
@@ -364,7 +367,7 @@ mod tests {
         let given = flags(&[("jwt_secret_key", "hunter2hunter2hunter2hunter2hunter2")]);
         let described = Settings::describe(given.clone(), &folder.0);
         assert!(described.iter().all(|one| !one.value.as_deref().unwrap_or("").contains("hunter2")));
-        let settings = Settings::load(given, &folder.0).unwrap();
+        let settings = Settings::load(given, &folder.0, Needs::NOTHING).unwrap();
         assert!(!format!("{settings:?}").contains("hunter2"));
     }
 
@@ -372,9 +375,29 @@ mod tests {
     fn sqlalchemy_urls_are_understood() {
         let folder = Folder::new("sqlalchemy");
         let url = "postgresql+psycopg2://shop:s%40crt@db:6432/orders";
-        let settings = Settings::load(flags(&[("database_url", url)]), &folder.0).unwrap();
+        let settings = Settings::load(flags(&[("database_url", url)]), &folder.0, Needs::NOTHING).unwrap();
         let database = settings.database.unwrap();
         assert_eq!(database.options.address, "db:6432/orders");
         assert!(!format!("{database:?}").contains("crt"));
+    }
+
+    #[test]
+    fn what_is_needed_and_not_set_is_a_problem_like_any_other() {
+        let folder = Folder::new("needs");
+        let given = flags(&[("access", "everybody")]);
+        let error = Settings::load(given, &folder.0, Needs::ALL).unwrap_err();
+        for part in ["DATABASE_URL", "JWT_SECRET_KEY", "access"] {
+            assert!(error.message().contains(part), "{part} is missing in: {error}");
+        }
+    }
+
+    #[test]
+    fn a_database_named_in_parts_is_a_database() {
+        let folder = Folder::new("parts");
+        let parts = "POSTGRES_USER=shop\nPOSTGRES_PASSWORD='p@ss/w'\nPOSTGRES_DB=orders\n";
+        std::fs::write(folder.0.join(".env"), parts).unwrap();
+        let settings = Settings::load(flags(&[]), &folder.0, Needs::DATABASE).unwrap();
+        let address = settings.database.map(|database| database.options.address);
+        assert_eq!(address.as_deref(), Some("localhost:5432/orders"));
     }
 }

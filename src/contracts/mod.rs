@@ -27,6 +27,9 @@ pub trait Contract: Send + Sync {
     /// Its understanding of incoming messages.
     fn interpreter(&self) -> Arc<dyn Interpreter>;
 
+    /// The routing keys or topics that it listens to.
+    fn topics(&self) -> &'static [&'static str];
+
     /// Its GraphQL schema on `engine`, if it has one; for callers without HTTP.
     fn graphql(&self, engine: &Engine, shell: &Shell) -> Option<GraphQl>;
 

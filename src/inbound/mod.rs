@@ -17,34 +17,31 @@ use crate::engine::Engine;
 use crate::engine::apply_fact::Taken;
 use crate::engine::ports::{Delivery, Inlet, Interpreter, Source};
 use crate::error::{Error, ErrorKind, Result, chain};
-use crate::store::leases::{self, Lease, RENEWAL};
+use crate::outage::Outage;
 use crate::store::inbox;
+use crate::store::leases::{self, Lease, RENEWAL};
 
 pub use stats::IntakeStats;
 
-/// The first pause after something failed; it doubles up to the longest.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The pause before facts that met another writer are applied again.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(50);
 /// How often a standby asks for the lease.
 const STANDBY: Duration = Duration::from_secs(1);
 
 /// Takes in for one contract.
 pub struct Intake<I> {
-    /// Who takes in: the contract's name.
-    pub consumer: &'static str,
-    /// Applies the facts.
-    pub engine: Engine,
-    /// Where messages come from.
-    pub inlet: I,
-    /// Understands them.
-    pub interpreter: Arc<dyn Interpreter>,
-    /// What happened so far.
-    pub stats: Arc<IntakeStats>,
+    consumer: &'static str,
+    engine: Engine,
+    inlet: I,
+    interpreter: Arc<dyn Interpreter>,
+    outage: Outage,
+    stats: Arc<IntakeStats>,
 }
 
 /// Why a tenure ended without being asked to.
 enum Ended {
+    /// Another process holds the lease.
+    LeaseHeld,
     /// The lease has passed to another process.
     LeaseLost,
     /// The broker or the database went away.
@@ -52,47 +49,64 @@ enum Ended {
 }
 
 impl<I: Inlet> Intake<I> {
+    /// An intake for `consumer`, a contract's name, from `inlet` to `engine`. It does nothing until
+    /// it is run.
+    #[must_use]
+    pub fn new(
+        consumer: &'static str,
+        engine: Engine,
+        inlet: I,
+        interpreter: Arc<dyn Interpreter>,
+    ) -> Self {
+        let outage = Outage::new("taking in messages");
+        Self { consumer, engine, inlet, interpreter, outage, stats: Arc::default() }
+    }
+
+    /// The intake's counters.
+    #[must_use]
+    pub fn stats(&self) -> Arc<IntakeStats> {
+        Arc::clone(&self.stats)
+    }
+
     /// Takes in until `stop` is cancelled, whatever fails meanwhile.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
         let owner = Uuid::now_v7();
-        let mut pause = PAUSE_MIN;
         while !stop.is_cancelled() {
-            let lease = match self.claim(owner).await {
-                Ok(Some(lease)) => lease,
-                Ok(None) => {
-                    rest(&stop, STANDBY).await;
-                    continue;
-                }
-                Err(error) => {
-                    tracing::warn!(error = chain(&error), "the intake cannot claim its lease");
-                    rest(&stop, pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
-                    continue;
-                }
-            };
-            match self.serve(&lease, &stop, &mut pause).await {
+            match self.tenure(owner, &stop).await {
                 Ok(()) => {}
+                Err(Ended::LeaseHeld) => rest(&stop, STANDBY).await,
                 Err(Ended::LeaseLost) => tracing::warn!("another process has taken the intake"),
                 Err(Ended::Failed(error)) => {
-                    tracing::warn!(error = chain(&error), ?pause, "the intake is interrupted");
+                    let pause = self.outage.failed(&error);
                     rest(&stop, pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
                 }
             }
-            self.release(lease).await;
         }
+    }
+
+    /// Claims the lease, takes in under it, and gives it back.
+    async fn tenure(
+        &mut self,
+        owner: Uuid,
+        stop: &CancellationToken,
+    ) -> std::result::Result<(), Ended> {
+        let lease = self.claim(owner).await.map_err(Ended::Failed)?.ok_or(Ended::LeaseHeld)?;
+        let ended = self.serve(&lease, stop).await;
+        self.release(lease).await;
+        ended
     }
 
     /// Takes in under a lease until `stop`, or until something ends it.
     async fn serve(
-        &self,
+        &mut self,
         lease: &Lease,
         stop: &CancellationToken,
-        pause: &mut Duration,
     ) -> std::result::Result<(), Ended> {
-        let mut source = self.inlet.connect().await.map_err(Ended::Failed)?;
+        let connecting = stop.run_until_cancelled(self.inlet.connect()).await;
+        let Some(connected) = connecting else { return Ok(()) };
+        let mut source = connected.map_err(Ended::Failed)?;
+        self.outage.over();
         tracing::info!(consumer = self.consumer, "the intake is connected");
-        *pause = PAUSE_MIN;
         let mut renew_at = Instant::now() + RENEWAL;
         loop {
             tokio::select! {
@@ -134,7 +148,7 @@ impl<I: Inlet> Intake<I> {
     async fn apply(&self, lease: &Lease, delivery: &Delivery, facts: &[Fact]) -> Result<Taken> {
         for _ in 0..3 {
             match self.engine.apply_facts(lease, self.consumer, delivery, facts).await {
-                Err(error) if error.kind() == ErrorKind::Conflict => sleep(PAUSE_MIN).await,
+                Err(error) if error.kind() == ErrorKind::Conflict => sleep(CONFLICT_PAUSE).await,
                 decided => return decided,
             }
         }

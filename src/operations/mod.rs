@@ -5,7 +5,6 @@ mod demo;
 mod doctor;
 mod events;
 
-use std::future::Future;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -22,19 +21,6 @@ pub use events::{Parked, events_parked, events_retry, events_skip, events_tail};
 
 /// Longest life of a minted token: a year.
 const TOKEN_SECONDS_MAX: u64 = 31_536_000;
-
-/// The state of one part, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
-    /// The part.
-    pub name: String,
-    /// Whether it can be used as it is.
-    pub is_ok: bool,
-    /// What was found, and where.
-    pub detail: String,
-    /// What to do, where something is to be done.
-    pub remedy: Option<String>,
-}
 
 /// Brings the database to this build's tables; returns the names of what was applied.
 ///
@@ -64,10 +50,10 @@ pub fn mint_token(
 }
 
 /// Runs `work` on an open store and closes it, whatever came of it.
-async fn with_store<T, F>(settings: &Settings, work: impl FnOnce(Store) -> F) -> Result<T>
-where
-    F: Future<Output = Result<T>>,
-{
+async fn with_store<T>(
+    settings: &Settings,
+    work: impl AsyncFnOnce(Store) -> Result<T>,
+) -> Result<T> {
     let store = Store::connect(app::database(settings)?).await?;
     let result = work(store.clone()).await;
     store.close().await;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use sqlx::PgConnection;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +15,7 @@ use crate::outage::{Outage, backoff};
 use crate::outbox::routes::Routes;
 use crate::outbox::shares::Shares;
 use crate::outbox::stats::RelayStats;
+use crate::store::Connection;
 use crate::store::outbox::{self, Refusal};
 
 /// Most messages on the way at once.
@@ -112,14 +112,14 @@ impl<O: Outlet> Relay<O> {
         in_time(self.shares.release(&mut database)).await
     }
 
-    async fn connect(&self) -> Result<(O::Publisher, PgConnection)> {
+    async fn connect(&self) -> Result<(O::Publisher, Connection)> {
         let publisher = self.outlet.connect().await?;
         let database = in_time(outbox::connect(self.engine.store())).await?;
         Ok((publisher, database))
     }
 
     /// The messages to send now: at most one of each order.
-    async fn claim(&mut self, database: &mut PgConnection) -> Result<Vec<OutgoingMessage>> {
+    async fn claim(&mut self, database: &mut Connection) -> Result<Vec<OutgoingMessage>> {
         let began = Instant::now();
         let closed = self.routes.closed(began);
         if !closed.is_empty() && self.around_again.is_some_and(|at| began < at) {
@@ -145,7 +145,7 @@ impl<O: Outlet> Relay<O> {
     /// Writes down what became of each message.
     async fn settle(
         &mut self,
-        database: &mut PgConnection,
+        database: &mut Connection,
         batch: &[OutgoingMessage],
         verdicts: &[Verdict],
     ) -> Result<()> {
@@ -180,7 +180,7 @@ impl<O: Outlet> Relay<O> {
     /// Removes from the outbox what is done with.
     async fn remove(
         &mut self,
-        database: &mut PgConnection,
+        database: &mut Connection,
         done: &[&OutgoingMessage],
     ) -> Result<()> {
         if done.is_empty() {
@@ -196,7 +196,7 @@ impl<O: Outlet> Relay<O> {
     /// Lets the orders of refused messages wait; parks what has been refused too often.
     async fn postpone(
         &mut self,
-        database: &mut PgConnection,
+        database: &mut Connection,
         refusals: &[Refusal<'_>],
     ) -> Result<()> {
         if refusals.is_empty() {

@@ -6,10 +6,10 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::error::Result;
+use crate::store::Connection;
 use crate::store::leases::{self, Lease, RENEWAL};
 use crate::store::outbox::{Held, SHARES};
 
@@ -44,7 +44,7 @@ impl Shares {
     }
 
     /// Renews, counts the relays and moves towards a fair part, when it is time.
-    pub(super) async fn tend(&mut self, database: &mut PgConnection) -> Result<()> {
+    pub(super) async fn tend(&mut self, database: &mut Connection) -> Result<()> {
         if self.next_look.is_some_and(|at| Instant::now() < at) {
             return Ok(());
         }
@@ -58,14 +58,14 @@ impl Shares {
     }
 
     /// Gives everything back, so that another relay need not wait for the leases to end.
-    pub(super) async fn release(&mut self, database: &mut PgConnection) -> Result<()> {
+    pub(super) async fn release(&mut self, database: &mut Connection) -> Result<()> {
         let all = self.all();
         self.held.clear();
         self.alive = None;
         leases::release(database, &all).await
     }
 
-    async fn renew(&mut self, database: &mut PgConnection) -> Result<()> {
+    async fn renew(&mut self, database: &mut Connection) -> Result<()> {
         let kept = leases::renew(database, &self.all()).await?;
         self.held.retain(|_, lease| kept.contains(lease));
         self.alive = self.alive.take().filter(|lease| kept.contains(lease));
@@ -77,12 +77,12 @@ impl Shares {
     }
 
     /// The sixteen shares divided by the relays that are alive, rounded up.
-    async fn fair_part(&self, database: &mut PgConnection) -> Result<usize> {
+    async fn fair_part(&self, database: &mut Connection) -> Result<usize> {
         let relays = leases::count(database, &self.alive_prefix()).await?;
         Ok(usize::from(SHARES.unsigned_abs()).div_ceil(relays.max(1)))
     }
 
-    async fn give_up_beyond(&mut self, fair: usize, database: &mut PgConnection) -> Result<()> {
+    async fn give_up_beyond(&mut self, fair: usize, database: &mut Connection) -> Result<()> {
         let mut surplus = Vec::new();
         while self.held.len() > fair {
             surplus.extend(self.held.pop_last().map(|(_, lease)| lease));
@@ -90,7 +90,7 @@ impl Shares {
         leases::release(database, &surplus).await
     }
 
-    async fn take_up_to(&mut self, fair: usize, database: &mut PgConnection) -> Result<()> {
+    async fn take_up_to(&mut self, fair: usize, database: &mut Connection) -> Result<()> {
         let missing = fair.saturating_sub(self.held.len());
         if missing == 0 {
             return Ok(());

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::app;
-use crate::config::Settings;
+use crate::config::{Needs, Settings};
 use crate::domain::ids::{OrderId, UserId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operations;
@@ -24,15 +24,15 @@ fn directory() -> &'static Path {
     Path::new(".")
 }
 
-fn load(flags: Flags) -> Result<Settings> {
-    Settings::load(flags, directory())
+fn load(flags: Flags, needs: Needs) -> Result<Settings> {
+    Settings::load(flags, directory(), needs)
 }
 
 /// Serve the configured contracts until SIGINT or SIGTERM, then finish what is under way.
 #[pyfunction]
 #[pyo3(signature = (flags, on_ready=None))]
 pub(super) fn serve(py: Python<'_>, flags: Flags, on_ready: Option<Py<PyAny>>) -> PyResult<()> {
-    let settings = load(flags).map_err(|error| raise(py, &error))?;
+    let settings = load(flags, Needs::ALL).map_err(|error| raise(py, &error))?;
     let stop = CancellationToken::new();
     let (ready, opened) = oneshot::channel();
     let (ended, end) = oneshot::channel();
@@ -68,7 +68,7 @@ fn vanished() -> Error {
 /// Bring the database to this version's tables; return the names of what was applied.
 #[pyfunction]
 pub(super) fn migrate(py: Python<'_>, flags: Flags) -> PyResult<Vec<String>> {
-    wait_for(py, async move { operations::migrate(&load(flags)?).await })
+    wait_for(py, async move { operations::migrate(&load(flags, Needs::DATABASE)?).await })
 }
 
 /// Sign a token for a user with the configured `jwt_secret_key`.
@@ -84,7 +84,7 @@ pub(super) fn mint_token(
     let minted = || {
         let user = UserId::parse(user_id)?;
         let lifetime = Duration::from_secs(expires_seconds);
-        operations::mint_token(&load(flags)?, &user, admin, lifetime)
+        operations::mint_token(&load(flags, Needs::SECRET)?, &user, admin, lifetime)
     };
     minted().map_err(|error| raise(py, &error))
 }
@@ -99,7 +99,7 @@ pub(super) fn describe_settings(flags: Flags) -> Vec<Setting> {
 #[pyfunction]
 pub(super) fn doctor(py: Python<'_>, flags: Flags) -> PyResult<Vec<Check>> {
     wait_for(py, async move {
-        let checks = operations::doctor(load(flags)).await;
+        let checks = operations::doctor(load(flags, Needs::ALL)).await;
         Ok(checks.into_iter().map(Check::from).collect())
     })
 }
@@ -108,7 +108,7 @@ pub(super) fn doctor(py: Python<'_>, flags: Flags) -> PyResult<Vec<Check>> {
 #[pyfunction]
 pub(super) fn seed_demo(py: Python<'_>, flags: Flags) -> PyResult<DemoCatalogue> {
     wait_for(py, async move {
-        let demo = operations::seed_demo(&load(flags)?).await?;
+        let demo = operations::seed_demo(&load(flags, Needs::DATABASE)?).await?;
         Ok(DemoCatalogue { user_id: demo.user.to_string(), products: demo.products })
     })
 }
@@ -124,7 +124,7 @@ pub(super) fn events_tail(
 ) -> PyResult<Vec<Event>> {
     wait_for(py, async move {
         let order = order_id.map(OrderId::from_database);
-        let events = operations::events_tail(&load(flags)?, order, limit).await?;
+        let events = operations::events_tail(&load(flags, Needs::DATABASE)?, order, limit).await?;
         Ok(events
             .into_iter()
             .map(|event| Event {
@@ -148,7 +148,7 @@ pub(super) fn events_parked(
     limit: i64,
 ) -> PyResult<Vec<ParkedMessage>> {
     wait_for(py, async move {
-        let parked = operations::events_parked(&load(flags)?, limit).await?;
+        let parked = operations::events_parked(&load(flags, Needs::DATABASE)?, limit).await?;
         Ok(parked
             .into_iter()
             .map(|message| ParkedMessage {
@@ -172,11 +172,11 @@ pub(super) fn events_retry(
     flags: Flags,
     ids: Option<Vec<i64>>,
 ) -> PyResult<usize> {
-    wait_for(py, async move { operations::events_retry(&load(flags)?, ids.as_deref()).await })
+    wait_for(py, async move { operations::events_retry(&load(flags, Needs::DATABASE)?, ids.as_deref()).await })
 }
 
 /// Give parked messages up for good, so that those behind them go on; return how many.
 #[pyfunction]
 pub(super) fn events_skip(py: Python<'_>, flags: Flags, ids: Vec<i64>) -> PyResult<usize> {
-    wait_for(py, async move { operations::events_skip(&load(flags)?, &ids).await })
+    wait_for(py, async move { operations::events_skip(&load(flags, Needs::DATABASE)?, &ids).await })
 }

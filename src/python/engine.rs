@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pyo3::prelude::*;
 
 use crate::app::{App, Role};
-use crate::config::Settings;
+use crate::config::{Needs, Settings};
 use crate::domain::caller::Caller;
 use crate::domain::ids::{IdempotencyKey, OrderId, ProductId, UserId};
 use crate::domain::placement::{Item, PlaceOrder};
@@ -31,7 +31,7 @@ impl Engine {
     #[new]
     fn new(py: Python<'_>, flags: HashMap<String, String>) -> PyResult<Self> {
         let app = wait_for(py, async move {
-            let settings = Settings::load(flags, Path::new("."))?;
+            let settings = Settings::load(flags, Path::new("."), Needs::DATABASE)?;
             App::open(settings, Role::Embedded).await
         })?;
         Ok(Self { process: std::process::id(), app: Mutex::new(Some(Arc::new(app))) })
@@ -64,11 +64,13 @@ impl Engine {
         user_id: Option<String>,
     ) -> PyResult<Order> {
         self.call(py, move |app| async move {
-            let caller = match user_id {
-                None => Caller::System,
-                Some(user) => Caller::Owner(UserId::parse(user)?),
-            };
-            Ok(app.engine().get_order(&caller, number(order_id)?).await?.into())
+            let id = number(order_id)?;
+            let user = user_id.map(UserId::parse).transpose()?;
+            let order = app.engine().get_order(&Caller::System, id).await?;
+            if user.is_some_and(|user| user != order.user) {
+                return Err(not_found(order_id));
+            }
+            Ok(order.into())
         })
     }
 
@@ -208,9 +210,11 @@ fn item((product, quantity): (String, i64)) -> Result<Item> {
 
 /// A number below 1 names no order.
 fn number(order_id: i64) -> Result<OrderId> {
-    OrderId::parse(&order_id.to_string()).ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, format!("Order with id {order_id} not found"))
-    })
+    OrderId::parse(&order_id.to_string()).ok_or_else(|| not_found(order_id))
+}
+
+fn not_found(order_id: i64) -> Error {
+    Error::new(ErrorKind::NotFound, format!("Order with id {order_id} not found"))
 }
 
 fn cursor(after: &str) -> Result<OrderId> {

@@ -8,12 +8,12 @@ use crate::config::Described;
 use crate::domain::order as domain;
 use crate::domain::query::Page;
 use crate::domain::status::OrderStatus;
-use crate::operations;
+use crate::app;
 
 macro_rules! result_class {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)+ }) => {
         $(#[$doc])*
-        #[pyclass(frozen, eq, get_all, module = "order_engine._native", skip_from_py_object)]
+        #[pyclass(frozen, eq, get_all, module = "order_engine._native")]
         #[derive(Clone, Debug, PartialEq)]
         pub(super) struct $name {
             $(pub $field: $type,)+
@@ -215,8 +215,8 @@ impl From<Described> for Setting {
     }
 }
 
-impl From<operations::Check> for Check {
-    fn from(check: operations::Check) -> Self {
+impl From<app::Check> for Check {
+    fn from(check: app::Check) -> Self {
         Self { name: check.name, ok: check.is_ok, detail: check.detail, remedy: check.remedy }
     }
 }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind};
+use crate::server::completion::{Asked, Types};
 use crate::server::metrics::Metrics;
 use crate::server::playground::Playground;
 use crate::server::session::Session;
@@ -29,6 +30,7 @@ pub struct GraphQl(Arc<Inner>);
 
 struct Inner {
     schema: Box<dyn Schema>,
+    types: Types,
     /// The fields at the roots of the schema, which may be labels of metrics.
     operations: &'static [&'static str],
     metrics: Arc<Metrics>,
@@ -77,19 +79,22 @@ pub struct Answered {
 /// A checked request.
 struct Prepared {
     request: Request,
-    kind: OperationType,
+    asked: Asked,
     label: &'static str,
 }
 
 impl GraphQl {
-    /// `schema`, whose root fields are `operations`, behind the limits of `shell`.
+    /// `schema`, described by `sdl`, whose root fields are `operations`, behind the limits of
+    /// `shell`.
     pub fn new(
         schema: impl Executor,
+        sdl: &str,
         operations: &'static [&'static str],
         shell: &Shell,
     ) -> Self {
         Self(Arc::new(Inner {
             schema: Box::new(schema),
+            types: Types::of(sdl),
             operations,
             metrics: Arc::clone(&shell.metrics),
             time_max: shell.time_max,
@@ -129,27 +134,7 @@ impl GraphQl {
         let began = Instant::now();
         let (label, answered) = match self.prepare(request, &session) {
             Err(errors) => ("none", Answered::refused(errors)),
-            Ok(Prepared { kind: OperationType::Mutation, label, .. }) if only_reads => {
-                let message = "Mutations must be sent by POST.";
-                (label, Answered::failed(Stage::NotForReading, ErrorKind::InvalidInput, message))
-            }
-            Ok(Prepared { kind: OperationType::Subscription, label, .. }) => {
-                let message = "A subscription needs a WebSocket or Accept: text/event-stream.";
-                (label, Answered::failed(Stage::Refused, ErrorKind::InvalidInput, message))
-            }
-            Ok(prepared) => {
-                let running = self.0.schema.run(prepared.request);
-                let answered = match timeout_at(deadline, running).await {
-                    Ok(response) => Answered::of(response),
-                    Err(_) => Answered::failed(
-                        Stage::OutOfTime,
-                        ErrorKind::Unavailable,
-                        "The request was not done in time and may still take effect; repeat it \
-                         with the same Idempotency-Key.",
-                    ),
-                };
-                (prepared.label, answered)
-            }
+            Ok(prepared) => (prepared.label, self.run(prepared, only_reads, deadline).await),
         };
         let outcome = match answered.stage {
             Stage::Executed => session.failure().map_or("OK", ErrorKind::code),
@@ -160,6 +145,52 @@ impl GraphQl {
         answered
     }
 
+    async fn run(&self, prepared: Prepared, only_reads: bool, deadline: Instant) -> Answered {
+        let Prepared { request, asked, .. } = prepared;
+        match asked.kind {
+            OperationType::Mutation if only_reads => {
+                let message = "Mutations must be sent by POST.";
+                return Answered::failed(Stage::NotForReading, ErrorKind::InvalidInput, message);
+            }
+            OperationType::Subscription => {
+                let message = "A subscription needs a WebSocket or Accept: text/event-stream.";
+                return Answered::failed(Stage::Refused, ErrorKind::InvalidInput, message);
+            }
+            OperationType::Query | OperationType::Mutation => {}
+        }
+        match timeout_at(deadline, self.0.schema.run(request)).await {
+            Ok(response) => self.answered(response, &asked),
+            Err(_) => Answered::failed(
+                Stage::OutOfTime,
+                ErrorKind::Unavailable,
+                "The request was not done in time and may still take effect; repeat it with the \
+                 same Idempotency-Key.",
+            ),
+        }
+    }
+
+    /// The library tells by the path of an error whether a field failed or the whole document. The
+    /// value of an argument that only its resolver refused, a number beyond 32 bits, is the
+    /// document's fault too, as long as nothing else can have been executed.
+    fn answered(&self, mut response: Response, asked: &Asked) -> Answered {
+        let is_alone = asked.selected.items.len() == 1;
+        let is_refusal = |error: &ServerError| {
+            error.path.is_empty() || (is_alone && error.path.len() == 1 && error.extensions.is_none())
+        };
+        let refused = response.data == Value::Null
+            && !response.errors.is_empty()
+            && response.errors.iter().all(is_refusal);
+        for error in &mut response.errors {
+            // Whatever a resolver says has a code.
+            error.extensions.get_or_insert_with(|| code(ErrorKind::InvalidInput));
+        }
+        if refused {
+            return Answered::refused(response.errors);
+        }
+        self.0.types.complete(asked, &mut response);
+        Answered { response, stage: Stage::Executed }
+    }
+
     /// Executes any operation; a subscription goes on until it ends, its token expires or the
     /// server stops.
     pub fn stream(&self, request: Request, session: Arc<Session>) -> BoxStream<'static, Response> {
@@ -168,7 +199,7 @@ impl GraphQl {
                 self.0.metrics.request("none", "REFUSED", Duration::ZERO);
                 stream::iter([Response::from_errors(errors)]).boxed()
             }
-            Ok(prepared) if prepared.kind == OperationType::Subscription => {
+            Ok(prepared) if prepared.asked.kind == OperationType::Subscription => {
                 self.watch(prepared, session)
             }
             Ok(Prepared { request, .. }) => {
@@ -197,6 +228,7 @@ impl GraphQl {
             let expired = session.caller().err().filter(|_| was_good);
             expired.map(|error| Response::from_errors(vec![told(&error, None)]))
         });
+        let graphql = self.clone();
         self.0
             .schema
             .stream(prepared.request)
@@ -205,7 +237,7 @@ impl GraphQl {
             .map(move |response| {
                 // Counted for as long as the stream lives.
                 let _ = &open;
-                response
+                graphql.answered(response, &prepared.asked).response
             })
             .boxed()
     }
@@ -229,10 +261,11 @@ impl GraphQl {
             return Err(vec![told(&Error::new(ErrorKind::InvalidInput, message), None)]);
         };
         check_variables(&operation.node, &variables)?;
-        let kind = operation.node.ty;
         let label = self.label(&operation.node);
+        let (kind, selected) = (operation.node.ty, operation.node.selection_set.node.clone());
+        let asked = Asked { document: document.clone(), selected, kind };
         request.variables = variables;
-        Ok(Prepared { request: request.data(Arc::clone(session)), kind, label })
+        Ok(Prepared { request: request.data(Arc::clone(session)), asked, label })
     }
 
     /// The metrics' label of an operation: its only field, if the schema has it.
@@ -276,20 +309,6 @@ impl Answered {
 
     fn refused(errors: Vec<ServerError>) -> Self {
         Self { response: Response::from_errors(errors), stage: Stage::Refused }
-    }
-
-    /// The library tells by the path of an error whether a field failed or the whole document.
-    fn of(mut response: Response) -> Self {
-        let refused = response.data == Value::Null
-            && !response.errors.is_empty()
-            && response.errors.iter().all(|error| error.path.is_empty());
-        if refused {
-            for error in &mut response.errors {
-                error.extensions.get_or_insert_with(|| code(ErrorKind::InvalidInput));
-            }
-        }
-        let stage = if refused { Stage::Refused } else { Stage::Executed };
-        Self { response, stage }
     }
 }
 

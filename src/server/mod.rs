@@ -1,6 +1,7 @@
 //! The HTTP shell that all doors share: limits, sessions, GraphQL over HTTP, health, metrics, the
 //! playground's files, connections and shutdown. What a door says is the contracts' matter.
 
+mod completion;
 mod connections;
 mod event_stream;
 pub mod graphql;

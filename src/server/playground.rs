@@ -67,11 +67,15 @@ impl Playground {
 pub fn assets(directory: &Path) -> Router {
     let files =
         ServeDir::new(directory).precompressed_gzip().append_index_html_on_directories(false);
-    Router::new().nest_service("/graphql/assets", files).layer(map_response(keep_for_ever))
+    Router::new().nest_service("/graphql/assets", files).route_layer(map_response(keep_for_ever))
 }
 
 async fn keep_for_ever(mut response: Response) -> Response {
-    let is_found = response.status().is_success();
+    let is_page = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
+    let is_kept = response.status().is_success() && !is_page;
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // A worker's own policy is that of its script.
@@ -79,7 +83,7 @@ async fn keep_for_ever(mut response: Response) -> Response {
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(CONTENT_SECURITY_POLICY),
     );
-    if is_found {
+    if is_kept {
         let kept = HeaderValue::from_static("public, max-age=31536000, immutable");
         headers.insert(header::CACHE_CONTROL, kept);
     }

@@ -1,180 +1,180 @@
-//! Products: what they are called and cost, and how many there are.
+//! The catalogue: what other services announce of products and their stock.
 
-use sqlx::{PgConnection, Row};
+use sqlx::postgres::PgRow;
+use sqlx::Row;
 
 use crate::domain::fact::ProductFact;
 use crate::domain::ids::{OrderId, ProductId};
-use crate::domain::money::Currency;
+use crate::domain::money::{Currency, checked_amount};
 use crate::domain::stock::{Hold, Level, Reconciled};
-use crate::error::{Error, ErrorKind, Result};
-use crate::store::failed;
+use crate::error::Result;
+use crate::store::{Connection, failed};
 use crate::store::statement::statements;
 
 statements! {
-    /// Notes a product. Its quantity counts only while no stock is known: a late or repeated
+    /// Name and price as announced. The quantity counts only while none is known: a late
     /// announcement would otherwise look like a restock.
-    UPSERT = "
-        insert into products (product_id, name, price, currency, reported, updated_at)
-        values ($1, $2, $3, $4, $5, now())
+    UPSERT_PRODUCT = "
+        insert into products as known (product_id, name, price, currency, reported, updated_at)
+        values ($1, $2, $3, $4, $5, clock_timestamp())
         on conflict (product_id) do update
-        set name = excluded.name, price = excluded.price, updated_at = excluded.updated_at,
-            reported = coalesce(products.reported, excluded.reported)";
+        set name = excluded.name, price = excluded.price, currency = excluded.currency,
+            reported = coalesce(known.reported, excluded.reported),
+            updated_at = excluded.updated_at";
 
-    /// Makes a row for stock of which nothing else is known; it has no price and is not sold.
-    ENSURE = "
+    /// Makes room for a product that is heard of for the first time.
+    ENSURE_PRODUCT = "
         insert into products (product_id, currency, updated_at)
-        values ($1, $2, now())
+        values ($1, $2, clock_timestamp())
         on conflict (product_id) do nothing";
 
     /// Locks a product's stock.
-    LOCK_LEVEL = "
-        select reported, reserved from products where product_id = $1 for update";
+    LOCK_LEVEL = "select reported, reserved from products where product_id = $1 for update";
 
-    /// The oldest holds of a product.
+    /// What orders hold of a product, the oldest first; no more rows than can matter.
     OLDEST_HOLDS = "
-        select order_id, quantity from reservations
-        where product_id = $1 order by order_id limit $2";
+        select order_id, quantity
+        from reservations
+        where product_id = $1
+        order by order_id
+        limit $2";
 
     /// What one order holds of a product.
-    HOLD_OF = "
+    HOLD_OF_ORDER = "
         select order_id, quantity from reservations where product_id = $1 and order_id = $2";
 
-    /// Keeps a reported number and lets go of what it acknowledges.
+    /// Keeps a reported number and takes off what it acknowledges.
     KEEP = "
         with acknowledged as (
-            select order_id, quantity
-            from unnest($3::bigint[], $4::bigint[]) as a (order_id, quantity)
+            select * from unnest($3::bigint[], $4::bigint[]) as a (order_id, quantity)
         ), gone as (
-            delete from reservations held using acknowledged
-            where held.product_id = $1 and held.order_id = acknowledged.order_id
-              and held.quantity <= acknowledged.quantity
-        ), lessened as (
-            update reservations held
-            set quantity = held.quantity - acknowledged.quantity
+            delete from reservations using acknowledged
+            where reservations.product_id = $1
+              and reservations.order_id = acknowledged.order_id
+              and reservations.quantity <= acknowledged.quantity
+            returning reservations.quantity
+        ), shrunk as (
+            update reservations
+            set quantity = reservations.quantity - acknowledged.quantity
             from acknowledged
-            where held.product_id = $1 and held.order_id = acknowledged.order_id
-              and held.quantity > acknowledged.quantity
+            where reservations.product_id = $1
+              and reservations.order_id = acknowledged.order_id
+              and reservations.quantity > acknowledged.quantity
+            returning acknowledged.quantity
         )
         update products
-        set reported = $2, updated_at = now(),
-            reserved = reserved - (select coalesce(sum(quantity), 0)::bigint from acknowledged)
+        set reported = $2, updated_at = clock_timestamp(),
+            reserved = reserved - coalesce((select sum(quantity) from gone), 0)::bigint
+                                - coalesce((select sum(quantity) from shrunk), 0)::bigint
         where product_id = $1";
 }
 
-/// Notes a product's name and price, and its stock if none is known. `currency` is what the price
-/// of a new product is in.
+/// Takes in what is announced of a product, priced in `currency`. One that is known keeps its stock.
 ///
 /// # Errors
-/// As [`failed`].
+/// `InvalidInput` when the price is not an amount, see [`checked_amount`]; else as [`failed`].
 pub async fn upsert_product(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     fact: &ProductFact,
     currency: Currency,
 ) -> Result<()> {
-    sqlx::query(UPSERT)
+    sqlx::query(UPSERT_PRODUCT)
         .bind(fact.product.as_str())
         .bind(&fact.name)
-        .bind(fact.price)
+        .bind(checked_amount(fact.price)?)
         .bind(currency.as_str())
         .bind(fact.quantity)
         .execute(connection)
         .await
-        .map_err(|error| failed("noting a product", error))?;
+        .map_err(|error| failed("writing a product", error))?;
     Ok(())
 }
 
-/// Reads a product's stock and keeps it locked until the transaction ends. A product that nobody
-/// has announced gets a row first.
+/// Locks the stock of a product, known or not, until the transaction ends: orders cannot hold more
+/// of it, or less, before that. A product without a price, in `currency`, is not sold.
 ///
 /// # Errors
 /// As [`failed`].
 pub async fn lock_level(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     product: &ProductId,
     currency: Currency,
 ) -> Result<Level> {
-    sqlx::query(ENSURE)
+    sqlx::query(ENSURE_PRODUCT)
         .bind(product.as_str())
         .bind(currency.as_str())
         .execute(&mut *connection)
         .await
-        .map_err(|error| failed("noting a product's stock", error))?;
+        .map_err(|error| failed("making room for a product", error))?;
     sqlx::query(LOCK_LEVEL)
         .bind(product.as_str())
-        .try_map(|row: sqlx::postgres::PgRow| {
+        .try_map(|row: PgRow| {
             Ok(Level { reported: row.try_get("reported")?, reserved: row.try_get("reserved")? })
         })
         .fetch_one(connection)
         .await
-        .map_err(|error| failed("locking a product's stock", error))
+        .map_err(|error| failed("locking stock", error))
 }
 
-/// Reads the oldest holds of a product, enough of them to cover `quantity`.
+/// Reads what orders hold of a product, the oldest first, at most `limit` of them.
 ///
 /// # Errors
 /// As [`failed`].
 pub async fn oldest_holds(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     product: &ProductId,
-    quantity: i64,
+    limit: i64,
 ) -> Result<Vec<Hold>> {
-    if quantity <= 0 {
-        return Ok(Vec::new());
-    }
-    // A hold is one piece at least, so this many rows are always enough.
     sqlx::query(OLDEST_HOLDS)
         .bind(product.as_str())
-        .bind(quantity)
+        .bind(limit)
         .try_map(read_hold)
         .fetch_all(connection)
         .await
-        .map_err(|error| failed("reading a product's reservations", error))
+        .map_err(|error| failed("reading reservations", error))
 }
 
-/// Reads what one order holds of a product.
+/// Reads what `order` still holds of a product.
 ///
 /// # Errors
 /// As [`failed`].
 pub async fn hold_of(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     product: &ProductId,
     order: OrderId,
 ) -> Result<Option<Hold>> {
-    sqlx::query(HOLD_OF)
+    sqlx::query(HOLD_OF_ORDER)
         .bind(product.as_str())
         .bind(order.get())
         .try_map(read_hold)
         .fetch_optional(connection)
         .await
-        .map_err(|error| failed("reading an order's reservation", error))
+        .map_err(|error| failed("reading a reservation", error))
 }
 
-/// Keeps what a reported number was found to mean, under the lock of [`lock_level`].
+/// Writes down what a reported number means, under the lock of [`lock_level`].
 ///
 /// # Errors
 /// As [`failed`].
 pub async fn keep(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     product: &ProductId,
-    reconciled: &Reconciled,
+    decided: &Reconciled,
 ) -> Result<()> {
-    let orders: Vec<_> = reconciled.acknowledged.iter().map(|hold| hold.order.get()).collect();
-    let quantities: Vec<_> = reconciled.acknowledged.iter().map(|hold| hold.quantity).collect();
-    let done = sqlx::query(KEEP)
+    let orders: Vec<_> = decided.acknowledged.iter().map(|hold| hold.order.get()).collect();
+    let quantities: Vec<_> = decided.acknowledged.iter().map(|hold| hold.quantity).collect();
+    sqlx::query(KEEP)
         .bind(product.as_str())
-        .bind(reconciled.reported)
+        .bind(decided.reported)
         .bind(orders)
         .bind(quantities)
         .execute(connection)
         .await
-        .map_err(|error| failed("keeping a product's stock", error))?;
-    if done.rows_affected() == 1 {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Internal, "A product vanished while its stock was changed."))
+        .map_err(|error| failed("reconciling stock", error))?;
+    Ok(())
 }
 
-fn read_hold(row: sqlx::postgres::PgRow) -> std::result::Result<Hold, sqlx::Error> {
+fn read_hold(row: PgRow) -> std::result::Result<Hold, sqlx::Error> {
     let order = OrderId::from_database(row.try_get("order_id")?);
     Ok(Hold { order, quantity: row.try_get("quantity")? })
 }

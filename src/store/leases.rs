@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::Row;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::store::failed;
+use crate::store::{Connection, failed};
 use crate::store::statement::statements;
 
 /// How long a lease lasts unless it is renewed.
@@ -79,7 +79,7 @@ pub struct Lease {
 /// # Errors
 /// As [`failed`].
 pub async fn claim(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     owner: Uuid,
     names: &[String],
     limit: usize,
@@ -99,7 +99,7 @@ pub async fn claim(
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn renew(connection: &mut PgConnection, leases: &[Lease]) -> Result<Vec<Lease>> {
+pub async fn renew(connection: &mut Connection, leases: &[Lease]) -> Result<Vec<Lease>> {
     let Some(first) = leases.first() else { return Ok(Vec::new()) };
     let (names, tokens) = columns(leases);
     sqlx::query(RENEW)
@@ -117,7 +117,7 @@ pub async fn renew(connection: &mut PgConnection, leases: &[Lease]) -> Result<Ve
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn release(connection: &mut PgConnection, leases: &[Lease]) -> Result<()> {
+pub async fn release(connection: &mut Connection, leases: &[Lease]) -> Result<()> {
     let Some(first) = leases.first() else { return Ok(()) };
     let (names, tokens) = columns(leases);
     sqlx::query(RELEASE)
@@ -135,7 +135,7 @@ pub async fn release(connection: &mut PgConnection, leases: &[Lease]) -> Result<
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn confirm(connection: &mut PgConnection, lease: &Lease) -> Result<bool> {
+pub async fn confirm(connection: &mut Connection, lease: &Lease) -> Result<bool> {
     let held: Option<bool> = sqlx::query_scalar(CONFIRM)
         .bind(&lease.name)
         .bind(lease.token)
@@ -151,7 +151,7 @@ pub async fn confirm(connection: &mut PgConnection, lease: &Lease) -> Result<boo
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn count(connection: &mut PgConnection, prefix: &str) -> Result<usize> {
+pub async fn count(connection: &mut Connection, prefix: &str) -> Result<usize> {
     sqlx::query(FORGET)
         .bind(prefix)
         .execute(&mut *connection)

@@ -3,16 +3,17 @@
 //! Every function takes the connection or transaction it works on; who begins and commits is
 //! decided in `engine`. Statements are named and listed; `tests/it` prepares each one.
 
+pub mod catalog;
+pub mod inbox;
 pub mod journal;
+pub mod leases;
 pub mod migrate;
 pub mod orders;
+pub mod outbox;
 pub mod placing;
 pub mod retention;
 mod statement;
 pub mod users;
-pub mod leases;
-pub mod inbox;
-pub mod catalog;
 
 use std::fmt;
 use std::time::Duration;
@@ -228,14 +229,15 @@ fn reason(error: &sqlx::Error) -> String {
 #[must_use]
 pub fn statements() -> Vec<(String, &'static str)> {
     let files = [
-        ("users", users::STATEMENTS),
-        ("leases", leases::STATEMENTS),
-        ("inbox", inbox::STATEMENTS),
         ("catalog", catalog::STATEMENTS),
+        ("inbox", inbox::STATEMENTS),
         ("journal", journal::STATEMENTS),
+        ("leases", leases::STATEMENTS),
         ("orders", orders::STATEMENTS),
+        ("outbox", outbox::STATEMENTS),
         ("placing", placing::STATEMENTS),
         ("retention", retention::STATEMENTS),
+        ("users", users::STATEMENTS),
     ];
     files
         .into_iter()

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::Row;
 use uuid::Uuid;
 
 use crate::domain::ids::OrderId;
@@ -17,7 +17,7 @@ use crate::domain::message::OutgoingMessage;
 use crate::error::Result;
 use crate::store::leases::Lease;
 use crate::store::statement::statements;
-use crate::store::{Store, failed};
+use crate::store::{Connection, Store, failed};
 
 /// Orders are dealt to relays in this many shares; the column `share` says the same.
 pub const SHARES: i16 = 16;
@@ -131,7 +131,7 @@ statements! {
 ///
 /// # Errors
 /// `Unavailable` when the database does not answer.
-pub async fn connect(store: &Store) -> Result<PgConnection> {
+pub async fn connect(store: &Store) -> Result<Connection> {
     let mut connection = store.dedicated().await?;
     sqlx::query(TUNE)
         .execute(&mut connection)
@@ -146,7 +146,7 @@ pub async fn connect(store: &Store) -> Result<PgConnection> {
 /// # Errors
 /// As [`failed`].
 pub async fn claim(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     destination: &str,
     held: &Held,
     except: &[String],
@@ -169,7 +169,7 @@ pub async fn claim(
 /// # Errors
 /// As [`failed`].
 pub async fn mark_sent(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     destination: &str,
     held: &Held,
     sent: &[&OutgoingMessage],
@@ -209,7 +209,7 @@ pub struct Refusal<'a> {
 /// # Errors
 /// As [`failed`].
 pub async fn note_refusals(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     destination: &str,
     held: &Held,
     refusals: &[Refusal<'_>],
@@ -265,7 +265,7 @@ pub struct ParkedMessage {
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn parked(connection: &mut PgConnection, limit: i64) -> Result<Vec<ParkedMessage>> {
+pub async fn parked(connection: &mut Connection, limit: i64) -> Result<Vec<ParkedMessage>> {
     sqlx::query(PARKED)
         .bind(limit)
         .try_map(|row| read_parked(&row))
@@ -278,7 +278,7 @@ pub async fn parked(connection: &mut PgConnection, limit: i64) -> Result<Vec<Par
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn retry(connection: &mut PgConnection, ids: Option<&[i64]>) -> Result<usize> {
+pub async fn retry(connection: &mut Connection, ids: Option<&[i64]>) -> Result<usize> {
     let retried: Vec<i64> = sqlx::query_scalar(RETRY)
         .bind(ids)
         .fetch_all(connection)
@@ -292,7 +292,7 @@ pub async fn retry(connection: &mut PgConnection, ids: Option<&[i64]>) -> Result
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn skip(connection: &mut PgConnection, id: i64) -> Result<Option<ParkedMessage>> {
+pub async fn skip(connection: &mut Connection, id: i64) -> Result<Option<ParkedMessage>> {
     let skipped = sqlx::query(SKIP)
         .bind(id)
         .try_map(|row| read_parked(&row))
@@ -329,7 +329,7 @@ pub struct Backlog {
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn backlog(connection: &mut PgConnection) -> Result<Vec<Backlog>> {
+pub async fn backlog(connection: &mut Connection) -> Result<Vec<Backlog>> {
     sqlx::query(BACKLOG)
         .try_map(|row: PgRow| {
             Ok(Backlog {

@@ -1,30 +1,28 @@
-//! What is known of users.
-
-use sqlx::PgConnection;
+//! Users: what other services announce of them.
 
 use crate::domain::fact::UserFact;
 use crate::error::Result;
-use crate::store::failed;
+use crate::store::{Connection, failed};
 use crate::store::statement::statements;
 
 statements! {
-    /// Notes a user; what is absent leaves what is known.
+    /// What is announced; what is not mentioned stays as it is known.
     UPSERT = "
-        insert into users (user_id, username, email, address, contact, updated_at)
-        values ($1, $2, $3, $4, $5, now())
+        insert into users as known (user_id, username, email, address, contact, updated_at)
+        values ($1, $2, $3, $4, $5, clock_timestamp())
         on conflict (user_id) do update
-        set username = coalesce(excluded.username, users.username),
-            email = coalesce(excluded.email, users.email),
-            address = coalesce(excluded.address, users.address),
-            contact = coalesce(excluded.contact, users.contact),
+        set username = coalesce(excluded.username, known.username),
+            email = coalesce(excluded.email, known.email),
+            address = coalesce(excluded.address, known.address),
+            contact = coalesce(excluded.contact, known.contact),
             updated_at = excluded.updated_at";
 }
 
-/// Notes what is known of a user.
+/// Takes in what is announced of a user.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn upsert(connection: &mut PgConnection, fact: &UserFact) -> Result<()> {
+pub async fn upsert(connection: &mut Connection, fact: &UserFact) -> Result<()> {
     sqlx::query(UPSERT)
         .bind(fact.user.as_str())
         .bind(fact.username.as_deref())
@@ -33,6 +31,6 @@ pub async fn upsert(connection: &mut PgConnection, fact: &UserFact) -> Result<()
         .bind(fact.contact.as_deref())
         .execute(connection)
         .await
-        .map_err(|error| failed("noting a user", error))?;
+        .map_err(|error| failed("writing a user", error))?;
     Ok(())
 }

@@ -44,14 +44,22 @@ impl Contract for Flask {
         Arc::new(facts::Understanding)
     }
 
+    fn topics(&self) -> &'static [&'static str] {
+        &["user.registered", "user.profile.updated", "product.created", "inventory.updated"]
+    }
+
     fn graphql(&self, engine: &Engine, shell: &Shell) -> Option<GraphQl> {
-        let schema = surface::schema(engine.clone(), Arc::clone(&shell.metrics));
-        Some(GraphQl::new(schema, surface::OPERATIONS, shell))
+        Some(door(engine, shell))
     }
 
     fn router(&self, engine: &Engine, shell: &Shell) -> Router {
-        let schema = surface::schema(engine.clone(), Arc::clone(&shell.metrics));
-        let router = GraphQl::new(schema, surface::OPERATIONS, shell).routes(shell);
+        let router = door(engine, shell).routes(shell);
         shell.around(router.route("/", get(|| async { Html("server running") })))
     }
+}
+
+fn door(engine: &Engine, shell: &Shell) -> GraphQl {
+    let schema = surface::schema(engine.clone(), Arc::clone(&shell.metrics));
+    let sdl = schema.sdl();
+    GraphQl::new(schema, &sdl, surface::OPERATIONS, shell)
 }

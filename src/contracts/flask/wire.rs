@@ -87,7 +87,7 @@ pub(super) struct OrderLineInput {
     pub quantity: i32,
 }
 
-/// An exact decimal number as text, such as "19.00".
+/// An exact decimal number as text, with two decimals or as many as it has: "19.00".
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WireDecimal(pub Decimal);
 
@@ -101,13 +101,25 @@ impl ScalarType for WireDecimal {
     }
 
     fn to_value(&self) -> Value {
-        Value::String(self.0.to_string())
+        let mut shown = self.0.normalize();
+        if shown.scale() < 2 {
+            shown.rescale(2);
+        }
+        Value::String(shown.to_string())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn decimals_are_shown_with_two_digits_or_all() {
+        for (text, expected) in [("19", "19.00"), ("9.5000", "9.50"), ("0.0125", "0.0125")] {
+            let shown = WireDecimal(text.parse().unwrap()).to_value();
+            assert_eq!(shown, Value::from(expected));
+        }
+    }
 
     #[test]
     #[expect(clippy::float_cmp, reason = "the nearest number is one number")]

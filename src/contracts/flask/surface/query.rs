@@ -40,10 +40,10 @@ impl Query {
     async fn get_orders(
         &self,
         context: &Context<'_>,
-    ) -> async_graphql::Result<Option<Vec<OrderView>>> {
+    ) -> async_graphql::Result<Option<Vec<Option<OrderView>>>> {
         let orders = list(context).await;
         let orders = orders.map_err(|error| errors::field(session(context), &error))?;
-        Ok(Some(orders.into_iter().map(OrderView).collect()))
+        Ok(Some(orders.into_iter().map(|order| Some(OrderView(order))).collect()))
     }
 
     /// One order.
@@ -59,7 +59,7 @@ impl Query {
     }
 
     /// The caller's orders, newest first, page by page. `status` and `userId` narrow the list.
-    #[graphql(complexity = "1 + usize::try_from(first).unwrap_or(1) * child_complexity")]
+    #[graphql(complexity = "1 + listed(first) * child_complexity")]
     async fn orders(
         &self,
         context: &Context<'_>,
@@ -73,6 +73,11 @@ impl Query {
             Err(error) => Err(errors::field(session(context), &error)),
         }
     }
+}
+
+/// How many orders a page can have; whoever asks for more is told the bound.
+fn listed(first: i64) -> usize {
+    checked_page_size(first).map_or(1, |first| first as usize)
 }
 
 async fn one(context: &Context<'_>, id: &ID) -> Result<Order> {
@@ -104,7 +109,7 @@ async fn page(
     let edges: Vec<Edge> = page
         .orders
         .into_iter()
-        .map(|order| Edge { cursor: cursor::encode(order.id, &list), node: OrderView(order) })
+        .map(|order| Edge { cursor: cursor::encode(order.id, &list), node: Some(OrderView(order)) })
         .collect();
     let page_info = PageInfo {
         has_next_page: page.has_next,

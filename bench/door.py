@@ -1,0 +1,51 @@
+"""The engine's HTTP door for one request at a time, whose answer is looked at."""
+
+import http.client
+import json
+
+from bench.errors import BenchError
+from bench.requests import Request
+
+TIMEOUT_S = 30.0
+
+
+class Door:
+    """One connection to `/graphql`, kept open."""
+
+    def __init__(self, port: int) -> None:
+        """Connects to 127.0.0.1 with the first request."""
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+
+    def post(self, request: Request) -> None:
+        """Sends a request and waits for its answer.
+
+        Raises:
+            BenchError: there is no answer, or it is a refusal, which is then in the message.
+        """
+        headers = {
+            "Authorization": f"Bearer {request.token}",
+            "Content-Type": "application/json",
+        }
+        try:
+            self._connection.request("POST", "/graphql", request.body.encode(), headers)
+            response = self._connection.getresponse()
+            answer = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise BenchError(f"the engine does not answer {request.body}: {error!r}") from error
+        if response.status != http.HTTPStatus.OK or not _is_success(answer):
+            text = answer.decode(errors="replace")
+            raise BenchError(
+                f"the engine answers {request.body} with HTTP {response.status}: {text}"
+            )
+
+    def close(self) -> None:
+        """Hangs up."""
+        self._connection.close()
+
+
+def _is_success(answer: bytes) -> bool:
+    body = json.loads(answer)
+    fields = (body.get("data") or {"data": None}).values()
+    return "errors" not in body and all(
+        field is not None and field.get("success", True) for field in fields
+    )

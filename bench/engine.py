@@ -1,0 +1,113 @@
+"""The engine under measurement: a process of its own, started as an operator starts it."""
+
+import http.client
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.services import Service, Workspace
+
+from bench.errors import BenchError
+
+PROGRAM = Path(sys.executable).with_name("order-engine")
+COMMAND_TIMEOUT_S = 60
+# What would change the engine's settings behind the back of the benchmark.
+SETTINGS = ("ORDER_ENGINE_", "DATABASE_", "SQLALCHEMY_", "POSTGRES_", "PG", "RABBITMQ_", "JWT_")
+
+
+class Engine(Service):
+    """`order-engine serve` with the settings that everybody has."""
+
+    name = "order-engine"
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        database_url: str,
+        rabbitmq_url: str,
+        secret: str,
+        has_relay: bool = True,
+    ) -> None:
+        """Picks a port; without a relay the messages stay in the outbox.
+
+        Raises:
+            BenchError: the engine is not installed.
+        """
+        if not PROGRAM.exists():
+            raise BenchError(f"{PROGRAM} is missing: `make bench` builds and installs it")
+        super().__init__(workspace)
+        self._settings = {
+            "DATABASE_URL": database_url,
+            "RABBITMQ_URL": rabbitmq_url,
+            "JWT_SECRET_KEY": secret,
+            "ORDER_ENGINE_RELAY": "true" if has_relay else "false",
+        }
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The process.
+
+        Raises:
+            BenchError: it does not run.
+        """
+        if self._process is None:
+            raise BenchError("the engine does not run")
+        return self._process.pid
+
+    def command(self) -> Sequence[str]:
+        """The server in the foreground."""
+        return [str(PROGRAM), "serve", f"--port={self.port}"]
+
+    def environment(self) -> dict[str, str]:
+        """The own one, with no other settings than those given."""
+        own = {name: text for name, text in os.environ.items() if not name.startswith(SETTINGS)}
+        return own | self._settings
+
+    def is_ready(self) -> bool:
+        """Whether `/readyz` finds everything there."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def migrate(self) -> None:
+        """Makes the engine's tables.
+
+        Raises:
+            BenchError: the command failed; the message holds its output.
+        """
+        done = subprocess.run(
+            [str(PROGRAM), "migrate"],
+            env=self.environment(),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise BenchError(f"order-engine migrate failed: {done.stdout}{done.stderr}")
+
+
+def version() -> str:
+    """Returns what the installed engine calls itself."""
+    done = subprocess.run([str(PROGRAM), "--version"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def profile() -> str:
+    """Returns the Cargo profile of the installed wheel, from the stamp that the Makefile leaves."""
+    stamps = sorted(Path(sys.prefix).glob(".wheel-*"))
+    return ", ".join(stamp.name.removeprefix(".wheel-") for stamp in stamps) or "unknown"

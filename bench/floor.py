@@ -1,0 +1,119 @@
+"""The floor: what PostgreSQL does with nothing before it, told by pgbench.
+
+pgbench places an order with one statement in one transaction, in a schema of its own with the
+engine's own tables, and reads one by its key.
+"""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql
+
+from bench import catalogue
+from bench.errors import BenchError
+from bench.plan import Plan
+
+HERE = Path(__file__).parent
+MIGRATIONS = HERE.parent / "migrations"
+SCHEMA = "floor"
+GRACE_S = 30
+
+
+class Floor:
+    """The schema `floor` of a database, and pgbench at work in it."""
+
+    def __init__(self, binaries: Path, url: str, connection: psycopg.Connection) -> None:
+        """Keeps where pgbench is and where it works; `connection` is to the same database."""
+        self._pgbench = binaries / "pgbench"
+        self._url = urlsplit(url)
+        self._connection = connection
+
+    def prepare(self, plan: Plan) -> None:
+        """Makes the tables from the engine's migrations and fills in users and products."""
+        schema = sql.Identifier(SCHEMA)
+        with self._connection.transaction():
+            self._connection.execute(sql.SQL("create schema {}").format(schema))
+            self._connection.execute(sql.SQL("set local search_path to {}").format(schema))
+            for migration in sorted(MIGRATIONS.glob("*.sql")):
+                self._connection.execute(migration.read_bytes())
+        catalogue.fill(self._connection, SCHEMA, plan)
+
+    def place(self, plan: Plan, clients: int) -> dict[str, float]:
+        """Places orders for random users and products, as many as go.
+
+        Raises:
+            BenchError: pgbench failed, or there are not as many new orders as it says.
+        """
+        before = self._orders()
+        variables = {"users": plan.users, "products": plan.products}
+        done, values = self._run("floor_place.sql", variables, clients, plan.seconds)
+        placed = self._orders() - before
+        if placed != done:
+            raise BenchError(f"pgbench counts {done} orders, and there are {placed} more")
+        return values
+
+    def read(self, plan: Plan, clients: int) -> dict[str, float]:
+        """Reads random orders, as many as go.
+
+        Raises:
+            BenchError: pgbench failed.
+        """
+        _, values = self._run("floor_read.sql", {"orders": self._orders()}, clients, plan.seconds)
+        return values
+
+    def _orders(self) -> int:
+        query = sql.SQL("select count(*) from {}").format(sql.Identifier(SCHEMA, "orders"))
+        row = self._connection.execute(query).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def _run(
+        self, script: str, variables: dict[str, int], clients: int, seconds: int
+    ) -> tuple[int, dict[str, float]]:
+        command = [
+            str(self._pgbench),
+            f"--host={self._url.hostname}",
+            f"--port={self._url.port}",
+            f"--username={self._url.username}",
+            f"--client={clients}",
+            f"--jobs={min(clients, os.cpu_count() or 1)}",
+            f"--time={seconds}",
+            f"--file={HERE / script}",
+            "--protocol=prepared",
+            "--no-vacuum",
+            *(f"--define={name}={value}" for name, value in variables.items()),
+            self._url.path.removeprefix("/"),
+        ]
+        environment = {name: value for name, value in os.environ.items() if name[:2] != "PG"}
+        environment |= {
+            "PGPASSWORD": self._url.password or "",
+            "PGOPTIONS": f"-c search_path={SCHEMA}",
+            "LC_ALL": "C",
+        }
+        done = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=seconds + GRACE_S,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise BenchError(f"pgbench ended with {done.returncode}: {done.stderr}")
+        return (
+            int(_told(r"number of transactions actually processed: (\d+)", done.stdout)),
+            {
+                "per_second": _told(r"tps = ([\d.]+) \(without initial connection", done.stdout),
+                "mean_ms": _told(r"latency average = ([\d.]+) ms", done.stdout),
+            },
+        )
+
+
+def _told(pattern: str, output: str) -> float:
+    found = re.search(pattern, output)
+    if found is None:
+        raise BenchError(f"pgbench does not say {pattern!r} but: {output}")
+    return float(found[1])

@@ -1,0 +1,53 @@
+"""How long it takes, when the engine is idle, until an order's event is with a consumer."""
+
+import time
+
+from bench.consumer import Consumer
+from bench.door import Door
+from bench.orders import Orders
+from bench.percentiles import percentile
+from bench.requests import Request
+
+WARM_UP_ORDERS = 20
+EVENT_TIMEOUT_S = 10.0
+PAUSE_S = 0.01
+
+
+def order_to_event(
+    port: int, consumer: Consumer, orders: Orders, requests: list[Request]
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Places one order after the other, each when the one before is wholly done.
+
+    Everything is counted from the sending of the request: `answered` is the HTTP answer, `received`
+    the event in the consumer, `settled` the row gone from the outbox (as seen by asking for it
+    again and again after the event came), which the engine does after the broker's confirmation.
+    The first 20 requests are not counted.
+
+    Returns:
+        Percentiles in milliseconds, and the single observations.
+
+    Raises:
+        BenchError: an order is refused, or its event does not come within ten seconds.
+    """
+    series: dict[str, list[float]] = {"answered_ms": [], "received_ms": [], "settled_ms": []}
+    door = Door(port)
+    for request in requests:
+        expected = consumer.count + 1
+        start = time.perf_counter()
+        door.post(request)
+        series["answered_ms"].append((time.perf_counter() - start) * 1e3)
+        received = consumer.wait_for(expected, EVENT_TIMEOUT_S)
+        series["received_ms"].append((received - start) * 1e3)
+        while not orders.is_all_sent():
+            pass
+        series["settled_ms"].append((time.perf_counter() - start) * 1e3)
+        # Back to idle.
+        time.sleep(PAUSE_S)
+    door.close()
+    series = {name: observed[WARM_UP_ORDERS:] for name, observed in series.items()}
+    values = {
+        f"{name.removesuffix('_ms')}_p{percent}_ms": percentile(observed, percent)
+        for name, observed in series.items()
+        for percent in (50, 99)
+    }
+    return values, series

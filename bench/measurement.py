@@ -1,0 +1,30 @@
+"""One measured thing, as it goes into the file of raw numbers."""
+
+from dataclasses import dataclass, field
+
+ENGINE = "engine"
+PGBENCH = "pgbench"
+
+PLACE = "place"
+PLACE_HOT = "place one hot product"
+PLACE_PAUSED = "place, relay paused"
+READ = "read"
+ORDER_TO_EVENT = "order to event"
+DRAIN = "drain a backlog"
+MEMORY = "memory"
+START = "start"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured about whom, and the numbers, each named with its unit.
+
+    A load has `per_second`; with it go `p50_ms`, `p90_ms` and `p99_ms` where the load generator
+    tells them. `series` holds single observations, where there are any.
+    """
+
+    subject: str
+    operation: str
+    connections: int
+    values: dict[str, float]
+    series: dict[str, list[float]] = field(default_factory=dict)

@@ -1,0 +1,83 @@
+"""What the engine's tables say: the witness that counts what the engine says it has done."""
+
+import random
+import time
+
+import psycopg
+from psycopg import sql
+
+from bench.errors import BenchError
+
+SCHEMA = "order_engine"
+POLL_INTERVAL_S = 0.01
+DELIVERY_TIMEOUT_S = 120.0
+
+# Messages like the ones that wait already, each about an order of its own.
+COPIES = """
+with sample as (select * from {outbox} order by id limit 1)
+insert into {outbox} (destination, order_id, version, message_id, topic, body, created_at)
+select destination, order_id + n, version, gen_random_uuid(), topic, body, now()
+from sample, generate_series(%s, %s) n
+"""
+
+
+class Orders:
+    """The engine's orders and outbox, seen over a connection of one's own."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        """Takes a connection in autocommit mode, so that every look sees the present."""
+        self._connection = connection
+
+    def count(self) -> int:
+        """Returns how many orders there are."""
+        return self._number("select count(*) from {}", "orders")
+
+    def waiting(self) -> int:
+        """Returns how many messages are in the outbox."""
+        return self._number("select count(*) from {}", "outbox")
+
+    def is_all_sent(self) -> bool:
+        """Whether the outbox is empty."""
+        return self._number("select count(*) from (select from {} limit 1) one", "outbox") == 0
+
+    def wait_until_sent(self) -> None:
+        """Waits until the outbox is empty.
+
+        Raises:
+            BenchError: it is not after two minutes.
+        """
+        deadline = time.monotonic() + DELIVERY_TIMEOUT_S
+        while not self.is_all_sent():
+            if time.monotonic() > deadline:
+                raise BenchError(
+                    f"{self.waiting()} messages are still in the outbox"
+                    f" after {DELIVERY_TIMEOUT_S:g} s"
+                )
+            time.sleep(POLL_INTERVAL_S)
+
+    def choose(self, count: int, seed: int) -> list[tuple[int, int]]:
+        """Returns the numbers of random orders, each with its user's number.
+
+        Raises:
+            BenchError: there are no orders.
+        """
+        query = sql.SQL("select id, user_id from {} order by id").format(
+            sql.Identifier(SCHEMA, "orders")
+        )
+        rows = self._connection.execute(query).fetchall()
+        if not rows:
+            raise BenchError("there are no orders to read")
+        chosen = random.Random(seed).choices(rows, k=count)  # noqa: S311 - keeps no secret
+        return [(int(order), int(user)) for order, user in chosen]
+
+    def fill_outbox(self, count: int) -> None:
+        """Adds copies of the first waiting message until there are at least `count`."""
+        waiting = self.waiting()
+        query = sql.SQL(COPIES).format(outbox=sql.Identifier(SCHEMA, "outbox"))
+        # Their orders are numbered behind the real ones.
+        self._connection.execute(query, [waiting + 1_000_000, count + 1_000_000 - 1])
+
+    def _number(self, query: str, table: str) -> int:
+        name = sql.Identifier(SCHEMA, table)
+        row = self._connection.execute(sql.SQL(query).format(name)).fetchone()
+        return 0 if row is None else int(row[0])

@@ -1,0 +1,32 @@
+"""How fast the relay sends a backlog, from the first event to the last as a consumer has them."""
+
+import time
+
+from bench.consumer import Consumer
+from bench.engine import Engine
+from bench.errors import BenchError
+from bench.orders import Orders
+
+DRAIN_TIMEOUT_S = 180.0
+
+
+def drain(engine: Engine, consumer: Consumer, orders: Orders) -> dict[str, float]:
+    """Starts an engine on a full outbox and waits until everything has arrived.
+
+    Raises:
+        BenchError: it did not, within three minutes, or more arrived than there was.
+    """
+    backlog, before = orders.waiting(), consumer.count
+    start = time.perf_counter()
+    engine.start()
+    first = consumer.wait_for(before + 1, DRAIN_TIMEOUT_S)
+    last = consumer.wait_for(before + backlog, DRAIN_TIMEOUT_S)
+    orders.wait_until_sent()
+    arrived = consumer.count - before
+    if arrived != backlog:
+        raise BenchError(f"{arrived} messages arrived of a backlog of {backlog}")
+    return {
+        "per_second": (backlog - 1) / (last - first),
+        "messages": backlog,
+        "first_after_s": first - start,
+    }

@@ -1,0 +1,45 @@
+"""The raw numbers of a run, and the file they are kept in."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.measurement import Measurement
+from bench.plan import Plan
+
+FILE = Path(__file__).parent.parent / "target" / "bench" / "latest.json"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a run found out."""
+
+    taken_at: str
+    """When it ended, in UTC."""
+    machine: dict[str, str]
+    plan: Plan
+    rounds: list[list[Measurement]]
+
+    def save(self, path: Path = FILE) -> None:
+        """Writes the file, and its folder where it is missing."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+
+def load(path: Path = FILE) -> Results:
+    """Reads what a run has saved.
+
+    Raises:
+        BenchError: there is no such file, or it is another version's.
+    """
+    try:
+        raw = json.loads(path.read_text())
+        raw["plan"]["connections"] = tuple(raw["plan"]["connections"])
+        raw["plan"] = Plan(**raw["plan"])
+        raw["rounds"] = [[Measurement(**one) for one in each] for each in raw["rounds"]]
+        return Results(**raw)
+    except FileNotFoundError:
+        raise BenchError(f"{path} is missing: run the benchmark first") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise BenchError(f"{path} is not what this version writes: {error}") from error

@@ -1,0 +1,68 @@
+"""A run: the servers, the rounds one after the other, and what is told meanwhile."""
+
+import datetime as dt
+import secrets
+import sys
+from contextlib import closing
+from functools import partial
+
+from tests.services import Workspace
+
+from bench import engine, load, machine
+from bench.consumer import Consumer
+from bench.measurement import Measurement
+from bench.plan import Plan
+from bench.results import Results
+from bench.round import Round
+from bench.servers import Servers
+
+PROFILE = "release"
+
+
+def measure(plan: Plan) -> Results:
+    """Starts the servers and takes all rounds.
+
+    Raises:
+        BenchError: something is missing, failed, or makes the numbers worthless.
+        ServiceError: a server is not installed or did not start.
+    """
+    load.find_wrk()
+    if engine.profile() != PROFILE:
+        _tell(
+            f"WARNING: the engine is of profile {engine.profile()}: `make bench` builds {PROFILE}"
+        )
+    machine_facts: dict[str, str] = {}
+    rounds: list[list[Measurement]] = []
+    secret = secrets.token_hex(32)
+    with Workspace() as workspace:
+        servers = Servers(workspace)
+        servers.start()
+        for number in range(1, plan.rounds + 1):
+            _tell(f"round {number} of {plan.rounds}")
+            with servers.site() as site, closing(Consumer(site.rabbitmq_url)) as consumer:
+                machine_facts = machine_facts or machine.describe(
+                    workspace.folder, site.connection, consumer.server_version
+                )
+                rounds.append([])
+                Round(
+                    workspace,
+                    site,
+                    plan,
+                    number=number,
+                    binaries=servers.binaries,
+                    secret=secret,
+                    note=partial(_note, rounds[-1]),
+                ).measure(consumer)
+    now = dt.datetime.now(dt.timezone.utc)
+    return Results(now.strftime("%Y-%m-%d %H:%M UTC"), machine_facts, plan, rounds)
+
+
+def _note(noted: list[Measurement], one: Measurement) -> None:
+    noted.append(one)
+    values = ", ".join(f"{name} {value:,.2f}" for name, value in one.values.items())
+    at = f" at {one.connections}" if one.connections else ""
+    _tell(f"  {one.operation}{at}: {one.subject}: {values}")
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"{text}\n")

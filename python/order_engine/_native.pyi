@@ -1,0 +1,437 @@
+"""The Rust core as Python sees it; `order_engine.OrderEngine` and the command stand on it.
+
+Settings: every `flags` argument is a dict of settings given explicitly, by name, as text
+(`{"database_url": "postgresql://…", "port": "5000"}`). The rest is resolved here, from the
+environment, then `.env` in the working directory, then `order-engine.toml`, then defaults.
+A list is written with commas (`"contract": "flask:5000,jobs"`), a yes or no as `true`, `false`.
+An unknown name is a `Misconfigured` like any other problem.
+
+Errors: everything raised is a class of `order_engine.exceptions.KINDS`, built as
+`KINDS[code](message, context)`. Any call may raise `Misconfigured` (all problems at once in
+`context["problems"]`, one per line), `Unavailable` (`context["component"]`) and `Internal`;
+the docstrings name the others. Context: `product_id` for ProductNotFound and OutOfStock,
+`available` for OutOfStock; `current`, `requested`, `allowed` (with commas) for InvalidTransition.
+
+Every call that waits releases the interpreter lock. Result classes are immutable and compare
+by value; times are aware datetimes in UTC; money is `Decimal`.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import final
+
+__version__: str
+
+def error_kinds() -> dict[str, bool]:
+    """Give the code of every error kind, and whether the same call may succeed when made again."""
+
+# --- processes and tools -----------------------------------------------------------------------
+
+def serve(flags: dict[str, str], on_ready: Callable[[list[str]], None] | None = None) -> None:
+    """Serve the configured contracts until SIGINT or SIGTERM, then finish what is under way.
+
+    Blocks with the interpreter lock released. Call it from the main thread.
+
+    Args:
+        flags: Settings.
+        on_ready: Called once, when every door is open, with their base URLs in the order of
+            the `contract` setting (`["http://127.0.0.1:5000"]`). What it raises ends the server
+            and is raised here.
+
+    Raises:
+        Misconfigured: Also when a port is taken; the problem names it.
+    """
+
+def migrate(flags: dict[str, str]) -> list[str]:
+    """Bring the database to this version's tables; return the names of what was applied.
+
+    An up-to-date database gives an empty list. Concurrent callers wait for each other.
+    """
+
+def mint_token(
+    flags: dict[str, str],
+    user_id: str,
+    admin: bool = False,
+    expires_seconds: int = 3600,
+) -> str:
+    """Sign a token for a user with the configured `jwt_secret_key`.
+
+    Args:
+        flags: Settings.
+        user_id: The user the token speaks for.
+        admin: Whether it may act for everybody.
+        expires_seconds: Its life, from 1 to 31 536 000 (one year).
+
+    Raises:
+        InvalidInput: An empty user or a life out of range.
+    """
+
+def describe_settings(flags: dict[str, str]) -> list[Setting]:
+    """List every setting as it would take effect, in the order of the documentation.
+
+    Describes wrong values as they are, without judging them; secrets are masked.
+    """
+
+def doctor(flags: dict[str, str]) -> list[Check]:
+    """Look at every part the engine would use: settings, database, tables, brokers, ports.
+
+    A part that is down is an entry that is not ok; it is not raised.
+    """
+
+def seed_demo(flags: dict[str, str]) -> DemoCatalogue:
+    """Make sure the demo user and products exist; again changes nothing but the stock.
+
+    Needs a migrated database.
+    """
+
+def events_tail(
+    flags: dict[str, str],
+    order_id: int | None = None,
+    limit: int = 20,
+) -> list[Event]:
+    """List the latest events of orders and what became of their messages, oldest first.
+
+    Args:
+        flags: Settings.
+        order_id: Only events of this order.
+        limit: At most this many, 1 to 1000.
+
+    Raises:
+        InvalidInput: A limit out of range.
+    """
+
+def events_parked(flags: dict[str, str], limit: int = 100) -> list[ParkedMessage]:
+    """List messages that were set aside and wait for a decision, oldest first.
+
+    Args:
+        flags: Settings.
+        limit: At most this many, 1 to 1000.
+
+    Raises:
+        InvalidInput: A limit out of range.
+    """
+
+def events_retry(flags: dict[str, str], ids: list[int] | None = None) -> int:
+    """Give parked messages another try; return how many. None means all of them.
+
+    Raises:
+        NotFound: No parked message has one of these ids; nothing was changed.
+    """
+
+def events_skip(flags: dict[str, str], ids: list[int]) -> int:
+    """Give parked messages up for good, so that those behind them go on; return how many.
+
+    Raises:
+        NotFound: No parked message has one of these ids; nothing was changed.
+    """
+
+@final
+class Setting:
+    """One setting as it would take effect."""
+
+    @property
+    def name(self) -> str:
+        """Its name in `flags`: `database_url`."""
+    @property
+    def value(self) -> str | None:
+        """Its value as text, secrets masked; None where there is none."""
+    @property
+    def origin(self) -> str:
+        """Who gave it.
+
+        `flag`, `environment (DATABASE_URL)`, `.env (DATABASE_URL)`, `order-engine.toml`,
+        `default`, or `not set`.
+        """
+
+@final
+class Check:
+    """The state of one part the engine uses."""
+
+    @property
+    def name(self) -> str:
+        """The part: `postgresql`."""
+    @property
+    def ok(self) -> bool:
+        """Whether it can be used as it is."""
+    @property
+    def detail(self) -> str:
+        """What was found, and where it was looked for; no secrets."""
+    @property
+    def remedy(self) -> str | None:
+        """What to do; None where nothing is to be done."""
+
+@final
+class DemoCatalogue:
+    """What the demo data consist of."""
+
+    @property
+    def user_id(self) -> str:
+        """The demo user."""
+    @property
+    def products(self) -> list[tuple[str, str, Decimal, int]]:
+        """Id, name, price and stock of each product."""
+
+@final
+class Event:
+    """One thing that happened to an order, which the engine announces."""
+
+    @property
+    def order_id(self) -> int:
+        """Whose event it is."""
+    @property
+    def version(self) -> int:
+        """The order's version since then."""
+    @property
+    def at(self) -> datetime:
+        """When it happened."""
+    @property
+    def action(self) -> str:
+        """What happened: `placed`, `updated` or `deleted`."""
+    @property
+    def status(self) -> str:
+        """The order's status since then."""
+    @property
+    def delivery(self) -> str:
+        """What became of its messages.
+
+        `waiting` or `parked` as long as one of them is; `done` when nothing is left to send.
+        """
+
+@final
+class ParkedMessage:
+    """A message set aside because it could not be sent, or not be understood."""
+
+    @property
+    def id(self) -> int:
+        """Its number, unique among outgoing and incoming ones."""
+    @property
+    def direction(self) -> str:
+        """`outgoing` or `incoming`."""
+    @property
+    def topic(self) -> str:
+        """The routing key, topic or queue."""
+    @property
+    def order_id(self) -> int | None:
+        """The order an outgoing message tells about."""
+    @property
+    def reason(self) -> str:
+        """Why it was set aside."""
+    @property
+    def attempts(self) -> int:
+        """How often it was tried."""
+    @property
+    def parked_at(self) -> datetime:
+        """Since when it waits."""
+
+# --- the engine --------------------------------------------------------------------------------
+
+@final
+class Engine:
+    """The engine in this process: a pool of database connections and the relay of events.
+
+    Connects at once, so that a missing database is known here. With a broker configured, events
+    are sent in the background for as long as it is open. May be shared by threads.
+    """
+
+    def __new__(cls, flags: dict[str, str]) -> Engine: ...
+    def place_order(
+        self,
+        user_id: str,
+        items: list[tuple[str, int]],
+        idempotency_key: str | None = None,
+    ) -> Order:
+        """Place an order of `(product_id, quantity)` lines.
+
+        Raises:
+            InvalidInput: No lines, too many, a quantity out of range, an unusable key.
+            ProductNotFound: The catalogue does not know a product.
+            OutOfStock: Less is available than asked for.
+            IdempotencyMismatch: The key was used with another request.
+            Conflict: The same key is being used at this moment.
+        """
+
+    def get_order(self, order_id: int, user_id: str | None = None) -> Order:
+        """Read one order; None as user reads anybody's.
+
+        Raises:
+            NotFound: No such order of this user.
+        """
+
+    def list_orders(
+        self,
+        user_id: str | None = None,
+        status: str | None = None,
+        first: int = 20,
+        after: str | None = None,
+    ) -> OrderPage:
+        """Read a page of orders, newest first.
+
+        Args:
+            user_id: Whose; None means everybody's.
+            status: Only these; any case.
+            first: Size of the page, 1 to 100.
+            after: The `next_cursor` of the page before.
+
+        Raises:
+            InvalidInput: An unknown status, a size out of range, a forged cursor.
+        """
+
+    def change_status(self, order_id: int, status: str) -> Order:
+        """Move an order to another status; the one it has changes nothing and announces nothing.
+
+        Raises:
+            InvalidInput: An unknown status.
+            NotFound: No such order.
+            InvalidTransition: It cannot go there.
+        """
+
+    def cancel_order(self, order_id: int, reason: str | None = None) -> Order:
+        """Cancel an order and give back what it reserved.
+
+        Args:
+            order_id: Its number.
+            reason: Kept in its history; at most 500 characters.
+
+        Raises:
+            InvalidInput: A reason that is too long.
+            NotFound: No such order.
+            InvalidTransition: It is too late.
+        """
+
+    def delete_order(self, order_id: int) -> None:
+        """Delete an order, so that nobody sees it any more, and give back what it reserved.
+
+        Raises:
+            NotFound: No such order.
+            InvalidTransition: It is on its way.
+        """
+
+    def order_history(self, order_id: int) -> list[HistoryEntry]:
+        """Tell what happened to an order, oldest first.
+
+        Raises:
+            NotFound: No such order.
+        """
+
+    def execute(
+        self,
+        query: str,
+        variables_json: str | None = None,
+        operation_name: str | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Execute a GraphQL request as `/graphql` would; return the response as JSON text.
+
+        What goes wrong with the request stands in the response, as it does over HTTP.
+
+        Args:
+            query: The document.
+            variables_json: A JSON object.
+            operation_name: Which operation of the document.
+            token: The JWT that would stand behind `Authorization: Bearer`.
+
+        Raises:
+            InvalidInput: The variables are not a JSON object.
+        """
+
+    def health(self) -> list[Check]:
+        """Say how the parts this engine uses are doing."""
+
+    def close(self) -> None:
+        """Stop the relay and close the connections; again does nothing.
+
+        Any other call afterwards raises `Unavailable`.
+        """
+
+@final
+class OrderLine:
+    """One line of an order."""
+
+    @property
+    def id(self) -> int:
+        """The line's number, unique over all orders."""
+    @property
+    def product_id(self) -> str:
+        """The product."""
+    @property
+    def name(self) -> str:
+        """Its name when it was bought."""
+    @property
+    def quantity(self) -> int:
+        """Pieces, at least 1."""
+    @property
+    def unit_price(self) -> Decimal:
+        """The price of one piece when it was bought, in the order's currency."""
+
+@final
+class Order:
+    """An order as it stood when it was read."""
+
+    @property
+    def id(self) -> int:
+        """Its number."""
+    @property
+    def user_id(self) -> str:
+        """Whose it is."""
+    @property
+    def status(self) -> str:
+        """A value of `order_engine.OrderStatus`: `pending`."""
+    @property
+    def lines(self) -> tuple[OrderLine, ...]:
+        """Its lines, in the order they were given."""
+    @property
+    def total(self) -> Decimal:
+        """The sum of its lines."""
+    @property
+    def currency(self) -> str:
+        """ISO 4217, three letters."""
+    @property
+    def address(self) -> str | None:
+        """Where it goes, as known when it was placed."""
+    @property
+    def version(self) -> int:
+        """1 when placed; each change adds 1."""
+    @property
+    def created_at(self) -> datetime:
+        """When it was placed."""
+    @property
+    def updated_at(self) -> datetime:
+        """When it was last changed."""
+
+@final
+class HistoryEntry:
+    """One thing that happened to an order."""
+
+    @property
+    def version(self) -> int:
+        """The order's version since then."""
+    @property
+    def at(self) -> datetime:
+        """When."""
+    @property
+    def actor(self) -> str:
+        """Who did it: a user id, or `system`."""
+    @property
+    def action(self) -> str:
+        """What happened: `placed`, `updated` or `deleted`."""
+    @property
+    def previous_status(self) -> str | None:
+        """The status before; None for the first entry."""
+    @property
+    def status(self) -> str:
+        """The status since then."""
+    @property
+    def reason(self) -> str | None:
+        """Why, where it was said."""
+
+@final
+class OrderPage:
+    """Some orders, and where the next ones begin."""
+
+    @property
+    def orders(self) -> tuple[Order, ...]:
+        """At most as many as asked for."""
+    @property
+    def next_cursor(self) -> str | None:
+        """What to pass as `after`; None when this was the last page."""

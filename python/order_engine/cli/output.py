@@ -1,0 +1,35 @@
+"""How lists are printed: aligned columns for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def print_json(objects: Iterable[object], fields: Sequence[str]) -> None:
+    """Print the fields of some objects as a JSON list; times in ISO 8601, as everywhere."""
+    rows = [{field: getattr(each, field) for field in fields} for each in objects]
+    click.echo(json.dumps(rows, default=_as_text, ensure_ascii=False, indent=2))
+
+
+def print_columns(rows: Iterable[Sequence[object]], heading: Sequence[str]) -> None:
+    """Print rows below a heading, each column as wide as its widest cell."""
+    table = [heading, *([_as_text(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(heading))]
+    for row in table:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+
+
+def _as_text(value: object) -> str:
+    if value is None:
+        return "-"
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,74 @@
+"""The options that are settings: declared once, handed to the native module by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+OPTIONS = {
+    "contract": click.option(
+        "--contract",
+        multiple=True,
+        metavar="NAME[:PORT]",
+        help="A contract to serve, and its port; may be repeated. Default: flask.",
+    ),
+    "host": click.option(
+        "--host", metavar="ADDRESS", help="The address to listen at. Default: 127.0.0.1."
+    ),
+    "port": click.option(
+        "--port",
+        metavar="PORT",
+        help="The port of the first contract; 0 takes a free one. Default: 5000 for flask.",
+    ),
+    "access": click.option(
+        "--access",
+        metavar="owner|roles|any-valid-token",
+        help="What a valid token allows: its owner's orders; the same without changing a status; "
+        "everything.",
+    ),
+    "database_url": click.option(
+        "--database-url",
+        metavar="URL",
+        help="PostgreSQL: postgresql://user:password@host:port/database. A password is safer in "
+        "the environment, as DATABASE_URL.",
+    ),
+    "rabbitmq_url": click.option(
+        "--rabbitmq-url",
+        metavar="URL",
+        help="RabbitMQ: amqp://user:password@host:port/vhost [RABBITMQ_URL]. Without it events "
+        "wait in the database.",
+    ),
+    "jwt_secret_key": click.option(
+        "--jwt-secret-key",
+        metavar="TEXT",
+        help="The secret tokens are signed with. Safer in the environment, as JWT_SECRET_KEY.",
+    ),
+}
+"""By the setting's name. Values are judged where all settings are, so that all are told at once."""
+
+
+def setting_options(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Give a command the options of some settings; it gets them as keyword arguments."""
+
+    def decorate(command: Callable[P, R]) -> Callable[P, R]:
+        for name in reversed(names):
+            command = OPTIONS[name](command)
+        return command
+
+    return decorate
+
+
+def given(**options: str | tuple[str, ...] | None) -> dict[str, str]:
+    """Keep the options that were typed, as the native module takes them."""
+    return {
+        name: value if isinstance(value, str) else ",".join(value)
+        for name, value in options.items()
+        if value
+    }

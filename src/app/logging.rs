@@ -1,0 +1,19 @@
+//! What a server logs, to standard error.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::logging::Logging;
+
+/// Starts logging as settings say. A process that logs already goes on as it does.
+pub(super) fn start(settings: &Logging) {
+    let filter = EnvFilter::new(&settings.filter);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if settings.is_json {
+        lines.json().flatten_event(true).try_init()
+    } else {
+        lines.try_init()
+    };
+    if started.is_err() {
+        tracing::debug!("logging has been started before");
+    }
+}

@@ -1,0 +1,274 @@
+//! The composition root: the only place where contracts, transports, engine and server meet.
+//! The server, Python and the tests all start from here.
+
+mod background;
+mod figures;
+mod logging;
+mod probes;
+mod serve;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::background::Background;
+use crate::auth::{AuthOptions, Verifier};
+use crate::config::auth::Auth;
+use crate::config::rabbitmq::RabbitMq;
+use crate::config::{Settings, server};
+use crate::contracts::{self, Contract};
+use crate::engine::ports::Interpreter;
+use crate::engine::{Engine, Rules};
+use crate::error::{Error, ErrorKind, Result};
+use crate::server::Shell;
+use crate::server::graphql::GraphQl;
+use crate::server::health::Probe;
+use crate::server::metrics::Metrics;
+use crate::server::params::Params;
+use crate::server::session::Session;
+use crate::store::{Store, StoreOptions, migrate};
+use crate::transport::rabbitmq::RabbitOptions;
+
+pub use probes::Check;
+pub use serve::serve;
+
+/// What the engine is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A server of its own: it sends events and takes them in.
+    Server,
+    /// Part of another program: it sends events, and leaves the intake to the server.
+    Embedded,
+}
+
+/// An open engine with everything that belongs to it.
+pub struct App {
+    engine: Engine,
+    shell: Option<Shell>,
+    graphql: Option<GraphQl>,
+    doors: Vec<OpenDoor>,
+    probes: Vec<Arc<dyn Probe>>,
+    background: Background,
+}
+
+/// A contract and where it is served.
+pub(crate) struct OpenDoor {
+    contract: &'static dyn Contract,
+    port: u16,
+}
+
+impl OpenDoor {
+    /// Its port; 0 for any free one.
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl App {
+    /// Opens the database, brings it up to date, and starts what works in the background.
+    ///
+    /// # Errors
+    /// `Misconfigured`, `Unavailable`.
+    pub async fn open(settings: Settings, role: Role) -> Result<Self> {
+        let doors = doors(&settings.server.contracts)?;
+        let verifier = settings.auth.secret.as_ref().map(|_| verifier(&settings.auth)).transpose()?;
+        let store = open_store(&settings).await?;
+        let announcers = doors.iter().map(|door| door.contract.announcer()).collect();
+        let engine = Engine::new(store, rules(&settings), announcers);
+        let mut background = Background::new();
+        background.keep_house(&engine, settings.orders.keep_keys);
+        let mut probes: Vec<Arc<dyn Probe>> = vec![Arc::new(probes::Database(engine.clone()))];
+        if let Some(rabbitmq) = &settings.rabbitmq {
+            for door in &doors {
+                background.start(&engine, door.contract, rabbitmq, role)?;
+            }
+            probes.extend(background.probes());
+        } else {
+            tracing::warn!("RABBITMQ_URL is not set: events wait in the outbox until it is");
+        }
+        let figures = figures::all(&engine, background.counters());
+        let shell = verifier.map(|verifier| Shell {
+            verifier: Arc::new(verifier),
+            metrics: Arc::new(Metrics::new()),
+            probes: probes.clone().into(),
+            figures: figures.into(),
+            playground_dir: settings.server.playground_dir.filter(|folder| folder.is_dir()),
+            time_max: settings.server.request_timeout,
+            shutdown: CancellationToken::new(),
+        });
+        let graphql = shell.as_ref().and_then(|shell| {
+            doors.iter().find_map(|door| door.contract.graphql(&engine, shell))
+        });
+        Ok(Self { engine, shell, graphql, doors, probes, background })
+    }
+
+    /// Runs `work` on an engine that announces nothing and has nothing in the background, and
+    /// closes it, whatever came of it.
+    ///
+    /// # Errors
+    /// Those of `work`; `Misconfigured`, `Unavailable`.
+    pub(crate) async fn with_engine<T>(
+        settings: &Settings,
+        work: impl AsyncFnOnce(&Engine) -> Result<T>,
+    ) -> Result<T> {
+        let store = Store::connect(database(settings)?).await?;
+        let engine = Engine::new(store, rules(settings), Vec::new());
+        let result = work(&engine).await;
+        engine.close().await;
+        result
+    }
+
+    /// The use cases.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Executes a GraphQL request as the door would and returns the response as JSON text.
+    ///
+    /// # Errors
+    /// `Misconfigured` without a secret to check tokens against; `InvalidInput` when `variables`
+    /// is not a JSON object. What is wrong with the request itself stands in the response.
+    pub async fn execute(
+        &self,
+        query: String,
+        variables: Option<&str>,
+        operation_name: Option<String>,
+        token: Option<&str>,
+    ) -> Result<String> {
+        let (Some(graphql), Some(shell)) = (&self.graphql, &self.shell) else {
+            return Err(Error::new(
+                ErrorKind::Misconfigured,
+                "jwt_secret_key is not set, so no token can be checked. Set JWT_SECRET_KEY.",
+            ));
+        };
+        let variables: Value = match variables {
+            None => Value::Null,
+            Some(text) => serde_json::from_str(text).map_err(|error| {
+                Error::new(ErrorKind::InvalidInput, format!("variables is not JSON: {error}."))
+            })?,
+        };
+        let body = json!({
+            "query": query, "operationName": operation_name, "variables": variables,
+        });
+        let params = Params::from_json(body.to_string().as_bytes())?;
+        let authorization = token.map(|token| format!("Bearer {token}"));
+        let session = Session::from_authorization(&shell.verifier, authorization.as_deref());
+        let deadline = graphql.deadline();
+        let request = params.into();
+        let answered = graphql.execute(request, Arc::new(session), false, deadline).await;
+        String::from_utf8(answered.to_json()).map_err(|error| {
+            Error::new(ErrorKind::Internal, "The engine met a defect; its log says more.")
+                .because(error)
+        })
+    }
+
+    /// How the parts are doing.
+    pub async fn health(&self) -> Vec<Check> {
+        let mut checks = Vec::with_capacity(self.probes.len());
+        for probe in &self.probes {
+            checks.push(probes::look(probe.as_ref()).await);
+        }
+        checks
+    }
+
+    /// Stops what works in the background once it has settled what is under way, answers the
+    /// requests that wait, and closes the database.
+    pub async fn close(&self) {
+        self.background.stop().await;
+        self.engine.close().await;
+    }
+}
+
+fn rules(settings: &Settings) -> Rules {
+    Rules {
+        access: settings.auth.access,
+        placement: settings.orders.limits,
+        currency: settings.orders.currency,
+    }
+}
+
+/// What understands incoming messages, by contract.
+///
+/// # Errors
+/// As [`doors`].
+pub(crate) fn interpreters(
+    settings: &Settings,
+) -> Result<HashMap<&'static str, Arc<dyn Interpreter>>> {
+    let doors = doors(&settings.server.contracts)?;
+    Ok(doors.iter().map(|door| (door.contract.name(), door.contract.interpreter())).collect())
+}
+
+/// Where the database is.
+///
+/// # Errors
+/// `Misconfigured` when nothing names one.
+pub(crate) fn database(settings: &Settings) -> Result<&StoreOptions> {
+    settings.database.as_ref().map(|database| &database.options).ok_or_else(|| {
+        Error::new(ErrorKind::Misconfigured, "database_url is not set. Set DATABASE_URL.")
+    })
+}
+
+/// What tokens are checked with.
+///
+/// # Errors
+/// `Misconfigured` when no secret is set.
+pub(crate) fn verifier(auth: &Auth) -> Result<Verifier> {
+    let secret = auth.secret.clone().unwrap_or_else(|| SecretString::from(String::new()));
+    let options = AuthOptions {
+        issuer: auth.issuer.clone(),
+        audience: auth.audience.clone(),
+        leeway: auth.leeway,
+        staff_values: auth.admin_names.clone(),
+        ..AuthOptions::new(secret)
+    };
+    let verifier = Verifier::new(options)?;
+    for warning in verifier.warnings() {
+        tracing::warn!("{warning}");
+    }
+    Ok(verifier)
+}
+
+/// Where the broker is.
+///
+/// # Errors
+/// `Misconfigured` when the URL cannot be read.
+pub(crate) fn broker(settings: &RabbitMq) -> Result<RabbitOptions> {
+    let url = settings.url.expose_secret();
+    RabbitOptions::new(url, &settings.exchange, settings.is_durable)
+}
+
+/// The contracts that settings name.
+///
+/// # Errors
+/// `Misconfigured` for a name that no contract has, or when none is named.
+pub(crate) fn doors(wanted: &[server::Door]) -> Result<Vec<OpenDoor>> {
+    let known = || contracts::ALL.map(Contract::name).join(", ");
+    if wanted.is_empty() {
+        let text = format!("contract names nothing to serve; there is {}.", known());
+        return Err(Error::new(ErrorKind::Misconfigured, text));
+    }
+    wanted
+        .iter()
+        .map(|door| {
+            let contract = contracts::named(&door.contract).ok_or_else(|| {
+                let text = format!(
+                    "There is no contract named {:?}; there is {}.", door.contract, known()
+                );
+                Error::new(ErrorKind::Misconfigured, text)
+            })?;
+            Ok(OpenDoor { contract, port: door.port.unwrap_or(contract.default_port()) })
+        })
+        .collect()
+}
+
+async fn open_store(settings: &Settings) -> Result<Store> {
+    let store = Store::connect(database(settings)?).await?;
+    for name in migrate::migrate(&store).await? {
+        tracing::info!(migration = name, "applied a migration");
+    }
+    Ok(store)
+}

@@ -1,0 +1,89 @@
+//! Asks the parts how they are.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::outbox::RelayStats;
+use crate::server::health::Probe;
+
+/// The state of one part, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// The part.
+    pub name: String,
+    /// Whether it can be used as it is.
+    pub is_ok: bool,
+    /// What was found, and where.
+    pub detail: String,
+    /// What to do, where something is to be done.
+    pub remedy: Option<String>,
+}
+
+/// PostgreSQL.
+pub(super) struct Database(pub Engine);
+
+impl Probe for Database {
+    fn name(&self) -> &'static str {
+        "postgresql"
+    }
+
+    fn when_down(&self) -> &'static str {
+        "Nothing can be read or written."
+    }
+
+    fn is_required(&self) -> bool {
+        true
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<()>> {
+        self.0.store().ping().boxed()
+    }
+}
+
+/// RabbitMQ, as the relay sees it.
+pub(super) struct Broker(pub Arc<RelayStats>);
+
+impl Probe for Broker {
+    fn name(&self) -> &'static str {
+        "rabbitmq"
+    }
+
+    fn when_down(&self) -> &'static str {
+        "Orders are taken; their events wait in the outbox."
+    }
+
+    fn is_required(&self) -> bool {
+        false
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<()>> {
+        let connected = self.0.connected.load(Ordering::Relaxed);
+        async move {
+            if connected {
+                return Ok(());
+            }
+            Err(Error::new(ErrorKind::Unavailable, "The relay is not connected to RabbitMQ.")
+                .with("component", "rabbitmq"))
+        }
+        .boxed()
+    }
+}
+
+/// A part's state.
+pub(super) async fn look(probe: &dyn Probe) -> Check {
+    let name = probe.name().to_owned();
+    match probe.check().await {
+        Ok(()) => Check { name, is_ok: true, detail: "It answers.".to_owned(), remedy: None },
+        Err(error) => Check {
+            name,
+            is_ok: false,
+            detail: error.message().to_owned(),
+            remedy: Some(format!("{} Start it.", probe.when_down())),
+        },
+    }
+}

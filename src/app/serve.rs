@@ -1,0 +1,100 @@
+//! Serves the doors of an open engine until it is told to stop.
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, OpenDoor, Role, doors, logging};
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::server;
+
+/// Serves until `stop` is cancelled or SIGINT or SIGTERM comes, then finishes what is under way.
+/// `ready` gets the base URLs once every door is open.
+///
+/// # Errors
+/// `Misconfigured`, also when a port is taken; `Unavailable` when the database is not there.
+pub async fn serve(
+    settings: Settings,
+    ready: oneshot::Sender<Vec<String>>,
+    stop: CancellationToken,
+) -> Result<()> {
+    logging::start(&settings.logging);
+    stop_on_signals(&stop)?;
+    let host = settings.server.host.clone();
+    let drain = settings.server.drain;
+    let mut listeners = Vec::new();
+    for door in doors(&settings.server.contracts)? {
+        listeners.push(listen(&host, &door).await?);
+    }
+    let urls = listeners.iter().map(|listener| url(&host, listener)).collect::<Result<_>>()?;
+    let app = App::open(settings, Role::Server).await?;
+    let served = serve_doors(&app, listeners, urls, ready, stop, drain).await;
+    app.close().await;
+    tracing::info!("stopped");
+    served
+}
+
+async fn serve_doors(
+    app: &App,
+    listeners: Vec<TcpListener>,
+    urls: Vec<String>,
+    ready: oneshot::Sender<Vec<String>>,
+    stop: CancellationToken,
+    drain: std::time::Duration,
+) -> Result<()> {
+    let Some(shell) = &app.shell else {
+        return Err(Error::new(ErrorKind::Misconfigured, "jwt_secret_key is not set."));
+    };
+    let routers = app.doors.iter().map(|door| door.contract.router(&app.engine, shell));
+    let listeners = listeners.into_iter().zip(routers).collect();
+    let shutdown = shell.shutdown.clone();
+    tokio::spawn(async move {
+        stop.cancelled().await;
+        shutdown.cancel();
+    });
+    for url in &urls {
+        tracing::info!(url, "serving");
+    }
+    // Who started the server may not care to be told.
+    let _ = ready.send(urls);
+    server::serve(listeners, shell.shutdown.clone(), drain).await
+}
+
+async fn listen(host: &str, door: &OpenDoor) -> Result<TcpListener> {
+    TcpListener::bind((host, door.port)).await.map_err(|error| {
+        let text = format!(
+            "Port {} on {host}, for the contract {}, cannot be listened on: {error}. Stop the \
+             program that has it, or choose another with --port.",
+            door.port,
+            door.contract.name()
+        );
+        Error::new(ErrorKind::Misconfigured, &text).with("problems", text).because(error)
+    })
+}
+
+fn url(host: &str, listener: &TcpListener) -> Result<String> {
+    let address = listener.local_addr().map_err(|error| {
+        Error::new(ErrorKind::Internal, "A listener has no address.").because(error)
+    })?;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    Ok(format!("http://{host}:{}", address.port()))
+}
+
+/// Cancels `stop` when the process is asked to end.
+fn stop_on_signals(stop: &CancellationToken) -> Result<()> {
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let mut signals = signal(kind).map_err(|error| {
+            Error::new(ErrorKind::Internal, "Signals cannot be waited for.").because(error)
+        })?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = signals.recv() => stop.cancel(),
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+    Ok(())
+}

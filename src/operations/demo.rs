@@ -1,0 +1,56 @@
+//! A small catalogue and a user to try the engine with.
+
+use rust_decimal::Decimal;
+
+use crate::app::App;
+use crate::config::Settings;
+use crate::domain::fact::{Fact, ProductFact, UserFact};
+use crate::domain::ids::{ProductId, UserId};
+use crate::error::Result;
+
+/// Number, name, price in hundredths and stock of each product.
+const PRODUCTS: [(&str, &str, i64, i64); 4] = [
+    ("1", "Mug", 950, 1000),
+    ("2", "Teapot", 3400, 200),
+    ("3", "Tea, 100 g", 725, 5000),
+    ("4", "Cosy, hand-knitted", 4990, 10),
+];
+/// The user who orders.
+const USER: &str = "1";
+
+/// What the demo consists of.
+#[derive(Debug)]
+pub struct Demo {
+    /// The user who orders.
+    pub user: UserId,
+    /// Number, name, price and stock of each product.
+    pub products: Vec<(String, String, Decimal, i64)>,
+}
+
+/// Makes sure that the demo's user and products are there. What is there stays as it is.
+///
+/// # Errors
+/// `Misconfigured`, `Unavailable`.
+pub async fn seed_demo(settings: &Settings) -> Result<Demo> {
+    let user = UserId::parse(USER)?;
+    let mut facts = vec![Fact::User(UserFact {
+        user: user.clone(),
+        username: Some("demo".to_owned()),
+        email: Some("demo@example.com".to_owned()),
+        address: Some("1 Example Street".to_owned()),
+        contact: None,
+    })];
+    let mut products = Vec::new();
+    for (number, name, cents, stock) in PRODUCTS {
+        let price = Decimal::new(cents, 2);
+        facts.push(Fact::Product(ProductFact {
+            product: ProductId::parse(number)?,
+            name: name.to_owned(),
+            price,
+            quantity: Some(stock),
+        }));
+        products.push((number.to_owned(), name.to_owned(), price, stock));
+    }
+    App::with_engine(settings, async |engine| engine.note(&facts).await).await?;
+    Ok(Demo { user, products })
+}

@@ -1,0 +1,118 @@
+//! Looks at every part before the engine is started.
+
+use tokio::net::TcpListener;
+
+use crate::app::{self, Check};
+use crate::config::{Settings, server};
+use crate::engine::ports::Outlet;
+use crate::error::{Error, Result};
+use crate::store::{Store, migrate};
+use crate::transport::rabbitmq::RabbitOutlet;
+
+/// Looks at settings, database, tables, broker and ports. What is not right is an entry, not an
+/// error.
+pub async fn doctor(settings: Result<Settings>) -> Vec<Check> {
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(error) => return error.message().lines().map(wrong_setting).collect(),
+    };
+    let mut checks = vec![fine("settings", "They fit together.")];
+    checks.push(match app::verifier(&settings.auth) {
+        Ok(verifier) => match verifier.warnings().pop() {
+            None => fine("tokens", "The secret is long enough."),
+            Some(warning) => Check { remedy: Some("Use 32 bytes or more.".to_owned()),
+                ..fine("tokens", &warning) },
+        },
+        Err(error) => wrong("tokens", &error, "Set JWT_SECRET_KEY."),
+    });
+    checks.extend(look_at_database(&settings).await);
+    checks.push(look_at_broker(&settings).await);
+    checks.extend(look_at_ports(&settings.server).await);
+    checks
+}
+
+async fn look_at_database(settings: &Settings) -> Vec<Check> {
+    let connected = match app::database(settings) {
+        Ok(options) => Store::connect(options).await,
+        Err(error) => Err(error),
+    };
+    let store = match connected {
+        Ok(store) => store,
+        Err(error) => {
+            let remedy = "Start PostgreSQL, or set DATABASE_URL to where it is.";
+            return vec![wrong("postgresql", &error, remedy)];
+        }
+    };
+    let tables = match migrate::pending(&store).await {
+        Ok(pending) if pending.is_empty() => fine("tables", "They are up to date."),
+        Ok(pending) => Check {
+            name: "tables".to_owned(),
+            is_ok: false,
+            detail: format!("Not applied yet: {}.", pending.join(", ")),
+            remedy: Some("Run: order-engine migrate".to_owned()),
+        },
+        Err(error) => wrong("tables", &error, "Look at the database's log."),
+    };
+    let answers = fine("postgresql", &format!("{} answers.", store.address()));
+    store.close().await;
+    vec![answers, tables]
+}
+
+async fn look_at_broker(settings: &Settings) -> Check {
+    let Some(rabbitmq) = &settings.rabbitmq else {
+        let detail = "RABBITMQ_URL is not set: events wait in the outbox.";
+        return fine("rabbitmq", detail);
+    };
+    let options = match app::broker(rabbitmq) {
+        Ok(options) => options,
+        Err(error) => return wrong("rabbitmq", &error, "Set RABBITMQ_URL."),
+    };
+    let address = options.address();
+    match RabbitOutlet::new(options).connect().await {
+        Ok(_) => fine("rabbitmq", &format!("{address} answers.")),
+        Err(error) => wrong("rabbitmq", &error, "Start RabbitMQ, or set RABBITMQ_URL."),
+    }
+}
+
+async fn look_at_ports(server: &server::Server) -> Vec<Check> {
+    let doors = match app::doors(&server.contracts) {
+        Ok(doors) => doors,
+        Err(error) => return vec![wrong("contracts", &error, "Set contract.")],
+    };
+    let mut checks = Vec::with_capacity(doors.len());
+    for door in doors {
+        let name = format!("port {}", door.port());
+        checks.push(match TcpListener::bind((server.host.as_str(), door.port())).await {
+            Ok(_) => fine(&name, &format!("It is free on {}.", server.host)),
+            Err(error) => Check {
+                name,
+                is_ok: false,
+                detail: format!("It cannot be listened on at {}: {error}.", server.host),
+                remedy: Some("Stop the program that has it, or choose another port.".to_owned()),
+            },
+        });
+    }
+    checks
+}
+
+fn fine(name: &str, detail: &str) -> Check {
+    Check { name: name.to_owned(), is_ok: true, detail: detail.to_owned(), remedy: None }
+}
+
+fn wrong(name: &str, error: &Error, remedy: &str) -> Check {
+    Check {
+        name: name.to_owned(),
+        is_ok: false,
+        detail: error.message().to_owned(),
+        remedy: Some(remedy.to_owned()),
+    }
+}
+
+fn wrong_setting(problem: &str) -> Check {
+    Check {
+        name: "settings".to_owned(),
+        is_ok: false,
+        detail: problem.to_owned(),
+        remedy: Some("See docs/CONFIG.md, or run: order-engine config".to_owned()),
+    }
+}

@@ -1,0 +1,3 @@
+//! The ways out and in: bytes only, one module for each kind of broker.
+
+pub mod rabbitmq;

@@ -1,0 +1,414 @@
+//! The relay against a real PostgreSQL and a broker that obeys a script: order, parking, fencing,
+//! missing routes, outages.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use order_engine::domain::message::OutgoingMessage;
+use order_engine::engine::Engine;
+use order_engine::engine::ports::{Outlet, Publisher, Verdict};
+use order_engine::error::{Error, ErrorKind, Result};
+use order_engine::outbox::{Relay, RelayOptions, RelayStats};
+use order_engine::store::{leases, outbox};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::harness::Database;
+
+const DESTINATION: &str = "test";
+
+/// What the broker of a test does with a batch: a verdict for each message, or a lost connection.
+type Script = dyn FnMut(&[OutgoingMessage]) -> Result<Vec<Verdict>> + Send;
+
+/// A broker that does what its script says and remembers what it was given.
+#[derive(Clone)]
+struct Broker {
+    script: Arc<Mutex<Box<Script>>>,
+    published: Arc<Mutex<Vec<OutgoingMessage>>>,
+    /// Batches that may pass; those beyond wait for their verdicts.
+    gate: Arc<Semaphore>,
+}
+
+impl Broker {
+    fn new(
+        script: impl FnMut(&[OutgoingMessage]) -> Result<Vec<Verdict>> + Send + 'static,
+    ) -> Self {
+        Self {
+            script: Arc::new(Mutex::new(Box::new(script))),
+            published: Arc::default(),
+            gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+        }
+    }
+
+    fn confirming() -> Self {
+        Self::new(|batch| Ok(all(batch, &Verdict::Confirmed)))
+    }
+
+    fn follow(
+        &self,
+        script: impl FnMut(&[OutgoingMessage]) -> Result<Vec<Verdict>> + Send + 'static,
+    ) {
+        *self.script.lock().unwrap() = Box::new(script);
+    }
+
+    /// Everything that was published, confirmed or not.
+    fn published(&self) -> Vec<OutgoingMessage> {
+        self.published.lock().unwrap().clone()
+    }
+
+    /// The versions that were published of an order, repetitions included.
+    fn versions(&self, order: i64) -> Vec<i32> {
+        let published = self.published.lock().unwrap();
+        let of_order = published.iter().filter(|message| message.order.get() == order);
+        of_order.map(|message| message.version).collect()
+    }
+}
+
+impl Outlet for Broker {
+    type Publisher = Self;
+
+    async fn connect(&self) -> Result<Self> {
+        Ok(self.clone())
+    }
+}
+
+impl Publisher for Broker {
+    async fn publish(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<Verdict>> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.published.lock().unwrap().extend_from_slice(batch);
+        self.gate.acquire().await.unwrap().forget();
+        (self.script.lock().unwrap())(batch)
+    }
+}
+
+fn all(batch: &[OutgoingMessage], verdict: &Verdict) -> Vec<Verdict> {
+    vec![verdict.clone(); batch.len()]
+}
+
+fn lost() -> Error {
+    Error::new(ErrorKind::Unavailable, "the connection is lost").with("component", "broker")
+}
+
+/// A relay at work.
+struct Running {
+    stats: Arc<RelayStats>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(engine: &Engine, broker: &Broker, attempts_max: i32) -> Self {
+        let options = RelayOptions {
+            destination: DESTINATION,
+            needs_queue: vec!["order.placed".to_owned()],
+            attempts_max,
+        };
+        let relay = Relay::new(engine.clone(), broker.clone(), options);
+        let (stats, stop) = (relay.stats(), CancellationToken::new());
+        let task = tokio::spawn(relay.run(stop.clone()));
+        Self { stats, stop, task }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.expect("the relay does not panic");
+    }
+}
+
+/// Puts messages into the outbox, as order and version; the first version is a placing.
+async fn fill(database: &Database, messages: &[(i64, i32)]) {
+    let orders: Vec<_> = messages.iter().map(|(order, _)| *order).collect();
+    let versions: Vec<_> = messages.iter().map(|(_, version)| *version).collect();
+    let ids: Vec<_> = messages.iter().map(|_| Uuid::now_v7()).collect();
+    sqlx::query(
+        "insert into outbox
+             (destination, order_id, version, message_id, topic, body, created_at)
+         select $1, order_id, version, message_id,
+                case version when 1 then 'order.placed' else 'order.updated' end, '{}', now()
+         from unnest($2::bigint[], $3::int[], $4::uuid[]) as m (order_id, version, message_id)",
+    )
+    .bind(DESTINATION)
+    .bind(orders)
+    .bind(versions)
+    .bind(ids)
+    .execute(&mut database.connection().await)
+    .await
+    .unwrap();
+}
+
+const WAITING: &str = "select count(*) from outbox";
+
+/// Waits until `statement` gives `wanted`.
+async fn until(database: &Database, statement: &'static str, wanted: i64) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let found = database.number(statement).await;
+        if found == wanted {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{statement} gives {found}, not {wanted}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until `condition` holds.
+async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it never came to be that {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A small generator, so that a failing run can be repeated from its seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
+        (self.0 >> 33) % sides
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_relays_keep_each_orders_order_whatever_fails() {
+    let Some(database) = Database::new().await else { return };
+    let engine = database.engine(vec![]);
+    let seed = u64::try_from(Uuid::now_v7().as_u128() & 0xffff_ffff).unwrap();
+    println!("seed {seed}");
+    let dice = Arc::new(Mutex::new(Dice(seed)));
+    let arrived: Arc<Mutex<Vec<OutgoingMessage>>> = Arc::default();
+    let broker = Broker::new({
+        let (dice, arrived) = (Arc::clone(&dice), Arc::clone(&arrived));
+        move |batch| {
+            let mut dice = dice.lock().unwrap();
+            let mut verdicts = Vec::new();
+            for message in batch {
+                if dice.roll(2000) == 0 {
+                    // What came before has arrived, and the relay does not learn of it.
+                    return Err(lost());
+                }
+                if dice.roll(12) == 0 {
+                    verdicts.push(Verdict::Refused("by chance".to_owned()));
+                } else {
+                    arrived.lock().unwrap().push(message.clone());
+                    verdicts.push(Verdict::Confirmed);
+                }
+            }
+            Ok(verdicts)
+        }
+    });
+    let relays: Vec<_> = (0..4).map(|_| Running::start(&engine, &broker, 1000)).collect();
+    let owners = "select count(distinct owner) from leases where name like 'relay:test:share:%'";
+    until(&database, owners, 4).await;
+    let messages: Vec<_> =
+        (1..=200).flat_map(|order| (1..=10).map(move |version| (order, version))).collect();
+    fill(&database, &messages).await;
+    until(&database, WAITING, 0).await;
+
+    let mut latest: HashMap<i64, i32> = HashMap::new();
+    for message in arrived.lock().unwrap().iter() {
+        let latest = latest.entry(message.order.get()).or_insert(0);
+        assert!(
+            message.version <= *latest + 1,
+            "version {} of order {} overtook version {}; seed {seed}",
+            message.version,
+            message.order,
+            *latest + 1
+        );
+        *latest = (*latest).max(message.version);
+    }
+    assert_eq!(latest.len(), 200);
+    assert!(latest.values().all(|version| *version == 10), "seed {seed}");
+    for relay in relays {
+        assert!(relay.stats.sent.load(Ordering::Relaxed) > 0, "every relay has a part");
+        relay.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poisonous_message_parks_its_own_order_only() {
+    let Some(database) = Database::new().await else { return };
+    let poison = |batch: &[OutgoingMessage]| {
+        let refused = |message: &OutgoingMessage| message.order.get() == 2 && message.version == 2;
+        Ok(batch
+            .iter()
+            .map(|message| match refused(message) {
+                true => Verdict::Refused("too bitter".to_owned()),
+                false => Verdict::Confirmed,
+            })
+            .collect())
+    };
+    let broker = Broker::new(poison);
+    let relay = Running::start(&database.engine(vec![]), &broker, 3);
+    fill(&database, &[(1, 1), (2, 1), (2, 2), (2, 3), (3, 1), (2, 4), (1, 2), (3, 2)]).await;
+    until(&database, "select count(*) from outbox where parked_at is not null", 1).await;
+    until(&database, WAITING, 3).await;
+    assert_eq!(broker.versions(1), [1, 2]);
+    assert_eq!(broker.versions(2), [1, 2, 2, 2]);
+    assert_eq!(broker.versions(3), [1, 2]);
+    assert_eq!(relay.stats.parked.load(Ordering::Relaxed), 1);
+
+    let mut connection = database.store.acquire().await.unwrap();
+    let parked = outbox::parked(&mut connection, 10).await.unwrap();
+    assert_eq!(parked.len(), 1);
+    assert_eq!((parked[0].order.get(), parked[0].version, parked[0].attempts), (2, 2, 3));
+    assert_eq!(parked[0].reason.as_deref(), Some("too bitter"));
+    let backlog = outbox::backlog(&mut connection).await.unwrap();
+    assert_eq!((backlog[0].waiting, backlog[0].parked), (3, 1));
+
+    // Retried, it is refused three times more; given up, the rest of its order goes on.
+    assert_eq!(outbox::retry(&mut connection, Some(&[parked[0].id])).await.unwrap(), 1);
+    until(&database, "select count(*) from outbox where parked_at is not null", 1).await;
+    assert_eq!(broker.versions(2), [1, 2, 2, 2, 2, 2, 2]);
+    let skipped = outbox::skip(&mut connection, parked[0].id).await.unwrap().unwrap();
+    assert_eq!(skipped.version, 2);
+    assert!(outbox::skip(&mut connection, parked[0].id).await.unwrap().is_none());
+    until(&database, WAITING, 0).await;
+    assert_eq!(broker.versions(2), [1, 2, 2, 2, 2, 2, 2, 3, 4]);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retried_message_goes_out_before_what_waited_behind_it() {
+    let Some(database) = Database::new().await else { return };
+    let broker = Broker::new(|batch| Ok(all(batch, &Verdict::Refused("no".into()))));
+    let relay = Running::start(&database.engine(vec![]), &broker, 1);
+    fill(&database, &[(1, 1), (1, 2), (2, 1)]).await;
+    until(&database, "select count(*) from outbox where parked_at is not null", 2).await;
+    broker.follow(|batch| Ok(all(batch, &Verdict::Confirmed)));
+    let mut connection = database.store.acquire().await.unwrap();
+    assert_eq!(outbox::retry(&mut connection, None).await.unwrap(), 2);
+    until(&database, WAITING, 0).await;
+    assert_eq!(broker.versions(1), [1, 1, 2]);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_relay_writes_too_late_changes_nothing() {
+    let Some(database) = Database::new().await else { return };
+    let broker = Broker::new(|batch| {
+        let refuse_second = |message: &OutgoingMessage| match message.order.get() {
+            2 => Verdict::Refused("no".to_owned()),
+            _ => Verdict::Confirmed,
+        };
+        Ok(batch.iter().map(refuse_second).collect())
+    });
+    broker.gate.forget_permits(Semaphore::MAX_PERMITS);
+    let relay = Running::start(&database.engine(vec![]), &broker, 20);
+    fill(&database, &[(1, 1), (2, 1)]).await;
+    eventually("both are on their way", || broker.published().len() == 2).await;
+
+    // As after a long sleep of the relay's: its leases have ended, and another one has them.
+    let mut connection = database.store.acquire().await.unwrap();
+    sqlx::query("update leases set expires_at = now() where name like 'relay:test:share:%'")
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+    let names: Vec<_> = (0..16).map(|share| format!("relay:test:share:{share:02}")).collect();
+    let taken = leases::claim(&mut connection, Uuid::now_v7(), &names, 16).await.unwrap();
+    assert_eq!(taken.len(), 16);
+    assert!(taken.iter().all(|lease| lease.token == 2));
+
+    broker.gate.add_permits(1);
+    eventually("late writes are noticed", || relay.stats.late.load(Ordering::Relaxed) == 2).await;
+    assert_eq!(database.number(WAITING).await, 2);
+    assert_eq!(database.number("select count(*) from outbox where attempts > 0").await, 0);
+    relay.stop().await;
+}
+
+/// A broker at which no queue is bound for the topics `missing`.
+fn unbound(missing: &'static [&'static str]) -> impl FnMut(&[OutgoingMessage]) -> Result<Vec<Verdict>> {
+    move |batch| {
+        let verdict = |message: &OutgoingMessage| {
+            match missing.contains(&message.topic.as_str()) {
+                true => Verdict::Unroutable,
+                false => Verdict::Confirmed,
+            }
+        };
+        Ok(batch.iter().map(verdict).collect())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_receives_waits_behind_a_probe_and_others_go_on() {
+    let Some(database) = Database::new().await else { return };
+    let broker = Broker::new(unbound(&["order.placed"]));
+    let relay = Running::start(&database.engine(vec![]), &broker, 20);
+    // A thousand placed orders, each with a change behind it.
+    let placed: Vec<_> = (1..=1000).flat_map(|order| [(order, 1), (order, 2)]).collect();
+    fill(&database, &placed).await;
+    eventually("the missing route is noticed", || !broker.published().is_empty()).await;
+    // Changes of orders that were announced before.
+    fill(&database, &(5001..=5100).map(|order| (order, 2)).collect::<Vec<_>>()).await;
+    until(&database, "select count(*) from outbox where order_id > 5000", 0).await;
+    let probes = || broker.published().iter().filter(|m| m.topic == "order.placed").count();
+    let before = probes();
+    let since = Instant::now();
+    eventually("ten probes were sent", || probes() >= before + 10).await;
+    assert!(since.elapsed() > Duration::from_secs(2), "ten probes in {:?}", since.elapsed());
+    assert!(broker.published().iter().all(|m| m.topic == "order.placed" || m.order.get() > 5000));
+
+    broker.follow(unbound(&[]));
+    until(&database, WAITING, 0).await;
+    assert!((1..=1000).all(|order| broker.versions(order).ends_with(&[1, 2])));
+    assert_eq!(database.number("select count(*) from outbox where attempts > 0").await, 0);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_needs_no_queue_is_done_when_nobody_wants_it() {
+    let Some(database) = Database::new().await else { return };
+    let broker = Broker::new(unbound(&["order.updated"]));
+    let relay = Running::start(&database.engine(vec![]), &broker, 20);
+    fill(&database, &[(1, 1), (1, 2), (1, 3)]).await;
+    until(&database, WAITING, 0).await;
+    assert_eq!(broker.versions(1), [1, 2, 3]);
+    assert_eq!(relay.stats.unroutable.load(Ordering::Relaxed), 2);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_counts_as_no_attempt() {
+    let Some(database) = Database::new().await else { return };
+    let mut losses = 0;
+    let broker = Broker::new(move |batch| {
+        losses += 1;
+        if losses <= 4 { Err(lost()) } else { Ok(all(batch, &Verdict::Refused("no".into()))) }
+    });
+    let relay = Running::start(&database.engine(vec![]), &broker, 1000);
+    fill(&database, &[(1, 1)]).await;
+    until(&database, "select count(*) from outbox where attempts = 1", 1).await;
+    assert_eq!(relay.stats.reconnects.load(Ordering::Relaxed), 4);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_relay_settles_its_batch_and_lets_others_go_on_at_once() {
+    let Some(database) = Database::new().await else { return };
+    let engine = database.engine(vec![]);
+    let broker = Broker::confirming();
+    broker.gate.forget_permits(Semaphore::MAX_PERMITS);
+    let first = Running::start(&engine, &broker, 20);
+    fill(&database, &[(1, 1), (1, 2), (2, 1)]).await;
+    eventually("a batch is on its way", || broker.published().len() == 2).await;
+    first.stop.cancel();
+    broker.gate.add_permits(1);
+    first.stop().await;
+    assert_eq!(database.number(WAITING).await, 1);
+    let held = "select count(*) from leases where expires_at > now()";
+    assert_eq!(database.number(held).await, 0);
+
+    broker.gate.add_permits(1);
+    let second = Running::start(&engine, &broker, 20);
+    until(&database, WAITING, 0).await;
+    assert_eq!(broker.versions(1), [1, 2]);
+    second.stop().await;
+}

@@ -1,0 +1,1 @@
+"""Black-box tests: the installed wheel, real servers, neutral clients."""

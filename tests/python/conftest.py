@@ -1,0 +1,199 @@
+"""The servers that the tests run against, and the engine between them.
+
+`postgres` and `rabbitmq` live as long as the session; everything else is made for one test:
+
+- `empty_database_url`, `database_url`: a database without and with the engine's tables;
+- `broker`: a virtual host on RabbitMQ;
+- `server`: a running engine on both; `make_server` makes one with other settings;
+- `catalogue`: fills the engine's products; `product_service` publishes anything else;
+- `legacy_consumer`: the Product service's consumer, running.
+
+What is not installed is a visible skip, and a failure where CI is set.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.python.engine_process import EngineProcess
+from tests.python.legacy_consumer import LegacyConsumer
+from tests.python.missing import skip_or_fail
+from tests.python.product_service import Product, ProductService
+from tests.python.waiting import eventually
+from tests.services import MissingServiceError, PostgreSQL, RabbitMQ, Workspace
+
+LOG_LINES = 60
+ENGINES = pytest.StashKey[list[EngineProcess]]()
+PRODUCTS_KNOWN = """
+    select count(*) = %s from order_engine.products
+    where product_id = any(%s) and price is not null and reported is not null
+"""
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A virtual host of one test, and the server that it is on."""
+
+    url: str
+    server: RabbitMQ
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Shows the end of the engines' logs with a failure."""
+    report = yield
+    if report.failed:
+        for engine in item.stash.get(ENGINES, []):
+            lines = engine.log().splitlines()[-LOG_LINES:]
+            report.sections.append((f"log of the engine at {engine.url}", "\n".join(lines)))
+    return report
+
+
+@pytest.fixture(scope="session")
+def workspace() -> Iterator[Workspace]:
+    """Ends everything that is started in it."""
+    with Workspace() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def postgres(workspace: Workspace) -> PostgreSQL:
+    """A private PostgreSQL."""
+    try:
+        server = PostgreSQL(workspace)
+    except MissingServiceError as error:
+        skip_or_fail(str(error))
+    server.start()
+    return server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(workspace: Workspace) -> RabbitMQ:
+    """A private RabbitMQ."""
+    try:
+        server = RabbitMQ(workspace)
+    except MissingServiceError as error:
+        skip_or_fail(str(error))
+    server.start()
+    return server
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: PostgreSQL) -> str:
+    """The name of a database with the engine's tables, from which others are copied."""
+    url = postgres.create_database()
+    done = subprocess.run(
+        [sys.executable, "-m", "order_engine", "migrate"],
+        env=dict(os.environ) | {"DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return url
+
+
+@pytest.fixture
+def empty_database_url(postgres: PostgreSQL) -> Iterator[str]:
+    """A fresh database with nothing in it."""
+    postgres.start()
+    url = postgres.create_database()
+    yield url
+    postgres.start()
+    postgres.drop_database(url)
+
+
+@pytest.fixture
+def database_url(postgres: PostgreSQL, migrated_template: str) -> Iterator[str]:
+    """A fresh database with the engine's tables in it."""
+    postgres.start()
+    url = postgres.create_database(copy_of=migrated_template)
+    yield url
+    postgres.start()
+    postgres.drop_database(url)
+
+
+@pytest.fixture
+def broker(rabbitmq: RabbitMQ) -> Iterator[Broker]:
+    """A fresh virtual host; the server runs before and after the test, whatever it does to it."""
+    rabbitmq.start()
+    url = rabbitmq.create_vhost()
+    yield Broker(url, rabbitmq)
+    rabbitmq.start()
+    rabbitmq.delete_vhost(url)
+
+
+@pytest.fixture
+def make_server(
+    request: pytest.FixtureRequest,
+    workspace: Workspace,
+    database_url: str,
+    broker: Broker,
+    tmp_path: Path,
+) -> Iterator[Callable[..., EngineProcess]]:
+    """Makes engines that are not started yet: `make_server("--access", "roles", LOG="debug")`."""
+    engines: list[EngineProcess] = []
+    request.node.stash[ENGINES] = engines
+
+    with ExitStack() as stack:
+
+        def make(*arguments: str, **env: str) -> EngineProcess:
+            usual = {"DATABASE_URL": database_url, "RABBITMQ_URL": broker.url}
+            engine = EngineProcess(workspace, tmp_path, usual | env, *arguments)
+            engines.append(engine)
+            stack.callback(engine.stop)
+            return engine
+
+        yield make
+
+
+@pytest.fixture
+def server(make_server: Callable[..., EngineProcess]) -> EngineProcess:
+    """A running engine with a database and a virtual host of its own."""
+    engine = make_server()
+    engine.start()
+    return engine
+
+
+@pytest.fixture
+def product_service(broker: Broker) -> ProductService:
+    """Publishes the events of the other services."""
+    return ProductService(broker.url)
+
+
+@pytest.fixture
+def catalogue(server: EngineProcess, product_service: ProductService) -> Callable[..., None]:
+    """Makes products known to the running `server`, and returns when they can be ordered."""
+
+    def announce(*products: Product) -> None:
+        for product in products:
+            product_service.create(product)
+        ids = [str(product.id) for product in products]
+        with psycopg.connect(server.env["DATABASE_URL"], autocommit=True) as connection:
+            eventually(
+                lambda: connection.execute(PRODUCTS_KNOWN, (len(ids), ids)).fetchone() == (True,),
+                f"the products {', '.join(ids)} are known",
+            )
+
+    return announce
+
+
+@pytest.fixture
+def legacy_consumer(
+    workspace: Workspace, broker: Broker, tmp_path: Path
+) -> Iterator[LegacyConsumer]:
+    """The Product service's consumer, subscribed."""
+    consumer = LegacyConsumer(workspace, tmp_path, broker.url)
+    consumer.start()
+    yield consumer
+    consumer.kill()

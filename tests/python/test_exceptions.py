@@ -1,0 +1,69 @@
+"""The exceptions: complete, catchable by what can be done about them, and fit for pickling."""
+
+import pickle
+
+import pytest
+
+import order_engine
+from order_engine import (
+    InvalidTransition,
+    Misconfigured,
+    NotFound,
+    OrderEngineError,
+    OutOfStock,
+    ProductNotFound,
+    Unauthorized,
+    Unavailable,
+    _native,
+)
+from order_engine.exceptions import KINDS
+
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+
+
+def test_every_kind_of_the_core_has_its_class_and_no_class_is_left_over() -> None:
+    assert {code: kind.retryable for code, kind in KINDS.items()} == _native.error_kinds()
+
+
+@every_kind
+def test_every_kind_is_public_and_has_the_one_base(kind: type[OrderEngineError]) -> None:
+    assert issubclass(kind, OrderEngineError)
+    assert getattr(order_engine, kind.__name__) is kind
+    assert kind.__name__ in order_engine.__all__
+    assert kind.__doc__
+
+
+@every_kind
+def test_every_kind_survives_pickling(kind: type[OrderEngineError]) -> None:
+    error = kind("What happened.", {"product_id": "7"})
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - made by the line itself.
+    assert type(copy) is kind
+    assert (copy.message, copy.context, str(copy)) == (error.message, error.context, str(error))
+
+
+def test_kinds_that_are_dealt_with_alike_are_caught_alike() -> None:
+    assert issubclass(ProductNotFound, NotFound)
+    for code in ("TOKEN_MISSING", "TOKEN_EXPIRED", "TOKEN_INVALID"):
+        assert issubclass(KINDS[code], Unauthorized)
+
+
+def test_context_is_typed_where_it_is_known() -> None:
+    short = OutOfStock("Too few.", {"product_id": "7", "available": "3"})
+    assert (short.product_id, short.available) == ("7", 3)
+    assert OutOfStock("Too few.").available is None
+    assert ProductNotFound("Who?", {"product_id": "7"}).product_id == "7"
+    assert Unavailable("Down.", {"component": "rabbitmq"}).component == "rabbitmq"
+    late = InvalidTransition(
+        "No.", {"current": "pending", "requested": "returned", "allowed": "shipped, cancelled"}
+    )
+    assert (late.current, late.requested) == ("pending", "returned")
+    assert late.allowed == ("shipped", "cancelled")
+    assert InvalidTransition("No.", {"allowed": ""}).allowed == ()
+
+
+def test_misconfigured_lists_all_problems_and_always_one() -> None:
+    assert Misconfigured("2 settings are wrong.", {"problems": "a: 1\nb: 2"}).problems == [
+        "a: 1",
+        "b: 2",
+    ]
+    assert Misconfigured("The folder is in use.").problems == ["The folder is in use."]

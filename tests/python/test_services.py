@@ -1,0 +1,198 @@
+"""The private servers: they start, keep their port, lose what a real one loses, leave nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pika
+import psycopg
+import pytest
+from pika.exceptions import ChannelClosedByBroker
+
+from tests.python.conftest import Broker
+from tests.python.waiting import eventually
+from tests.services import MissingServiceError, PostgreSQL, RabbitMQ, Redis, ServiceError, Workspace
+from tests.services.processes import descendants
+
+REPOSITORY = Path(__file__).parents[2]
+RUN = [sys.executable, "-m", "tests.services", "run", "--"]
+PRINT_URLS = (
+    "import os; print(os.environ['ORDER_ENGINE_TEST_DATABASE_URL'],"
+    " os.environ['ORDER_ENGINE_TEST_RABBITMQ_URL'], flush=True);"
+)
+
+
+def test_postgresql_answers_a_client(empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url) as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+
+
+def test_postgresql_is_durable_and_wide_enough(empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url) as connection:
+        shown = {
+            name: connection.execute("select current_setting(%s)", (name,)).fetchone()
+            for name in ("fsync", "synchronous_commit", "full_page_writes", "max_connections")
+        }
+    assert shown == {
+        "fsync": ("on",),
+        "synchronous_commit": ("on",),
+        "full_page_writes": ("on",),
+        "max_connections": ("200",),
+    }
+
+
+def test_postgresql_refuses_a_wrong_password(postgres: PostgreSQL) -> None:
+    wrong = postgres.url.replace(postgres.password, "wrong")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(wrong)
+
+
+def test_committed_rows_survive_a_kill(postgres: PostgreSQL, empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute("create table kept as select 42 as n")
+    postgres.kill()
+    assert not postgres.is_running()
+    postgres.start()
+    with psycopg.connect(empty_database_url) as connection:
+        assert connection.execute("select n from kept").fetchone() == (42,)
+
+
+def test_databases_are_separate(postgres: PostgreSQL, empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute("create table here (n int)")
+    copy = postgres.create_database(copy_of=empty_database_url)
+    other = postgres.create_database()
+    assert [_tables(url) for url in (empty_database_url, copy, other)] == [["here"], ["here"], []]
+    postgres.drop_database(copy)
+    postgres.drop_database(other)
+    with pytest.raises(psycopg.OperationalError, match="does not exist"):
+        psycopg.connect(copy)
+
+
+@pytest.mark.parametrize("how", [RabbitMQ.restart, lambda server: (server.kill(), server.start())])
+def test_a_restarted_broker_keeps_its_port_and_loses_a_transient_queue(
+    broker: Broker, how: Callable[[RabbitMQ], object]
+) -> None:
+    _declare(broker.url, "transient", durable=False)
+    _declare(broker.url, "lasting", durable=True)
+    assert [_exists(broker.url, name) for name in ("transient", "lasting")] == [True, True]
+    how(broker.server)
+    assert [_exists(broker.url, name) for name in ("transient", "lasting")] == [False, True]
+
+
+def test_virtual_hosts_are_separate(broker: Broker) -> None:
+    _declare(broker.url, "mine", durable=False)
+    other = broker.server.create_vhost()
+    assert not _exists(other, "mine")
+    broker.server.delete_vhost(other)
+
+
+def test_redis_answers_only_with_the_password(workspace: Workspace) -> None:
+    server = Redis(workspace)
+    server.start()
+    assert server.is_ready()
+    server.password = "wrong"
+    assert not server.is_ready()
+    server.stop()
+    assert not server.is_running()
+
+
+def test_a_server_that_cannot_start_shows_its_log(workspace: Workspace) -> None:
+    first, second = Redis(workspace), Redis(workspace)
+    first.start()
+    settings = second.folder / "redis.conf"
+    settings.write_text(settings.read_text().replace(str(second.port), str(first.port)))
+    with pytest.raises(ServiceError, match=r"(?s)ended while starting.*Address already in use"):
+        second.start()
+    first.stop()
+
+
+def test_a_missing_server_says_how_to_install_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(MissingServiceError, match=r"tests\.services install"):
+        Redis(workspace)
+
+
+def test_run_hands_over_the_urls_and_the_exit_code() -> None:
+    done = subprocess.run(
+        [*RUN, sys.executable, "-c", f"{PRINT_URLS} raise SystemExit(7)"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 7, done.stderr
+    database, rabbitmq = done.stdout.split()
+    assert database.startswith("postgresql://")
+    assert rabbitmq.startswith("amqp://")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_is_left_of_an_ended_runner(tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [*RUN, sys.executable, "-c", f"{PRINT_URLS} import time; time.sleep(100)"],
+        cwd=REPOSITORY,
+        env=dict(os.environ) | {"TMPDIR": str(_public(tmp_path))},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as runner:
+        assert runner.stdout is not None
+        urls = runner.stdout.readline()
+        assert urls, "the services did not start"
+        started = descendants(runner.pid)
+        names = {_name(pid) for pid in started}
+        assert {"postgres", "beam.smp", "epmd"} <= names, names
+        runner.send_signal(number)
+        runner.wait(60)
+        eventually(lambda: not [pid for pid in started if _name(pid)], "all have ended", 60)
+        eventually(lambda: not list(tmp_path.iterdir()), "the folder is gone")
+
+
+def _public(folder: Path) -> Path:
+    # pytest's own folders are closed to other users, one of whom PostgreSQL runs as.
+    for each in (folder, *folder.parents):
+        if each == Path(tempfile.gettempdir()):
+            break
+        each.chmod(0o711)
+    return folder
+
+
+def _name(pid: int) -> str:
+    """The name of a running process; empty when it has ended, reaped or not."""
+    try:
+        head, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if rest.split()[0] in ("Z", "X") else head.partition("(")[2]
+
+
+def _tables(url: str) -> list[str]:
+    with psycopg.connect(url) as connection:
+        query = "select tablename from pg_tables where schemaname = 'public'"
+        return [name for (name,) in connection.execute(query)]
+
+
+def _declare(url: str, queue: str, *, durable: bool) -> None:
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    connection.channel().queue_declare(queue, durable=durable)
+    connection.close()
+
+
+def _exists(url: str, queue: str) -> bool:
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    try:
+        connection.channel().queue_declare(queue, passive=True)
+    except ChannelClosedByBroker:
+        return False
+    else:
+        return True
+    finally:
+        connection.close()

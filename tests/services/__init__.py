@@ -1,0 +1,18 @@
+"""Private PostgreSQL, RabbitMQ and Redis servers on free loopback ports, for tests only."""
+
+from tests.services.errors import MissingServiceError, ServiceError
+from tests.services.postgresql import PostgreSQL
+from tests.services.rabbitmq import RabbitMQ
+from tests.services.redis import Redis
+from tests.services.service import Service
+from tests.services.workspace import Workspace
+
+__all__ = [
+    "MissingServiceError",
+    "PostgreSQL",
+    "RabbitMQ",
+    "Redis",
+    "Service",
+    "ServiceError",
+    "Workspace",
+]

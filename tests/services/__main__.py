@@ -1,0 +1,96 @@
+"""The command `python -m tests.services`: `run -- COMMAND…` and `install`."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+
+from tests.services.errors import ServiceError
+from tests.services.install import install
+from tests.services.postgresql import PostgreSQL
+from tests.services.rabbitmq import RabbitMQ
+from tests.services.redis import Redis
+from tests.services.workspace import Workspace
+
+CHILD_TIMEOUT_S = 30.0
+
+
+def main() -> int:
+    """Parses the command line and returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.services", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("install", help="install the packages that are missing")
+    run_parser = verbs.add_parser("run", help="run a command with private servers")
+    run_parser.add_argument("--redis", action="store_true", help="start Redis as well")
+    run_parser.add_argument("command", nargs="+", metavar="COMMAND")
+    arguments = parser.parse_args()
+    if arguments.verb == "install":
+        return install()
+    try:
+        return run(arguments.command, with_redis=arguments.redis)
+    except ServiceError as error:
+        sys.stderr.write(f"services: {error}\n")
+        return 1
+
+
+def run(command: Sequence[str], *, with_redis: bool) -> int:
+    """Runs a command with the URLs of private servers in its environment.
+
+    Returns:
+        The command's exit code; 128 and the signal's number when a signal ended it.
+
+    Raises:
+        ServiceError: a server is not installed or did not start.
+    """
+    signal.signal(signal.SIGTERM, _leave)
+    with Workspace() as workspace:
+        servers: dict[str, PostgreSQL | RabbitMQ | Redis] = {
+            "ORDER_ENGINE_TEST_DATABASE_URL": PostgreSQL(workspace),
+            "ORDER_ENGINE_TEST_RABBITMQ_URL": RabbitMQ(workspace),
+        }
+        if with_redis:
+            servers["ORDER_ENGINE_TEST_REDIS_URL"] = Redis(workspace)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda server: server.start(), servers.values()))
+        for server in servers.values():
+            sys.stderr.write(f"services: {server.name} on 127.0.0.1:{server.port}\n")
+        urls = {variable: server.url for variable, server in servers.items()}
+        return _run_child(workspace, command, dict(os.environ) | urls)
+
+
+def _run_child(workspace: Workspace, command: Sequence[str], env: dict[str, str]) -> int:
+    try:
+        child = subprocess.Popen(command, env=env)
+    except OSError as error:
+        sys.stderr.write(f"services: cannot run {command[0]}: {error.strerror}\n")
+        return 127
+    workspace.watch(child, signal.SIGTERM)
+    # Ctrl-C reaches the command by itself; the servers must live until it has ended.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        code = child.wait()
+    finally:
+        _end(child)
+    return code if code >= 0 else 128 - code
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(CHILD_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,9 @@
+"""What can go wrong with a private server."""
+
+
+class ServiceError(Exception):
+    """A server did not do what it was asked to; the message holds the end of its log."""
+
+
+class MissingServiceError(ServiceError):
+    """The programs of a server are not installed; the message says how to install them."""

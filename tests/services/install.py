@@ -1,0 +1,98 @@
+"""Installs the Debian or Ubuntu packages that the tests need, and only what is missing."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.services import postgresql, rabbitmq, redis
+from tests.services.errors import MissingServiceError
+
+# Nothing that is installed here may start: the tests use private instances, and the standard
+# ports belong to the machine's owner. The policy file keeps the packages from starting their
+# servers now, the configuration keeps PostgreSQL from making a cluster, `disable` keeps them from
+# starting with the machine.
+INSTALL = """
+set -eu
+policy=/usr/sbin/policy-rc.d
+clusters=/etc/postgresql-common/createcluster.conf
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\\nexit 101\\n' > "$policy"
+    chmod 755 "$policy"
+fi
+if [ ! -e "$clusters" ]; then
+    mkdir -p "${clusters%/*}"
+    printf 'create_main_cluster = false\\n' > "$clusters"
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get -o DPkg::Lock::Timeout=600 update
+apt-get -o DPkg::Lock::Timeout=600 install --yes --no-install-recommends "$@"
+if command -v systemctl > /dev/null; then
+    for unit in postgresql rabbitmq-server redis-server epmd.socket; do
+        case " $* " in *" ${unit%.socket} "* | *" rabbitmq-server "*)
+            systemctl disable "$unit" > /dev/null 2>&1 || true ;;
+        esac
+    done
+fi
+"""
+
+
+def missing_packages() -> list[str]:
+    """Returns the packages whose programs are not there."""
+    needed: list[tuple[Callable[[], bool], list[str]]] = [
+        (lambda: _found(postgresql.find_binaries), ["postgresql"]),
+        (lambda: _found(rabbitmq.find_programs), ["rabbitmq-server"]),
+        (lambda: _found(redis.find_program), ["redis-server"]),
+        (_has_browser, _browser_packages()),
+    ]
+    return [package for is_there, packages in needed if not is_there() for package in packages]
+
+
+def install() -> int:
+    """Installs what is missing; returns the exit code for the command."""
+    missing = missing_packages()
+    if not missing:
+        return 0
+    prefix = [] if os.geteuid() == 0 else ["sudo"]
+    if shutil.which("apt-get") is None or (prefix and shutil.which("sudo") is None):
+        sys.stderr.write(
+            "The tests need these packages, and this account cannot install them:\n"
+            f"    apt-get install {' '.join(missing)}\n"
+            "(as root; on another distribution, packages with the same programs)\n"
+        )
+        return 1
+    sys.stderr.write(f"installing {', '.join(missing)}\n")
+    command = [*prefix, "sh", "-c", INSTALL, "install", *missing]
+    if subprocess.run(command, check=False).returncode != 0:
+        sys.stderr.write(f"could not install with apt-get: {' '.join(missing)}\n")
+        return 1
+    if still_missing := missing_packages():
+        sys.stderr.write(
+            f"installed, but not usable: {', '.join(still_missing)}"
+            f" (PostgreSQL {postgresql.OLDEST_VERSION} or newer is needed)\n"
+        )
+        return 1
+    return 0
+
+
+def _found(find: Callable[[], object]) -> bool:
+    try:
+        find()
+    except MissingServiceError:
+        return False
+    return True
+
+
+def _has_browser() -> bool:
+    browsers = ("chromium", "chromium-browser", "google-chrome")
+    return any(map(shutil.which, browsers)) and shutil.which("chromedriver") is not None
+
+
+def _browser_packages() -> list[str]:
+    release = Path("/etc/os-release")
+    if release.exists() and "ID=ubuntu" in release.read_text().splitlines():
+        return ["chromium-browser", "chromium-chromedriver"]
+    return ["chromium", "chromium-driver"]

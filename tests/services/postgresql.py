@@ -1,0 +1,176 @@
+"""A private PostgreSQL, with durability on, as a server in the field has it."""
+
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.services.errors import MissingServiceError, ServiceError
+from tests.services.service import Service, tail
+from tests.services.workspace import Workspace
+
+OLDEST_VERSION = 15
+USER = "order_engine"
+CLIENT_TIMEOUT_S = 60.0
+
+
+class PostgreSQL(Service):
+    """The newest installed PostgreSQL, on a folder of its own."""
+
+    name = "PostgreSQL"
+    # The fast shutdown: connections are cut, data is written.
+    farewell = signal.SIGINT
+
+    def __init__(self, workspace: Workspace) -> None:
+        """Makes an empty cluster.
+
+        Raises:
+            MissingServiceError: PostgreSQL is not installed, or too old.
+            ServiceError: `initdb` failed; its output is in the message.
+        """
+        self.binaries = find_binaries()
+        super().__init__(workspace)
+        self.password = secrets.token_hex(12)
+        self._data = self.folder / "data"
+        self._databases = 0
+        if os.geteuid() == 0:
+            self.user = _unprivileged_user()
+        self._make_cluster()
+
+    @property
+    def url(self) -> str:
+        """The maintenance database; tests take one of their own from `create_database`."""
+        return self._url("postgres")
+
+    def command(self) -> Sequence[str]:
+        """The postmaster, on TCP only."""
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "max_connections": "200",
+        }
+        options = [f"--{key}={value}" for key, value in settings.items()]
+        return [str(self.binaries / "postgres"), "-D", str(self._data), *options]
+
+    def environment(self) -> dict[str, str]:
+        """Without the variables that point PostgreSQL's programs elsewhere; messages in English."""
+        own = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+        return own | {"LC_ALL": "C", "PGPASSWORD": self.password}
+
+    def is_ready(self) -> bool:
+        """Whether `pg_isready` finds the server accepting connections."""
+        return self._client("pg_isready", "--timeout=5").returncode == 0
+
+    def create_database(self, copy_of: str | None = None) -> str:
+        """Makes a database and returns its URL.
+
+        It is empty, or a copy of another one of `create_database` that nobody is connected to.
+        """
+        self._databases += 1
+        name = f"test_{os.getpid()}_{self._databases}"
+        template = "" if copy_of is None else f' TEMPLATE "{_database(copy_of)}"'
+        self._sql(f'CREATE DATABASE "{name}"{template}')
+        return self._url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Removes a database of `create_database`, and cuts the connections to it."""
+        self._sql(f'DROP DATABASE IF EXISTS "{_database(url)}" WITH (FORCE)')
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def _sql(self, statement: str) -> None:
+        done = self._client("psql", "--no-psqlrc", "--quiet", "--dbname=postgres", "-c", statement)
+        if done.returncode != 0:
+            raise ServiceError(self._failure(f"refused {statement}: {done.stderr.strip()}"))
+
+    def _client(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                str(self.binaries / program),
+                "--host=127.0.0.1",
+                f"--port={self.port}",
+                f"--username={USER}",
+                *arguments,
+            ],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=CLIENT_TIMEOUT_S,
+            check=False,
+        )
+
+    def _make_cluster(self) -> None:
+        self._data.mkdir(mode=0o700)
+        password_file = self.folder / "password"
+        password_file.write_text(self.password)
+        if self.user is not None:
+            for path in (self.folder, self._data, password_file):
+                shutil.chown(path, self.user)
+        initdb = self._workspace.spawn(
+            [
+                str(self.binaries / "initdb"),
+                f"--pgdata={self._data}",
+                f"--username={USER}",
+                f"--pwfile={password_file}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C",
+                # What is lost when the machine stops here is a temporary folder.
+                "--no-sync",
+            ],
+            log=self.log,
+            env=self.environment(),
+            user=self.user,
+        )
+        if initdb.wait(CLIENT_TIMEOUT_S) != 0:
+            raise ServiceError(f"initdb failed in {self._data}:\n{tail(self.log, 40)}")
+
+
+def find_binaries() -> Path:
+    """Returns the folder with the programs of the newest installed PostgreSQL.
+
+    Raises:
+        MissingServiceError: there is none, or none that is new enough.
+    """
+    candidates = [*Path("/usr/lib/postgresql").glob("*/bin")]
+    if on_path := shutil.which("postgres"):
+        candidates.append(Path(on_path).resolve().parent)
+    if pg_config := shutil.which("pg_config"):
+        told = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False)
+        candidates.append(Path(told.stdout.strip()))
+    versions = {_version(folder): folder for folder in candidates}
+    newest = max(versions, default=0)
+    if newest < OLDEST_VERSION:
+        found = f"only PostgreSQL {newest}" if newest else "no PostgreSQL server"
+        raise MissingServiceError(
+            f"{found} is installed, {OLDEST_VERSION} or newer is needed: "
+            "`python3 -m tests.services install` installs the package `postgresql`"
+        )
+    return versions[newest]
+
+
+def _database(url: str) -> str:
+    return urlsplit(url).path.removeprefix("/")
+
+
+def _version(binaries: Path) -> int:
+    programs = [binaries / name for name in ("postgres", "initdb", "psql", "pg_isready")]
+    if not all(os.access(program, os.X_OK) for program in programs):
+        return 0
+    told = subprocess.run([programs[0], "--version"], capture_output=True, text=True, check=False)
+    number = re.search(r"\(PostgreSQL\) (\d+)", told.stdout)
+    return int(number[1]) if number else 0
+
+
+def _unprivileged_user() -> str:
+    # The server refuses to run as root.
+    users = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in users else "nobody"

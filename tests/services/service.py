@@ -1,0 +1,124 @@
+"""What every private server has in common: start, stop, kill, restart, and a log to show."""
+
+import os
+import signal
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from tests.services.errors import ServiceError
+from tests.services.ports import free_port
+from tests.services.processes import kill_tree
+from tests.services.workspace import STOP_TIMEOUT_S, Workspace
+
+START_TIMEOUT_S = 90.0
+POLL_INTERVAL_S = 0.02
+
+
+class Service(ABC):
+    """One server on one loopback port, which it keeps over restarts."""
+
+    name: ClassVar[str]
+    farewell: ClassVar[signal.Signals] = signal.SIGTERM
+
+    def __init__(self, workspace: Workspace) -> None:
+        """Makes the folder and picks the port; nothing is started yet."""
+        self.port = free_port()
+        self.folder = workspace.folder / f"{self.name.lower()}-{self.port}"
+        self.folder.mkdir()
+        self.log = self.folder / "server.log"
+        self.log.touch()
+        self.user: str | None = None
+        self._workspace = workspace
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where and as whom to connect; holds a password."""
+
+    @abstractmethod
+    def command(self) -> Sequence[str]:
+        """The program and its arguments; it must stay in the foreground."""
+
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Whether the server answers a client."""
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the server: the own one, without what would redirect it."""
+        return dict(os.environ)
+
+    def start(self) -> None:
+        """Starts the server and returns when it answers; does nothing when it runs already.
+
+        Raises:
+            ServiceError: it ended or did not answer in time; its log's end is in the message.
+        """
+        if self.is_running():
+            return
+        self._process = self._workspace.spawn(
+            self.command(),
+            log=self.log,
+            env=self.environment(),
+            user=self.user,
+            farewell=self.farewell,
+        )
+        self._wait_until_ready()
+
+    def stop(self) -> None:
+        """Ends the server cleanly; does nothing when it does not run.
+
+        Raises:
+            ServiceError: it did not end in time, and was killed.
+        """
+        if self._process is None:
+            return
+        self._process.send_signal(self.farewell)
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise ServiceError(self._failure(f"did not stop in {STOP_TIMEOUT_S:g} s")) from None
+        self._process = None
+
+    def kill(self) -> None:
+        """Ends the server and its children with SIGKILL, as a power cut would."""
+        if self._process is None:
+            return
+        kill_tree(self._process.pid, STOP_TIMEOUT_S)
+        self._process.wait()
+        self._process = None
+
+    def restart(self) -> None:
+        """Stops the server cleanly and starts it again on the same port."""
+        self.stop()
+        self.start()
+
+    def is_running(self) -> bool:
+        """Whether the server's process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def log_tail(self, lines: int = 40) -> str:
+        """Returns the last lines of what the server has written."""
+        return tail(self.log, lines)
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self.is_ready():
+            if not self.is_running():
+                raise ServiceError(self._failure("ended while starting"))
+            if time.monotonic() > deadline:
+                raise ServiceError(self._failure(f"does not answer after {START_TIMEOUT_S:g} s"))
+            time.sleep(POLL_INTERVAL_S)
+
+    def _failure(self, what: str) -> str:
+        return f"{self.name} on 127.0.0.1:{self.port} {what}; its log ends with\n{self.log_tail()}"
+
+
+def tail(log: Path, lines: int) -> str:
+    """Returns the last lines of a log."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,96 @@
+"""A temporary folder with the processes started in it; neither outlives the owning process."""
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from tests.services import watchdog
+
+STOP_TIMEOUT_S = 30.0
+
+
+class Workspace:
+    """Starts processes and makes sure that they end.
+
+    `close` (or leaving the `with` block) ends them and removes the folder. When the owning
+    process is killed instead, a watchdog does the same.
+    """
+
+    def __init__(self) -> None:
+        """Makes the folder and starts the watchdog."""
+        self.folder = Path(tempfile.mkdtemp(prefix="order-engine-services-"))
+        # Servers that run as another user must be able to reach their own folders inside.
+        self.folder.chmod(0o711)
+        self._processes: list[subprocess.Popen[bytes]] = []
+        read_end, self._pipe = os.pipe()
+        self._watchdog = subprocess.Popen(
+            [sys.executable, "-I", "-S", watchdog.__file__, str(self.folder)],
+            stdin=read_end,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            # A signal to the owner's whole process group must not take the watchdog with it.
+            start_new_session=True,
+        )
+        os.close(read_end)
+
+    def spawn(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str],
+        user: str | None = None,
+        farewell: signal.Signals = signal.SIGTERM,
+    ) -> subprocess.Popen[bytes]:
+        """Starts `command` in the folder of `log`, with its output appended to `log`.
+
+        `user` is whom it runs as (default: the own user); `farewell` is the signal that ends it
+        cleanly.
+        """
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=env,
+                cwd=log.parent,
+                user=user,
+                group=None if user is None else pwd.getpwnam(user).pw_gid,
+                extra_groups=None if user is None else [],
+                # Ctrl-C in the terminal is for the tests; the servers are stopped after them.
+                start_new_session=True,
+            )
+        self.watch(process, farewell)
+        return process
+
+    def watch(self, process: subprocess.Popen[bytes], farewell: signal.Signals) -> None:
+        """Has a process of the caller's ended when this process is gone."""
+        self._processes.append(process)
+        os.write(self._pipe, f"{process.pid} {farewell}\n".encode())
+
+    def close(self) -> None:
+        """Ends every process that still runs, then removes the folder."""
+        os.close(self._pipe)
+        for process in [self._watchdog, *self._processes]:
+            process.wait(STOP_TIMEOUT_S)
+
+    def __enter__(self) -> "Workspace":
+        """Returns itself; the folder exists already."""
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        """Closes."""
+        self.close()

@@ -1,0 +1,121 @@
+// The playground: GraphiQL with a field for the token, talking to the server it came from.
+import 'graphiql/setup-workers/vite';
+import 'graphiql/style.css';
+import './style.css';
+
+import { useGraphiQLActions } from '@graphiql/react';
+import { createGraphiQLFetcher } from '@graphiql/toolkit';
+import { GraphiQL } from 'graphiql';
+import { createClient } from 'graphql-ws';
+import { useEffect, useRef, useState } from 'react';
+import { createRoot } from 'react-dom/client';
+
+import { authorization, keep, kept, takeFromAddress } from './token.js';
+
+const endpoint = new URL('/graphql', location.href);
+const socket = new URL(endpoint);
+socket.protocol = endpoint.protocol === 'https:' ? 'wss:' : 'ws:';
+
+const fetcher = createGraphiQLFetcher({
+  url: endpoint.href,
+  // What is typed into the Headers pane comes last: it wins.
+  fetch: (url, request) =>
+    fetch(url, { ...request, headers: { ...authorization(), ...request.headers } }),
+  wsClient: createClient({ url: socket.href, connectionParams: authorization }),
+  enableIncrementalDelivery: false,
+});
+
+const FIRST_QUERY = `# Your orders. Run with Ctrl-Enter.
+query MyOrders {
+  getOrders {
+    id
+    productId
+    quantity
+    status
+  }
+}
+
+# To place an order: select the lines from
+# "mutation" on, press Ctrl-/, then run it.
+# userId: the user your token names.
+#
+# mutation PlaceOrder {
+#   placeOrder(
+#     userId: 1, productId: 1, quantity: 2
+#   ) {
+#     success
+#     message
+#     order { id quantity status }
+#   }
+# }`;
+
+function TokenField() {
+  const { introspect } = useGraphiQLActions();
+  const [token, setToken] = useState(kept);
+  const [shown, setShown] = useState(false);
+  const introspected = useRef(token);
+
+  function change(typed) {
+    keep(typed);
+    setToken(typed);
+  }
+
+  // On leaving the field, not on each key: a token is typed or pasted as a whole.
+  function refreshSchema() {
+    if (introspected.current === kept()) return;
+    introspected.current = kept();
+    introspect();
+  }
+
+  useEffect(() => {
+    // A second link opened in the same tab changes only the fragment, and loads nothing.
+    function follow() {
+      const linked = takeFromAddress();
+      if (linked === null) return;
+      change(linked);
+      refreshSchema();
+    }
+    addEventListener('hashchange', follow);
+    return () => removeEventListener('hashchange', follow);
+  }, []);
+
+  return (
+    <div className="token">
+      <h1>order-engine</h1>
+      <label htmlFor="token">Token</label>
+      <input
+        id="token"
+        type={shown ? 'text' : 'password'}
+        value={token}
+        placeholder="from: order-engine token --user 1"
+        autoComplete="off"
+        spellCheck={false}
+        onChange={(event) => change(event.target.value)}
+        onBlur={refreshSchema}
+      />
+      <button
+        type="button"
+        aria-controls="token"
+        aria-label={shown ? 'Hide token' : 'Show token'}
+        onClick={() => setShown(!shown)}
+      >
+        {shown ? 'Hide' : 'Show'}
+      </button>
+    </div>
+  );
+}
+
+// GraphiQL remembers queries and headers. In the tab's own storage, because a token may stand
+// among the headers and should not outlive the tab.
+createRoot(document.getElementById('playground')).render(
+  <GraphiQL
+    fetcher={fetcher}
+    storage={sessionStorage}
+    shouldPersistHeaders={false}
+    defaultQuery={FIRST_QUERY}
+  >
+    <GraphiQL.Logo>
+      <TokenField />
+    </GraphiQL.Logo>
+  </GraphiQL>,
+);
