@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 ENGINE = "engine"
 PGBENCH = "pgbench"
+DISK = "disk"
 
 PLACE = "place"
 PLACE_HOT = "place one hot product"
@@ -13,6 +14,7 @@ ORDER_TO_EVENT = "order to event"
 DRAIN = "drain a backlog"
 MEMORY = "memory"
 START = "start"
+SYNC = "sync"
 
 
 @dataclass(frozen=True)

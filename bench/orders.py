@@ -10,6 +10,8 @@ from bench.errors import BenchError
 
 SCHEMA = "order_engine"
 POLL_INTERVAL_S = 0.01
+# Longer than any batch of orders takes.
+QUIET_S = 0.25
 DELIVERY_TIMEOUT_S = 120.0
 
 # Messages like the ones that wait already, each about an order of its own.
@@ -39,6 +41,13 @@ class Orders:
     def is_all_sent(self) -> bool:
         """Whether the outbox is empty."""
         return self._number("select count(*) from (select from {} limit 1) one", "outbox") == 0
+
+    def wait_until_quiet(self) -> None:
+        """Waits until no more orders come, such as those whose client has hung up."""
+        before = -1
+        while (now := self.count()) != before:
+            before = now
+            time.sleep(QUIET_S)
 
     def wait_until_sent(self) -> None:
         """Waits until the outbox is empty.

@@ -8,7 +8,7 @@ class Plan:
     """The sizes of a run; the defaults take less than ten minutes on two cores."""
 
     rounds: int = 5
-    seconds: int = 3
+    seconds: int = 4
     """Of each measurement under load."""
     connections: tuple[int, ...] = (1, 16, 64)
     """At which the engine and pgbench are compared."""

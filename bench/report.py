@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from bench import measurement as m
-from bench.measurement import ENGINE, PGBENCH, Measurement
+from bench.measurement import DISK, ENGINE, PGBENCH, Measurement
 from bench.results import Results
 
 NOTHING = "-"
@@ -22,7 +22,7 @@ def render(results: Results) -> str:
         _reading(results),
         "**From order to event, idle** (milliseconds after the request was sent)",
         _order_to_event(results),
-        "**Relay, memory, start**",
+        "**Relay, memory, start, disk**",
         _process(results),
     ]
     return "\n\n".join(parts) + "\n"
@@ -88,6 +88,10 @@ def _process(results: Results) -> str:
         (
             "from start to ready, s",
             _spread(_each(results, "ready_s", ENGINE, m.START, 0), _decimal),
+        ),
+        (
+            "what the disk makes durable, one after the other, blocks of 8 KiB/s",
+            _spread(_each(results, "per_second", DISK, m.SYNC, 0), _whole),
         ),
     ]
     return _table(("", ""), rows)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from tests.services import Workspace
 
-from bench import catalogue, latency, load, memory, relay
+from bench import catalogue, disk, latency, load, memory, relay
 from bench import measurement as m
 from bench.consumer import Consumer
 from bench.door import Door
 from bench.engine import Engine
 from bench.errors import BenchError
 from bench.floor import Floor
-from bench.measurement import ENGINE, PGBENCH, Measurement
+from bench.measurement import DISK, ENGINE, PGBENCH, Measurement
 from bench.orders import SCHEMA, Orders
 from bench.plan import Plan
 from bench.requests import Client, Request, write
@@ -65,6 +65,8 @@ class Round:
             BenchError: something failed, or the numbers cannot be trusted.
             ServiceError: the engine did not start or did not stop.
         """
+        syncs = {"per_second": disk.syncs_per_second(self._workspace.folder)}
+        self._note(Measurement(DISK, m.SYNC, 0, syncs))
         self._engine().migrate()
         catalogue.fill(self._site.connection, SCHEMA, self._plan)
         self._floor.prepare(self._plan)
@@ -158,10 +160,12 @@ class Round:
         if consumer:
             arrived = consumer.count - events
             values["events_per_second"] = arrived / done.requests * values["per_second"]
+        self._orders.wait_until_quiet()
+        if consumer:
             self._orders.wait_until_sent()
         placed = self._orders.count() - orders
         # Those that wrk left unanswered at its end may have been placed.
-        if not done.requests <= placed <= done.requests + self._plan.crowd:
+        if not done.requests <= placed <= done.requests + connections:
             raise BenchError(f"{done.requests} orders were answered, {placed} were placed")
         return values
 
@@ -194,4 +198,5 @@ class Round:
             seconds=WARM_UP_SECONDS,
             seed=self._number,
         )
+        self._orders.wait_until_quiet()
         self._orders.wait_until_sent()

@@ -230,9 +230,10 @@ impl Verifier {
             let _ = write!(token, "{part}.");
         }
         token.pop();
-        let signature = sign(token.as_bytes(), &self.signing, Algorithm::HS256).map_err(|error| {
-            Error::new(ErrorKind::Internal, "A token could not be signed.").because(error)
-        })?;
+        let signature =
+            sign(token.as_bytes(), &self.signing, Algorithm::HS256).map_err(|error| {
+                Error::new(ErrorKind::Internal, "A token could not be signed.").because(error)
+            })?;
         Ok(format!("{token}.{signature}"))
     }
 
@@ -259,7 +260,8 @@ impl Verifier {
 
     fn check_times(&self, claims: &Claims<'_>, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
         let expires_at = claims.time("exp").ok_or_else(invalid)?.ok_or_else(invalid)?;
-        let expires_at = expires_at.checked_add_signed(self.leeway).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let expires_at =
+            expires_at.checked_add_signed(self.leeway).unwrap_or(DateTime::<Utc>::MAX_UTC);
         if expires_at <= now {
             return Err(Error::new(ErrorKind::TokenExpired, "The token has expired."));
         }

@@ -122,12 +122,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// A failure of `kind`, told by `message`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Parts {
-            kind,
-            message: message.into(),
-            context: Vec::new(),
-            source: None,
-        }))
+        Self(Box::new(Parts { kind, message: message.into(), context: Vec::new(), source: None }))
     }
 
     /// The same failure with one more fact, such as `("product_id", "7")`.

@@ -1,16 +1,21 @@
 //! What to do while a component is down: try again for as long as it takes, wait longer each
 //! time, and say it once.
 
+use std::future::Future;
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::error::{Error, chain};
+use crate::error::{Error, ErrorKind, Result, chain};
 
 /// The pause after the first failure.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How long the database may take for one step.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Whether something is interrupted at present, and since when.
 #[derive(Debug)]
@@ -80,6 +85,18 @@ pub fn backoff(first: Duration, most: Duration, tries: u32) -> Duration {
     pause.mul_f64(1.0 - chance() / 2.0)
 }
 
+/// Bounds a step of the database to 20 seconds; it may have gone without a word.
+///
+/// # Errors
+/// `Unavailable` after that, else what the step says.
+pub async fn in_time<T>(step: impl Future<Output = Result<T>>) -> Result<T> {
+    timeout(DATABASE_TIMEOUT, step).await.unwrap_or_else(|elapsed| {
+        let message = "The database does not answer. Try again.";
+        let error = Error::new(ErrorKind::Unavailable, message);
+        Err(error.with("component", "postgresql").because(elapsed))
+    })
+}
+
 /// A number from 0 to 1; the last bytes of a version 7 UUID are random.
 fn chance() -> f64 {
     let [.., a, b, c, d] = *Uuid::now_v7().as_bytes();
@@ -89,7 +106,6 @@ fn chance() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
 
     #[test]
     fn pauses_double_up_to_the_most_and_vary() {

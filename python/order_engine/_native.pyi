@@ -21,6 +21,31 @@ from datetime import datetime
 from decimal import Decimal
 from typing import final
 
+__all__ = [
+    "Check",
+    "DemoCatalogue",
+    "Engine",
+    "Event",
+    "HistoryEntry",
+    "Order",
+    "OrderLine",
+    "OrderPage",
+    "ParkedMessage",
+    "Setting",
+    "__version__",
+    "describe_settings",
+    "doctor",
+    "error_kinds",
+    "events_parked",
+    "events_retry",
+    "events_skip",
+    "events_tail",
+    "migrate",
+    "mint_token",
+    "seed_demo",
+    "serve",
+]
+
 __version__: str
 
 def error_kinds() -> dict[str, bool]:

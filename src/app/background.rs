@@ -44,11 +44,7 @@ pub(super) struct Counters {
 
 impl Background {
     pub(super) fn new() -> Self {
-        Self {
-            tasks: TaskTracker::new(),
-            stopping: CancellationToken::new(),
-            counters: Vec::new(),
-        }
+        Self { tasks: TaskTracker::new(), stopping: CancellationToken::new(), counters: Vec::new() }
     }
 
     /// Starts a contract's relay and intake, as settings and role say.
@@ -80,7 +76,8 @@ impl Background {
                 prefetch: settings.prefetch,
             };
             let inlet = RabbitInlet::new(options, &inlet_options)?;
-            let intake = Intake::new(contract.name(), engine.clone(), inlet, contract.interpreter());
+            let intake =
+                Intake::new(contract.name(), engine.clone(), inlet, contract.interpreter());
             counters.intake = Some(intake.stats());
             self.tasks.spawn(intake.run(self.stopping.clone()));
         }

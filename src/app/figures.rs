@@ -142,9 +142,8 @@ impl Traffic {
 
     fn intakes(&self) -> Vec<Figure> {
         let intakes = || self.0.iter().filter_map(|counters| counters.intake.as_deref());
-        let sum = |of: fn(&crate::inbound::IntakeStats) -> u64| {
-            whole_unsigned(intakes().map(of).sum())
-        };
+        let sum =
+            |of: fn(&crate::inbound::IntakeStats) -> u64| whole_unsigned(intakes().map(of).sum());
         vec![
             counter(
                 "order_engine_intake_taken",

@@ -1,5 +1,7 @@
 //! What a server logs, to standard error.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::config::logging::Logging;
@@ -7,7 +9,10 @@ use crate::config::logging::Logging;
 /// Starts logging as settings say. A process that logs already goes on as it does.
 pub(super) fn start(settings: &Logging) {
     let filter = EnvFilter::new(&settings.filter);
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let started = if settings.is_json {
         lines.json().flatten_event(true).try_init()
     } else {

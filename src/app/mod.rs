@@ -74,7 +74,8 @@ impl App {
     /// `Misconfigured`, `Unavailable`.
     pub async fn open(settings: Settings, role: Role) -> Result<Self> {
         let doors = doors(&settings.server.contracts)?;
-        let verifier = settings.auth.secret.as_ref().map(|_| verifier(&settings.auth)).transpose()?;
+        let verifier =
+            settings.auth.secret.as_ref().map(|_| verifier(&settings.auth)).transpose()?;
         let store = open_store(&settings).await?;
         let announcers = doors.iter().map(|door| door.contract.announcer()).collect();
         let engine = Engine::new(store, rules(&settings), announcers);
@@ -99,9 +100,9 @@ impl App {
             time_max: settings.server.request_timeout,
             shutdown: CancellationToken::new(),
         });
-        let graphql = shell.as_ref().and_then(|shell| {
-            doors.iter().find_map(|door| door.contract.graphql(&engine, shell))
-        });
+        let graphql = shell
+            .as_ref()
+            .and_then(|shell| doors.iter().find_map(|door| door.contract.graphql(&engine, shell)));
         Ok(Self { engine, shell, graphql, doors, probes, background })
     }
 
@@ -256,7 +257,9 @@ pub(crate) fn doors(wanted: &[server::Door]) -> Result<Vec<OpenDoor>> {
         .map(|door| {
             let contract = contracts::named(&door.contract).ok_or_else(|| {
                 let text = format!(
-                    "There is no contract named {:?}; there is {}.", door.contract, known()
+                    "There is no contract named {:?}; there is {}.",
+                    door.contract,
+                    known()
                 );
                 Error::new(ErrorKind::Misconfigured, text)
             })?;

@@ -29,7 +29,9 @@ impl<'a> Claims<'a> {
     /// value; `Some(None)` when the claim is absent.
     #[expect(clippy::option_option, reason = "refused, absent and present are three answers")]
     pub(super) fn time(&self, name: &str) -> Option<Option<DateTime<Utc>>> {
-        let Some(text) = self.get(name) else { return Some(None) };
+        let Some(text) = self.get(name) else {
+            return Some(None);
+        };
         let seconds = whole_number(text).filter(|n| (0..=NUMERIC_DATE_MAX).contains(n))?;
         DateTime::from_timestamp(seconds, 0).map(Some)
     }
@@ -38,7 +40,9 @@ impl<'a> Claims<'a> {
     /// they agree.
     pub(super) fn user_id(&self) -> Option<UserId> {
         match (self.get("user_id"), self.get("sub")) {
-            (Some(user), Some(subject)) => id(user).filter(|user| id(subject).as_ref() == Some(user)),
+            (Some(user), Some(subject)) => {
+                id(user).filter(|user| id(subject).as_ref() == Some(user))
+            }
             (Some(only), None) | (None, Some(only)) => id(only),
             (None, None) => None,
         }

@@ -26,8 +26,7 @@ fn token(claims: &str) -> String {
 }
 
 fn signed(header: &str, claims: &str) -> String {
-    let message =
-        format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let key = EncodingKey::from_secret(SECRET.as_bytes());
     let signature = sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
     format!("Bearer {message}.{signature}")

@@ -81,19 +81,16 @@ pub fn all() -> impl Iterator<Item = &'static Setting> {
 }
 
 impl Settings {
-    /// Reads the settings, which must have what `needs` says: `flags` by name, then the environment, then `.env`, then
-    /// `order-engine.toml`, both in `directory`.
+    /// Reads the settings, which must have what `needs` says: from `flags` by name, then the
+    /// environment, then `.env`, then `order-engine.toml`, both in `directory`.
     ///
     /// # Errors
     /// `Misconfigured` with one line for each thing that is wrong.
-    pub fn load(
-        flags: HashMap<String, String>,
-        directory: &Path,
-        needs: Needs,
-    ) -> Result<Self> {
+    pub fn load(flags: &HashMap<String, String>, directory: &Path, needs: Needs) -> Result<Self> {
         let mut problems = Problems::default();
         let sources = Sources::read(flags, directory, &mut problems);
-        for (is_needed, name) in [(needs.database, "database_url"), (needs.secret, "jwt_secret_key")]
+        for (is_needed, name) in
+            [(needs.database, "database_url"), (needs.secret, "jwt_secret_key")]
         {
             if is_needed && sources.text(name).is_none() {
                 problems.add(missing(name));
@@ -112,7 +109,7 @@ impl Settings {
 
     /// The effective settings with their origin, secrets masked, wrong ones as they stand.
     #[must_use]
-    pub fn describe(flags: HashMap<String, String>, directory: &Path) -> Vec<Described> {
+    pub fn describe(flags: &HashMap<String, String>, directory: &Path) -> Vec<Described> {
         let sources = Sources::read(flags, directory, &mut Problems::default());
         all().map(|setting| sources.describe(setting)).collect()
     }

@@ -69,11 +69,7 @@ pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Orders {
     Orders {
         limits: PlacementLimits {
             lines_max: sources.number("lines_max", 1..=10_000, problems),
-            quantity_max: sources.number(
-                "quantity_max",
-                1..=i32::MAX.unsigned_abs(),
-                problems,
-            ),
+            quantity_max: sources.number("quantity_max", 1..=i32::MAX.unsigned_abs(), problems),
             unknown_users: sources.flag("unknown_users", problems),
         },
         currency,

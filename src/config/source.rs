@@ -72,7 +72,7 @@ impl Problems {
 impl Sources {
     /// Gathers what flags, environment, `.env` and `order-engine.toml` set.
     pub fn read(
-        flags: HashMap<String, String>,
+        flags: &HashMap<String, String>,
         directory: &Path,
         problems: &mut Problems,
     ) -> Self {
@@ -98,10 +98,7 @@ impl Sources {
                 found.insert(setting.name, Found { value: value.trim().to_owned(), origin });
             }
         }
-        let in_parts = [
-            (&environment, "environment"),
-            (&dotenv, VARIABLES_FILE),
-        ];
+        let in_parts = [(&environment, "environment"), (&dotenv, VARIABLES_FILE)];
         for (variables, origin) in in_parts {
             if let Some(value) = url_from_parts(variables) {
                 let origin = format!("{origin} ({})", PARTS.join(", "));
@@ -237,7 +234,9 @@ fn read_dotenv(path: &Path, problems: &mut Problems) -> HashMap<String, String> 
         match line {
             Ok((name, value)) => _ = variables.insert(name, value),
             // The line itself may hold a secret.
-            Err(_) => problems.add(format!("{} has a line that is not NAME=value.", path.display())),
+            Err(_) => {
+                problems.add(format!("{} has a line that is not NAME=value.", path.display()))
+            }
         }
     }
     variables
@@ -327,17 +326,14 @@ mod tests {
         )
         .unwrap();
         let given = flags(&[("rabbitmq_exchange", "from_flag")]);
-        let described = Settings::describe(given, &folder.0);
+        let described = Settings::describe(&given, &folder.0);
         let shown = |name: &str| {
             let found = described.iter().find(|setting| setting.name == name).unwrap();
             (found.value.clone(), found.origin.clone())
         };
         let origin = |value: &str, origin: &str| (Some(value.to_owned()), origin.to_owned());
         assert_eq!(shown("rabbitmq_exchange"), origin("from_flag", "flag"));
-        assert_eq!(
-            shown("rabbitmq_queue"),
-            origin("from_dotenv", ".env (ORDER_ENGINE_QUEUE)")
-        );
+        assert_eq!(shown("rabbitmq_queue"), origin("from_dotenv", ".env (ORDER_ENGINE_QUEUE)"));
         assert_eq!(shown("lines_max"), origin("7", "order-engine.toml"));
         assert_eq!(shown("quantity_max"), origin("2147483647", "default"));
     }
@@ -351,7 +347,7 @@ mod tests {
             ("port", "99999"),
             ("no_such_setting", "1"),
         ]);
-        let error = Settings::load(given, &folder.0, Needs::NOTHING).unwrap_err();
+        let error = Settings::load(&given, &folder.0, Needs::NOTHING).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Misconfigured);
         let told = error.message();
         for part in ["database_url", "access", "port", "no_such_setting"] {
@@ -365,9 +361,11 @@ mod tests {
     fn secrets_are_masked() {
         let folder = Folder::new("masked");
         let given = flags(&[("jwt_secret_key", "hunter2hunter2hunter2hunter2hunter2")]);
-        let described = Settings::describe(given.clone(), &folder.0);
-        assert!(described.iter().all(|one| !one.value.as_deref().unwrap_or("").contains("hunter2")));
-        let settings = Settings::load(given, &folder.0, Needs::NOTHING).unwrap();
+        let described = Settings::describe(&given, &folder.0);
+        assert!(
+            described.iter().all(|one| !one.value.as_deref().unwrap_or("").contains("hunter2"))
+        );
+        let settings = Settings::load(&given, &folder.0, Needs::NOTHING).unwrap();
         assert!(!format!("{settings:?}").contains("hunter2"));
     }
 
@@ -375,7 +373,8 @@ mod tests {
     fn sqlalchemy_urls_are_understood() {
         let folder = Folder::new("sqlalchemy");
         let url = "postgresql+psycopg2://shop:s%40crt@db:6432/orders";
-        let settings = Settings::load(flags(&[("database_url", url)]), &folder.0, Needs::NOTHING).unwrap();
+        let settings =
+            Settings::load(&flags(&[("database_url", url)]), &folder.0, Needs::NOTHING).unwrap();
         let database = settings.database.unwrap();
         assert_eq!(database.options.address, "db:6432/orders");
         assert!(!format!("{database:?}").contains("crt"));
@@ -385,7 +384,7 @@ mod tests {
     fn what_is_needed_and_not_set_is_a_problem_like_any_other() {
         let folder = Folder::new("needs");
         let given = flags(&[("access", "everybody")]);
-        let error = Settings::load(given, &folder.0, Needs::ALL).unwrap_err();
+        let error = Settings::load(&given, &folder.0, Needs::ALL).unwrap_err();
         for part in ["DATABASE_URL", "JWT_SECRET_KEY", "access"] {
             assert!(error.message().contains(part), "{part} is missing in: {error}");
         }
@@ -396,7 +395,7 @@ mod tests {
         let folder = Folder::new("parts");
         let parts = "POSTGRES_USER=shop\nPOSTGRES_PASSWORD='p@ss/w'\nPOSTGRES_DB=orders\n";
         std::fs::write(folder.0.join(".env"), parts).unwrap();
-        let settings = Settings::load(flags(&[]), &folder.0, Needs::DATABASE).unwrap();
+        let settings = Settings::load(&flags(&[]), &folder.0, Needs::DATABASE).unwrap();
         let address = settings.database.map(|database| database.options.address);
         assert_eq!(address.as_deref(), Some("localhost:5432/orders"));
     }

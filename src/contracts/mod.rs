@@ -15,7 +15,7 @@ use crate::server::graphql::GraphQl;
 
 /// One dialect: its door, its words for events, its understanding of what others say.
 pub trait Contract: Send + Sync {
-    /// Its name in settings: `flask`.
+    /// Its name in settings, and the destination of its messages in the outbox: `flask`.
     fn name(&self) -> &'static str;
 
     /// The port of its door when none is set.

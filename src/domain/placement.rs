@@ -178,9 +178,8 @@ fn price(request: &PlaceOrder, offers: &Offers, holds: Vec<(ProductId, i64)>) ->
             unit_price: offer.price,
         });
     }
-    let currency = currency.ok_or_else(|| {
-        Error::new(ErrorKind::InvalidInput, "An order has at least one item.")
-    })?;
+    let currency = currency
+        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "An order has at least one item."))?;
     Ok(Plan { lines, total, currency, holds })
 }
 

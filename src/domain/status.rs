@@ -59,15 +59,16 @@ impl OrderStatus {
         if wanted.eq_ignore_ascii_case("canceled") {
             return Ok(Cancelled);
         }
-        Self::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(wanted)).ok_or_else(
-            || {
+        Self::ALL
+            .into_iter()
+            .find(|status| status.as_str().eq_ignore_ascii_case(wanted))
+            .ok_or_else(|| {
                 let known = join(&Self::ALL);
                 Error::new(
                     ErrorKind::InvalidInput,
                     format!("{:?} is not an order status; it is one of {known}.", shown(wanted)),
                 )
-            },
-        )
+            })
     }
 
     /// Whether moving to `to` changes anything, or why it is not allowed.

@@ -43,11 +43,7 @@ pub struct Reconciled {
 /// Takes in a number that names no order. `holds` are the product's, oldest first; only as many as
 /// the difference reaches are looked at.
 #[must_use]
-pub fn reconcile(
-    level: Level,
-    quantity: i64,
-    holds: impl IntoIterator<Item = Hold>,
-) -> Reconciled {
+pub fn reconcile(level: Level, quantity: i64, holds: impl IntoIterator<Item = Hold>) -> Reconciled {
     let mut open = level.reported.unwrap_or(quantity).saturating_sub(quantity);
     let mut acknowledged = Vec::new();
     for hold in holds {

@@ -1,5 +1,7 @@
 //! Takes in what other services say: each delivery once, all its facts or none.
 
+use std::fmt::Write;
+
 use sha2::{Digest, Sha256};
 
 use crate::domain::fact::{Fact, StockFact};
@@ -19,6 +21,10 @@ pub enum Taken {
     New,
     /// It had been taken in before; nothing was changed.
     Repeated,
+    /// It waits for a person.
+    SetAside,
+    /// Another process takes in now; nothing was changed, and the delivery is that one's.
+    LeaseLost,
 }
 
 impl Engine {
@@ -27,8 +33,7 @@ impl Engine {
     /// messages over.
     ///
     /// # Errors
-    /// `Conflict` when the lease has passed to somebody else or the database asks for another try,
-    /// `Unavailable`; anything else will happen again with the same delivery.
+    /// `InvalidInput` for a fact out of bounds, `Conflict`, `Unavailable`, `Internal`.
     pub async fn apply_facts(
         &self,
         lease: &Lease,
@@ -37,24 +42,35 @@ impl Engine {
         facts: &[Fact],
     ) -> Result<Taken> {
         let mut transaction = self.shared.store.begin().await?;
-        if !leases::confirm(&mut transaction, lease).await? {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                format!("The lease {} has passed to another process.", lease.name),
-            ));
-        }
-        let identity = Identity {
-            consumer,
-            message_id: delivery.message_id.as_deref(),
-            body_hash: &body_hash(delivery),
-            redelivered: delivery.redelivered,
-        };
-        if !inbox::is_new(&mut transaction, &identity).await? {
-            return Ok(Taken::Repeated);
+        if let Some(known) = recognise(&mut transaction, lease, consumer, delivery).await? {
+            return Ok(known);
         }
         self.apply(&mut transaction, facts).await?;
         store::commit(transaction).await?;
         Ok(Taken::New)
+    }
+
+    /// Sets a delivery aside for a person, with what is wrong with it, unless it was taken in or
+    /// set aside before. `lease` as for [`Engine::apply_facts`].
+    ///
+    /// # Errors
+    /// `Conflict`, `Unavailable`, `Internal`.
+    pub async fn set_aside(
+        &self,
+        lease: &Lease,
+        consumer: &str,
+        delivery: &Delivery,
+        reason: &str,
+    ) -> Result<Taken> {
+        let mut transaction = self.shared.store.begin().await?;
+        if let Some(known) = recognise(&mut transaction, lease, consumer, delivery).await? {
+            return Ok(known);
+        }
+        let message_id = delivery.message_id.as_deref();
+        let (topic, body) = (&delivery.topic, &delivery.body);
+        inbox::park(&mut transaction, consumer, topic, body, message_id, reason).await?;
+        store::commit(transaction).await?;
+        Ok(Taken::SetAside)
     }
 
     /// Takes in facts that no message brought, such as a demo's.
@@ -126,6 +142,27 @@ impl Engine {
     }
 }
 
+/// Remembers a delivery; answers if it is not to be taken in here and now. The lease stays in its
+/// hands until the transaction ends.
+async fn recognise(
+    connection: &mut Connection,
+    lease: &Lease,
+    consumer: &str,
+    delivery: &Delivery,
+) -> Result<Option<Taken>> {
+    if !leases::confirm(connection, lease).await? {
+        return Ok(Some(Taken::LeaseLost));
+    }
+    let identity = Identity {
+        consumer,
+        message_id: delivery.message_id.as_deref(),
+        body_hash: &body_hash(delivery),
+        redelivered: delivery.redelivered,
+    };
+    let is_new = inbox::is_new(connection, &identity).await?;
+    Ok((!is_new).then_some(Taken::Repeated))
+}
+
 fn product_of(fact: &Fact) -> Option<&ProductId> {
     match fact {
         Fact::User(_) => None,
@@ -140,5 +177,9 @@ fn body_hash(delivery: &Delivery) -> String {
     hash.update(delivery.topic.as_bytes());
     hash.update(b"\0");
     hash.update(&delivery.body);
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use crate::domain::event::{EventKind, OrderEvent};
-use crate::domain::ids::OrderId;
+use crate::domain::ids::{IdempotencyKey, OrderId};
 use crate::domain::order::{Line, Order};
 use crate::domain::placement::{self, Offers, PlaceOrder, Plan};
 use crate::domain::status::OrderStatus;
@@ -32,7 +32,7 @@ pub(super) struct Job {
 impl Job {
     /// The request's idempotency key, if it has one.
     pub(super) fn key(&self) -> Option<&str> {
-        self.request.key.as_ref().map(|key| key.as_str())
+        self.request.key.as_ref().map(IdempotencyKey::as_str)
     }
 }
 
@@ -168,9 +168,7 @@ fn write_down(shared: &Shared, job: &Job, prepared: Prepared, plan: Plan) -> Res
         previous: None,
         reason: None,
     };
-    let key = job.key().map(|key| {
-        (job.key_scope.clone(), key.to_owned(), job.fingerprint.clone())
-    });
+    let key = job.key().map(|key| (job.key_scope.clone(), key.to_owned(), job.fingerprint.clone()));
     let messages = shared.announce(&event)?;
     Ok(Decided { event, holds: plan.holds, actor: job.actor.clone(), key, messages })
 }

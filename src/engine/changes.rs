@@ -169,7 +169,9 @@ fn name(noted: &Noted) -> (OrderId, i32) {
 
 /// Where the next look begins. A full look moves on, so that a flood cannot stop the feed.
 fn next_from(from: DateTime<Utc>, noted: &[Noted]) -> DateTime<Utc> {
-    let Some(last) = noted.last().map(|noted| noted.entry.at) else { return from };
+    let Some(last) = noted.last().map(|noted| noted.entry.at) else {
+        return from;
+    };
     let is_full = i64::try_from(noted.len()).is_ok_and(|n| n == LOOK_MAX);
     from.max(if is_full { last } else { last - WINDOW })
 }
@@ -177,7 +179,9 @@ fn next_from(from: DateTime<Utc>, noted: &[Noted]) -> DateTime<Utc> {
 /// Shows each change with its order as it was after it.
 fn show(feed: &Feed, new: Vec<Noted>, orders: &[Order]) {
     for Noted { entry, event_id } in new {
-        let Ok(n) = orders.binary_search_by_key(&entry.order, |order| order.id) else { continue };
+        let Ok(n) = orders.binary_search_by_key(&entry.order, |order| order.id) else {
+            continue;
+        };
         let mut order = orders[n].clone();
         order.status = entry.status;
         order.version = entry.version;

@@ -139,7 +139,10 @@ async fn serve_distinct(shared: &Shared, mut batch: Vec<Waiting>) {
             Err(error) => error,
         };
         tracing::warn!(
-            error = chain(&error), orders = batch.len(), tries, "placing a batch failed"
+            error = chain(&error),
+            orders = batch.len(),
+            tries,
+            "placing a batch failed"
         );
         if tries == TRIES_MAX || !error.is_retryable() {
             return give_up(shared, batch, &error).await;

@@ -45,7 +45,9 @@ impl Engine {
         if let Wanted::Status(status) = wanted {
             caller.check_may_set(status, shared.rules.access)?;
         }
-        let Some(step) = decide(&order, &wanted)? else { return Ok(order) };
+        let Some(step) = decide(&order, &wanted)? else {
+            return Ok(order);
+        };
         let at = orders::now(&mut transaction).await?;
         let previous = order.status;
         if step.status == OrderStatus::Cancelled && previous != OrderStatus::Cancelled {
@@ -77,7 +79,9 @@ fn decide(order: &Order, wanted: &Wanted) -> Result<Option<Step>> {
             Change::None => return Ok(None),
             Change::Move => Step { status: *to, kind: EventKind::Updated },
         },
-        Wanted::Deleted => Step { status: status_to_delete(order.status)?, kind: EventKind::Deleted },
+        Wanted::Deleted => {
+            Step { status: status_to_delete(order.status)?, kind: EventKind::Deleted }
+        }
     };
     Ok(Some(step))
 }

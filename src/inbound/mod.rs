@@ -1,4 +1,10 @@
-//! The intake: receives what other services say, has it understood, applies it, acknowledges it.
+//! The way in: what other services say is received, understood, applied, and then acknowledged.
+//!
+//! ```text
+//!  broker ─▶ next ─▶ interpret ─▶ apply, one transaction with the message's identity ─▶ acknowledge
+//!                        │                        │
+//!                        └─▶ not understood: set aside, with the reason ─▶ acknowledge
+//! ```
 //!
 //! One process at a time takes in for a consumer, one message after the other, because stock
 //! numbers carry no version: what counts is the order in which the broker hands them over.
@@ -8,25 +14,25 @@ mod stats;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::domain::fact::Fact;
 use crate::engine::Engine;
 use crate::engine::apply_fact::Taken;
 use crate::engine::ports::{Delivery, Inlet, Interpreter, Source};
 use crate::error::{Error, ErrorKind, Result, chain};
-use crate::outage::Outage;
+use crate::outage::{Outage, in_time};
 use crate::store::inbox;
 use crate::store::leases::{self, Lease, RENEWAL};
 
 pub use stats::IntakeStats;
 
-/// The pause before facts that met another writer are applied again.
-const CONFLICT_PAUSE: Duration = Duration::from_millis(50);
 /// How often a standby asks for the lease.
 const STANDBY: Duration = Duration::from_secs(1);
+/// Tries of a message that fails for no known reason, such as missing rights on a table. With the
+/// growing pauses between them that is half a minute, in which somebody may find the reason.
+const DEFECT_TRIES_MAX: u32 = 12;
 
 /// Takes in for one contract.
 pub struct Intake<I> {
@@ -34,18 +40,9 @@ pub struct Intake<I> {
     engine: Engine,
     inlet: I,
     interpreter: Arc<dyn Interpreter>,
+    owner: Uuid,
     outage: Outage,
     stats: Arc<IntakeStats>,
-}
-
-/// Why a tenure ended without being asked to.
-enum Ended {
-    /// Another process holds the lease.
-    LeaseHeld,
-    /// The lease has passed to another process.
-    LeaseLost,
-    /// The broker or the database went away.
-    Failed(Error),
 }
 
 impl<I: Inlet> Intake<I> {
@@ -59,7 +56,8 @@ impl<I: Inlet> Intake<I> {
         interpreter: Arc<dyn Interpreter>,
     ) -> Self {
         let outage = Outage::new("taking in messages");
-        Self { consumer, engine, inlet, interpreter, outage, stats: Arc::default() }
+        let (owner, stats) = (Uuid::now_v7(), Arc::default());
+        Self { consumer, engine, inlet, interpreter, owner, outage, stats }
     }
 
     /// The intake's counters.
@@ -68,156 +66,116 @@ impl<I: Inlet> Intake<I> {
         Arc::clone(&self.stats)
     }
 
-    /// Takes in until `stop` is cancelled, whatever fails meanwhile.
+    /// Takes in until `stop`, through every outage, whenever no other process does.
     pub async fn run(mut self, stop: CancellationToken) {
-        let owner = Uuid::now_v7();
         while !stop.is_cancelled() {
-            match self.tenure(owner, &stop).await {
-                Ok(()) => {}
-                Err(Ended::LeaseHeld) => rest(&stop, STANDBY).await,
-                Err(Ended::LeaseLost) => tracing::warn!("another process has taken the intake"),
-                Err(Ended::Failed(error)) => {
-                    let pause = self.outage.failed(&error);
-                    rest(&stop, pause).await;
-                }
-            }
+            let pause = match self.tenure(&stop).await {
+                Ok(()) => STANDBY,
+                Err(error) => self.outage.failed(&error),
+            };
+            let _ = stop.run_until_cancelled(sleep(pause)).await;
         }
     }
 
-    /// Claims the lease, takes in under it, and gives it back.
-    async fn tenure(
-        &mut self,
-        owner: Uuid,
-        stop: &CancellationToken,
-    ) -> std::result::Result<(), Ended> {
-        let lease = self.claim(owner).await.map_err(Ended::Failed)?.ok_or(Ended::LeaseHeld)?;
-        let ended = self.serve(&lease, stop).await;
-        self.release(lease).await;
-        ended
+    /// Takes in as long as the lease is held, if it is to be had, and gives it back.
+    async fn tenure(&mut self, stop: &CancellationToken) -> Result<()> {
+        let Some(lease) = in_time(self.claim()).await? else { return Ok(()) };
+        let served = self.serve(&lease, stop).await;
+        if let Err(error) = in_time(self.release(lease)).await {
+            tracing::debug!(error = chain(&error), "the intake's lease is left to run out");
+        }
+        served
     }
 
-    /// Takes in under a lease until `stop`, or until something ends it.
-    async fn serve(
-        &mut self,
-        lease: &Lease,
-        stop: &CancellationToken,
-    ) -> std::result::Result<(), Ended> {
-        let connecting = stop.run_until_cancelled(self.inlet.connect()).await;
-        let Some(connected) = connecting else { return Ok(()) };
-        let mut source = connected.map_err(Ended::Failed)?;
+    /// Takes in until `stop`, until the lease is lost, or until the broker fails.
+    async fn serve(&mut self, lease: &Lease, stop: &CancellationToken) -> Result<()> {
+        let Some(connected) = stop.run_until_cancelled(self.inlet.connect()).await else {
+            return Ok(());
+        };
+        let mut source = connected?;
         self.outage.over();
-        tracing::info!(consumer = self.consumer, "the intake is connected");
+        tracing::info!(consumer = self.consumer, "taking in messages");
         let mut renew_at = Instant::now() + RENEWAL;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep_until(renew_at) => {
-                    self.renew(lease).await?;
-                    renew_at = Instant::now() + RENEWAL;
-                }
+                () = sleep_until(renew_at) => match in_time(self.renew(lease)).await {
+                    Ok(true) => renew_at = Instant::now() + RENEWAL,
+                    Ok(false) => return Ok(()),
+                    // Should somebody else take over meanwhile, nothing can be applied here.
+                    Err(error) => renew_at = Instant::now() + self.outage.failed(&error),
+                },
                 delivery = source.next() => {
-                    let delivery = delivery.map_err(Ended::Failed)?;
-                    self.take_in(lease, &delivery).await?;
-                    source.acknowledge(delivery.tag).await.map_err(Ended::Failed)?;
+                    let delivery = delivery?;
+                    match self.take_in(lease, &delivery, stop).await {
+                        None | Some(Taken::LeaseLost) => return Ok(()),
+                        Some(taken) => self.stats.count(taken),
+                    }
+                    source.acknowledge(delivery.tag).await?;
                 }
             }
         }
     }
 
-    /// Applies one delivery or sets it aside. After this it may be acknowledged.
-    async fn take_in(&self, lease: &Lease, delivery: &Delivery) -> std::result::Result<(), Ended> {
-        let facts = match self.interpreter.interpret(delivery) {
-            Ok(facts) => facts,
-            Err(error) => return self.park(delivery, &error).await.map_err(Ended::Failed),
+    /// Takes in one delivery, however long the database is away: given back to the broker, it would
+    /// come again as a possible repetition. None when it is time to stop.
+    async fn take_in(
+        &mut self,
+        lease: &Lease,
+        delivery: &Delivery,
+        stop: &CancellationToken,
+    ) -> Option<Taken> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let error = match in_time(self.try_once(lease, delivery, tries)).await {
+                Ok(taken) => {
+                    self.outage.over();
+                    return Some(taken);
+                }
+                Err(error) => error,
+            };
+            let pause = self.outage.failed(&error);
+            stop.run_until_cancelled(sleep(pause)).await?;
+        }
+    }
+
+    async fn try_once(&self, lease: &Lease, delivery: &Delivery, tries: u32) -> Result<Taken> {
+        let wrong = match self.interpreter.interpret(delivery) {
+            Ok(facts) => {
+                let applied = self.engine.apply_facts(lease, self.consumer, delivery, &facts).await;
+                match applied {
+                    Err(error) if is_hopeless(&error, tries) => error,
+                    decided => return decided,
+                }
+            }
+            Err(error) => error,
         };
-        match self.apply(lease, delivery, &facts).await {
-            Ok(taken) => {
-                self.stats.count(taken);
-                Ok(())
-            }
-            // The database is away, or the lease is: the broker keeps the message.
-            Err(error) if error.is_retryable() => {
-                let lost = !self.still_holds(lease).await.unwrap_or(true);
-                Err(if lost { Ended::LeaseLost } else { Ended::Failed(error) })
-            }
-            Err(error) => self.park(delivery, &error).await.map_err(Ended::Failed),
-        }
+        tracing::warn!(topic = delivery.topic, reason = chain(&wrong), "a message is set aside");
+        self.engine.set_aside(lease, self.consumer, delivery, wrong.message()).await
     }
 
-    /// Applies facts; a conflict with other writers is tried again.
-    async fn apply(&self, lease: &Lease, delivery: &Delivery, facts: &[Fact]) -> Result<Taken> {
-        for _ in 0..3 {
-            match self.engine.apply_facts(lease, self.consumer, delivery, facts).await {
-                Err(error) if error.kind() == ErrorKind::Conflict => sleep(CONFLICT_PAUSE).await,
-                decided => return decided,
-            }
-        }
-        self.engine.apply_facts(lease, self.consumer, delivery, facts).await
-    }
-
-    async fn park(&self, delivery: &Delivery, reason: &Error) -> Result<()> {
-        tracing::warn!(
-            topic = delivery.topic, reason = chain(reason), "a message is set aside"
-        );
+    async fn claim(&self) -> Result<Option<Lease>> {
         let mut connection = self.engine.store().acquire().await?;
-        inbox::park(
-            &mut connection,
-            self.consumer,
-            &delivery.topic,
-            &delivery.body,
-            delivery.message_id.as_deref(),
-            reason.message(),
-        )
-        .await?;
-        self.stats.count_parked();
-        Ok(())
+        let names = [format!("intake:{}", self.consumer)];
+        Ok(leases::claim(&mut connection, self.owner, &names, 1).await?.pop())
     }
 
-    fn lease_name(&self) -> String {
-        format!("intake:{}", self.consumer)
-    }
-
-    async fn claim(&self, owner: Uuid) -> Result<Option<Lease>> {
-        let mut connection = self.engine.store().acquire().await?;
-        let names = [self.lease_name()];
-        Ok(leases::claim(&mut connection, owner, &names, 1).await?.pop())
-    }
-
-    async fn renew(&self, lease: &Lease) -> std::result::Result<(), Ended> {
-        match self.renewed(lease).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Ended::LeaseLost),
-            Err(error) => Err(Ended::Failed(error)),
-        }
-    }
-
-    async fn renewed(&self, lease: &Lease) -> Result<bool> {
+    async fn renew(&self, lease: &Lease) -> Result<bool> {
         let mut connection = self.engine.store().acquire().await?;
         let kept = leases::renew(&mut connection, std::slice::from_ref(lease)).await?;
         Ok(!kept.is_empty())
     }
 
-    async fn still_holds(&self, lease: &Lease) -> Result<bool> {
-        let mut transaction = self.engine.store().begin().await?;
-        leases::confirm(&mut transaction, lease).await
-    }
-
-    /// Lets another process go on at once; failing that, the lease runs out.
-    async fn release(&self, lease: Lease) {
-        let released = async {
-            let mut connection = self.engine.store().acquire().await?;
-            leases::release(&mut connection, &[lease]).await
-        };
-        if let Err(error) = released.await {
-            tracing::debug!(error = chain(&error), "the intake's lease is left to run out");
-        }
+    async fn release(&self, lease: Lease) -> Result<()> {
+        let mut connection = self.engine.store().acquire().await?;
+        leases::release(&mut connection, &[lease]).await
     }
 }
 
-/// Waits, unless it is time to stop.
-async fn rest(stop: &CancellationToken, pause: Duration) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = sleep(pause) => {}
-    }
+/// Whether a message would fail again, whatever is tried.
+fn is_hopeless(error: &Error, tries: u32) -> bool {
+    error.kind() == ErrorKind::InvalidInput
+        || inbox::is_about_values(error)
+        || (!error.is_retryable() && tries >= DEFECT_TRIES_MAX)
 }

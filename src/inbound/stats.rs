@@ -17,12 +17,10 @@ impl IntakeStats {
         let counter = match taken {
             Taken::New => &self.new,
             Taken::Repeated => &self.repeated,
+            Taken::SetAside => &self.parked,
+            Taken::LeaseLost => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_parked(&self) {
-        self.parked.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Messages whose facts were taken in.

@@ -20,8 +20,10 @@ pub async fn doctor(settings: Result<Settings>) -> Vec<Check> {
     checks.push(match app::verifier(&settings.auth) {
         Ok(verifier) => match verifier.warnings().pop() {
             None => fine("tokens", "The secret is long enough."),
-            Some(warning) => Check { remedy: Some("Use 32 bytes or more.".to_owned()),
-                ..fine("tokens", &warning) },
+            Some(warning) => Check {
+                remedy: Some("Use 32 bytes or more.".to_owned()),
+                ..fine("tokens", &warning)
+            },
         },
         Err(error) => wrong("tokens", &error, "Set JWT_SECRET_KEY."),
     });

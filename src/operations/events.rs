@@ -84,8 +84,10 @@ pub async fn events_retry(settings: &Settings, ids: Option<&[i64]>) -> Result<us
             let interpreter = interpreters.get(message.consumer.as_str()).ok_or_else(|| {
                 Error::new(
                     ErrorKind::Misconfigured,
-                    format!("Message {} came in for {:?}, which is no contract here.",
-                        message.id, message.consumer),
+                    format!(
+                        "Message {} came in for {:?}, which is no contract here.",
+                        message.id, message.consumer
+                    ),
                 )
             })?;
             engine.retry_parked(message.id, interpreter.as_ref()).await?;

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::message::OutgoingMessage;
 use crate::engine::Engine;
 use crate::engine::ports::{Outlet, Publisher, Verdict};
-use crate::error::{Error, ErrorKind, Result};
-use crate::outage::{Outage, backoff};
+use crate::error::Result;
+use crate::outage::{Outage, backoff, in_time};
 use crate::outbox::routes::Routes;
 use crate::outbox::shares::Shares;
 use crate::outbox::stats::RelayStats;
@@ -22,8 +22,6 @@ use crate::store::outbox::{self, Refusal};
 const BATCH_MAX: usize = 500;
 /// How long a message of another process waits at most, when there is nothing to do.
 const POLL: Duration = Duration::from_millis(250);
-/// How long the database may take for one step.
-const DATABASE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The pause of an order after the first refusal of its message.
 const REFUSED_FIRST: Duration = Duration::from_millis(200);
 /// The longest pause of an order after a refusal.
@@ -93,7 +91,9 @@ impl<O: Outlet> Relay<O> {
 
     /// Claims, publishes and settles, until `stop` or until broker or database fail.
     async fn session(&mut self, stop: &CancellationToken) -> Result<()> {
-        let Some(opened) = stop.run_until_cancelled(self.connect()).await else { return Ok(()) };
+        let Some(opened) = stop.run_until_cancelled(self.connect()).await else {
+            return Ok(());
+        };
         let (mut publisher, mut database) = opened?;
         while !stop.is_cancelled() {
             in_time(self.shares.tend(&mut database)).await?;
@@ -178,11 +178,7 @@ impl<O: Outlet> Relay<O> {
     }
 
     /// Removes from the outbox what is done with.
-    async fn remove(
-        &mut self,
-        database: &mut Connection,
-        done: &[&OutgoingMessage],
-    ) -> Result<()> {
+    async fn remove(&mut self, database: &mut Connection, done: &[&OutgoingMessage]) -> Result<()> {
         if done.is_empty() {
             return Ok(());
         }
@@ -256,12 +252,4 @@ fn tell_parked(refusal: &Refusal<'_>) {
         "a message was refused too often and is parked; its order's later messages wait behind \
          it. `order-engine events parked` shows it"
     );
-}
-
-/// Bounds a step of the database, which may have gone without a word.
-async fn in_time<T>(step: impl Future<Output = Result<T>>) -> Result<T> {
-    timeout(DATABASE_TIMEOUT, step).await.unwrap_or_else(|_| {
-        let message = "The database does not answer. Try again.";
-        Err(Error::new(ErrorKind::Unavailable, message).with("component", "postgresql"))
-    })
 }

@@ -32,14 +32,13 @@ fn runtime() -> Result<&'static Runtime> {
     {
         return Ok(&started.runtime);
     }
-    let runtime = Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("order-engine")
-        .build()
-        .map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "The engine's threads could not be started.")
-                .because(error)
-        })?;
+    let runtime =
+        Builder::new_multi_thread().enable_all().thread_name("order-engine").build().map_err(
+            |error| {
+                Error::new(ErrorKind::Unavailable, "The engine's threads could not be started.")
+                    .because(error)
+            },
+        )?;
     let started = Box::into_raw(Box::new(Started { process: std::process::id(), runtime }));
     match STARTED.compare_exchange(current, started, Ordering::AcqRel, Ordering::Acquire) {
         // SAFETY: as above; this one was leaked by `into_raw`.

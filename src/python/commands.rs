@@ -25,7 +25,7 @@ fn directory() -> &'static Path {
 }
 
 fn load(flags: Flags, needs: Needs) -> Result<Settings> {
-    Settings::load(flags, directory(), needs)
+    Settings::load(&flags, directory(), needs)
 }
 
 /// Serve the configured contracts until SIGINT or SIGTERM, then finish what is under way.
@@ -92,7 +92,7 @@ pub(super) fn mint_token(
 /// List every setting as it would take effect, in the order of the documentation.
 #[pyfunction]
 pub(super) fn describe_settings(flags: Flags) -> Vec<Setting> {
-    Settings::describe(flags, directory()).into_iter().map(Setting::from).collect()
+    Settings::describe(&flags, directory()).into_iter().map(Setting::from).collect()
 }
 
 /// Look at every part the engine would use: settings, database, tables, brokers, ports.
@@ -167,12 +167,10 @@ pub(super) fn events_parked(
 /// Give parked messages another try; return how many. None means all of them.
 #[pyfunction]
 #[pyo3(signature = (flags, ids=None))]
-pub(super) fn events_retry(
-    py: Python<'_>,
-    flags: Flags,
-    ids: Option<Vec<i64>>,
-) -> PyResult<usize> {
-    wait_for(py, async move { operations::events_retry(&load(flags, Needs::DATABASE)?, ids.as_deref()).await })
+pub(super) fn events_retry(py: Python<'_>, flags: Flags, ids: Option<Vec<i64>>) -> PyResult<usize> {
+    wait_for(py, async move {
+        operations::events_retry(&load(flags, Needs::DATABASE)?, ids.as_deref()).await
+    })
 }
 
 /// Give parked messages up for good, so that those behind them go on; return how many.

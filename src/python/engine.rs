@@ -31,7 +31,7 @@ impl Engine {
     #[new]
     fn new(py: Python<'_>, flags: HashMap<String, String>) -> PyResult<Self> {
         let app = wait_for(py, async move {
-            let settings = Settings::load(flags, Path::new("."), Needs::DATABASE)?;
+            let settings = Settings::load(&flags, Path::new("."), Needs::DATABASE)?;
             App::open(settings, Role::Embedded).await
         })?;
         Ok(Self { process: std::process::id(), app: Mutex::new(Some(Arc::new(app))) })
@@ -57,12 +57,7 @@ impl Engine {
     }
 
     #[pyo3(signature = (order_id, user_id=None))]
-    fn get_order(
-        &self,
-        py: Python<'_>,
-        order_id: i64,
-        user_id: Option<String>,
-    ) -> PyResult<Order> {
+    fn get_order(&self, py: Python<'_>, order_id: i64, user_id: Option<String>) -> PyResult<Order> {
         self.call(py, move |app| async move {
             let id = number(order_id)?;
             let user = user_id.map(UserId::parse).transpose()?;
@@ -123,8 +118,7 @@ impl Engine {
 
     fn order_history(&self, py: Python<'_>, order_id: i64) -> PyResult<Vec<HistoryEntry>> {
         self.call(py, move |app| async move {
-            let history =
-                app.engine().order_history(&Caller::System, number(order_id)?).await?;
+            let history = app.engine().order_history(&Caller::System, number(order_id)?).await?;
             Ok(history.into_iter().map(HistoryEntry::from).collect())
         })
     }
@@ -145,9 +139,10 @@ impl Engine {
     }
 
     fn health(&self, py: Python<'_>) -> PyResult<Vec<Check>> {
-        self.call(py, |app| async move {
-            Ok(app.health().await.into_iter().map(Check::from).collect())
-        })
+        self.call(
+            py,
+            |app| async move { Ok(app.health().await.into_iter().map(Check::from).collect()) },
+        )
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -219,9 +214,6 @@ fn not_found(order_id: i64) -> Error {
 
 fn cursor(after: &str) -> Result<OrderId> {
     OrderId::parse(after).ok_or_else(|| {
-        Error::new(
-            ErrorKind::InvalidInput,
-            "after is not the next_cursor of an earlier page.",
-        )
+        Error::new(ErrorKind::InvalidInput, "after is not the next_cursor of an earlier page.")
     })
 }

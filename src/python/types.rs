@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use pyo3::prelude::*;
 use rust_decimal::Decimal;
 
+use crate::app;
 use crate::config::Described;
 use crate::domain::order as domain;
 use crate::domain::query::Page;
 use crate::domain::status::OrderStatus;
-use crate::app;
 
 macro_rules! result_class {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)+ }) => {

@@ -29,8 +29,12 @@ impl Types {
         // The library wrote the text, so it can be read.
         let definitions = parse_schema(sdl).map(|schema| schema.definitions).unwrap_or_default();
         for definition in definitions {
-            let TypeSystemDefinition::Type(definition) = definition else { continue };
-            let TypeKind::Object(object) = definition.node.kind else { continue };
+            let TypeSystemDefinition::Type(definition) = definition else {
+                continue;
+            };
+            let TypeKind::Object(object) = definition.node.kind else {
+                continue;
+            };
             let fields = object
                 .fields
                 .into_iter()
@@ -220,7 +224,10 @@ mod tests {
         let data = || value!({"a": {"name": "x"}});
         assert_eq!(completed(one, data(), &[&[key("a"), key("id")]]), "{a: null}");
         let data = value!({"a": {"id": "1"}});
-        assert_eq!(completed(one, data, &[&[key("a"), key("name")]]), "{a: {id: \"1\",name: null}}");
+        assert_eq!(
+            completed(one, data, &[&[key("a"), key("name")]]),
+            "{a: {id: \"1\", name: null}}"
+        );
         assert_eq!(completed(one, Value::Null, &[&[key("a")]]), "{a: null}");
         let must = "{ must { inner { id } } one { id } }";
         let data = value!({"must": {}, "one": {"id": "1"}});
@@ -234,7 +241,7 @@ mod tests {
         let data = value!({"many": [{"id": "1"}, {}]});
         assert_eq!(
             completed("{ many { id } }", data, &[&path("many")]),
-            "{many: [{id: \"1\"},null]}"
+            "{many: [{id: \"1\"}, null]}"
         );
         let data = value!({"all": [{"id": "1"}, {}]});
         assert_eq!(completed("{ all { id } }", data, &[&path("all")]), "null");
@@ -244,10 +251,7 @@ mod tests {
     fn fields_stand_in_the_order_of_the_request() {
         let query = "{ b: one { ...f } a: one { id } } fragment f on Item { name id }";
         let data = value!({"a": {"id": "1"}, "b": {"id": "2", "name": "x"}});
-        assert_eq!(
-            completed(query, data, &[]),
-            "{b: {name: \"x\",id: \"2\"},a: {id: \"1\"}}"
-        );
+        assert_eq!(completed(query, data, &[]), "{b: {name: \"x\", id: \"2\"}, a: {id: \"1\"}}");
         let skipped = "{ one { name @skip(if: true) id } }";
         assert_eq!(completed(skipped, value!({"one": {"id": "1"}}), &[]), "{one: {id: \"1\"}}");
     }

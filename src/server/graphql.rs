@@ -175,7 +175,8 @@ impl GraphQl {
     fn answered(&self, mut response: Response, asked: &Asked) -> Answered {
         let is_alone = asked.selected.items.len() == 1;
         let is_refusal = |error: &ServerError| {
-            error.path.is_empty() || (is_alone && error.path.len() == 1 && error.extensions.is_none())
+            error.path.is_empty()
+                || (is_alone && error.path.len() == 1 && error.extensions.is_none())
         };
         let refused = response.data == Value::Null
             && !response.errors.is_empty()
@@ -185,6 +186,9 @@ impl GraphQl {
             error.extensions.get_or_insert_with(|| code(ErrorKind::InvalidInput));
         }
         if refused {
+            for error in &mut response.errors {
+                error.path.clear();
+            }
             return Answered::refused(response.errors);
         }
         self.0.types.complete(asked, &mut response);
@@ -270,8 +274,12 @@ impl GraphQl {
 
     /// The metrics' label of an operation: its only field, if the schema has it.
     fn label(&self, operation: &OperationDefinition) -> &'static str {
-        let [only] = operation.selection_set.node.items.as_slice() else { return "several" };
-        let Selection::Field(field) = &only.node else { return "several" };
+        let [only] = operation.selection_set.node.items.as_slice() else {
+            return "several";
+        };
+        let Selection::Field(field) = &only.node else {
+            return "several";
+        };
         let name = field.node.name.node.as_str();
         if name.starts_with("__") {
             return "introspection";

@@ -46,7 +46,9 @@ async fn read(State(door): State<Door>, request: Request) -> Response {
     if !has_query && media::accepts_html(&parts.headers) {
         return door.page.show();
     }
-    let Some(form) = Answer::negotiate(&parts.headers) else { return not_acceptable() };
+    let Some(form) = Answer::negotiate(&parts.headers) else {
+        return not_acceptable();
+    };
     let deadline = door.graphql.deadline();
     match Params::from_address(&parts.uri) {
         Ok(params) => door.answer(params, &parts.headers, form, true, deadline).await,
@@ -56,7 +58,9 @@ async fn read(State(door): State<Door>, request: Request) -> Response {
 
 /// `POST`: any operation, as JSON.
 async fn write(State(door): State<Door>, headers: HeaderMap, body: Body) -> Response {
-    let Some(form) = Answer::negotiate(&headers) else { return not_acceptable() };
+    let Some(form) = Answer::negotiate(&headers) else {
+        return not_acceptable();
+    };
     if !media::is_json(&headers) {
         let error = Error::new(
             ErrorKind::InvalidInput,

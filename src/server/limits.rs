@@ -185,16 +185,13 @@ impl<'a> Costs<'a> {
                         directives: inner.directives,
                     }
                 }
-                Selection::InlineFragment(inline) => {
-                    self.of(&inline.node.selection_set.node)?
-                }
+                Selection::InlineFragment(inline) => self.of(&inline.node.selection_set.node)?,
                 Selection::FragmentSpread(spread) => {
                     self.of_fragment(&spread.node.fragment_name.node)?
                 }
             };
             total.add(cost);
-            total.directives =
-                total.directives.saturating_add(selection.node.directives().len());
+            total.directives = total.directives.saturating_add(selection.node.directives().len());
         }
         Ok(total)
     }

@@ -74,8 +74,12 @@ pub fn accepts_html(headers: &HeaderMap) -> bool {
 #[must_use]
 pub fn is_json(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return false };
-    let Ok(value) = value.to_str() else { return false };
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return false;
+    };
+    let Ok(value) = value.to_str() else {
+        return false;
+    };
     let mut parts = value.split(';');
     parts.next().is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"))
         && parts.all(is_utf8_or_no_charset)
@@ -166,9 +170,13 @@ mod tests {
 
     #[test]
     fn nothing_is_sent_that_is_not_accepted() {
-        for accept in
-            ["text/html", "image/png", "application/json;q=0", "application/json;charset=utf-16", ""]
-        {
+        for accept in [
+            "text/html",
+            "image/png",
+            "application/json;q=0",
+            "application/json;charset=utf-16",
+            "",
+        ] {
             assert_eq!(answer(&[accept]), None, "{accept}");
         }
     }

@@ -57,10 +57,8 @@ pub struct Shell {
 impl Shell {
     /// `router` with what every door has beside its own routes.
     pub fn around(&self, router: Router) -> Router {
-        let shown = Shown {
-            metrics: Arc::clone(&self.metrics),
-            figures: Arc::clone(&self.figures),
-        };
+        let shown =
+            Shown { metrics: Arc::clone(&self.metrics), figures: Arc::clone(&self.figures) };
         router
             .route("/healthz", get(health::live))
             .route("/readyz", get(health::ready).with_state(Arc::clone(&self.probes)))

@@ -44,7 +44,9 @@ impl Playground {
     #[must_use]
     pub fn new(directory: Option<&Path>) -> Self {
         let page = directory.and_then(|directory| fs::read(directory.join("index.html")).ok());
-        Self { page: page.map_or(Bytes::from_static(PAGE_WITHOUT_PLAYGROUND.as_bytes()), Bytes::from) }
+        Self {
+            page: page.map_or(Bytes::from_static(PAGE_WITHOUT_PLAYGROUND.as_bytes()), Bytes::from),
+        }
     }
 
     /// The page.
@@ -79,10 +81,8 @@ async fn keep_for_ever(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // A worker's own policy is that of its script.
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(CONTENT_SECURITY_POLICY),
-    );
+    headers
+        .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
     if is_kept {
         let kept = HeaderValue::from_static("public, max-age=31536000, immutable");
         headers.insert(header::CACHE_CONTROL, kept);

@@ -61,8 +61,7 @@ impl Session {
     /// A session of the program that embeds the engine.
     #[must_use]
     pub fn of_system() -> Self {
-        let system =
-            Principal { caller: Caller::System, expires_at: DateTime::<Utc>::MAX_UTC };
+        let system = Principal { caller: Caller::System, expires_at: DateTime::<Utc>::MAX_UTC };
         Self::new(Arc::new(Ok(system)), Vec::new())
     }
 

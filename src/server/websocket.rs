@@ -72,7 +72,8 @@ async fn serve(
         let _ = initialised.send(());
         std::future::ready(Ok(data(&verifier, session, &payload)))
     };
-    let operations = Operations { graphql, free: Arc::new(Semaphore::new(OPERATIONS_PER_SOCKET_MAX)) };
+    let operations =
+        Operations { graphql, free: Arc::new(Semaphore::new(OPERATIONS_PER_SOCKET_MAX)) };
     let answers = WebSocket::new(operations, texts, protocol).on_connection_init(init);
     let mut answers = std::pin::pin!(answers);
     let mut signs = tokio::time::interval(SIGN_OF_LIFE);

@@ -1,15 +1,15 @@
 //! The catalogue: what other services announce of products and their stock.
 
-use sqlx::postgres::PgRow;
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 
 use crate::domain::fact::ProductFact;
 use crate::domain::ids::{OrderId, ProductId};
 use crate::domain::money::{Currency, checked_amount};
 use crate::domain::stock::{Hold, Level, Reconciled};
 use crate::error::Result;
-use crate::store::{Connection, failed};
 use crate::store::statement::statements;
+use crate::store::{Connection, failed};
 
 statements! {
     /// Name and price as announced. The quantity counts only while none is known: a late

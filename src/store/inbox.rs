@@ -3,12 +3,12 @@
 use std::error::Error as _;
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::PgRow;
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 
 use crate::error::{Error, Result};
-use crate::store::{Connection, failed};
 use crate::store::statement::statements;
+use crate::store::{Connection, failed};
 
 /// Longest reason that is kept, in characters.
 const REASON_LENGTH_MAX: usize = 500;
@@ -139,10 +139,7 @@ pub async fn parked(connection: &mut Connection, limit: i64) -> Result<Vec<Parke
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn take(
-    connection: &mut Connection,
-    id: i64,
-) -> Result<Option<ParkedDelivery>> {
+pub async fn take(connection: &mut Connection, id: i64) -> Result<Option<ParkedDelivery>> {
     sqlx::query(TAKE)
         .bind(id)
         .try_map(read_parked)

@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::PgRow;
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::store::{Connection, failed};
 use crate::store::statement::statements;
+use crate::store::{Connection, failed};
 
 /// How long a lease lasts unless it is renewed.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -19,18 +19,18 @@ pub const LEASE: Duration = Duration::from_secs(30);
 pub const RENEWAL: Duration = Duration::from_secs(10);
 
 statements! {
-    /// Takes up to $4 of the named leases that nobody holds.
+    /// Takes up to $4 of the named leases that nobody else holds.
     CLAIM = "
         insert into leases as held (name, owner, token, expires_at)
         select wanted.name, $2, 1, clock_timestamp() + make_interval(secs => $3)
         from unnest($1::text[]) as wanted (name)
         left join leases known on known.name = wanted.name
-        where known.name is null or known.expires_at <= clock_timestamp()
+        where known.name is null or known.owner = $2 or known.expires_at <= clock_timestamp()
         order by wanted.name
         limit $4
         on conflict (name) do update
         set owner = excluded.owner, token = held.token + 1, expires_at = excluded.expires_at
-        where held.expires_at <= clock_timestamp()
+        where held.owner = excluded.owner or held.expires_at <= clock_timestamp()
         returning name, owner, token";
 
     /// Prolongs the leases that are still in the same hands, late or not.
@@ -74,7 +74,7 @@ pub struct Lease {
     pub token: i64,
 }
 
-/// Takes up to `limit` of the leases `names` that nobody holds, and returns those it got.
+/// Takes up to `limit` of the leases `names` that nobody else holds, and returns those it got.
 ///
 /// # Errors
 /// As [`failed`].
@@ -100,7 +100,9 @@ pub async fn claim(
 /// # Errors
 /// As [`failed`].
 pub async fn renew(connection: &mut Connection, leases: &[Lease]) -> Result<Vec<Lease>> {
-    let Some(first) = leases.first() else { return Ok(Vec::new()) };
+    let Some(first) = leases.first() else {
+        return Ok(Vec::new());
+    };
     let (names, tokens) = columns(leases);
     sqlx::query(RENEW)
         .bind(names)
@@ -118,7 +120,9 @@ pub async fn renew(connection: &mut Connection, leases: &[Lease]) -> Result<Vec<
 /// # Errors
 /// As [`failed`].
 pub async fn release(connection: &mut Connection, leases: &[Lease]) -> Result<()> {
-    let Some(first) = leases.first() else { return Ok(()) };
+    let Some(first) = leases.first() else {
+        return Ok(());
+    };
     let (names, tokens) = columns(leases);
     sqlx::query(RELEASE)
         .bind(names)

@@ -40,7 +40,9 @@ pub async fn migrate(store: &Store) -> Result<Vec<String>> {
         .map_err(|error| refused(error, store))?
         .len();
     let migrator = Migrator::with_migrations(migrations());
-    migrator.run(&mut connection).await.map_err(|error| refused(error, store))?;
+    // `run` takes anything that gives a connection, in a way that a spawned task cannot use.
+    let running = migrator.run_direct(None, &mut connection, false);
+    running.await.map_err(|error| refused(error, store))?;
     connection.unlock().await.map_err(|error| refused(error, store))?;
     let applied = MIGRATIONS.iter().skip(before);
     let names = applied.map(|(number, name, _)| format!("{number:04}_{name}")).collect();

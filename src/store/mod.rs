@@ -79,6 +79,8 @@ impl Store {
             ("statement_timeout", timeout_ms.as_str()),
             ("lock_timeout", timeout_ms.as_str()),
             ("idle_in_transaction_session_timeout", "30000"),
+            // That a table is there already is no news.
+            ("client_min_messages", "warning"),
         ]);
         let pool = PgPoolOptions::new()
             .max_connections(options.connections)
@@ -194,10 +196,7 @@ pub(crate) fn failed(doing: &str, error: sqlx::Error) -> Error {
         ErrorKind::Conflict => "The same thing was changed at the same time. Try again.",
         _ => "The engine met a defect; its log says more.",
     };
-    Error::new(kind, message)
-        .with("component", "postgresql")
-        .with("doing", doing)
-        .because(error)
+    Error::new(kind, message).with("component", "postgresql").with("doing", doing).because(error)
 }
 
 /// What an SQLSTATE means for the caller.
@@ -241,6 +240,8 @@ pub fn statements() -> Vec<(String, &'static str)> {
     ];
     files
         .into_iter()
-        .flat_map(|(file, all)| all.iter().map(move |(name, sql)| (format!("{file}::{name}"), *sql)))
+        .flat_map(|(file, all)| {
+            all.iter().map(move |(name, sql)| (format!("{file}::{name}"), *sql))
+        })
         .collect()
 }

@@ -195,10 +195,7 @@ pub async fn prepare(
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn lock_products(
-    connection: &mut PgConnection,
-    products: &[&str],
-) -> Result<Offers> {
+pub async fn lock_products(connection: &mut PgConnection, products: &[&str]) -> Result<Offers> {
     let rows = sqlx::query(LOCK_PRODUCTS)
         .bind(products)
         .fetch_all(connection)
@@ -209,10 +206,7 @@ pub async fn lock_products(
         let (product, offer) =
             read_offer(&row).map_err(|error| failed("reading a product", error))?;
         let currency = Currency::parse(&offer.2)?;
-        offers.insert(
-            product,
-            Offer { name: offer.0, price: offer.1, currency, level: offer.3 },
-        );
+        offers.insert(product, Offer { name: offer.0, price: offer.1, currency, level: offer.3 });
     }
     Ok(offers)
 }

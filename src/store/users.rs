@@ -2,8 +2,8 @@
 
 use crate::domain::fact::UserFact;
 use crate::error::Result;
-use crate::store::{Connection, failed};
 use crate::store::statement::statements;
+use crate::store::{Connection, failed};
 
 statements! {
     /// What is announced; what is not mentioned stays as it is known.

@@ -1,7 +1,5 @@
 //! A fresh database for each test, and the engine on it.
 
-use std::collections::HashMap;
-use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,8 +98,7 @@ impl Database {
 
     /// The engine with a setting of `access`.
     pub fn engine_with(&self, access: Access, announcers: Vec<Arc<dyn Announcer>>) -> Engine {
-        let rules =
-            Rules { access, placement: PlacementLimits::default(), currency: currency() };
+        let rules = Rules { access, placement: PlacementLimits::default(), currency: currency() };
         Engine::new(self.store.clone(), rules, announcers)
     }
 }
@@ -148,10 +145,4 @@ pub fn request(user: &str, items: &[(&str, u32)], key: Option<&str>) -> PlaceOrd
             .collect(),
         key: key.map(|key| IdempotencyKey::parse(key).expect("a key")),
     }
-}
-
-/// Settings as a user gives them, from nowhere but `flags`.
-pub fn flags(pairs: &[(&str, &str)]) -> (HashMap<String, String>, &'static Path) {
-    let flags = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    (flags, Path::new("tests/it"))
 }

@@ -1,5 +1,15 @@
 //! The engine against a real PostgreSQL and a real RabbitMQ. `make test` gives it both.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is a failure, told where it happened"
+)]
+
+mod conformance;
+mod door;
+mod flask_contract;
+mod graphql_http;
 mod harness;
 mod orders;
 mod placing;

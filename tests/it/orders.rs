@@ -30,7 +30,9 @@ const RESERVED: &str = "select reserved from products where product_id = '1'";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn anothers_order_is_as_missing_as_one_that_never_was() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let engine = engine(&database).await;
     let id = place(&engine, "1").await;
     let never = OrderId::parse("999999").unwrap();
@@ -59,7 +61,9 @@ async fn anothers_order_is_as_missing_as_one_that_never_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelling_releases_once_however_often_it_is_asked() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let engine = engine(&database).await;
     let id = place(&engine, "1").await;
     place(&engine, "1").await;
@@ -80,7 +84,9 @@ async fn cancelling_releases_once_however_often_it_is_asked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_change_writes_nothing() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let engine = engine(&database).await;
     let id = place(&engine, "1").await;
     let set = |to| engine.change_status(&Caller::System, id, to, None);
@@ -98,7 +104,9 @@ async fn a_refused_change_writes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_order_is_gone_its_stock_is_free_and_its_history_stays() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let engine = engine(&database).await;
     let id = place(&engine, "1").await;
     let deleted = engine.delete_order(&user("1"), id).await.unwrap();
@@ -113,7 +121,9 @@ async fn a_deleted_order_is_gone_its_stock_is_free_and_its_history_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_changes_are_versions_one_after_the_other() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let engine = engine(&database).await;
     let id = place(&engine, "1").await;
     let wanted = [OrderStatus::Confirmed, OrderStatus::Shipped, OrderStatus::Cancelled];
@@ -135,7 +145,9 @@ async fn concurrent_changes_are_versions_one_after_the_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_give_every_order_once_newest_first() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let engine = engine(&database).await;
     let mut expected = Vec::new();
     for n in 0..25 {
@@ -159,7 +171,9 @@ async fn pages_give_every_order_once_newest_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn under_roles_only_staff_ships() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let engine = database.engine_with(Access::Roles, Vec::new());
     engine.note(&[product("1", "9.5", 1000)]).await.unwrap();
     let id = place(&engine, "1").await;
@@ -172,7 +186,9 @@ async fn under_roles_only_staff_ships() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn watchers_see_their_own_orders_change_from_any_process() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let engine = engine(&database).await;
     let elsewhere = database.engine(Vec::new());
     let before = place(&engine, "1").await;

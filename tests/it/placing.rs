@@ -34,7 +34,9 @@ async fn engine(database: &Database, stock: i64) -> Engine {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_placed_order_is_complete() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let engine = engine(&database, 100).await;
     let wanted = request("7", &[("1", 2), ("2", 3), ("1", 1)], None);
     let placed = engine.place_order(&user("7"), wanted).await.unwrap();
@@ -52,7 +54,9 @@ async fn a_placed_order_is_complete() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_want_ten_and_ten_get_one() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let engine = engine(&database, 10).await;
     let ask = |n: usize| {
         let engine = engine.clone();
@@ -80,7 +84,9 @@ async fn a_hundred_want_ten_and_ten_get_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_key_has_one_effect_and_one_answer() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let engine = engine(&database, 100).await;
     let other = database.engine(vec![Arc::new(OneWord)]);
     let answers = join_all((0..50).map(|n| {
@@ -100,13 +106,14 @@ async fn one_key_has_one_effect_and_one_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_its_callers_own_and_stands_for_one_request() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let engine = engine(&database, 100).await;
     let place = |who: &'static str, quantity: u32| {
         let engine = engine.clone();
-        async move {
-            engine.place_order(&user(who), request(who, &[("1", quantity)], Some("k"))).await
-        }
+        let wanted = request(who, &[("1", quantity)], Some("k"));
+        async move { engine.place_order(&user(who), wanted).await }
     };
     let first = place("1", 1).await.unwrap();
     let error = place("1", 2).await.unwrap_err();
@@ -121,11 +128,11 @@ async fn a_key_is_its_callers_own_and_stands_for_one_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_request_leaves_its_key_unused() {
-    let Some(database) = Database::new().await else { return };
-    let engine = engine(&database, 1).await;
-    let ask = async || {
-        engine.place_order(&user("1"), request("1", &[("1", 2)], Some("k"))).await
+    let Some(database) = Database::new().await else {
+        return;
     };
+    let engine = engine(&database, 1).await;
+    let ask = async || engine.place_order(&user("1"), request("1", &[("1", 2)], Some("k"))).await;
     assert_eq!(ask().await.unwrap_err().kind(), ErrorKind::OutOfStock);
     engine.note(&[stock("1", 2)]).await.unwrap();
     assert!(!ask().await.unwrap().replayed);
@@ -133,7 +140,9 @@ async fn a_refused_request_leaves_its_key_unused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poisonous_request_fails_alone() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let engine = engine(&database, 1000).await;
     let answers = join_all((0..60).map(|n| {
         let engine = engine.clone();
@@ -151,7 +160,9 @@ async fn a_poisonous_request_fails_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_products_in_any_order_do_not_lock_each_other_out() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let engine = engine(&database, 100_000).await;
     let other = database.engine(vec![Arc::new(OneWord)]);
     let answers = join_all((0..400).map(|n| {
@@ -176,7 +187,9 @@ async fn many_products_in_any_order_do_not_lock_each_other_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closing_answers_what_waits_and_takes_no_more() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let engine = engine(&database, 1000).await;
     let waiting = join_all((0..200).map(|_| {
         let engine = engine.clone();

@@ -352,8 +352,8 @@ async fn what_nobody_receives_waits_behind_a_probe_and_others_go_on() {
     let probes = || broker.published().iter().filter(|m| m.topic == "order.placed").count();
     let before = probes();
     let since = Instant::now();
-    eventually("ten probes were sent", || probes() >= before + 10).await;
-    assert!(since.elapsed() > Duration::from_secs(2), "ten probes in {:?}", since.elapsed());
+    eventually("seven probes were sent", || probes() >= before + 7).await;
+    assert!(since.elapsed() > Duration::from_secs(2), "seven probes in {:?}", since.elapsed());
     assert!(broker.published().iter().all(|m| m.topic == "order.placed" || m.order.get() > 5000));
 
     broker.follow(unbound(&[]));

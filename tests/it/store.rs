@@ -8,7 +8,9 @@ use crate::harness::Database;
 
 #[tokio::test]
 async fn every_statement_prepares() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let mut connection = database.connection().await;
     let all = statements();
     assert!(all.len() > 20, "only {} statements are listed", all.len());
@@ -21,7 +23,9 @@ async fn every_statement_prepares() {
 
 #[tokio::test]
 async fn migrating_again_does_nothing_and_two_at_once_do_it_once() {
-    let Some(database) = Database::empty().await else { return };
+    let Some(database) = Database::empty().await else {
+        return;
+    };
     assert!(!migrate::pending(&database.store).await.unwrap().is_empty());
     let (one, two) =
         tokio::join!(migrate::migrate(&database.store), migrate::migrate(&database.store));
@@ -34,7 +38,9 @@ async fn migrating_again_does_nothing_and_two_at_once_do_it_once() {
 
 #[tokio::test]
 async fn a_database_of_a_newer_build_is_refused() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let mut connection = database.connection().await;
     connection
         .execute(
@@ -51,7 +57,9 @@ async fn a_database_of_a_newer_build_is_refused() {
 
 #[tokio::test]
 async fn a_missing_database_is_named_without_its_password() {
-    let Some(database) = Database::new().await else { return };
+    let Some(database) = Database::new().await else {
+        return;
+    };
     let mut options = database.options.clone();
     options.connect = options.connect.port(1).password("hunter2");
     options.address = "127.0.0.1:1/shop".to_owned();

@@ -5,8 +5,11 @@
 - `empty_database_url`, `database_url`: a database without and with the engine's tables;
 - `broker`: a virtual host on RabbitMQ;
 - `server`: a running engine on both; `make_server` makes one with other settings;
-- `catalogue`: fills the engine's products; `product_service` publishes anything else;
+- `shop`: that server with its database and its broker as other programs see them;
+- `product_service` publishes what other services say;
 - `legacy_consumer`: the Product service's consumer, running.
+
+`shared_shop` is one shop for all tests of a module, which must not mind each other's orders.
 
 What is not installed is a visible skip, and a failure where CI is set.
 """
@@ -15,26 +18,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from tests.python.engine_process import EngineProcess
 from tests.python.legacy_consumer import LegacyConsumer
 from tests.python.missing import skip_or_fail
-from tests.python.product_service import Product, ProductService
-from tests.python.waiting import eventually
+from tests.python.product_service import ProductService
+from tests.python.shop import Shop
 from tests.services import MissingServiceError, PostgreSQL, RabbitMQ, Workspace
 
 LOG_LINES = 60
 ENGINES = pytest.StashKey[list[EngineProcess]]()
-PRODUCTS_KNOWN = """
-    select count(*) = %s from order_engine.products
-    where product_id = any(%s) and price is not null and reported is not null
-"""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,8 @@ def pytest_runtest_makereport(
     """Shows the end of the engines' logs with a failure."""
     report = yield
     if report.failed:
-        for engine in item.stash.get(ENGINES, []):
+        engines = [engine for node in item.listchain() for engine in node.stash.get(ENGINES, [])]
+        for engine in engines:
             lines = engine.log().splitlines()[-LOG_LINES:]
             report.sections.append((f"log of the engine at {engine.url}", "\n".join(lines)))
     return report
@@ -116,8 +115,15 @@ def empty_database_url(postgres: PostgreSQL) -> Iterator[str]:
 @pytest.fixture
 def database_url(postgres: PostgreSQL, migrated_template: str) -> Iterator[str]:
     """A fresh database with the engine's tables in it."""
+    with copied_database(postgres, migrated_template) as url:
+        yield url
+
+
+@contextmanager
+def copied_database(postgres: PostgreSQL, template: str) -> Iterator[str]:
+    """Copies a database; the server runs before and after, whatever is done to it."""
     postgres.start()
-    url = postgres.create_database(copy_of=migrated_template)
+    url = postgres.create_database(copy_of=template)
     yield url
     postgres.start()
     postgres.drop_database(url)
@@ -125,7 +131,14 @@ def database_url(postgres: PostgreSQL, migrated_template: str) -> Iterator[str]:
 
 @pytest.fixture
 def broker(rabbitmq: RabbitMQ) -> Iterator[Broker]:
-    """A fresh virtual host; the server runs before and after the test, whatever it does to it."""
+    """A fresh virtual host."""
+    with fresh_vhost(rabbitmq) as made:
+        yield made
+
+
+@contextmanager
+def fresh_vhost(rabbitmq: RabbitMQ) -> Iterator[Broker]:
+    """Makes a virtual host; the server runs before and after, whatever is done to it."""
     rabbitmq.start()
     url = rabbitmq.create_vhost()
     yield Broker(url, rabbitmq)
@@ -172,20 +185,31 @@ def product_service(broker: Broker) -> ProductService:
 
 
 @pytest.fixture
-def catalogue(server: EngineProcess, product_service: ProductService) -> Callable[..., None]:
-    """Makes products known to the running `server`, and returns when they can be ordered."""
+def shop(server: EngineProcess, broker: Broker) -> Iterator[Shop]:
+    """The running `server` with what is around it."""
+    with closing(Shop(server, broker.url)) as opened:
+        yield opened
 
-    def announce(*products: Product) -> None:
-        for product in products:
-            product_service.create(product)
-        ids = [str(product.id) for product in products]
-        with psycopg.connect(server.env["DATABASE_URL"], autocommit=True) as connection:
-            eventually(
-                lambda: connection.execute(PRODUCTS_KNOWN, (len(ids), ids)).fetchone() == (True,),
-                f"the products {', '.join(ids)} are known",
-            )
 
-    return announce
+@pytest.fixture(scope="module")
+def shared_shop(
+    request: pytest.FixtureRequest,
+    workspace: Workspace,
+    postgres: PostgreSQL,
+    migrated_template: str,
+    rabbitmq: RabbitMQ,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Shop]:
+    """A running engine for all tests of a module, with a database and a virtual host."""
+    folder = tmp_path_factory.mktemp("shop")
+    with copied_database(postgres, migrated_template) as url, fresh_vhost(rabbitmq) as broker:
+        env = {"DATABASE_URL": url, "RABBITMQ_URL": broker.url}
+        engine = EngineProcess(workspace, folder, env)
+        request.node.stash[ENGINES] = [engine]
+        engine.start()
+        with closing(Shop(engine, broker.url)) as opened:
+            yield opened
+        engine.stop()
 
 
 @pytest.fixture

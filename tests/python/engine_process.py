@@ -18,6 +18,7 @@ from tests.services.ports import free_port
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
+REQUEST_TIMEOUT_S = 30.0
 TOKEN_LIFE_S = 600
 # What the engine may see of the surroundings: nothing that could configure it.
 INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
@@ -47,6 +48,13 @@ class EngineProcess:
         self._log = folder / f"engine-{self.port}.log"
         self._workspace = workspace
         self._process: subprocess.Popen[bytes] | None = None
+        self._client: httpx.Client | None = None
+
+    @property
+    def client(self) -> httpx.Client:
+        """A client whose connections are kept; only while the engine runs. Threads may share it."""
+        assert self._client is not None, "the engine is not running"
+        return self._client
 
     @property
     def pid(self) -> int:
@@ -70,6 +78,8 @@ class EngineProcess:
         """Starts the engine without waiting, for tests of what it does until it is ready."""
         assert self._process is None, "the engine runs already"
         self._process = self._workspace.spawn(self._command, log=self._log, env=self.env)
+        # Nothing of the surroundings, such as a proxy, may stand between test and engine.
+        self._client = httpx.Client(base_url=self.url, timeout=REQUEST_TIMEOUT_S, trust_env=False)
 
     def stop(self) -> None:
         """Ends the engine with SIGTERM, and checks that it ends cleanly.
@@ -104,6 +114,8 @@ class EngineProcess:
             raise AssertionError(f"still running after {timeout_s:g} s\n{self.log()}") from None
         finally:
             self._process = None
+            self.client.close()
+            self._client = None
 
     def is_running(self) -> bool:
         """Whether the process is there."""
@@ -128,16 +140,15 @@ class EngineProcess:
     ) -> httpx.Response:
         """Posts a GraphQL request as JSON; without a token it carries no Authorization."""
         authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return httpx.post(
-            f"{self.url}/graphql",
+        return self.client.post(
+            "/graphql",
             json={"query": query} | ({} if variables is None else {"variables": variables}),
             headers=authorization | dict(headers or {}),
-            timeout=30,
         )
 
     def _is_ready(self) -> bool:
         assert self.is_running(), "the engine ended while starting"
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == httpx.codes.OK
+            return self.client.get("/readyz").status_code == httpx.codes.OK
         except httpx.TransportError:
             return False

@@ -1,7 +1,8 @@
 //! Events in this dialect's words: `order.placed` and `order.updated`.
 
+use crate::contracts::flask::NAME;
 use crate::contracts::flask::json::dumps;
-use crate::contracts::flask::wire::{DESTINATION, ORDER_PLACED, ORDER_UPDATED, WireEvent};
+use crate::contracts::flask::wire::{ORDER_PLACED, ORDER_UPDATED, WireEvent};
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::message::Message;
 use crate::engine::ports::Announcer;
@@ -19,7 +20,7 @@ impl Announcer for Words {
             EventKind::Placed => ORDER_PLACED,
             EventKind::Updated | EventKind::Deleted => ORDER_UPDATED,
         };
-        Ok(vec![Message { destination: DESTINATION, topic, body }])
+        Ok(vec![Message { destination: NAME, topic, body }])
     }
 }
 

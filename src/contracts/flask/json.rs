@@ -29,7 +29,11 @@ impl Formatter for Python {
         w.write_all(b": ")
     }
 
-    fn write_string_fragment<W: Write + ?Sized>(&mut self, w: &mut W, text: &str) -> io::Result<()> {
+    fn write_string_fragment<W: Write + ?Sized>(
+        &mut self,
+        w: &mut W,
+        text: &str,
+    ) -> io::Result<()> {
         for character in text.chars() {
             if matches!(character, ' '..='~') {
                 write!(w, "{character}")?;

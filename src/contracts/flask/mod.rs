@@ -21,6 +21,8 @@ use crate::engine::ports::{Announcer, Interpreter};
 use crate::server::Shell;
 use crate::server::graphql::GraphQl;
 
+/// Its name in settings, and the destination of its messages in the outbox.
+const NAME: &str = "flask";
 /// Most orders of `getOrders` and `allOrders`: the newest ones.
 pub const LIST_MAX: u32 = 1000;
 
@@ -29,7 +31,7 @@ pub struct Flask;
 
 impl Contract for Flask {
     fn name(&self) -> &'static str {
-        "flask"
+        NAME
     }
 
     fn default_port(&self) -> u16 {

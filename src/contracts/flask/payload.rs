@@ -114,9 +114,8 @@ impl<'a> Field<'a> {
         let digits = mantissa.bytes().filter(u8::is_ascii_digit);
         let digits = digits.skip_while(|digit| *digit == b'0').count();
         let is_number = self.json.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-        let read = is_number.then(|| {
-            self.json.parse().or_else(|_| Decimal::from_scientific(self.json)).ok()
-        });
+        let read = is_number
+            .then(|| self.json.parse().or_else(|_| Decimal::from_scientific(self.json)).ok());
         let amount = read.flatten().ok_or_else(|| self.wrong("must be a number below 10^15"))?;
         let amount = if digits >= FLOAT_DIGITS { amount.round_dp(SCALE_MAX) } else { amount };
         checked_amount(amount).map_err(|error| self.wrong(&format!("is refused: {error}")))
@@ -176,8 +175,21 @@ mod tests {
     #[test]
     fn what_is_no_price_is_refused_by_name() {
         for json in [
-            "-1", "1e15", "1e400", "0.00001", "\"9.5\"", "true", "{}", "[1, 2]", "[]", "null",
-            "NaN", "Infinity", "-Infinity", "1.", "9,5",
+            "-1",
+            "1e15",
+            "1e400",
+            "0.00001",
+            "\"9.5\"",
+            "true",
+            "{}",
+            "[1, 2]",
+            "[]",
+            "null",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "1.",
+            "9,5",
         ] {
             let error = price(json).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{json}");

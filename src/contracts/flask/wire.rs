@@ -8,9 +8,6 @@ use uuid::Uuid;
 
 use crate::domain::status::OrderStatus;
 
-/// Where this contract's messages go.
-pub(super) const DESTINATION: &str = "rabbitmq";
-
 /// The routing key of a new order.
 pub(super) const ORDER_PLACED: &str = "order.placed";
 /// The routing key of a changed or deleted order.

@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a connection may take, TLS and log-in included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one call may take, such as a declaration.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Twice this without a sign of life is the end of a connection.
@@ -74,10 +74,17 @@ impl RabbitOptions {
         format!("{}:{}", self.uri.authority.host, self.uri.authority.port)
     }
 
-    fn failed(&self, doing: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    fn failed(
+        &self,
+        doing: &str,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
         Error::new(
             ErrorKind::Unavailable,
-            format!("RabbitMQ at {} cannot be used. Start it, or set RABBITMQ_URL.", self.address()),
+            format!(
+                "RabbitMQ at {} cannot be used. Start it, or set RABBITMQ_URL.",
+                self.address()
+            ),
         )
         .with("component", "rabbitmq")
         .with("doing", doing)
@@ -182,8 +189,8 @@ impl Connector {
         if self.silent.load(Ordering::Relaxed) {
             self.greet().await?;
         }
-        let properties = ConnectionProperties::default()
-            .with_connection_name("order-engine".into());
+        let properties =
+            ConnectionProperties::default().with_connection_name("order-engine".into());
         let connecting = Connection::connect_uri(options.uri.clone(), properties);
         let connection = match timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(connected) => connected.map_err(|error| options.failed(doing, error))?,

@@ -39,9 +39,10 @@ impl RabbitOutlet {
     /// such connection is kept until it can be closed, and no further one is opened meanwhile.
     fn check_not_blocked(&self) -> Result<()> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let blocked = last.as_ref().map(|connection| connection.status()).is_some_and(|status| {
-            status.connected() && status.blocked()
-        });
+        let blocked = last
+            .as_ref()
+            .map(|connection| connection.status())
+            .is_some_and(|status| status.connected() && status.blocked());
         if blocked {
             let why = "it blocks publishers, being short of memory or disk";
             return Err(self.connector.options.failed("connecting", why));
@@ -166,7 +167,9 @@ fn verdicts(batch: &[OutgoingMessage], confirmations: Vec<Confirmation>) -> Vec<
         verdicts.push(if confirmation.is_ack() {
             Verdict::Confirmed
         } else {
-            Verdict::Refused("The broker answered with basic.nack: a queue is full or failed.".into())
+            Verdict::Refused(
+                "The broker answered with basic.nack: a queue is full or failed.".into(),
+            )
         });
         if let Some(message) = confirmation.take_message() {
             let id = message.properties.message_id().as_ref().map(|id| id.as_str().to_owned());

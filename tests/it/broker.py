@@ -1,0 +1,50 @@
+"""A private RabbitMQ that a Rust test commands: its URL first, then `done` for every line read."""
+
+import subprocess
+import sys
+
+from tests.services.rabbitmq import RabbitMQ
+from tests.services.workspace import Workspace
+
+# Far below what a real broker accepts, so that a test need not send a hundred megabytes.
+MESSAGE_BYTES_MAX = 65_536
+# What the broker does by itself when it is short of memory, and when it is not any more.
+RAISE_ALARM = "rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}).\n"
+CLEAR_ALARM = "rabbit_alarm:clear_alarm({resource_limit, memory, node()}).\n"
+
+
+def main() -> None:
+    """Starts the broker and obeys until the standard input ends."""
+    with Workspace() as workspace:
+        broker = RabbitMQ(workspace)
+        limits = broker.folder / "conf.d" / "limits.conf"
+        limits.write_text(f"max_message_size = {MESSAGE_BYTES_MAX}\n")
+        verbs = {
+            "start": broker.start,
+            "stop": broker.stop,
+            "kill": broker.kill,
+            "raise alarm": lambda: evaluate(broker, RAISE_ALARM),
+            "clear alarm": lambda: evaluate(broker, CLEAR_ALARM),
+        }
+        broker.start()
+        print(broker.url, flush=True)
+        for line in sys.stdin:
+            verbs[line.strip()]()
+            print("done", flush=True)
+
+
+def evaluate(broker: RabbitMQ, expression: str) -> None:
+    """Has the broker's node evaluate an Erlang expression."""
+    environment = broker.environment()
+    subprocess.run(
+        ["erl_call", "-n", environment["RABBITMQ_NODENAME"], "-e"],
+        input=expression,
+        env=environment,
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

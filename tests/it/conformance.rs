@@ -1,0 +1,119 @@
+//! What every contract must do, run for each member of the family.
+//!
+//! A contract is asked through an adapter that knows how its clients spell things; what is
+//! expected of the answers is the same for all.
+
+use std::future::Future;
+
+use order_engine::contracts::{self, Contract};
+use order_engine::domain::ids::OrderId;
+use serde_json::{Value, json};
+
+use crate::door::Door;
+
+/// How clients of one contract spell what every contract can do.
+trait Dialect {
+    const NAME: &'static str;
+
+    /// Places two of product 1; the order's id as this contract shows it.
+    fn place(door: &Door, user: &str) -> impl Future<Output = Option<String>>;
+
+    /// The order's status in lower case, if the caller may see it.
+    fn status(door: &Door, user: &str, id: &str) -> impl Future<Output = Option<String>>;
+
+    /// Sets the order's status; whether it was done.
+    fn set_status(door: &Door, user: &str, id: &str, status: &str) -> impl Future<Output = bool>;
+
+    /// The ids of the caller's orders.
+    fn list(door: &Door, user: &str) -> impl Future<Output = Vec<String>>;
+
+    /// The engine's id of an order.
+    fn order_id(id: &str) -> OrderId;
+}
+
+struct Flask;
+
+impl Dialect for Flask {
+    const NAME: &'static str = "flask";
+
+    async fn place(door: &Door, user: &str) -> Option<String> {
+        let query = "mutation($u: Int!) { createOrder(user_id: $u, order_items: \
+                     [{product_id: 1, quantity: 2}]) { success orders { id } } }";
+        let variables = json!({"u": user.parse::<i32>().unwrap()});
+        let answer = door.ask_with(user, query, variables).await.json();
+        answer["data"]["createOrder"]["orders"][0]["id"].as_str().map(str::to_owned)
+    }
+
+    async fn status(door: &Door, user: &str, id: &str) -> Option<String> {
+        let query = format!("{{ getOrder(id: {id}) {{ status }} }}");
+        let answer = door.ask(user, &query).await.json();
+        answer["data"]["getOrder"]["status"].as_str().map(str::to_lowercase)
+    }
+
+    async fn set_status(door: &Door, user: &str, id: &str, status: &str) -> bool {
+        let query =
+            format!("mutation {{ updateOrder(id: {id}, status: \"{status}\") {{ success }} }}");
+        door.ask(user, &query).await.json()["data"]["updateOrder"]["success"] == true
+    }
+
+    async fn list(door: &Door, user: &str) -> Vec<String> {
+        let orders = door.data(user, "{ getOrders { id } }").await;
+        let orders = orders["getOrders"].as_array().cloned().unwrap_or_default();
+        orders.iter().filter_map(|order| order["id"].as_str().map(str::to_owned)).collect()
+    }
+
+    fn order_id(id: &str) -> OrderId {
+        OrderId::parse(id).unwrap()
+    }
+}
+
+async fn conforms<D: Dialect>() {
+    let contract = contracts::named(D::NAME).unwrap();
+    let Some(door) = Door::open(contract).await else { return };
+    let id = D::place(&door, "1").await.expect("a placed order");
+
+    assert_eq!(D::status(&door, "1", &id).await.as_deref(), Some("pending"), "visible at once");
+    assert_eq!(D::list(&door, "1").await, [id.clone()]);
+    assert_eq!(announced(&door).await, 1, "announced");
+
+    assert_eq!(D::status(&door, "2", &id).await, None, "another's order is a missing one");
+    assert!(D::list(&door, "2").await.is_empty());
+    assert!(!D::set_status(&door, "2", &id, "shipped").await);
+
+    assert!(D::set_status(&door, "1", &id, "Shipped").await, "in any case");
+    assert_eq!(D::status(&door, "1", &id).await.as_deref(), Some("shipped"));
+    assert_eq!(announced(&door).await, 2);
+    assert!(D::set_status(&door, "1", &id, "shipped").await, "already so");
+    assert!(!D::set_status(&door, "1", &id, "pending").await, "no way back");
+    assert!(!D::set_status(&door, "1", &id, "lost").await, "no such state");
+    assert_eq!(announced(&door).await, 2, "what changes nothing announces nothing");
+
+    let order = door.engine.get_order(&crate::harness::user("1"), D::order_id(&id)).await.unwrap();
+    assert_eq!((order.version, order.total.to_string().as_str()), (2, "19.0000"));
+    has_a_shell(&door, contract).await;
+}
+
+async fn announced(door: &Door) -> i64 {
+    door.database.number("select count(*) from outbox").await
+}
+
+async fn has_a_shell(door: &Door, contract: &dyn Contract) {
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let answer = door.get(path, &[]).await;
+        assert_eq!(answer.status, 200, "{} {path}", contract.name());
+    }
+    let ready: Value = door.get("/readyz", &[]).await.json();
+    assert_eq!(ready["status"], "ready");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flask_conforms() {
+    conforms::<Flask>().await;
+}
+
+#[test]
+fn every_contract_is_run() {
+    let run = [Flask::NAME];
+    let all: Vec<_> = contracts::ALL.iter().map(|contract| contract.name()).collect();
+    assert_eq!(all, run, "add a dialect and a test for each contract");
+}

@@ -1,0 +1,151 @@
+//! A contract's door on a database of its own, asked without a network.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use chrono::Utc;
+use order_engine::auth::{AuthOptions, Verifier};
+use order_engine::contracts::Contract;
+use order_engine::domain::ids::UserId;
+use order_engine::engine::Engine;
+use order_engine::server::Shell;
+use order_engine::server::health::Probe;
+use order_engine::server::metrics::Metrics;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::harness::{Database, product};
+
+/// The secret of the tests' tokens.
+const SECRET: &str = "a-secret-of-the-tests-with-32-bytes-or-more";
+
+/// What came back.
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text)
+            .unwrap_or_else(|error| panic!("{error} in {}: {}", self.status, self.text))
+    }
+
+    /// A header's value, empty where there is none.
+    pub fn header(&self, name: header::HeaderName) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+/// An open door.
+pub struct Door {
+    pub database: Database,
+    pub engine: Engine,
+    pub router: Router,
+    pub shell: Shell,
+}
+
+impl Door {
+    /// Opens one with product 1 (a thousand at 9.50) and 2 (five at 3.25); none where the tests
+    /// were given no server.
+    pub async fn open(contract: &dyn Contract) -> Option<Self> {
+        Self::open_with(contract, Arc::new([]), Duration::from_secs(10)).await
+    }
+
+    /// As [`Door::open`], with parts to probe and a time for requests.
+    pub async fn open_with(
+        contract: &dyn Contract,
+        probes: Arc<[Arc<dyn Probe>]>,
+        time_max: Duration,
+    ) -> Option<Self> {
+        let database = Database::new().await?;
+        let engine = database.engine(vec![contract.announcer()]);
+        engine.note(&[product("1", "9.5", 1000), product("2", "3.25", 5)]).await.unwrap();
+        let verifier = Verifier::new(AuthOptions::new(SECRET.into())).unwrap();
+        let shell = Shell {
+            verifier: Arc::new(verifier),
+            metrics: Arc::new(Metrics::new()),
+            probes,
+            figures: Arc::new([]),
+            playground_dir: None,
+            time_max,
+            shutdown: CancellationToken::new(),
+        };
+        let router = contract.router(&engine, &shell);
+        Some(Self { database, engine, router, shell })
+    }
+
+    /// A good `Authorization` value of `user`.
+    pub fn bearer(&self, user: &str, admin: bool) -> String {
+        let user = UserId::parse(user).unwrap();
+        let lifetime = Duration::from_hours(1);
+        format!("Bearer {}", self.shell.verifier.mint(&user, admin, lifetime, Utc::now()).unwrap())
+    }
+
+    /// An `Authorization` value that expired an hour ago.
+    pub fn expired(&self, user: &str) -> String {
+        let user = UserId::parse(user).unwrap();
+        let then = Utc::now() - Duration::from_hours(2);
+        let token = self.shell.verifier.mint(&user, false, Duration::from_hours(1), then).unwrap();
+        format!("Bearer {token}")
+    }
+
+    /// Sends a request.
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let text = String::from_utf8(bytes.into()).expect("answers are UTF-8");
+        Answer { status: parts.status, headers: parts.headers, text }
+    }
+
+    /// Posts JSON text to `/graphql`, with headers.
+    pub async fn post(&self, body: impl Into<Body>, headers: &[(&str, &str)]) -> Answer {
+        let mut request =
+            Request::post("/graphql").header(header::CONTENT_TYPE, "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    /// Gets a path, with headers.
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::get(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// Asks as a customer with an ordinary token.
+    pub async fn ask(&self, user: &str, query: &str) -> Answer {
+        self.ask_with(user, query, json!({})).await
+    }
+
+    /// As [`Door::ask`], with variables.
+    pub async fn ask_with(&self, user: &str, query: &str, variables: Value) -> Answer {
+        let body = json!({"query": query, "variables": variables}).to_string();
+        self.post(body, &[("authorization", &self.bearer(user, false))]).await
+    }
+
+    /// The data of an answer without errors.
+    pub async fn data(&self, user: &str, query: &str) -> Value {
+        let mut answer = self.ask(user, query).await.json();
+        assert_eq!(answer.get("errors"), None, "{query}");
+        answer["data"].take()
+    }
+
+    /// How many orders and messages there are.
+    pub async fn written(&self) -> (i64, i64) {
+        let orders = self.database.number("select count(*) from orders").await;
+        let messages = self.database.number("select count(*) from outbox").await;
+        (orders, messages)
+    }
+}

@@ -1,0 +1,495 @@
+//! The HTTP shell and GraphQL over HTTP, as any client can see them.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, header};
+use axum::routing::get;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use order_engine::contracts::{self, Contract};
+use order_engine::error::{Error, ErrorKind, Result};
+use order_engine::server;
+use order_engine::server::health::Probe;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::door::Door;
+
+fn flask() -> &'static dyn Contract {
+    contracts::named("flask").unwrap()
+}
+
+const TYPENAME: &str = r#"{"query": "{ __typename }"}"#;
+const RESPONSE_JSON: &str = "application/graphql-response+json";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_accept_header_gets_its_form_and_its_status() {
+    let Some(door) = Door::open(flask()).await else { return };
+    let broken = r#"{"query": "{ nope }"}"#;
+    for (accept, content_type, status) in [
+        (None, "application/json", 400),
+        (Some("*/*"), "application/json", 400),
+        (Some("application/json, text/plain, */*"), "application/json", 400),
+        (Some("application/json"), "application/json", 200),
+        (Some(RESPONSE_JSON), "application/graphql-response+json; charset=utf-8", 400),
+    ] {
+        let headers: Vec<_> = accept.iter().map(|accept| ("accept", *accept)).collect();
+        for (body, status) in [(TYPENAME, 200), (broken, status)] {
+            let answer = door.post(body, &headers).await;
+            assert_eq!(answer.status, status, "{accept:?} {body}");
+            assert_eq!(answer.header(header::CONTENT_TYPE), content_type, "{accept:?}");
+            assert_eq!(answer.json().get("data").is_some(), body == TYPENAME, "{accept:?}");
+        }
+    }
+    for accept in ["text/html", "image/png", "application/json;q=0"] {
+        assert_eq!(door.post(TYPENAME, &[("accept", accept)]).await.status, 406, "{accept}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_json_is_taken_and_only_one_request_at_a_time() {
+    let Some(door) = Door::open(flask()).await else { return };
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
+        let request = Request::post("/graphql").header("content-type", content_type);
+        let answer = door.send(request.body(Body::from(TYPENAME)).unwrap()).await;
+        assert_eq!(answer.status, 415, "{content_type}");
+        assert!(answer.json()["errors"][0]["message"].is_string());
+    }
+    let without = Request::post("/graphql").body(Body::from(TYPENAME)).unwrap();
+    assert_eq!(door.send(without).await.status, 415);
+    for body in ["", "{", "[]", r#"[{"query": "{ __typename }"}]"#, r#"{"query": 1}"#, "{}"] {
+        for accept in ["*/*", "application/json", RESPONSE_JSON] {
+            let answer = door.post(body, &[("accept", accept)]).await;
+            assert_eq!(answer.status, 400, "{body} {accept}");
+            assert_eq!(answer.json().get("data"), None);
+        }
+    }
+    let huge = format!(r#"{{"query": "{}"}}"#, "x".repeat(10_000_000));
+    assert_eq!(door.post(huge, &[]).await.status, 413);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn get_reads_and_never_writes() {
+    let Some(door) = Door::open(flask()).await else { return };
+    let answer = door.get("/graphql?query=%7B__typename%7D", &[]).await;
+    assert_eq!(answer.json(), json!({"data": {"__typename": "Query"}}));
+    let named = "/graphql?query=query%20A(%24n%3A%20String!)%7B__type(name%3A%24n)%7Bname%7D%7D\
+                 &variables=%7B%22n%22%3A%22Order%22%7D&operationName=A";
+    assert_eq!(door.get(named, &[]).await.json()["data"]["__type"]["name"], "Order");
+    for accept in ["*/*", "application/json", RESPONSE_JSON] {
+        let mutation = "/graphql?query=mutation%7BdeleteOrder(id%3A1)%7Bsuccess%7D%7D";
+        let answer = door.get(mutation, &[("accept", accept)]).await;
+        assert_eq!((answer.status.as_u16(), answer.header(header::ALLOW)), (405, "POST"));
+    }
+    for path in ["/graphql", "/graphql?variables=x&query=%7B__typename%7D", "/graphql?a=1"] {
+        assert_eq!(door.get(path, &[]).await.status, 400, "{path}");
+    }
+    for method in [Method::PUT, Method::DELETE, Method::PATCH] {
+        let request = Request::builder().method(method).uri("/graphql").body(Body::empty());
+        let answer = door.send(request.unwrap()).await;
+        assert_eq!(answer.status, 405);
+        assert!(answer.header(header::ALLOW).contains("POST"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn costly_documents_are_refused_quickly() {
+    let Some(door) = Door::open(flask()).await else { return };
+    let many = |count: usize, part: &dyn Fn(usize) -> String| {
+        (0..count).fold(String::new(), |mut text, n| {
+            let _ = write!(text, "{} ", part(n));
+            text
+        })
+    };
+    let aliases = many(1000, &|n| format!("a{n}: getOrder(id: 1) {{ id }}"));
+    let duplicates = many(1000, &|_| "__typename".to_owned());
+    let mutations = many(5, &|n| format!("m{n}: cancelOrder(id: 1) {{ success }}"));
+    let fragments = many(60, &|n| format!("fragment f{n} on Query {{ ...f{0} ...f{0} }}", n + 1));
+    let unused = many(60, &|n| format!("fragment f{n} on Query {{ ...f{0} ...f{0} }}", n + 1));
+    let directives = "@skip(if: false) ".repeat(5);
+    let history = "history { version at action }";
+    for (name, query) in [
+        ("aliases", format!("{{ {aliases} }}")),
+        ("duplicate fields", format!("{{ {duplicates} }}")),
+        ("mutations", format!("mutation {{ {mutations} }}")),
+        (
+            "exponential fragments",
+            format!("{{ ...f0 }} {fragments} fragment f60 on Query {{ __typename }}"),
+        ),
+        ("unused fragments", format!("{{ __typename }} {unused} fragment f60 on Query {{ a }}")),
+        (
+            "cyclic fragments",
+            "{ ...a } fragment a on Query { ...b ...b } fragment b on Query { ...a ...a }".into(),
+        ),
+        ("directives", format!("{{ __typename {directives} }}")),
+        (
+            "deep introspection",
+            format!(
+                "{{ __schema {{ types {{ {} name {} }} }} }}",
+                "fields { type { ".repeat(25),
+                "} } ".repeat(25)
+            ),
+        ),
+        (
+            "introspection a little too deep",
+            format!(
+                "{{ __schema {{ types {{ {} name {} }} }} }}",
+                "fields { type { ".repeat(7),
+                "} } ".repeat(7)
+            ),
+        ),
+        ("brackets", format!("{{ a(b: {}{}) }}", "[".repeat(50_000), "]".repeat(10_000))),
+        ("length", " ".repeat(70_000)),
+        ("cost", format!("{{ orders(first: 100) {{ edges {{ node {{ {history} }} }} }} }}")),
+        ("cost of a list", format!("{{ getOrders {{ {history} }} }}")),
+    ] {
+        let began = Instant::now();
+        let answer = door.ask("1", &query).await;
+        let took = began.elapsed();
+        assert_eq!(answer.status, 400, "{name}: {}", answer.text);
+        assert_eq!(answer.json().get("data"), None, "{name}");
+        assert!(took < Duration::from_millis(250), "{name} took {took:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usual_tools_and_large_orders_stay_within_the_limits() {
+    let Some(door) = Door::open(flask()).await else { return };
+    // What GraphiQL and code generators send, as graphql-js 16 writes it.
+    let introspection = "
+        query IntrospectionQuery { __schema { queryType { name } mutationType { name }
+          subscriptionType { name } types { ...FullType } directives { name description locations
+          args { ...InputValue } } } }
+        fragment FullType on __Type { kind name description specifiedByURL
+          fields(includeDeprecated: true) { name description args { ...InputValue } type {
+          ...TypeRef } isDeprecated deprecationReason } inputFields { ...InputValue } interfaces {
+          ...TypeRef } enumValues(includeDeprecated: true) { name description isDeprecated
+          deprecationReason } possibleTypes { ...TypeRef } }
+        fragment InputValue on __InputValue { name description type { ...TypeRef } defaultValue }
+        fragment TypeRef on __Type { kind name ofType { kind name ofType { kind name ofType { kind
+          name ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType {
+          kind name ofType { kind name } } } } } } } } } }";
+    let body = json!({"query": introspection}).to_string();
+    let answer = door.post(body, &[]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.json().get("errors"), None, "no token is needed for that");
+    let items = "{productId: 1, quantity: 1} ".repeat(500);
+    let place = format!("mutation {{ placeOrder(userId: 1, items: [{items}]) {{ success }} }}");
+    assert_eq!(door.data("1", &place).await["placeOrder"]["success"], true);
+    let all = "id userId user_id productId quantity status total total_amount currency address \
+               version createdAt updatedAt items { id productId product_id quantity name unitPrice }";
+    let page = format!("{{ orders(first: 100) {{ edges {{ cursor node {{ {all} }} }} }} }}");
+    door.data("1", &page).await;
+    door.data("1", &format!("{{ getOrders {{ {all} }} }}")).await;
+    let histories = "{ orders(first: 10) { edges { node { id history { version } } } } }";
+    door.data("1", histories).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_suggested_to_those_who_guess() {
+    let Some(door) = Door::open(flask()).await else { return };
+    for query in
+        ["{ getOrdes { id } }", "{ getOrder(di: 1) { id } }", "{ getOrder(id: 1) { ide } }"]
+    {
+        let answer = door.ask("1", query).await;
+        assert_eq!(answer.status, 400);
+        assert!(!answer.text.contains("mean"), "{}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_needed_by_every_field_and_told_apart() {
+    let Some(door) = Door::open(flask()).await else { return };
+    let body = json!({"query": "{ getOrder(id: 1) { id } order(id: 1) { success message } }"});
+    let good = door.bearer("1", false);
+    let expired = door.expired("1");
+    let tampered = format!("{good}x");
+    for (authorization, code, message) in [
+        (None, "TOKEN_MISSING", "Authorization header missing."),
+        (Some("Basic abc"), "TOKEN_MISSING", "Authorization header missing."),
+        (Some(expired.as_str()), "TOKEN_EXPIRED", "Token has expired."),
+        (Some(tampered.as_str()), "TOKEN_INVALID", "Invalid token."),
+    ] {
+        let headers: Vec<_> = authorization.iter().map(|value| ("authorization", *value)).collect();
+        let answer = door.post(body.to_string(), &headers).await;
+        assert_eq!(answer.status, 200);
+        let told = answer.json();
+        assert_eq!(told["data"]["order"], json!({"success": false, "message": message}));
+        assert_eq!(told["errors"][0]["extensions"]["code"], code);
+        assert_eq!(told["errors"][0]["message"], message);
+    }
+    let twice = [("authorization", good.as_str()), ("authorization", good.as_str())];
+    let told = door.post(body.to_string(), &twice).await.json();
+    assert_eq!(told["errors"][0]["extensions"]["code"], "TOKEN_INVALID");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_streams_events_until_its_order_is_deleted() {
+    let Some(door) = Door::open(flask()).await else { return };
+    let place = "mutation { placeOrder(userId: 1, productId: 1, quantity: 1) { success } }";
+    door.data("1", place).await;
+    let watch = json!({"query": "subscription { orderUpdated(id: 1) { id status version } }"});
+    let request = Request::post("/graphql")
+        .header("content-type", "application/json")
+        .header("accept", "text/event-stream")
+        .header("authorization", door.bearer("1", false))
+        .body(Body::from(watch.to_string()))
+        .unwrap();
+    let response = tower::ServiceExt::oneshot(door.router.clone(), request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let mut body = response.into_body().into_data_stream();
+    let confirm = "mutation { updateOrder(id: 1, status: \"confirmed\") { success } }";
+    let delete = "mutation { deleteOrder(id: 1) { success } }";
+    // The watch begins when the stream is first read.
+    let change = async {
+        let watched = "order_engine_subscriptions 1";
+        while !door.get("/metrics", &[]).await.text.contains(watched) {}
+        tokio::time::timeout(Duration::from_secs(20), async {
+            while door.data("1", "{ order(id: 1) { success } }").await["order"]["success"] == true {
+                door.data("1", confirm).await;
+                door.data("1", delete).await;
+            }
+        })
+        .await
+        .unwrap();
+    };
+    let read = async {
+        let mut text = String::new();
+        while let Some(chunk) = body.next().await {
+            text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
+        }
+        text
+    };
+    let limit = Duration::from_secs(30);
+    let (text, ()) =
+        tokio::time::timeout(limit, async { tokio::join!(read, change) }).await.expect("an end");
+    let events: Vec<&str> = text.split("\n\n").filter(|event| event.starts_with("event")).collect();
+    let [.., deleted, complete] = events.as_slice() else { panic!("{text}") };
+    let expected = r#"{"data":{"orderUpdated":{"id":"1","status":"Cancelled","version":3}}}"#;
+    assert_eq!(*deleted, format!("event: next\ndata: {expected}"));
+    assert_eq!(*complete, "event: complete");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_subscription_is_told_in_the_stream() {
+    let Some(door) = Door::open(flask()).await else { return };
+    for (query, code) in [
+        ("subscription { orderUpdated { id } }", "TOKEN_MISSING"),
+        ("subscription { nope }", "INVALID_INPUT"),
+        ("subscription {", "INVALID_INPUT"),
+    ] {
+        let body = json!({"query": query}).to_string();
+        let answer = door.post(body.clone(), &[("accept", "text/event-stream")]).await;
+        assert_eq!(answer.status, 200);
+        let code = format!(r#""code":"{code}""#);
+        assert!(answer.text.starts_with("event: next\ndata: {"), "{}", answer.text);
+        assert!(answer.text.contains(&code), "{}", answer.text);
+        assert!(answer.text.ends_with("event: complete\n\n"), "{}", answer.text);
+        assert_eq!(door.post(body, &[]).await.status, 400, "not over plain HTTP");
+    }
+    let malformed = door.post("{", &[("accept", "text/event-stream")]).await;
+    assert_eq!(malformed.status, 400);
+    assert_eq!(malformed.header(header::CONTENT_TYPE), "application/json");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_gets_a_page_that_says_how_to_get_the_playground() {
+    let Some(door) = Door::open(flask()).await else { return };
+    let answer = door.get("/graphql", &[("accept", "text/html,*/*;q=0.8")]).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.text.contains("make build"));
+    assert_eq!(answer.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff");
+    assert!(answer.header(header::CONTENT_SECURITY_POLICY).contains("frame-ancestors 'none'"));
+    assert_eq!(door.get("/", &[]).await.text, "server running");
+    assert_eq!(door.get("/nope", &[]).await.status, 404);
+}
+
+/// A part that is up or down as a test says.
+struct Part {
+    name: &'static str,
+    is_required: bool,
+    is_up: AtomicBool,
+}
+
+impl Probe for Part {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn when_down(&self) -> &'static str {
+        "Something is lost."
+    }
+
+    fn is_required(&self) -> bool {
+        self.is_required
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            let is_up = self.is_up.load(Ordering::Relaxed);
+            let error = || Error::new(ErrorKind::Unavailable, "no answer from 10.0.0.7:5432");
+            if is_up { Ok(()) } else { Err(error()) }
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_names_the_part_that_is_down() {
+    let part =
+        |name, is_required| Arc::new(Part { name, is_required, is_up: AtomicBool::new(true) });
+    let (database, broker) = (part("postgresql", true), part("rabbitmq", false));
+    let probes: Arc<[Arc<dyn Probe>]> = Arc::new([database.clone(), broker.clone()]);
+    let Some(door) = Door::open_with(flask(), probes, Duration::from_secs(10)).await else {
+        return;
+    };
+    let ready = async || {
+        let answer = door.get("/readyz", &[]).await;
+        (answer.status.as_u16(), answer.json())
+    };
+    let up = json!({"state": "up"});
+    let parts = json!({"postgresql": up, "rabbitmq": up});
+    assert_eq!(ready().await, (200, json!({"status": "ready", "parts": parts})));
+    broker.is_up.store(false, Ordering::Relaxed);
+    let (status, told) = ready().await;
+    assert_eq!(status, 200, "orders are taken without it");
+    assert_eq!(
+        told["parts"]["rabbitmq"],
+        json!({"state": "down", "required": false, "meaning": "Something is lost."})
+    );
+    database.is_up.store(false, Ordering::Relaxed);
+    let (status, told) = ready().await;
+    assert_eq!((status, &told["parts"]["postgresql"]["state"]), (503, &json!("down")));
+    assert!(!told.to_string().contains("10.0.0.7"), "addresses are for the log");
+    assert_eq!(door.get("/healthz", &[]).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_and_orders_are_counted_by_outcome() {
+    let Some(door) = Door::open(flask()).await else { return };
+    let place = |quantity: u32| {
+        format!(
+            "mutation {{ placeOrder(userId: 1, productId: 2, quantity: {quantity}) {{ success }} }}"
+        )
+    };
+    door.data("1", &place(5)).await;
+    door.data("1", &place(1)).await;
+    door.ask("1", "{ nope }").await;
+    door.ask("1", "{").await;
+    let answer = door.get("/metrics", &[]).await;
+    assert_eq!(answer.header(header::CONTENT_TYPE), "text/plain; version=0.0.4; charset=utf-8");
+    for line in [
+        r#"order_engine_requests_total{operation="placeOrder",outcome="OK"} 1"#,
+        r#"order_engine_requests_total{operation="placeOrder",outcome="OUT_OF_STOCK"} 1"#,
+        r#"order_engine_requests_total{operation="none",outcome="REFUSED"} 2"#,
+        r#"order_engine_request_duration_seconds_count{operation="placeOrder"} 2"#,
+        r#"order_engine_orders_total{outcome="PLACED"} 1"#,
+        r#"order_engine_orders_total{outcome="OUT_OF_STOCK"} 1"#,
+        "order_engine_subscriptions 0",
+        "# TYPE process_resident_memory_bytes gauge",
+        "# TYPE process_cpu_seconds counter",
+        "# EOF",
+    ] {
+        assert!(answer.text.lines().any(|found| found == line), "{line} in {}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_request_is_told_that_it_was_not_done_in_time() {
+    let parts: Arc<[Arc<dyn Probe>]> = Arc::new([]);
+    let Some(door) = Door::open_with(flask(), parts, Duration::from_millis(200)).await else {
+        return;
+    };
+    let mut blocker = door.database.connection().await;
+    sqlx::raw_sql("begin; lock table orders in access exclusive mode")
+        .execute(&mut blocker)
+        .await
+        .unwrap();
+    let answer = door.ask("1", "{ getOrder(id: 1) { id } }").await;
+    sqlx::raw_sql("rollback").execute(&mut blocker).await.unwrap();
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.json()["errors"][0]["extensions"]["code"], "UNAVAILABLE");
+}
+
+async fn panics() -> &'static str {
+    panic!("a secret of the inside")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_is_one_fixed_answer() {
+    let Some(mut door) = Door::open(flask()).await else { return };
+    door.router = door.shell.around(Router::new().route("/panic", get(panics)));
+    let answer = door.get("/panic", &[]).await;
+    assert_eq!(answer.status, 500);
+    assert_eq!(answer.json()["errors"][0]["extensions"]["code"], "INTERNAL");
+    assert!(!answer.text.contains("secret"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_ends_streams_and_waits_for_requests_under_way() {
+    let Some(door) = Door::open(flask()).await else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = door.shell.shutdown.clone();
+    let drain = Duration::from_secs(20);
+    let serving =
+        tokio::spawn(server::serve(vec![(listener, door.router.clone())], shutdown.clone(), drain));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let body = json!({"query": "subscription { orderUpdated { id } }"}).to_string();
+    let request = format!(
+        "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         accept: text/event-stream\r\nauthorization: {}\r\ncontent-length: {}\r\n\r\n{body}",
+        door.bearer("1", false),
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    let began = Instant::now();
+    shutdown.cancel();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.contains("event: complete"), "{rest}");
+    serving.await.unwrap().unwrap();
+    assert!(began.elapsed() < drain, "nothing had to be cut off");
+    assert!(TcpStream::connect(address).await.is_err(), "the port is free");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_end_is_cut_off_after_the_drain() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().route("/", get(std::future::pending::<&'static str>));
+    let shutdown = CancellationToken::new();
+    let drain = Duration::from_millis(100);
+    let serving = tokio::spawn(server::serve(vec![(listener, router)], shutdown.clone(), drain));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    shutdown.cancel();
+    let limit = Duration::from_secs(10);
+    tokio::time::timeout(limit, serving).await.expect("an end").unwrap().unwrap();
+    let mut rest = Vec::new();
+    let read = tokio::time::timeout(limit, stream.read_to_end(&mut rest)).await.expect("an end");
+    assert!(read.is_err() || rest.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_of_the_database_are_told_without_their_cause() {
+    let Some(door) = Door::open(flask()).await else { return };
+    let mut connection = door.database.connection().await;
+    sqlx::raw_sql("alter table orders rename to gone").execute(&mut connection).await.unwrap();
+    let answer = door.ask("1", "{ getOrder(id: 1) { id } order(id: 1) { message } }").await;
+    assert_eq!(answer.status, 200);
+    let told: Value = answer.json();
+    assert_eq!(told["errors"][0]["extensions"]["code"], "INTERNAL");
+    for inside in ["gone", "orders", "relation", "sql", "postgres"] {
+        assert!(!answer.text.to_lowercase().contains(inside), "{inside}: {}", answer.text);
+    }
+}
