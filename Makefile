@@ -81,6 +81,7 @@ lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
 .PHONY: bench
 bench: ## Measures the engine, fully optimised, beside pgbench.
 	@$(MAKE) PROFILE=release build $(REQUIREMENTS)
+	@$(BIN)/python -m tests.services install wrk
 	$(BIN)/python -m bench
 
 .PHONY: clean

@@ -8,7 +8,9 @@ use crate::config::logging::Logging;
 
 /// Starts logging as settings say. A process that logs already goes on as it does.
 pub(super) fn start(settings: &Logging) {
-    let filter = EnvFilter::new(&settings.filter);
+    // lapin calls every "no" of the broker an error, also to a mere question; what matters of it is
+    // told by the relay and the intake. A filter that names lapin comes later and wins.
+    let filter = EnvFilter::new(format!("lapin=off,{}", settings.filter));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

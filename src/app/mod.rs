@@ -20,6 +20,7 @@ use crate::config::auth::Auth;
 use crate::config::rabbitmq::RabbitMq;
 use crate::config::{Settings, server};
 use crate::contracts::{self, Contract};
+use crate::domain::caller::Access;
 use crate::engine::ports::Interpreter;
 use crate::engine::{Engine, Rules};
 use crate::error::{Error, ErrorKind, Result};
@@ -89,6 +90,11 @@ impl App {
             probes.extend(background.probes());
         } else {
             tracing::warn!("RABBITMQ_URL is not set: events wait in the outbox until it is");
+        }
+        if settings.auth.access == Access::AnyValidToken {
+            tracing::warn!(
+                "access is any-valid-token: whoever has a token may read and change every order"
+            );
         }
         let figures = figures::all(&engine, background.counters());
         let shell = verifier.map(|verifier| Shell {

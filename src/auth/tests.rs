@@ -32,7 +32,10 @@ fn signed(header: &str, claims: &str) -> String {
     format!("Bearer {message}.{signature}")
 }
 
-fn checked(authorization: &str) -> std::result::Result<(String, bool), ErrorKind> {
+/// The user id and whether it is staff.
+type Checked = std::result::Result<(String, bool), ErrorKind>;
+
+fn checked(authorization: &str) -> Checked {
     match verifier().verify(Some(authorization), now()) {
         Ok(Caller::User { id, staff }) => Ok((id.to_string(), staff)),
         Ok(Caller::System) => panic!("a token never speaks for the system"),
@@ -40,12 +43,13 @@ fn checked(authorization: &str) -> std::result::Result<(String, bool), ErrorKind
     }
 }
 
-fn customer(id: &str) -> std::result::Result<(String, bool), ErrorKind> {
+#[expect(clippy::unnecessary_wraps, reason = "it is compared with results")]
+fn customer(id: &str) -> Checked {
     Ok((id.to_owned(), false))
 }
 
-const INVALID: std::result::Result<(String, bool), ErrorKind> = Err(ErrorKind::TokenInvalid);
-const MISSING: std::result::Result<(String, bool), ErrorKind> = Err(ErrorKind::TokenMissing);
+const INVALID: Checked = Err(ErrorKind::TokenInvalid);
+const MISSING: Checked = Err(ErrorKind::TokenMissing);
 
 #[test]
 fn tokens_of_pyjwt_and_flask_jwt_extended_are_understood() {

@@ -43,12 +43,16 @@ pub const SETTINGS: &[Setting] = &[
         variables: &["ORDER_ENGINE_DATABASE_TIMEOUT_SECONDS"],
         is_secret: false,
         default: "10",
-        help: "How long a statement, a lock or a free connection is waited for, 1 to 300 seconds.",
+        help: "How long a statement or a lock may take, 1 to 300 seconds. A free connection is \
+               waited for as long, but at most 3 seconds.",
     },
 ];
 
 /// The variables that name a database in parts: user, password, database.
 pub(super) const PARTS: [&str; 3] = ["POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"];
+
+/// A request waits no longer for a connection: while the database is away, all of them wait.
+const ACQUIRE_TIMEOUT_MAX: Duration = Duration::from_secs(3);
 
 /// Where orders are kept. `Debug` does not show the password.
 #[derive(Debug)]
@@ -63,7 +67,7 @@ pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Option<Databas
     let timeout = sources.seconds("database_timeout_seconds", 1..=300, problems);
     let connect = parse(sources.text("database_url")?, sources, problems)?;
     let address = address(&connect);
-    let acquire_timeout = timeout.min(Duration::from_secs(10));
+    let acquire_timeout = timeout.min(ACQUIRE_TIMEOUT_MAX);
     let options = StoreOptions {
         connect,
         address,

@@ -133,7 +133,8 @@ impl Engine {
                 stock::reconcile_named(level, fact.quantity, hold)
             }
             None => {
-                let fall = level.reported.map_or(0, |known| known.saturating_sub(fact.quantity));
+                let fall =
+                    level.reported.map_or(0, |known| known.saturating_sub(fact.quantity)).max(0);
                 let holds = catalog::oldest_holds(connection, &fact.product, fall).await?;
                 stock::reconcile(level, fact.quantity, holds)
             }

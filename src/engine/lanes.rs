@@ -24,8 +24,11 @@ const LANES: usize = 2;
 const BATCH_MAX: usize = 128;
 /// Most requests that wait. Beyond it they are refused at once.
 const QUEUE_MAX: usize = 8192;
-/// How often a batch is tried.
+/// How often a batch is tried that met other writers.
 const TRIES_MAX: u32 = 5;
+/// How often a batch is tried while the database does not answer: twice, because a connection that
+/// lay idle may have died unnoticed.
+const TRIES_MAX_AWAY: u32 = 2;
 /// The pause before another try, times the tries made.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -112,8 +115,10 @@ async fn next_batch(
     batch
 }
 
-/// Serves a batch; twins of one key wait for the first of them.
+/// Serves a batch; twins of one key wait for the first of them. A caller that gave up while it
+/// waited gets no order any more.
 async fn serve(shared: &Shared, mut batch: Vec<Waiting>) {
+    batch.retain(|waiting| !waiting.answer.is_closed());
     while !batch.is_empty() {
         let (now, later) = without_twins(batch);
         serve_distinct(shared, now).await;
@@ -144,7 +149,12 @@ async fn serve_distinct(shared: &Shared, mut batch: Vec<Waiting>) {
             tries,
             "placing a batch failed"
         );
-        if tries == TRIES_MAX || !error.is_retryable() {
+        let tries_max = match error.kind() {
+            ErrorKind::Conflict => TRIES_MAX,
+            ErrorKind::Unavailable => TRIES_MAX_AWAY,
+            _ => 1,
+        };
+        if tries >= tries_max {
             return give_up(shared, batch, &error).await;
         }
         if error.fact("outcome") == Some("unknown") {

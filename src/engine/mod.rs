@@ -2,6 +2,7 @@
 //! goes through here.
 
 pub mod apply_fact;
+pub mod apply_message;
 mod batch;
 pub mod cancel_order;
 pub mod change_status;

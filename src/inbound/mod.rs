@@ -151,8 +151,10 @@ impl<I: Inlet> Intake<I> {
             }
             Err(error) => error,
         };
-        tracing::warn!(topic = delivery.topic, reason = chain(&wrong), "a message is set aside");
-        self.engine.set_aside(lease, self.consumer, delivery, wrong.message()).await
+        let reason = chain(&wrong);
+        let taken = self.engine.set_aside(lease, self.consumer, delivery, &reason).await?;
+        tracing::warn!(topic = delivery.topic, reason, "a message was set aside");
+        Ok(taken)
     }
 
     async fn claim(&self) -> Result<Option<Lease>> {

@@ -1,57 +1,26 @@
-//! The bridge between Python's threads and the engine's runtime: one runtime per process, started
-//! when it is first needed; the interpreter lock is released while Rust works.
+//! The bridge between Python's threads and the engine's runtime: waiting with the interpreter lock
+//! released, and awaiting on the caller's asyncio loop.
 
-use std::future::Future;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::cell::OnceCell;
+use std::convert::Infallible;
+use std::future::{Future, ready};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
-use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinHandle;
+use pyo3_async_runtimes::TaskLocals;
+use pyo3_async_runtimes::generic::{self, ContextExt, JoinError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::python::errors::raise;
+use crate::python::runtime;
 
 /// How long a blocking call waits before it looks whether Ctrl-C was pressed.
 const SIGNAL_CHECK: Duration = Duration::from_millis(100);
-
-struct Started {
-    process: u32,
-    runtime: Runtime,
-}
-
-/// The runtime of this process. One that a fork copied is left where it is and never touched: its
-/// threads exist only in the parent.
-static STARTED: AtomicPtr<Started> = AtomicPtr::new(std::ptr::null_mut());
-
-fn runtime() -> Result<&'static Runtime> {
-    let current = STARTED.load(Ordering::Acquire);
-    // SAFETY: a `Started` is leaked when it is made and never freed.
-    if let Some(started) = unsafe { current.as_ref() }
-        && started.process == std::process::id()
-    {
-        return Ok(&started.runtime);
-    }
-    let runtime =
-        Builder::new_multi_thread().enable_all().thread_name("order-engine").build().map_err(
-            |error| {
-                Error::new(ErrorKind::Unavailable, "The engine's threads could not be started.")
-                    .because(error)
-            },
-        )?;
-    let started = Box::into_raw(Box::new(Started { process: std::process::id(), runtime }));
-    match STARTED.compare_exchange(current, started, Ordering::AcqRel, Ordering::Acquire) {
-        // SAFETY: as above; this one was leaked by `into_raw`.
-        Ok(_) => Ok(unsafe { &(*started).runtime }),
-        Err(_) => {
-            // Another thread of this process was first; this runtime has done nothing yet.
-            // SAFETY: nobody else has seen this pointer.
-            let spare = unsafe { Box::from_raw(started) };
-            spare.runtime.shutdown_background();
-            self::runtime()
-        }
-    }
-}
 
 /// Runs `work` on the engine's runtime and waits for it with the interpreter lock released.
 /// Ctrl-C ends the wait and the work.
@@ -60,12 +29,23 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
-    let runtime = py.detach(runtime).map_err(|error| raise(py, &error))?;
-    let mut task = runtime.spawn(work);
+    let threads = py.detach(runtime::get).map_err(|error| raise(py, &error))?;
+    let (answer, mut answered) = sync_channel(1);
+    let task = threads.spawn(async move {
+        // Nobody reads the answer after Ctrl-C.
+        let _ = answer.send(survived(work).await);
+    });
     loop {
-        let waited = py.detach(|| runtime.block_on(wait_a_while(&mut task)));
-        if let Some(result) = waited {
-            return result.map_err(|error| raise(py, &error));
+        // Not tokio's clock: a thread may wait here while the runtime ends.
+        let (channel, waited) = py.detach(move || {
+            let waited = answered.recv_timeout(SIGNAL_CHECK);
+            (answered, waited)
+        });
+        answered = channel;
+        match waited {
+            Ok(result) => return result.map_err(|error| raise(py, &error)),
+            Err(RecvTimeoutError::Disconnected) => return Err(raise(py, &runtime::ended())),
+            Err(RecvTimeoutError::Timeout) => {}
         }
         if let Err(interrupt) = py.check_signals() {
             task.abort();
@@ -74,11 +54,95 @@ where
     }
 }
 
-/// The task's result if it comes in time.
-async fn wait_a_while<T>(task: &mut JoinHandle<Result<T>>) -> Option<Result<T>> {
-    let joined = tokio::time::timeout(SIGNAL_CHECK, task).await.ok()?;
-    Some(joined.unwrap_or_else(|error| {
-        Err(Error::new(ErrorKind::Internal, "The engine met a defect; its log says more.")
-            .because(error))
-    }))
+/// Starts `work` on the engine's runtime and gives the `asyncio.Future` of its result, on the loop
+/// that runs in this thread. Cancelling that future ends the work.
+pub(super) fn promise<T, F>(py: Python<'_>, work: F) -> PyResult<Bound<'_, PyAny>>
+where
+    T: for<'any> IntoPyObject<'any> + Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    py.detach(runtime::get).map_err(|error| raise(py, &error))?;
+    generic::future_into_py::<Threads, _, _>(py, async { Ok(Answer(survived(work).await)) })
+}
+
+/// Turns a panic of `work`, which its hook has logged, into an error.
+async fn survived<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Internal, "The engine met a defect; its log says more."))
+    })
+}
+
+/// A result that becomes its value, or raises, once the interpreter lock is held.
+struct Answer<T>(Result<T>);
+
+impl<'py, T: IntoPyObject<'py>> IntoPyObject<'py> for Answer<T> {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        self.0.map_err(|error| raise(py, &error))?.into_bound_py_any(py)
+    }
+}
+
+/// The engine's runtime as `pyo3_async_runtimes` uses one.
+struct Threads;
+
+tokio::task_local! {
+    static LOCALS: OnceCell<TaskLocals>;
+}
+
+/// A task that does not end in an error: panics are caught inside.
+type Spawned = Pin<Box<dyn Future<Output = std::result::Result<(), Never>> + Send>>;
+
+struct Never(Infallible);
+
+impl JoinError for Never {
+    fn is_panic(&self) -> bool {
+        match self.0 {}
+    }
+
+    fn into_panic(self) -> Box<dyn std::any::Any + Send + 'static> {
+        match self.0 {}
+    }
+}
+
+impl generic::Runtime for Threads {
+    type JoinError = Never;
+    type JoinHandle = Spawned;
+
+    fn spawn<F>(work: F) -> Spawned
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let Ok(threads) = runtime::get() else { return Box::pin(ready(Ok(()))) };
+        let task = threads.spawn(work);
+        Box::pin(async {
+            // An error is the runtime's end, after which nobody awaits anything.
+            let _ = task.await;
+            Ok(())
+        })
+    }
+
+    /// What is run here settles a future of Python: the completer does so for many at once.
+    fn spawn_blocking<F>(work: F) -> Spawned
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        runtime::complete(Box::new(work));
+        Box::pin(ready(Ok(())))
+    }
+}
+
+impl ContextExt for Threads {
+    fn scope<F, R>(locals: TaskLocals, work: F) -> Pin<Box<dyn Future<Output = R> + Send>>
+    where
+        F: Future<Output = R> + Send + 'static,
+    {
+        Box::pin(LOCALS.scope(OnceCell::from(locals), work))
+    }
+
+    fn get_task_locals() -> Option<TaskLocals> {
+        LOCALS.try_with(|locals| locals.get().cloned()).unwrap_or_default()
+    }
 }

@@ -125,17 +125,7 @@ pub(super) fn events_tail(
     wait_for(py, async move {
         let order = order_id.map(OrderId::from_database);
         let events = operations::events_tail(&load(flags, Needs::DATABASE)?, order, limit).await?;
-        Ok(events
-            .into_iter()
-            .map(|event| Event {
-                order_id: event.entry.order.get(),
-                version: event.entry.version,
-                at: event.entry.at,
-                action: event.entry.action,
-                status: event.entry.status.as_str().to_owned(),
-                delivery: event.delivery,
-            })
-            .collect())
+        Ok(events.into_iter().map(Event::from).collect())
     })
 }
 
@@ -149,18 +139,7 @@ pub(super) fn events_parked(
 ) -> PyResult<Vec<ParkedMessage>> {
     wait_for(py, async move {
         let parked = operations::events_parked(&load(flags, Needs::DATABASE)?, limit).await?;
-        Ok(parked
-            .into_iter()
-            .map(|message| ParkedMessage {
-                id: message.id,
-                direction: message.direction.to_owned(),
-                topic: message.topic,
-                order_id: message.order.map(OrderId::get),
-                reason: message.reason,
-                attempts: message.attempts,
-                parked_at: message.parked_at,
-            })
-            .collect())
+        Ok(parked.into_iter().map(ParkedMessage::from).collect())
     })
 }
 

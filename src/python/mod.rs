@@ -6,7 +6,10 @@ mod bridge;
 mod commands;
 mod engine;
 mod errors;
+mod records;
+mod runtime;
 mod types;
+mod verbs;
 
 use pyo3::prelude::*;
 
@@ -20,7 +23,7 @@ mod _native {
         mint_token, seed_demo, serve,
     };
     #[pymodule_export]
-    use super::engine::Engine;
+    use super::engine::{AsyncEngine, Engine};
     #[pymodule_export]
     use super::errors::error_kinds;
     #[pymodule_export]
@@ -31,6 +34,8 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let shut_down = wrap_pyfunction!(super::runtime::shut_down, module)?;
+        module.py().import("atexit")?.call_method1("register", (shut_down,))?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -1,7 +1,10 @@
 //! What calls return: immutable objects that compare by value.
 
 use chrono::{DateTime, Utc};
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use rust_decimal::Decimal;
 
 use crate::app;
@@ -9,26 +12,63 @@ use crate::config::Described;
 use crate::domain::order as domain;
 use crate::domain::query::Page;
 use crate::domain::status::OrderStatus;
+use crate::error::Result;
+use crate::operations::Parked;
+use crate::python::errors::raise;
 
 macro_rules! result_class {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)+ }) => {
         $(#[$doc])*
-        #[pyclass(frozen, eq, get_all, module = "order_engine._native")]
-        #[derive(Clone, Debug, PartialEq)]
+        #[pyclass(frozen, eq, hash, get_all, from_py_object, module = "order_engine._native")]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub(super) struct $name {
             $(pub $field: $type,)+
         }
 
         #[pymethods]
         impl $name {
+            #[new]
+            #[allow(clippy::too_many_arguments, reason = "one for each field")]
+            fn new($($field: $type),+) -> Self {
+                Self { $($field),+ }
+            }
+
+            #[classattr]
+            fn __match_args__(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
+                PyTuple::new(py, [$(stringify!($field)),+])
+            }
+
             fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
                 let fields = [$(
                     format!("{}={}", stringify!($field), slf.getattr(stringify!($field))?.repr()?),
                 )+];
                 Ok(format!("{}({})", stringify!($name), fields.join(", ")))
             }
+
+            fn __reduce__<'py>(
+                slf: &Bound<'py, Self>,
+            ) -> PyResult<(Bound<'py, PyType>, Bound<'py, PyTuple>)> {
+                let values = [$(slf.getattr(stringify!($field))?,)+];
+                Ok((slf.get_type(), PyTuple::new(slf.py(), values)?))
+            }
+
+            fn to_dict<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
+                let fields = PyDict::new(slf.py());
+                $(fields.set_item(stringify!($field), plain(slf.getattr(stringify!($field))?)?)?;)+
+                Ok(fields)
+            }
         }
     };
+}
+
+/// A field's value with results in it made into dicts: `to_dict` of one in a list, else as it is.
+fn plain(value: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+    let Ok(several) = value.cast::<PyTuple>() else { return Ok(value) };
+    let dicts = PyList::empty(value.py());
+    for one in several {
+        dicts.append(one.call_method0("to_dict")?)?;
+    }
+    Ok(dicts.into_any())
 }
 
 result_class! {
@@ -47,7 +87,7 @@ result_class! {
     Order {
         id: i64,
         user_id: String,
-        status: String,
+        status: Status,
         lines: Lines,
         total: Decimal,
         currency: String,
@@ -73,8 +113,8 @@ result_class! {
         at: DateTime<Utc>,
         actor: String,
         action: String,
-        previous_status: Option<String>,
-        status: String,
+        previous_status: Option<Status>,
+        status: Status,
         reason: Option<String>,
     }
 }
@@ -113,7 +153,7 @@ result_class! {
         version: i32,
         at: DateTime<Utc>,
         action: String,
-        status: String,
+        status: Status,
         delivery: String,
     }
 }
@@ -131,37 +171,85 @@ result_class! {
     }
 }
 
+/// A status: a member of `OrderStatus` in Python.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Status(OrderStatus);
+
+impl<'py> IntoPyObject<'py> for Status {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        CLASS.import(py, "order_engine.status", "OrderStatus")?.call1((self.0.as_str(),))
+    }
+}
+
+impl FromPyObject<'_, '_> for Status {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let text: String = value.extract()?;
+        OrderStatus::parse(&text).map(Self).map_err(|error| raise(value.py(), &error))
+    }
+}
+
 /// The lines of an order: a tuple in Python.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Lines(Vec<OrderLine>);
 
 /// The orders of a page: a tuple in Python.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Orders(Vec<Order>);
 
 macro_rules! as_tuple {
-    ($name:ident) => {
+    ($name:ident, $member:ty) => {
         impl<'py> IntoPyObject<'py> for $name {
-            type Target = pyo3::types::PyTuple;
+            type Target = PyTuple;
             type Output = Bound<'py, Self::Target>;
             type Error = PyErr;
 
             fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-                pyo3::types::PyTuple::new(py, self.0)
+                PyTuple::new(py, self.0)
+            }
+        }
+
+        impl FromPyObject<'_, '_> for $name {
+            type Error = PyErr;
+
+            fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+                value.extract::<Vec<$member>>().map(Self)
             }
         }
     };
 }
 
-as_tuple!(Lines);
-as_tuple!(Orders);
+as_tuple!(Lines, OrderLine);
+as_tuple!(Orders, Order);
+
+/// What became of one row of several: an order, or the exception as a value.
+pub(super) struct PlacedRow(pub Result<Order>);
+
+impl<'py> IntoPyObject<'py> for PlacedRow {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        match self.0 {
+            Ok(order) => order.into_bound_py_any(py),
+            Err(error) => Ok(raise(py, &error).into_value(py).into_bound(py).into_any()),
+        }
+    }
+}
 
 impl From<domain::Order> for Order {
     fn from(order: domain::Order) -> Self {
         Self {
             id: order.id.get(),
             user_id: order.user.to_string(),
-            status: order.status.as_str().to_owned(),
+            status: Status(order.status),
             lines: Lines(order.lines.into_iter().map(OrderLine::from).collect()),
             total: order.total,
             currency: order.currency.to_string(),
@@ -202,8 +290,8 @@ impl From<domain::HistoryEntry> for HistoryEntry {
             at: entry.at,
             actor: entry.actor,
             action: entry.action,
-            previous_status: entry.previous.map(OrderStatus::as_str).map(str::to_owned),
-            status: entry.status.as_str().to_owned(),
+            previous_status: entry.previous.map(Status),
+            status: Status(entry.status),
             reason: entry.reason,
         }
     }
@@ -218,5 +306,32 @@ impl From<Described> for Setting {
 impl From<app::Check> for Check {
     fn from(check: app::Check) -> Self {
         Self { name: check.name, ok: check.is_ok, detail: check.detail, remedy: check.remedy }
+    }
+}
+
+impl From<Entry> for Event {
+    fn from(event: Entry) -> Self {
+        Self {
+            order_id: event.entry.order.get(),
+            version: event.entry.version,
+            at: event.entry.at,
+            action: event.entry.action,
+            status: Status(event.entry.status),
+            delivery: event.delivery,
+        }
+    }
+}
+
+impl From<Parked> for ParkedMessage {
+    fn from(message: Parked) -> Self {
+        Self {
+            id: message.id,
+            direction: message.direction.to_owned(),
+            topic: message.topic,
+            order_id: message.order.map(OrderId::get),
+            reason: message.reason,
+            attempts: message.attempts,
+            parked_at: message.parked_at,
+        }
     }
 }

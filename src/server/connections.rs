@@ -98,7 +98,7 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_read(context, buffer) {
             Poll::Pending => self.waiting(context),
-            ready => ready,
+            ready @ Poll::Ready(_) => ready,
         }
     }
 }

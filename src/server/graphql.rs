@@ -1,4 +1,4 @@
-//! A GraphQL schema behind its limits, for every transport: HTTP, event streams, WebSockets and
+//! A GraphQL schema behind its limits, for every transport: HTTP, event streams, sockets and
 //! Python. A document is parsed once.
 
 use std::sync::Arc;
@@ -255,7 +255,7 @@ impl GraphQl {
         limits::check_text(&request.query).map_err(|error| vec![told(&error, None)])?;
         let name = request.operation_name.clone();
         let variables = std::mem::take(&mut request.variables);
-        let document = request.parsed_query().map_err(|error| vec![syntax_error(error)])?;
+        let document = request.parsed_query().map_err(|error| vec![syntax_error(&error)])?;
         limits::check_document(document).map_err(|error| vec![told(&error, None)])?;
         let Some(operation) = limits::selected(document, name.as_deref()) else {
             let message = match name {
@@ -335,7 +335,7 @@ fn code(kind: ErrorKind) -> ErrorExtensionValues {
 }
 
 /// The parser draws a picture of the place; the position and its last line say as much.
-fn syntax_error(error: ServerError) -> ServerError {
+fn syntax_error(error: &ServerError) -> ServerError {
     let reason = error.message.lines().last().unwrap_or_default();
     let reason = reason.trim().trim_start_matches("= ");
     let position = error.locations.first().copied();

@@ -138,12 +138,12 @@ fn thousandths(text: &str) -> Option<u16> {
 mod tests {
     use super::*;
 
-    fn headers(name: axum::http::HeaderName, values: &[&'static str]) -> HeaderMap {
+    fn headers(name: &axum::http::HeaderName, values: &[&'static str]) -> HeaderMap {
         values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
     }
 
     fn answer(accept: &[&'static str]) -> Option<Answer> {
-        Answer::negotiate(&headers(ACCEPT, accept))
+        Answer::negotiate(&headers(&ACCEPT, accept))
     }
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
     fn only_json_in_utf8_is_read() {
         for value in ["application/json", "application/JSON; charset=UTF-8", "application/json;a=b"]
         {
-            assert!(is_json(&headers(CONTENT_TYPE, &[value])), "{value}");
+            assert!(is_json(&headers(&CONTENT_TYPE, &[value])), "{value}");
         }
         for value in [
             "text/plain",
@@ -194,10 +194,10 @@ mod tests {
             "application/json; charset=utf-16",
             "application/jsonp",
         ] {
-            assert!(!is_json(&headers(CONTENT_TYPE, &[value])), "{value}");
+            assert!(!is_json(&headers(&CONTENT_TYPE, &[value])), "{value}");
         }
-        assert!(!is_json(&headers(CONTENT_TYPE, &[])));
-        assert!(!is_json(&headers(CONTENT_TYPE, &["application/json", "text/plain"])));
+        assert!(!is_json(&headers(&CONTENT_TYPE, &[])));
+        assert!(!is_json(&headers(&CONTENT_TYPE, &["application/json", "text/plain"])));
     }
 
     #[test]

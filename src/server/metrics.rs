@@ -139,6 +139,9 @@ impl Metrics {
     }
 
     /// Everything as text, with the figures of `parts`.
+    ///
+    /// # Errors
+    /// When a figure cannot be written, which no figure here can cause.
     pub async fn text(&self, parts: &[Arc<dyn Figures>]) -> Result<String, std::fmt::Error> {
         let asked = join_all(parts.iter().map(|part| part.figures()));
         let mut figures: Vec<Figure> = tokio::time::timeout(FIGURES_TIME_MAX, asked)

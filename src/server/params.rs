@@ -1,12 +1,9 @@
 //! The parameters of a GraphQL request, from a JSON body or from the address.
 
-use std::collections::HashMap;
-
 use async_graphql::{Request, Value, Variables};
 use axum::extract::Query;
 use axum::http::Uri;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -30,7 +27,7 @@ struct Body {
     variables: Option<Variables>,
     /// Nothing here reads them; they must be an object all the same.
     #[serde(rename = "extensions")]
-    _extensions: Option<HashMap<String, IgnoredAny>>,
+    _extensions: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// The same in the address, where every member is text.

@@ -1,4 +1,4 @@
-//! The page at `GET /graphql`: GraphiQL, bundled when the package is built, from a folder.
+//! The page at `GET /graphql`: the playground, bundled when the package is built, from a folder.
 
 use std::fs;
 use std::path::Path;
@@ -65,7 +65,6 @@ impl Playground {
 
 /// The files that the page loads, under `/graphql/assets`. Their names change with their content,
 /// so a browser may keep them for ever.
-#[must_use]
 pub fn assets(directory: &Path) -> Router {
     let files =
         ServeDir::new(directory).precompressed_gzip().append_index_html_on_directories(false);

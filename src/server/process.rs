@@ -75,7 +75,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "the numbers are exact")]
     fn the_kernels_text_is_read() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4 0 0 0 0 150 50 0 0 20 0 4 0 1000 9 9";
         assert_eq!(cpu_seconds(stat), Some(2.0));

@@ -169,7 +169,7 @@ mod tests {
         let kind = |headers: &[_]| session(headers).caller().unwrap_err().kind();
         assert_eq!(kind(&[]), ErrorKind::TokenMissing);
         let header = (header::AUTHORIZATION, "Basic x");
-        assert_eq!(kind(&[header.clone()]), ErrorKind::TokenMissing);
+        assert_eq!(kind(std::slice::from_ref(&header)), ErrorKind::TokenMissing);
         assert_eq!(kind(&[header.clone(), header]), ErrorKind::TokenInvalid);
     }
 

@@ -224,7 +224,8 @@ async fn what_the_document_promises_beside_them_works() {
         })
     );
     let cancel = "mutation { cancelOrder(id: 1, reason: \"too late\") { success message order { \
-                  status version history { version actor action previousStatus status reason } } } }";
+                  status version history { version actor action previousStatus status reason } } } \
+                  }";
     let cancelled = door.data("1", cancel).await;
     assert_eq!(
         cancelled["cancelOrder"],

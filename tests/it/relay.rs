@@ -325,13 +325,13 @@ async fn what_a_relay_writes_too_late_changes_nothing() {
 }
 
 /// A broker at which no queue is bound for the topics `missing`.
-fn unbound(missing: &'static [&'static str]) -> impl FnMut(&[OutgoingMessage]) -> Result<Vec<Verdict>> {
+fn unbound(
+    missing: &'static [&'static str],
+) -> impl FnMut(&[OutgoingMessage]) -> Result<Vec<Verdict>> {
     move |batch| {
-        let verdict = |message: &OutgoingMessage| {
-            match missing.contains(&message.topic.as_str()) {
-                true => Verdict::Unroutable,
-                false => Verdict::Confirmed,
-            }
+        let verdict = |message: &OutgoingMessage| match missing.contains(&message.topic.as_str()) {
+            true => Verdict::Unroutable,
+            false => Verdict::Confirmed,
         };
         Ok(batch.iter().map(verdict).collect())
     }

@@ -19,6 +19,7 @@ from tests.services.ports import free_port
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
 REQUEST_TIMEOUT_S = 30.0
+COMMAND_TIMEOUT_S = 60.0
 TOKEN_LIFE_S = 600
 # What the engine may see of the surroundings: nothing that could configure it.
 INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
@@ -124,6 +125,23 @@ class EngineProcess:
     def log(self) -> str:
         """Everything the engine has written, over all its starts."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def command(self, *arguments: str) -> str:
+        """Types an `order-engine` command with this engine's settings; returns what it prints.
+
+        Raises:
+            AssertionError: it failed; what it said is in the message.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "order_engine", *arguments],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+        assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
 
     def token(self, user_id: int | str, **claims: object) -> str:
         """Mints a token as the user service does, with `claims` beside or instead of the usual."""

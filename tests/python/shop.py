@@ -35,6 +35,13 @@ WRITTEN = """
 """
 
 
+def database_of(server: EngineProcess) -> psycopg.Connection[tuple[Any, ...]]:
+    """Connects to an engine's tables, past the engine."""
+    return psycopg.connect(
+        server.env["DATABASE_URL"], autocommit=True, options="-c search_path=order_engine"
+    )
+
+
 class Shop:
     """An engine, its database as psycopg sees it, and its broker as pika sees it."""
 
@@ -43,9 +50,7 @@ class Shop:
         self.server = server
         self.product_service = ProductService(broker_url)
         self.witness = Witness(broker_url)
-        self.database = psycopg.connect(
-            server.env["DATABASE_URL"], autocommit=True, options="-c search_path=order_engine"
-        )
+        self.database = database_of(server)
 
     def close(self) -> None:
         """Disconnects."""

@@ -122,7 +122,11 @@ def test_a_quantity_below_one(refused: Refused, quantity: int) -> None:
 @pytest.mark.parametrize("quantity", ["2147483648", "-2147483649", "1.5", '"2"', "1e3", "null", "[1]", "{}", "TWO", "99999999999999999999"])  # fmt: skip
 @pytest.mark.parametrize("field", ["createOrder", "placeOrder"])
 def test_a_quantity_that_is_no_int(refused: Refused, field: str, quantity: str) -> None:
-    refused.document({"query": query_of(field, quantity)})
+    if (field, quantity) == ("placeOrder", "null"):
+        # Here it may be left out, in favour of items.
+        assert "quantity" in refused.business(query_of(field, quantity), {}, field)
+    else:
+        refused.document({"query": query_of(field, quantity)})
     if quantity in ("TWO", "[1]"):
         # The first is no JSON; GraphQL makes one value of a variable into a list, never back.
         return
@@ -284,12 +288,9 @@ def test_a_body_that_is_no_request(refused: Refused, body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["", " ", "{", "}", "{ allOrders { ", "query", "{ nope }", "{ allOrders }", "{ allOrders { nope } }", "mutation { createOrder(user_id: 1) { success } }", "query A { __typename } query B { __typename }", "{ ...F } fragment F on Query { ...F }", "{ ...Missing }", "query($x: Nope) { __typename }", "\0", "{ __typename } \0", "{ order(id: 1) { success } } #\ud83d" + "\udd25"],
+    ["", " ", "{", "}", "{ allOrders { ", "query", "{ nope }", "{ allOrders }", "{ allOrders { nope } }", "mutation { createOrder(user_id: 1) { success } }", "query A { __typename } query B { __typename }", "{ ...F } fragment F on Query { ...F }", "{ ...Missing }", "query($x: Nope) { __typename }", "\0", "{ __typename } \0"],
 )  # fmt: skip
 def test_a_document_that_cannot_be_executed(refused: Refused, query: str) -> None:
-    if query.startswith("{ order"):
-        # An astral character in a comment is nothing to refuse.
-        query = query.removesuffix("}").replace("{ order", "{{ order", 1)
     refused.document({"query": query})
 
 

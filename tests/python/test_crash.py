@@ -104,13 +104,14 @@ def test_an_acknowledged_order_survives_and_is_announced(
     shop = Shop(server, broker.url)
     shop.offer(Product(1, quantity=STOCK), Product(2, price=0.01, quantity=STOCK))
 
-    began = time.monotonic()
-    undisturbed = place_all(server, crowd(0))
-    span_s = time.monotonic() - began
-    assert all(outcome.order_id for outcome in undisturbed)
+    # How long a crowd takes when nobody disturbs it; the first one only warms up.
+    for number in (0, 1):
+        began = time.monotonic()
+        assert all(outcome.order_id for outcome in place_all(server, crowd(number)))
+        span_s = time.monotonic() - began
 
     acknowledged = 0
-    for number in range(1, ROUNDS + 1):
+    for number in range(2, ROUNDS + 2):
         outcomes = crash(server, crowd(number), moments.uniform(0, span_s))
         acknowledged += sum(outcome.order_id is not None for outcome in outcomes)
         server.start()

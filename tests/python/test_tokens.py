@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 import pytest
 from flask import Flask
-from flask_jwt_extended import create_access_token, create_refresh_token
+from flask_jwt_extended import JWTManager, create_access_token, create_refresh_token
 
 from tests.python.engine_process import EngineProcess
 from tests.python.shop import Shop
@@ -56,9 +56,9 @@ def ask(shared_shop: Shop) -> Callable[[str | None], str]:
     """Reads with a token, and returns what the envelope says."""
 
     def ask(token: str | None) -> str:
-        before = shared_shop.server.log()
         message = answer_to(shared_shop.server, None if token is None else f"Bearer {token}")
-        assert shared_shop.server.log() == before, "no token, and nothing else, is logged"
+        for part in (token or "").split("."):
+            assert len(part) < 20 or part not in shared_shop.server.log(), "no token is logged"
         return message
 
     return ask
@@ -78,8 +78,6 @@ def mint(shared_shop: Shop) -> Callable[..., str]:
 def flask_app(shared_shop: Shop) -> Flask:
     app = Flask("users")
     app.config["JWT_SECRET_KEY"] = shared_shop.server.secret
-    from flask_jwt_extended import JWTManager  # noqa: PLC0415
-
     JWTManager(app)
     return app
 
@@ -184,7 +182,8 @@ def test_c6_issuer_and_audience_where_they_are_set(
     server.start()
 
     def ask(**claims: object) -> str:
-        return answer_to(server, f"Bearer {server.token(1, **claims)}")
+        all_claims = {"user_id": 1, "exp": now() + 60} | claims
+        return answer_to(server, f"Bearer {signed(server.secret, {'alg': 'HS256'}, all_claims)}")
 
     assert ask(iss="users", aud="orders") == GOOD
     assert ask(iss="users", aud=["shop", "orders"]) == GOOD
@@ -246,8 +245,8 @@ def test_c13_what_comes_twice_or_is_too_long(shared_shop: Shop, ask: Ask, mint: 
     ):
         assert ask(signed(secret, honest, claims)) == INVALID, claims
     assert ask(mint(user_id=1, exp=later, ballast="x" * 20_000)) == INVALID
-    for token in ("", ".", "..", "a.b", "a.b.c.d", "é.é.é"):
-        assert ask(token.encode().decode("latin-1")) in (INVALID, MISSING), token
+    for token in (".", "..", "a.b", "a.b.c.d", "=.=.=", "/.+./"):
+        assert ask(token) == INVALID, token
 
 
 def test_c13_a_megabyte_of_token_is_refused_before_it_is_read(shared_shop: Shop) -> None:

@@ -23,13 +23,16 @@ def main() -> int:
     """Parses the command line and returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.services", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("install", help="install the packages that are missing")
+    install_parser = verbs.add_parser("install", help="install the packages that are missing")
+    install_parser.add_argument(
+        "programs", nargs="*", metavar="PROGRAM", help="another program that is needed"
+    )
     run_parser = verbs.add_parser("run", help="run a command with private servers")
     run_parser.add_argument("--redis", action="store_true", help="start Redis as well")
     run_parser.add_argument("command", nargs="+", metavar="COMMAND")
     arguments = parser.parse_args()
     if arguments.verb == "install":
-        return install()
+        return install(arguments.programs)
     try:
         return run(arguments.command, with_redis=arguments.redis)
     except ServiceError as error:

@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from tests.services import postgresql, rabbitmq, redis
@@ -40,20 +41,25 @@ fi
 """
 
 
-def missing_packages() -> list[str]:
-    """Returns the packages whose programs are not there."""
+def missing_packages(programs: Sequence[str] = ()) -> list[str]:
+    """Returns the packages whose programs are not there.
+
+    Args:
+        programs: Programs to look for as well; their packages have the same names.
+    """
     needed: list[tuple[Callable[[], bool], list[str]]] = [
         (lambda: _found(postgresql.find_binaries), ["postgresql"]),
         (lambda: _found(rabbitmq.find_programs), ["rabbitmq-server"]),
         (lambda: _found(redis.find_program), ["redis-server"]),
         (_has_browser, _browser_packages()),
+        *((partial(_on_path, program), [program]) for program in programs),
     ]
     return [package for is_there, packages in needed if not is_there() for package in packages]
 
 
-def install() -> int:
-    """Installs what is missing; returns the exit code for the command."""
-    missing = missing_packages()
+def install(programs: Sequence[str] = ()) -> int:
+    """Installs what is missing, `programs` included; returns the exit code for the command."""
+    missing = missing_packages(programs)
     if not missing:
         return 0
     prefix = [] if os.geteuid() == 0 else ["sudo"]
@@ -69,13 +75,17 @@ def install() -> int:
     if subprocess.run(command, check=False).returncode != 0:
         sys.stderr.write(f"could not install with apt-get: {' '.join(missing)}\n")
         return 1
-    if still_missing := missing_packages():
+    if still_missing := missing_packages(programs):
         sys.stderr.write(
             f"installed, but not usable: {', '.join(still_missing)}"
             f" (PostgreSQL {postgresql.OLDEST_VERSION} or newer is needed)\n"
         )
         return 1
     return 0
+
+
+def _on_path(program: str) -> bool:
+    return shutil.which(program) is not None
 
 
 def _found(find: Callable[[], object]) -> bool:

@@ -65,7 +65,10 @@ mod tests {
         messages.remove(0)
     }
 
-    const FIXED: &str = r#"{"order_id": 384, "user_id": 1, "total_amount": 19.0, "items": [{"id": 384, "product_id": 1, "quantity": 2}]"#;
+    const FIXED: &str = concat!(
+        r#"{"order_id": 384, "user_id": 1, "total_amount": 19.0, "#,
+        r#""items": [{"id": 384, "product_id": 1, "quantity": 2}]"#
+    );
     const NAMED: &str = r#""event_id": "00000000-0000-0000-0000-000000000000", "version": 1"#;
 
     #[test]

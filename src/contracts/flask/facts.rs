@@ -66,6 +66,8 @@ fn stock(entry: &Object<'_>, answered: Option<OrderId>) -> Result<Fact> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contracts::Contract as _;
+    use crate::contracts::flask::Flask;
 
     fn heard(topic: &str, body: &str, correlation: Option<&str>) -> Result<Vec<Fact>> {
         Understanding.interpret(&Delivery {
@@ -118,7 +120,8 @@ mod tests {
             r#"{"id": "1", "name": ["Mug"], "price": [9.5], "quantity": [100]}"#,
             r#" {"product_id": 1, "name": "Mug", "price": 9.50, "quantity": 100, "x": 1}"#,
         ] {
-            assert_eq!(heard("product.created", body, None).unwrap(), [expected.clone()]);
+            let heard = heard("product.created", body, None).unwrap();
+            assert_eq!(heard, std::slice::from_ref(&expected));
         }
     }
 
@@ -171,6 +174,14 @@ mod tests {
         }
         let invalid = Delivery { body: vec![0xff], ..delivery_of("user.registered") };
         assert!(Understanding.interpret(&invalid).is_err());
+    }
+
+    #[test]
+    fn every_topic_that_is_listened_to_is_known() {
+        for topic in Flask.topics() {
+            let error = heard(topic, "{}", None).unwrap_err();
+            assert!(error.message().contains("is missing"), "{topic}: {error}");
+        }
     }
 
     fn delivery_of(topic: &str) -> Delivery {

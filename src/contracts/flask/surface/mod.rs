@@ -34,6 +34,7 @@ pub const OPERATIONS: &[&str] = &[
 ];
 
 /// The schema on `engine`. Built once for each door.
+#[must_use]
 pub fn schema(engine: Engine, metrics: Arc<Metrics>) -> Schema<Query, Mutation, Subscription> {
     Schema::build(Query, Mutation, Subscription)
         .data(engine)

@@ -26,6 +26,7 @@ impl OrderView {
 }
 
 /// An order. Amounts are exact in `total`; `total_amount` is the nearest floating-point number.
+#[expect(clippy::unused_async, reason = "the macro makes resolvers of async functions only")]
 #[Object(name = "Order")]
 impl OrderView {
     async fn id(&self) -> ID {
@@ -124,6 +125,7 @@ impl ItemView<'_> {
 }
 
 /// A line of an order. It never changes.
+#[expect(clippy::unused_async, reason = "the macro makes resolvers of async functions only")]
 #[Object(name = "OrderItem")]
 impl ItemView<'_> {
     async fn id(&self) -> ID {

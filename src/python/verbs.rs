@@ -1,0 +1,244 @@
+//! What each verb does, once for those who wait and for those who await.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use rust_decimal::Decimal;
+
+use crate::app::{self, App};
+use crate::config::Settings;
+use crate::domain::caller::Caller;
+use crate::domain::fact::{Fact, ProductFact, StockFact, UserFact};
+use crate::domain::ids::{IdempotencyKey, OrderId, ProductId, UserId};
+use crate::domain::money::checked_amount;
+use crate::domain::placement::{Item, PlaceOrder};
+use crate::domain::query::{OrderFilter, checked_page_size};
+use crate::domain::status::OrderStatus;
+use crate::error::{Error, ErrorKind, Result};
+use crate::operations;
+use crate::python::types::{
+    Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow,
+};
+
+/// Most orders of one call that are under way at once: a fraction of what the engine lets wait.
+const ROWS_UNDER_WAY: usize = 1024;
+
+/// User, `(product, quantity)` lines and idempotency key of an order.
+pub(super) type Row = (String, Vec<(String, i64)>, Option<String>);
+
+/// An open engine and what it was opened with.
+pub(super) struct Opened {
+    pub app: App,
+    pub settings: Settings,
+}
+
+pub(super) async fn place_order(
+    opened: Arc<Opened>,
+    user_id: String,
+    items: Vec<(String, i64)>,
+    idempotency_key: Option<String>,
+) -> Result<Order> {
+    let request = PlaceOrder {
+        user: UserId::parse(user_id)?,
+        items: items.into_iter().map(item).collect::<Result<_>>()?,
+        key: idempotency_key.map(IdempotencyKey::parse).transpose()?,
+    };
+    Ok(opened.app.engine().place_order(&Caller::System, request).await?.order.into())
+}
+
+pub(super) async fn place_orders(opened: Arc<Opened>, rows: Vec<Row>) -> Result<Vec<PlacedRow>> {
+    let placed = stream::iter(rows).map(|(user, items, key)| {
+        let opened = Arc::clone(&opened);
+        async move { PlacedRow(place_order(opened, user, items, key).await) }
+    });
+    Ok(placed.buffered(ROWS_UNDER_WAY).collect().await)
+}
+
+pub(super) async fn get_order(
+    opened: Arc<Opened>,
+    order_id: i64,
+    user_id: Option<String>,
+) -> Result<Order> {
+    let user = user_id.map(UserId::parse).transpose()?;
+    let order = opened.app.engine().get_order(&Caller::System, number(order_id)?).await?;
+    if user.is_some_and(|user| user != order.user) {
+        return Err(not_found(order_id));
+    }
+    Ok(order.into())
+}
+
+pub(super) async fn list_orders(
+    opened: Arc<Opened>,
+    user_id: Option<String>,
+    status: Option<String>,
+    first: i64,
+    after: Option<String>,
+) -> Result<OrderPage> {
+    let filter = OrderFilter {
+        user: user_id.map(UserId::parse).transpose()?,
+        status: status.as_deref().map(OrderStatus::parse).transpose()?,
+        after: after.as_deref().map(cursor).transpose()?,
+    };
+    let first = checked_page_size(first)?;
+    Ok(opened.app.engine().list_orders(&Caller::System, &filter, first).await?.into())
+}
+
+pub(super) async fn change_status(
+    opened: Arc<Opened>,
+    order_id: i64,
+    status: String,
+) -> Result<Order> {
+    let to = OrderStatus::parse(&status)?;
+    let id = number(order_id)?;
+    Ok(opened.app.engine().change_status(&Caller::System, id, to, None).await?.into())
+}
+
+pub(super) async fn cancel_order(
+    opened: Arc<Opened>,
+    order_id: i64,
+    reason: Option<String>,
+) -> Result<Order> {
+    let id = number(order_id)?;
+    Ok(opened.app.engine().cancel_order(&Caller::System, id, reason).await?.into())
+}
+
+pub(super) async fn delete_order(opened: Arc<Opened>, order_id: i64) -> Result<()> {
+    opened.app.engine().delete_order(&Caller::System, number(order_id)?).await.map(drop)
+}
+
+pub(super) async fn order_history(
+    opened: Arc<Opened>,
+    order_id: i64,
+) -> Result<Vec<HistoryEntry>> {
+    let history = opened.app.engine().order_history(&Caller::System, number(order_id)?).await?;
+    Ok(history.into_iter().map(HistoryEntry::from).collect())
+}
+
+pub(super) async fn upsert_user(
+    opened: Arc<Opened>,
+    user_id: String,
+    username: Option<String>,
+    email: Option<String>,
+    address: Option<String>,
+    contact: Option<String>,
+) -> Result<()> {
+    let user = UserId::parse(user_id)?;
+    note(&opened, Fact::User(UserFact { user, username, email, address, contact })).await
+}
+
+pub(super) async fn upsert_product(
+    opened: Arc<Opened>,
+    product_id: String,
+    name: String,
+    price: Decimal,
+    quantity: Option<i64>,
+) -> Result<()> {
+    let product = ProductId::parse(product_id)?;
+    let price = checked_amount(price)?;
+    let quantity = quantity.map(pieces).transpose()?;
+    note(&opened, Fact::Product(ProductFact { product, name, price, quantity })).await
+}
+
+pub(super) async fn set_stock(
+    opened: Arc<Opened>,
+    product_id: String,
+    quantity: i64,
+) -> Result<()> {
+    let product = ProductId::parse(product_id)?;
+    let quantity = pieces(quantity)?;
+    note(&opened, Fact::Stock(StockFact { product, quantity, order: None })).await
+}
+
+pub(super) async fn apply_event(
+    opened: Arc<Opened>,
+    routing_key: String,
+    body: Vec<u8>,
+    correlation_id: Option<String>,
+) -> Result<()> {
+    let settings = &opened.settings;
+    let interpreters = app::interpreters(settings)?;
+    let door = settings.server.contracts.first();
+    let interpreter = door.and_then(|door| interpreters.get(door.contract.as_str()));
+    let interpreter = interpreter.ok_or_else(|| {
+        Error::new(ErrorKind::Misconfigured, "contract names nothing that understands events.")
+    })?;
+    let engine = opened.app.engine();
+    engine.apply_message(interpreter.as_ref(), routing_key, body, correlation_id).await
+}
+
+pub(super) async fn execute(
+    opened: Arc<Opened>,
+    query: String,
+    variables_json: Option<String>,
+    operation_name: Option<String>,
+    token: Option<String>,
+) -> Result<String> {
+    let variables = variables_json.as_deref();
+    opened.app.execute(query, variables, operation_name, token.as_deref()).await
+}
+
+pub(super) async fn events_tail(
+    opened: Arc<Opened>,
+    order_id: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Event>> {
+    let order = order_id.map(OrderId::from_database);
+    let events = operations::events_tail(&opened.settings, order, limit).await?;
+    Ok(events.into_iter().map(Event::from).collect())
+}
+
+pub(super) async fn events_parked(opened: Arc<Opened>, limit: i64) -> Result<Vec<ParkedMessage>> {
+    let parked = operations::events_parked(&opened.settings, limit).await?;
+    Ok(parked.into_iter().map(ParkedMessage::from).collect())
+}
+
+pub(super) async fn events_retry(opened: Arc<Opened>, ids: Option<Vec<i64>>) -> Result<usize> {
+    operations::events_retry(&opened.settings, ids.as_deref()).await
+}
+
+pub(super) async fn events_skip(opened: Arc<Opened>, ids: Vec<i64>) -> Result<usize> {
+    operations::events_skip(&opened.settings, &ids).await
+}
+
+pub(super) async fn health(opened: Arc<Opened>) -> Result<Vec<Check>> {
+    Ok(opened.app.health().await.into_iter().map(Check::from).collect())
+}
+
+async fn note(opened: &Opened, fact: Fact) -> Result<()> {
+    opened.app.engine().note(&[fact]).await
+}
+
+fn item((product, quantity): (String, i64)) -> Result<Item> {
+    let quantity = u32::try_from(quantity).map_err(|error| {
+        Error::new(
+            ErrorKind::InvalidInput,
+            format!("The quantity of product {product:?} must be 1 or more, not {quantity}."),
+        )
+        .because(error)
+    })?;
+    Ok(Item { product: ProductId::parse(product)?, quantity })
+}
+
+/// A product service may report less than nothing; a caller who sets a number may not.
+fn pieces(quantity: i64) -> Result<i64> {
+    if quantity < 0 {
+        let text = format!("A stock must be 0 or more, not {quantity}.");
+        return Err(Error::new(ErrorKind::InvalidInput, text));
+    }
+    Ok(quantity)
+}
+
+/// A number below 1 names no order.
+fn number(order_id: i64) -> Result<OrderId> {
+    OrderId::parse(&order_id.to_string()).ok_or_else(|| not_found(order_id))
+}
+
+fn not_found(order_id: i64) -> Error {
+    Error::new(ErrorKind::NotFound, format!("Order with id {order_id} not found"))
+}
+
+fn cursor(after: &str) -> Result<OrderId> {
+    OrderId::parse(after).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidInput, "after is not the next_cursor of an earlier page.")
+    })
+}

@@ -1,0 +1,405 @@
+//! The way in, with a real PostgreSQL: repetitions, what is not understood, outages, and stock that
+//! is reconciled with late and repeated numbers.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::{join_all, pending};
+use lapin::BasicProperties;
+use lapin::options::{BasicGetOptions, BasicNackOptions};
+use order_engine::domain::fact::{Fact, ProductFact, StockFact};
+use order_engine::domain::ids::{OrderId, ProductId};
+use order_engine::engine::Engine;
+use order_engine::engine::ports::{Delivery, Inlet, Interpreter, Source};
+use order_engine::error::{Error, ErrorKind, Result};
+use order_engine::inbound::{Intake, IntakeStats};
+use order_engine::store::inbox;
+use order_engine::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitOptions};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{Database, given, product, request, server, user};
+use crate::rabbitmq::{Neighbour, unique};
+
+/// Understands `{"stock": 98}` of product 1, perhaps with an `order`, and `{"name": …, "price": …}`.
+struct Plain;
+
+impl Interpreter for Plain {
+    fn interpret(&self, delivery: &Delivery) -> Result<Vec<Fact>> {
+        let value: Value = serde_json::from_slice(&delivery.body)
+            .map_err(|error| Error::new(ErrorKind::InvalidInput, "no JSON").because(error))?;
+        let product = ProductId::parse("1")?;
+        if let Some(name) = value["name"].as_str() {
+            let price = value["price"].as_str().unwrap_or("1").parse().expect("a price");
+            let name = name.to_owned();
+            return Ok(vec![Fact::Product(ProductFact { product, name, price, quantity: None })]);
+        }
+        let quantity = value["stock"]
+            .as_i64()
+            .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "no stock in it"))?;
+        let order = value["order"].as_i64().map(OrderId::from_database);
+        Ok(vec![Fact::Stock(StockFact { product, quantity, order })])
+    }
+}
+
+/// A broker that hands over what it is told to, and everything unacknowledged again.
+#[derive(Clone, Default)]
+struct Broker {
+    queue: Arc<Mutex<VecDeque<Delivery>>>,
+    connects: Arc<AtomicUsize>,
+    acknowledged: Arc<AtomicUsize>,
+    /// Acknowledgements to be lost on their way.
+    losses: Arc<AtomicUsize>,
+}
+
+impl Broker {
+    fn hand_over(&self, body: &str) {
+        self.hand_over_as(body, None);
+    }
+
+    fn hand_over_as(&self, body: &str, message_id: Option<&str>) {
+        self.queue.lock().unwrap().push_back(Delivery {
+            tag: 0,
+            topic: "inventory.updated".to_owned(),
+            body: body.as_bytes().to_vec(),
+            message_id: message_id.map(str::to_owned),
+            correlation_id: None,
+            redelivered: false,
+        });
+    }
+
+    fn acknowledged(&self) -> usize {
+        self.acknowledged.load(Ordering::SeqCst)
+    }
+}
+
+impl Inlet for Broker {
+    type Source = Connected;
+
+    async fn connect(&self) -> Result<Connected> {
+        self.connects.fetch_add(1, Ordering::SeqCst);
+        Ok(Connected { broker: self.clone(), unacknowledged: VecDeque::new() })
+    }
+}
+
+struct Connected {
+    broker: Broker,
+    unacknowledged: VecDeque<Delivery>,
+}
+
+impl Source for Connected {
+    async fn next(&mut self) -> Result<Delivery> {
+        loop {
+            let next = self.broker.queue.lock().unwrap().pop_front();
+            if let Some(delivery) = next {
+                self.unacknowledged.push_back(delivery.clone());
+                return Ok(delivery);
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn acknowledge(&mut self, _tag: u64) -> Result<()> {
+        if self.broker.losses.load(Ordering::SeqCst) > 0 {
+            self.broker.losses.fetch_sub(1, Ordering::SeqCst);
+            let lost = Error::new(ErrorKind::Unavailable, "the connection is lost");
+            return Err(lost.with("component", "broker"));
+        }
+        self.unacknowledged.pop_front();
+        self.broker.acknowledged.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        let mut queue = self.broker.queue.lock().unwrap();
+        while let Some(delivery) = self.unacknowledged.pop_back() {
+            queue.push_front(Delivery { redelivered: true, ..delivery });
+        }
+    }
+}
+
+/// An intake at work.
+struct Running {
+    stats: Arc<IntakeStats>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(engine: &Engine, inlet: impl Inlet) -> Self {
+        let intake = Intake::new("test", engine.clone(), inlet, Arc::new(Plain));
+        let (stats, stop) = (intake.stats(), CancellationToken::new());
+        let task = tokio::spawn(intake.run(stop.clone()));
+        Self { stats, stop, task }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.expect("the intake does not panic");
+    }
+}
+
+async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition().await {
+        assert!(Instant::now() < deadline, "it never came to be that {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+const REPORTED: &str = "select coalesce(reported, -1) from products where product_id = '1'";
+const RESERVED: &str = "select reserved from products where product_id = '1'";
+const SET_ASIDE: &str = "select count(*) from inbox_parked";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_counts_once_and_the_same_news_counts_again() {
+    let Some(database) = Database::new().await else { return };
+    let broker = Broker::default();
+    let intake = Running::start(&database.engine(vec![]), broker.clone());
+    // By its id, whatever the broker says.
+    broker.hand_over_as(r#"{"stock": 5}"#, Some("a"));
+    broker.hand_over_as(r#"{"stock": 6}"#, Some("b"));
+    broker.hand_over_as(r#"{"stock": 5}"#, Some("a"));
+    eventually("three are acknowledged", async || broker.acknowledged() == 3).await;
+    assert_eq!(database.number(REPORTED).await, 6);
+    assert_eq!((intake.stats.new_messages(), intake.stats.repeated()), (2, 1));
+    // Without one, a body that comes again is news.
+    for body in [r#"{"stock": 7}"#, r#"{"stock": 8}"#, r#"{"stock": 7}"#] {
+        broker.hand_over(body);
+    }
+    eventually("six are acknowledged", async || broker.acknowledged() == 6).await;
+    assert_eq!(database.number(REPORTED).await, 7);
+    // Unless the broker says that it may have been delivered before.
+    broker.hand_over(r#"{"stock": 9}"#);
+    eventually("seven are acknowledged", async || broker.acknowledged() == 7).await;
+    broker.losses.store(1, Ordering::SeqCst);
+    broker.hand_over(r#"{"stock": 8}"#);
+    eventually("eight are acknowledged", async || broker.acknowledged() == 8).await;
+    assert_eq!(database.number(REPORTED).await, 8);
+    assert_eq!(intake.stats.repeated(), 2);
+    assert_eq!(broker.connects.load(Ordering::SeqCst), 2);
+    intake.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_taken_in_is_set_aside_and_the_queue_goes_on() {
+    let Some(database) = Database::new().await else { return };
+    let engine = database.engine(vec![]);
+    let broker = Broker::default();
+    let intake = Running::start(&engine, broker.clone());
+    broker.hand_over("{");
+    broker.hand_over_as(r#"{"stok": 1}"#, Some("with\0NUL"));
+    broker.hand_over(r#"{"name": "NUL \u0000", "price": "1"}"#);
+    broker.hand_over(r#"{"name": "Mug", "price": "-1"}"#);
+    broker.losses.store(1, Ordering::SeqCst);
+    broker.hand_over(r#"{"stock": 3}"#);
+    eventually("five are acknowledged", async || broker.acknowledged() == 5).await;
+    assert_eq!(database.number(REPORTED).await, 3);
+    assert_eq!(intake.stats.parked(), 4);
+    let mut connection = database.store.acquire().await.unwrap();
+    let parked = inbox::parked(&mut connection, 10).await.unwrap();
+    let reasons: Vec<_> = parked.iter().map(|parked| parked.reason.as_str()).collect();
+    assert_eq!(reasons.len(), 4, "{reasons:?}");
+    assert!(reasons[0].starts_with("no JSON: "), "{reasons:?}");
+    assert!(reasons[1].starts_with("no stock in it"), "{reasons:?}");
+    assert!(reasons[2].contains("invalid byte sequence"), "{reasons:?}");
+    assert!(reasons[3].contains("is negative"), "{reasons:?}");
+    assert_eq!(parked[0].body, b"{");
+    intake.stop().await;
+
+    // A person tries one again: what is still not understood stays.
+    let again = engine.retry_parked(parked[1].id, &Plain).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::InvalidInput);
+    assert_eq!(database.number(SET_ASIDE).await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_process_at_a_time_takes_in() {
+    let Some(database) = Database::new().await else { return };
+    let engine = database.engine(vec![]);
+    let (first, second) = (Broker::default(), Broker::default());
+    let one = Running::start(&engine, first.clone());
+    first.hand_over(r#"{"stock": 1}"#);
+    eventually("the first one takes in", async || first.acknowledged() == 1).await;
+    let other = Running::start(&engine, second.clone());
+    second.hand_over(r#"{"stock": 2}"#);
+    // Long enough for two attempts at the lease.
+    let attempts = Instant::now() + Duration::from_millis(1500);
+    eventually("time passes", async || Instant::now() > attempts).await;
+    assert_eq!(second.connects.load(Ordering::SeqCst), 0);
+    one.stop().await;
+    eventually("the second one takes in", async || second.acknowledged() == 1).await;
+    assert_eq!(database.number(REPORTED).await, 2);
+
+    // A lease that was taken away, as after a long sleep: nothing more is applied or acknowledged.
+    let thief = "update leases set owner = gen_random_uuid(), token = token + 1
+                 where name = 'intake:test'";
+    database.connection().await.execute(thief).await.unwrap();
+    second.hand_over(r#"{"stock": 3}"#);
+    eventually("the message is given back", async || {
+        second.queue.lock().unwrap().front().is_some_and(|delivery| delivery.redelivered)
+    })
+    .await;
+    assert_eq!(database.number(REPORTED).await, 2);
+    assert_eq!(second.acknowledged(), 1);
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_in_hand_waits_for_the_database() {
+    let Some(database) = Database::new().await else { return };
+    let broker = Broker::default();
+    let intake = Running::start(&database.engine(vec![]), broker.clone());
+    broker.hand_over(r#"{"stock": 1}"#);
+    eventually("the first is acknowledged", async || broker.acknowledged() == 1).await;
+
+    let name = database.options.address.clone();
+    let mut admin = PgConnection::connect_with(&server().unwrap()).await.unwrap();
+    let shut = format!("alter database {name} allow_connections false");
+    admin.execute(AssertSqlSafe(shut)).await.unwrap();
+    let cut = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1";
+    sqlx::query(cut).bind(&name).execute(&mut admin).await.unwrap();
+    broker.hand_over(r#"{"stock": 2}"#);
+    eventually("it is in hand", async || broker.queue.lock().unwrap().is_empty()).await;
+    let tries = Instant::now() + Duration::from_secs(1);
+    eventually("time passes", async || Instant::now() > tries).await;
+    assert_eq!(broker.acknowledged(), 1);
+    let open = format!("alter database {name} allow_connections true");
+    admin.execute(AssertSqlSafe(open)).await.unwrap();
+
+    eventually("the second is acknowledged", async || broker.acknowledged() == 2).await;
+    assert_eq!(database.number(REPORTED).await, 2);
+    assert_eq!(broker.connects.load(Ordering::SeqCst), 1);
+    assert_eq!(intake.stats.repeated(), 0);
+    intake.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_broker_does_not_keep_an_intake_from_stopping() {
+    struct Silent;
+    impl Inlet for Silent {
+        type Source = Connected;
+        async fn connect(&self) -> Result<Connected> {
+            pending().await
+        }
+    }
+    let Some(database) = Database::new().await else { return };
+    let intake = Running::start(&database.engine(vec![]), Silent);
+    let held = "select count(*) from leases where expires_at > now()";
+    eventually("the lease is held", async || database.number(held).await == 1).await;
+    intake.stop().await;
+    assert_eq!(database.number(held).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_of_a_hundred_get_one_and_answers_come_late_and_repeated_through_the_broker() {
+    let Some(database) = Database::new().await else { return };
+    let Some(url) = given("ORDER_ENGINE_TEST_RABBITMQ_URL") else { return };
+    let (exchange, queue) = (unique("exchange"), unique("queue"));
+    let settings = InletOptions {
+        queue: queue.clone(),
+        queue_durable: true,
+        topics: vec!["inventory.updated".into()],
+        prefetch: 100,
+    };
+    let inlet = || {
+        let options = RabbitOptions::new(&url, &exchange, false).unwrap();
+        RabbitInlet::new(options, &settings).unwrap()
+    };
+    let engine = database.engine(vec![]);
+    engine.note(&[product("1", "9.5", 10)]).await.unwrap();
+    let neighbour = Neighbour::new(&url, &exchange).await;
+    neighbour.declare_exchange(false).await.unwrap();
+    let intake = Running::start(&engine, inlet());
+    let publish = async |body: String| {
+        neighbour.publish("inventory.updated", &body, BasicProperties::default()).await;
+    };
+    let buy = async |n: usize| {
+        let buyer = n.to_string();
+        engine.place_order(&user(&buyer), request(&buyer, &[("1", 1)], None)).await
+    };
+    eventually("the queue is bound", async || {
+        neighbour
+            .publish("inventory.updated", r#"{"stock": 10}"#, BasicProperties::default())
+            .await;
+        intake.stats.new_messages() > 0
+    })
+    .await;
+
+    let placed = AtomicUsize::new(0);
+    let buyers = join_all((0..100).map(async |n| {
+        if buy(n).await.is_ok() {
+            placed.fetch_add(1, Ordering::SeqCst);
+        }
+    }));
+    // Meanwhile the product service answers the orders one by one, late, and says it twice.
+    let answers = async {
+        for sold in 1..=10 {
+            eventually("two more are sold", async || {
+                placed.load(Ordering::SeqCst) >= 10.min(sold + 2)
+            })
+            .await;
+            publish(format!(r#"{{"stock": {}}}"#, 10 - sold)).await;
+            publish(format!(r#"{{"stock": {}}}"#, 10 - sold)).await;
+        }
+    };
+    tokio::join!(buyers, answers);
+    assert_eq!(placed.load(Ordering::SeqCst), 10);
+    eventually("all answers are in", async || database.number(REPORTED).await == 0).await;
+    assert_eq!(database.number(RESERVED).await, 0);
+    assert!(buy(100).await.is_err());
+
+    // An old answer comes back from another consumer that gave it up: it is no restock.
+    intake.stop().await;
+    publish(r#"{"stock": 4}"#.to_owned()).await;
+    let got = loop {
+        let get = BasicGetOptions { no_ack: false };
+        if let Some(got) = neighbour.channel.basic_get(queue.as_str().into(), get).await.unwrap() {
+            break got;
+        }
+    };
+    got.nack(BasicNackOptions { requeue: true, multiple: false }).await.unwrap();
+    let intake = Running::start(&engine, inlet());
+    eventually("it is recognised", async || intake.stats.repeated() == 1).await;
+    assert!(buy(101).await.is_err());
+
+    // A restock of five sells five more.
+    publish(r#"{"stock": 5}"#.to_owned()).await;
+    eventually("the restock is in", async || database.number(REPORTED).await == 5).await;
+    let mut more = 0;
+    for n in 200..210 {
+        more += usize::from(buy(n).await.is_ok());
+    }
+    assert_eq!(more, 5);
+    intake.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_names_its_order_decides_and_never_raises_the_stock_later() {
+    let Some(database) = Database::new().await else { return };
+    let engine = database.engine(vec![]);
+    engine.note(&[product("1", "1", 10)]).await.unwrap();
+    let broker = Broker::default();
+    let intake = Running::start(&engine, broker.clone());
+    let mut ids = Vec::new();
+    for (n, quantity) in [("1", 2), ("2", 3)] {
+        let order = engine.place_order(&user(n), request(n, &[("1", quantity)], None)).await;
+        ids.push(order.unwrap().order.id.get());
+    }
+    // The second order's answer first.
+    let answers = [(7, ids[1], 7, 2), (5, ids[0], 5, 0), (7, ids[1], 5, 0)];
+    for (done, (stock, order, reported, reserved)) in (1..).zip(answers) {
+        broker.hand_over(&format!(r#"{{"stock": {stock}, "order": {order}}}"#));
+        eventually("it is acknowledged", async || broker.acknowledged() == done).await;
+        assert_eq!(database.number(REPORTED).await, reported, "after answer {done}");
+        assert_eq!(database.number(RESERVED).await, reserved, "after answer {done}");
+    }
+    intake.stop().await;
+}
