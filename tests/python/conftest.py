@@ -192,24 +192,34 @@ def shop(server: EngineProcess, broker: Broker) -> Iterator[Shop]:
 
 
 @pytest.fixture(scope="module")
-def shared_shop(
+def shared_server(
     request: pytest.FixtureRequest,
     workspace: Workspace,
-    postgres: PostgreSQL,
-    migrated_template: str,
-    rabbitmq: RabbitMQ,
+    shared_places: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Shop]:
-    """A running engine for all tests of a module, with a database and a virtual host."""
-    folder = tmp_path_factory.mktemp("shop")
+) -> Iterator[EngineProcess]:
+    """A running engine for all tests of a module."""
+    engine = EngineProcess(workspace, tmp_path_factory.mktemp("engine"), shared_places)
+    request.node.stash[ENGINES] = [engine]
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_places(
+    postgres: PostgreSQL, migrated_template: str, rabbitmq: RabbitMQ
+) -> Iterator[dict[str, str]]:
+    """The database and the virtual host of `shared_server`, as settings."""
     with copied_database(postgres, migrated_template) as url, fresh_vhost(rabbitmq) as broker:
-        env = {"DATABASE_URL": url, "RABBITMQ_URL": broker.url}
-        engine = EngineProcess(workspace, folder, env)
-        request.node.stash[ENGINES] = [engine]
-        engine.start()
-        with closing(Shop(engine, broker.url)) as opened:
-            yield opened
-        engine.stop()
+        yield {"DATABASE_URL": url, "RABBITMQ_URL": broker.url}
+
+
+@pytest.fixture(scope="module")
+def shared_shop(shared_server: EngineProcess) -> Iterator[Shop]:
+    """The engine of a module with what is around it."""
+    with closing(Shop(shared_server, shared_server.env["RABBITMQ_URL"])) as opened:
+        yield opened
 
 
 @pytest.fixture

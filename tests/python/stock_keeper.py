@@ -47,8 +47,10 @@ class StockKeeper:
             self._connection.close()
 
     def _work(self) -> None:
-        for method, _, body in self._channel.consume(QUEUE, auto_ack=True, inactivity_timeout=POLL_S):
-            if method is None:
+        for method, _, body in self._channel.consume(
+            QUEUE, auto_ack=True, inactivity_timeout=POLL_S
+        ):
+            if method is None or body is None:
                 if self._stopping.is_set():
                     self._channel.cancel()
                     return

@@ -21,7 +21,7 @@ from tests.python.waiting import eventually
 PLACE_ONE = """
     mutation { placeOrder(userId: 1, productId: 1, quantity: 1) { message order { id } } }
 """
-CHANGE = "mutation($id: ID!) { updateOrder(id: $id, status: \"Shipped\") { success message } }"
+CHANGE = 'mutation($id: ID!) { updateOrder(id: $id, status: "Shipped") { success message } }'
 
 
 @pytest.fixture
@@ -138,7 +138,9 @@ def test_a_refused_message_holds_up_its_own_order_only_until_somebody_decides(
     server.start()
     with closing(Shop(server, broker.url)) as shop:
         shop.offer(Product(1))
-        operator.queue_declare("full", arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+        operator.queue_declare(
+            "full", arguments={"x-max-length": 1, "x-overflow": "reject-publish"}
+        )
         operator.queue_bind("full", EXCHANGE, "order.placed")
         taken, retried, skipped = (shop.placed((1, 1)) for _ in range(3))
         for order_id in (retried, taken):

@@ -14,14 +14,14 @@ from tests.python.product_service import Product
 from tests.python.shop import Shop
 from tests.services import Workspace
 
-CHANGE = "mutation($id: ID!, $to: String!) { updateOrder(id: $id, status: $to) { success message } }"
+CHANGE = (
+    "mutation($id: ID!, $to: String!) { updateOrder(id: $id, status: $to) { success message } }"
+)
 CAREER = ("Confirmed", "Shipped", "Delivered", "Returned")
 
 
 @pytest.fixture
-def follower(
-    workspace: Workspace, broker: Broker, tmp_path: Path
-) -> Iterator[LegacyConsumer]:
+def follower(workspace: Workspace, broker: Broker, tmp_path: Path) -> Iterator[LegacyConsumer]:
     """A consumer that is sent changes, too."""
     keys = ("order.placed", "order.updated")
     consumer = LegacyConsumer(workspace, tmp_path, broker.url, *keys, queue="follower_queue")
@@ -108,8 +108,16 @@ def test_each_orders_changes_arrive_in_their_order(shop: Shop, follower: LegacyC
         versions[body["order_id"]].append(body["version"])
         if delivery.routing_key == "order.updated":
             before = ("Pending", *CAREER)[body["version"] - 2]
-            assert (body["previous_status"], body["status"]) == (before, CAREER[body["version"] - 2])
+            assert (body["previous_status"], body["status"]) == (
+                before,
+                CAREER[body["version"] - 2],
+            )
             assert list(body)[:6] == [
-                "order_id", "user_id", "total_amount", "items", "status", "previous_status"
-            ]  # fmt: skip
+                "order_id",
+                "user_id",
+                "total_amount",
+                "items",
+                "status",
+                "previous_status",
+            ]
     assert dict(versions) == {order_id: [1, 2, 3, 4, 5] for order_id in orders}

@@ -11,6 +11,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
@@ -101,9 +102,15 @@ def test_an_acknowledged_order_survives_and_is_announced(
     moments = random.Random(seed)  # noqa: S311 - not for secrets.
     server = make_server()
     server.start()
-    shop = Shop(server, broker.url)
-    shop.offer(Product(1, quantity=STOCK), Product(2, price=0.01, quantity=STOCK))
+    with closing(Shop(server, broker.url)) as shop:
+        shop.offer(Product(1, quantity=STOCK), Product(2, price=0.01, quantity=STOCK))
+        crash_again_and_again(shop, moments)
+        check_announcements(shop, legacy_consumer)
 
+
+def crash_again_and_again(shop: Shop, moments: random.Random) -> None:
+    """Checks tables and acknowledgements after each crash."""
+    server = shop.server
     # How long a crowd takes when nobody disturbs it; the first one only warms up.
     for number in (0, 1):
         began = time.monotonic()
@@ -120,6 +127,9 @@ def test_an_acknowledged_order_survives_and_is_announced(
     share = acknowledged / (ROUNDS * CROWD)
     print(f"{acknowledged} orders, {share:.0%}, were acknowledged before a kill")  # noqa: T201
 
+
+def check_announcements(shop: Shop, legacy_consumer: LegacyConsumer) -> None:
+    """Every order that is there has been announced as it is, and no other."""
     lines = shop.rows(
         "select o.id, o.user_id, array_agg(l.id order by l.position) from orders o"
         " join order_lines l on l.order_id = o.id group by o.id"
@@ -136,4 +146,3 @@ def test_an_acknowledged_order_survives_and_is_announced(
     }
     assert announced == wanted, "nothing is missing, nothing is made up"
     assert len({each.text for each in heard}) == len(wanted), "what came twice is the same"
-    shop.close()

@@ -65,7 +65,9 @@ def test_no_acknowledged_order_is_lost_when_the_database_ends_under_load(
     assert reserved == held == len(found)
     # Relay and intake find their way back by themselves.
     eventually(lambda: shop.row("select count(*) from outbox") == (0,), "everything is sent", 60)
-    assert {each.body["order_id"] for each in shop.witness.heard()} == {number for _, number in found}
+    assert {each.body["order_id"] for each in shop.witness.heard()} == {
+        number for _, number in found
+    }
     shop.offer(Product(2))
 
 

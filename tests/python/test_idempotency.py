@@ -57,7 +57,8 @@ Way = Callable[..., str]
 def placed_with(shop: Shop, key: str) -> int:
     """How many orders a key stands for, past the engine."""
     (count,) = shop.row(
-        "select count(*) from idempotency i join orders o on o.id = i.order_id where i.key = %s", key
+        "select count(*) from idempotency i join orders o on o.id = i.order_id where i.key = %s",
+        key,
     )
     return int(count)
 
@@ -89,7 +90,11 @@ def test_two_headers_are_a_contradiction(stocked: Shop, key: str) -> None:
         "/graphql",
         json={"query": CREATE, "variables": {"quantity": 1}},
         headers=httpx.Headers(
-            [("Authorization", f"Bearer {token}"), ("Idempotency-Key", key), ("Idempotency-Key", key)]
+            [
+                ("Authorization", f"Bearer {token}"),
+                ("Idempotency-Key", key),
+                ("Idempotency-Key", key),
+            ]
         ),
     )
     assert "two" in order_of(answer.json()["data"]["createOrder"])
@@ -132,9 +137,9 @@ def test_a_key_belongs_to_its_user(stocked: Shop, key: str) -> None:
     own = stocked.placed((1, 1), user_id=1, key=key)
     others = stocked.placed((1, 1), user_id=2, key=key)
     assert own != others
-    assert stocked.rows("select id, user_id from orders where id in (%s, %s) order by id", own, others) == [
-        (own, "1"), (others, "2")
-    ]  # fmt: skip
+    assert stocked.rows(
+        "select id, user_id from orders where id in (%s, %s) order by id", own, others
+    ) == [(own, "1"), (others, "2")]
 
 
 def test_a_refused_request_leaves_its_key_unused(stocked: Shop, key: str) -> None:

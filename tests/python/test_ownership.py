@@ -1,12 +1,14 @@
-"""Your orders are yours: another's is like one that does not exist, whichever way it is asked for."""
+"""Your orders are yours: another's is like one that does not exist, however it is asked for."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
 from websockets.sync.client import connect
 
+from tests.python.conftest import Broker
 from tests.python.engine_process import EngineProcess
 from tests.python.product_service import Product
 from tests.python.shop import Shop
@@ -97,7 +99,9 @@ def test_c15_a_cursor_of_another_shows_ones_own_list(stocked: Shop, order_id: in
     (edge,) = asked(stocked, page, token=stocked.server.token(OWNER))["data"]["orders"]["edges"]
     assert edge["node"]["id"] == str(order_id)
     stocked.placed((1, 1), user_id=STRANGER)
-    behind = f'{{ orders(first: 100, after: "{edge["cursor"]}") {{ edges {{ node {{ userId }} }} }} }}'
+    behind = (
+        f'{{ orders(first: 100, after: "{edge["cursor"]}") {{ edges {{ node {{ userId }} }} }} }}'
+    )
     body = asked(stocked, behind, token=stocked.server.token(STRANGER))
     edges = body["data"]["orders"]["edges"]
     assert {each["node"]["userId"] for each in edges} == {STRANGER}
@@ -143,7 +147,16 @@ def test_c17_nobody_orders_for_another_or_sets_what_the_server_decides(stocked: 
     token = stocked.server.token(STRANGER)
     query = "mutation { placeOrder(userId: 1, productId: 1, quantity: 1) { success message } }"
     assert not asked(stocked, query, token=token)["data"]["placeOrder"]["success"]
-    for field in ("status", "total", "total_amount", "priceAtPurchase", "unitPrice", "_id", "createdAt", "version"):
+    for field in (
+        "status",
+        "total",
+        "total_amount",
+        "priceAtPurchase",
+        "unitPrice",
+        "_id",
+        "createdAt",
+        "version",
+    ):
         smuggled = query.replace("quantity: 1", f"quantity: 1, {field}: 1")
         answer = stocked.server.graphql(smuggled, token=token)
         assert answer.status_code == 400, field
@@ -163,11 +176,10 @@ def test_c19_a_key_of_another_gives_nothing_of_theirs(stocked: Shop) -> None:
 
 
 @pytest.mark.parametrize(
-    "claims", [{"role": "admin"}, {"roles": ["buyer", "admin"]}, {"scope": "read admin"}, {"is_admin": True}]
-)  # fmt: skip
-def test_staff_may_for_everybody(
-    stocked: Shop, order_id: int, claims: dict[str, object]
-) -> None:
+    "claims",
+    [{"role": "admin"}, {"roles": ["buyer", "admin"]}, {"scope": "read admin"}, {"is_admin": True}],
+)
+def test_staff_may_for_everybody(stocked: Shop, order_id: int, claims: dict[str, object]) -> None:
     token = stocked.server.token(STAFF, **claims)
     read = f"{{ getOrder(id: {order_id}) {FIELDS} }}"
     assert asked(stocked, read, token=token)["data"]["getOrder"]["user_id"] == OWNER
@@ -181,8 +193,18 @@ def test_staff_may_for_everybody(
 
 
 @pytest.mark.parametrize(
-    "claims", [{"role": "Admin"}, {"role": "administrator"}, {"roles": []}, {"is_admin": False}, {"is_admin": "yes"}, {"admin": True}, {"roles": {"admin": True}}, {"scope": "superadmin"}]
-)  # fmt: skip
+    "claims",
+    [
+        {"role": "Admin"},
+        {"role": "administrator"},
+        {"roles": []},
+        {"is_admin": False},
+        {"is_admin": "yes"},
+        {"admin": True},
+        {"roles": {"admin": True}},
+        {"scope": "superadmin"},
+    ],
+)
 def test_nobody_becomes_staff_by_something_similar(
     stocked: Shop, order_id: int, claims: dict[str, object]
 ) -> None:
@@ -191,13 +213,27 @@ def test_nobody_becomes_staff_by_something_similar(
     assert body["data"] == {"getOrder": None}
 
 
+@pytest.fixture
+def open_shop() -> Iterator[Callable[[EngineProcess, str], Shop]]:
+    """Opens shops with mugs, and closes them."""
+    with ExitStack() as stack:
+
+        def opened(server: EngineProcess, url: str) -> Shop:
+            shop = stack.enter_context(closing(Shop(server, url)))
+            shop.offer(Product(1))
+            return shop
+
+        yield opened
+
+
 def test_c18_under_roles_only_staff_changes_a_status(
-    make_server: Callable[..., EngineProcess], broker: Any  # noqa: ANN401 - conftest's Broker.
+    make_server: Callable[..., EngineProcess],
+    broker: Broker,
+    open_shop: Callable[[EngineProcess, str], Shop],
 ) -> None:
     server = make_server("--access", "roles")
     server.start()
-    shop = Shop(server, broker.url)
-    shop.offer(Product(1))
+    shop = open_shop(server, broker.url)
     order_id = shop.placed((1, 1))
     ship = f'mutation {{ updateOrder(id: {order_id}, status: "Delivered") {{ success message }} }}'
     refused = asked(shop, ship.replace("Delivered", "Shipped"), token=server.token(OWNER))
@@ -209,18 +245,17 @@ def test_c18_under_roles_only_staff_changes_a_status(
     cancelled = shop.placed((1, 1))
     own = f"mutation {{ cancelOrder(id: {cancelled}) {{ success }} }}"
     assert asked(shop, own, token=server.token(OWNER))["data"]["cancelOrder"]["success"]
-    shop.close()
 
 
 def test_any_valid_token_opens_everything_and_says_so_at_start(
-    make_server: Callable[..., EngineProcess], broker: Any  # noqa: ANN401 - conftest's Broker.
+    make_server: Callable[..., EngineProcess],
+    broker: Broker,
+    open_shop: Callable[[EngineProcess, str], Shop],
 ) -> None:
     server = make_server("--access", "any-valid-token")
     server.start()
     assert "any-valid-token" in server.log(), "a warning"
-    shop = Shop(server, broker.url)
-    shop.offer(Product(1))
+    shop = open_shop(server, broker.url)
     order_id = shop.placed((1, 1))
     query = f"{{ getOrder(id: {order_id}) {{ userId }} }}"
     assert asked(shop, query, token=server.token(STRANGER))["data"]["getOrder"]["userId"] == OWNER
-    shop.close()

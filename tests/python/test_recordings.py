@@ -56,9 +56,7 @@ def replayed(shop: Shop, exchange: dict[str, Any], first_order: int) -> Any:  # 
         return shop.server.client.get(request["path"], headers=headers)
     body = request["body"]
     query = body["query"].replace("order(id: 1)", f"order(id: {first_order})")
-    return shop.server.client.post(
-        request["path"], json=body | {"query": query}, headers=headers
-    )
+    return shop.server.client.post(request["path"], json=body | {"query": query}, headers=headers)
 
 
 def without_ids(value: Any) -> Any:  # noqa: ANN401 - any JSON.

@@ -43,7 +43,8 @@ def redeliver(url: str, bodies: list[list[dict[str, int]]]) -> None:
     def fetched() -> bool:
         nonlocal tag
         method, _, _ = channel.basic_get(INTAKE_QUEUE)
-        tag = tag if method is None else method.delivery_tag
+        if method is not None and method.delivery_tag is not None:
+            tag = method.delivery_tag
         return tag == len(bodies)
 
     eventually(fetched, "every report is in the queue")

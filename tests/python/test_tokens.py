@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jwt
@@ -32,7 +32,9 @@ def encoded(part: bytes) -> str:
     return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
 
 
-def signed(secret: str, header: str | dict[str, object], claims: str | dict[str, object]) -> str:
+def signed(
+    secret: str, header: str | Mapping[str, object], claims: str | Mapping[str, object]
+) -> str:
     """Signs with HS256 whatever is given, also what no library would write."""
     texts = [part if isinstance(part, str) else json.dumps(part) for part in (header, claims)]
     message = ".".join(encoded(text.encode()) for text in texts)
@@ -201,8 +203,18 @@ def test_c6_issuer_and_audience_where_they_are_set(
 
 @pytest.mark.parametrize(
     "claims",
-    [{"user_id": None}, {"user_id": True}, {"user_id": 1.5}, {"user_id": [1]}, {"user_id": ""}, {"user_id": {"id": 1}}, {"sub": "\0"}, {"user_id": 1, "sub": "2"}, {"user_id": "x" * 200}],
-)  # fmt: skip
+    [
+        {"user_id": None},
+        {"user_id": True},
+        {"user_id": 1.5},
+        {"user_id": [1]},
+        {"user_id": ""},
+        {"user_id": {"id": 1}},
+        {"sub": "\0"},
+        {"user_id": 1, "sub": "2"},
+        {"user_id": "x" * 200},
+    ],
+)
 def test_c7_a_user_is_text_or_a_whole_number(
     ask: Ask, mint: Mint, claims: dict[str, object]
 ) -> None:
@@ -220,8 +232,14 @@ def test_c8_another_type_of_token(ask: Ask, mint: Mint, kind: object) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    [{"kid": "../../dev/null"}, {"kid": "' or 1=1 --"}, {"jku": "http://127.0.0.1:1/keys"}, {"x5u": "http://127.0.0.1:1/keys"}, {"jwk": {"kty": "oct", "k": ""}}],
-)  # fmt: skip
+    [
+        {"kid": "../../dev/null"},
+        {"kid": "' or 1=1 --"},
+        {"jku": "http://127.0.0.1:1/keys"},
+        {"x5u": "http://127.0.0.1:1/keys"},
+        {"jwk": {"kty": "oct", "k": ""}},
+    ],
+)
 def test_c11_what_a_header_names_is_not_followed(
     shared_shop: Shop, ask: Ask, header: dict[str, object]
 ) -> None:
@@ -235,7 +253,10 @@ def test_c11_what_a_header_names_is_not_followed(
 def test_c13_what_comes_twice_or_is_too_long(shared_shop: Shop, ask: Ask, mint: Mint) -> None:
     secret, later = shared_shop.server.secret, now() + 60
     honest = '{"alg": "HS256"}'
-    assert ask(signed(secret, '{"alg": "none", "alg": "HS256"}', f'{{"user_id": 1, "exp": {later}}}')) == INVALID
+    assert (
+        ask(signed(secret, '{"alg": "none", "alg": "HS256"}', f'{{"user_id": 1, "exp": {later}}}'))
+        == INVALID
+    )
     for claims in (
         f'{{"user_id": 2, "user_id": 1, "exp": {later}}}',
         f'{{"user_id": 1, "exp": 1, "exp": {later}}}',
@@ -274,7 +295,11 @@ def test_c13_two_headers_or_a_token_in_the_address(shared_shop: Shop) -> None:
 def test_introspection_needs_no_token_and_everything_else_does(shared_shop: Shop) -> None:
     names = shared_shop.server.graphql("{ __schema { queryType { name } } }").json()
     assert names == {"data": {"__schema": {"queryType": {"name": "Query"}}}}
-    for query in ("{ getOrders { id } }", "{ getOrder(id: 1) { id } }", "{ orders { edges { cursor } } }"):
+    for query in (
+        "{ getOrders { id } }",
+        "{ getOrder(id: 1) { id } }",
+        "{ orders { edges { cursor } } }",
+    ):
         (error,) = shared_shop.server.graphql(query).json()["errors"]
         assert error["message"] == MISSING
         assert error["extensions"] == {"code": "TOKEN_MISSING"}

@@ -19,6 +19,10 @@ pub(super) fn message(error: &Error) -> String {
             format!("Requested quantity of product ID {product} not available.")
         }
         ErrorKind::InvalidTransition => transition(error),
+        // Whoever has no idempotency key must not simply try again.
+        ErrorKind::Unavailable if error.fact("outcome") == Some("unknown") => {
+            error.message().to_owned()
+        }
         ErrorKind::Unavailable => {
             "The order service cannot reach its database. Please try again later.".to_owned()
         }
@@ -83,6 +87,8 @@ mod tests {
         ] {
             assert_eq!(told(kind), expected);
         }
+        let unknown = Error::new(ErrorKind::Unavailable, "engine").with("outcome", "unknown");
+        assert_eq!(message(&unknown), "engine");
         for inside in [ErrorKind::Internal, ErrorKind::Misconfigured, ErrorKind::Unavailable] {
             assert!(!told(inside).contains("engine"), "{inside:?} tells nothing of the inside");
         }
