@@ -8,12 +8,15 @@ with OrderEngine.from_env() as engine:
 
 from order_engine._native import (
     Check,
+    Event,
     HistoryEntry,
     Order,
     OrderLine,
     OrderPage,
+    ParkedMessage,
     __version__,
 )
+from order_engine.async_engine import AsyncOrderEngine
 from order_engine.engine import OrderEngine
 from order_engine.exceptions import (
     Conflict,
@@ -37,8 +40,10 @@ from order_engine.exceptions import (
 from order_engine.status import OrderStatus
 
 __all__ = [
+    "AsyncOrderEngine",
     "Check",
     "Conflict",
+    "Event",
     "Forbidden",
     "HistoryEntry",
     "IdempotencyMismatch",
@@ -55,6 +60,7 @@ __all__ = [
     "OrderPage",
     "OrderStatus",
     "OutOfStock",
+    "ParkedMessage",
     "ProductNotFound",
     "TokenExpired",
     "TokenInvalid",

@@ -12,16 +12,23 @@ Errors: everything raised is a class of `order_engine.exceptions.KINDS`, built a
 the docstrings name the others. Context: `product_id` for ProductNotFound and OutOfStock,
 `available` for OutOfStock; `current`, `requested`, `allowed` (with commas) for InvalidTransition.
 
-Every call that waits releases the interpreter lock. Result classes are immutable and compare
-by value; times are aware datetimes in UTC; money is `Decimal`.
+Every call that waits releases the interpreter lock. Result classes are immutable, compare and
+hash by value, can be pickled, copied and matched (`case Order(id=number, status="pending")`), and
+give themselves with `to_dict`, the results inside of them included. Times are aware datetimes in
+UTC, money is `Decimal`, in dicts too: `json.dumps(order.to_dict(), default=str)` writes both.
 """
 
+from asyncio import Future
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from typing import final
+from typing import Any, final
+
+from order_engine.exceptions import OrderEngineError
+from order_engine.status import OrderStatus
 
 __all__ = [
+    "AsyncEngine",
     "Check",
     "DemoCatalogue",
     "Engine",
@@ -155,6 +162,9 @@ def events_skip(flags: dict[str, str], ids: list[int]) -> int:
 class Setting:
     """One setting as it would take effect."""
 
+    __match_args__ = ("name", "value", "origin")
+
+    def __new__(cls, name: str, value: str | None, origin: str) -> Setting: ...
     @property
     def name(self) -> str:
         """Its name in `flags`: `database_url`."""
@@ -168,11 +178,16 @@ class Setting:
         `flag`, `environment (DATABASE_URL)`, `.env (DATABASE_URL)`, `order-engine.toml`,
         `default`, or `not set`.
         """
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
 
 @final
 class Check:
     """The state of one part the engine uses."""
 
+    __match_args__ = ("name", "ok", "detail", "remedy")
+
+    def __new__(cls, name: str, ok: bool, detail: str, remedy: str | None) -> Check: ...
     @property
     def name(self) -> str:
         """The part: `postgresql`."""
@@ -185,22 +200,44 @@ class Check:
     @property
     def remedy(self) -> str | None:
         """What to do; None where nothing is to be done."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
 
 @final
 class DemoCatalogue:
     """What the demo data consist of."""
 
+    __match_args__ = ("user_id", "products")
+
+    def __new__(
+        cls,
+        user_id: str,
+        products: list[tuple[str, str, Decimal, int]],
+    ) -> DemoCatalogue: ...
     @property
     def user_id(self) -> str:
         """The demo user."""
     @property
     def products(self) -> list[tuple[str, str, Decimal, int]]:
         """Id, name, price and stock of each product."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
 
 @final
 class Event:
     """One thing that happened to an order, which the engine announces."""
 
+    __match_args__ = ("order_id", "version", "at", "action", "status", "delivery")
+
+    def __new__(
+        cls,
+        order_id: int,
+        version: int,
+        at: datetime,
+        action: str,
+        status: OrderStatus,
+        delivery: str,
+    ) -> Event: ...
     @property
     def order_id(self) -> int:
         """Whose event it is."""
@@ -214,7 +251,7 @@ class Event:
     def action(self) -> str:
         """What happened: `placed`, `updated` or `deleted`."""
     @property
-    def status(self) -> str:
+    def status(self) -> OrderStatus:
         """The order's status since then."""
     @property
     def delivery(self) -> str:
@@ -222,11 +259,25 @@ class Event:
 
         `waiting` or `parked` as long as one of them is; `done` when nothing is left to send.
         """
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
 
 @final
 class ParkedMessage:
     """A message set aside because it could not be sent, or not be understood."""
 
+    __match_args__ = ("id", "direction", "topic", "order_id", "reason", "attempts", "parked_at")
+
+    def __new__(
+        cls,
+        id: int,  # noqa: A002 - the field's name.
+        direction: str,
+        topic: str,
+        order_id: int | None,
+        reason: str,
+        attempts: int,
+        parked_at: datetime,
+    ) -> ParkedMessage: ...
     @property
     def id(self) -> int:
         """Its number, unique among outgoing and incoming ones."""
@@ -248,6 +299,8 @@ class ParkedMessage:
     @property
     def parked_at(self) -> datetime:
         """Since when it waits."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
 
 # --- the engine --------------------------------------------------------------------------------
 
@@ -257,122 +310,113 @@ class Engine:
 
     Connects at once, so that a missing database is known here. With a broker configured, events
     are sent in the background for as long as it is open. May be shared by threads.
+
+    Every verb is described where it is used, at `order_engine.OrderEngine`; here ids are text but
+    for an order's, and every argument is given. `execute` takes and gives JSON text. From `close`
+    on, any call but another `close` raises `Unavailable`, as in a fork of the process.
     """
 
     def __new__(cls, flags: dict[str, str]) -> Engine: ...
     def place_order(
+        self, user_id: str, items: list[tuple[str, int]], idempotency_key: str | None
+    ) -> Order: ...
+    def place_orders(
+        self, rows: list[tuple[str, list[tuple[str, int]], str | None]]
+    ) -> list[Order | OrderEngineError]: ...
+    def get_order(self, order_id: int, user_id: str | None) -> Order: ...
+    def list_orders(
+        self, user_id: str | None, status: str | None, first: int, after: str | None
+    ) -> OrderPage: ...
+    def change_status(self, order_id: int, status: str) -> Order: ...
+    def cancel_order(self, order_id: int, reason: str | None) -> Order: ...
+    def delete_order(self, order_id: int) -> None: ...
+    def order_history(self, order_id: int) -> list[HistoryEntry]: ...
+    def upsert_user(
         self,
         user_id: str,
-        items: list[tuple[str, int]],
-        idempotency_key: str | None = None,
-    ) -> Order:
-        """Place an order of `(product_id, quantity)` lines.
-
-        Raises:
-            InvalidInput: No lines, too many, a quantity out of range, an unusable key.
-            ProductNotFound: The catalogue does not know a product.
-            OutOfStock: Less is available than asked for.
-            IdempotencyMismatch: The key was used with another request.
-            Conflict: The same key is being used at this moment.
-        """
-
-    def get_order(self, order_id: int, user_id: str | None = None) -> Order:
-        """Read one order; None as user reads anybody's.
-
-        Raises:
-            NotFound: No such order of this user.
-        """
-
-    def list_orders(
-        self,
-        user_id: str | None = None,
-        status: str | None = None,
-        first: int = 20,
-        after: str | None = None,
-    ) -> OrderPage:
-        """Read a page of orders, newest first.
-
-        Args:
-            user_id: Whose; None means everybody's.
-            status: Only these; any case.
-            first: Size of the page, 1 to 100.
-            after: The `next_cursor` of the page before.
-
-        Raises:
-            InvalidInput: An unknown status, a size out of range, a forged cursor.
-        """
-
-    def change_status(self, order_id: int, status: str) -> Order:
-        """Move an order to another status; the one it has changes nothing and announces nothing.
-
-        Raises:
-            InvalidInput: An unknown status.
-            NotFound: No such order.
-            InvalidTransition: It cannot go there.
-        """
-
-    def cancel_order(self, order_id: int, reason: str | None = None) -> Order:
-        """Cancel an order and give back what it reserved.
-
-        Args:
-            order_id: Its number.
-            reason: Kept in its history; at most 500 characters.
-
-        Raises:
-            InvalidInput: A reason that is too long.
-            NotFound: No such order.
-            InvalidTransition: It is too late.
-        """
-
-    def delete_order(self, order_id: int) -> None:
-        """Delete an order, so that nobody sees it any more, and give back what it reserved.
-
-        Raises:
-            NotFound: No such order.
-            InvalidTransition: It is on its way.
-        """
-
-    def order_history(self, order_id: int) -> list[HistoryEntry]:
-        """Tell what happened to an order, oldest first.
-
-        Raises:
-            NotFound: No such order.
-        """
-
+        username: str | None,
+        email: str | None,
+        address: str | None,
+        contact: str | None,
+    ) -> None: ...
+    def upsert_product(
+        self, product_id: str, name: str, price: Decimal, quantity: int | None
+    ) -> None: ...
+    def set_stock(self, product_id: str, quantity: int) -> None: ...
+    def apply_event(self, routing_key: str, body: bytes, correlation_id: str | None) -> None: ...
     def execute(
+        self, query: str, variables_json: str | None, operation_name: str | None, token: str | None
+    ) -> str: ...
+    def events_tail(self, order_id: int | None, limit: int) -> list[Event]: ...
+    def events_parked(self, limit: int) -> list[ParkedMessage]: ...
+    def events_retry(self, ids: list[int] | None) -> int: ...
+    def events_skip(self, ids: list[int]) -> int: ...
+    def health(self) -> list[Check]: ...
+    def close(self) -> None: ...
+
+@final
+class AsyncEngine:
+    """`Engine` for asyncio: each call gives a future of the running loop.
+
+    Cancelling the future ends the work. Only `close` goes on.
+    """
+
+    @staticmethod
+    def open(flags: dict[str, str]) -> Future[AsyncEngine]:
+        """Connect, as `Engine` does when it is made."""
+    def place_order(
+        self, user_id: str, items: list[tuple[str, int]], idempotency_key: str | None
+    ) -> Future[Order]: ...
+    def place_orders(
+        self, rows: list[tuple[str, list[tuple[str, int]], str | None]]
+    ) -> Future[list[Order | OrderEngineError]]: ...
+    def get_order(self, order_id: int, user_id: str | None) -> Future[Order]: ...
+    def list_orders(
+        self, user_id: str | None, status: str | None, first: int, after: str | None
+    ) -> Future[OrderPage]: ...
+    def change_status(self, order_id: int, status: str) -> Future[Order]: ...
+    def cancel_order(self, order_id: int, reason: str | None) -> Future[Order]: ...
+    def delete_order(self, order_id: int) -> Future[None]: ...
+    def order_history(self, order_id: int) -> Future[list[HistoryEntry]]: ...
+    def upsert_user(
         self,
-        query: str,
-        variables_json: str | None = None,
-        operation_name: str | None = None,
-        token: str | None = None,
-    ) -> str:
-        """Execute a GraphQL request as `/graphql` would; return the response as JSON text.
-
-        What goes wrong with the request stands in the response, as it does over HTTP.
-
-        Args:
-            query: The document.
-            variables_json: A JSON object.
-            operation_name: Which operation of the document.
-            token: The JWT that would stand behind `Authorization: Bearer`.
-
-        Raises:
-            InvalidInput: The variables are not a JSON object.
-        """
-
-    def health(self) -> list[Check]:
-        """Say how the parts this engine uses are doing."""
-
-    def close(self) -> None:
-        """Stop the relay and close the connections; again does nothing.
-
-        Any other call afterwards raises `Unavailable`.
-        """
+        user_id: str,
+        username: str | None,
+        email: str | None,
+        address: str | None,
+        contact: str | None,
+    ) -> Future[None]: ...
+    def upsert_product(
+        self, product_id: str, name: str, price: Decimal, quantity: int | None
+    ) -> Future[None]: ...
+    def set_stock(self, product_id: str, quantity: int) -> Future[None]: ...
+    def apply_event(
+        self, routing_key: str, body: bytes, correlation_id: str | None
+    ) -> Future[None]: ...
+    def execute(
+        self, query: str, variables_json: str | None, operation_name: str | None, token: str | None
+    ) -> Future[str]: ...
+    def events_tail(self, order_id: int | None, limit: int) -> Future[list[Event]]: ...
+    def events_parked(self, limit: int) -> Future[list[ParkedMessage]]: ...
+    def events_retry(self, ids: list[int] | None) -> Future[int]: ...
+    def events_skip(self, ids: list[int]) -> Future[int]: ...
+    def health(self) -> Future[list[Check]]: ...
+    def close(self) -> Future[None]: ...
 
 @final
 class OrderLine:
     """One line of an order."""
 
+    __match_args__ = ("id", "product_id", "name", "quantity", "unit_price")
+
+    def __new__(
+        cls,
+        id: int,  # noqa: A002 - the field's name.
+        product_id: str,
+        name: str,
+        quantity: int,
+        unit_price: Decimal,
+    ) -> OrderLine: ...
     @property
     def id(self) -> int:
         """The line's number, unique over all orders."""
@@ -388,11 +432,39 @@ class OrderLine:
     @property
     def unit_price(self) -> Decimal:
         """The price of one piece when it was bought, in the order's currency."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
 
 @final
 class Order:
     """An order as it stood when it was read."""
 
+    __match_args__ = (
+        "id",
+        "user_id",
+        "status",
+        "lines",
+        "total",
+        "currency",
+        "address",
+        "version",
+        "created_at",
+        "updated_at",
+    )
+
+    def __new__(
+        cls,
+        id: int,  # noqa: A002 - the field's name.
+        user_id: str,
+        status: OrderStatus,
+        lines: tuple[OrderLine, ...],
+        total: Decimal,
+        currency: str,
+        address: str | None,
+        version: int,
+        created_at: datetime,
+        updated_at: datetime,
+    ) -> Order: ...
     @property
     def id(self) -> int:
         """Its number."""
@@ -400,8 +472,8 @@ class Order:
     def user_id(self) -> str:
         """Whose it is."""
     @property
-    def status(self) -> str:
-        """A value of `order_engine.OrderStatus`: `pending`."""
+    def status(self) -> OrderStatus:
+        """Where it stands; equal to its text, `pending`."""
     @property
     def lines(self) -> tuple[OrderLine, ...]:
         """Its lines, in the order they were given."""
@@ -423,11 +495,25 @@ class Order:
     @property
     def updated_at(self) -> datetime:
         """When it was last changed."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
 
 @final
 class HistoryEntry:
     """One thing that happened to an order."""
 
+    __match_args__ = ("version", "at", "actor", "action", "previous_status", "status", "reason")
+
+    def __new__(
+        cls,
+        version: int,
+        at: datetime,
+        actor: str,
+        action: str,
+        previous_status: OrderStatus | None,
+        status: OrderStatus,
+        reason: str | None,
+    ) -> HistoryEntry: ...
     @property
     def version(self) -> int:
         """The order's version since then."""
@@ -441,22 +527,29 @@ class HistoryEntry:
     def action(self) -> str:
         """What happened: `placed`, `updated` or `deleted`."""
     @property
-    def previous_status(self) -> str | None:
+    def previous_status(self) -> OrderStatus | None:
         """The status before; None for the first entry."""
     @property
-    def status(self) -> str:
+    def status(self) -> OrderStatus:
         """The status since then."""
     @property
     def reason(self) -> str | None:
         """Why, where it was said."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
 
 @final
 class OrderPage:
     """Some orders, and where the next ones begin."""
 
+    __match_args__ = ("orders", "next_cursor")
+
+    def __new__(cls, orders: tuple[Order, ...], next_cursor: str | None) -> OrderPage: ...
     @property
     def orders(self) -> tuple[Order, ...]:
         """At most as many as asked for."""
     @property
     def next_cursor(self) -> str | None:
         """What to pass as `after`; None when this was the last page."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""

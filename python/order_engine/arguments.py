@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from order_engine.exceptions import InvalidInput
@@ -13,6 +14,8 @@ Id: TypeAlias = "int | str"
 """An id as an integer or as text; `1` and `"1"` are the same."""
 
 INT64_MAX = 2**63 - 1
+AMOUNT_LIMIT = 10**15
+AMOUNT_DECIMALS = 4
 ORDER_NUMBER = re.compile("[0-9]{1,18}")
 
 
@@ -23,10 +26,12 @@ class HasProductAndQuantity(Protocol):
     @property
     def product_id(self) -> Id:
         """The product."""
+        raise NotImplementedError
 
     @property
     def quantity(self) -> int:
         """Pieces, at least 1."""
+        raise NotImplementedError
 
 
 Item: TypeAlias = "tuple[Id, int] | Mapping[str, object] | HasProductAndQuantity"
@@ -38,7 +43,7 @@ Item: TypeAlias = "tuple[Id, int] | Mapping[str, object] | HasProductAndQuantity
 def text(value: object, name: str) -> str:
     """Pass text on if it can be written as UTF-8, which a lone surrogate cannot."""
     if not isinstance(value, str):
-        raise InvalidInput(f"{name} must be text, not {_described(value)}")
+        raise InvalidInput(f"{name} must be text, not {described(value)}")
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -58,26 +63,74 @@ def opaque_id(value: object, name: str) -> str:
     if isinstance(value, str):
         return text(value, name)
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(_integer(value, name))
-    raise InvalidInput(f"{name} must be text or a whole number, not {_described(value)}")
+        return str(integer(value, name))
+    raise InvalidInput(f"{name} must be text or a whole number, not {described(value)}")
 
 
 def order_id(value: object) -> int:
     """Make the number of an order, from an integer or from its decimal digits."""
     if isinstance(value, str) and ORDER_NUMBER.fullmatch(value):
         return int(value)
-    return _integer(value, "order_id")
+    return integer(value, "order_id")
 
 
-def page_size(value: object) -> int:
-    """Pass the size of a page on, if it is a whole number."""
-    return _integer(value, "first")
+def optional_id(value: object, name: str) -> str | None:
+    """Make the text of an id, or pass None on."""
+    return None if value is None else opaque_id(value, name)
+
+
+def integer(value: object, name: str) -> int:
+    """Pass a whole number on, if a database could hold it."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidInput(f"{name} must be a whole number, not {described(value)}")
+    if abs(value) > INT64_MAX:
+        raise InvalidInput(f"{name} is out of range")
+    return value
+
+
+def message_ids(values: Iterable[int]) -> list[int]:
+    """Pass the numbers of messages on."""
+    if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+        raise InvalidInput(f"ids must be a list of numbers, not {described(values)}")
+    return [integer(value, f"ids[{index}]") for index, value in enumerate(values)]
+
+
+def amount(value: object, name: str) -> Decimal:
+    """Make an exact amount; a float stands for the digits that Python prints of it."""
+    if isinstance(value, bool) or not isinstance(value, Decimal | float | int | str):
+        raise InvalidInput(f"{name} must be a number, not {described(value)}")
+    try:
+        exact = value if isinstance(value, Decimal) else Decimal(str(value))
+    except ArithmeticError:
+        raise InvalidInput(f"{name} must be a number, not {value!r}") from None
+    if not exact.is_finite() or abs(exact) >= AMOUNT_LIMIT:
+        raise InvalidInput(f"{name} must be below 10^15, not {value}")
+    if exact != round(exact, AMOUNT_DECIMALS):
+        raise InvalidInput(f"{name} may have four decimals, not more: {value}")
+    return exact
+
+
+def message_body(value: object) -> bytes:
+    """Make the bytes of a message from what a consumer holds of it."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, str):
+        return text(value, "body").encode()
+    try:
+        return json.dumps(value, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"body cannot be written as JSON: {error}") from None
+
+
+def settings(given: Mapping[str, object]) -> dict[str, str]:
+    """Write settings as the native module reads them; None is one that is not given."""
+    return {name: _setting(value, name) for name, value in given.items() if value is not None}
 
 
 def json_object(values: Mapping[str, object], name: str) -> str:
     """Write a mapping as a JSON object."""
     if not isinstance(values, Mapping):
-        raise InvalidInput(f"{name} must be a dict, not {_described(values)}")
+        raise InvalidInput(f"{name} must be a dict, not {described(values)}")
     try:
         return json.dumps(dict(values), allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -87,7 +140,7 @@ def json_object(values: Mapping[str, object], name: str) -> str:
 def items(values: Iterable[Item]) -> list[tuple[str, int]]:
     """Make `(product_id, quantity)` lines of everything that names both."""
     if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
-        raise InvalidInput(f"items must be a list of items, not {_described(values)}")
+        raise InvalidInput(f"items must be a list of items, not {described(values)}")
     return [_item(value, f"items[{index}]") for index, value in enumerate(values)]
 
 
@@ -95,7 +148,7 @@ def _item(value: object, where: str) -> tuple[str, int]:
     product_id, quantity = _product_and_quantity(value, where)
     return (
         opaque_id(product_id, f"{where}: product_id"),
-        _integer(quantity, f"{where}: quantity"),
+        integer(quantity, f"{where}: quantity"),
     )
 
 
@@ -112,19 +165,17 @@ def _product_and_quantity(value: object, where: str) -> tuple[object, object]:
             return product_id, quantity
     raise InvalidInput(
         f"{where} must be (product_id, quantity), or have a product_id and a quantity; "
-        f"it is {_described(value)}"
+        f"it is {described(value)}"
     )
 
 
-def _integer(value: object, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidInput(f"{name} must be a whole number, not {_described(value)}")
-    if abs(value) > INT64_MAX:
-        raise InvalidInput(f"{name} is out of range")
-    return value
+def _setting(value: object, name: str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return text(value if isinstance(value, str) else str(value), name)
 
 
-def _described(value: object) -> str:
+def described(value: object) -> str:
     """Name a value for a message: small numbers and words as they are, all else by its type."""
     kind = type(value).__name__
     return f"{value!r} ({kind})" if isinstance(value, float | bool) else f"of type {kind}"

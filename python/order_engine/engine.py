@@ -6,12 +6,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from order_engine import _native, arguments
+from order_engine.order_rows import OrderRows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from decimal import Decimal
     from types import TracebackType
 
     from order_engine.arguments import Id, Item
+    from order_engine.exceptions import OrderEngineError
+    from order_engine.order_rows import OrderRow
 
 
 class OrderEngine:
@@ -20,7 +24,17 @@ class OrderEngine:
     Connects to the database at once; use it as a context manager, or call `close`. Threads may
     share it. With a broker configured, it sends the events of the orders in the background.
 
-    Every call may raise `Unavailable` when the database cannot be reached.
+    Every call may raise `Unavailable`: when the database cannot be reached, after `close`, and in
+    a fork of the process that opened it, which needs an engine of its own.
+
+    What it has to say it logs as `order_engine`, from the level that this logger has now.
+
+    Example:
+        >>> with OrderEngine() as engine:
+        ...     engine.upsert_product("tea", name="Tea, 100 g", price="7.25", quantity=10)
+        ...     order = engine.place_order(user_id=1, items=[("tea", 2)])
+        ...     print(order.total, engine.cancel_order(order.id, reason="no thirst").status)
+        14.5 cancelled
 
     Args:
         database_url: `postgresql://user:password@host:port/database`.
@@ -49,9 +63,7 @@ class OrderEngine:
             "jwt_secret_key": jwt_secret_key,
             **settings,
         }
-        self._native = _native.Engine(
-            {name: _setting(value, name) for name, value in given.items() if value is not None}
-        )
+        self._native = _native.Engine(arguments.settings(given))
 
     @classmethod
     def from_env(cls) -> OrderEngine:
@@ -86,6 +98,26 @@ class OrderEngine:
             arguments.optional_text(idempotency_key, "idempotency_key"),
         )
 
+    def place_orders(self, rows: Iterable[OrderRow]) -> list[_native.Order | OrderEngineError]:
+        """Place many orders at once, each by itself: one that fails does not keep another back.
+
+        Much faster than one call after the other: orders that wait together are committed
+        together. Which of them is placed first is not said; a row that shall wait for another
+        goes into a later call.
+
+        Args:
+            rows: The orders: `(user_id, items)` or `(user_id, items, idempotency_key)`, or dicts
+                or objects that name these.
+
+        Returns:
+            For each row the order, or what `place_order` would have raised, as a value.
+
+        Raises:
+            InvalidInput: `rows` is no list of rows. A wrong row is not raised.
+        """
+        batch = OrderRows(rows)
+        return batch.merge(self._native.place_orders(batch.placeable))
+
     def get_order(self, order_id: Id, *, user_id: Id | None = None) -> _native.Order:
         """Read one order.
 
@@ -96,7 +128,9 @@ class OrderEngine:
         Raises:
             NotFound: No such order (of this user).
         """
-        return self._native.get_order(arguments.order_id(order_id), _user(user_id))
+        return self._native.get_order(
+            arguments.order_id(order_id), arguments.optional_id(user_id, "user_id")
+        )
 
     def list_orders(
         self,
@@ -118,9 +152,9 @@ class OrderEngine:
             InvalidInput: An unknown status, a size out of range, a forged cursor.
         """
         return self._native.list_orders(
-            _user(user_id),
+            arguments.optional_id(user_id, "user_id"),
             arguments.optional_text(status, "status"),
-            arguments.page_size(first),
+            arguments.integer(first, "first"),
             arguments.optional_text(after, "after"),
         )
 
@@ -204,6 +238,110 @@ class OrderEngine:
         """
         return self._native.order_history(arguments.order_id(order_id))
 
+    def upsert_user(
+        self,
+        user_id: Id,
+        *,
+        username: str | None = None,
+        email: str | None = None,
+        address: str | None = None,
+        contact: str | None = None,
+    ) -> None:
+        """Make a user known, or more of them; what is not given stays as it is known.
+
+        Orders that are placed from now on go to the new address.
+
+        Args:
+            user_id: Who.
+            username: The name to show.
+            email: Where to write to.
+            address: Where orders go.
+            contact: A telephone number or the like.
+
+        Raises:
+            InvalidInput: Text that cannot be kept.
+        """
+        self._native.upsert_user(
+            arguments.opaque_id(user_id, "user_id"),
+            arguments.optional_text(username, "username"),
+            arguments.optional_text(email, "email"),
+            arguments.optional_text(address, "address"),
+            arguments.optional_text(contact, "contact"),
+        )
+
+    def upsert_product(
+        self,
+        product_id: Id,
+        *,
+        name: str,
+        price: Decimal | float | str,
+        quantity: int | None = None,
+    ) -> None:
+        """Make a product known, or change its name and price; placed orders keep theirs.
+
+        Args:
+            product_id: Which.
+            name: The name to show.
+            price: Of one piece, 0 to below 10^15, at most four decimals, in the configured
+                currency. A float stands for the digits Python prints of it.
+            quantity: Pieces in stock; counts only as long as no stock is known. See `set_stock`.
+
+        Raises:
+            InvalidInput: A price or a quantity out of range.
+        """
+        self._native.upsert_product(
+            arguments.opaque_id(product_id, "product_id"),
+            arguments.text(name, "name"),
+            arguments.amount(price, "price"),
+            None if quantity is None else arguments.integer(quantity, "quantity"),
+        )
+
+    def set_stock(self, product_id: Id, quantity: int) -> None:
+        """Tell how many of a product there are, as an `inventory.updated` event would.
+
+        The number counts what placed orders still hold. One lower than the last is taken as the
+        product service's answer to those orders, the oldest first: what it subtracted is not
+        held back once more.
+
+        Args:
+            product_id: Which; one that is not known yet is not sold before it has a price.
+            quantity: Pieces, 0 or more.
+
+        Raises:
+            InvalidInput: A quantity out of range.
+        """
+        self._native.set_stock(
+            arguments.opaque_id(product_id, "product_id"),
+            arguments.integer(quantity, "quantity"),
+        )
+
+    def apply_event(
+        self,
+        routing_key: str,
+        body: bytes | str | Mapping[str, object] | Sequence[object],
+        *,
+        correlation_id: str | None = None,
+    ) -> None:
+        """Take in a message that a consumer of yours received, all of it or nothing.
+
+        Users, products and stock are understood as by the engine's own intake. The message is
+        not remembered: delivered twice it is taken in twice, and says the same.
+
+        Args:
+            routing_key: What it came with: `user.registered`, `inventory.updated`, …
+            body: Its JSON, or the dict or list that was made of it.
+            correlation_id: The message's own; an `inventory.updated` says with it which order
+                it answers.
+
+        Raises:
+            InvalidInput: It is not understood, or something in it is out of range.
+        """
+        self._native.apply_event(
+            arguments.text(routing_key, "routing_key"),
+            arguments.message_body(body),
+            arguments.optional_text(correlation_id, "correlation_id"),
+        )
+
     def execute(
         self,
         query: str,
@@ -236,6 +374,61 @@ class OrderEngine:
         )
         return response
 
+    def events_tail(self, *, order_id: Id | None = None, limit: int = 20) -> list[_native.Event]:
+        """List the latest events of orders and what became of their messages, oldest first.
+
+        Args:
+            order_id: Only events of this order.
+            limit: At most this many, 1 to 1000.
+
+        Raises:
+            InvalidInput: A limit out of range.
+        """
+        return self._native.events_tail(
+            None if order_id is None else arguments.order_id(order_id),
+            arguments.integer(limit, "limit"),
+        )
+
+    def events_parked(self, *, limit: int = 100) -> list[_native.ParkedMessage]:
+        """List messages that were set aside and wait for a decision, the longest waiting first.
+
+        Args:
+            limit: At most this many, 1 to 1000.
+
+        Raises:
+            InvalidInput: A limit out of range.
+        """
+        return self._native.events_parked(arguments.integer(limit, "limit"))
+
+    def events_retry(self, ids: Iterable[int] | None = None) -> int:
+        """Give parked messages another try.
+
+        Args:
+            ids: Their numbers; all of them by default.
+
+        Returns:
+            How many.
+
+        Raises:
+            NotFound: No parked message has one of these ids; nothing was changed.
+            InvalidInput: An incoming one is still not understood: it stays.
+        """
+        return self._native.events_retry(None if ids is None else arguments.message_ids(ids))
+
+    def events_skip(self, ids: Iterable[int]) -> int:
+        """Give parked messages up for good, so that those behind them go on.
+
+        Args:
+            ids: Their numbers.
+
+        Returns:
+            How many.
+
+        Raises:
+            NotFound: No parked message has one of these ids; nothing was changed.
+        """
+        return self._native.events_skip(arguments.message_ids(ids))
+
     def health(self) -> list[_native.Check]:
         """Say how the parts the engine uses are doing; see `ok` and `detail` of each."""
         return self._native.health()
@@ -254,14 +447,3 @@ class OrderEngine:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _user(user_id: Id | None) -> str | None:
-    return None if user_id is None else arguments.opaque_id(user_id, "user_id")
-
-
-def _setting(value: object, name: str) -> str:
-    """Write a setting as the native module reads it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return arguments.text(value if isinstance(value, str) else str(value), name)

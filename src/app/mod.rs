@@ -89,7 +89,7 @@ impl App {
             }
             probes.extend(background.probes());
         } else {
-            tracing::warn!("RABBITMQ_URL is not set: events wait in the outbox until it is");
+            tracing::info!("RABBITMQ_URL is not set: events wait in the outbox until it is");
         }
         if settings.auth.access == Access::AnyValidToken {
             tracing::warn!(

@@ -235,7 +235,7 @@ fn read_dotenv(path: &Path, problems: &mut Problems) -> HashMap<String, String> 
             Ok((name, value)) => _ = variables.insert(name, value),
             // The line itself may hold a secret.
             Err(_) => {
-                problems.add(format!("{} has a line that is not NAME=value.", path.display()))
+                problems.add(format!("{} has a line that is not NAME=value.", path.display()));
             }
         }
     }

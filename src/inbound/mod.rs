@@ -1,8 +1,8 @@
 //! The way in: what other services say is received, understood, applied, and then acknowledged.
 //!
 //! ```text
-//!  broker ─▶ next ─▶ interpret ─▶ apply, one transaction with the message's identity ─▶ acknowledge
-//!                        │                        │
+//!  broker ─▶ next ─▶ interpret ─▶ apply, with the message's identity ─▶ acknowledge
+//!                        │                  │
 //!                        └─▶ not understood: set aside, with the reason ─▶ acknowledge
 //! ```
 //!

@@ -24,6 +24,7 @@ fn directory() -> &'static Path {
     Path::new(".")
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers are done with them")]
 fn load(flags: Flags, needs: Needs) -> Result<Settings> {
     Settings::load(&flags, directory(), needs)
 }
@@ -91,6 +92,7 @@ pub(super) fn mint_token(
 
 /// List every setting as it would take effect, in the order of the documentation.
 #[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "Python gives values")]
 pub(super) fn describe_settings(flags: Flags) -> Vec<Setting> {
     Settings::describe(&flags, directory()).into_iter().map(Setting::from).collect()
 }
@@ -125,7 +127,7 @@ pub(super) fn events_tail(
     wait_for(py, async move {
         let order = order_id.map(OrderId::from_database);
         let events = operations::events_tail(&load(flags, Needs::DATABASE)?, order, limit).await?;
-        Ok(events.into_iter().map(Event::from).collect())
+        Ok(events.into_iter().map(|event| (event.entry, event.delivery).into()).collect())
     })
 }
 

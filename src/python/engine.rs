@@ -164,7 +164,8 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        let Some(opened) = self.lock().take() else { return };
+        let opened = self.opened.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(opened) = opened else { return };
         match runtime::get() {
             Ok(threads) if self.process == std::process::id() => {
                 threads.spawn(async move { opened.app.close().await });

@@ -2,7 +2,7 @@
 //! thread, so that no thread of the runtime waits for the interpreter lock.
 
 use std::fmt::{self, Write};
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -126,7 +126,8 @@ struct ToPython;
 
 impl<S: Subscriber> Layer<S> for ToPython {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        metadata.is_event() && metadata.target().starts_with("order_engine")
+        metadata.is_event()
+            && metadata.target().starts_with("order_engine")
             && number(*metadata.level()) >= LEVEL.load(Ordering::Acquire)
     }
 

@@ -54,7 +54,8 @@ pub(super) fn get() -> Result<&'static Handle> {
         Err(_) => {
             // Another thread of this process was first; these threads have done nothing yet.
             // SAFETY: nobody else has seen this pointer.
-            end(&unsafe { Box::from_raw(started) });
+            let spare = unsafe { Box::from_raw(started) };
+            end(&spare);
             get()
         }
     }

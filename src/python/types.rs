@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 
 use crate::app;
 use crate::config::Described;
+use crate::domain::ids::OrderId;
 use crate::domain::order as domain;
 use crate::domain::query::Page;
 use crate::domain::status::OrderStatus;
@@ -309,15 +310,15 @@ impl From<app::Check> for Check {
     }
 }
 
-impl From<Entry> for Event {
-    fn from(event: Entry) -> Self {
+impl From<(domain::HistoryEntry, String)> for Event {
+    fn from((entry, delivery): (domain::HistoryEntry, String)) -> Self {
         Self {
-            order_id: event.entry.order.get(),
-            version: event.entry.version,
-            at: event.entry.at,
-            action: event.entry.action,
-            status: Status(event.entry.status),
-            delivery: event.delivery,
+            order_id: entry.order.get(),
+            version: entry.version,
+            at: entry.at,
+            action: entry.action,
+            status: Status(entry.status),
+            delivery,
         }
     }
 }

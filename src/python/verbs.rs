@@ -106,10 +106,7 @@ pub(super) async fn delete_order(opened: Arc<Opened>, order_id: i64) -> Result<(
     opened.app.engine().delete_order(&Caller::System, number(order_id)?).await.map(drop)
 }
 
-pub(super) async fn order_history(
-    opened: Arc<Opened>,
-    order_id: i64,
-) -> Result<Vec<HistoryEntry>> {
+pub(super) async fn order_history(opened: Arc<Opened>, order_id: i64) -> Result<Vec<HistoryEntry>> {
     let history = opened.app.engine().order_history(&Caller::System, number(order_id)?).await?;
     Ok(history.into_iter().map(HistoryEntry::from).collect())
 }
@@ -184,7 +181,7 @@ pub(super) async fn events_tail(
 ) -> Result<Vec<Event>> {
     let order = order_id.map(OrderId::from_database);
     let events = operations::events_tail(&opened.settings, order, limit).await?;
-    Ok(events.into_iter().map(Event::from).collect())
+    Ok(events.into_iter().map(|event| (event.entry, event.delivery).into()).collect())
 }
 
 pub(super) async fn events_parked(opened: Arc<Opened>, limit: i64) -> Result<Vec<ParkedMessage>> {

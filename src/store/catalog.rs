@@ -69,7 +69,7 @@ statements! {
         where product_id = $1";
 }
 
-/// Takes in what is announced of a product, priced in `currency`. One that is known keeps its stock.
+/// Takes in what is announced of a product, priced in `currency`. A known one keeps its stock.
 ///
 /// # Errors
 /// `InvalidInput` when the price is not an amount, see [`checked_amount`]; else as [`failed`].
@@ -128,7 +128,7 @@ pub async fn oldest_holds(
     sqlx::query(OLDEST_HOLDS)
         .bind(product.as_str())
         .bind(limit)
-        .try_map(read_hold)
+        .try_map(|row| read_hold(&row))
         .fetch_all(connection)
         .await
         .map_err(|error| failed("reading reservations", error))
@@ -146,7 +146,7 @@ pub async fn hold_of(
     sqlx::query(HOLD_OF_ORDER)
         .bind(product.as_str())
         .bind(order.get())
-        .try_map(read_hold)
+        .try_map(|row| read_hold(&row))
         .fetch_optional(connection)
         .await
         .map_err(|error| failed("reading a reservation", error))
@@ -174,7 +174,7 @@ pub async fn keep(
     Ok(())
 }
 
-fn read_hold(row: PgRow) -> std::result::Result<Hold, sqlx::Error> {
+fn read_hold(row: &PgRow) -> std::result::Result<Hold, sqlx::Error> {
     let order = OrderId::from_database(row.try_get("order_id")?);
     Ok(Hold { order, quantity: row.try_get("quantity")? })
 }

@@ -129,7 +129,7 @@ pub async fn park(
 pub async fn parked(connection: &mut Connection, limit: i64) -> Result<Vec<ParkedDelivery>> {
     sqlx::query(PARKED)
         .bind(limit)
-        .try_map(read_parked)
+        .try_map(|row| read_parked(&row))
         .fetch_all(connection)
         .await
         .map_err(|error| failed("reading parked messages", error))
@@ -142,7 +142,7 @@ pub async fn parked(connection: &mut Connection, limit: i64) -> Result<Vec<Parke
 pub async fn take(connection: &mut Connection, id: i64) -> Result<Option<ParkedDelivery>> {
     sqlx::query(TAKE)
         .bind(id)
-        .try_map(read_parked)
+        .try_map(|row| read_parked(&row))
         .fetch_optional(connection)
         .await
         .map_err(|error| failed("taking a parked message back", error))
@@ -164,7 +164,7 @@ pub async fn count_parked(connection: &mut Connection) -> Result<i64> {
 pub fn is_about_values(error: &Error) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<sqlx::Error>());
     let refusal = cause.and_then(sqlx::Error::as_database_error);
-    let state = refusal.and_then(|refusal| refusal.code());
+    let state = refusal.and_then(sqlx::error::DatabaseError::code);
     // Data exceptions and broken constraints.
     state.is_some_and(|state| state.starts_with("22") || state.starts_with("23"))
 }
@@ -174,7 +174,7 @@ fn storable(text: &str) -> String {
     text.replace('\0', "\u{FFFD}")
 }
 
-fn read_parked(row: PgRow) -> std::result::Result<ParkedDelivery, sqlx::Error> {
+fn read_parked(row: &PgRow) -> std::result::Result<ParkedDelivery, sqlx::Error> {
     Ok(ParkedDelivery {
         id: row.try_get("id")?,
         consumer: row.try_get("consumer")?,

@@ -89,7 +89,7 @@ pub async fn claim(
         .bind(owner)
         .bind(LEASE.as_secs_f64())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .try_map(read)
+        .try_map(|row| read(&row))
         .fetch_all(connection)
         .await
         .map_err(|error| failed("claiming leases", error))
@@ -109,7 +109,7 @@ pub async fn renew(connection: &mut Connection, leases: &[Lease]) -> Result<Vec<
         .bind(tokens)
         .bind(first.owner)
         .bind(LEASE.as_secs_f64())
-        .try_map(read)
+        .try_map(|row| read(&row))
         .fetch_all(connection)
         .await
         .map_err(|error| failed("renewing leases", error))
@@ -173,7 +173,7 @@ fn columns(leases: &[Lease]) -> (Vec<&str>, Vec<i64>) {
     leases.iter().map(|lease| (lease.name.as_str(), lease.token)).unzip()
 }
 
-fn read(row: PgRow) -> std::result::Result<Lease, sqlx::Error> {
+fn read(row: &PgRow) -> std::result::Result<Lease, sqlx::Error> {
     Ok(Lease {
         name: row.try_get("name")?,
         owner: row.try_get("owner")?,

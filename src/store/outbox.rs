@@ -158,7 +158,7 @@ pub async fn claim(
         .bind(shares)
         .bind(except)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .try_map(read_message)
+        .try_map(|row| read_message(&row))
         .fetch_all(connection)
         .await
         .map_err(|error| failed("claiming messages", error))
@@ -385,7 +385,7 @@ fn kept_reason(reason: &str) -> String {
     reason.chars().filter(|c| *c != '\0').take(REASON_LENGTH_MAX).collect()
 }
 
-fn read_message(row: PgRow) -> std::result::Result<OutgoingMessage, sqlx::Error> {
+fn read_message(row: &PgRow) -> std::result::Result<OutgoingMessage, sqlx::Error> {
     Ok(OutgoingMessage {
         id: row.try_get("id")?,
         message_id: row.try_get("message_id")?,

@@ -1,10 +1,15 @@
 """A private RabbitMQ that a Rust test commands: its URL first, then `done` for every line read."""
 
+import shutil
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 from tests.services.rabbitmq import RabbitMQ
 from tests.services.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Far below what a real broker accepts, so that a test need not send a hundred megabytes.
 MESSAGE_BYTES_MAX = 65_536
@@ -19,7 +24,7 @@ def main() -> None:
         broker = RabbitMQ(workspace)
         limits = broker.folder / "conf.d" / "limits.conf"
         limits.write_text(f"max_message_size = {MESSAGE_BYTES_MAX}\n")
-        verbs = {
+        verbs: dict[str, Callable[[], None]] = {
             "start": broker.start,
             "stop": broker.stop,
             "kill": broker.kill,
@@ -27,17 +32,23 @@ def main() -> None:
             "clear alarm": lambda: evaluate(broker, CLEAR_ALARM),
         }
         broker.start()
-        print(broker.url, flush=True)
+        say(broker.url)
         for line in sys.stdin:
             verbs[line.strip()]()
-            print("done", flush=True)
+            say("done")
+
+
+def say(line: str) -> None:
+    """Answers the test, which waits for it."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def evaluate(broker: RabbitMQ, expression: str) -> None:
     """Has the broker's node evaluate an Erlang expression."""
     environment = broker.environment()
     subprocess.run(
-        ["erl_call", "-n", environment["RABBITMQ_NODENAME"], "-e"],
+        [shutil.which("erl_call") or "erl_call", "-n", environment["RABBITMQ_NODENAME"], "-e"],
         input=expression,
         env=environment,
         text=True,

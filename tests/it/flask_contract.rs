@@ -426,7 +426,8 @@ async fn ids_of_other_contracts_are_field_errors_and_hide_nothing_else() {
     let hex = "66f1c0de66f1c0de66f1c0de";
     let wanted = crate::harness::request(hex, &[("1", 1)], None);
     door.engine.place_order(&crate::harness::user(hex), wanted).await.unwrap();
-    let body = json!({"query": "{ getOrder(id: 1) { id status } a: getOrder(id: 1) { userId } }"});
+    let query = "{ getOrder(id: 1) { id status } a: getOrder(id: 1) { id userId } }";
+    let body = json!({"query": query});
     let staff = door.bearer("2", true);
     let answer = door.post(body.to_string(), &[("authorization", &staff)]).await.json();
     assert_eq!(answer["data"], json!({"getOrder": {"id": "1", "status": "Pending"}, "a": null}));

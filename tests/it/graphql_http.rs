@@ -452,7 +452,8 @@ async fn shutdown_ends_streams_and_waits_for_requests_under_way() {
     let began = Instant::now();
     shutdown.cancel();
     let mut rest = String::new();
-    stream.read_to_string(&mut rest).await.unwrap();
+    let reading = stream.read_to_string(&mut rest);
+    tokio::time::timeout(drain, reading).await.expect("the stream ends").unwrap();
     assert!(rest.contains("event: complete"), "{rest}");
     serving.await.unwrap().unwrap();
     assert!(began.elapsed() < drain, "nothing had to be cut off");

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::harness::{Database, given, product, request, server, user};
 use crate::rabbitmq::{Neighbour, unique};
 
-/// Understands `{"stock": 98}` of product 1, perhaps with an `order`, and `{"name": …, "price": …}`.
+/// Understands `{"stock": 98}` of product 1, perhaps with an `order`, and `{"name": …}`.
 struct Plain;
 
 impl Interpreter for Plain {
@@ -298,26 +298,39 @@ async fn a_silent_broker_does_not_keep_an_intake_from_stopping() {
     assert_eq!(database.number(held).await, 0);
 }
 
+/// The way in for stock numbers.
+fn stock_inlet(url: &str, exchange: &str, queue: &str) -> RabbitInlet {
+    let settings = InletOptions {
+        queue: queue.to_owned(),
+        queue_durable: true,
+        topics: vec!["inventory.updated".into()],
+        prefetch: 100,
+    };
+    let options = RabbitOptions::new(url, exchange, false).unwrap();
+    RabbitInlet::new(options, &settings).unwrap()
+}
+
+/// Takes one message from the queue and gives it back, as a consumer does that fails.
+async fn give_up_one(neighbour: &Neighbour, queue: &str) {
+    let got = loop {
+        let get = BasicGetOptions { no_ack: false };
+        if let Some(got) = neighbour.channel.basic_get(queue.into(), get).await.unwrap() {
+            break got;
+        }
+    };
+    got.nack(BasicNackOptions { requeue: true, multiple: false }).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_of_a_hundred_get_one_and_answers_come_late_and_repeated_through_the_broker() {
     let Some(database) = Database::new().await else { return };
     let Some(url) = given("ORDER_ENGINE_TEST_RABBITMQ_URL") else { return };
     let (exchange, queue) = (unique("exchange"), unique("queue"));
-    let settings = InletOptions {
-        queue: queue.clone(),
-        queue_durable: true,
-        topics: vec!["inventory.updated".into()],
-        prefetch: 100,
-    };
-    let inlet = || {
-        let options = RabbitOptions::new(&url, &exchange, false).unwrap();
-        RabbitInlet::new(options, &settings).unwrap()
-    };
     let engine = database.engine(vec![]);
     engine.note(&[product("1", "9.5", 10)]).await.unwrap();
     let neighbour = Neighbour::new(&url, &exchange).await;
     neighbour.declare_exchange(false).await.unwrap();
-    let intake = Running::start(&engine, inlet());
+    let intake = Running::start(&engine, stock_inlet(&url, &exchange, &queue));
     let publish = async |body: String| {
         neighbour.publish("inventory.updated", &body, BasicProperties::default()).await;
     };
@@ -359,14 +372,8 @@ async fn ten_of_a_hundred_get_one_and_answers_come_late_and_repeated_through_the
     // An old answer comes back from another consumer that gave it up: it is no restock.
     intake.stop().await;
     publish(r#"{"stock": 4}"#.to_owned()).await;
-    let got = loop {
-        let get = BasicGetOptions { no_ack: false };
-        if let Some(got) = neighbour.channel.basic_get(queue.as_str().into(), get).await.unwrap() {
-            break got;
-        }
-    };
-    got.nack(BasicNackOptions { requeue: true, multiple: false }).await.unwrap();
-    let intake = Running::start(&engine, inlet());
+    give_up_one(&neighbour, &queue).await;
+    let intake = Running::start(&engine, stock_inlet(&url, &exchange, &queue));
     eventually("it is recognised", async || intake.stats.repeated() == 1).await;
     assert!(buy(101).await.is_err());
 

@@ -6,11 +6,15 @@
     reason = "in a test a panic is a failure, told where it happened"
 )]
 
+mod broker;
 mod conformance;
 mod door;
 mod flask_contract;
 mod graphql_http;
 mod harness;
+mod intake;
 mod orders;
 mod placing;
+mod rabbitmq;
+mod relay;
 mod store;

@@ -12,6 +12,7 @@ use order_engine::engine::ports::{Outlet, Publisher, Verdict};
 use order_engine::error::{Error, ErrorKind, Result};
 use order_engine::outbox::{Relay, RelayOptions, RelayStats};
 use order_engine::store::{leases, outbox};
+use sqlx::Executor;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -182,7 +183,7 @@ async fn several_relays_keep_each_orders_order_whatever_fails() {
     let Some(database) = Database::new().await else { return };
     let engine = database.engine(vec![]);
     let seed = u64::try_from(Uuid::now_v7().as_u128() & 0xffff_ffff).unwrap();
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let dice = Arc::new(Mutex::new(Dice(seed)));
     let arrived: Arc<Mutex<Vec<OutgoingMessage>>> = Arc::default();
     let broker = Broker::new({
@@ -387,6 +388,30 @@ async fn an_outage_counts_as_no_attempt() {
     fill(&database, &[(1, 1)]).await;
     until(&database, "select count(*) from outbox where attempts = 1", 1).await;
     assert_eq!(relay.stats.reconnects.load(Ordering::Relaxed), 4);
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_takes_no_marks_slows_the_relay_down_and_loses_nothing() {
+    let Some(database) = Database::new().await else { return };
+    let broker = Broker::confirming();
+    let mut connection = database.connection().await;
+    connection
+        .execute(
+            "create function refuse() returns trigger language plpgsql as
+                 'begin raise exception ''no marks''; end';
+             create trigger refuse before delete on outbox execute function refuse()",
+        )
+        .await
+        .unwrap();
+    let relay = Running::start(&database.engine(vec![]), &broker, 20);
+    fill(&database, &[(1, 1)]).await;
+    let since = Instant::now();
+    eventually("it is sent six times", || broker.published().len() >= 6).await;
+    // At least half of 100, 200, 400, 800 and 1600 milliseconds.
+    assert!(since.elapsed() > Duration::from_millis(1500), "six in {:?}", since.elapsed());
+    connection.execute("drop trigger refuse on outbox").await.unwrap();
+    until(&database, WAITING, 0).await;
     relay.stop().await;
 }
 

@@ -25,9 +25,12 @@ pub(super) const fn status(status: OrderStatus) -> &'static str {
     }
 }
 
+/// How the deployed schema and the messages show an amount.
+pub(super) type Float = f64;
+
 /// The floating-point number nearest to an amount. Its text is read, because that rounds once.
-pub(super) fn float(amount: Decimal) -> f64 {
-    amount.to_string().parse().unwrap_or(f64::NAN)
+pub(super) fn float(amount: Decimal) -> Float {
+    amount.to_string().parse().unwrap_or(Float::NAN)
 }
 
 /// A user or product id in a message: a number wherever it is one, as consumers read it.
@@ -54,7 +57,7 @@ pub(super) struct WireLine<'a> {
 pub(super) struct WireEvent<'a> {
     pub order_id: i64,
     pub user_id: WireId<'a>,
-    pub total_amount: f64,
+    pub total_amount: Float,
     pub items: Vec<WireLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<&'static str>,

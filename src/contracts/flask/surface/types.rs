@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::contracts::flask::convert::int;
 use crate::contracts::flask::errors;
 use crate::contracts::flask::surface::{engine, session};
-use crate::contracts::flask::wire::{WireDecimal, float, status};
+use crate::contracts::flask::wire::{Float, WireDecimal, float, status};
 use crate::domain::order::{HistoryEntry, Line, Order};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -68,7 +68,7 @@ impl OrderView {
 
     /// As `total`, in binary floating point.
     #[graphql(name = "total_amount")]
-    async fn total_deployed(&self) -> f64 {
+    async fn total_deployed(&self) -> Float {
         float(self.0.total)
     }
 
