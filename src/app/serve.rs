@@ -10,8 +10,8 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server;
 
-/// Serves until `stop` is cancelled or SIGINT or SIGTERM comes, then finishes what is under way.
-/// `ready` gets the base URLs once every door is open.
+/// Serves until `stop` is cancelled or SIGINT or SIGTERM comes, then finishes what is under way; a
+/// second signal ends it at once. `ready` gets the base URLs once every door is open.
 ///
 /// # Errors
 /// `Misconfigured`, also when a port is taken; `Unavailable` when the database is not there.
@@ -21,7 +21,8 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<()> {
     logging::start(&settings.logging);
-    stop_on_signals(&stop)?;
+    let hurry = CancellationToken::new();
+    stop_on_signals(&stop, &hurry)?;
     let host = settings.server.host.clone();
     let drain = settings.server.drain;
     let mut listeners = Vec::new();
@@ -30,8 +31,12 @@ pub async fn serve(
     }
     let urls = listeners.iter().map(|listener| url(&host, listener)).collect::<Result<_>>()?;
     let app = App::open(settings, Role::Server).await?;
-    let served = serve_doors(&app, listeners, urls, ready, stop, drain).await;
-    app.close().await;
+    let serving = async {
+        let served = serve_doors(&app, listeners, urls, ready, stop, drain).await;
+        app.close().await;
+        served
+    };
+    let served = hurry.run_until_cancelled(serving).await.unwrap_or(Ok(()));
     tracing::info!("stopped");
     served
 }
@@ -82,19 +87,24 @@ fn url(host: &str, listener: &TcpListener) -> Result<String> {
     Ok(format!("http://{host}:{}", address.port()))
 }
 
-/// Cancels `stop` when the process is asked to end.
-fn stop_on_signals(stop: &CancellationToken) -> Result<()> {
-    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
-        let mut signals = signal(kind).map_err(|error| {
+/// Cancels `stop` when the process is asked to end, and `hurry` when it is asked again.
+fn stop_on_signals(stop: &CancellationToken, hurry: &CancellationToken) -> Result<()> {
+    let listen = |kind| {
+        signal(kind).map_err(|error| {
             Error::new(ErrorKind::Internal, "Signals cannot be waited for.").because(error)
-        })?;
-        let stop = stop.clone();
-        tokio::spawn(async move {
+        })
+    };
+    let mut interrupts = listen(SignalKind::interrupt())?;
+    let mut terminations = listen(SignalKind::terminate())?;
+    let (stop, hurry) = (stop.clone(), hurry.clone());
+    tokio::spawn(async move {
+        for token in [stop, hurry] {
             tokio::select! {
-                _ = signals.recv() => stop.cancel(),
-                () = stop.cancelled() => {}
+                _ = interrupts.recv() => token.cancel(),
+                _ = terminations.recv() => token.cancel(),
+                () = token.cancelled() => {}
             }
-        });
-    }
+        }
+    });
     Ok(())
 }

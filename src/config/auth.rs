@@ -46,7 +46,7 @@ pub const SETTINGS: &[Setting] = &[
         variables: &["ORDER_ENGINE_JWT_AUDIENCE"],
         is_secret: false,
         default: "",
-        help: "The aud claim that tokens must carry. Unset: not looked at.",
+        help: "The audience that tokens must name in aud. Unset: a token with an aud is refused.",
     },
     Setting {
         name: "jwt_admin_names",

@@ -79,6 +79,8 @@ impl Store {
             ("statement_timeout", timeout_ms.as_str()),
             ("lock_timeout", timeout_ms.as_str()),
             ("idle_in_transaction_session_timeout", "30000"),
+            // Compiling a plan takes a hundred times as long as these statements do.
+            ("jit", "off"),
             // That a table is there already is no news.
             ("client_min_messages", "warning"),
         ]);
