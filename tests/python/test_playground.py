@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from tests.python.engine_process import EngineProcess
 from tests.python.missing import skip_or_fail
 from tests.python.product_service import Product
+from tests.python.shop import Shop
 from tests.python.waiting import eventually
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -200,9 +201,9 @@ def test_a_link_brings_the_token_and_the_address_forgets_it(
 
 
 def test_the_example_of_an_order_is_uncommented_and_run(
-    playground: Playground, server: EngineProcess, catalogue: Callable[..., None]
+    playground: Playground, server: EngineProcess, shop: Shop
 ) -> None:
-    catalogue(Product(id=1))
+    shop.offer(Product(1))
     playground.open(f"#token={server.token(1)}")
     text = playground.lines(".graphiql-query-editor")
     lines_above_the_last = text[text.index("# mutation") :].count("\n")
