@@ -7,6 +7,7 @@ use std::future::{Future, ready};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -44,13 +45,25 @@ where
         answered = channel;
         match waited {
             Ok(result) => return result.map_err(|error| raise(py, &error)),
-            Err(RecvTimeoutError::Disconnected) => return Err(raise(py, &runtime::ended())),
+            Err(RecvTimeoutError::Disconnected) => rest_until_the_process_ends(py),
             Err(RecvTimeoutError::Timeout) => {}
         }
         if let Err(interrupt) = py.check_signals() {
             task.abort();
             return Err(interrupt);
         }
+    }
+}
+
+/// The interpreter is exiting, so this is a daemon thread's call. It must not go back into Python:
+/// the exception would be printed to streams that are being closed, and that aborts the process.
+fn rest_until_the_process_ends(py: Python<'_>) -> ! {
+    match py.detach(park_for_ever) {}
+}
+
+fn park_for_ever() -> Infallible {
+    loop {
+        thread::park();
     }
 }
 

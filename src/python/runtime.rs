@@ -62,7 +62,7 @@ pub(super) fn get() -> Result<&'static Handle> {
 }
 
 /// What a call is told that finds the interpreter ending.
-pub(super) fn ended() -> Error {
+fn ended() -> Error {
     Error::new(ErrorKind::Unavailable, "Python is exiting; the engine takes no more calls.")
 }
 
