@@ -5,13 +5,16 @@ mod background;
 mod figures;
 mod logging;
 mod probes;
+mod rehearsal;
 mod serve;
+mod switch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::background::Background;
@@ -31,6 +34,7 @@ use crate::server::metrics::Metrics;
 use crate::server::params::Params;
 use crate::server::session::Session;
 use crate::store::{Store, StoreOptions, migrate};
+use crate::strangler::Strangler;
 use crate::transport::rabbitmq::RabbitOptions;
 
 pub use probes::Check;
@@ -53,6 +57,7 @@ pub struct App {
     doors: Vec<OpenDoor>,
     probes: Vec<Arc<dyn Probe>>,
     background: Background,
+    strangler: OnceCell<Arc<Strangler>>,
 }
 
 /// A contract and where it is served.
@@ -109,7 +114,8 @@ impl App {
         let graphql = shell
             .as_ref()
             .and_then(|shell| doors.iter().find_map(|door| door.contract.graphql(&engine, shell)));
-        Ok(Self { engine, shell, graphql, doors, probes, background })
+        let strangler = OnceCell::new();
+        Ok(Self { engine, shell, graphql, doors, probes, background, strangler })
     }
 
     /// Runs `work` on an engine that announces nothing and has nothing in the background, and
@@ -185,6 +191,9 @@ impl App {
     /// Stops what works in the background once it has settled what is under way, answers the
     /// requests that wait, and closes the database.
     pub async fn close(&self) {
+        if let Some(strangler) = self.strangler.get() {
+            strangler.close().await;
+        }
         self.background.stop().await;
         self.engine.close().await;
     }

@@ -10,6 +10,7 @@ pub mod health;
 pub mod limits;
 mod media;
 pub mod metrics;
+pub mod operations;
 pub mod params;
 pub mod playground;
 mod process;
