@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::http::{HeaderName, HeaderValue, Request, StatusCode};
+use axum::body::to_bytes;
+use axum::http::StatusCode;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tower::ServiceExt as _;
@@ -14,8 +14,9 @@ use crate::contracts::Contract;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::Shell;
+use crate::server::in_process::{Asked, request};
 use crate::server::metrics::Metrics;
-use crate::strangler::{Asked, Rehearser, Reply};
+use crate::strangler::{Rehearser, Reply};
 
 /// How long a request may take: it is in nobody's way, but what it locks is.
 const TIME_MAX: Duration = Duration::from_secs(2);
@@ -39,7 +40,7 @@ impl Rehearsal {
 impl Rehearser for Rehearsal {
     fn rehearse<'a>(&'a self, asked: &'a Asked, bytes_max: usize) -> BoxFuture<'a, Result<Reply>> {
         async move {
-            let Ok(response) = self.router.clone().oneshot(request(asked)?).await;
+            let Ok(response) = self.router.clone().oneshot(request(asked.clone())?).await;
             let status = response.status();
             let failure = response.extensions().get::<ErrorKind>().copied();
             if status == StatusCode::SERVICE_UNAVAILABLE || failure.is_some_and(says_nothing) {
@@ -64,21 +65,4 @@ impl Rehearser for Rehearsal {
 /// Whether a failure is one of the moment, from which nothing follows for the engine's rules.
 fn says_nothing(failure: ErrorKind) -> bool {
     matches!(failure, ErrorKind::Conflict | ErrorKind::Unavailable)
-}
-
-fn request(asked: &Asked) -> Result<Request<Body>> {
-    let malformed = |what: &str| {
-        Error::new(ErrorKind::InvalidInput, format!("The request's {what} is not HTTP."))
-    };
-    let mut request = Request::builder()
-        .method(asked.method.as_str())
-        .uri(asked.target.as_str())
-        .body(Body::from(asked.body.clone()))
-        .map_err(|error| malformed("first line").because(error))?;
-    for (name, value) in &asked.headers {
-        let name = HeaderName::from_bytes(name).map_err(|_| malformed("header"))?;
-        let value = HeaderValue::from_bytes(value).map_err(|_| malformed("header"))?;
-        request.headers_mut().append(name, value);
-    }
-    Ok(request)
 }

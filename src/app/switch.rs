@@ -8,8 +8,6 @@ use crate::domain::switch::Stage;
 use crate::error::{Error, ErrorKind, Result};
 use crate::strangler::{Parts, Strangler};
 
-pub use crate::strangler::{Asked, Passage, Reply};
-
 impl App {
     /// The switch between the program's own code and the engine, opened when it is first asked
     /// for; `unset` is the stage of what nobody has set, and counts the first time.
@@ -18,12 +16,10 @@ impl App {
     /// `Misconfigured` without a secret to check tokens against.
     pub async fn strangler(&self, unset: Stage) -> Result<Arc<Strangler>> {
         let opened = self.strangler.get_or_try_init(async || {
-            let (Some(shell), Some(door)) = (&self.shell, self.doors.first()) else {
-                return Err(Error::new(
-                    ErrorKind::Misconfigured,
-                    "jwt_secret_key is not set, so no token can be checked. Set JWT_SECRET_KEY.",
-                ));
-            };
+            let shell = self.shell()?;
+            let door = self.doors.first().ok_or_else(|| {
+                Error::new(ErrorKind::Misconfigured, "contract names nothing to serve.")
+            })?;
             let engine = self.engine.rehearsal();
             let store = engine.store().clone();
             let rehearser = Box::new(Rehearsal::new(engine, door.contract, shell));

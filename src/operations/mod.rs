@@ -1,9 +1,10 @@
 //! What an operator does besides serving: migrate, look, mint a token, decide about parked
-//! messages, fill a demo. Each opens what it needs and closes it again.
+//! messages, switch operations over, fill a demo. Each opens what it needs and closes it again.
 
 mod demo;
 mod doctor;
 mod events;
+mod switches;
 
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use crate::store::{self, Store};
 pub use demo::{Demo, seed_demo};
 pub use doctor::doctor;
 pub use events::{Parked, events_parked, events_retry, events_skip, events_tail};
+pub use switches::{
+    Holders, Report, shadow_clear, shadow_ignore, shadow_report, switch, switch_all, switches,
+};
 
 /// Longest life of a minted token: a year.
 const TOKEN_SECONDS_MAX: u64 = 31_536_000;

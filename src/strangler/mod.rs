@@ -26,6 +26,7 @@ use crate::domain::caller::Caller;
 use crate::domain::switch::{Asker, Stage, Switches};
 use crate::error::{Result, chain};
 use crate::outage::{Outage, in_time};
+use crate::server::in_process::Asked;
 use crate::server::metrics::Metrics;
 use crate::server::operations::{self, Named};
 use crate::store::shadow::Difference;
@@ -48,19 +49,6 @@ const GRAPHQL_PATH: &str = "/graphql";
 /// What a request is counted under that names nothing that is known here. A client can write what
 /// it likes, and names are kept.
 const UNKNOWN: &str = "other";
-
-/// A request as the web server has read it.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// `GET`, `POST`, …
-    pub method: String,
-    /// Path and query, percent-encoded.
-    pub target: String,
-    /// Names and values of its headers.
-    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Its body.
-    pub body: Vec<u8>,
-}
 
 /// Runs requests on an engine that undoes everything.
 pub trait Rehearser: Send + Sync {

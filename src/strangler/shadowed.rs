@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind, Result, chain};
+use crate::server::in_process::Asked;
 use crate::store::shadow::Difference;
+use crate::strangler::Inner;
 use crate::strangler::compare::{self, Reply, differences};
 use crate::strangler::ledger::Outcome;
-use crate::strangler::{Asked, Inner};
 
 /// How long the old code's answer is waited for.
 const LEGACY_TIME_MAX: Duration = Duration::from_secs(60);
