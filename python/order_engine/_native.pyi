@@ -39,9 +39,15 @@ __all__ = [
     "OrderLine",
     "OrderPage",
     "ParkedMessage",
+    "Passage",
     "Pieces",
     "Setting",
+    "ShadowCounts",
+    "ShadowDifference",
+    "ShadowReport",
     "Socket",
+    "Strangler",
+    "Switch",
     "__version__",
     "describe_settings",
     "doctor",
@@ -55,6 +61,11 @@ __all__ = [
     "seed_demo",
     "serve",
     "setting_variables",
+    "shadow_clear",
+    "shadow_ignore",
+    "shadow_report",
+    "switch",
+    "switches",
     "validate_settings",
     "work",
 ]
@@ -190,6 +201,61 @@ def events_skip(flags: dict[str, str], ids: list[int]) -> int:
     Raises:
         NotFound: No parked message has one of these ids; nothing was changed.
     """
+
+def switches(flags: dict[str, str]) -> list[Switch]:
+    """List what is set about who answers which operation, by the operation's name."""
+
+def switch(
+    flags: dict[str, str],
+    operation: str | None,
+    stage: str | None,
+    percent: int | None,
+    users: list[str],
+) -> bool:
+    """Set who answers an operation. Processes that serve it follow within a second.
+
+    The stage holds for the users that are named and for a share of all others; whoever is left
+    gets the stage before it: `shadow` before `engine`, `legacy` before `shadow`.
+
+    Args:
+        flags: Settings.
+        operation: A GraphQL field (`createOrder`), a route (`GET /`); None sets the stage of
+            all operations and forgets what was set for single ones.
+        stage: `legacy`, `shadow` or `engine`; None for the stage of all operations, or, of all,
+            for the setting `stage`.
+        percent: The share of users for whom it holds, 0 to 100; the same users every time.
+            None, without `users`: everybody.
+        users: Users for whom it holds in any case.
+
+    Returns:
+        Whether the engine has such an operation; if not, it may be one that only the old code has.
+
+    Raises:
+        InvalidInput: A name, share or user is out of bounds, or `legacy` is to hold for some only.
+    """
+
+def shadow_ignore(flags: dict[str, str], operation: str, fields: list[str]) -> None:
+    """Set the fields of an operation's answers that are not compared, instead of those before.
+
+    Args:
+        flags: Settings.
+        operation: As for `switch`; `*` for all of them.
+        fields: Names, which count everywhere, or paths: `createOrder.orders.status`.
+    """
+
+def shadow_report(
+    flags: dict[str, str], operation: str | None = None, limit: int = 20
+) -> ShadowReport:
+    """Give what shadowed requests have shown, of one operation or of all.
+
+    Args:
+        flags: Settings.
+        operation: Only of this one.
+        limit: Most differences, 1 to 1000.
+    """
+
+def shadow_clear(flags: dict[str, str], operation: str | None = None) -> int:
+    """Begin to count anew, for one operation or for all; return how many differences were kept."""
 
 @final
 class Setting:
@@ -335,6 +401,204 @@ class ParkedMessage:
     def to_dict(self) -> dict[str, Any]:
         """Give the fields by name; results inside of them as dicts too, all else as it is."""
 
+@final
+class Switch:
+    """Who answers one operation."""
+
+    __match_args__ = (
+        "operation",
+        "stage",
+        "percent",
+        "users",
+        "ignored",
+        "updated_at",
+    )
+
+    def __new__(
+        cls,
+        operation: str,
+        stage: str | None,
+        percent: int | None,
+        users: tuple[str, ...],
+        ignored: tuple[str, ...],
+        updated_at: datetime,
+    ) -> Switch: ...
+    @property
+    def operation(self) -> str:
+        """A GraphQL field, a route, or `*` for all that have no stage of their own."""
+    @property
+    def stage(self) -> str | None:
+        """`legacy`, `shadow` or `engine`; None where only `ignored` is set."""
+    @property
+    def percent(self) -> int | None:
+        """The share of users for whom the stage holds, 0 to 100."""
+    @property
+    def users(self) -> tuple[str, ...]:
+        """Users for whom it holds in any case."""
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Fields that are not compared."""
+    @property
+    def updated_at(self) -> datetime:
+        """When it was last changed."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class ShadowCounts:
+    """What became of the shadowed requests of one operation."""
+
+    __match_args__ = (
+        "operation",
+        "matched",
+        "differed",
+        "unsettled",
+        "failed",
+        "skipped",
+        "since",
+    )
+
+    def __new__(
+        cls,
+        operation: str,
+        matched: int,
+        differed: int,
+        unsettled: int,
+        failed: int,
+        skipped: int,
+        since: datetime,
+    ) -> ShadowCounts: ...
+    @property
+    def operation(self) -> str:
+        """The operation; `other` for all that name nothing known."""
+    @property
+    def matched(self) -> int:
+        """Both answers were the same."""
+    @property
+    def differed(self) -> int:
+        """The engine would have answered otherwise."""
+    @property
+    def unsettled(self) -> int:
+        """The answers differ, and the data may have changed between them."""
+    @property
+    def failed(self) -> int:
+        """The engine gave no answer: locked out, out of time, without its database."""
+    @property
+    def skipped(self) -> int:
+        """Not rehearsed, or there was no answer of the old code to compare with."""
+    @property
+    def since(self) -> datetime:
+        """Since when they are counted."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class ShadowDifference:
+    """A request that the engine would have answered otherwise."""
+
+    __match_args__ = (
+        "id",
+        "operation",
+        "at",
+        "request",
+        "legacy_status",
+        "legacy",
+        "engine_status",
+        "engine",
+        "paths",
+    )
+
+    def __new__(
+        cls,
+        id: int,  # noqa: A002 - the field's name.
+        operation: str,
+        at: datetime,
+        request: str,
+        legacy_status: int,
+        legacy: str,
+        engine_status: int,
+        engine: str,
+        paths: tuple[str, ...],
+    ) -> ShadowDifference: ...
+    @property
+    def id(self) -> int:
+        """Its number; a later one has a higher one."""
+    @property
+    def operation(self) -> str:
+        """The operation."""
+    @property
+    def at(self) -> datetime:
+        """When it was asked."""
+    @property
+    def request(self) -> str:
+        """The document and its variables as JSON, without headers, at most 16 KiB of it."""
+    @property
+    def legacy_status(self) -> int:
+        """The status code of the old code's answer."""
+    @property
+    def legacy(self) -> str:
+        """The body of the old code's answer, at most 16 KiB of it."""
+    @property
+    def engine_status(self) -> int:
+        """The status code of the engine's answer."""
+    @property
+    def engine(self) -> str:
+        """The body of the engine's answer, at most 16 KiB of it."""
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where they differ, at most 50: `createOrder.orders.0.total_amount`."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class ShadowReport:
+    """What shadowed requests have shown."""
+
+    __match_args__ = (
+        "counts",
+        "differences",
+    )
+
+    def __new__(
+        cls,
+        counts: tuple[ShadowCounts, ...],
+        differences: tuple[ShadowDifference, ...],
+    ) -> ShadowReport: ...
+    @property
+    def counts(self) -> tuple[ShadowCounts, ...]:
+        """By operation."""
+    @property
+    def differences(self) -> tuple[ShadowDifference, ...]:
+        """The newest first; 1000 of each operation are kept."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class Strangler:
+    """The switch between a program's own code and the engine, in one process.
+
+    It follows `switch` and writes down what it finds in the background. Nothing here waits.
+    """
+
+    def receive(
+        self, method: str, target: str, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> Passage:
+        """Decide who answers a request; in `shadow` begin to rehearse it.
+
+        Raises:
+            Unavailable: This process is a fork of the one that opened the switch.
+        """
+
+@final
+class Passage:
+    """What is to be done with one request."""
+
+    @property
+    def stage(self) -> str:
+        """Who answers: `engine`, or in `legacy` and `shadow` the program's own code."""
+    def answered(self, status: int, body: bytes) -> None:
+        """Say what the program's own code answered, to be compared. Without it nothing is."""
+
 # --- the engine --------------------------------------------------------------------------------
 
 @final
@@ -389,6 +653,8 @@ class Engine:
     ) -> Answer: ...
     def next_piece(self, pieces: Pieces) -> bytes | None: ...
     def open_socket(self, headers: list[tuple[bytes, bytes]]) -> Socket | None: ...
+    def strangler(self) -> Strangler:
+        """Give the switch of this engine; the first call reads what is set."""
     def events_tail(self, order_id: int | None, limit: int) -> list[Event]: ...
     def events_parked(self, limit: int) -> list[ParkedMessage]: ...
     def events_retry(self, ids: list[int] | None) -> int: ...
@@ -447,6 +713,7 @@ class AsyncEngine:
     ) -> Future[Answer]: ...
     def next_piece(self, pieces: Pieces) -> Future[bytes | None]: ...
     def open_socket(self, headers: list[tuple[bytes, bytes]]) -> Future[Socket | None]: ...
+    def strangler(self) -> Future[Strangler]: ...
     def events_tail(self, order_id: int | None, limit: int) -> Future[list[Event]]: ...
     def events_parked(self, limit: int) -> Future[list[ParkedMessage]]: ...
     def events_retry(self, ids: list[int] | None) -> Future[int]: ...

@@ -383,6 +383,13 @@ class OrderEngine:
         )
         return response
 
+    def strangler(self) -> _native.Strangler:
+        """Give the switch between this program's own code and the engine.
+
+        `order_engine.flask` asks it about every request; other frameworks can do the same.
+        """
+        return self._core.strangler()
+
     def answer_http(
         self, method: str, target: str, headers: Headers, body: bytes = b""
     ) -> _native.Answer:

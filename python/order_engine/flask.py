@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, cast
 from flask import Flask, current_app, request
 from werkzeug.local import LocalProxy
 
-from order_engine import _native, configuration, http_door, wsgi
+from order_engine import _native, arguments, configuration, http_door, wsgi
 from order_engine.cli import app_commands
 from order_engine.engine import OrderEngine
 from order_engine.exceptions import InvalidInput, Unavailable
+from order_engine.strangler import Strangler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -95,7 +96,7 @@ class OrderEngineExtension:
 
         def dispatch_request() -> ResponseReturnValue:
             if request.method in METHODS and self._is_door(request.path):
-                return self._answer()
+                return self._switched(dispatch)
             return dispatch()
 
         return dispatch_request
@@ -109,16 +110,52 @@ class OrderEngineExtension:
             http_door.GRAPHQL in self._doors and inner.startswith(assets)
         )
 
-    def _answer(self) -> Response:
-        engine_of_app = cast("_EngineOfApp", current_app.extensions[NAME])
+    def _switched(self, dispatch: Callable[[], ResponseReturnValue]) -> ResponseReturnValue:
+        """Let the app's own code answer, the engine, or the former with the latter beside it."""
+        engine_of_app = _engine_of_app()
+        if not self._lead_to_own_code():
+            return self._answer()
+        method, target, headers, body = self._asked()
+        passage = engine_of_app.strangler.receive(method, target, arguments.headers(headers), body)
+        stage = engine_of_app.stage if passage is None else passage.stage
+        if stage == "engine":
+            return self._answer()
+        answer = dispatch()
+        if passage is None or stage == "legacy":
+            return answer
+        response = current_app.make_response(answer)
+        if not (response.is_streamed or response.direct_passthrough):
+            passage.answered(response.status_code, response.get_data())
+        return response
+
+    def _lead_to_own_code(self) -> bool:
+        """See to it that the app's own view is called if it has one; tell whether it has."""
+        own = request.url_rule
+        if own is None:
+            return False
+        if own.endpoint.startswith(f"{NAME}."):
+            rules = current_app.url_map.iter_rules()
+            others = (
+                rule
+                for rule in rules
+                if rule.rule == own.rule
+                and request.method in (rule.methods or ())
+                and not rule.endpoint.startswith(f"{NAME}.")
+            )
+            request.url_rule = next(others, own)
+        return request.url_rule is not own or not own.endpoint.startswith(f"{NAME}.")
+
+    def _asked(self) -> tuple[str, str, list[tuple[str, str]], bytes]:
+        """Give the request as the engine takes it, below the prefix."""
         inner = request.path[len(self._prefix) :]
         query = request.query_string.decode("latin-1")
         headers = [(name.lower(), value) for name, value in request.headers.items()]
+        return request.method, http_door.target(inner, query), headers, _body()
+
+    def _answer(self) -> Response:
         try:
-            engine = engine_of_app.get()
-            answer = engine.answer_http(
-                request.method, http_door.target(inner, query), headers, _body()
-            )
+            engine = _engine_of_app().get()
+            answer = engine.answer_http(*self._asked())
         except Unavailable as error:
             status, refusal_headers, body = http_door.refusal(error)
             return current_app.response_class(body, status, refusal_headers)
@@ -142,6 +179,8 @@ class _EngineOfApp:
         self._flags = flags
         self._engine: OrderEngine | None = None
         self._opening = threading.Lock()
+        self.strangler = Strangler(lambda: self.get().strangler())
+        self.stage = configuration.value(flags, "stage")
 
     def get(self) -> OrderEngine:
         if self._engine is None:
@@ -155,18 +194,22 @@ def _body() -> bytes:
     """Give the body, also where a hook of the app has read it; of one too long, its beginning."""
     length = request.content_length
     if length is None:
-        return request.stream.read(http_door.BODY_BYTES_MAX + 1)
+        # Kept, so that the app's own code finds it too.
+        return request.get_data()[: http_door.BODY_BYTES_MAX + 1]
     if length > http_door.BODY_BYTES_MAX:
         return bytes(http_door.BODY_BYTES_MAX + 1)
     return request.get_data()
 
 
-def _current() -> OrderEngine:
+def _engine_of_app() -> _EngineOfApp:
     try:
-        engine_of_app = cast("_EngineOfApp", current_app.extensions[NAME])
+        return cast("_EngineOfApp", current_app.extensions[NAME])
     except KeyError:
         raise RuntimeError("This app has no OrderEngineExtension; call its init_app(app)") from None
-    return engine_of_app.get()
+
+
+def _current() -> OrderEngine:
+    return _engine_of_app().get()
 
 
 current_order_engine: OrderEngine = cast("OrderEngine", LocalProxy(_current))

@@ -25,6 +25,7 @@ use crate::config::rabbitmq::RabbitMq;
 use crate::config::{Settings, server};
 use crate::contracts::{self, Contract};
 use crate::domain::caller::Access;
+use crate::domain::switch::Stage;
 use crate::engine::ports::Interpreter;
 use crate::engine::{Engine, Rules};
 use crate::error::{Error, ErrorKind, Result};
@@ -87,6 +88,8 @@ pub struct App {
     doors: Vec<OpenDoor>,
     probes: Vec<Arc<dyn Probe>>,
     background: Background,
+    /// The stage of what nobody has set.
+    stage: Stage,
     strangler: OnceCell<Arc<Strangler>>,
 }
 
@@ -149,8 +152,17 @@ impl App {
         let graphql = shell
             .as_ref()
             .and_then(|shell| doors.iter().find_map(|door| door.contract.graphql(&engine, shell)));
-        let (router, strangler) = (OnceLock::new(), OnceCell::new());
-        Ok(Self { engine, shell, graphql, router, doors, probes, background, strangler })
+        Ok(Self {
+            engine,
+            shell,
+            graphql,
+            router: OnceLock::new(),
+            doors,
+            probes,
+            background,
+            stage: settings.strangler.stage,
+            strangler: OnceCell::new(),
+        })
     }
 
     /// Runs `work` on an engine that announces nothing and has nothing in the background, and

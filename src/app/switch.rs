@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::app::rehearsal::Rehearsal;
-use crate::domain::switch::Stage;
 use crate::error::{Error, ErrorKind, Result};
 use crate::strangler::{Parts, Strangler};
 
 impl App {
     /// The switch between the program's own code and the engine, opened when it is first asked
-    /// for; `unset` is the stage of what nobody has set, and counts the first time.
+    /// for.
     ///
     /// # Errors
     /// `Misconfigured` without a secret to check tokens against.
-    pub async fn strangler(&self, unset: Stage) -> Result<Arc<Strangler>> {
+    pub async fn strangler(&self) -> Result<Arc<Strangler>> {
         let opened = self.strangler.get_or_try_init(async || {
             let shell = self.shell()?;
             let door = self.doors.first().ok_or_else(|| {
@@ -28,7 +27,7 @@ impl App {
                 rehearser,
                 verifier: Arc::clone(&shell.verifier),
                 metrics: Arc::clone(&shell.metrics),
-                unset,
+                unset: self.stage,
                 operations: door.contract.operations(),
             };
             Ok(Arc::new(Strangler::open(parts).await))

@@ -20,7 +20,8 @@ pub use demo::{Demo, seed_demo};
 pub use doctor::doctor;
 pub use events::{Parked, events_parked, events_retry, events_skip, events_tail};
 pub use switches::{
-    Holders, Report, shadow_clear, shadow_ignore, shadow_report, switch, switch_all, switches,
+    Holders, Report, SetSwitch, shadow_clear, shadow_ignore, shadow_report, switch, switch_all,
+    switches,
 };
 
 /// Longest life of a minted token: a year.

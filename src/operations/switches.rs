@@ -8,8 +8,9 @@ use crate::domain::switch::{ALL_OPERATIONS, Stage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operations::{checked_limit, with_store};
 use crate::store::shadow::{Difference, Since};
-use crate::store::switches::Setting;
 use crate::store::{self, shadow, switches as kept};
+
+pub use crate::store::switches::Setting as SetSwitch;
 
 /// Longest name of an operation or a field, in characters.
 const NAME_LENGTH_MAX: usize = 200;
@@ -38,7 +39,7 @@ pub struct Report {
 ///
 /// # Errors
 /// `Misconfigured`, `Unavailable`.
-pub async fn switches(settings: &Settings) -> Result<Vec<Setting>> {
+pub async fn switches(settings: &Settings) -> Result<Vec<SetSwitch>> {
     with_store(settings, async |store| kept::all(&mut *store.acquire().await?).await).await
 }
 

@@ -13,10 +13,12 @@ use crate::app::{self, Role};
 use crate::config::{self, Needs, Settings};
 use crate::domain::ids::{OrderId, UserId};
 use crate::error::{Error, ErrorKind, Result};
-use crate::operations;
+use crate::operations::{self, Holders};
 use crate::python::bridge::wait_for;
 use crate::python::errors::raise;
-use crate::python::types::{Check, DemoCatalogue, Event, ParkedMessage, Setting};
+use crate::python::types::{
+    Check, DemoCatalogue, Event, ParkedMessage, Setting, ShadowReport, Switch,
+};
 
 type Flags = HashMap<String, String>;
 
@@ -201,4 +203,75 @@ pub(super) fn events_retry(py: Python<'_>, flags: Flags, ids: Option<Vec<i64>>) 
 #[pyfunction]
 pub(super) fn events_skip(py: Python<'_>, flags: Flags, ids: Vec<i64>) -> PyResult<usize> {
     wait_for(py, async move { operations::events_skip(&load(flags, Needs::DATABASE)?, &ids).await })
+}
+
+/// List what is set about who answers which operation.
+#[pyfunction]
+pub(super) fn switches(py: Python<'_>, flags: Flags) -> PyResult<Vec<Switch>> {
+    wait_for(py, async move {
+        let set = operations::switches(&load(flags, Needs::DATABASE)?).await?;
+        Ok(set.into_iter().map(Switch::from).collect())
+    })
+}
+
+/// Set who answers an operation, or with None all of them; tell whether the engine has it.
+#[pyfunction]
+pub(super) fn switch(
+    py: Python<'_>,
+    flags: Flags,
+    operation: Option<String>,
+    stage: Option<String>,
+    percent: Option<i64>,
+    users: Vec<String>,
+) -> PyResult<bool> {
+    wait_for(py, async move {
+        let settings = load(flags, Needs::DATABASE)?;
+        let holders = Holders { percent, users };
+        let stage = stage.as_deref();
+        match operation {
+            Some(operation) => operations::switch(&settings, &operation, stage, holders).await,
+            None => operations::switch_all(&settings, stage, holders).await.map(|()| true),
+        }
+    })
+}
+
+/// Set the fields of an operation's answers that are not compared.
+#[pyfunction]
+pub(super) fn shadow_ignore(
+    py: Python<'_>,
+    flags: Flags,
+    operation: String,
+    fields: Vec<String>,
+) -> PyResult<()> {
+    wait_for(py, async move {
+        operations::shadow_ignore(&load(flags, Needs::DATABASE)?, &operation, &fields).await
+    })
+}
+
+/// Give what shadowed requests have shown: counts, and the newest differences first.
+#[pyfunction]
+#[pyo3(signature = (flags, operation=None, limit=20))]
+pub(super) fn shadow_report(
+    py: Python<'_>,
+    flags: Flags,
+    operation: Option<String>,
+    limit: i64,
+) -> PyResult<ShadowReport> {
+    wait_for(py, async move {
+        let settings = load(flags, Needs::DATABASE)?;
+        Ok(operations::shadow_report(&settings, operation.as_deref(), limit).await?.into())
+    })
+}
+
+/// Begin to count anew, for one operation or for all; return how many differences were forgotten.
+#[pyfunction]
+#[pyo3(signature = (flags, operation=None))]
+pub(super) fn shadow_clear(
+    py: Python<'_>,
+    flags: Flags,
+    operation: Option<String>,
+) -> PyResult<u64> {
+    wait_for(py, async move {
+        operations::shadow_clear(&load(flags, Needs::DATABASE)?, operation.as_deref()).await
+    })
 }

@@ -13,6 +13,7 @@ use crate::config::{Needs, Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::python::bridge::{promise, wait_for};
 use crate::python::errors::raise;
+use crate::python::switch::Strangler;
 use crate::python::types::{
     Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow,
 };
@@ -109,6 +110,7 @@ verbs! {
     answer(method: String, target: String, headers: Headers, body: Vec<u8>) -> Answer;
     next_piece(pieces: Pieces) -> Option<Piece>;
     open_socket(headers: Headers) -> Option<Socket>;
+    strangler() -> Strangler;
     events_tail(order_id: Option<i64>, limit: i64) -> Vec<Event>;
     events_parked(limit: i64) -> Vec<ParkedMessage>;
     events_retry(ids: Option<Vec<i64>>) -> usize;

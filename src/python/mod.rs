@@ -8,6 +8,7 @@ mod engine;
 mod errors;
 mod records;
 mod runtime;
+mod switch;
 mod types;
 mod verbs;
 mod web;
@@ -21,16 +22,19 @@ mod _native {
     #[pymodule_export]
     use super::commands::{
         describe_settings, doctor, events_parked, events_retry, events_skip, events_tail, migrate,
-        mint_token, seed_demo, serve, setting_variables, validate_settings, work,
+        mint_token, seed_demo, serve, setting_variables, shadow_clear, shadow_ignore,
+        shadow_report, switch, switches, validate_settings, work,
     };
     #[pymodule_export]
     use super::engine::{AsyncEngine, Engine};
     #[pymodule_export]
     use super::errors::error_kinds;
     #[pymodule_export]
+    use super::switch::{Passage, Strangler};
+    #[pymodule_export]
     use super::types::{
         Check, DemoCatalogue, Event, HistoryEntry, Order, OrderLine, OrderPage, ParkedMessage,
-        Setting,
+        Setting, ShadowCounts, ShadowDifference, ShadowReport, Switch,
     };
     #[pymodule_export]
     use super::web::{Answer, Pieces, Socket};

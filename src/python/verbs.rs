@@ -16,6 +16,7 @@ use crate::domain::query::{OrderFilter, checked_page_size};
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operations;
+use crate::python::switch::Strangler;
 use crate::python::types::{
     Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow,
 };
@@ -190,6 +191,10 @@ pub(super) async fn next_piece(_: Arc<Opened>, pieces: Pieces) -> Result<Option<
 
 pub(super) async fn open_socket(opened: Arc<Opened>, headers: Headers) -> Result<Option<Socket>> {
     Ok(opened.app.socket(headers)?.map(Socket::from))
+}
+
+pub(super) async fn strangler(opened: Arc<Opened>) -> Result<Strangler> {
+    opened.app.strangler().await.map(Strangler::from)
 }
 
 pub(super) async fn events_tail(

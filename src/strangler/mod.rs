@@ -149,7 +149,8 @@ impl Strangler {
             return Passage { stage, legacy: None };
         }
         let place = Place::take(&self.inner.taken, PLACES);
-        let is_possible = !intent.streams && asked.body.len() <= BODY_BYTES_MAX;
+        let has_whole_answer = !intent.streams && asked.method != "HEAD";
+        let is_possible = has_whole_answer && asked.body.len() <= BODY_BYTES_MAX;
         let Some(place) = place.filter(|_| is_possible && !self.inner.stopping.is_cancelled())
         else {
             self.inner.count(&operation, Outcome::Skipped);
@@ -184,15 +185,17 @@ struct Intent {
 impl Inner {
     fn intent(&self, asked: &Asked) -> Intent {
         let (path, query) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
-        let is_page = asked.method == "GET" && query.is_empty();
+        // HEAD is GET without the body.
+        let method = if asked.method == "HEAD" { "GET" } else { asked.method.as_str() };
+        let is_page = method == "GET" && query.is_empty();
         if path != GRAPHQL_PATH || is_page {
-            let name = format!("{} {path}", asked.method);
+            let name = format!("{method} {path}");
             return Intent { text: name.clone(), names: vec![name], streams: false };
         }
         let wants_events = asked.headers.iter().any(|(name, value)| {
             name.eq_ignore_ascii_case(b"accept") && value.starts_with(b"text/event-stream")
         });
-        match operations::named(&asked.method, &asked.target, &asked.body) {
+        match operations::named(method, &asked.target, &asked.body) {
             Some(Named { fields, streams, text, .. }) => {
                 Intent { names: fields, streams: streams || wants_events, text }
             }

@@ -18,6 +18,8 @@ from order_engine.cli.migrate import migrate
 from order_engine.cli.relay import relay
 from order_engine.cli.seed_demo import seed_demo
 from order_engine.cli.serve import serve
+from order_engine.cli.shadow import shadow
+from order_engine.cli.switch import switch
 from order_engine.cli.token import token
 
 
@@ -31,7 +33,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, relay, consume, migrate, token, doctor, config, events, seed_demo, demo):
+for command in (serve, relay, consume, migrate, token, doctor, config, events, switch, shadow, seed_demo, demo):
     cli.add_command(command)
 
 

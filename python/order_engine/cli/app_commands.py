@@ -11,6 +11,8 @@ from order_engine.cli.events import events
 from order_engine.cli.migrate import migrate
 from order_engine.cli.relay import relay
 from order_engine.cli.settings import app_settings
+from order_engine.cli.shadow import shadow
+from order_engine.cli.switch import switch
 from order_engine.cli.token import token
 
 
@@ -23,6 +25,6 @@ def group(flags: dict[str, str]) -> click.Group:
         """Work on the app's order engine."""
         context.with_resource(app_settings(flags))
 
-    for command in (migrate, doctor, relay, consume, token, events):
+    for command in (migrate, doctor, relay, consume, token, events, switch, shadow):
         order_engine.add_command(command)
     return order_engine
