@@ -40,7 +40,7 @@ class OrderEngineApp:
     """
 
     def __init__(
-        self, engine: AsyncOrderEngine | None = None, **settings: str | float | None
+        self, engine: AsyncOrderEngine | None = None, /, **settings: str | float | None
     ) -> None:
         self._engine = engine or AsyncOrderEngine(**settings)  # type: ignore[arg-type]
 

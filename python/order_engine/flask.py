@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, cast
 
 from flask import Flask, current_app, request
+from werkzeug.datastructures import Headers
 from werkzeug.local import LocalProxy
 
 from order_engine import _native, arguments, configuration, http_door, wsgi
@@ -157,19 +158,18 @@ class OrderEngineExtension:
             engine = _engine_of_app().get()
             answer = engine.answer_http(*self._asked())
         except Unavailable as error:
-            status, refusal_headers, body = http_door.refusal(error)
-            return current_app.response_class(body, status, refusal_headers)
+            status, refusal_headers, text = http_door.refusal(error)
+            return current_app.response_class(text, status, refusal_headers)
         except InvalidInput as error:
             return current_app.response_class(str(error), 400, mimetype="text/plain")
-        body_or_pieces = (
-            answer.body if answer.pieces is None else wsgi.Pieces(engine, answer.pieces)
+        # In a list, because the length of a lone body would overwrite that of a HEAD's.
+        body = [answer.body] if answer.pieces is None else wsgi.Pieces(engine, answer.pieces)
+        response = current_app.response_class(
+            body, answer.status, direct_passthrough=answer.pieces is not None
         )
-        return current_app.response_class(
-            body_or_pieces,
-            answer.status,
-            wsgi.decoded(answer.headers),
-            direct_passthrough=answer.pieces is not None,
-        )
+        # Flask would give an answer without a content type one.
+        response.headers = Headers(wsgi.decoded(answer.headers))
+        return response
 
 
 class _EngineOfApp:
@@ -186,7 +186,7 @@ class _EngineOfApp:
         if self._engine is None:
             with self._opening:
                 if self._engine is None:
-                    self._engine = OrderEngine(**self._flags)  # type: ignore[arg-type]
+                    self._engine = OrderEngine(**self._flags)
         return self._engine
 
 

@@ -37,7 +37,9 @@ class OrderEngineApp:
         **settings: What to open it with; see `OrderEngine`.
     """
 
-    def __init__(self, engine: OrderEngine | None = None, **settings: str | float | None) -> None:
+    def __init__(
+        self, engine: OrderEngine | None = None, /, **settings: str | float | None
+    ) -> None:
         self._engine = engine
         self._settings = settings
         self._opening = threading.Lock()

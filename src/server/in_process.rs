@@ -7,8 +7,8 @@ use axum::Router;
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
 use axum::extract::ws::Message;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, header};
-use futures_channel::mpsc;
 use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
 use crate::error::{Error, ErrorKind, Result, chain};
@@ -23,6 +23,8 @@ pub type Headers = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Most messages of a socket that wait for the other side.
 const MESSAGES_MAX: usize = 16;
+/// Most pieces of a stream that wait to be sent.
+const PIECES_MAX: usize = 16;
 
 /// A request as the other server has read it.
 #[derive(Clone, Debug)]
@@ -50,17 +52,35 @@ pub struct Answering {
     pub rest: Option<Pieces>,
 }
 
-/// A body that comes piece by piece.
+/// A body that comes piece by piece. Dropping it ends what makes it.
 #[derive(Debug)]
-pub struct Pieces(BodyDataStream);
+pub struct Pieces(mpsc::Receiver<std::result::Result<Bytes, axum::Error>>);
 
 impl Pieces {
+    /// The pieces of `body`, which begins to run at once, as it does on a connection of its own.
+    fn of(mut body: BodyDataStream) -> Self {
+        let (sender, receiver) = mpsc::channel(PIECES_MAX);
+        tokio::spawn(async move {
+            loop {
+                let piece = tokio::select! {
+                    piece = body.next() => piece,
+                    () = sender.closed() => return,
+                };
+                let Some(piece) = piece else { return };
+                if sender.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Self(receiver)
+    }
+
     /// Waits for the next piece; none when that was all.
     ///
     /// # Errors
     /// `Internal` when the body breaks off.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        self.0.next().await.transpose().map_err(broken)
+        self.0.recv().await.transpose().map_err(broken)
     }
 }
 
@@ -77,17 +97,18 @@ pub async fn answer(router: Router, asked: Asked) -> Result<Answering> {
         .map(|(name, value)| (name.as_str().into(), value.as_bytes().into()))
         .collect();
     let length = body.size_hint().exact();
-    let mut pieces = Pieces(body.into_data_stream());
+    let mut pieces = body.into_data_stream();
     let status = parts.status.as_u16();
     let Some(length) = length else {
-        return Ok(Answering { status, headers, body: Bytes::new(), rest: Some(pieces) });
+        let rest = Some(Pieces::of(pieces));
+        return Ok(Answering { status, headers, body: Bytes::new(), rest });
     };
     if !parts.headers.contains_key(header::CONTENT_LENGTH) {
         headers.push((header::CONTENT_LENGTH.as_str().into(), length.to_string().into()));
     }
     let mut whole = Vec::new();
-    while let Some(piece) = pieces.next().await? {
-        whole.extend_from_slice(&piece);
+    while let Some(piece) = pieces.next().await {
+        whole.extend_from_slice(&piece.map_err(broken)?);
     }
     Ok(Answering { status, headers, body: whole.into(), rest: None })
 }
@@ -117,10 +138,12 @@ pub enum Sent {
     Close(u16, String),
 }
 
+type Incoming = futures_channel::mpsc::Sender<std::result::Result<Message, axum::Error>>;
+
 /// The engine's side of a socket that another server holds.
 pub struct Socket {
-    incoming: mpsc::Sender<std::result::Result<Message, axum::Error>>,
-    outgoing: mpsc::Receiver<Message>,
+    incoming: Incoming,
+    outgoing: futures_channel::mpsc::Receiver<Message>,
     protocol: String,
 }
 
@@ -132,8 +155,8 @@ impl Socket {
     pub fn open(graphql: &GraphQl, shell: &Shell, headers: Headers) -> Result<Option<Self>> {
         let headers = header_map(headers)?;
         let Some(protocol) = websocket::protocol(&headers) else { return Ok(None) };
-        let (incoming, source) = mpsc::channel(MESSAGES_MAX);
-        let (sink, outgoing) = mpsc::channel(MESSAGES_MAX);
+        let (incoming, source) = futures_channel::mpsc::channel(MESSAGES_MAX);
+        let (sink, outgoing) = futures_channel::mpsc::channel(MESSAGES_MAX);
         let session = Session::from_headers(&shell.verifier, &headers);
         let verifier = Arc::clone(&shell.verifier);
         let graphql = graphql.clone();
@@ -156,7 +179,7 @@ impl Socket {
 }
 
 /// Takes what the client sends. Dropping it says that the client is gone.
-pub struct SocketInput(mpsc::Sender<std::result::Result<Message, axum::Error>>);
+pub struct SocketInput(Incoming);
 
 impl SocketInput {
     /// Takes a message of the client; no when the socket is over.
@@ -170,7 +193,7 @@ impl SocketInput {
 }
 
 /// Gives what is to be sent to the client.
-pub struct SocketOutput(mpsc::Receiver<Message>);
+pub struct SocketOutput(futures_channel::mpsc::Receiver<Message>);
 
 impl SocketOutput {
     /// Waits for what is to be sent next; none when all was said.
