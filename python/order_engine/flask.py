@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, cast
 
 from flask import Flask, current_app, request
@@ -11,8 +10,8 @@ from werkzeug.local import LocalProxy
 
 from order_engine import _native, arguments, configuration, http_door, wsgi
 from order_engine.cli import app_commands
-from order_engine.engine import OrderEngine
 from order_engine.exceptions import InvalidInput, Unavailable
+from order_engine.lazy_engine import LazyEngine
 from order_engine.strangler import Strangler
 
 if TYPE_CHECKING:
@@ -20,6 +19,10 @@ if TYPE_CHECKING:
 
     from flask import Response
     from flask.typing import ResponseReturnValue
+
+    from order_engine.engine import OrderEngine
+
+    Asked = tuple[str, str, list[tuple[bytes, bytes]], bytes]
 
 NAME = "order_engine"
 """The extension's place in `app.extensions`, and the prefix of its endpoints."""
@@ -35,6 +38,9 @@ class OrderEngineExtension:
     CORS, sessions) run for the engine's answers too. The engine is opened with the first request
     that needs it, in each worker process of its own; by default it also sends the events of
     orders from there (`ORDER_ENGINE_RELAY=false` leaves that to `order-engine relay`).
+
+    With the setting `stage`, or with `order-engine switch` while the app runs, its own code goes
+    on answering some operations, for some users, alone or compared with the engine.
 
     Settings are taken from the app's configuration where it has the name of a variable:
     `SQLALCHEMY_DATABASE_URI` or `DATABASE_URL`, `RABBITMQ_URL` or `RABBITMQ_URI`,
@@ -116,11 +122,11 @@ class OrderEngineExtension:
         engine_of_app = _engine_of_app()
         if not self._lead_to_own_code():
             return self._answer()
-        method, target, headers, body = self._asked()
-        passage = engine_of_app.strangler.receive(method, target, arguments.headers(headers), body)
+        asked = self._asked(is_kept=True)
+        passage = engine_of_app.strangler.receive(*asked)
         stage = engine_of_app.stage if passage is None else passage.stage
         if stage == "engine":
-            return self._answer()
+            return self._answer(asked)
         answer = dispatch()
         if passage is None or stage == "legacy":
             return answer
@@ -146,17 +152,17 @@ class OrderEngineExtension:
             request.url_rule = next(others, own)
         return request.url_rule is not own or not own.endpoint.startswith(f"{NAME}.")
 
-    def _asked(self) -> tuple[str, str, list[tuple[str, str]], bytes]:
+    def _asked(self, *, is_kept: bool) -> Asked:
         """Give the request as the engine takes it, below the prefix."""
         inner = request.path[len(self._prefix) :]
         query = request.query_string.decode("latin-1")
-        headers = [(name.lower(), value) for name, value in request.headers.items()]
-        return request.method, http_door.target(inner, query), headers, _body()
+        headers = arguments.headers((name.lower(), value) for name, value in request.headers)
+        return request.method, http_door.target(inner, query), headers, _body(is_kept=is_kept)
 
-    def _answer(self) -> Response:
+    def _answer(self, asked: Asked | None = None) -> Response:
         try:
             engine = _engine_of_app().get()
-            answer = engine.answer_http(*self._asked())
+            answer = engine.answer_http(*(asked or self._asked(is_kept=False)))
         except Unavailable as error:
             status, refusal_headers, text = http_door.refusal(error)
             return current_app.response_class(text, status, refusal_headers)
@@ -172,29 +178,24 @@ class OrderEngineExtension:
         return response
 
 
-class _EngineOfApp:
-    """The engine of one app, opened when it is first asked for."""
+class _EngineOfApp(LazyEngine):
+    """The engine of one app, and the switch between the two."""
 
     def __init__(self, flags: dict[str, str]) -> None:
-        self._flags = flags
-        self._engine: OrderEngine | None = None
-        self._opening = threading.Lock()
+        super().__init__(flags)
         self.strangler = Strangler(lambda: self.get().strangler())
         self.stage = configuration.value(flags, "stage")
 
-    def get(self) -> OrderEngine:
-        if self._engine is None:
-            with self._opening:
-                if self._engine is None:
-                    self._engine = OrderEngine(**self._flags)
-        return self._engine
 
+def _body(*, is_kept: bool) -> bytes:
+    """Give the body, also where a hook of the app has read it; of one too long, its beginning.
 
-def _body() -> bytes:
-    """Give the body, also where a hook of the app has read it; of one too long, its beginning."""
+    One that is kept can be read again by the app's own code, which also bounds its length.
+    """
     length = request.content_length
+    if length is None and not is_kept:
+        return request.stream.read(http_door.BODY_BYTES_MAX + 1)
     if length is None:
-        # Kept, so that the app's own code finds it too.
         return request.get_data()[: http_door.BODY_BYTES_MAX + 1]
     if length > http_door.BODY_BYTES_MAX:
         return bytes(http_door.BODY_BYTES_MAX + 1)

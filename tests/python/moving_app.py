@@ -12,6 +12,7 @@ import json
 import time
 
 from flask import Flask, Response, request
+
 from order_engine.flask import OrderEngineExtension, current_order_engine
 
 ANSWERED_BY = "X-Answered-By"

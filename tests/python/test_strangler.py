@@ -14,11 +14,11 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 from flask import Flask
+from werkzeug.test import TestResponse
+
 from order_engine import OrderEngine, _native
 from order_engine.cli import cli
 from order_engine.flask import OrderEngineExtension
-from werkzeug.test import TestResponse
-
 from tests.python.legacy_service import LegacyService
 from tests.python.moving_app import ANSWERED_BY, OWN, OWN_CODE, add_routes
 from tests.python.shop import WRITTEN
@@ -128,9 +128,7 @@ class Moving:
 
     def judged(self, count: int, operation: str | None = None) -> Counter[str]:
         """Waits until so many shadowed requests are judged and written down."""
-        eventually(
-            lambda: self.counts(operation).total() >= count, f"{count} requests are judged"
-        )
+        eventually(lambda: self.counts(operation).total() >= count, f"{count} requests are judged")
         return self.counts(operation)
 
     def command(self, *arguments: str, exit_code: int = 0) -> str:
@@ -142,14 +140,18 @@ class Moving:
 
     def close(self) -> None:
         """Closes the engine, if it was opened."""
-        engine_of_app = self.app.extensions["order_engine"]
-        if engine_of_app._engine is not None:  # noqa: SLF001 - the end of a worker.
-            engine_of_app._engine.close()  # noqa: SLF001
+        self.app.extensions["order_engine"].close()
 
 
 def token(user: int | str, **claims: object) -> str:
     usual = {"user_id": user, "exp": int(time.time()) + 600}
     return jwt.encode(usual | claims, SECRET, algorithm="HS256")
+
+
+def digest(database: psycopg.Connection[Any]) -> list[Any]:
+    """What a request about orders could have written."""
+    statements = (WRITTEN, "select count(*) from outbox")
+    return [database.execute(statement.encode()).fetchall() for statement in statements]
 
 
 def is_own(answer: TestResponse) -> bool:
@@ -183,6 +185,10 @@ def make(database_url: str) -> Iterator[Make]:
 def moving(make: Make) -> Moving:
     """An app whose own code answers what is not switched."""
     return make(stage="legacy")
+
+
+def goes_on(answers: list[tuple[float, bool]], until: float) -> Callable[[], bool]:
+    return lambda: bool(answers) and answers[-1][0] > until
 
 
 # --- who answers -------------------------------------------------------------------------------
@@ -270,7 +276,9 @@ def test_the_extension_may_come_before_the_apps_own_routes(database_url: str) ->
 def test_where_the_app_has_no_code_the_engine_answers(database_url: str) -> None:
     moving = Moving(database_url, Flask("bare"), stage="legacy")
     answer = moving.ask(ORDER)
-    assert answer.json == {"data": {"order": {"success": False, "message": "Order with id 1 not found"}}}
+    assert answer.json == {
+        "data": {"order": {"success": False, "message": "Order with id 1 not found"}}
+    }
     moving.close()
 
 
@@ -310,11 +318,9 @@ def test_every_process_follows_within_a_second_under_load(
             for stage, own in (("engine", False), ("legacy", True), ("shadow", True)):
                 _native.switch(flags, "order", stage, None, [])
                 switched = time.monotonic()
-                eventually(
-                    lambda: answers and answers[-1][0] > switched + FOLLOWS_S,
-                    "the load goes on for a while",
-                )
-                late = [at for at, is_own in answers if at > switched + FOLLOWS_S and is_own != own]
+                until = switched + FOLLOWS_S
+                eventually(goes_on(answers, until), "the load goes on for a while")
+                late = [at for at, is_own in answers if at > until and is_own != own]
                 assert not late, f"{len(late)} answers after the switch to {stage}"
         finally:
             stop.set()
@@ -332,23 +338,19 @@ def test_a_rehearsal_leaves_nothing_behind(moving: Moving) -> None:
     moving.switch(None, "shadow")
     mutations = [
         CREATE,
-        'mutation { placeOrder(userId: 1, productId: 1, quantity: 2, idempotencyKey: "k")'
-        " { success } }",
+        "mutation { placeOrder(userId: 1, productId: 1, quantity: 2) { success } }",
         f'mutation {{ updateOrder(id: {order.id}, status: "Shipped") {{ success message }} }}',
         f"mutation {{ cancelOrder(id: {order.id}) {{ success message }} }}",
         f"mutation {{ deleteOrder(id: {order.id}) {{ success message }} }}",
     ]
     with psycopg.connect(moving.database_url, autocommit=True) as database:
         database.execute("set search_path to order_engine")
-        digest = f"select ({WRITTEN}), (select count(*) from outbox)".replace(
-            f"({WRITTEN})", f"(select written from ({WRITTEN}) written)"
-        )
-        before = database.execute(digest.encode()).fetchone()
+        before = digest(database)
         for mutation in mutations * 5:
             moving.ask(mutation, own_code='{"data": null}', headers={"Idempotency-Key": "k"})
         counts = moving.judged(len(mutations) * 5)
         assert counts.total() - counts["skipped"] - counts["failed"] >= len(mutations)
-        assert database.execute(digest.encode()).fetchone() == before
+        assert digest(database) == before
 
 
 def test_what_one_rehearsal_would_take_another_can_have(moving: Moving) -> None:
@@ -488,7 +490,8 @@ def test_the_newest_thousand_differences_are_kept(moving: Moving) -> None:
         database.execute(
             "insert into order_engine.shadow_differences (operation, at, request, legacy_status,"
             " legacy, engine_status, engine, paths)"
-            " select 'createOrder', now(), n::text, 200, '', 200, '', '{}' from generate_series(1, 1200) n"
+            " select 'createOrder', now(), n::text, 200, '', 200, '', '{}'"
+            " from generate_series(1, 1200) n"
         )
         moving.switch("createOrder", "shadow")
         for _ in range(3):
@@ -521,9 +524,7 @@ def test_figures_are_on_metrics(make: Make) -> None:
         (("shadow", "report", "--limit", "0"), "limit must be 1 to 1000"),
     ],
 )
-def test_wrong_commands_are_refused(
-    make: Make, arguments: tuple[str, ...], message: str
-) -> None:
+def test_wrong_commands_are_refused(make: Make, arguments: tuple[str, ...], message: str) -> None:
     moving = make()
     done = CliRunner().invoke(cli, arguments, env={"DATABASE_URL": moving.database_url})
     assert done.exit_code != 0

@@ -33,7 +33,20 @@ def cli() -> None:
     """
 
 
-for command in (serve, relay, consume, migrate, token, doctor, config, events, switch, shadow, seed_demo, demo):
+for command in (
+    serve,
+    relay,
+    consume,
+    migrate,
+    token,
+    doctor,
+    config,
+    events,
+    switch,
+    shadow,
+    seed_demo,
+    demo,
+):
     cli.add_command(command)
 
 

@@ -31,7 +31,7 @@ def switch(  # noqa: PLR0913 - one for each option.
     as_json: bool,
     **options: str | None,
 ) -> None:
-    """Show or set who answers OPERATION: legacy, shadow or engine.
+    r"""Show or set who answers OPERATION: legacy, shadow or engine.
 
     OPERATION is a GraphQL field such as createOrder, or a route such as "GET /". In `legacy` the
     app's own code answers; in `shadow` too, and the engine's answer is compared with it; in
@@ -52,10 +52,11 @@ def switch(  # noqa: PLR0913 - one for each option.
         _show(_native.switches(flags), as_json=as_json)
         return
     elif stage is None:
-        _show([one for one in _native.switches(flags) if one.operation == operation], as_json)
+        named = [one for one in _native.switches(flags) if one.operation == operation]
+        _show(named, as_json=as_json)
         return
-    named = None if stage == "default" else stage
-    is_known = _native.switch(flags, operation, named, percent, list(users))
+    stage_or_none = None if stage == "default" else stage
+    is_known = _native.switch(flags, operation, stage_or_none, percent, list(users))
     if not is_known:
         click.echo(
             f"Note: the engine has no operation {operation}; it matters only if the app has it.",
@@ -77,7 +78,7 @@ def _description(stage: str, percent: int | None, users: tuple[str, ...]) -> str
     return f"{stage} for {', '.join(holders)}" if holders else stage
 
 
-def _show(switches: list[_native.Switch], as_json: bool) -> None:
+def _show(switches: list[_native.Switch], *, as_json: bool) -> None:
     if as_json:
         print_json(switches, FIELDS)
         return
