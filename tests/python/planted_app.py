@@ -17,7 +17,7 @@ def mistaken(
     root: object, info: GraphQLResolveInfo[Any], user_id: int, order_items: list[dict[str, int]]
 ) -> Envelope:
     """Creates an order, and tells some that it costs a cent more."""
-    answer = create_order(root, info, user_id, order_items)
+    answer: Envelope = create_order(root, info, user_id, order_items)
     orders = answer["orders"]
     if orders and len(order_items) == LINES_OF_THE_MISTAKE:
         (order,) = orders
