@@ -143,7 +143,7 @@ impl Strangler {
     #[must_use]
     pub fn receive(&self, asked: Asked) -> Passage {
         let began = Instant::now();
-        let intent = self.inner.intent(&asked);
+        let intent = Intent::of(&asked);
         let (stage, operation) = self.inner.stage(&asked, &intent.names);
         if stage != Stage::Shadow {
             return Passage { stage, legacy: None };
@@ -169,7 +169,7 @@ impl Strangler {
         self.inner.stopping.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        self.inner.write().await;
+        Box::pin(self.inner.write()).await;
         self.inner.rehearser.close().await;
         self.inner.store.close().await;
     }
@@ -182,8 +182,8 @@ struct Intent {
     text: String,
 }
 
-impl Inner {
-    fn intent(&self, asked: &Asked) -> Intent {
+impl Intent {
+    fn of(asked: &Asked) -> Self {
         let (path, query) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
         // HEAD is GET without the body.
         let method = if asked.method == "HEAD" { "GET" } else { asked.method.as_str() };
@@ -206,7 +206,9 @@ impl Inner {
             },
         }
     }
+}
 
+impl Inner {
     /// The most careful stage of those that a request names, and the name that it is of.
     fn stage(&self, asked: &Asked, names: &[String]) -> (Stage, String) {
         let Some(switches) = self.switches() else { return (Stage::Legacy, UNKNOWN.to_owned()) };
