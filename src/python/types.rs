@@ -63,7 +63,7 @@ macro_rules! result_class {
 }
 
 /// A field's value with results in it made into dicts: `to_dict` of one in a list, else as it is.
-fn plain(value: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+pub(super) fn plain(value: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     let Ok(several) = value.cast::<PyTuple>() else { return Ok(value) };
     let dicts = PyList::empty(value.py());
     for one in several {
@@ -71,6 +71,8 @@ fn plain(value: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     }
     Ok(dicts.into_any())
 }
+
+pub(super) use result_class;
 
 result_class! {
     /// One line of an order.

@@ -9,6 +9,7 @@ import click
 
 import order_engine
 from order_engine.cli.config import config
+from order_engine.cli.consumer import consumer
 from order_engine.cli.demo import demo
 from order_engine.cli.doctor import doctor
 from order_engine.cli.errors import ReadableErrors
@@ -29,7 +30,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, migrate, token, doctor, config, events, seed_demo, demo):
+for command in (serve, migrate, token, doctor, config, events, consumer, seed_demo, demo):
     cli.add_command(command)
 
 
