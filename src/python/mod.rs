@@ -12,6 +12,7 @@ mod records;
 mod runtime;
 mod types;
 mod verbs;
+mod web;
 
 use pyo3::prelude::*;
 
@@ -22,7 +23,7 @@ mod _native {
     #[pymodule_export]
     use super::commands::{
         describe_settings, doctor, events_parked, events_retry, events_skip, events_tail, migrate,
-        mint_token, seed_demo, serve,
+        mint_token, seed_demo, serve, setting_variables, validate_settings, work,
     };
     #[pymodule_export]
     use super::consumer::{
@@ -38,6 +39,8 @@ mod _native {
         Check, DemoCatalogue, Event, HistoryEntry, Order, OrderLine, OrderPage, ParkedMessage,
         Setting,
     };
+    #[pymodule_export]
+    use super::web::{Answer, Pieces, Socket};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
