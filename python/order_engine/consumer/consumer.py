@@ -220,7 +220,12 @@ class Consumer:
         if self._connection is not None:
             table = InboxTable(self._connection, self._inbox, is_async=is_async)
         return Worker(
-            channel, self._handlers, self._retries, self._memory, table, self._stop.is_set
+            channel,
+            handlers=self._handlers,
+            retries=self._retries,
+            memory=self._memory,
+            table=table,
+            is_stopped=self._stop.is_set,
         )
 
     def _wants_connection(self, function: Callable[..., Any]) -> bool:

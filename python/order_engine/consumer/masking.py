@@ -10,7 +10,8 @@ SECRETS = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 ********"),
     (
         re.compile(
-            r"(?i)\b(\w*(?:password|passwd|secret|token|api_?key)['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]+"
+            r"(?i)\b(\w*(?:password|passwd|secret|token|api_?key)['\"]?\s*[=:]\s*)"
+            r"(?:'[^']*'|\"[^\"]*\"|[^\s'\",;&]+)"
         ),
         r"\1********",
     ),

@@ -91,7 +91,7 @@ class Worker:
         is_stopped: Whether no further one is to be taken.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a part of its own.
         self,
         channel: Channel,
         *,

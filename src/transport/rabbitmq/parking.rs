@@ -101,12 +101,14 @@ impl RabbitParking {
     pub async fn list(&self, limit: u32) -> Result<Vec<ParkedDelivery>> {
         let connection = self.connector.connect().await?;
         let mut parked = Vec::new();
-        let (channel, waiting) = self.waiting(&connection).await?;
+        let Some((channel, waiting)) = self.waiting(&connection).await? else {
+            return Ok(parked);
+        };
         for _ in 0..waiting.min(limit) {
             let Some(message) = self.get(&channel).await? else { break };
             parked.push(read(message));
         }
-        self.leave(&connection).await?;
+        self.leave(channel, &connection).await?;
         Ok(parked)
     }
 
@@ -133,8 +135,10 @@ impl RabbitParking {
     async fn settle(&self, ids: Option<&[String]>, to: Option<&ShortString>) -> Result<usize> {
         let options = &self.connector.options;
         let connection = self.connector.connect().await?;
+        let Some((channel, waiting)) = self.waiting(&connection).await? else {
+            return Ok(0);
+        };
         let publishing = self.publishing(&connection).await?;
-        let (channel, waiting) = self.waiting(&connection).await?;
         let mut count = 0;
         for _ in 0..waiting {
             let Some(message) = self.get(&channel).await? else { break };
@@ -154,23 +158,24 @@ impl RabbitParking {
                 count += 1;
             }
         }
-        self.leave(&connection).await?;
+        self.leave(channel, &connection).await?;
         Ok(count)
     }
 
-    /// How many wait, and a channel to get them through; what it does not acknowledge stays.
-    async fn waiting(&self, connection: &Connection) -> Result<(Channel, u32)> {
+    /// A channel to get those that wait through, and how many they are; none where nobody has ever
+    /// set anything aside. What is not acknowledged stays.
+    async fn waiting(&self, connection: &Connection) -> Result<Option<(Channel, u32)>> {
         let options = &self.connector.options;
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-        let asking = options.channel(connection).await?;
-        let question = asking.queue_declare(self.parked.clone(), passive, FieldTable::default());
+        let channel = options.channel(connection).await?;
+        let question = channel.queue_declare(self.parked.clone(), passive, FieldTable::default());
         let mut waiting = 0;
         let is_there = async {
             waiting = question.await?.message_count();
             Ok(())
         };
-        options.is_there("looking for the queue", is_there).await?;
-        Ok((options.channel(connection).await?, waiting))
+        let is_there = options.is_there("looking for the queue", is_there).await?;
+        Ok(is_there.then_some((channel, waiting)))
     }
 
     async fn get(&self, channel: &Channel) -> Result<Option<lapin::message::Delivery>> {
@@ -179,10 +184,12 @@ impl RabbitParking {
         Ok(message.map(|message| message.delivery))
     }
 
-    /// Ends a connection once the broker has heard all of it.
-    async fn leave(&self, connection: &Connection) -> Result<()> {
-        let farewell = connection.close(200, "OK".into());
-        self.connector.options.call("closing the connection", farewell).await
+    /// Ends a connection once the broker has heard all of it. The channel goes first: a connection
+    /// that is closed while a channel of it is being closed ends with an error.
+    async fn leave(&self, channel: Channel, connection: &Connection) -> Result<()> {
+        let options = &self.connector.options;
+        options.call("closing the channel", channel.close(200, "OK".into())).await?;
+        options.call("closing the connection", connection.close(200, "OK".into())).await
     }
 
     async fn publishing(&self, connection: &Connection) -> Result<Channel> {
