@@ -29,8 +29,11 @@ from order_engine.status import OrderStatus
 
 __all__ = [
     "Answer",
+    "AsyncConsumer",
     "AsyncEngine",
     "Check",
+    "Consumer",
+    "Delivery",
     "DemoCatalogue",
     "Engine",
     "Event",
@@ -38,6 +41,7 @@ __all__ = [
     "Order",
     "OrderLine",
     "OrderPage",
+    "ParkedEvent",
     "ParkedMessage",
     "Passage",
     "Pieces",
@@ -46,9 +50,13 @@ __all__ = [
     "ShadowDifference",
     "ShadowReport",
     "Socket",
+    "Stop",
     "Strangler",
     "Switch",
     "__version__",
+    "consumer_parked",
+    "consumer_retry",
+    "consumer_skip",
     "describe_settings",
     "doctor",
     "error_kinds",
@@ -256,6 +264,27 @@ def shadow_report(
 
 def shadow_clear(flags: dict[str, str], operation: str | None = None) -> int:
     """Begin to count anew, for one operation or for all; return how many differences were kept."""
+def consumer_parked(flags: dict[str, str], queue: str, limit: int = 100) -> list[ParkedEvent]:
+    """List the messages that consumers of a queue have set aside, oldest first.
+
+    Args:
+        flags: Settings.
+        queue: The consumers' queue.
+        limit: At most this many, 1 to 1000.
+
+    Raises:
+        InvalidInput: A limit out of range.
+    """
+
+def consumer_retry(flags: dict[str, str], queue: str, ids: list[str] | None = None) -> int:
+    """Put parked messages back into their queue; return how many. None means all of them.
+
+    Raises:
+        NotFound: The queue is not there.
+    """
+
+def consumer_skip(flags: dict[str, str], queue: str, ids: list[str]) -> int:
+    """Give parked messages up for good; return how many."""
 
 @final
 class Setting:
@@ -640,7 +669,14 @@ class Engine:
         self, product_id: str, name: str, price: Decimal, quantity: int | None
     ) -> None: ...
     def set_stock(self, product_id: str, quantity: int) -> None: ...
-    def apply_event(self, routing_key: str, body: bytes, correlation_id: str | None) -> None: ...
+    def apply_event(
+        self,
+        routing_key: str,
+        body: bytes,
+        correlation_id: str | None,
+        message_id: str | None,
+        redelivered: bool,
+    ) -> None: ...
     def execute(
         self,
         query: str,
@@ -699,7 +735,12 @@ class AsyncEngine:
     ) -> Future[None]: ...
     def set_stock(self, product_id: str, quantity: int) -> Future[None]: ...
     def apply_event(
-        self, routing_key: str, body: bytes, correlation_id: str | None
+        self,
+        routing_key: str,
+        body: bytes,
+        correlation_id: str | None,
+        message_id: str | None,
+        redelivered: bool,
     ) -> Future[None]: ...
     def execute(
         self,
@@ -720,6 +761,128 @@ class AsyncEngine:
     def events_skip(self, ids: list[int]) -> Future[int]: ...
     def health(self) -> Future[list[Check]]: ...
     def close(self) -> Future[None]: ...
+
+@final
+class Stop:
+    """The word that ends a consumer's waiting.
+
+    Giving it neither waits nor fails: in a signal's handler, from any thread, before and after the
+    consumer itself.
+    """
+
+    def __new__(cls) -> Stop: ...
+    def set(self) -> None:
+        """Give it, for good."""
+    def is_set(self) -> bool:
+        """Tell whether it was given."""
+
+@final
+class Delivery:
+    """One message that came in."""
+
+    @property
+    def routing_key(self) -> str:
+        """What it came with; also that of one that was put back after it had been set aside."""
+    @property
+    def body(self) -> bytes:
+        """Its bytes."""
+    @property
+    def message_id(self) -> str | None:
+        """The sender's id for it, if it gave one."""
+    @property
+    def correlation_id(self) -> str | None:
+        """What it answers or belongs to, if it says so."""
+    @property
+    def redelivered(self) -> bool:
+        """Whether the broker says that it may have been delivered before."""
+    @property
+    def headers_json(self) -> str:
+        """What else the sender says of it, as a JSON object."""
+
+@final
+class Consumer:
+    """A queue, one delivery after the other; connects when it is first asked for one.
+
+    Every call may raise `Unavailable` after `close`, and in a fork of the process that made it.
+    """
+
+    def __new__(
+        cls, flags: dict[str, str], queue: str, routing_keys: list[str], stop: Stop
+    ) -> Consumer: ...
+    def next(self) -> Delivery | None:
+        """Wait for the next delivery, through every outage.
+
+        The same one again until it is acknowledged or parked; None when `stop` is set.
+        """
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Tell the broker that a delivery is done with; if that fails, it comes again."""
+    def park(self, delivery: Delivery, reason: str, attempts: int) -> None:
+        """Set a delivery aside, then acknowledge it; if the broker fails, it comes again."""
+    def pause(self, seconds: float) -> None:
+        """Wait so long, or until `stop` is set."""
+    def close(self) -> None:
+        """Set `stop`, and end the connection; what is not acknowledged goes to somebody else."""
+
+@final
+class AsyncConsumer:
+    """`Consumer` for asyncio: every call gives a future of the loop that runs."""
+
+    def __new__(
+        cls, flags: dict[str, str], queue: str, routing_keys: list[str], stop: Stop
+    ) -> AsyncConsumer: ...
+    def next(self) -> Future[Delivery | None]: ...
+    def acknowledge(self, delivery: Delivery) -> Future[None]: ...
+    def park(self, delivery: Delivery, reason: str, attempts: int) -> Future[None]: ...
+    def pause(self, seconds: float) -> Future[None]: ...
+    def close(self) -> Future[None]: ...
+
+@final
+class ParkedEvent:
+    """A message that a consumer set aside."""
+
+    __match_args__ = (
+        "id",
+        "routing_key",
+        "message_id",
+        "attempts",
+        "parked_at",
+        "reason",
+        "text",
+    )
+
+    def __new__(
+        cls,
+        id: str,  # noqa: A002 - the field's name.
+        routing_key: str,
+        message_id: str | None,
+        attempts: int,
+        parked_at: datetime | None,
+        reason: str,
+        text: str,
+    ) -> ParkedEvent: ...
+    @property
+    def id(self) -> str:
+        """Names it, for a retry or a skip."""
+    @property
+    def routing_key(self) -> str:
+        """What it came with."""
+    @property
+    def message_id(self) -> str | None:
+        """The sender's id for it, if it gave one."""
+    @property
+    def attempts(self) -> int:
+        """How often its function was called; 0 where it could not be read."""
+    @property
+    def parked_at(self) -> datetime | None:
+        """When it was set aside; None of a message that somebody else put there."""
+    @property
+    def reason(self) -> str:
+        """What was wrong with it, at most 500 characters."""
+    @property
+    def text(self) -> str:
+        """Its body."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
 
 @final
 class Answer:

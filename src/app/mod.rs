@@ -2,6 +2,7 @@
 //! The server, Python and the tests all start from here.
 
 mod background;
+pub mod consuming;
 mod figures;
 mod logging;
 mod probes;

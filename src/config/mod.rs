@@ -112,6 +112,24 @@ impl Settings {
         problems.into_result(settings)
     }
 
+    /// Reads where events go and come from, and nothing else: who only talks to the broker may have
+    /// a database that is none of ours.
+    ///
+    /// # Errors
+    /// `Misconfigured` with one line for each thing that is wrong; a missing URL is.
+    pub fn load_rabbitmq(
+        flags: &HashMap<String, String>,
+        directory: &Path,
+    ) -> Result<rabbitmq::RabbitMq> {
+        let mut problems = Problems::default();
+        let sources = Sources::read(flags, directory, &mut problems);
+        let Some(settings) = rabbitmq::read(&sources, &mut problems) else {
+            problems.add(missing("rabbitmq_url"));
+            return Err(problems.into_error());
+        };
+        problems.into_result(settings)
+    }
+
     /// The effective settings with their origin, secrets masked, wrong ones as they stand.
     #[must_use]
     pub fn describe(flags: &HashMap<String, String>, directory: &Path) -> Vec<Described> {

@@ -27,6 +27,12 @@ pub enum Taken {
     LeaseLost,
 }
 
+/// The lease of who takes in for `consumer`.
+#[must_use]
+pub fn intake_lease(consumer: &str) -> String {
+    format!("intake:{consumer}")
+}
+
 impl Engine {
     /// Takes in the facts of a delivery, in one transaction with its identity. `lease` proves that
     /// nobody else takes in for `consumer`: what counts is the order in which the broker hands
@@ -94,12 +100,10 @@ impl Engine {
             Error::new(ErrorKind::NotFound, format!("No message {id} is set aside."))
         })?;
         let delivery = Delivery {
-            tag: 0,
             topic: parked.topic,
             body: parked.body,
             message_id: parked.message_id,
-            correlation_id: None,
-            redelivered: false,
+            ..Delivery::default()
         };
         let facts = interpreter.interpret(&delivery)?;
         self.apply(&mut transaction, &facts).await?;
@@ -108,7 +112,7 @@ impl Engine {
 
     /// Writes facts. Products are taken in one order, so that nobody waits for each other; what is
     /// said twice of one product keeps its order.
-    async fn apply(&self, connection: &mut Connection, facts: &[Fact]) -> Result<()> {
+    pub(super) async fn apply(&self, connection: &mut Connection, facts: &[Fact]) -> Result<()> {
         let mut facts: Vec<_> = facts.iter().collect();
         facts.sort_by_key(|fact| product_of(fact));
         let currency = self.shared.rules.currency;
@@ -173,7 +177,7 @@ fn product_of(fact: &Fact) -> Option<&ProductId> {
 }
 
 /// The hash of topic and body, in hexadecimal.
-fn body_hash(delivery: &Delivery) -> String {
+pub(super) fn body_hash(delivery: &Delivery) -> String {
     let mut hash = Sha256::new();
     hash.update(delivery.topic.as_bytes());
     hash.update(b"\0");

@@ -66,7 +66,10 @@ async fn with_store<T>(
 }
 
 /// Checks how many rows were asked for: 1 to 1000.
-fn checked_limit(limit: i64) -> Result<u32> {
+///
+/// # Errors
+/// `InvalidInput`.
+pub fn checked_limit(limit: i64) -> Result<u32> {
     u32::try_from(limit).ok().filter(|n| (1..=1000).contains(n)).ok_or_else(|| {
         Error::new(ErrorKind::InvalidInput, format!("limit must be 1 to 1000, not {limit}."))
     })

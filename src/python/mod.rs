@@ -4,8 +4,10 @@
 
 mod bridge;
 mod commands;
+mod consumer;
 mod engine;
 mod errors;
+mod guarded;
 mod records;
 mod runtime;
 mod switch;
@@ -24,6 +26,11 @@ mod _native {
         describe_settings, doctor, events_parked, events_retry, events_skip, events_tail, migrate,
         mint_token, seed_demo, serve, setting_variables, shadow_clear, shadow_ignore,
         shadow_report, switch, switches, validate_settings, work,
+    };
+    #[pymodule_export]
+    use super::consumer::{
+        AsyncConsumer, Consumer, Delivery, ParkedEvent, Stop, consumer_parked, consumer_retry,
+        consumer_skip,
     };
     #[pymodule_export]
     use super::engine::{AsyncEngine, Engine};

@@ -64,7 +64,7 @@ macro_rules! result_class {
 
 /// A field's value with results in it made into dicts: a list of what is in a tuple, `to_dict` of
 /// each that has it; else as it is.
-fn plain(value: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+pub(super) fn plain(value: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     let Ok(several) = value.cast::<PyTuple>() else { return Ok(value) };
     let members = PyList::empty(value.py());
     for one in several {
@@ -73,6 +73,8 @@ fn plain(value: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     }
     Ok(members.into_any())
 }
+
+pub(super) use result_class;
 
 result_class! {
     /// One line of an order.

@@ -10,6 +10,7 @@ import click
 import order_engine
 from order_engine.cli.config import config
 from order_engine.cli.consume import consume
+from order_engine.cli.consumer import consumer
 from order_engine.cli.demo import demo
 from order_engine.cli.doctor import doctor
 from order_engine.cli.errors import ReadableErrors
@@ -44,6 +45,7 @@ for command in (
     events,
     switch,
     shadow,
+    consumer,
     seed_demo,
     demo,
 ):
