@@ -19,8 +19,8 @@ mod _native {
 
     #[pymodule_export]
     use super::commands::{
-        describe_settings, doctor, events_parked, events_retry, events_skip, events_tail, migrate,
-        mint_token, seed_demo, serve,
+        adopt, describe_settings, doctor, events_parked, events_retry, events_skip, events_tail,
+        migrate, mint_token, seed_demo, serve, undo_adoption,
     };
     #[pymodule_export]
     use super::engine::{AsyncEngine, Engine};

@@ -8,6 +8,7 @@ import sys
 import click
 
 import order_engine
+from order_engine.cli.adopt import adopt
 from order_engine.cli.config import config
 from order_engine.cli.demo import demo
 from order_engine.cli.doctor import doctor
@@ -29,7 +30,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, migrate, token, doctor, config, events, seed_demo, demo):
+for command in (serve, migrate, adopt, token, doctor, config, events, seed_demo, demo):
     cli.add_command(command)
 
 
