@@ -10,6 +10,7 @@ mod records;
 mod runtime;
 mod types;
 mod verbs;
+mod web;
 
 use pyo3::prelude::*;
 
@@ -20,7 +21,8 @@ mod _native {
     #[pymodule_export]
     use super::commands::{
         adopt, describe_settings, doctor, events_parked, events_retry, events_skip, events_tail,
-        migrate, mint_token, seed_demo, serve, undo_adoption,
+        migrate, mint_token, seed_demo, serve, setting_variables, undo_adoption, validate_settings,
+        work,
     };
     #[pymodule_export]
     use super::engine::{AsyncEngine, Engine};
@@ -31,6 +33,8 @@ mod _native {
         Check, DemoCatalogue, Event, HistoryEntry, Order, OrderLine, OrderPage, ParkedMessage,
         Setting,
     };
+    #[pymodule_export]
+    use super::web::{Answer, Pieces, Socket};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
