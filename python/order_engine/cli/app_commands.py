@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from order_engine.cli.adopt import adopt
 from order_engine.cli.consume import consume
 from order_engine.cli.doctor import doctor
 from order_engine.cli.errors import ReadableErrors
@@ -23,6 +24,6 @@ def group(flags: dict[str, str]) -> click.Group:
         """Work on the app's order engine."""
         context.with_resource(app_settings(flags))
 
-    for command in (migrate, doctor, relay, consume, token, events):
+    for command in (migrate, adopt, doctor, relay, consume, token, events):
         order_engine.add_command(command)
     return order_engine

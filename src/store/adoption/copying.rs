@@ -6,7 +6,6 @@ use tokio::time::{Instant, sleep};
 
 use super::{Home, PATIENCE, PAUSE, Reading, Session, is_contention, refused};
 use crate::error::Result;
-use crate::store::failed;
 
 /// Rows of one transaction: what the older application may have to wait for is over in a moment.
 const BATCH: i64 = 1000;
@@ -85,13 +84,13 @@ impl Session {
     /// How many rows a stage has, and the number after which it goes on; none when it is done.
     ///
     /// # Errors
-    /// As [`failed`].
+    /// As [`super::refused`].
     pub async fn progress(&mut self, stage: Stage, reading: &Reading) -> Result<Option<(i64, i64)>> {
         let reached: Option<(Option<String>, i64)> =
             sqlx::query_as("select copying, copied_to from adoption")
                 .fetch_optional(&mut self.connection)
                 .await
-                .map_err(|error| failed("reading how far copying came", error))?;
+                .map_err(|error| refused("reading how far copying came", error))?;
         let (copying, copied_to) = reached.unwrap_or_default();
         let of = |name: &str| Stage::ALL.iter().position(|stage| stage.name() == name);
         let current = copying.as_deref().and_then(of).unwrap_or_default();
@@ -106,7 +105,7 @@ impl Session {
     /// How many rows a stage has after the number `after`.
     ///
     /// # Errors
-    /// As [`failed`].
+    /// As [`super::refused`].
     pub async fn count(&mut self, stage: Stage, reading: &Reading, after: i64) -> Result<i64> {
         let statement = format!("select count(*) from {} as source where id > $1", stage.rows());
         let statement = self.fill(&statement, reading, Home::Engine);
@@ -114,14 +113,14 @@ impl Session {
             .bind(after)
             .fetch_one(&mut self.connection)
             .await
-            .map_err(|error| failed("counting rows", error))
+            .map_err(|error| refused("counting rows", error))
     }
 
     /// Copies the next rows of a stage after the number `after`; returns how many, and the last
     /// one's number. None when there is no more.
     ///
     /// # Errors
-    /// `Unavailable` when a row's lock cannot be had; as [`failed`].
+    /// `Unavailable` when a row's lock cannot be had; as [`super::refused`].
     pub async fn copy(
         &mut self,
         stage: Stage,
@@ -174,7 +173,7 @@ impl Session {
     /// Judges the next rows of a stage without changing anything, as [`Session::copy`] does.
     ///
     /// # Errors
-    /// As [`failed`].
+    /// As [`super::refused`].
     pub async fn judge(
         &mut self,
         stage: Stage,
@@ -189,14 +188,14 @@ impl Session {
             .bind(BATCH)
             .fetch_all(&mut self.connection)
             .await
-            .map_err(|error| failed("reading rows", error))?;
+            .map_err(|error| refused("reading rows", error))?;
         let Some(last) = ids.last().copied() else { return Ok(None) };
         for statement in stage.questions() {
             let rows = sqlx::query(*statement)
                 .bind(&ids)
                 .fetch_all(&mut self.connection)
                 .await
-                .map_err(|error| failed("judging rows", error))?;
+                .map_err(|error| refused("judging rows", error))?;
             for row in &rows {
                 findings.push(super::report::read_finding(row)?);
             }
@@ -207,7 +206,7 @@ impl Session {
     /// Shows the older application users and products that only the engine knew.
     ///
     /// # Errors
-    /// As [`failed`].
+    /// As [`super::refused`].
     pub async fn show_missing(&mut self, reading: &Reading) -> Result<()> {
         let script = "
             select show_users(array(
@@ -227,7 +226,7 @@ impl Session {
     /// Notes that both sides are in step.
     ///
     /// # Errors
-    /// As [`failed`].
+    /// As [`super::refused`].
     pub async fn finish(&mut self) -> Result<()> {
         let script = "update adoption set step = 'live', finished_at = clock_timestamp(),
             copying = null, copied_to = 0";

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::{Reading, Session, ident};
+use super::{Reading, Session, ident, refused};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::failed;
 
 /// The old tables and their columns, with the types that PostgreSQL may call them.
 const TABLES: [(&str, &[(&str, &[&str])]); 4] = [
@@ -75,7 +74,7 @@ impl Session {
     /// checks them. All problems are told at once.
     ///
     /// # Errors
-    /// `Misconfigured` with what is missing or of another kind; as [`failed`].
+    /// `Misconfigured` with what is missing or of another kind; as [`super::refused`].
     pub async fn inspect(&mut self) -> Result<OldTables> {
         let mut problems = Vec::new();
         let schema = self.old_schema().await?;
@@ -131,7 +130,7 @@ impl Session {
         .bind(&self.schema)
         .fetch_optional(&mut self.connection)
         .await
-        .map_err(|error| failed("looking for the old tables", error))
+        .map_err(|error| refused("looking for the old tables", error))
     }
 
     /// Once the engine's tables are there, an application whose path leads to them first would
@@ -141,7 +140,7 @@ impl Session {
             sqlx::query_as("select current_setting('search_path'), current_user::text")
                 .fetch_one(&mut self.connection)
                 .await
-                .map_err(|error| failed("reading the search path", error))?;
+                .map_err(|error| refused("reading the search path", error))?;
         let mut schemas = path.split(',').map(|part| match part.trim().trim_matches('"') {
             "$user" => role.as_str(),
             name => name,
@@ -173,7 +172,7 @@ impl Session {
         .bind(TABLES.map(|(table, _)| table))
         .fetch_all(&mut self.connection)
         .await
-        .map_err(|error| failed("reading the old tables' columns", error))?;
+        .map_err(|error| refused("reading the old tables' columns", error))?;
         let mut kinds = HashMap::new();
         let mut types = HashMap::new();
         for row in &rows {
@@ -220,7 +219,7 @@ impl Session {
         .bind(&self.schema)
         .fetch_all(&mut self.connection)
         .await
-        .map_err(|error| failed("reading privileges", error))?;
+        .map_err(|error| refused("reading privileges", error))?;
         if !missing.is_empty() {
             problems.push(format!(
                 "The database's role lacks: {}. Adopt as the tables' owner, or grant it.",
@@ -244,7 +243,7 @@ impl Session {
             .bind(&name)
             .fetch_one(&mut self.connection)
             .await
-            .map_err(|error| failed("looking for the old tables' sequences", error))?;
+            .map_err(|error| refused("looking for the old tables' sequences", error))?;
         if found.is_none() {
             problems.push(format!(
                 "{schema}.{table}.id has no sequence of its own, from which both sides could draw \
@@ -256,7 +255,7 @@ impl Session {
 }
 
 fn read_column(row: &PgRow) -> Result<(String, String, String, String)> {
-    let read = |error| failed("reading the old tables' columns", error);
+    let read = |error| refused("reading the old tables' columns", error);
     let column: Option<String> = row.try_get("attname").map_err(read)?;
     let type_name: Option<String> = row.try_get("type").map_err(read)?;
     Ok((

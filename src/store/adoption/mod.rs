@@ -95,7 +95,7 @@ impl Session {
         ]);
         let connection = PgConnection::connect_with(&connect)
             .await
-            .map_err(|error| failed("opening a connection to adopt", error))?;
+            .map_err(|error| refused("opening a connection to adopt", error))?;
         let (address, schema) = (options.address.clone(), options.schema.clone());
         Ok(Self { connection, address, schema })
     }
@@ -111,7 +111,7 @@ impl Session {
         .bind(&self.schema)
         .fetch_one(&mut self.connection)
         .await
-        .map_err(|error| failed("claiming the adoption", error))?;
+        .map_err(|error| refused("claiming the adoption", error))?;
         if is_ours {
             return Ok(());
         }
@@ -125,13 +125,13 @@ impl Session {
     /// What is kept of the adoption, if there was one.
     ///
     /// # Errors
-    /// As [`failed`].
+    /// As [`refused`].
     pub async fn adoption(&mut self) -> Result<Option<Adoption>> {
         let known: bool = sqlx::query_scalar("select to_regclass($1) is not null")
             .bind(format!("{}.adoption", ident(&self.schema)))
             .fetch_one(&mut self.connection)
             .await
-            .map_err(|error| failed("looking for an adoption", error))?;
+            .map_err(|error| refused("looking for an adoption", error))?;
         if !known {
             return Ok(None);
         }
@@ -155,14 +155,14 @@ impl Session {
             })
             .fetch_optional(&mut self.connection)
             .await
-            .map_err(|error| failed("reading the adoption", error))
+            .map_err(|error| refused("reading the adoption", error))
     }
 
     /// Makes the engine's tables the ones that names mean, and keeps what this session writes from
     /// being carried back. To be called once the old tables were looked for.
     ///
     /// # Errors
-    /// As [`failed`].
+    /// As [`refused`].
     pub async fn enter(&mut self) -> Result<()> {
         let script = format!(
             "set search_path = {}; set order_engine.mirroring = 'on'",
@@ -268,18 +268,17 @@ fn is_contention(error: &sqlx::Error) -> bool {
     matches!(code_of(error).as_deref(), Some("55P03" | "40P01"))
 }
 
-/// A script's own refusal is for the person who runs it; all else is as elsewhere.
+/// As elsewhere, but with PostgreSQL's own words: who adopts looks after the database.
 fn refused(doing: &'static str, error: sqlx::Error) -> Error {
-    let state = code_of(&error);
-    match (state.as_deref(), error.as_database_error()) {
-        (Some(REFUSAL), Some(refusal)) => {
-            Error::new(ErrorKind::Misconfigured, refusal.message().to_owned())
+    let told = match (code_of(&error).as_deref(), error.as_database_error()) {
+        (Some(REFUSAL), Some(refusal)) => Some(refusal.message().to_owned()),
+        (_, Some(refusal)) => Some(format!("PostgreSQL refused {doing}: {}.", refusal.message())),
+        _ => None,
+    };
+    match (failed(doing, error), told) {
+        (error, Some(told)) if error.kind() == ErrorKind::Internal => {
+            Error::new(ErrorKind::Misconfigured, told).because(error)
         }
-        // Privileges that only the statement itself could find missing.
-        (Some("42501"), Some(refusal)) => Error::new(
-            ErrorKind::Misconfigured,
-            format!("PostgreSQL refused while {doing}: {}.", refusal.message()),
-        ),
-        _ => failed(doing, error),
+        (error, _) => error,
     }
 }

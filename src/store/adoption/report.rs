@@ -4,9 +4,8 @@ use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{Home, Reading, Session};
+use super::{Home, Reading, Session, refused};
 use crate::error::Result;
-use crate::store::failed;
 
 const COMPARING: &str = include_str!("comparing.sql");
 const DESCRIBING: &str = include_str!("describing.sql");
@@ -58,7 +57,7 @@ impl Session {
     /// Compares both sides at one moment.
     ///
     /// # Errors
-    /// As [`failed`].
+    /// As [`super::refused`].
     pub async fn compare(&mut self, reading: &Reading) -> Result<(Vec<Figure>, Vec<Finding>)> {
         self.run("comparing", "begin isolation level repeatable read").await?;
         let figures = self.figures(COMPARING, reading, Home::Engine).await?;
@@ -68,7 +67,7 @@ impl Session {
         )
         .fetch_all(&mut self.connection)
         .await
-        .map_err(|error| failed("reading what was found", error))?;
+        .map_err(|error| refused("reading what was found", error))?;
         self.run("comparing", "commit").await?;
         Ok((figures, rows.iter().map(read_finding).collect::<Result<_>>()?))
     }
@@ -76,7 +75,7 @@ impl Session {
     /// Describes the old tables before an adoption, and forgets the rehearsal.
     ///
     /// # Errors
-    /// As [`failed`].
+    /// As [`super::refused`].
     pub async fn describe(&mut self, reading: &Reading) -> Result<Vec<Figure>> {
         let figures = self.figures(DESCRIBING, reading, Home::Session).await?;
         self.run("ending the rehearsal", "rollback").await?;
@@ -99,26 +98,26 @@ impl Session {
             })
             .fetch_all(&mut self.connection)
             .await
-            .map_err(|error| failed("counting and summing", error))
+            .map_err(|error| refused("counting and summing", error))
     }
 
     /// Counts what waits to be sent.
     ///
     /// # Errors
-    /// As [`failed`].
+    /// As [`super::refused`].
     pub async fn waiting(&mut self) -> Result<Waiting> {
         let (messages, unannounced) = sqlx::query_as(
             "select (select count(*) from outbox), (select count(*) from unannounced)",
         )
         .fetch_one(&mut self.connection)
         .await
-        .map_err(|error| failed("counting what waits", error))?;
+        .map_err(|error| refused("counting what waits", error))?;
         Ok(Waiting { messages, unannounced })
     }
 }
 
 pub(super) fn read_finding(row: &PgRow) -> Result<Finding> {
-    let read = |error| failed("reading what was found", error);
+    let read = |error| refused("reading what was found", error);
     Ok(Finding {
         kind: row.try_get("kind").map_err(read)?,
         table: row.try_get("row_table").map_err(read)?,

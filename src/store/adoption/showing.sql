@@ -114,7 +114,7 @@ language plpgsql security definer
 set search_path = {engine}, pg_temp set order_engine.mirroring = 'on' set lock_timeout = '500ms'
 as $$
 begin
-    perform show_users(array(select n from new_rows n));
+    perform show_users(array(select row(n.*)::users from new_rows n));
     return null;
 end $$;
 
@@ -164,17 +164,17 @@ set search_path = {engine}, pg_temp set order_engine.mirroring = 'on' set lock_t
 as $$
 begin
     if tg_op = 'INSERT' then
-        perform show_products(array(select n from new_rows n), '{}');
+        perform show_products(array(select row(n.*)::products from new_rows n), '{}');
     elsif exists (
         select from new_rows n join old_rows o using (product_id)
         where (n.name, n.price, n.reported) is distinct from (o.name, o.price, o.reported)
     ) then
         perform show_products(
             array(
-                select n from new_rows n join old_rows o using (product_id)
+                select row(n.*)::products from new_rows n join old_rows o using (product_id)
                 where (n.name, n.price, n.reported) is distinct from (o.name, o.price, o.reported)
             ),
-            array(select o from old_rows o)
+            array(select row(o.*)::products from old_rows o)
         );
     end if;
     return null;

@@ -70,7 +70,7 @@ impl Session {
     ///
     /// # Errors
     /// `Misconfigured` when the engine has orders that the old tables do not, `Unavailable` when
-    /// a lock cannot be had; as [`super::failed`].
+    /// a lock cannot be had; as [`super::refused`].
     pub async fn begin(&mut self, reading: &Reading, old: &OldTables, announce: bool) -> Result<()> {
         let functions = [READING, CARRYING, WATCHING, SHOWING].concat();
         let functions = self.fill(&functions, reading, Home::Engine);
@@ -87,7 +87,7 @@ impl Session {
     /// Watches the old tables, one after the other, so that no two are ever locked together.
     ///
     /// # Errors
-    /// `Unavailable` when a lock cannot be had; as [`super::failed`].
+    /// `Unavailable` when a lock cannot be had; as [`super::refused`].
     pub async fn watch(&mut self, old: &OldTables) -> Result<()> {
         for (table, triggers) in ON_OLD {
             let name = format!("{}.{}", ident(&old.schema), ident(table));
@@ -127,15 +127,15 @@ impl Session {
     /// Begins a dry run: what it asks with is made for this session only.
     ///
     /// # Errors
-    /// As [`super::failed`].
+    /// As [`super::refused`].
     pub async fn rehearse(&mut self, reading: &Reading) -> Result<()> {
         let script = self.fill(
             "begin isolation level repeatable read;
              create temp table catalogue on commit drop as
-             select distinct on (product_id) product_id::text, name,
-                    case when price >= 0 and price < 1e15 then round(price::text::numeric, 4) end
-                        as price
-             from {old}.product_catalog order by product_catalog.product_id, id;",
+             select distinct on (c.product_id) c.product_id::text as product_id, c.name,
+                    case when c.price >= 0 and c.price < 1e15
+                        then round(c.price::text::numeric, 4) end as price
+             from {old}.product_catalog c order by c.product_id, c.id;",
             reading,
             Home::Session,
         );
