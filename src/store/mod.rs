@@ -121,6 +121,12 @@ impl Store {
         &self.address
     }
 
+    /// The PostgreSQL schema of the tables.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
     /// Begins a transaction.
     ///
     /// # Errors

@@ -122,40 +122,12 @@ impl Session {
         Err(Error::new(ErrorKind::Conflict, message))
     }
 
-    /// What is kept of the adoption, if there was one.
+    /// As [`adoption`].
     ///
     /// # Errors
-    /// As [`refused`].
+    /// As [`adoption`].
     pub async fn adoption(&mut self) -> Result<Option<Adoption>> {
-        let known: bool = sqlx::query_scalar("select to_regclass($1) is not null")
-            .bind(format!("{}.adoption", ident(&self.schema)))
-            .fetch_one(&mut self.connection)
-            .await
-            .map_err(|error| refused("looking for an adoption", error))?;
-        if !known {
-            return Ok(None);
-        }
-        let statement = format!(
-            "select step, old_schema, time_zone, announce, started_at from {}.adoption",
-            ident(&self.schema)
-        );
-        sqlx::query(AssertSqlSafe(statement))
-            .try_map(|row: PgRow| {
-                Ok(Adoption {
-                    step: match row.try_get("step")? {
-                        "copying" => Step::Copying,
-                        "live" => Step::Live,
-                        _ => Step::Undone,
-                    },
-                    old_schema: row.try_get("old_schema")?,
-                    time_zone: row.try_get("time_zone")?,
-                    announce: row.try_get("announce")?,
-                    started_at: row.try_get("started_at")?,
-                })
-            })
-            .fetch_optional(&mut self.connection)
-            .await
-            .map_err(|error| refused("reading the adoption", error))
+        adoption(&mut self.connection, &self.schema).await
     }
 
     /// Makes the engine's tables the ones that names mean, and keeps what this session writes from
@@ -238,6 +210,42 @@ impl Session {
             .replace("{zone}", &literal(&reading.time_zone))
             .replace("{currency}", &literal(reading.currency.as_str()))
     }
+}
+
+/// What is kept of the adoption into `schema`, if there was one.
+///
+/// # Errors
+/// As [`refused`].
+pub async fn adoption(connection: &mut PgConnection, schema: &str) -> Result<Option<Adoption>> {
+    let is_known: bool = sqlx::query_scalar("select to_regclass($1) is not null")
+        .bind(format!("{}.adoption", ident(schema)))
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| refused("looking for an adoption", error))?;
+    if !is_known {
+        return Ok(None);
+    }
+    let statement = format!(
+        "select step, old_schema, time_zone, announce, started_at from {}.adoption",
+        ident(schema)
+    );
+    sqlx::query(AssertSqlSafe(statement))
+        .try_map(|row: PgRow| {
+            Ok(Adoption {
+                step: match row.try_get("step")? {
+                    "copying" => Step::Copying,
+                    "live" => Step::Live,
+                    _ => Step::Undone,
+                },
+                old_schema: row.try_get("old_schema")?,
+                time_zone: row.try_get("time_zone")?,
+                announce: row.try_get("announce")?,
+                started_at: row.try_get("started_at")?,
+            })
+        })
+        .fetch_optional(connection)
+        .await
+        .map_err(|error| refused("reading the adoption", error))
 }
 
 /// Where functions are made.
