@@ -59,7 +59,7 @@ class Shared:
 
     def sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Runs a statement; returns its rows, if it has any."""
-        cursor = self.old.execute(statement.encode(), parameters)
+        cursor = self.old.execute(statement.encode(), parameters or None)
         return cursor.fetchall() if cursor.description else []
 
     def one(self, statement: str, *parameters: object) -> Any:  # noqa: ANN401 - any column.

@@ -1,5 +1,6 @@
 """Adopting in steps: what is refused, what an interruption leaves, going back and adopting again."""
 
+import re
 import signal
 import subprocess
 import time
@@ -263,7 +264,7 @@ def test_an_ordinary_report_is_readable(shared_database: Shared) -> None:
     shared_database.sql("insert into orders (user_id, total_amount, status) values (1, 1, 'Lost')")
     done = shared_database.command()
     assert done.returncode == 0
-    assert "orders    3           1            0         0          2       equal" in done.stdout
+    assert re.search(r"^orders +3 +1 +0 +0 +2 +equal$", done.stdout, re.MULTILINE), done.stdout
     assert "1 × status: orders with a status that the engine does not know" in done.stdout
     assert "  orders 3  Lost" in done.stdout
-    assert "100%" in done.stderr or "orders" in done.stderr
+    assert "orders" in done.stderr

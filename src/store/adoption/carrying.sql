@@ -147,7 +147,9 @@ begin
     );
     delete from adoption_findings
     where row_table = 'order_items' and kind in ('quantity', 'product')
-      and row_id in (select i.id::text from {old}.order_items i where i.order_id = any(ids));
+      and row_id in (
+          select i.id::text from {old}.order_items i where i.order_id in (select unnest(ids))
+      );
     perform note_findings(
         'orders', ids, '{prices,empty}',
         array(

@@ -36,7 +36,8 @@ language sql stable as $$
     select case when isfinite(moment) then moment at time zone {zone} end
 $$;
 
--- The lines of orders as the engine would keep them. What an old order was priced with was not
+-- The lines of orders as the engine would keep them. `in (select unnest(…))` is a hash join: the old
+-- items have no index by order, and `= any(…)` would compare each of them with every number. What an old order was priced with was not
 -- written down: today's catalogue, where it explains the order's total; else the total of a single
 -- line; else today's catalogue all the same.
 create or replace function {home}.legacy_lines(ids bigint[])
@@ -64,7 +65,7 @@ language sql stable as $$
         from {old}.order_items item
         join {old}.orders o on o.id = item.order_id
         left join {catalogue} offered on offered.product_id = item.product_id::text
-        where item.order_id = any(ids) and item.quantity > 0
+        where item.order_id in (select unnest(ids)) and item.quantity > 0
         window whole as (partition by item.order_id)
     ) i
 $$;
@@ -103,7 +104,7 @@ returns table (kind text, row_table text, row_id text, found text, done text)
 language sql stable as $$
     select 'quantity', 'order_items', i.id::text, i.quantity::text, 'not carried over'
     from {old}.order_items i
-    where i.order_id = any(ids) and i.quantity <= 0
+    where i.order_id in (select unnest(ids)) and i.quantity <= 0
     union all
     select 'product', 'order_items', l.id::text, l.product_id,
            'not in the catalogue: carried over without a name, price ' || l.unit_price
@@ -122,8 +123,9 @@ language sql stable as $$
     select 'empty', 'orders', o.id::text, 'no items', 'the engine does not show it'
     from {old}.orders o
     where o.id = any(ids) and {home}.is_order(o.id, o.status, o.total_amount)
-      and not exists (
-          select from {old}.order_items i where i.order_id = o.id and i.quantity > 0
+      and o.id not in (
+          select i.order_id from {old}.order_items i
+          where i.order_id in (select unnest(ids)) and i.quantity > 0
       )
 $$;
 
