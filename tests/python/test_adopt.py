@@ -139,7 +139,9 @@ def test_items_and_orders_that_go_free_what_they_held(shared_database: Shared) -
 
 def test_broken_rules_are_listed_and_never_fail_the_old_service(shared_database: Shared) -> None:
     insert = "insert into orders (user_id, total_amount, status) values (1, %s, %s) returning id"
-    item = "insert into order_items (order_id, product_id, quantity) values (%s, %s, %s) returning id"
+    item = (
+        "insert into order_items (order_id, product_id, quantity) values (%s, %s, %s) returning id"
+    )
 
     def break_rules() -> set[tuple[str, str, str]]:
         one = shared_database.one

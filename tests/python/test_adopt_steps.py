@@ -1,4 +1,4 @@
-"""Adopting in steps: what is refused, what an interruption leaves, going back and adopting again."""
+"""Adopting in steps: what is refused, what an interruption leaves, and the way back."""
 
 import re
 import signal
@@ -265,6 +265,6 @@ def test_an_ordinary_report_is_readable(shared_database: Shared) -> None:
     done = shared_database.command()
     assert done.returncode == 0
     assert re.search(r"^orders +3 +1 +0 +0 +2 +equal$", done.stdout, re.MULTILINE), done.stdout
-    assert "1 × status: orders with a status that the engine does not know" in done.stdout
+    assert "status (1): orders with a status that the engine does not know" in done.stdout
     assert "  orders 3  Lost" in done.stdout
     assert "orders" in done.stderr

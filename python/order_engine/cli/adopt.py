@@ -130,7 +130,10 @@ class _Bars:
             self._finish()
             self._stage = stage
             self._bar = click.progressbar(
-                length=total, label=stage.ljust(9), show_pos=True, file=click.get_text_stream("stderr")
+                length=total,
+                label=stage.ljust(9),
+                show_pos=True,
+                file=click.get_text_stream("stderr"),
             )
             self._bar.__enter__()
         self._bar.length = total
@@ -154,7 +157,7 @@ def _print_for_people(report: dict[str, Any]) -> None:
         heading=HEADING,
     )
     for kind, count in report["found"].items():
-        click.echo(f"\n{count} × {kind}: {EXPLAINED.get(kind, kind)}")
+        click.echo(f"\n{kind} ({count}): {EXPLAINED.get(kind, kind)}")
         rows = [finding for finding in report["findings"] if finding["kind"] == kind]
         print_columns(
             (
