@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, cast
 
 from flask import Flask, current_app, request
@@ -11,14 +10,16 @@ from werkzeug.local import LocalProxy
 
 from order_engine import _native, configuration, http_door, wsgi
 from order_engine.cli import app_commands
-from order_engine.engine import OrderEngine
 from order_engine.exceptions import InvalidInput, Unavailable
+from order_engine.lazy_engine import LazyEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from flask import Response
     from flask.typing import ResponseReturnValue
+
+    from order_engine.engine import OrderEngine
 
 NAME = "order_engine"
 """The extension's place in `app.extensions`, and the prefix of its endpoints."""
@@ -77,7 +78,7 @@ class OrderEngineExtension:
         """
         flags = configuration.of_app(app.config) | configuration.given(self._settings)
         _native.validate_settings(flags)
-        app.extensions[NAME] = _EngineOfApp(flags)
+        app.extensions[NAME] = LazyEngine(flags)
         for door in self._doors:
             # So that Flask knows the place: for url_for, OPTIONS and whoever looks at endpoints.
             app.add_url_rule(
@@ -111,7 +112,7 @@ class OrderEngineExtension:
         )
 
     def _answer(self) -> Response:
-        engine_of_app = cast("_EngineOfApp", current_app.extensions[NAME])
+        engine_of_app = cast("LazyEngine", current_app.extensions[NAME])
         inner = request.path[len(self._prefix) :]
         query = request.query_string.decode("latin-1")
         headers = [(name.lower(), value) for name, value in request.headers.items()]
@@ -135,22 +136,6 @@ class OrderEngineExtension:
         return response
 
 
-class _EngineOfApp:
-    """The engine of one app, opened when it is first asked for."""
-
-    def __init__(self, flags: dict[str, str]) -> None:
-        self._flags = flags
-        self._engine: OrderEngine | None = None
-        self._opening = threading.Lock()
-
-    def get(self) -> OrderEngine:
-        if self._engine is None:
-            with self._opening:
-                if self._engine is None:
-                    self._engine = OrderEngine(**self._flags)
-        return self._engine
-
-
 def _body() -> bytes:
     """Give the body, also where a hook of the app has read it; of one too long, its beginning."""
     length = request.content_length
@@ -163,7 +148,7 @@ def _body() -> bytes:
 
 def _current() -> OrderEngine:
     try:
-        engine_of_app = cast("_EngineOfApp", current_app.extensions[NAME])
+        engine_of_app = cast("LazyEngine", current_app.extensions[NAME])
     except KeyError:
         raise RuntimeError("This app has no OrderEngineExtension; call its init_app(app)") from None
     return engine_of_app.get()
