@@ -54,6 +54,7 @@ __all__ = [
     "Strangler",
     "Switch",
     "__version__",
+    "adopt",
     "consumer_parked",
     "consumer_retry",
     "consumer_skip",
@@ -74,6 +75,7 @@ __all__ = [
     "shadow_report",
     "switch",
     "switches",
+    "undo_adoption",
     "validate_settings",
     "work",
 ]
@@ -131,6 +133,49 @@ def migrate(flags: dict[str, str]) -> list[str]:
     """Bring the database to this version's tables; return the names of what was applied.
 
     An up-to-date database gives an empty list. Concurrent callers wait for each other.
+    """
+
+def adopt(
+    flags: dict[str, str],
+    *,
+    dry_run: bool = False,
+    announce: bool | None = None,
+    time_zone: str | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> str:
+    """Adopt the database that an older application goes on using; return the report as JSON.
+
+    Interrupted, it goes on where it stopped when it is called again; repeated, it brings the
+    engine's side to what the older tables say. Brings the engine's tables up to date first.
+
+    Args:
+        flags: Settings.
+        dry_run: Only look; changes nothing, and needs no tables of the engine.
+        announce: Whether the engine announces what the older application does. None leaves it as
+            it was, at first off.
+        time_zone: How the older application's times, which carry no zone, are read. None leaves
+            it as it was, at first UTC.
+        on_progress: Called now and then with the stage, the rows done and the rows to do. What it
+            raises ends the work and is raised here.
+
+    Raises:
+        Misconfigured: The database is not as it must be; the problems say how.
+        InvalidInput: An unknown time zone, or another one than before.
+        Conflict: Another adoption of this database is at work.
+    """
+
+def undo_adoption(flags: dict[str, str], *, force: bool = False) -> str:
+    """Go back from an adoption; return the report as JSON.
+
+    The older tables stay, with everything written since.
+
+    Args:
+        flags: Settings.
+        force: Go back even though the older tables lack something that the engine has.
+
+    Raises:
+        Misconfigured: There is no adoption, or something would be lost.
+        Conflict: Another adoption of this database is at work.
     """
 
 def mint_token(
@@ -264,6 +309,7 @@ def shadow_report(
 
 def shadow_clear(flags: dict[str, str], operation: str | None = None) -> int:
     """Begin to count anew, for one operation or for all; return how many differences were kept."""
+
 def consumer_parked(flags: dict[str, str], queue: str, limit: int = 100) -> list[ParkedEvent]:
     """List the messages that consumers of a queue have set aside, oldest first.
 

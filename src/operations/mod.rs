@@ -1,6 +1,7 @@
 //! What an operator does besides serving: migrate, look, mint a token, decide about parked
 //! messages, switch operations over, fill a demo. Each opens what it needs and closes it again.
 
+mod adopt;
 mod demo;
 mod doctor;
 mod events;
@@ -16,6 +17,7 @@ use crate::domain::ids::UserId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{self, Store};
 
+pub use adopt::{AdoptOptions, AdoptReport, Progress, adopt, undo_adoption};
 pub use demo::{Demo, seed_demo};
 pub use doctor::doctor;
 pub use events::{Parked, events_parked, events_retry, events_skip, events_tail};

@@ -6,14 +6,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, Role};
 use crate::config::{self, Needs, Settings};
 use crate::domain::ids::{OrderId, UserId};
 use crate::error::{Error, ErrorKind, Result};
-use crate::operations::{self, Holders};
+use crate::operations::{self, AdoptOptions, AdoptReport, Holders, Progress};
 use crate::python::bridge::wait_for;
 use crate::python::errors::raise;
 use crate::python::types::{
@@ -96,7 +96,7 @@ where
 }
 
 fn vanished() -> Error {
-    Error::new(ErrorKind::Internal, "The server ended without a word; its log says more.")
+    Error::new(ErrorKind::Internal, "The work ended without a word; the log says more.")
 }
 
 /// Check every setting that serving needs; raise what is wrong, all of it at once.
@@ -109,6 +109,62 @@ pub(super) fn validate_settings(py: Python<'_>, flags: Flags) -> PyResult<()> {
 #[pyfunction]
 pub(super) fn migrate(py: Python<'_>, flags: Flags) -> PyResult<Vec<String>> {
     wait_for(py, async move { operations::migrate(&load(flags, Needs::DATABASE)?).await })
+}
+
+/// Adopt the database that an older application goes on using; return the report as JSON.
+#[pyfunction]
+#[pyo3(signature = (flags, *, dry_run=false, announce=None, time_zone=None, on_progress=None))]
+pub(super) fn adopt(
+    py: Python<'_>,
+    flags: Flags,
+    dry_run: bool,
+    announce: Option<bool>,
+    time_zone: Option<String>,
+    on_progress: Option<Py<PyAny>>,
+) -> PyResult<String> {
+    let settings = load(flags, Needs::DATABASE).map_err(|error| raise(py, &error))?;
+    let options = AdoptOptions { dry_run, announce, time_zone };
+    let (tell, mut told) = mpsc::unbounded_channel::<Progress>();
+    let (ended, end) = oneshot::channel();
+    let stop = CancellationToken::new();
+    // Whatever ends this call, Ctrl-C too, ends the work: it can be taken up again at any point.
+    let _ends = stop.clone().drop_guard();
+    wait_for(py, async move {
+        tokio::spawn(async move {
+            let work = operations::adopt(&settings, &options, move |progress| {
+                // Nobody listens any more after Ctrl-C.
+                let _ = tell.send(progress);
+            });
+            if let Some(report) = stop.run_until_cancelled(work).await {
+                let _ = ended.send(report);
+            }
+        });
+        Ok(())
+    })?;
+    loop {
+        let (next, channel) = wait_for(py, async move { Ok((told.recv().await, told)) })?;
+        told = channel;
+        let Some(Progress { stage, done, total }) = next else { break };
+        if let Some(on_progress) = &on_progress {
+            on_progress.call1(py, (stage, done, total))?;
+        }
+    }
+    wait_for(py, async move { json(&end.await.unwrap_or_else(|_| Err(vanished()))?) })
+}
+
+/// Go back from an adoption; return the report as JSON.
+#[pyfunction]
+#[pyo3(signature = (flags, *, force=false))]
+pub(super) fn undo_adoption(py: Python<'_>, flags: Flags, force: bool) -> PyResult<String> {
+    wait_for(py, async move {
+        json(&operations::undo_adoption(&load(flags, Needs::DATABASE)?, force).await?)
+    })
+}
+
+fn json(report: &AdoptReport) -> Result<String> {
+    serde_json::to_string(report).map_err(|error| {
+        Error::new(ErrorKind::Internal, "A report could not be written.").because(error)
+    })
 }
 
 /// Sign a token for a user with the configured `jwt_secret_key`.

@@ -3,6 +3,7 @@
 //! Every function takes the connection or transaction it works on; who begins and commits is
 //! decided in `engine`. Statements are named and listed; `tests/it` prepares each one.
 
+pub mod adoption;
 pub mod catalog;
 pub mod inbox;
 pub mod journal;
@@ -130,6 +131,12 @@ impl Store {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The PostgreSQL schema of the tables.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        &self.schema
     }
 
     /// Begins a transaction.

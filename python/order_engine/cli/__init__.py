@@ -8,6 +8,7 @@ import sys
 import click
 
 import order_engine
+from order_engine.cli.adopt import adopt
 from order_engine.cli.config import config
 from order_engine.cli.consume import consume
 from order_engine.cli.consumer import consumer
@@ -39,6 +40,7 @@ for command in (
     relay,
     consume,
     migrate,
+    adopt,
     token,
     doctor,
     config,
