@@ -14,6 +14,8 @@ from order_engine._native import (
     OrderLine,
     OrderPage,
     ParkedMessage,
+    Product,
+    User,
     __version__,
 )
 from order_engine.async_engine import AsyncOrderEngine
@@ -61,11 +63,13 @@ __all__ = [
     "OrderStatus",
     "OutOfStock",
     "ParkedMessage",
+    "Product",
     "ProductNotFound",
     "TokenExpired",
     "TokenInvalid",
     "TokenMissing",
     "Unauthorized",
     "Unavailable",
+    "User",
     "__version__",
 ]

@@ -38,7 +38,9 @@ __all__ = [
     "OrderLine",
     "OrderPage",
     "ParkedMessage",
+    "Product",
     "Setting",
+    "User",
     "__version__",
     "describe_settings",
     "doctor",
@@ -331,6 +333,7 @@ class Engine:
     def cancel_order(self, order_id: int, reason: str | None) -> Order: ...
     def delete_order(self, order_id: int) -> None: ...
     def order_history(self, order_id: int) -> list[HistoryEntry]: ...
+    def get_user(self, user_id: str) -> User: ...
     def upsert_user(
         self,
         user_id: str,
@@ -339,6 +342,7 @@ class Engine:
         address: str | None,
         contact: str | None,
     ) -> None: ...
+    def get_product(self, product_id: str) -> Product: ...
     def upsert_product(
         self, product_id: str, name: str, price: Decimal, quantity: int | None
     ) -> None: ...
@@ -378,6 +382,7 @@ class AsyncEngine:
     def cancel_order(self, order_id: int, reason: str | None) -> Future[Order]: ...
     def delete_order(self, order_id: int) -> Future[None]: ...
     def order_history(self, order_id: int) -> Future[list[HistoryEntry]]: ...
+    def get_user(self, user_id: str) -> Future[User]: ...
     def upsert_user(
         self,
         user_id: str,
@@ -386,6 +391,7 @@ class AsyncEngine:
         address: str | None,
         contact: str | None,
     ) -> Future[None]: ...
+    def get_product(self, product_id: str) -> Future[Product]: ...
     def upsert_product(
         self, product_id: str, name: str, price: Decimal, quantity: int | None
     ) -> Future[None]: ...
@@ -551,5 +557,94 @@ class OrderPage:
     @property
     def next_cursor(self) -> str | None:
         """What to pass as `after`; None when this was the last page."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class Product:
+    """A product of the catalogue, and how many of it there are."""
+
+    __match_args__ = (
+        "product_id",
+        "name",
+        "price",
+        "currency",
+        "reported",
+        "reserved",
+        "available",
+        "updated_at",
+    )
+
+    def __new__(
+        cls,
+        product_id: str,
+        name: str | None,
+        price: Decimal | None,
+        currency: str,
+        reported: int | None,
+        reserved: int,
+        available: int,
+        updated_at: datetime,
+    ) -> Product: ...
+    @property
+    def product_id(self) -> str:
+        """Which."""
+    @property
+    def name(self) -> str | None:
+        """The name to show; None while only its stock is known, and then it is not sold."""
+    @property
+    def price(self) -> Decimal | None:
+        """The price of one piece; None while only its stock is known."""
+    @property
+    def currency(self) -> str:
+        """What the price is in: ISO 4217, three letters."""
+    @property
+    def reported(self) -> int | None:
+        """Pieces the product service last said are there; None before the first report."""
+    @property
+    def reserved(self) -> int:
+        """Pieces that orders hold and the product service has not subtracted yet."""
+    @property
+    def available(self) -> int:
+        """Pieces that can be ordered: `reported` less `reserved`, never below 0."""
+    @property
+    def updated_at(self) -> datetime:
+        """When any of this last changed."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class User:
+    """A user as other services have announced one."""
+
+    __match_args__ = ("user_id", "username", "email", "address", "contact", "updated_at")
+
+    def __new__(
+        cls,
+        user_id: str,
+        username: str | None,
+        email: str | None,
+        address: str | None,
+        contact: str | None,
+        updated_at: datetime,
+    ) -> User: ...
+    @property
+    def user_id(self) -> str:
+        """Who."""
+    @property
+    def username(self) -> str | None:
+        """The name to show, where one was told, as for what follows."""
+    @property
+    def email(self) -> str | None:
+        """Where to write to."""
+    @property
+    def address(self) -> str | None:
+        """Where orders that are placed now go."""
+    @property
+    def contact(self) -> str | None:
+        """A telephone number or the like."""
+    @property
+    def updated_at(self) -> datetime:
+        """When any of this was last told."""
     def to_dict(self) -> dict[str, Any]:
         """Give the fields by name; results inside of them as dicts too, all else as it is."""

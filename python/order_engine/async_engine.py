@@ -168,6 +168,10 @@ class AsyncOrderEngine:
         """See `OrderEngine.order_history`."""
         return await self._core.order_history(arguments.order_id(order_id))
 
+    async def get_user(self, user_id: Id) -> _native.User:
+        """See `OrderEngine.get_user`."""
+        return await self._core.get_user(arguments.opaque_id(user_id, "user_id"))
+
     async def upsert_user(
         self,
         user_id: Id,
@@ -185,6 +189,10 @@ class AsyncOrderEngine:
             arguments.optional_text(address, "address"),
             arguments.optional_text(contact, "contact"),
         )
+
+    async def get_product(self, product_id: Id) -> _native.Product:
+        """See `OrderEngine.get_product`."""
+        return await self._core.get_product(arguments.opaque_id(product_id, "product_id"))
 
     async def upsert_product(
         self,

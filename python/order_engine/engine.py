@@ -238,6 +238,18 @@ class OrderEngine:
         """
         return self._native.order_history(arguments.order_id(order_id))
 
+    def get_user(self, user_id: Id) -> _native.User:
+        """Read what is known of a user.
+
+        Args:
+            user_id: Who.
+
+        Raises:
+            NotFound: No service has announced this user, and `upsert_user` has not either. Such a
+                user may order all the same, unless a setting refuses it.
+        """
+        return self._native.get_user(arguments.opaque_id(user_id, "user_id"))
+
     def upsert_user(
         self,
         user_id: Id,
@@ -268,6 +280,17 @@ class OrderEngine:
             arguments.optional_text(address, "address"),
             arguments.optional_text(contact, "contact"),
         )
+
+    def get_product(self, product_id: Id) -> _native.Product:
+        """Read a product: its name and price, and how many of it can be ordered now.
+
+        Args:
+            product_id: Which; also one that is not sold, because only its stock is known.
+
+        Raises:
+            ProductNotFound: Nothing has been heard of it.
+        """
+        return self._native.get_product(arguments.opaque_id(product_id, "product_id"))
 
     def upsert_product(
         self,

@@ -8,6 +8,8 @@ pub mod message;
 pub mod money;
 pub mod order;
 pub mod placement;
+pub mod product;
 pub mod query;
 pub mod status;
 pub mod stock;
+pub mod user;

@@ -9,6 +9,8 @@ pub mod change_status;
 pub mod changes;
 pub mod delete_order;
 pub mod find_orders;
+pub mod get_product;
+pub mod get_user;
 mod lanes;
 pub mod place_order;
 pub mod ports;

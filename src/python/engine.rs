@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::python::bridge::{promise, wait_for};
 use crate::python::errors::raise;
 use crate::python::types::{
-    Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow,
+    Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow, Product, User,
 };
 use crate::python::verbs::{self, Opened, Row};
 use crate::python::{records, runtime};
@@ -87,6 +87,7 @@ verbs! {
     cancel_order(order_id: i64, reason: Option<String>) -> Order;
     delete_order(order_id: i64) -> ();
     order_history(order_id: i64) -> Vec<HistoryEntry>;
+    get_user(user_id: String) -> User;
     upsert_user(
         user_id: String,
         username: Option<String>,
@@ -94,6 +95,7 @@ verbs! {
         address: Option<String>,
         contact: Option<String>
     ) -> ();
+    get_product(product_id: String) -> Product;
     upsert_product(
         product_id: String, name: String, price: Decimal, quantity: Option<i64>
     ) -> ();

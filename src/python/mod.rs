@@ -29,7 +29,7 @@ mod _native {
     #[pymodule_export]
     use super::types::{
         Check, DemoCatalogue, Event, HistoryEntry, Order, OrderLine, OrderPage, ParkedMessage,
-        Setting,
+        Product, Setting, User,
     };
 
     #[pymodule_init]

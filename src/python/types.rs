@@ -13,6 +13,7 @@ use crate::domain::ids::OrderId;
 use crate::domain::order as domain;
 use crate::domain::query::Page;
 use crate::domain::status::OrderStatus;
+use crate::domain::{product, user};
 use crate::error::Result;
 use crate::operations::Parked;
 use crate::python::errors::raise;
@@ -117,6 +118,32 @@ result_class! {
         previous_status: Option<Status>,
         status: Status,
         reason: Option<String>,
+    }
+}
+
+result_class! {
+    /// A product of the catalogue, and how many of it there are.
+    Product {
+        product_id: String,
+        name: Option<String>,
+        price: Option<Decimal>,
+        currency: String,
+        reported: Option<i64>,
+        reserved: i64,
+        available: i64,
+        updated_at: DateTime<Utc>,
+    }
+}
+
+result_class! {
+    /// A user as other services have announced one.
+    User {
+        user_id: String,
+        username: Option<String>,
+        email: Option<String>,
+        address: Option<String>,
+        contact: Option<String>,
+        updated_at: DateTime<Utc>,
     }
 }
 
@@ -294,6 +321,34 @@ impl From<domain::HistoryEntry> for HistoryEntry {
             previous_status: entry.previous.map(Status),
             status: Status(entry.status),
             reason: entry.reason,
+        }
+    }
+}
+
+impl From<product::Product> for Product {
+    fn from(product: product::Product) -> Self {
+        Self {
+            product_id: product.id.to_string(),
+            name: product.name,
+            price: product.price,
+            currency: product.currency.to_string(),
+            reported: product.level.reported,
+            reserved: product.level.reserved,
+            available: product.level.available(),
+            updated_at: product.updated_at,
+        }
+    }
+}
+
+impl From<user::User> for User {
+    fn from(user: user::User) -> Self {
+        Self {
+            user_id: user.id.to_string(),
+            username: user.username,
+            email: user.email,
+            address: user.address,
+            contact: user.contact,
+            updated_at: user.updated_at,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operations;
 use crate::python::types::{
-    Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow,
+    Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow, Product, User,
 };
 
 /// Most orders of one call that are under way at once: a fraction of what the engine lets wait.
@@ -111,6 +111,10 @@ pub(super) async fn order_history(opened: Arc<Opened>, order_id: i64) -> Result<
     Ok(history.into_iter().map(HistoryEntry::from).collect())
 }
 
+pub(super) async fn get_user(opened: Arc<Opened>, user_id: String) -> Result<User> {
+    Ok(opened.app.engine().get_user(&UserId::parse(user_id)?).await?.into())
+}
+
 pub(super) async fn upsert_user(
     opened: Arc<Opened>,
     user_id: String,
@@ -121,6 +125,10 @@ pub(super) async fn upsert_user(
 ) -> Result<()> {
     let user = UserId::parse(user_id)?;
     note(&opened, Fact::User(UserFact { user, username, email, address, contact })).await
+}
+
+pub(super) async fn get_product(opened: Arc<Opened>, product_id: String) -> Result<Product> {
+    Ok(opened.app.engine().get_product(&ProductId::parse(product_id)?).await?.into())
 }
 
 pub(super) async fn upsert_product(
