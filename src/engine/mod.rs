@@ -18,7 +18,7 @@ mod transition;
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::domain::caller::Access;
 use crate::domain::event::OrderEvent;
@@ -54,7 +54,7 @@ struct Shared {
     store: Store,
     rules: Rules,
     announcers: Vec<Arc<dyn Announcer>>,
-    outbox_filled: Notify,
+    outbox_filled: watch::Sender<()>,
     changes: Changes,
 }
 
@@ -64,7 +64,7 @@ impl Engine {
     #[must_use]
     pub fn new(store: Store, rules: Rules, announcers: Vec<Arc<dyn Announcer>>) -> Self {
         let changes = Changes::new(store.clone());
-        let outbox_filled = Notify::new();
+        let outbox_filled = watch::Sender::new(());
         let shared = Arc::new(Shared { store, rules, announcers, outbox_filled, changes });
         let lanes = Lanes::start(&shared);
         Self { shared, lanes }
@@ -76,9 +76,16 @@ impl Engine {
         &self.shared.store
     }
 
-    /// Waits until this process has written a message to the outbox.
-    pub async fn outbox_filled(&self) {
-        self.shared.outbox_filled.notified().await;
+    /// Changes whenever this process has something to send: for everyone who has asked, also for
+    /// one who is busy at that moment and looks later.
+    #[must_use]
+    pub fn outbox_filled(&self) -> watch::Receiver<()> {
+        self.shared.outbox_filled.subscribe()
+    }
+
+    /// Says that there is something to send, by other ways than the verbs of this engine.
+    pub fn wake_relays(&self) {
+        self.shared.outbox_filled.send_replace(());
     }
 
     /// Ends the lanes once what they hold is answered, and closes the database.
@@ -98,9 +105,9 @@ impl Shared {
         Ok(messages)
     }
 
-    /// Wakes those who wait for news: the relay and the watchers.
+    /// Wakes those who wait for news: the relays and the watchers.
     fn committed(&self) {
-        self.outbox_filled.notify_one();
+        self.outbox_filled.send_replace(());
         self.changes.hint();
     }
 }

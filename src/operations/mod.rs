@@ -1,5 +1,6 @@
 //! What an operator does besides serving: migrate, look, mint a token, decide about parked
-//! messages, fill a demo. Each opens what it needs and closes it again.
+//! messages, fill a demo. Each opens what it needs and closes it again; what an open engine does
+//! too is given one.
 
 mod demo;
 mod doctor;

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::app;
+use crate::app::{self, App};
 use crate::config::{Needs, Settings};
 use crate::domain::ids::{OrderId, UserId};
 use crate::error::{Error, ErrorKind, Result};
@@ -126,7 +126,10 @@ pub(super) fn events_tail(
 ) -> PyResult<Vec<Event>> {
     wait_for(py, async move {
         let order = order_id.map(OrderId::from_database);
-        let events = operations::events_tail(&load(flags, Needs::DATABASE)?, order, limit).await?;
+        let events = App::with_engine(&load(flags, Needs::DATABASE)?, async |engine| {
+            operations::events_tail(engine, order, limit).await
+        })
+        .await?;
         Ok(events.into_iter().map(|event| (event.entry, event.delivery).into()).collect())
     })
 }
@@ -140,7 +143,10 @@ pub(super) fn events_parked(
     limit: i64,
 ) -> PyResult<Vec<ParkedMessage>> {
     wait_for(py, async move {
-        let parked = operations::events_parked(&load(flags, Needs::DATABASE)?, limit).await?;
+        let parked = App::with_engine(&load(flags, Needs::DATABASE)?, async |engine| {
+            operations::events_parked(engine, limit).await
+        })
+        .await?;
         Ok(parked.into_iter().map(ParkedMessage::from).collect())
     })
 }
@@ -150,12 +156,21 @@ pub(super) fn events_parked(
 #[pyo3(signature = (flags, ids=None))]
 pub(super) fn events_retry(py: Python<'_>, flags: Flags, ids: Option<Vec<i64>>) -> PyResult<usize> {
     wait_for(py, async move {
-        operations::events_retry(&load(flags, Needs::DATABASE)?, ids.as_deref()).await
+        let settings = load(flags, Needs::DATABASE)?;
+        App::with_engine(&settings, async |engine| {
+            operations::events_retry(engine, &settings, ids.as_deref()).await
+        })
+        .await
     })
 }
 
 /// Give parked messages up for good, so that those behind them go on; return how many.
 #[pyfunction]
 pub(super) fn events_skip(py: Python<'_>, flags: Flags, ids: Vec<i64>) -> PyResult<usize> {
-    wait_for(py, async move { operations::events_skip(&load(flags, Needs::DATABASE)?, &ids).await })
+    wait_for(py, async move {
+        App::with_engine(&load(flags, Needs::DATABASE)?, async |engine| {
+            operations::events_skip(engine, &ids).await
+        })
+        .await
+    })
 }

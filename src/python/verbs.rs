@@ -188,21 +188,21 @@ pub(super) async fn events_tail(
     limit: i64,
 ) -> Result<Vec<Event>> {
     let order = order_id.map(OrderId::from_database);
-    let events = operations::events_tail(&opened.settings, order, limit).await?;
+    let events = operations::events_tail(opened.app.engine(), order, limit).await?;
     Ok(events.into_iter().map(|event| (event.entry, event.delivery).into()).collect())
 }
 
 pub(super) async fn events_parked(opened: Arc<Opened>, limit: i64) -> Result<Vec<ParkedMessage>> {
-    let parked = operations::events_parked(&opened.settings, limit).await?;
+    let parked = operations::events_parked(opened.app.engine(), limit).await?;
     Ok(parked.into_iter().map(ParkedMessage::from).collect())
 }
 
 pub(super) async fn events_retry(opened: Arc<Opened>, ids: Option<Vec<i64>>) -> Result<usize> {
-    operations::events_retry(&opened.settings, ids.as_deref()).await
+    operations::events_retry(opened.app.engine(), &opened.settings, ids.as_deref()).await
 }
 
 pub(super) async fn events_skip(opened: Arc<Opened>, ids: Vec<i64>) -> Result<usize> {
-    operations::events_skip(&opened.settings, &ids).await
+    operations::events_skip(opened.app.engine(), &ids).await
 }
 
 pub(super) async fn health(opened: Arc<Opened>) -> Result<Vec<Check>> {
