@@ -15,6 +15,7 @@ from order_engine._native import (
     OrderPage,
     ParkedMessage,
     Product,
+    Replayed,
     User,
     __version__,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "ParkedMessage",
     "Product",
     "ProductNotFound",
+    "Replayed",
     "TokenExpired",
     "TokenInvalid",
     "TokenMissing",

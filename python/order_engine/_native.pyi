@@ -39,6 +39,7 @@ __all__ = [
     "OrderPage",
     "ParkedMessage",
     "Product",
+    "Replayed",
     "Setting",
     "User",
     "__version__",
@@ -46,6 +47,7 @@ __all__ = [
     "doctor",
     "error_kinds",
     "events_parked",
+    "events_replay",
     "events_retry",
     "events_skip",
     "events_tail",
@@ -158,6 +160,28 @@ def events_skip(flags: dict[str, str], ids: list[int]) -> int:
 
     Raises:
         NotFound: No parked message has one of these ids; nothing was changed.
+    """
+
+def events_replay(
+    flags: dict[str, str],
+    past: tuple[list[int], datetime | None, datetime | None, str | None],
+    rate_per_s: int = 1000,
+    dry_run: bool = False,
+    on_progress: Callable[[Replayed], None] | None = None,
+) -> Replayed:
+    """Tell past events again, to the contracts of the settings. See `OrderEngine.events_replay`.
+
+    Args:
+        flags: Settings.
+        past: Numbers of orders (none for all), since, until, and the cursor to go on after.
+        rate_per_s: Messages put into the outbox per second, 1 to 100 000.
+        dry_run: Only count what would be told.
+        on_progress: Called about once a second, and at the end, with what is done so far; also
+            before a KeyboardInterrupt is raised. What it raises ends the replay and is raised here.
+
+    Raises:
+        InvalidInput: A rate out of range, a wrong cursor, a past that ends before it begins.
+        Unavailable: Also when nothing leaves; `context["cursor"]` says where to go on.
     """
 
 @final
@@ -355,6 +379,13 @@ class Engine:
     def events_parked(self, limit: int) -> list[ParkedMessage]: ...
     def events_retry(self, ids: list[int] | None) -> int: ...
     def events_skip(self, ids: list[int]) -> int: ...
+    def events_replay(
+        self,
+        past: tuple[list[int], datetime | None, datetime | None, str | None],
+        contract: str | None,
+        rate_per_s: int,
+        dry_run: bool,
+    ) -> Replayed: ...
     def health(self) -> list[Check]: ...
     def close(self) -> None: ...
 
@@ -406,6 +437,13 @@ class AsyncEngine:
     def events_parked(self, limit: int) -> Future[list[ParkedMessage]]: ...
     def events_retry(self, ids: list[int] | None) -> Future[int]: ...
     def events_skip(self, ids: list[int]) -> Future[int]: ...
+    def events_replay(
+        self,
+        past: tuple[list[int], datetime | None, datetime | None, str | None],
+        contract: str | None,
+        rate_per_s: int,
+        dry_run: bool,
+    ) -> Future[Replayed]: ...
     def health(self) -> Future[list[Check]]: ...
     def close(self) -> Future[None]: ...
 
@@ -646,5 +684,32 @@ class User:
     @property
     def updated_at(self) -> datetime:
         """When any of this was last told."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class Replayed:
+    """What a replay of the past has done so far."""
+
+    __match_args__ = ("events", "messages", "waiting", "cursor", "until")
+
+    def __new__(
+        cls, events: int, messages: int, waiting: int, cursor: str | None, until: datetime
+    ) -> Replayed: ...
+    @property
+    def events(self) -> int:
+        """Events that were told again, or whose messages had not left yet."""
+    @property
+    def messages(self) -> int:
+        """Messages that were put into the outbox, or would be."""
+    @property
+    def waiting(self) -> int:
+        """Messages told again, by this replay or another, that had not left the last time."""
+    @property
+    def cursor(self) -> str | None:
+        """What to pass as `after` to go on behind the last event; None before the first."""
+    @property
+    def until(self) -> datetime:
+        """Before when the events are; pass it too to go on with the same ones."""
     def to_dict(self) -> dict[str, Any]:
         """Give the fields by name; results inside of them as dicts too, all else as it is."""

@@ -7,6 +7,7 @@ pub mod ids;
 pub mod message;
 pub mod money;
 pub mod order;
+pub mod past;
 pub mod placement;
 pub mod product;
 pub mod query;

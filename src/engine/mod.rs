@@ -14,6 +14,7 @@ pub mod get_user;
 mod lanes;
 pub mod place_order;
 pub mod ports;
+pub mod replay;
 mod transition;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 mod demo;
 mod doctor;
 mod events;
+mod replay;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::store::{self, Store};
 pub use demo::{Demo, seed_demo};
 pub use doctor::doctor;
 pub use events::{Parked, events_parked, events_retry, events_skip, events_tail};
+pub use replay::{ReplayOptions, Replayed, events_replay};
 
 /// Longest life of a minted token: a year.
 const TOKEN_SECONDS_MAX: u64 = 31_536_000;

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, App};
@@ -15,7 +16,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::operations;
 use crate::python::bridge::wait_for;
 use crate::python::errors::raise;
-use crate::python::types::{Check, DemoCatalogue, Event, ParkedMessage, Setting};
+use crate::python::types::{Check, DemoCatalogue, Event, ParkedMessage, Replayed, Setting};
+use crate::python::verbs::{self, PastRow};
+
+/// How often a replay tells how far it has come.
+const PROGRESS: Duration = Duration::from_secs(1);
 
 type Flags = HashMap<String, String>;
 
@@ -173,4 +178,61 @@ pub(super) fn events_skip(py: Python<'_>, flags: Flags, ids: Vec<i64>) -> PyResu
         })
         .await
     })
+}
+
+/// Tell past events again; `on_progress` hears about once a second how far it has come.
+#[pyfunction]
+#[pyo3(signature = (flags, past, rate_per_s=1000, dry_run=false, on_progress=None))]
+pub(super) fn events_replay(
+    py: Python<'_>,
+    flags: Flags,
+    past: PastRow,
+    rate_per_s: i64,
+    dry_run: bool,
+    on_progress: Option<Py<PyAny>>,
+) -> PyResult<Replayed> {
+    let options =
+        verbs::replay(past, None, rate_per_s, dry_run).map_err(|error| raise(py, &error))?;
+    let settings = load(flags, Needs::DATABASE).map_err(|error| raise(py, &error))?;
+    let (progress, latest) = watch::channel(None);
+    let report = || match (*latest.borrow(), &on_progress) {
+        (Some(done), Some(on_progress)) => on_progress.call1(py, (Replayed::from(done),)).map(drop),
+        _ => Ok(()),
+    };
+    let stop = CancellationToken::new();
+    // Whatever ends this function ends the replay, between two steps or with the one under way.
+    let _stopped = stop.clone().drop_guard();
+    let (ended, mut end) = oneshot::channel();
+    wait_for(py, async move {
+        tokio::spawn(async move {
+            let done = App::with_engine(&settings, async |engine| {
+                let progress = |done| {
+                    progress.send_replace(Some(done));
+                };
+                let replay = operations::events_replay(engine, &settings, options, progress);
+                stop.run_until_cancelled(replay).await.transpose()
+            });
+            // Nobody waits for it any longer where it was interrupted.
+            let _ = ended.send(done.await);
+        });
+        Ok(())
+    })?;
+    loop {
+        let waited = wait_for(py, async move { Ok((timeout(PROGRESS, &mut end).await, end)) });
+        match waited {
+            Ok((Err(_), again)) => end = again,
+            Ok((Ok(result), _)) => {
+                report()?;
+                let done = result.unwrap_or_else(|_| Err(vanished()));
+                return done
+                    .and_then(|done| done.map(Replayed::from).ok_or_else(vanished))
+                    .map_err(|error| raise(py, &error));
+            }
+            Err(interrupted) => {
+                report()?;
+                return Err(interrupted);
+            }
+        }
+        report()?;
+    }
 }

@@ -14,9 +14,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::python::bridge::{promise, wait_for};
 use crate::python::errors::raise;
 use crate::python::types::{
-    Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow, Product, User,
+    Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow, Product, Replayed, User,
 };
-use crate::python::verbs::{self, Opened, Row};
+use crate::python::verbs::{self, Opened, PastRow, Row};
 use crate::python::{records, runtime};
 
 type Flags = HashMap<String, String>;
@@ -111,6 +111,9 @@ verbs! {
     events_parked(limit: i64) -> Vec<ParkedMessage>;
     events_retry(ids: Option<Vec<i64>>) -> usize;
     events_skip(ids: Vec<i64>) -> usize;
+    events_replay(
+        past: PastRow, contract: Option<String>, rate_per_s: i64, dry_run: bool
+    ) -> Replayed;
     health() -> Vec<Check>;
 }
 

@@ -19,8 +19,8 @@ mod _native {
 
     #[pymodule_export]
     use super::commands::{
-        describe_settings, doctor, events_parked, events_retry, events_skip, events_tail, migrate,
-        mint_token, seed_demo, serve,
+        describe_settings, doctor, events_parked, events_replay, events_retry, events_skip,
+        events_tail, migrate, mint_token, seed_demo, serve,
     };
     #[pymodule_export]
     use super::engine::{AsyncEngine, Engine};
@@ -29,7 +29,7 @@ mod _native {
     #[pymodule_export]
     use super::types::{
         Check, DemoCatalogue, Event, HistoryEntry, Order, OrderLine, OrderPage, ParkedMessage,
-        Product, Setting, User,
+        Product, Replayed, Setting, User,
     };
 
     #[pymodule_init]

@@ -15,7 +15,7 @@ use crate::domain::query::Page;
 use crate::domain::status::OrderStatus;
 use crate::domain::{product, user};
 use crate::error::Result;
-use crate::operations::Parked;
+use crate::operations::{self, Parked};
 use crate::python::errors::raise;
 
 macro_rules! result_class {
@@ -144,6 +144,17 @@ result_class! {
         address: Option<String>,
         contact: Option<String>,
         updated_at: DateTime<Utc>,
+    }
+}
+
+result_class! {
+    /// What a replay of the past has done so far.
+    Replayed {
+        events: u64,
+        messages: u64,
+        waiting: u64,
+        cursor: Option<String>,
+        until: DateTime<Utc>,
     }
 }
 
@@ -374,6 +385,18 @@ impl From<(domain::HistoryEntry, String)> for Event {
             action: entry.action,
             status: Status(entry.status),
             delivery,
+        }
+    }
+}
+
+impl From<operations::Replayed> for Replayed {
+    fn from(replayed: operations::Replayed) -> Self {
+        Self {
+            events: replayed.events,
+            messages: replayed.messages,
+            waiting: replayed.waiting,
+            cursor: replayed.told.map(|position| position.to_string()),
+            until: replayed.until,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use rust_decimal::Decimal;
 
@@ -11,13 +12,14 @@ use crate::domain::caller::Caller;
 use crate::domain::fact::{Fact, ProductFact, StockFact, UserFact};
 use crate::domain::ids::{IdempotencyKey, OrderId, ProductId, UserId};
 use crate::domain::money::checked_amount;
+use crate::domain::past::{Past, Position};
 use crate::domain::placement::{Item, PlaceOrder};
 use crate::domain::query::{OrderFilter, checked_page_size};
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
-use crate::operations;
+use crate::operations::{self, ReplayOptions};
 use crate::python::types::{
-    Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow, Product, User,
+    Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow, Product, Replayed, User,
 };
 
 /// Most orders of one call that are under way at once: a fraction of what the engine lets wait.
@@ -25,6 +27,9 @@ const ROWS_UNDER_WAY: usize = 1024;
 
 /// User, `(product, quantity)` lines and idempotency key of an order.
 pub(super) type Row = (String, Vec<(String, i64)>, Option<String>);
+
+/// Order ids (none for all), since, until and cursor of a part of the past.
+pub(super) type PastRow = (Vec<i64>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, Option<String>);
 
 /// An open engine and what it was opened with.
 pub(super) struct Opened {
@@ -203,6 +208,32 @@ pub(super) async fn events_retry(opened: Arc<Opened>, ids: Option<Vec<i64>>) -> 
 
 pub(super) async fn events_skip(opened: Arc<Opened>, ids: Vec<i64>) -> Result<usize> {
     operations::events_skip(opened.app.engine(), &ids).await
+}
+
+pub(super) async fn events_replay(
+    opened: Arc<Opened>,
+    past: PastRow,
+    contract: Option<String>,
+    rate_per_s: i64,
+    dry_run: bool,
+) -> Result<Replayed> {
+    let options = replay(past, contract, rate_per_s, dry_run)?;
+    let engine = opened.app.engine();
+    Ok(operations::events_replay(engine, &opened.settings, options, |_| ()).await?.into())
+}
+
+/// What a replay is to do, from what Python gives.
+pub(super) fn replay(
+    (order_ids, since, until, after): PastRow,
+    contract: Option<String>,
+    rate_per_s: i64,
+    dry_run: bool,
+) -> Result<ReplayOptions> {
+    let orders = order_ids.into_iter().map(OrderId::from_database).collect();
+    let after = after.as_deref().map(Position::parse).transpose()?;
+    let past = Past { since, until, orders, after };
+    let patience = ReplayOptions::PATIENCE;
+    Ok(ReplayOptions { past, contract, rate_per_s, dry_run, patience })
 }
 
 pub(super) async fn health(opened: Arc<Opened>) -> Result<Vec<Check>> {

@@ -7,9 +7,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Store, failed};
 
 /// Every migration, in order: number, name and text. A new file is one more line here.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "orders", include_str!("../../migrations/0001_orders.sql")),
     (2, "messages", include_str!("../../migrations/0002_messages.sql")),
+    (5, "replay", include_str!("../../migrations/0005_replay.sql")),
 ];
 
 /// The table in which sqlx notes what was applied.

@@ -10,6 +10,7 @@ pub mod leases;
 pub mod migrate;
 pub mod orders;
 pub mod outbox;
+pub mod past;
 pub mod placing;
 pub mod retention;
 mod statement;
@@ -236,6 +237,7 @@ pub fn statements() -> Vec<(String, &'static str)> {
         ("leases", leases::STATEMENTS),
         ("orders", orders::STATEMENTS),
         ("outbox", outbox::STATEMENTS),
+        ("past", past::STATEMENTS),
         ("placing", placing::STATEMENTS),
         ("retention", retention::STATEMENTS),
         ("users", users::STATEMENTS),

@@ -25,14 +25,15 @@ use uuid::Uuid;
 
 use crate::harness::{Database, product, request};
 
-const DESTINATION: &str = "test";
+/// Whose messages the relays of these tests send.
+pub const DESTINATION: &str = "test";
 
 /// What the broker of a test does with a batch: a verdict for each message, or a lost connection.
 type Script = dyn FnMut(&[OutgoingMessage]) -> Result<Vec<Verdict>> + Send;
 
 /// A broker that does what its script says and remembers what it was given.
 #[derive(Clone)]
-struct Broker {
+pub struct Broker {
     script: Arc<Mutex<Box<Script>>>,
     published: Arc<Mutex<Vec<OutgoingMessage>>>,
     /// Batches that may pass; those beyond wait for their verdicts.
@@ -50,7 +51,8 @@ impl Broker {
         }
     }
 
-    fn confirming() -> Self {
+    /// One that confirms everything.
+    pub fn confirming() -> Self {
         Self::new(|batch| Ok(all(batch, &Verdict::Confirmed)))
     }
 
@@ -62,7 +64,7 @@ impl Broker {
     }
 
     /// Everything that was published, confirmed or not.
-    fn published(&self) -> Vec<OutgoingMessage> {
+    pub fn published(&self) -> Vec<OutgoingMessage> {
         self.published.lock().unwrap().clone()
     }
 
@@ -102,14 +104,16 @@ fn lost() -> Error {
 }
 
 /// A relay at work.
-struct Running {
-    stats: Arc<RelayStats>,
+pub struct Running {
+    /// What it counts.
+    pub stats: Arc<RelayStats>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    fn start(engine: &Engine, broker: &Broker, attempts_max: i32) -> Self {
+    /// Starts one that parks after so many refusals.
+    pub fn start(engine: &Engine, broker: &Broker, attempts_max: i32) -> Self {
         let options = RelayOptions {
             destination: DESTINATION,
             needs_queue: vec!["order.placed".to_owned()],
@@ -121,7 +125,8 @@ impl Running {
         Self { stats, stop, task }
     }
 
-    async fn stop(self) {
+    /// Ends it once its batch is settled.
+    pub async fn stop(self) {
         self.stop.cancel();
         self.task.await.expect("the relay does not panic");
     }
@@ -148,10 +153,11 @@ async fn fill(database: &Database, messages: &[(i64, i32)]) {
     .unwrap();
 }
 
-const WAITING: &str = "select count(*) from outbox";
+/// How many messages wait.
+pub const WAITING: &str = "select count(*) from outbox";
 
 /// Waits until `statement` gives `wanted`.
-async fn until(database: &Database, statement: &'static str, wanted: i64) {
+pub async fn until(database: &Database, statement: &'static str, wanted: i64) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let found = database.number(statement).await;
