@@ -12,7 +12,7 @@ import { createRoot } from 'react-dom/client';
 
 import { authorization, keep, kept, takeFromAddress } from './token.js';
 
-const endpoint = new URL('/graphql', location.href);
+const endpoint = new URL(location.pathname, location.href);
 const socket = new URL(endpoint);
 socket.protocol = endpoint.protocol === 'https:' ? 'wss:' : 'ws:';
 

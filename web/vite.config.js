@@ -16,8 +16,15 @@ const precompress = {
   },
 };
 
+// The page lies at /graphql or behind any prefix, its files below it. Files find each other by
+// themselves; only the page must be told where they are.
+const besidePage = {
+  name: 'beside-page',
+  transformIndexHtml: { order: 'post', handler: (html) => html.replaceAll('"./', '"graphql/assets/') },
+};
+
 export default defineConfig({
-  base: '/graphql/assets/',
+  base: './',
   build: {
     outDir: '../python/order_engine/static/graphiql',
     emptyOutDir: true,
@@ -32,5 +39,5 @@ export default defineConfig({
     license: { fileName: 'licenses.md' },
   },
   worker: { format: 'es' },
-  plugins: [precompress],
+  plugins: [precompress, besidePage],
 });

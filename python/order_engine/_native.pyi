@@ -28,6 +28,7 @@ from order_engine.exceptions import OrderEngineError
 from order_engine.status import OrderStatus
 
 __all__ = [
+    "Answer",
     "AsyncEngine",
     "Check",
     "DemoCatalogue",
@@ -38,9 +39,11 @@ __all__ = [
     "OrderLine",
     "OrderPage",
     "ParkedMessage",
+    "Pieces",
     "Product",
     "Replayed",
     "Setting",
+    "Socket",
     "User",
     "__version__",
     "describe_settings",
@@ -55,6 +58,9 @@ __all__ = [
     "mint_token",
     "seed_demo",
     "serve",
+    "setting_variables",
+    "validate_settings",
+    "work",
 ]
 
 __version__: str
@@ -78,6 +84,33 @@ def serve(flags: dict[str, str], on_ready: Callable[[list[str]], None] | None = 
     Raises:
         Misconfigured: Also when a port is taken; the problem names it.
     """
+
+def work(
+    flags: dict[str, str],
+    duty: str,
+    on_ready: Callable[[list[str]], None] | None = None,
+) -> None:
+    """Only send events, or only take them in, until SIGINT or SIGTERM; settle what is under way.
+
+    Blocks with the interpreter lock released. Call it from the main thread.
+
+    Args:
+        flags: Settings; a broker must be among them.
+        duty: `relay` or `intake`.
+        on_ready: Called once, with an empty list, when the work has begun.
+
+    Raises:
+        InvalidInput: Another duty.
+    """
+
+def validate_settings(flags: dict[str, str]) -> None:
+    """Check every setting that serving needs; raise what is wrong, all of it at once.
+
+    Connects to nothing and starts no thread.
+    """
+
+def setting_variables() -> dict[str, list[str]]:
+    """Give for each setting the variables that set it; the first that is set counts."""
 
 def migrate(flags: dict[str, str]) -> list[str]:
     """Bring the database to this version's tables; return the names of what was applied.
@@ -373,8 +406,17 @@ class Engine:
     def set_stock(self, product_id: str, quantity: int) -> None: ...
     def apply_event(self, routing_key: str, body: bytes, correlation_id: str | None) -> None: ...
     def execute(
-        self, query: str, variables_json: str | None, operation_name: str | None, token: str | None
+        self,
+        query: str,
+        variables_json: str | None,
+        operation_name: str | None,
+        headers: list[tuple[bytes, bytes]],
     ) -> str: ...
+    def answer(
+        self, method: str, target: str, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> Answer: ...
+    def next_piece(self, pieces: Pieces) -> bytes | None: ...
+    def open_socket(self, headers: list[tuple[bytes, bytes]]) -> Socket | None: ...
     def events_tail(self, order_id: int | None, limit: int) -> list[Event]: ...
     def events_parked(self, limit: int) -> list[ParkedMessage]: ...
     def events_retry(self, ids: list[int] | None) -> int: ...
@@ -431,8 +473,17 @@ class AsyncEngine:
         self, routing_key: str, body: bytes, correlation_id: str | None
     ) -> Future[None]: ...
     def execute(
-        self, query: str, variables_json: str | None, operation_name: str | None, token: str | None
+        self,
+        query: str,
+        variables_json: str | None,
+        operation_name: str | None,
+        headers: list[tuple[bytes, bytes]],
     ) -> Future[str]: ...
+    def answer(
+        self, method: str, target: str, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> Future[Answer]: ...
+    def next_piece(self, pieces: Pieces) -> Future[bytes | None]: ...
+    def open_socket(self, headers: list[tuple[bytes, bytes]]) -> Future[Socket | None]: ...
     def events_tail(self, order_id: int | None, limit: int) -> Future[list[Event]]: ...
     def events_parked(self, limit: int) -> Future[list[ParkedMessage]]: ...
     def events_retry(self, ids: list[int] | None) -> Future[int]: ...
@@ -446,6 +497,43 @@ class AsyncEngine:
     ) -> Future[Replayed]: ...
     def health(self) -> Future[list[Check]]: ...
     def close(self) -> Future[None]: ...
+
+@final
+class Answer:
+    """The answer to an HTTP request, whole or as a stream."""
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Names in lower case and values, `content-length` among them unless it is a stream."""
+    @property
+    def body(self) -> bytes:
+        """The whole body; empty for a stream."""
+    @property
+    def pieces(self) -> Pieces | None:
+        """What `next_piece` takes the pieces of a stream from; None where `body` is all."""
+
+@final
+class Pieces:
+    """The body of a streamed answer. Letting go of it ends what makes it."""
+
+@final
+class Socket:
+    """The engine's side of a WebSocket. Letting go of it says that the client is gone."""
+
+    @property
+    def protocol(self) -> str:
+        """The protocol that was chosen, for the answer to the client."""
+    def take(self, text: str) -> Future[bool]:
+        """Take a message of the client; False when the socket is over."""
+    def next(self) -> Future[str | tuple[int, str] | None]:
+        """Wait for what is to be sent.
+
+        Text, or the code and the reason of the end, or None when all was said. Pings are not the
+        engine's business.
+        """
 
 @final
 class OrderLine:

@@ -14,6 +14,9 @@ from order_engine.exceptions import InvalidInput
 Id: TypeAlias = "int | str"
 """An id as an integer or as text; `1` and `"1"` are the same."""
 
+Headers: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]]"
+"""Headers of a request: a mapping, or pairs where one comes twice."""
+
 INT64_MAX = 2**63 - 1
 AMOUNT_LIMIT = 10**15
 AMOUNT_DECIMALS = 4
@@ -176,6 +179,24 @@ def json_object(values: Mapping[str, object], name: str) -> str:
         return json.dumps(dict(values), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"{name} cannot be written as JSON: {error}") from None
+
+
+def headers(values: Headers | None, token: str | None = None) -> list[tuple[bytes, bytes]]:
+    """Make pairs of bytes of headers, and of a token the header it stands in."""
+    pairs = values.items() if isinstance(values, Mapping) else values or ()
+    named = [(_header_part(name), _header_part(value)) for name, value in pairs]
+    if token is not None:
+        named.append((b"authorization", b"Bearer " + text(token, "token").encode()))
+    return named
+
+
+def _header_part(value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    try:
+        return text(value, "a header").encode("latin-1")
+    except UnicodeEncodeError:
+        raise InvalidInput("A header holds a character that HTTP cannot carry") from None
 
 
 def items(values: Iterable[Item]) -> list[tuple[str, int]]:

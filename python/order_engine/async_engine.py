@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from order_engine import _native, arguments
+from order_engine import _native, arguments, configuration
 from order_engine.exceptions import Unavailable
 from order_engine.order_rows import OrderRows
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from types import TracebackType
 
-    from order_engine.arguments import Id, Item
+    from order_engine.arguments import Headers, Id, Item
     from order_engine.exceptions import OrderEngineError
     from order_engine.order_rows import OrderRow
 
@@ -55,7 +55,7 @@ class AsyncOrderEngine:
         jwt_secret_key: str | None = None,
         **settings: str | float | None,
     ) -> None:
-        self._settings = arguments.settings(
+        self._settings = configuration.given(
             {
                 "database_url": database_url,
                 "rabbitmq_url": rabbitmq_url,
@@ -238,6 +238,7 @@ class AsyncOrderEngine:
         variables: Mapping[str, object] | None = None,
         operation_name: str | None = None,
         token: str | None = None,
+        headers: Headers | None = None,
     ) -> dict[str, Any]:
         """See `OrderEngine.execute`."""
         response: dict[str, Any] = json.loads(
@@ -245,10 +246,36 @@ class AsyncOrderEngine:
                 arguments.text(query, "query"),
                 None if variables is None else arguments.json_object(variables, "variables"),
                 arguments.optional_text(operation_name, "operation_name"),
-                arguments.optional_text(token, "token"),
+                arguments.headers(headers, token),
             )
         )
         return response
+
+    async def answer_http(
+        self, method: str, target: str, headers: Headers, body: bytes = b""
+    ) -> _native.Answer:
+        """See `OrderEngine.answer_http`."""
+        return await self._core.answer(
+            arguments.text(method, "method"),
+            arguments.text(target, "target"),
+            arguments.headers(headers),
+            bytes(body),
+        )
+
+    async def next_piece(self, pieces: _native.Pieces) -> bytes | None:
+        """See `OrderEngine.next_piece`."""
+        return await self._core.next_piece(pieces)
+
+    async def open_socket(self, headers: Headers) -> _native.Socket | None:
+        """Open the engine's side of a WebSocket on `/graphql` that another server holds.
+
+        Args:
+            headers: Those of the request, as a mapping or as pairs.
+
+        Returns:
+            The socket; None when the client offers no protocol of GraphQL: refuse it.
+        """
+        return await self._core.open_socket(arguments.headers(headers))
 
     async def events_tail(
         self, *, order_id: Id | None = None, limit: int = 20

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from order_engine import _native, arguments
+from order_engine import _native, arguments, configuration
+from order_engine.native_engine import NativeEngine
 from order_engine.order_rows import OrderRows
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from types import TracebackType
 
-    from order_engine.arguments import Id, Item
+    from order_engine.arguments import Headers, Id, Item
     from order_engine.exceptions import OrderEngineError
     from order_engine.order_rows import OrderRow
 
@@ -25,8 +26,9 @@ class OrderEngine:
     Connects to the database at once; use it as a context manager, or call `close`. Threads may
     share it. With a broker configured, it sends the events of the orders in the background.
 
-    Every call may raise `Unavailable`: when the database cannot be reached, after `close`, and in
-    a fork of the process that opened it, which needs an engine of its own.
+    Every call may raise `Unavailable`: when the database cannot be reached, and after `close`.
+    A fork of the process may go on with it: the first call there connects anew. With gevent the
+    greenlet that calls waits, and the others go on.
 
     What it has to say it logs as `order_engine`, from the level that this logger has now.
 
@@ -64,7 +66,11 @@ class OrderEngine:
             "jwt_secret_key": jwt_secret_key,
             **settings,
         }
-        self._native = _native.Engine(arguments.settings(given))
+        self._opened = NativeEngine(configuration.given(given))
+
+    @property
+    def _core(self) -> _native.Engine:
+        return self._opened.here()
 
     @classmethod
     def from_env(cls) -> OrderEngine:
@@ -93,7 +99,7 @@ class OrderEngine:
             IdempotencyMismatch: The key was used with another order.
             Conflict: The key is being used at this moment; try again.
         """
-        return self._native.place_order(
+        return self._core.place_order(
             arguments.opaque_id(user_id, "user_id"),
             arguments.items(items),
             arguments.optional_text(idempotency_key, "idempotency_key"),
@@ -117,7 +123,7 @@ class OrderEngine:
             InvalidInput: `rows` is no list of rows. A wrong row is not raised.
         """
         batch = OrderRows(rows)
-        return batch.merge(self._native.place_orders(batch.placeable))
+        return batch.merge(self._core.place_orders(batch.placeable))
 
     def get_order(self, order_id: Id, *, user_id: Id | None = None) -> _native.Order:
         """Read one order.
@@ -129,7 +135,7 @@ class OrderEngine:
         Raises:
             NotFound: No such order (of this user).
         """
-        return self._native.get_order(
+        return self._core.get_order(
             arguments.order_id(order_id), arguments.optional_id(user_id, "user_id")
         )
 
@@ -152,7 +158,7 @@ class OrderEngine:
         Raises:
             InvalidInput: An unknown status, a size out of range, a forged cursor.
         """
-        return self._native.list_orders(
+        return self._core.list_orders(
             arguments.optional_id(user_id, "user_id"),
             arguments.optional_text(status, "status"),
             arguments.integer(first, "first"),
@@ -196,7 +202,7 @@ class OrderEngine:
             NotFound: No such order.
             InvalidTransition: It cannot go there; `allowed` says where it can.
         """
-        return self._native.change_status(
+        return self._core.change_status(
             arguments.order_id(order_id), arguments.text(status, "status")
         )
 
@@ -212,7 +218,7 @@ class OrderEngine:
             NotFound: No such order.
             InvalidTransition: It is too late for that.
         """
-        return self._native.cancel_order(
+        return self._core.cancel_order(
             arguments.order_id(order_id), arguments.optional_text(reason, "reason")
         )
 
@@ -226,7 +232,7 @@ class OrderEngine:
             NotFound: No such order.
             InvalidTransition: It is on its way.
         """
-        self._native.delete_order(arguments.order_id(order_id))
+        self._core.delete_order(arguments.order_id(order_id))
 
     def order_history(self, order_id: Id) -> list[_native.HistoryEntry]:
         """Tell what happened to an order, oldest first.
@@ -237,7 +243,7 @@ class OrderEngine:
         Raises:
             NotFound: No such order.
         """
-        return self._native.order_history(arguments.order_id(order_id))
+        return self._core.order_history(arguments.order_id(order_id))
 
     def get_user(self, user_id: Id) -> _native.User:
         """Read what is known of a user.
@@ -274,7 +280,7 @@ class OrderEngine:
         Raises:
             InvalidInput: Text that cannot be kept.
         """
-        self._native.upsert_user(
+        self._core.upsert_user(
             arguments.opaque_id(user_id, "user_id"),
             arguments.optional_text(username, "username"),
             arguments.optional_text(email, "email"),
@@ -313,7 +319,7 @@ class OrderEngine:
         Raises:
             InvalidInput: A price or a quantity out of range.
         """
-        self._native.upsert_product(
+        self._core.upsert_product(
             arguments.opaque_id(product_id, "product_id"),
             arguments.text(name, "name"),
             arguments.amount(price, "price"),
@@ -334,7 +340,7 @@ class OrderEngine:
         Raises:
             InvalidInput: A quantity out of range.
         """
-        self._native.set_stock(
+        self._core.set_stock(
             arguments.opaque_id(product_id, "product_id"),
             arguments.integer(quantity, "quantity"),
         )
@@ -360,7 +366,7 @@ class OrderEngine:
         Raises:
             InvalidInput: It is not understood, or something in it is out of range.
         """
-        self._native.apply_event(
+        self._core.apply_event(
             arguments.text(routing_key, "routing_key"),
             arguments.message_body(body),
             arguments.optional_text(correlation_id, "correlation_id"),
@@ -372,6 +378,7 @@ class OrderEngine:
         variables: Mapping[str, object] | None = None,
         operation_name: str | None = None,
         token: str | None = None,
+        headers: Headers | None = None,
     ) -> dict[str, Any]:
         """Execute a GraphQL request as the HTTP door would, without HTTP.
 
@@ -380,23 +387,56 @@ class OrderEngine:
             variables: Values for its variables; anything JSON can hold.
             operation_name: Which operation, where the document has several.
             token: The JWT that would stand behind `Authorization: Bearer`.
+            headers: Headers that the request came with, as a mapping or as pairs; of use are
+                `Authorization` and `Idempotency-Key`.
 
         Returns:
             The response: `data`, `errors` or both. A refused token or a syntax error stands in
             it as it does over HTTP; it is not raised.
 
         Raises:
-            InvalidInput: Text that is not valid, or variables JSON cannot hold.
+            InvalidInput: Text that is not valid, variables JSON cannot hold, a malformed header.
         """
         response: dict[str, Any] = json.loads(
-            self._native.execute(
+            self._core.execute(
                 arguments.text(query, "query"),
                 None if variables is None else arguments.json_object(variables, "variables"),
                 arguments.optional_text(operation_name, "operation_name"),
-                arguments.optional_text(token, "token"),
+                arguments.headers(headers, token),
             )
         )
         return response
+
+    def answer_http(
+        self, method: str, target: str, headers: Headers, body: bytes = b""
+    ) -> _native.Answer:
+        """Answer an HTTP request that another server took in, as the engine's own server would.
+
+        `order_engine.wsgi`, `order_engine.asgi` and `order_engine.flask` do this for whole apps.
+
+        Args:
+            method: `GET`, `POST`, …
+            target: Path and query, percent-encoded; the path begins with `/`.
+            headers: Those of the request, as a mapping or as pairs.
+            body: Its body; one of more than 1 MiB is refused, so no more need be read of it.
+
+        Returns:
+            Status, headers and body. A stream has `pieces` instead of a body; see `next_piece`.
+
+        Raises:
+            InvalidInput: This is no HTTP request.
+            Misconfigured: No secret is set to check tokens with.
+        """
+        return self._core.answer(
+            arguments.text(method, "method"),
+            arguments.text(target, "target"),
+            arguments.headers(headers),
+            bytes(body),
+        )
+
+    def next_piece(self, pieces: _native.Pieces) -> bytes | None:
+        """Wait for the next piece of a streamed answer; None when that was all."""
+        return self._core.next_piece(pieces)
 
     def events_tail(self, *, order_id: Id | None = None, limit: int = 20) -> list[_native.Event]:
         """List the latest events of orders and what became of their messages, oldest first.
@@ -408,7 +448,7 @@ class OrderEngine:
         Raises:
             InvalidInput: A limit out of range.
         """
-        return self._native.events_tail(
+        return self._core.events_tail(
             None if order_id is None else arguments.order_id(order_id),
             arguments.integer(limit, "limit"),
         )
@@ -422,7 +462,7 @@ class OrderEngine:
         Raises:
             InvalidInput: A limit out of range.
         """
-        return self._native.events_parked(arguments.integer(limit, "limit"))
+        return self._core.events_parked(arguments.integer(limit, "limit"))
 
     def events_retry(self, ids: Iterable[int] | None = None) -> int:
         """Give parked messages another try.
@@ -437,7 +477,7 @@ class OrderEngine:
             NotFound: No parked message has one of these ids; nothing was changed.
             InvalidInput: An incoming one is still not understood: it stays.
         """
-        return self._native.events_retry(None if ids is None else arguments.message_ids(ids))
+        return self._core.events_retry(None if ids is None else arguments.message_ids(ids))
 
     def events_skip(self, ids: Iterable[int]) -> int:
         """Give parked messages up for good, so that those behind them go on.
@@ -451,7 +491,7 @@ class OrderEngine:
         Raises:
             NotFound: No parked message has one of these ids; nothing was changed.
         """
-        return self._native.events_skip(arguments.message_ids(ids))
+        return self._core.events_skip(arguments.message_ids(ids))
 
     def events_replay(  # noqa: PLR0913 - each but two narrows the past.
         self,
@@ -500,11 +540,11 @@ class OrderEngine:
 
     def health(self) -> list[_native.Check]:
         """Say how the parts the engine uses are doing; see `ok` and `detail` of each."""
-        return self._native.health()
+        return self._core.health()
 
     def close(self) -> None:
         """Stop sending events and close the connections; again does nothing."""
-        self._native.close()
+        self._opened.close()
 
     def __enter__(self) -> OrderEngine:
         return self

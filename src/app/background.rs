@@ -57,7 +57,7 @@ impl Background {
     ) -> Result<()> {
         let options = broker(settings)?;
         let mut counters = Counters { relay: None, intake: None };
-        if settings.relay {
+        if role.sends(settings) {
             let relay_options = RelayOptions {
                 destination: contract.name(),
                 needs_queue: settings.topics_need_queue.clone(),
@@ -68,7 +68,7 @@ impl Background {
             counters.relay = Some(relay.stats());
             self.tasks.spawn(relay.run(self.stopping.clone()));
         }
-        if settings.intake && role == Role::Server {
+        if role.takes_in(settings) {
             let inlet_options = InletOptions {
                 queue: settings.queue.clone(),
                 queue_durable: settings.is_durable || settings.queue == OWN_QUEUE,

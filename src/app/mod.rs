@@ -8,8 +8,9 @@ mod probes;
 mod serve;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use axum::Router;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -27,22 +28,49 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::server::Shell;
 use crate::server::graphql::GraphQl;
 use crate::server::health::Probe;
+use crate::server::in_process::{self, header_map};
 use crate::server::metrics::Metrics;
 use crate::server::params::Params;
 use crate::server::session::Session;
 use crate::store::{Store, StoreOptions, migrate};
 use crate::transport::rabbitmq::RabbitOptions;
 
+pub use crate::server::in_process::{
+    Answering, Asked, Headers, Pieces, Sent, Socket, SocketInput, SocketOutput,
+};
 pub use probes::Check;
-pub use serve::serve;
+pub use serve::{serve, work};
 
 /// What the engine is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// A server of its own: it sends events and takes them in.
     Server,
-    /// Part of another program: it sends events, and leaves the intake to the server.
+    /// Part of another program: it sends events, and leaves the intake to a server unless told.
     Embedded,
+    /// A process that only sends events.
+    Relay,
+    /// A process that only takes events in.
+    Intake,
+}
+
+impl Role {
+    fn sends(self, settings: &RabbitMq) -> bool {
+        match self {
+            Self::Server | Self::Embedded => settings.relay,
+            Self::Relay => true,
+            Self::Intake => false,
+        }
+    }
+
+    fn takes_in(self, settings: &RabbitMq) -> bool {
+        match self {
+            Self::Server => settings.intake.unwrap_or(true),
+            Self::Embedded => settings.intake.unwrap_or(false),
+            Self::Relay => false,
+            Self::Intake => true,
+        }
+    }
 }
 
 /// An open engine with everything that belongs to it.
@@ -50,6 +78,8 @@ pub struct App {
     engine: Engine,
     shell: Option<Shell>,
     graphql: Option<GraphQl>,
+    /// For requests that other servers have taken in; made for the first of them.
+    router: OnceLock<Router>,
     doors: Vec<OpenDoor>,
     probes: Vec<Arc<dyn Probe>>,
     background: Background,
@@ -109,7 +139,7 @@ impl App {
         let graphql = shell
             .as_ref()
             .and_then(|shell| doors.iter().find_map(|door| door.contract.graphql(&engine, shell)));
-        Ok(Self { engine, shell, graphql, doors, probes, background })
+        Ok(Self { engine, shell, graphql, router: OnceLock::new(), doors, probes, background })
     }
 
     /// Runs `work` on an engine that has nothing in the background, and closes it, whatever came of
@@ -136,24 +166,21 @@ impl App {
         &self.engine
     }
 
-    /// Executes a GraphQL request as the door would and returns the response as JSON text.
+    /// Executes a GraphQL request that came with `headers` as the door would, and returns the
+    /// response as JSON text.
     ///
     /// # Errors
     /// `Misconfigured` without a secret to check tokens against; `InvalidInput` when `variables`
-    /// is not a JSON object. What is wrong with the request itself stands in the response.
+    /// is not a JSON object or a header is malformed. What is wrong with the request itself stands
+    /// in the response.
     pub async fn execute(
         &self,
         query: String,
         variables: Option<&str>,
         operation_name: Option<String>,
-        token: Option<&str>,
+        headers: Headers,
     ) -> Result<String> {
-        let (Some(graphql), Some(shell)) = (&self.graphql, &self.shell) else {
-            return Err(Error::new(
-                ErrorKind::Misconfigured,
-                "jwt_secret_key is not set, so no token can be checked. Set JWT_SECRET_KEY.",
-            ));
-        };
+        let (graphql, shell) = self.graphql()?;
         let variables: Value = match variables {
             None => Value::Null,
             Some(text) => serde_json::from_str(text).map_err(|error| {
@@ -164,8 +191,7 @@ impl App {
             "query": query, "operationName": operation_name, "variables": variables,
         });
         let params = Params::from_json(body.to_string().as_bytes())?;
-        let authorization = token.map(|token| format!("Bearer {token}"));
-        let session = Session::from_authorization(&shell.verifier, authorization.as_deref());
+        let session = Session::from_headers(&shell.verifier, &header_map(headers)?);
         let deadline = graphql.deadline();
         let request = params.into();
         let answered = graphql.execute(request, Arc::new(session), false, deadline).await;
@@ -173,6 +199,47 @@ impl App {
             Error::new(ErrorKind::Internal, "The engine met a defect; its log says more.")
                 .because(error)
         })
+    }
+
+    /// Answers an HTTP request as the first contract's door would.
+    ///
+    /// # Errors
+    /// `Misconfigured` without a secret to check tokens against; `InvalidInput` for something that
+    /// is no HTTP request. All else stands in the answer.
+    pub async fn answer(&self, asked: Asked) -> Result<Answering> {
+        let shell = self.shell()?;
+        let router = self.router.get_or_init(|| match self.doors.first() {
+            Some(door) => door.contract.router(&self.engine, shell),
+            None => Router::new(),
+        });
+        in_process::answer(router.clone(), asked).await
+    }
+
+    /// Opens the engine's side of a WebSocket whose request carried `headers`; none when the
+    /// client offers no protocol of GraphQL.
+    ///
+    /// # Errors
+    /// As [`App::answer`].
+    pub fn socket(&self, headers: Headers) -> Result<Option<Socket>> {
+        let (graphql, shell) = self.graphql()?;
+        Socket::open(graphql, shell, headers)
+    }
+
+    fn shell(&self) -> Result<&Shell> {
+        self.shell.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Misconfigured,
+                "jwt_secret_key is not set, so no token can be checked. Set JWT_SECRET_KEY.",
+            )
+        })
+    }
+
+    fn graphql(&self) -> Result<(&GraphQl, &Shell)> {
+        let shell = self.shell()?;
+        let graphql = self.graphql.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Misconfigured, "contract names nothing that speaks GraphQL.")
+        })?;
+        Ok((graphql, shell))
     }
 
     /// How the parts are doing.
@@ -184,9 +251,12 @@ impl App {
         checks
     }
 
-    /// Stops what works in the background once it has settled what is under way, answers the
-    /// requests that wait, and closes the database.
+    /// Ends streams, stops what works in the background once it has settled what is under way,
+    /// answers the requests that wait, and closes the database.
     pub async fn close(&self) {
+        if let Some(shell) = &self.shell {
+            shell.shutdown.cancel();
+        }
         self.background.stop().await;
         self.engine.close().await;
     }

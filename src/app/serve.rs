@@ -1,4 +1,5 @@
-//! Serves the doors of an open engine until it is told to stop.
+//! What a process of the engine's own does until it is told to stop: serve doors, or only send
+//! events, or only take them in.
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,6 +40,38 @@ pub async fn serve(
     let served = hurry.run_until_cancelled(serving).await.unwrap_or(Ok(()));
     tracing::info!("stopped");
     served
+}
+
+/// Does what `role` says, a relay's or an intake's work, until `stop` is cancelled or SIGINT or
+/// SIGTERM comes, then settles what is under way; a second signal ends it at once. `ready` is told
+/// when the work has begun.
+///
+/// # Errors
+/// `Misconfigured`, also when no broker is set; `Unavailable` when the database is not there.
+pub async fn work(
+    settings: Settings,
+    role: Role,
+    ready: oneshot::Sender<Vec<String>>,
+    stop: CancellationToken,
+) -> Result<()> {
+    logging::start(&settings.logging);
+    if settings.rabbitmq.is_none() {
+        let text = "rabbitmq_url is not set. Set RABBITMQ_URL, or give it as a flag.";
+        return Err(Error::new(ErrorKind::Misconfigured, text).with("problems", text));
+    }
+    let hurry = CancellationToken::new();
+    stop_on_signals(&stop, &hurry)?;
+    let app = App::open(settings, role).await?;
+    tracing::info!(?role, "working");
+    // Who started the process may not care to be told.
+    let _ = ready.send(Vec::new());
+    let working = async {
+        stop.cancelled().await;
+        app.close().await;
+    };
+    hurry.run_until_cancelled(working).await;
+    tracing::info!("stopped");
+    Ok(())
 }
 
 async fn serve_doors(

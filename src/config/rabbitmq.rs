@@ -51,14 +51,15 @@ pub const SETTINGS: &[Setting] = &[
         variables: &["ORDER_ENGINE_RELAY"],
         is_secret: false,
         default: "true",
-        help: "Whether this process sends events.",
+        help: "Whether this process sends events. `order-engine relay` always does.",
     },
     Setting {
         name: "intake",
         variables: &["ORDER_ENGINE_INTAKE"],
         is_secret: false,
-        default: "true",
-        help: "Whether this process takes in events.",
+        default: "",
+        help: "Whether this process takes in events. Unset: a server does, an engine inside \
+               another program does not. `order-engine consume` always does.",
     },
     Setting {
         name: "topics_need_queue",
@@ -93,8 +94,8 @@ pub struct RabbitMq {
     pub prefetch: u16,
     /// Whether this process sends events.
     pub relay: bool,
-    /// Whether this process takes in events.
-    pub intake: bool,
+    /// Whether this process takes in events, where that was said.
+    pub intake: Option<bool>,
     /// Routing keys whose messages wait until a queue is bound.
     pub topics_need_queue: Vec<String>,
     /// Refusals before a message is parked.
@@ -109,7 +110,7 @@ pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Option<RabbitM
         queue: short_name(sources, "rabbitmq_queue", problems),
         prefetch: sources.number("rabbitmq_prefetch", 1..=2000, problems),
         relay: sources.flag("relay", problems),
-        intake: sources.flag("intake", problems),
+        intake: sources.text("intake").is_some().then(|| sources.flag("intake", problems)),
         topics_need_queue: sources
             .text("topics_need_queue")
             .unwrap_or_default()

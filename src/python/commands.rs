@@ -1,6 +1,7 @@
 //! What the `order-engine` command calls: functions that open what they need and close it again.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{self, App};
-use crate::config::{Needs, Settings};
+use crate::app::{self, App, Role};
+use crate::config::{self, Needs, Settings};
 use crate::domain::ids::{OrderId, UserId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operations;
@@ -39,19 +40,49 @@ fn load(flags: Flags, needs: Needs) -> Result<Settings> {
 #[pyo3(signature = (flags, on_ready=None))]
 pub(super) fn serve(py: Python<'_>, flags: Flags, on_ready: Option<Py<PyAny>>) -> PyResult<()> {
     let settings = load(flags, Needs::ALL).map_err(|error| raise(py, &error))?;
+    run_until_stopped(py, on_ready, |ready, stop| app::serve(settings, ready, stop))
+}
+
+/// Only send events, or only take them in, until SIGINT or SIGTERM; settle what is under way.
+#[pyfunction]
+#[pyo3(signature = (flags, duty, on_ready=None))]
+pub(super) fn work(
+    py: Python<'_>,
+    flags: Flags,
+    duty: &str,
+    on_ready: Option<Py<PyAny>>,
+) -> PyResult<()> {
+    let role = match duty {
+        "relay" => Ok(Role::Relay),
+        "intake" => Ok(Role::Intake),
+        _ => Err(Error::new(ErrorKind::InvalidInput, "duty is relay or intake.")),
+    };
+    let role = role.map_err(|error| raise(py, &error))?;
+    let settings = load(flags, Needs::DATABASE).map_err(|error| raise(py, &error))?;
+    run_until_stopped(py, on_ready, move |ready, stop| app::work(settings, role, ready, stop))
+}
+
+/// Runs what ends by a signal; what `on_ready` raises ends it too, and is raised.
+fn run_until_stopped<F>(
+    py: Python<'_>,
+    on_ready: Option<Py<PyAny>>,
+    run: impl FnOnce(oneshot::Sender<Vec<String>>, CancellationToken) -> F,
+) -> PyResult<()>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
     let stop = CancellationToken::new();
     let (ready, opened) = oneshot::channel();
     let (ended, end) = oneshot::channel();
-    let task_stop = stop.clone();
+    let running = run(ready, stop.clone());
     wait_for(py, async move {
         tokio::spawn(async move {
-            let result = app::serve(settings, ready, task_stop).await;
             // The other side waits for this until it has it.
-            let _ = ended.send(result);
+            let _ = ended.send(running.await);
         });
         Ok(())
     })?;
-    // Without a word from the server its end says why.
+    // Without a word its end says why.
     let urls = wait_for(py, async move { Ok(opened.await.ok()) })?;
     let mut raised = None;
     if let (Some(urls), Some(on_ready)) = (urls, on_ready)
@@ -69,6 +100,12 @@ pub(super) fn serve(py: Python<'_>, flags: Flags, on_ready: Option<Py<PyAny>>) -
 
 fn vanished() -> Error {
     Error::new(ErrorKind::Internal, "The server ended without a word; its log says more.")
+}
+
+/// Check every setting that serving needs; raise what is wrong, all of it at once.
+#[pyfunction]
+pub(super) fn validate_settings(py: Python<'_>, flags: Flags) -> PyResult<()> {
+    load(flags, Needs::ALL).map(drop).map_err(|error| raise(py, &error))
 }
 
 /// Bring the database to this version's tables; return the names of what was applied.
@@ -100,6 +137,12 @@ pub(super) fn mint_token(
 #[expect(clippy::needless_pass_by_value, reason = "Python gives values")]
 pub(super) fn describe_settings(flags: Flags) -> Vec<Setting> {
     Settings::describe(&flags, directory()).into_iter().map(Setting::from).collect()
+}
+
+/// The variables that give each setting, the first that is set counting.
+#[pyfunction]
+pub(super) fn setting_variables() -> HashMap<&'static str, Vec<&'static str>> {
+    config::all().map(|setting| (setting.name, setting.variables.to_vec())).collect()
 }
 
 /// Look at every part the engine would use: settings, database, tables, brokers, ports.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pyo3::prelude::*;
 use rust_decimal::Decimal;
 
-use crate::app::{App, Role};
+use crate::app::{App, Headers, Role};
 use crate::config::{Needs, Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::python::bridge::{promise, wait_for};
@@ -17,6 +17,7 @@ use crate::python::types::{
     Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow, Product, Replayed, User,
 };
 use crate::python::verbs::{self, Opened, PastRow, Row};
+use crate::python::web::{Answer, Piece, Pieces, Socket};
 use crate::python::{records, runtime};
 
 type Flags = HashMap<String, String>;
@@ -105,8 +106,11 @@ verbs! {
         query: String,
         variables_json: Option<String>,
         operation_name: Option<String>,
-        token: Option<String>
+        headers: Headers
     ) -> String;
+    answer(method: String, target: String, headers: Headers, body: Vec<u8>) -> Answer;
+    next_piece(pieces: Pieces) -> Option<Piece>;
+    open_socket(headers: Headers) -> Option<Socket>;
     events_tail(order_id: Option<i64>, limit: i64) -> Vec<Event>;
     events_parked(limit: i64) -> Vec<ParkedMessage>;
     events_retry(ids: Option<Vec<i64>>) -> usize;

@@ -10,6 +10,7 @@ mod records;
 mod runtime;
 mod types;
 mod verbs;
+mod web;
 
 use pyo3::prelude::*;
 
@@ -20,7 +21,8 @@ mod _native {
     #[pymodule_export]
     use super::commands::{
         describe_settings, doctor, events_parked, events_replay, events_retry, events_skip,
-        events_tail, migrate, mint_token, seed_demo, serve,
+        events_tail, migrate, mint_token, seed_demo, serve, setting_variables, validate_settings,
+        work,
     };
     #[pymodule_export]
     use super::engine::{AsyncEngine, Engine};
@@ -31,6 +33,8 @@ mod _native {
         Check, DemoCatalogue, Event, HistoryEntry, Order, OrderLine, OrderPage, ParkedMessage,
         Product, Replayed, Setting, User,
     };
+    #[pymodule_export]
+    use super::web::{Answer, Pieces, Socket};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use rust_decimal::Decimal;
 
-use crate::app::{self, App};
+use crate::app::{self, App, Asked, Headers};
 use crate::config::Settings;
 use crate::domain::caller::Caller;
 use crate::domain::fact::{Fact, ProductFact, StockFact, UserFact};
@@ -21,6 +21,7 @@ use crate::operations::{self, ReplayOptions};
 use crate::python::types::{
     Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow, Product, Replayed, User,
 };
+use crate::python::web::{Answer, Piece, Pieces, Socket};
 
 /// Most orders of one call that are under way at once: a fraction of what the engine lets wait.
 const ROWS_UNDER_WAY: usize = 1024;
@@ -181,10 +182,27 @@ pub(super) async fn execute(
     query: String,
     variables_json: Option<String>,
     operation_name: Option<String>,
-    token: Option<String>,
+    headers: Headers,
 ) -> Result<String> {
-    let variables = variables_json.as_deref();
-    opened.app.execute(query, variables, operation_name, token.as_deref()).await
+    opened.app.execute(query, variables_json.as_deref(), operation_name, headers).await
+}
+
+pub(super) async fn answer(
+    opened: Arc<Opened>,
+    method: String,
+    target: String,
+    headers: Headers,
+    body: Vec<u8>,
+) -> Result<Answer> {
+    opened.app.answer(Asked { method, target, headers, body }).await.map(Answer::from)
+}
+
+pub(super) async fn next_piece(_: Arc<Opened>, pieces: Pieces) -> Result<Option<Piece>> {
+    pieces.next().await
+}
+
+pub(super) async fn open_socket(opened: Arc<Opened>, headers: Headers) -> Result<Option<Socket>> {
+    Ok(opened.app.socket(headers)?.map(Socket::from))
 }
 
 pub(super) async fn events_tail(

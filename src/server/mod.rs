@@ -7,6 +7,7 @@ mod event_stream;
 pub mod graphql;
 mod graphql_http;
 pub mod health;
+pub mod in_process;
 pub mod limits;
 mod media;
 pub mod metrics;

@@ -8,11 +8,11 @@ use async_graphql::http::{ALL_WEBSOCKET_PROTOCOLS, WebSocket, WebSocketProtocols
 use async_graphql::{Data, Executor, Request, Response as Answered};
 use axum::body::Bytes;
 use axum::extract::WebSocketUpgrade;
-use axum::extract::ws::{self, CloseFrame, Message};
+use axum::extract::ws::{CloseFrame, Message};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, BoxStream};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -42,10 +42,14 @@ pub(super) fn answer(
         .protocols(ALL_WEBSOCKET_PROTOCOLS)
         .max_message_size(BODY_BYTES_MAX)
         .max_frame_size(BODY_BYTES_MAX)
-        .on_upgrade(move |socket| serve(socket, protocol, graphql, verifier, session))
+        .on_upgrade(move |socket| async move {
+            let (sink, source) = socket.split();
+            serve(sink, source, protocol, graphql, verifier, session).await;
+        })
 }
 
-fn protocol(headers: &HeaderMap) -> Option<WebSocketProtocols> {
+/// The protocol to speak, of those that the client offers.
+pub(super) fn protocol(headers: &HeaderMap) -> Option<WebSocketProtocols> {
     headers
         .get_all(header::SEC_WEBSOCKET_PROTOCOL)
         .iter()
@@ -54,15 +58,16 @@ fn protocol(headers: &HeaderMap) -> Option<WebSocketProtocols> {
         .find_map(|offered| offered.trim().parse().ok())
 }
 
-async fn serve(
-    socket: ws::WebSocket,
+/// Serves a socket, whoever holds it, until one side closes it.
+pub(super) async fn serve(
+    mut sink: impl Sink<Message> + Unpin,
+    source: impl Stream<Item = Result<Message, axum::Error>> + Send,
     protocol: WebSocketProtocols,
     graphql: GraphQl,
     verifier: Arc<Verifier>,
     session: Session,
 ) {
     let shutdown = graphql.shutdown().clone();
-    let (mut sink, source) = socket.split();
     let texts = source
         .take_while(|message| std::future::ready(message.is_ok()))
         .filter_map(|message| std::future::ready(message.ok().and_then(text)));

@@ -7,7 +7,10 @@
 - `server`: a running engine on both; `make_server` makes one with other settings;
 - `shop`: that server with its database and its broker as other programs see them;
 - `product_service` publishes what other services say;
-- `legacy_consumer`: the Product service's consumer, running.
+- `legacy_consumer`: the Product service's consumer, running;
+- `legacy_service`: the old order service, running, on the seeded `legacy_database_url`;
+  `make_legacy_service` makes one with other settings;
+- `legacy_order_consumer`: the consumer script of that service, running.
 
 `shared_shop` is one shop for all tests of a module, which must not mind each other's orders.
 
@@ -25,14 +28,16 @@ from pathlib import Path
 import pytest
 
 from tests.python.engine_process import EngineProcess
+from tests.python.http_process import HttpProcess
 from tests.python.legacy_consumer import LegacyConsumer
+from tests.python.legacy_service import LegacyOrderConsumer, LegacyService, seed, upgrade
 from tests.python.missing import skip_or_fail
 from tests.python.product_service import ProductService
 from tests.python.shop import Shop
 from tests.services import MissingServiceError, PostgreSQL, RabbitMQ, Workspace
 
 LOG_LINES = 60
-ENGINES = pytest.StashKey[list[EngineProcess]]()
+SERVERS = pytest.StashKey[list[HttpProcess]]()
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,12 @@ class Broker:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Shows the end of the engines' logs with a failure."""
+    """Shows the end of the servers' logs with a failure."""
     report = yield
     if report.failed:
-        engines = [engine for node in item.listchain() for engine in node.stash.get(ENGINES, [])]
-        for engine in engines:
-            lines = engine.log().splitlines()[-LOG_LINES:]
-            report.sections.append((f"log of the engine at {engine.url}", "\n".join(lines)))
+        for server in [each for node in item.listchain() for each in node.stash.get(SERVERS, [])]:
+            lines = server.log().splitlines()[-LOG_LINES:]
+            report.sections.append((f"log of the {server.NAME} at {server.url}", "\n".join(lines)))
     return report
 
 
@@ -155,8 +159,7 @@ def make_server(
     tmp_path: Path,
 ) -> Iterator[Callable[..., EngineProcess]]:
     """Makes engines that are not started yet: `make_server("--access", "roles", LOG="debug")`."""
-    engines: list[EngineProcess] = []
-    request.node.stash[ENGINES] = engines
+    engines = request.node.stash.setdefault(SERVERS, [])
 
     with ExitStack() as stack:
 
@@ -200,7 +203,7 @@ def shared_server(
 ) -> Iterator[EngineProcess]:
     """A running engine for all tests of a module."""
     engine = EngineProcess(workspace, tmp_path_factory.mktemp("engine"), shared_places)
-    request.node.stash[ENGINES] = [engine]
+    request.node.stash.setdefault(SERVERS, []).append(engine)
     engine.start()
     yield engine
     engine.stop()
@@ -231,3 +234,63 @@ def legacy_consumer(
     consumer.start()
     yield consumer
     consumer.kill()
+
+
+@pytest.fixture(scope="session")
+def legacy_template(postgres: PostgreSQL) -> str:
+    """A database with the old service's tables, and its users and products."""
+    url = postgres.create_database()
+    upgrade(url)
+    seed(url)
+    return url
+
+
+@pytest.fixture
+def legacy_database_url(postgres: PostgreSQL, legacy_template: str) -> Iterator[str]:
+    """A fresh database as the old service has it, without orders."""
+    with copied_database(postgres, legacy_template) as url:
+        yield url
+
+
+@pytest.fixture
+def make_legacy_service(
+    request: pytest.FixtureRequest,
+    workspace: Workspace,
+    legacy_database_url: str,
+    broker: Broker,
+    tmp_path: Path,
+) -> Iterator[Callable[..., LegacyService]]:
+    """Makes old services that are not started yet: `make_legacy_service("--workers=4", app=…)`."""
+    services = request.node.stash.setdefault(SERVERS, [])
+    usual = {"SQLALCHEMY_DATABASE_URI": legacy_database_url, "RABBITMQ_URL": broker.url}
+
+    with ExitStack() as stack:
+
+        def make(
+            *arguments: str, app: str = "tests.legacy_app.wsgi:app", **env: str
+        ) -> LegacyService:
+            service = LegacyService(workspace, tmp_path, usual | env, *arguments, app=app)
+            services.append(service)
+            stack.callback(service.stop)
+            return service
+
+        yield make
+
+
+@pytest.fixture
+def legacy_service(make_legacy_service: Callable[..., LegacyService]) -> LegacyService:
+    """The old service, running."""
+    service = make_legacy_service()
+    service.start()
+    return service
+
+
+@pytest.fixture
+def legacy_order_consumer(
+    workspace: Workspace, legacy_service: LegacyService, tmp_path: Path
+) -> Iterator[LegacyOrderConsumer]:
+    """The consumer script of the running old service, subscribed."""
+    consumer = LegacyOrderConsumer(workspace, tmp_path, legacy_service.env)
+    consumer.start()
+    yield consumer
+    consumer.stop()

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.python.engine_process import REQUEST_TIMEOUT_S, EngineProcess
+from tests.python.http_process import REQUEST_TIMEOUT_S, HttpProcess
 from tests.python.shop import PLACE
 
 
@@ -42,7 +42,7 @@ class Outcome:
 
 
 def place_all(
-    server: EngineProcess,
+    server: HttpProcess,
     wishes: Iterable[Wish],
     meanwhile: Callable[[], Awaitable[None]] | None = None,
 ) -> list[Outcome]:
@@ -63,7 +63,7 @@ def place_all(
     return asyncio.run(run())
 
 
-async def _place(client: httpx.AsyncClient, server: EngineProcess, wish: Wish) -> Outcome:
+async def _place(client: httpx.AsyncClient, server: HttpProcess, wish: Wish) -> Outcome:
     headers = {"Authorization": f"Bearer {server.token(wish.user_id)}"}
     try:
         answer = await client.post("/graphql", json=wish.body(), headers=headers)

@@ -9,11 +9,13 @@ import click
 
 import order_engine
 from order_engine.cli.config import config
+from order_engine.cli.consume import consume
 from order_engine.cli.demo import demo
 from order_engine.cli.doctor import doctor
 from order_engine.cli.errors import ReadableErrors
 from order_engine.cli.events import events
 from order_engine.cli.migrate import migrate
+from order_engine.cli.relay import relay
 from order_engine.cli.seed_demo import seed_demo
 from order_engine.cli.serve import serve
 from order_engine.cli.token import token
@@ -29,7 +31,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, migrate, token, doctor, config, events, seed_demo, demo):
+for command in (serve, relay, consume, migrate, token, doctor, config, events, seed_demo, demo):
     cli.add_command(command)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from order_engine import _native, state
-from order_engine.cli.running import embedded_database, has_setting, serve_until_stopped
+from order_engine import _native, configuration, state
+from order_engine.cli.running import embedded_database, serve_until_stopped
 from order_engine.cli.settings import given, setting_options
 from order_engine.exceptions import Misconfigured
 
@@ -67,7 +67,7 @@ def _refuse_taken_port(port: int) -> None:
 
 def _own_secret(folder: Path) -> str | None:
     """Give the demo a signing secret of its own unless one is configured."""
-    if has_setting({}, "jwt_secret_key"):
+    if configuration.has({}, "jwt_secret_key"):
         return None
     return state.secret(folder / "jwt-secret")
 
@@ -84,7 +84,7 @@ def _explain(
     )
     events = (
         "are sent to RabbitMQ"
-        if has_setting(flags, "rabbitmq_url")
+        if configuration.has(flags, "rabbitmq_url")
         else "wait in the database until RABBITMQ_URL names a RabbitMQ"
     )
     click.echo(

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import signal
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-import order_engine
-from order_engine import _native, state
+from order_engine import _native, configuration, state
 from order_engine.embedded import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-PLAYGROUND = Path(order_engine.__file__).with_name("static") / "graphiql"
-
-
-def has_setting(flags: dict[str, str], name: str) -> bool:
-    """Tell whether a setting is given anywhere: options, environment, `.env`, file, default."""
-    return any(
-        setting.name == name and setting.value is not None
-        for setting in _native.describe_settings(flags)
-    )
 
 
 @contextmanager
@@ -44,10 +32,20 @@ def serve_until_stopped(flags: dict[str, str], on_ready: Callable[[list[str]], N
     The native module passes a signal on to the handler it found. Python's own would raise a
     KeyboardInterrupt as soon as the server has ended well.
     """
-    if not has_setting(flags, "playground_dir"):
-        flags = {**flags, "playground_dir": str(PLAYGROUND)}
+    with _signals_left_alone():
+        _native.serve(configuration.with_playground(flags), on_ready)
+
+
+def work_until_stopped(flags: dict[str, str], duty: str, on_ready: Callable[[], None]) -> None:
+    """Only send events (`relay`), or only take them in (`intake`), as long as `serve` would."""
+    with _signals_left_alone():
+        _native.work(flags, duty, lambda _: on_ready())
+
+
+@contextmanager
+def _signals_left_alone() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        _native.serve(flags, on_ready)
+        yield
     finally:
         signal.signal(signal.SIGINT, before)

@@ -6,7 +6,8 @@ from contextlib import nullcontext
 
 import click
 
-from order_engine.cli.running import embedded_database, has_setting, serve_until_stopped
+from order_engine import configuration
+from order_engine.cli.running import embedded_database, serve_until_stopped
 from order_engine.cli.settings import OPTIONS, given, setting_options
 
 
@@ -19,7 +20,7 @@ def serve(**options: str | tuple[str, ...] | None) -> None:
     (it needs: pip install 'order-engine[embedded]').
     """
     flags = given(**options)
-    has_database = has_setting(flags, "database_url")
+    has_database = configuration.has(flags, "database_url")
     with nullcontext(flags) if has_database else embedded_database(flags) as settings:
         serve_until_stopped(settings, _announce)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,9 +67,22 @@ def setting_options(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
+_of_app: ContextVar[dict[str, str]] = ContextVar("settings of the app", default={})  # noqa: B039
+
+
+@contextmanager
+def app_settings(flags: dict[str, str]) -> Iterator[None]:
+    """Run commands with these settings of an app below what is typed."""
+    token = _of_app.set(flags)
+    try:
+        yield
+    finally:
+        _of_app.reset(token)
+
+
 def given(**options: str | tuple[str, ...] | None) -> dict[str, str]:
     """Keep the options that were typed, as the native module takes them."""
-    return {
+    return _of_app.get() | {
         name: value if isinstance(value, str) else ",".join(value)
         for name, value in options.items()
         if value

@@ -1,0 +1,219 @@
+"""The engine's HTTP door as an ASGI application, for uvicorn, or mounted in FastAPI or Starlette.
+
+`uvicorn order_engine.asgi:app` serves what the environment configures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from order_engine import http_door
+from order_engine.async_engine import AsyncOrderEngine
+from order_engine.exceptions import InvalidInput, OrderEngineError, Unavailable
+from order_engine.lazy_engine import Rest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from order_engine import _native
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+
+GOING_AWAY = 1001
+"""The code that a WebSocket is closed with when its server is."""
+
+
+class OrderEngineApp:
+    """The door of an engine that opens with the server, or with the first request.
+
+    The first is what a server's lifespan protocol gives; an app that is mounted in another one
+    hears of no lifespan. What comes back is what `order-engine serve` would answer, streams of
+    server-sent events and WebSockets included.
+
+    Args:
+        engine: An engine to serve; by default one of its own.
+        **settings: What to open it with; see `OrderEngine`.
+    """
+
+    def __init__(
+        self, engine: AsyncOrderEngine | None = None, /, **settings: str | float | None
+    ) -> None:
+        self._engine = engine or AsyncOrderEngine(**settings)  # type: ignore[arg-type]
+        self._opening = asyncio.Lock()
+        self._rest = Rest()
+        self._is_open = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, as ASGI defines it."""
+        match scope["type"]:
+            case "http":
+                await self._answer(scope, receive, send)
+            case "websocket":
+                await self._hold_socket(scope, receive, send)
+            case "lifespan":
+                await self._live(receive, send)
+            case other:
+                raise RuntimeError(f"The order engine does not speak {other!r}")
+
+    async def close(self) -> None:
+        """Close the engine; a server with a lifespan does so itself."""
+        await self._engine.close()
+
+    async def _opened(self) -> AsyncOrderEngine:
+        if not self._is_open:
+            async with self._opening:
+                self._rest.check()
+                try:
+                    await self._engine.open()
+                except Unavailable as error:
+                    self._rest.begin(error)
+                    raise
+                self._is_open = True
+        return self._engine
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self._engine.open()
+                except OrderEngineError as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self._engine.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _body(receive)
+        if body is None:
+            return
+        try:
+            engine = await self._opened()
+            answer = await engine.answer_http(
+                scope["method"], _target(scope), scope["headers"], body
+            )
+        except Unavailable as error:
+            status, headers, refusal = http_door.refusal(error)
+            encoded = [(name.encode(), value.encode()) for name, value in headers]
+            await _send_whole(send, status, encoded, refusal)
+        except InvalidInput as error:
+            plain = [(b"content-type", b"text/plain; charset=utf-8")]
+            await _send_whole(send, 400, plain, str(error).encode())
+        else:
+            if answer.pieces is None:
+                await _send_whole(send, answer.status, answer.headers, answer.body)
+            else:
+                await self._stream(answer, answer.pieces, receive, send)
+
+    async def _stream(
+        self, answer: _native.Answer, pieces: _native.Pieces, receive: Receive, send: Send
+    ) -> None:
+        """Send pieces as they come, until there are no more or the client is gone."""
+
+        async def send_all() -> None:
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": answer.status,
+                    "headers": answer.headers,
+                }
+            )
+            while (piece := await self._engine.next_piece(pieces)) is not None:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body"})
+
+        await _first_of(send_all(), _until(receive, "http.disconnect"))
+
+    async def _hold_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # The client's wish to connect.
+        socket = None
+        if _path(scope) == http_door.GRAPHQL:
+            with suppress(OrderEngineError):
+                engine = await self._opened()
+                socket = await engine.open_socket(scope["headers"])
+        if socket is None:
+            await send({"type": "websocket.close"})
+            return
+        await send({"type": "websocket.accept", "subprotocol": socket.protocol})
+        await _first_of(_take_all(socket, receive), _give_all(socket, send))
+
+
+async def _take_all(socket: _native.Socket, receive: Receive) -> None:
+    while (message := await receive())["type"] == "websocket.receive":
+        text = message.get("text")
+        if text is None:
+            text = (message.get("bytes") or b"").decode(errors="replace")
+        if not await socket.take(text):
+            # What is to be said about it comes the other way.
+            await asyncio.Event().wait()
+
+
+async def _give_all(socket: _native.Socket, send: Send) -> None:
+    while True:
+        match await socket.next():
+            case str(text):
+                await send({"type": "websocket.send", "text": text})
+            case (code, reason):
+                await send({"type": "websocket.close", "code": code, "reason": reason})
+                return
+            case None:
+                await send({"type": "websocket.close", "code": GOING_AWAY})
+                return
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """Read the body up to one byte more than is allowed; None when the client has gone."""
+    kept = bytearray()
+    while (message := await receive())["type"] == "http.request":
+        room = http_door.BODY_BYTES_MAX + 1 - len(kept)
+        kept += message.get("body", b"")[:room]
+        if not message.get("more_body", False):
+            return bytes(kept)
+    return None
+
+
+async def _send_whole(
+    send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes
+) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _until(receive: Receive, kind: str) -> None:
+    while (await receive())["type"] != kind:
+        pass
+
+
+async def _first_of(*works: Awaitable[None]) -> None:
+    """Wait for the first to end; end the others; raise what it raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+def _path(scope: Scope) -> str:
+    """Give the path below the place that the app is mounted at."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] if root and path.startswith(root) else path
+
+
+def _target(scope: Scope) -> str:
+    return http_door.target(_path(scope), scope.get("query_string", b"").decode("latin-1"))
+
+
+app = OrderEngineApp()

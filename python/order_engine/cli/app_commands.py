@@ -1,0 +1,28 @@
+"""`flask order-engine …`: the commands with the settings of a Flask app."""
+
+from __future__ import annotations
+
+import click
+
+from order_engine.cli.consume import consume
+from order_engine.cli.doctor import doctor
+from order_engine.cli.errors import ReadableErrors
+from order_engine.cli.events import events
+from order_engine.cli.migrate import migrate
+from order_engine.cli.relay import relay
+from order_engine.cli.settings import app_settings
+from order_engine.cli.token import token
+
+
+def group(flags: dict[str, str]) -> click.Group:
+    """Make the group of commands for an app that is configured with these settings."""
+
+    @click.group("order-engine", cls=ReadableErrors)
+    @click.pass_context
+    def order_engine(context: click.Context) -> None:
+        """Work on the app's order engine."""
+        context.with_resource(app_settings(flags))
+
+    for command in (migrate, doctor, relay, consume, token, events):
+        order_engine.add_command(command)
+    return order_engine

@@ -1,0 +1,43 @@
+"""Settings as Python code gives them: as arguments, or in the configuration of a Flask app."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from order_engine import _native, arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PLAYGROUND = Path(__file__).with_name("static") / "graphiql"
+
+
+def given(values: Mapping[str, object]) -> dict[str, str]:
+    """Write settings as the native module takes them; None is one that is not given."""
+    return with_playground(arguments.settings(values))
+
+
+def of_app(config: Mapping[str, object]) -> dict[str, str]:
+    """Take from an app's configuration what bears the name of a variable that sets something."""
+    return arguments.settings(
+        {
+            setting: next((config[name] for name in names if config.get(name) is not None), None)
+            for setting, names in _native.setting_variables().items()
+        }
+    )
+
+
+def has(flags: dict[str, str], name: str) -> bool:
+    """Tell whether a setting is given anywhere: flags, environment, `.env`, file, default."""
+    return any(
+        setting.name == name and setting.value is not None
+        for setting in _native.describe_settings(flags)
+    )
+
+
+def with_playground(flags: dict[str, str]) -> dict[str, str]:
+    """Add where this package keeps the playground, unless another place is set."""
+    if has(flags, "playground_dir"):
+        return flags
+    return {**flags, "playground_dir": str(PLAYGROUND)}
