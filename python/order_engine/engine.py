@@ -255,7 +255,7 @@ class OrderEngine:
             NotFound: No service has announced this user, and `upsert_user` has not either. Such a
                 user may order all the same, unless a setting refuses it.
         """
-        return self._native.get_user(arguments.opaque_id(user_id, "user_id"))
+        return self._core.get_user(arguments.opaque_id(user_id, "user_id"))
 
     def upsert_user(
         self,
@@ -297,7 +297,7 @@ class OrderEngine:
         Raises:
             ProductNotFound: Nothing has been heard of it.
         """
-        return self._native.get_product(arguments.opaque_id(product_id, "product_id"))
+        return self._core.get_product(arguments.opaque_id(product_id, "product_id"))
 
     def upsert_product(
         self,
@@ -531,7 +531,7 @@ class OrderEngine:
             Unavailable: Also when none of the messages leaves for a minute: no engine sends them,
                 or a message of each is parked. `context["cursor"]` says where to go on.
         """
-        return self._native.events_replay(
+        return self._core.events_replay(
             arguments.past(order_ids, since, until, after),
             arguments.optional_text(contract, "contract"),
             arguments.integer(rate_per_s, "rate_per_s"),

@@ -225,6 +225,7 @@ pub(super) fn events_skip(py: Python<'_>, flags: Flags, ids: Vec<i64>) -> PyResu
 
 /// Tell past events again; `on_progress` hears about once a second how far it has come.
 #[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "Python gives values")]
 #[pyo3(signature = (flags, past, rate_per_s=1000, dry_run=false, on_progress=None))]
 pub(super) fn events_replay(
     py: Python<'_>,

@@ -23,6 +23,7 @@ macro_rules! result_class {
         $(#[$doc])*
         #[pyclass(frozen, eq, hash, get_all, from_py_object, module = "order_engine._native")]
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        #[allow(clippy::struct_field_names, reason = "Python reads `product_id`, never `id`")]
         pub(super) struct $name {
             $(pub $field: $type,)+
         }

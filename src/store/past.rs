@@ -53,7 +53,7 @@ statements! {
         )
         order by n";
 
-    /// How many of some messages TELL_AGAIN would put into the outbox.
+    /// How many of some messages `TELL_AGAIN` would put into the outbox.
     COUNT_LEFT = "
         select count(*)
         from unnest($1::text[], $2::bigint[], $3::int[], $4::text[])

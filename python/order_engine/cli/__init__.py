@@ -31,8 +31,8 @@ def cli() -> None:
     """
 
 
-for command in (serve, relay, consume, migrate, token, doctor, config, events, seed_demo, demo):
-    cli.add_command(command)
+for _command in (serve, relay, consume, migrate, token, doctor, config, events, seed_demo, demo):
+    cli.add_command(_command)
 
 
 def main() -> None:
