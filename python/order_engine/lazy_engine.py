@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING
 
 from order_engine.engine import OrderEngine
 from order_engine.exceptions import Unavailable
+from order_engine.native_engine import opening_lock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +44,6 @@ class LazyEngine:
     def __init__(self, settings: Mapping[str, str | float | None]) -> None:
         self._settings = settings
         self._engine: OrderEngine | None = None
-        self._opening = threading.Lock()
         self._rest = Rest()
 
     def get(self) -> OrderEngine:
@@ -55,7 +54,7 @@ class LazyEngine:
             Unavailable: The database cannot be reached, or could not a moment ago.
         """
         if self._engine is None:
-            with self._opening:
+            with opening_lock():
                 if self._engine is None:
                     self._engine = self._opened()
         return self._engine
