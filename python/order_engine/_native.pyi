@@ -45,6 +45,8 @@ __all__ = [
     "ParkedMessage",
     "Passage",
     "Pieces",
+    "Product",
+    "Replayed",
     "Setting",
     "ShadowCounts",
     "ShadowDifference",
@@ -53,6 +55,7 @@ __all__ = [
     "Stop",
     "Strangler",
     "Switch",
+    "User",
     "__version__",
     "adopt",
     "consumer_parked",
@@ -62,6 +65,7 @@ __all__ = [
     "doctor",
     "error_kinds",
     "events_parked",
+    "events_replay",
     "events_retry",
     "events_skip",
     "events_tail",
@@ -331,6 +335,28 @@ def consumer_retry(flags: dict[str, str], queue: str, ids: list[str] | None = No
 
 def consumer_skip(flags: dict[str, str], queue: str, ids: list[str]) -> int:
     """Give parked messages up for good; return how many."""
+
+def events_replay(
+    flags: dict[str, str],
+    past: tuple[list[int], datetime | None, datetime | None, str | None],
+    rate_per_s: int = 1000,
+    dry_run: bool = False,
+    on_progress: Callable[[Replayed], None] | None = None,
+) -> Replayed:
+    """Tell past events again, to the contracts of the settings. See `OrderEngine.events_replay`.
+
+    Args:
+        flags: Settings.
+        past: Numbers of orders (none for all), since, until, and the cursor to go on after.
+        rate_per_s: Messages put into the outbox per second, 1 to 100 000.
+        dry_run: Only count what would be told.
+        on_progress: Called about once a second, and at the end, with what is done so far; also
+            before a KeyboardInterrupt is raised. What it raises ends the replay and is raised here.
+
+    Raises:
+        InvalidInput: A rate out of range, a wrong cursor, a past that ends before it begins.
+        Unavailable: Also when nothing leaves; `context["cursor"]` says where to go on.
+    """
 
 @final
 class Setting:
@@ -703,6 +729,7 @@ class Engine:
     def cancel_order(self, order_id: int, reason: str | None) -> Order: ...
     def delete_order(self, order_id: int) -> None: ...
     def order_history(self, order_id: int) -> list[HistoryEntry]: ...
+    def get_user(self, user_id: str) -> User: ...
     def upsert_user(
         self,
         user_id: str,
@@ -711,6 +738,7 @@ class Engine:
         address: str | None,
         contact: str | None,
     ) -> None: ...
+    def get_product(self, product_id: str) -> Product: ...
     def upsert_product(
         self, product_id: str, name: str, price: Decimal, quantity: int | None
     ) -> None: ...
@@ -741,6 +769,13 @@ class Engine:
     def events_parked(self, limit: int) -> list[ParkedMessage]: ...
     def events_retry(self, ids: list[int] | None) -> int: ...
     def events_skip(self, ids: list[int]) -> int: ...
+    def events_replay(
+        self,
+        past: tuple[list[int], datetime | None, datetime | None, str | None],
+        contract: str | None,
+        rate_per_s: int,
+        dry_run: bool,
+    ) -> Replayed: ...
     def health(self) -> list[Check]: ...
     def close(self) -> None: ...
 
@@ -768,6 +803,7 @@ class AsyncEngine:
     def cancel_order(self, order_id: int, reason: str | None) -> Future[Order]: ...
     def delete_order(self, order_id: int) -> Future[None]: ...
     def order_history(self, order_id: int) -> Future[list[HistoryEntry]]: ...
+    def get_user(self, user_id: str) -> Future[User]: ...
     def upsert_user(
         self,
         user_id: str,
@@ -776,6 +812,7 @@ class AsyncEngine:
         address: str | None,
         contact: str | None,
     ) -> Future[None]: ...
+    def get_product(self, product_id: str) -> Future[Product]: ...
     def upsert_product(
         self, product_id: str, name: str, price: Decimal, quantity: int | None
     ) -> Future[None]: ...
@@ -805,6 +842,13 @@ class AsyncEngine:
     def events_parked(self, limit: int) -> Future[list[ParkedMessage]]: ...
     def events_retry(self, ids: list[int] | None) -> Future[int]: ...
     def events_skip(self, ids: list[int]) -> Future[int]: ...
+    def events_replay(
+        self,
+        past: tuple[list[int], datetime | None, datetime | None, str | None],
+        contract: str | None,
+        rate_per_s: int,
+        dry_run: bool,
+    ) -> Future[Replayed]: ...
     def health(self) -> Future[list[Check]]: ...
     def close(self) -> Future[None]: ...
 
@@ -1115,5 +1159,121 @@ class OrderPage:
     @property
     def next_cursor(self) -> str | None:
         """What to pass as `after`; None when this was the last page."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class Product:
+    """A product of the catalogue, and how many of it there are."""
+
+    __match_args__ = (
+        "product_id",
+        "name",
+        "price",
+        "currency",
+        "reported",
+        "reserved",
+        "available",
+        "updated_at",
+    )
+
+    def __new__(
+        cls,
+        product_id: str,
+        name: str | None,
+        price: Decimal | None,
+        currency: str,
+        reported: int | None,
+        reserved: int,
+        available: int,
+        updated_at: datetime,
+    ) -> Product: ...
+    @property
+    def product_id(self) -> str:
+        """Which."""
+    @property
+    def name(self) -> str | None:
+        """The name to show; None while only its stock is known, and then it is not sold."""
+    @property
+    def price(self) -> Decimal | None:
+        """The price of one piece; None while only its stock is known."""
+    @property
+    def currency(self) -> str:
+        """What the price is in: ISO 4217, three letters."""
+    @property
+    def reported(self) -> int | None:
+        """Pieces the product service last said are there; None before the first report."""
+    @property
+    def reserved(self) -> int:
+        """Pieces that orders hold and the product service has not subtracted yet."""
+    @property
+    def available(self) -> int:
+        """Pieces that can be ordered: `reported` less `reserved`, never below 0."""
+    @property
+    def updated_at(self) -> datetime:
+        """When any of this last changed."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class User:
+    """A user as other services have announced one."""
+
+    __match_args__ = ("user_id", "username", "email", "address", "contact", "updated_at")
+
+    def __new__(
+        cls,
+        user_id: str,
+        username: str | None,
+        email: str | None,
+        address: str | None,
+        contact: str | None,
+        updated_at: datetime,
+    ) -> User: ...
+    @property
+    def user_id(self) -> str:
+        """Who."""
+    @property
+    def username(self) -> str | None:
+        """The name to show, where one was told, as for what follows."""
+    @property
+    def email(self) -> str | None:
+        """Where to write to."""
+    @property
+    def address(self) -> str | None:
+        """Where orders that are placed now go."""
+    @property
+    def contact(self) -> str | None:
+        """A telephone number or the like."""
+    @property
+    def updated_at(self) -> datetime:
+        """When any of this was last told."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class Replayed:
+    """What a replay of the past has done so far."""
+
+    __match_args__ = ("events", "messages", "waiting", "cursor", "until")
+
+    def __new__(
+        cls, events: int, messages: int, waiting: int, cursor: str | None, until: datetime
+    ) -> Replayed: ...
+    @property
+    def events(self) -> int:
+        """Events that were told again, or whose messages had not left yet."""
+    @property
+    def messages(self) -> int:
+        """Messages that were put into the outbox, or would be."""
+    @property
+    def waiting(self) -> int:
+        """Messages told again, by this replay or another, that had not left the last time."""
+    @property
+    def cursor(self) -> str | None:
+        """What to pass as `after` to go on behind the last event; None before the first."""
+    @property
+    def until(self) -> datetime:
+        """Before when the events are; pass it too to go on with the same ones."""
     def to_dict(self) -> dict[str, Any]:
         """Give the fields by name; results inside of them as dicts too, all else as it is."""

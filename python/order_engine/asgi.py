@@ -216,4 +216,4 @@ def _target(scope: Scope) -> str:
     return http_door.target(_path(scope), scope.get("query_string", b"").decode("latin-1"))
 
 
-app = OrderEngineApp()
+app: OrderEngineApp = OrderEngineApp()

@@ -153,4 +153,4 @@ def _read(stream: InputStream, length: int) -> bytes:
     return b"".join(chunks)
 
 
-app = OrderEngineApp()
+app: OrderEngineApp = OrderEngineApp()

@@ -166,8 +166,8 @@ impl App {
         })
     }
 
-    /// Runs `work` on an engine that announces nothing and has nothing in the background, and
-    /// closes it, whatever came of it.
+    /// Runs `work` on an engine that has nothing in the background, and closes it, whatever came of
+    /// it.
     ///
     /// # Errors
     /// Those of `work`; `Misconfigured`, `Unavailable`.
@@ -175,8 +175,10 @@ impl App {
         settings: &Settings,
         work: impl AsyncFnOnce(&Engine) -> Result<T>,
     ) -> Result<T> {
+        let doors = doors(&settings.server.contracts)?;
+        let announcers = doors.iter().map(|door| door.contract.announcer()).collect();
         let store = Store::connect(database(settings)?).await?;
-        let engine = Engine::new(store, rules(settings), Vec::new());
+        let engine = Engine::new(store, rules(settings), announcers);
         let result = work(&engine).await;
         engine.close().await;
         result

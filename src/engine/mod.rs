@@ -9,14 +9,17 @@ pub mod change_status;
 pub mod changes;
 pub mod delete_order;
 pub mod find_orders;
+pub mod get_product;
+pub mod get_user;
 mod lanes;
 pub mod place_order;
 pub mod ports;
+pub mod replay;
 mod transition;
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::domain::caller::Access;
 use crate::domain::event::OrderEvent;
@@ -52,7 +55,7 @@ struct Shared {
     store: Store,
     rules: Rules,
     announcers: Vec<Arc<dyn Announcer>>,
-    outbox_filled: Notify,
+    outbox_filled: watch::Sender<()>,
     changes: Changes,
     /// Whether everything is undone instead of committed.
     is_rehearsal: bool,
@@ -83,7 +86,7 @@ impl Engine {
         is_rehearsal: bool,
     ) -> Self {
         let changes = Changes::new(store.clone());
-        let outbox_filled = Notify::new();
+        let outbox_filled = watch::Sender::new(());
         let shared = Shared { store, rules, announcers, outbox_filled, changes, is_rehearsal };
         let shared = Arc::new(shared);
         let lanes = Lanes::start(&shared);
@@ -96,9 +99,16 @@ impl Engine {
         &self.shared.store
     }
 
-    /// Waits until this process has written a message to the outbox.
-    pub async fn outbox_filled(&self) {
-        self.shared.outbox_filled.notified().await;
+    /// Changes whenever this process has something to send: for everyone who has asked, also for
+    /// one who is busy at that moment and looks later.
+    #[must_use]
+    pub fn outbox_filled(&self) -> watch::Receiver<()> {
+        self.shared.outbox_filled.subscribe()
+    }
+
+    /// Says that there is something to send, by other ways than the verbs of this engine.
+    pub fn wake_relays(&self) {
+        self.shared.outbox_filled.send_replace(());
     }
 
     /// Ends the lanes once what they hold is answered, and closes the database.
@@ -126,9 +136,9 @@ impl Shared {
         }
     }
 
-    /// Wakes those who wait for news: the relay and the watchers.
+    /// Wakes those who wait for news: the relays and the watchers.
     fn committed(&self) {
-        self.outbox_filled.notify_one();
+        self.outbox_filled.send_replace(());
         self.changes.hint();
     }
 }

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{self, Role};
+use crate::app::{self, App, Role};
 use crate::config::{self, Needs, Settings};
 use crate::domain::ids::{OrderId, UserId};
 use crate::error::{Error, ErrorKind, Result};
@@ -17,8 +18,12 @@ use crate::operations::{self, AdoptOptions, AdoptReport, Holders, Progress};
 use crate::python::bridge::wait_for;
 use crate::python::errors::raise;
 use crate::python::types::{
-    Check, DemoCatalogue, Event, ParkedMessage, Setting, ShadowReport, Switch,
+    Check, DemoCatalogue, Event, ParkedMessage, Replayed, Setting, ShadowReport, Switch,
 };
+use crate::python::verbs::{self, PastRow};
+
+/// How often a replay tells how far it has come.
+const PROGRESS: Duration = Duration::from_secs(1);
 
 type Flags = HashMap<String, String>;
 
@@ -227,7 +232,10 @@ pub(super) fn events_tail(
 ) -> PyResult<Vec<Event>> {
     wait_for(py, async move {
         let order = order_id.map(OrderId::from_database);
-        let events = operations::events_tail(&load(flags, Needs::DATABASE)?, order, limit).await?;
+        let events = App::with_engine(&load(flags, Needs::DATABASE)?, async |engine| {
+            operations::events_tail(engine, order, limit).await
+        })
+        .await?;
         Ok(events.into_iter().map(|event| (event.entry, event.delivery).into()).collect())
     })
 }
@@ -241,7 +249,10 @@ pub(super) fn events_parked(
     limit: i64,
 ) -> PyResult<Vec<ParkedMessage>> {
     wait_for(py, async move {
-        let parked = operations::events_parked(&load(flags, Needs::DATABASE)?, limit).await?;
+        let parked = App::with_engine(&load(flags, Needs::DATABASE)?, async |engine| {
+            operations::events_parked(engine, limit).await
+        })
+        .await?;
         Ok(parked.into_iter().map(ParkedMessage::from).collect())
     })
 }
@@ -251,14 +262,81 @@ pub(super) fn events_parked(
 #[pyo3(signature = (flags, ids=None))]
 pub(super) fn events_retry(py: Python<'_>, flags: Flags, ids: Option<Vec<i64>>) -> PyResult<usize> {
     wait_for(py, async move {
-        operations::events_retry(&load(flags, Needs::DATABASE)?, ids.as_deref()).await
+        let settings = load(flags, Needs::DATABASE)?;
+        App::with_engine(&settings, async |engine| {
+            operations::events_retry(engine, &settings, ids.as_deref()).await
+        })
+        .await
     })
 }
 
 /// Give parked messages up for good, so that those behind them go on; return how many.
 #[pyfunction]
 pub(super) fn events_skip(py: Python<'_>, flags: Flags, ids: Vec<i64>) -> PyResult<usize> {
-    wait_for(py, async move { operations::events_skip(&load(flags, Needs::DATABASE)?, &ids).await })
+    wait_for(py, async move {
+        App::with_engine(&load(flags, Needs::DATABASE)?, async |engine| {
+            operations::events_skip(engine, &ids).await
+        })
+        .await
+    })
+}
+
+/// Tell past events again; `on_progress` hears about once a second how far it has come.
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "Python gives values")]
+#[pyo3(signature = (flags, past, rate_per_s=1000, dry_run=false, on_progress=None))]
+pub(super) fn events_replay(
+    py: Python<'_>,
+    flags: Flags,
+    past: PastRow,
+    rate_per_s: i64,
+    dry_run: bool,
+    on_progress: Option<Py<PyAny>>,
+) -> PyResult<Replayed> {
+    let options =
+        verbs::replay(past, None, rate_per_s, dry_run).map_err(|error| raise(py, &error))?;
+    let settings = load(flags, Needs::DATABASE).map_err(|error| raise(py, &error))?;
+    let (progress, latest) = watch::channel(None);
+    let report = || match (*latest.borrow(), &on_progress) {
+        (Some(done), Some(on_progress)) => on_progress.call1(py, (Replayed::from(done),)).map(drop),
+        _ => Ok(()),
+    };
+    let stop = CancellationToken::new();
+    // Whatever ends this function ends the replay, between two steps or with the one under way.
+    let _stopped = stop.clone().drop_guard();
+    let (ended, mut end) = oneshot::channel();
+    wait_for(py, async move {
+        tokio::spawn(async move {
+            let done = App::with_engine(&settings, async |engine| {
+                let progress = |done| {
+                    progress.send_replace(Some(done));
+                };
+                let replay = operations::events_replay(engine, &settings, options, progress);
+                stop.run_until_cancelled(replay).await.transpose()
+            });
+            // Nobody waits for it any longer where it was interrupted.
+            let _ = ended.send(done.await);
+        });
+        Ok(())
+    })?;
+    loop {
+        let waited = wait_for(py, async move { Ok((timeout(PROGRESS, &mut end).await, end)) });
+        match waited {
+            Ok((Err(_), again)) => end = again,
+            Ok((Ok(result), _)) => {
+                report()?;
+                let done = result.unwrap_or_else(|_| Err(vanished()));
+                return done
+                    .and_then(|done| done.map(Replayed::from).ok_or_else(vanished))
+                    .map_err(|error| raise(py, &error));
+            }
+            Err(interrupted) => {
+                report()?;
+                return Err(interrupted);
+            }
+        }
+        report()?;
+    }
 }
 
 /// List what is set about who answers which operation.

@@ -15,9 +15,9 @@ use crate::python::guarded::{Guarded, Open};
 use crate::python::records;
 use crate::python::switch::Strangler;
 use crate::python::types::{
-    Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow,
+    Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow, Product, Replayed, User,
 };
-use crate::python::verbs::{self, Opened, Row};
+use crate::python::verbs::{self, Opened, PastRow, Row};
 use crate::python::web::{Answer, Piece, Pieces, Socket};
 
 type Flags = HashMap<String, String>;
@@ -88,6 +88,7 @@ verbs! {
     cancel_order(order_id: i64, reason: Option<String>) -> Order;
     delete_order(order_id: i64) -> ();
     order_history(order_id: i64) -> Vec<HistoryEntry>;
+    get_user(user_id: String) -> User;
     upsert_user(
         user_id: String,
         username: Option<String>,
@@ -95,6 +96,7 @@ verbs! {
         address: Option<String>,
         contact: Option<String>
     ) -> ();
+    get_product(product_id: String) -> Product;
     upsert_product(
         product_id: String, name: String, price: Decimal, quantity: Option<i64>
     ) -> ();
@@ -120,6 +122,9 @@ verbs! {
     events_parked(limit: i64) -> Vec<ParkedMessage>;
     events_retry(ids: Option<Vec<i64>>) -> usize;
     events_skip(ids: Vec<i64>) -> usize;
+    events_replay(
+        past: PastRow, contract: Option<String>, rate_per_s: i64, dry_run: bool
+    ) -> Replayed;
     health() -> Vec<Check>;
 }
 

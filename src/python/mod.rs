@@ -23,9 +23,9 @@ mod _native {
 
     #[pymodule_export]
     use super::commands::{
-        adopt, describe_settings, doctor, events_parked, events_retry, events_skip, events_tail,
-        migrate, mint_token, seed_demo, serve, setting_variables, shadow_clear, shadow_ignore,
-        shadow_report, switch, switches, undo_adoption, validate_settings, work,
+        adopt, describe_settings, doctor, events_parked, events_replay, events_retry, events_skip,
+        events_tail, migrate, mint_token, seed_demo, serve, setting_variables, shadow_clear,
+        shadow_ignore, shadow_report, switch, switches, undo_adoption, validate_settings, work,
     };
     #[pymodule_export]
     use super::consumer::{
@@ -41,7 +41,7 @@ mod _native {
     #[pymodule_export]
     use super::types::{
         Check, DemoCatalogue, Event, HistoryEntry, Order, OrderLine, OrderPage, ParkedMessage,
-        Setting, ShadowCounts, ShadowDifference, ShadowReport, Switch,
+        Product, Replayed, Setting, ShadowCounts, ShadowDifference, ShadowReport, Switch, User,
     };
     #[pymodule_export]
     use super::web::{Answer, Pieces, Socket};

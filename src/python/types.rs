@@ -13,6 +13,7 @@ use crate::domain::ids::OrderId;
 use crate::domain::order as domain;
 use crate::domain::query::Page;
 use crate::domain::status::OrderStatus;
+use crate::domain::{product, user};
 use crate::error::Result;
 use crate::operations::{self, Parked};
 use crate::python::errors::raise;
@@ -22,6 +23,7 @@ macro_rules! result_class {
         $(#[$doc])*
         #[pyclass(frozen, eq, hash, get_all, from_py_object, module = "order_engine._native")]
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        #[allow(clippy::struct_field_names, reason = "Python reads `product_id`, never `id`")]
         pub(super) struct $name {
             $(pub $field: $type,)+
         }
@@ -121,6 +123,43 @@ result_class! {
         previous_status: Option<Status>,
         status: Status,
         reason: Option<String>,
+    }
+}
+
+result_class! {
+    /// A product of the catalogue, and how many of it there are.
+    Product {
+        product_id: String,
+        name: Option<String>,
+        price: Option<Decimal>,
+        currency: String,
+        reported: Option<i64>,
+        reserved: i64,
+        available: i64,
+        updated_at: DateTime<Utc>,
+    }
+}
+
+result_class! {
+    /// A user as other services have announced one.
+    User {
+        user_id: String,
+        username: Option<String>,
+        email: Option<String>,
+        address: Option<String>,
+        contact: Option<String>,
+        updated_at: DateTime<Utc>,
+    }
+}
+
+result_class! {
+    /// What a replay of the past has done so far.
+    Replayed {
+        events: u64,
+        messages: u64,
+        waiting: u64,
+        cursor: Option<String>,
+        until: DateTime<Utc>,
     }
 }
 
@@ -365,6 +404,34 @@ impl From<domain::HistoryEntry> for HistoryEntry {
     }
 }
 
+impl From<product::Product> for Product {
+    fn from(product: product::Product) -> Self {
+        Self {
+            product_id: product.id.to_string(),
+            name: product.name,
+            price: product.price,
+            currency: product.currency.to_string(),
+            reported: product.level.reported,
+            reserved: product.level.reserved,
+            available: product.level.available(),
+            updated_at: product.updated_at,
+        }
+    }
+}
+
+impl From<user::User> for User {
+    fn from(user: user::User) -> Self {
+        Self {
+            user_id: user.id.to_string(),
+            username: user.username,
+            email: user.email,
+            address: user.address,
+            contact: user.contact,
+            updated_at: user.updated_at,
+        }
+    }
+}
+
 impl From<Described> for Setting {
     fn from(setting: Described) -> Self {
         Self { name: setting.name.to_owned(), value: setting.value, origin: setting.origin }
@@ -386,6 +453,18 @@ impl From<(domain::HistoryEntry, String)> for Event {
             action: entry.action,
             status: Status(entry.status),
             delivery,
+        }
+    }
+}
+
+impl From<operations::Replayed> for Replayed {
+    fn from(replayed: operations::Replayed) -> Self {
+        Self {
+            events: replayed.events,
+            messages: replayed.messages,
+            waiting: replayed.waiting,
+            cursor: replayed.told.map(|position| position.to_string()),
+            until: replayed.until,
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod leases;
 pub mod migrate;
 pub mod orders;
 pub mod outbox;
+pub mod past;
 pub mod placing;
 pub mod retention;
 pub mod shadow;
@@ -279,6 +280,7 @@ pub fn statements() -> Vec<(String, &'static str)> {
         ("leases", leases::STATEMENTS),
         ("orders", orders::STATEMENTS),
         ("outbox", outbox::STATEMENTS),
+        ("past", past::STATEMENTS),
         ("placing", placing::STATEMENTS),
         ("retention", retention::STATEMENTS),
         ("shadow", shadow::STATEMENTS),

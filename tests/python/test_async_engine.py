@@ -162,6 +162,9 @@ def test_every_verb_can_be_awaited(database_url: str) -> None:
             await engine.place_order(user_id=1, items=[("mug", 2)])
         assert short.value.available == 1
         await engine.set_stock("mug", 3)
+        assert (await engine.get_product("mug")).available == 3
+        await engine.upsert_user(1, address="1 Street")
+        assert (await engine.get_user(1)).address == "1 Street"
         assert [check.ok for check in await engine.health()] == [True]
 
     on_engine(database_url, work)

@@ -128,7 +128,9 @@ def test_an_answer_is_that_of_the_engines_own_server(name: str, stocked: Shop, f
     headers = dict(case.headers)
     if case.token:
         headers["Authorization"] = f"Bearer {stocked.server.token(1, exp=4_000_000_000)}"
-    given = {"json": case.body} if isinstance(case.body, dict) else {"content": case.body}
+    given: dict[str, Any] = (
+        {"json": case.body} if isinstance(case.body, dict) else {"content": case.body}
+    )
 
     own = stocked.server.client.request(case.method, case.path, headers=headers, **given)
     other = face(case.method, case.path, headers=headers, **given)

@@ -35,7 +35,7 @@ def cli() -> None:
     """
 
 
-for command in (
+for _command in (
     serve,
     relay,
     consume,
@@ -51,7 +51,7 @@ for command in (
     seed_demo,
     demo,
 ):
-    cli.add_command(command)
+    cli.add_command(_command)
 
 
 def main() -> None:
