@@ -11,3 +11,4 @@ pub mod placement;
 pub mod query;
 pub mod status;
 pub mod stock;
+pub mod switch;
