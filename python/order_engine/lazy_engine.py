@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 from order_engine.engine import OrderEngine
@@ -39,7 +41,12 @@ class Rest:
 
 
 class LazyEngine:
-    """An engine with its settings, opened by the first `get` that reaches the database."""
+    """An engine with its settings, opened by the first `get` that reaches the database.
+
+    WSGI tells nobody that a worker ends. The end of Python does: then the engine is closed, so
+    that the workers that stay take over its part of the events at once, and not when its leases
+    have ended.
+    """
 
     def __init__(self, settings: Mapping[str, str | float | None]) -> None:
         self._settings = settings
@@ -57,6 +64,7 @@ class LazyEngine:
             with opening_lock():
                 if self._engine is None:
                     self._engine = self._opened()
+                    atexit.register(_close, weakref.ref(self))
         return self._engine
 
     def _opened(self) -> OrderEngine:
@@ -71,3 +79,9 @@ class LazyEngine:
         """Close the engine, if it was opened."""
         if self._engine is not None:
             self._engine.close()
+
+
+def _close(ref: weakref.ref[LazyEngine]) -> None:
+    engine = ref()
+    if engine is not None:
+        engine.close()

@@ -92,6 +92,10 @@ class _GeventEngine:
         self._engine = engine
         self._threads = threads
 
+    def close(self) -> None:
+        """Close it here: as Python ends there may be no more threads."""
+        self._engine.close()
+
     def __getattr__(self, verb: str) -> Callable[..., object]:
         call = getattr(self._engine, verb)
         return lambda *arguments: _outside_the_hub(self._threads, call, *arguments)

@@ -15,6 +15,8 @@ from tests.python.waiting import eventually
 
 CLIENTS = 6
 PATIENCE_S = 30.0
+# So often an answer is lost on its way, and the client asks again although all went well.
+LOST_EVERY = 10
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Storm:
         with self._lock:
             wish = Wish(user := next(self._users), f"wish-{user}")
         deadline = time.monotonic() + PATIENCE_S
+        if wish.user_id % LOST_EVERY == 0:
+            self._place(wish)
         while (told := self._place(wish)) is None:
             assert time.monotonic() < deadline, f"{wish} was never acknowledged"
             with self._lock:

@@ -160,6 +160,22 @@ def restart_workers(server: Deployment, storm: Storm) -> None:
     storm.wait_for_workers(WORKERS, but=first | second)
 
 
+@pytest.mark.parametrize("case", ["gunicorn sync", "gunicorn gevent, preloaded", "uvicorn"])
+def test_workers_that_end_leave_their_events_to_others_at_once(
+    case: str, env: dict[str, str], workspace: Workspace, tmp_path: Path
+) -> None:
+    server = Deployment(workspace, tmp_path, env, case)
+    witness = Witness(env["RABBITMQ_URL"])
+    server.start()
+    try:
+        witness.wait_for(Storm(server.place).place_one().order_id)
+    finally:
+        server.stop()
+    with psycopg.connect(env["DATABASE_URL"]) as database:
+        held = "select name from order_engine.leases where expires_at > clock_timestamp()"
+        assert database.execute(held).fetchall() == []
+
+
 # Celery leaves the connections open on which the threads of a client wait for results.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("early", [{}, OPEN_EARLY], ids=["opened by the worker", "by its parent"])
