@@ -557,6 +557,26 @@ def test_a_fork_needs_a_consumer_of_its_own(broker: Broker) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_stop_does_not_wait_for_the_next_try(broker: Broker, bound: ScriptQueue) -> None:
+    consumer = Consumer(
+        queue=QUEUE,
+        rabbitmq_url=broker.url,
+        backoff_seconds=3600,
+        backoff_seconds_max=3600,
+    )
+    tried = threading.Event()
+
+    @consumer.on("order.placed")
+    def handle(_event: Event) -> None:
+        tried.set()
+        raise ValueError
+
+    bound.publish({"n": 1})
+    with working(consumer):
+        assert tried.wait(20)
+    assert (bound.waiting(), consumer.parked()) == (1, [])
+
+
 def test_a_stopped_consumer_stays_stopped(consumer: Consumer, bound: ScriptQueue) -> None:
     noted = noting(consumer)
     bound.publish({"n": 1})
