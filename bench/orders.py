@@ -1,12 +1,18 @@
 """What the engine's tables say: the witness that counts what the engine says it has done."""
 
+from __future__ import annotations
+
 import random
 import time
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
 
 from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from typing_extensions import LiteralString
 
 SCHEMA = "order_engine"
 POLL_INTERVAL_S = 0.01
@@ -86,7 +92,7 @@ class Orders:
         # Their orders are numbered behind the real ones.
         self._connection.execute(query, [waiting + 1_000_000, count + 1_000_000 - 1])
 
-    def _number(self, query: str, table: str) -> int:
+    def _number(self, query: LiteralString, table: str) -> int:
         name = sql.Identifier(SCHEMA, table)
         row = self._connection.execute(sql.SQL(query).format(name)).fetchone()
         return 0 if row is None else int(row[0])

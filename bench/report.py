@@ -22,6 +22,8 @@ def render(results: Results) -> str:
         _reading(results),
         "**From order to event, idle** (milliseconds after the request was sent)",
         _order_to_event(results),
+        "**From Python, in process**",
+        _boundary(results),
         "**Relay, memory, start, disk**",
         _process(results),
     ]
@@ -68,6 +70,15 @@ def _order_to_event(results: Results) -> str:
         ]
         rows.append((words, *values))
     return _table(("", "p50 ms", "p99 ms"), rows)
+
+
+def _boundary(results: Results) -> str:
+    rows = []
+    for subject in (m.ENGINE, m.PSYCOPG, m.ENGINE_ASYNC, m.ASYNCPG):
+        reads = _each(results, "each_us", subject, m.GET_FROM_PYTHON, 1)
+        places = _each(results, "all_ms", subject, m.AWAITS, 1_000)
+        rows.append((subject, _spread(reads, _whole), _spread(places, _whole)))
+    return _table(("", "one read, µs", "1 000 placed, ms"), rows)
 
 
 def _process(results: Results) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.services import Workspace
 
-from bench import catalogue, disk, latency, load, memory, relay
+from bench import boundary, catalogue, disk, latency, load, memory, relay
 from bench import measurement as m
 from bench.consumer import Consumer
 from bench.door import Door
@@ -76,6 +76,8 @@ class Round:
             self._placing(engine, consumer)
             self._reading(engine)
             loaded_mb = memory.most_resident_mb(engine.pid)
+        for one in boundary.measure(self._site.database_url, self._number):
+            self._note(one)
         sizes = {"idle_mb": idle_mb, "loaded_mb": loaded_mb}
         self._note(Measurement(ENGINE, m.MEMORY, self._plan.crowd, sizes))
         self._relay(consumer)

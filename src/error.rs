@@ -18,7 +18,7 @@ pub enum ErrorKind {
     TokenInvalid,
     /// The caller is known and may not do this.
     Forbidden,
-    /// There is no such order, or it belongs to somebody else.
+    /// There is no such thing, or it belongs to somebody else.
     NotFound,
     /// There is no such product, or nothing has announced its price.
     ProductNotFound,

@@ -14,6 +14,9 @@ from order_engine._native import (
     OrderLine,
     OrderPage,
     ParkedMessage,
+    Product,
+    Replayed,
+    User,
     __version__,
 )
 from order_engine.async_engine import AsyncOrderEngine
@@ -61,11 +64,14 @@ __all__ = [
     "OrderStatus",
     "OutOfStock",
     "ParkedMessage",
+    "Product",
     "ProductNotFound",
+    "Replayed",
     "TokenExpired",
     "TokenInvalid",
     "TokenMissing",
     "Unauthorized",
     "Unavailable",
+    "User",
     "__version__",
 ]

@@ -43,11 +43,21 @@ __all__ = [
     "OrderPage",
     "ParkedEvent",
     "ParkedMessage",
+    "Passage",
     "Pieces",
+    "Product",
+    "Replayed",
     "Setting",
+    "ShadowCounts",
+    "ShadowDifference",
+    "ShadowReport",
     "Socket",
     "Stop",
+    "Strangler",
+    "Switch",
+    "User",
     "__version__",
+    "adopt",
     "consumer_parked",
     "consumer_retry",
     "consumer_skip",
@@ -55,6 +65,7 @@ __all__ = [
     "doctor",
     "error_kinds",
     "events_parked",
+    "events_replay",
     "events_retry",
     "events_skip",
     "events_tail",
@@ -63,6 +74,12 @@ __all__ = [
     "seed_demo",
     "serve",
     "setting_variables",
+    "shadow_clear",
+    "shadow_ignore",
+    "shadow_report",
+    "switch",
+    "switches",
+    "undo_adoption",
     "validate_settings",
     "work",
 ]
@@ -120,6 +137,49 @@ def migrate(flags: dict[str, str]) -> list[str]:
     """Bring the database to this version's tables; return the names of what was applied.
 
     An up-to-date database gives an empty list. Concurrent callers wait for each other.
+    """
+
+def adopt(
+    flags: dict[str, str],
+    *,
+    dry_run: bool = False,
+    announce: bool | None = None,
+    time_zone: str | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> str:
+    """Adopt the database that an older application goes on using; return the report as JSON.
+
+    Interrupted, it goes on where it stopped when it is called again; repeated, it brings the
+    engine's side to what the older tables say. Brings the engine's tables up to date first.
+
+    Args:
+        flags: Settings.
+        dry_run: Only look; changes nothing, and needs no tables of the engine.
+        announce: Whether the engine announces what the older application does. None leaves it as
+            it was, at first off.
+        time_zone: How the older application's times, which carry no zone, are read. None leaves
+            it as it was, at first UTC.
+        on_progress: Called now and then with the stage, the rows done and the rows to do. What it
+            raises ends the work and is raised here.
+
+    Raises:
+        Misconfigured: The database is not as it must be; the problems say how.
+        InvalidInput: An unknown time zone, or another one than before.
+        Conflict: Another adoption of this database is at work.
+    """
+
+def undo_adoption(flags: dict[str, str], *, force: bool = False) -> str:
+    """Go back from an adoption; return the report as JSON.
+
+    The older tables stay, with everything written since.
+
+    Args:
+        flags: Settings.
+        force: Go back even though the older tables lack something that the engine has.
+
+    Raises:
+        Misconfigured: There is no adoption, or something would be lost.
+        Conflict: Another adoption of this database is at work.
     """
 
 def mint_token(
@@ -199,6 +259,61 @@ def events_skip(flags: dict[str, str], ids: list[int]) -> int:
         NotFound: No parked message has one of these ids; nothing was changed.
     """
 
+def switches(flags: dict[str, str]) -> list[Switch]:
+    """List what is set about who answers which operation, by the operation's name."""
+
+def switch(
+    flags: dict[str, str],
+    operation: str | None,
+    stage: str | None,
+    percent: int | None,
+    users: list[str],
+) -> bool:
+    """Set who answers an operation. Processes that serve it follow within a second.
+
+    The stage holds for the users that are named and for a share of all others; whoever is left
+    gets the stage before it: `shadow` before `engine`, `legacy` before `shadow`.
+
+    Args:
+        flags: Settings.
+        operation: A GraphQL field (`createOrder`), a route (`GET /`); None sets the stage of
+            all operations and forgets what was set for single ones.
+        stage: `legacy`, `shadow` or `engine`; None for the stage of all operations, or, of all,
+            for the setting `stage`.
+        percent: The share of users for whom it holds, 0 to 100; the same users every time.
+            None, without `users`: everybody.
+        users: Users for whom it holds in any case.
+
+    Returns:
+        Whether the engine has such an operation; if not, it may be one that only the old code has.
+
+    Raises:
+        InvalidInput: A name, share or user is out of bounds, or `legacy` is to hold for some only.
+    """
+
+def shadow_ignore(flags: dict[str, str], operation: str, fields: list[str]) -> None:
+    """Set the fields of an operation's answers that are not compared, instead of those before.
+
+    Args:
+        flags: Settings.
+        operation: As for `switch`; `*` for all of them.
+        fields: Names, which count everywhere, or paths: `createOrder.orders.status`.
+    """
+
+def shadow_report(
+    flags: dict[str, str], operation: str | None = None, limit: int = 20
+) -> ShadowReport:
+    """Give what shadowed requests have shown, of one operation or of all.
+
+    Args:
+        flags: Settings.
+        operation: Only of this one.
+        limit: Most differences, 1 to 1000.
+    """
+
+def shadow_clear(flags: dict[str, str], operation: str | None = None) -> int:
+    """Begin to count anew, for one operation or for all; return how many differences were kept."""
+
 def consumer_parked(flags: dict[str, str], queue: str, limit: int = 100) -> list[ParkedEvent]:
     """List the messages that consumers of a queue have set aside, oldest first.
 
@@ -220,6 +335,28 @@ def consumer_retry(flags: dict[str, str], queue: str, ids: list[str] | None = No
 
 def consumer_skip(flags: dict[str, str], queue: str, ids: list[str]) -> int:
     """Give parked messages up for good; return how many."""
+
+def events_replay(
+    flags: dict[str, str],
+    past: tuple[list[int], datetime | None, datetime | None, str | None],
+    rate_per_s: int = 1000,
+    dry_run: bool = False,
+    on_progress: Callable[[Replayed], None] | None = None,
+) -> Replayed:
+    """Tell past events again, to the contracts of the settings. See `OrderEngine.events_replay`.
+
+    Args:
+        flags: Settings.
+        past: Numbers of orders (none for all), since, until, and the cursor to go on after.
+        rate_per_s: Messages put into the outbox per second, 1 to 100 000.
+        dry_run: Only count what would be told.
+        on_progress: Called about once a second, and at the end, with what is done so far; also
+            before a KeyboardInterrupt is raised. What it raises ends the replay and is raised here.
+
+    Raises:
+        InvalidInput: A rate out of range, a wrong cursor, a past that ends before it begins.
+        Unavailable: Also when nothing leaves; `context["cursor"]` says where to go on.
+    """
 
 @final
 class Setting:
@@ -365,6 +502,204 @@ class ParkedMessage:
     def to_dict(self) -> dict[str, Any]:
         """Give the fields by name; results inside of them as dicts too, all else as it is."""
 
+@final
+class Switch:
+    """Who answers one operation."""
+
+    __match_args__ = (
+        "operation",
+        "stage",
+        "percent",
+        "users",
+        "ignored",
+        "updated_at",
+    )
+
+    def __new__(
+        cls,
+        operation: str,
+        stage: str | None,
+        percent: int | None,
+        users: tuple[str, ...],
+        ignored: tuple[str, ...],
+        updated_at: datetime,
+    ) -> Switch: ...
+    @property
+    def operation(self) -> str:
+        """A GraphQL field, a route, or `*` for all that have no stage of their own."""
+    @property
+    def stage(self) -> str | None:
+        """`legacy`, `shadow` or `engine`; None where only `ignored` is set."""
+    @property
+    def percent(self) -> int | None:
+        """The share of users for whom the stage holds, 0 to 100."""
+    @property
+    def users(self) -> tuple[str, ...]:
+        """Users for whom it holds in any case."""
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Fields that are not compared."""
+    @property
+    def updated_at(self) -> datetime:
+        """When it was last changed."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class ShadowCounts:
+    """What became of the shadowed requests of one operation."""
+
+    __match_args__ = (
+        "operation",
+        "matched",
+        "differed",
+        "unsettled",
+        "failed",
+        "skipped",
+        "since",
+    )
+
+    def __new__(
+        cls,
+        operation: str,
+        matched: int,
+        differed: int,
+        unsettled: int,
+        failed: int,
+        skipped: int,
+        since: datetime,
+    ) -> ShadowCounts: ...
+    @property
+    def operation(self) -> str:
+        """The operation; `other` for all that name nothing known."""
+    @property
+    def matched(self) -> int:
+        """Both answers were the same."""
+    @property
+    def differed(self) -> int:
+        """The engine would have answered otherwise."""
+    @property
+    def unsettled(self) -> int:
+        """The answers differ, and the data may have changed between them."""
+    @property
+    def failed(self) -> int:
+        """The engine gave no answer: locked out, out of time, without its database."""
+    @property
+    def skipped(self) -> int:
+        """Not rehearsed, or there was no answer of the old code to compare with."""
+    @property
+    def since(self) -> datetime:
+        """Since when they are counted."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class ShadowDifference:
+    """A request that the engine would have answered otherwise."""
+
+    __match_args__ = (
+        "id",
+        "operation",
+        "at",
+        "request",
+        "legacy_status",
+        "legacy",
+        "engine_status",
+        "engine",
+        "paths",
+    )
+
+    def __new__(
+        cls,
+        id: int,  # noqa: A002 - the field's name.
+        operation: str,
+        at: datetime,
+        request: str,
+        legacy_status: int,
+        legacy: str,
+        engine_status: int,
+        engine: str,
+        paths: tuple[str, ...],
+    ) -> ShadowDifference: ...
+    @property
+    def id(self) -> int:
+        """Its number; a later one has a higher one."""
+    @property
+    def operation(self) -> str:
+        """The operation."""
+    @property
+    def at(self) -> datetime:
+        """When it was asked."""
+    @property
+    def request(self) -> str:
+        """The document and its variables as JSON, without headers, at most 16 KiB of it."""
+    @property
+    def legacy_status(self) -> int:
+        """The status code of the old code's answer."""
+    @property
+    def legacy(self) -> str:
+        """The body of the old code's answer, at most 16 KiB of it."""
+    @property
+    def engine_status(self) -> int:
+        """The status code of the engine's answer."""
+    @property
+    def engine(self) -> str:
+        """The body of the engine's answer, at most 16 KiB of it."""
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where they differ, at most 50: `createOrder.orders.0.total_amount`."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class ShadowReport:
+    """What shadowed requests have shown."""
+
+    __match_args__ = (
+        "counts",
+        "differences",
+    )
+
+    def __new__(
+        cls,
+        counts: tuple[ShadowCounts, ...],
+        differences: tuple[ShadowDifference, ...],
+    ) -> ShadowReport: ...
+    @property
+    def counts(self) -> tuple[ShadowCounts, ...]:
+        """By operation."""
+    @property
+    def differences(self) -> tuple[ShadowDifference, ...]:
+        """The newest first; 1000 of each operation are kept."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class Strangler:
+    """The switch between a program's own code and the engine, in one process.
+
+    It follows `switch` and writes down what it finds in the background. Nothing here waits.
+    """
+
+    def receive(
+        self, method: str, target: str, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> Passage:
+        """Decide who answers a request; in `shadow` begin to rehearse it.
+
+        Raises:
+            Unavailable: This process is a fork of the one that opened the switch.
+        """
+
+@final
+class Passage:
+    """What is to be done with one request."""
+
+    @property
+    def stage(self) -> str:
+        """Who answers: `engine`, or in `legacy` and `shadow` the program's own code."""
+    def answered(self, status: int, body: bytes) -> None:
+        """Say what the program's own code answered, to be compared. Without it nothing is."""
+
 # --- the engine --------------------------------------------------------------------------------
 
 @final
@@ -394,6 +729,7 @@ class Engine:
     def cancel_order(self, order_id: int, reason: str | None) -> Order: ...
     def delete_order(self, order_id: int) -> None: ...
     def order_history(self, order_id: int) -> list[HistoryEntry]: ...
+    def get_user(self, user_id: str) -> User: ...
     def upsert_user(
         self,
         user_id: str,
@@ -402,6 +738,7 @@ class Engine:
         address: str | None,
         contact: str | None,
     ) -> None: ...
+    def get_product(self, product_id: str) -> Product: ...
     def upsert_product(
         self, product_id: str, name: str, price: Decimal, quantity: int | None
     ) -> None: ...
@@ -426,10 +763,19 @@ class Engine:
     ) -> Answer: ...
     def next_piece(self, pieces: Pieces) -> bytes | None: ...
     def open_socket(self, headers: list[tuple[bytes, bytes]]) -> Socket | None: ...
+    def strangler(self) -> Strangler:
+        """Give the switch of this engine; the first call reads what is set."""
     def events_tail(self, order_id: int | None, limit: int) -> list[Event]: ...
     def events_parked(self, limit: int) -> list[ParkedMessage]: ...
     def events_retry(self, ids: list[int] | None) -> int: ...
     def events_skip(self, ids: list[int]) -> int: ...
+    def events_replay(
+        self,
+        past: tuple[list[int], datetime | None, datetime | None, str | None],
+        contract: str | None,
+        rate_per_s: int,
+        dry_run: bool,
+    ) -> Replayed: ...
     def health(self) -> list[Check]: ...
     def close(self) -> None: ...
 
@@ -457,6 +803,7 @@ class AsyncEngine:
     def cancel_order(self, order_id: int, reason: str | None) -> Future[Order]: ...
     def delete_order(self, order_id: int) -> Future[None]: ...
     def order_history(self, order_id: int) -> Future[list[HistoryEntry]]: ...
+    def get_user(self, user_id: str) -> Future[User]: ...
     def upsert_user(
         self,
         user_id: str,
@@ -465,6 +812,7 @@ class AsyncEngine:
         address: str | None,
         contact: str | None,
     ) -> Future[None]: ...
+    def get_product(self, product_id: str) -> Future[Product]: ...
     def upsert_product(
         self, product_id: str, name: str, price: Decimal, quantity: int | None
     ) -> Future[None]: ...
@@ -489,10 +837,18 @@ class AsyncEngine:
     ) -> Future[Answer]: ...
     def next_piece(self, pieces: Pieces) -> Future[bytes | None]: ...
     def open_socket(self, headers: list[tuple[bytes, bytes]]) -> Future[Socket | None]: ...
+    def strangler(self) -> Future[Strangler]: ...
     def events_tail(self, order_id: int | None, limit: int) -> Future[list[Event]]: ...
     def events_parked(self, limit: int) -> Future[list[ParkedMessage]]: ...
     def events_retry(self, ids: list[int] | None) -> Future[int]: ...
     def events_skip(self, ids: list[int]) -> Future[int]: ...
+    def events_replay(
+        self,
+        past: tuple[list[int], datetime | None, datetime | None, str | None],
+        contract: str | None,
+        rate_per_s: int,
+        dry_run: bool,
+    ) -> Future[Replayed]: ...
     def health(self) -> Future[list[Check]]: ...
     def close(self) -> Future[None]: ...
 
@@ -803,5 +1159,121 @@ class OrderPage:
     @property
     def next_cursor(self) -> str | None:
         """What to pass as `after`; None when this was the last page."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class Product:
+    """A product of the catalogue, and how many of it there are."""
+
+    __match_args__ = (
+        "product_id",
+        "name",
+        "price",
+        "currency",
+        "reported",
+        "reserved",
+        "available",
+        "updated_at",
+    )
+
+    def __new__(
+        cls,
+        product_id: str,
+        name: str | None,
+        price: Decimal | None,
+        currency: str,
+        reported: int | None,
+        reserved: int,
+        available: int,
+        updated_at: datetime,
+    ) -> Product: ...
+    @property
+    def product_id(self) -> str:
+        """Which."""
+    @property
+    def name(self) -> str | None:
+        """The name to show; None while only its stock is known, and then it is not sold."""
+    @property
+    def price(self) -> Decimal | None:
+        """The price of one piece; None while only its stock is known."""
+    @property
+    def currency(self) -> str:
+        """What the price is in: ISO 4217, three letters."""
+    @property
+    def reported(self) -> int | None:
+        """Pieces the product service last said are there; None before the first report."""
+    @property
+    def reserved(self) -> int:
+        """Pieces that orders hold and the product service has not subtracted yet."""
+    @property
+    def available(self) -> int:
+        """Pieces that can be ordered: `reported` less `reserved`, never below 0."""
+    @property
+    def updated_at(self) -> datetime:
+        """When any of this last changed."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class User:
+    """A user as other services have announced one."""
+
+    __match_args__ = ("user_id", "username", "email", "address", "contact", "updated_at")
+
+    def __new__(
+        cls,
+        user_id: str,
+        username: str | None,
+        email: str | None,
+        address: str | None,
+        contact: str | None,
+        updated_at: datetime,
+    ) -> User: ...
+    @property
+    def user_id(self) -> str:
+        """Who."""
+    @property
+    def username(self) -> str | None:
+        """The name to show, where one was told, as for what follows."""
+    @property
+    def email(self) -> str | None:
+        """Where to write to."""
+    @property
+    def address(self) -> str | None:
+        """Where orders that are placed now go."""
+    @property
+    def contact(self) -> str | None:
+        """A telephone number or the like."""
+    @property
+    def updated_at(self) -> datetime:
+        """When any of this was last told."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class Replayed:
+    """What a replay of the past has done so far."""
+
+    __match_args__ = ("events", "messages", "waiting", "cursor", "until")
+
+    def __new__(
+        cls, events: int, messages: int, waiting: int, cursor: str | None, until: datetime
+    ) -> Replayed: ...
+    @property
+    def events(self) -> int:
+        """Events that were told again, or whose messages had not left yet."""
+    @property
+    def messages(self) -> int:
+        """Messages that were put into the outbox, or would be."""
+    @property
+    def waiting(self) -> int:
+        """Messages told again, by this replay or another, that had not left the last time."""
+    @property
+    def cursor(self) -> str | None:
+        """What to pass as `after` to go on behind the last event; None before the first."""
+    @property
+    def until(self) -> datetime:
+        """Before when the events are; pass it too to go on with the same ones."""
     def to_dict(self) -> dict[str, Any]:
         """Give the fields by name; results inside of them as dicts too, all else as it is."""

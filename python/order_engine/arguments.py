@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -89,6 +90,46 @@ def integer(value: object, name: str) -> int:
     if abs(value) > INT64_MAX:
         raise InvalidInput(f"{name} is out of range")
     return value
+
+
+def order_ids(values: Iterable[Id] | None) -> list[int]:
+    """Make the numbers of orders; none stands for all of them, so an empty list is refused."""
+    if values is None:
+        return []
+    if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+        raise InvalidInput(f"order_ids must be a list of ids, not {described(values)}")
+    numbers = [order_id(value) for value in values]
+    if not numbers:
+        raise InvalidInput("order_ids names no order; leave it out to mean all of them")
+    return numbers
+
+
+def moment(value: object, name: str) -> datetime | None:
+    """Make a moment in UTC, from one with a time zone or from how long ago it was."""
+    if value is None:
+        return None
+    try:
+        if isinstance(value, timedelta):
+            return datetime.now(timezone.utc) - value
+        if isinstance(value, datetime) and value.utcoffset() is not None:
+            return value.astimezone(timezone.utc)
+    except OverflowError:
+        raise InvalidInput(f"{name} is out of range") from None
+    if isinstance(value, datetime):
+        raise InvalidInput(f"{name} has no time zone; write datetime(…, tzinfo=timezone.utc)")
+    raise InvalidInput(f"{name} must be a datetime or a timedelta, not {described(value)}")
+
+
+def past(
+    ids: Iterable[Id] | None, since: object, until: object, after: object
+) -> tuple[list[int], datetime | None, datetime | None, str | None]:
+    """Make what names a part of the past."""
+    return (
+        order_ids(ids),
+        moment(since, "since"),
+        moment(until, "until"),
+        optional_text(after, "after"),
+    )
 
 
 def message_ids(values: Iterable[int]) -> list[int]:

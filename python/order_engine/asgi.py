@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from order_engine import http_door
 from order_engine.async_engine import AsyncOrderEngine
 from order_engine.exceptions import InvalidInput, OrderEngineError, Unavailable
+from order_engine.lazy_engine import Rest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -43,6 +44,9 @@ class OrderEngineApp:
         self, engine: AsyncOrderEngine | None = None, /, **settings: str | float | None
     ) -> None:
         self._engine = engine or AsyncOrderEngine(**settings)  # type: ignore[arg-type]
+        self._opening = asyncio.Lock()
+        self._rest = Rest()
+        self._is_open = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, as ASGI defines it."""
@@ -59,6 +63,18 @@ class OrderEngineApp:
     async def close(self) -> None:
         """Close the engine; a server with a lifespan does so itself."""
         await self._engine.close()
+
+    async def _opened(self) -> AsyncOrderEngine:
+        if not self._is_open:
+            async with self._opening:
+                self._rest.check()
+                try:
+                    await self._engine.open()
+                except Unavailable as error:
+                    self._rest.begin(error)
+                    raise
+                self._is_open = True
+        return self._engine
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -80,7 +96,7 @@ class OrderEngineApp:
         if body is None:
             return
         try:
-            engine = await self._engine.open()
+            engine = await self._opened()
             answer = await engine.answer_http(
                 scope["method"], _target(scope), scope["headers"], body
             )
@@ -121,7 +137,7 @@ class OrderEngineApp:
         socket = None
         if _path(scope) == http_door.GRAPHQL:
             with suppress(OrderEngineError):
-                engine = await self._engine.open()
+                engine = await self._opened()
                 socket = await engine.open_socket(scope["headers"])
         if socket is None:
             await send({"type": "websocket.close"})
@@ -200,4 +216,4 @@ def _target(scope: Scope) -> str:
     return http_door.target(_path(scope), scope.get("query_string", b"").decode("latin-1"))
 
 
-app = OrderEngineApp()
+app: OrderEngineApp = OrderEngineApp()

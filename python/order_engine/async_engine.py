@@ -11,6 +11,7 @@ from order_engine.order_rows import OrderRows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from datetime import datetime, timedelta
     from decimal import Decimal
     from types import TracebackType
 
@@ -168,6 +169,10 @@ class AsyncOrderEngine:
         """See `OrderEngine.order_history`."""
         return await self._core.order_history(arguments.order_id(order_id))
 
+    async def get_user(self, user_id: Id) -> _native.User:
+        """See `OrderEngine.get_user`."""
+        return await self._core.get_user(arguments.opaque_id(user_id, "user_id"))
+
     async def upsert_user(
         self,
         user_id: Id,
@@ -185,6 +190,10 @@ class AsyncOrderEngine:
             arguments.optional_text(address, "address"),
             arguments.optional_text(contact, "contact"),
         )
+
+    async def get_product(self, product_id: Id) -> _native.Product:
+        """See `OrderEngine.get_product`."""
+        return await self._core.get_product(arguments.opaque_id(product_id, "product_id"))
 
     async def upsert_product(
         self,
@@ -292,6 +301,25 @@ class AsyncOrderEngine:
     async def events_skip(self, ids: Iterable[int]) -> int:
         """See `OrderEngine.events_skip`."""
         return await self._core.events_skip(arguments.message_ids(ids))
+
+    async def events_replay(  # noqa: PLR0913 - each but two narrows the past.
+        self,
+        *,
+        contract: str | None = None,
+        order_ids: Iterable[Id] | None = None,
+        since: datetime | timedelta | None = None,
+        until: datetime | timedelta | None = None,
+        after: str | None = None,
+        rate_per_s: int = 1000,
+        dry_run: bool = False,
+    ) -> _native.Replayed:
+        """See `OrderEngine.events_replay`."""
+        return await self._core.events_replay(
+            arguments.past(order_ids, since, until, after),
+            arguments.optional_text(contract, "contract"),
+            arguments.integer(rate_per_s, "rate_per_s"),
+            bool(dry_run),
+        )
 
     async def health(self) -> list[_native.Check]:
         """See `OrderEngine.health`."""

@@ -11,6 +11,7 @@ from order_engine.order_rows import OrderRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
     from decimal import Decimal
     from types import TracebackType
 
@@ -244,6 +245,18 @@ class OrderEngine:
         """
         return self._core.order_history(arguments.order_id(order_id))
 
+    def get_user(self, user_id: Id) -> _native.User:
+        """Read what is known of a user.
+
+        Args:
+            user_id: Who.
+
+        Raises:
+            NotFound: No service has announced this user, and `upsert_user` has not either. Such a
+                user may order all the same, unless a setting refuses it.
+        """
+        return self._core.get_user(arguments.opaque_id(user_id, "user_id"))
+
     def upsert_user(
         self,
         user_id: Id,
@@ -274,6 +287,17 @@ class OrderEngine:
             arguments.optional_text(address, "address"),
             arguments.optional_text(contact, "contact"),
         )
+
+    def get_product(self, product_id: Id) -> _native.Product:
+        """Read a product: its name and price, and how many of it can be ordered now.
+
+        Args:
+            product_id: Which; also one that is not sold, because only its stock is known.
+
+        Raises:
+            ProductNotFound: Nothing has been heard of it.
+        """
+        return self._core.get_product(arguments.opaque_id(product_id, "product_id"))
 
     def upsert_product(
         self,
@@ -393,6 +417,13 @@ class OrderEngine:
         )
         return response
 
+    def strangler(self) -> _native.Strangler:
+        """Give the switch between this program's own code and the engine.
+
+        `order_engine.flask` asks it about every request; other frameworks can do the same.
+        """
+        return self._core.strangler()
+
     def answer_http(
         self, method: str, target: str, headers: Headers, body: bytes = b""
     ) -> _native.Answer:
@@ -478,6 +509,51 @@ class OrderEngine:
             NotFound: No parked message has one of these ids; nothing was changed.
         """
         return self._core.events_skip(arguments.message_ids(ids))
+
+    def events_replay(  # noqa: PLR0913 - each but two narrows the past.
+        self,
+        *,
+        contract: str | None = None,
+        order_ids: Iterable[Id] | None = None,
+        since: datetime | timedelta | None = None,
+        until: datetime | timedelta | None = None,
+        after: str | None = None,
+        rate_per_s: int = 1000,
+        dry_run: bool = False,
+    ) -> _native.Replayed:
+        """Tell consumers past events again, such as those of a queue that was lost.
+
+        The messages are those of the first time, with the same ids, written from the history as
+        they would be today; each carries the header `x-replay: true`. They leave in the order of
+        each order's versions, oldest orders first, and before what is live and still waits. What
+        has not left yet is not told twice. Repeating a replay is safe: it sends the same again.
+
+        Waits whenever a thousand of them wait to be sent, for as long as some leave.
+
+        Args:
+            contract: Only to the consumers of this contract, which must be enabled.
+            order_ids: Only events of these orders.
+            since: Only events from this moment on: an aware datetime, or a timedelta for how long
+                ago.
+            until: Only events before this moment; now by default.
+            after: Only events behind this one: the `cursor` of a replay that was left early.
+            rate_per_s: Messages put into the outbox per second, 1 to 100 000.
+            dry_run: Only count what would be told.
+
+        Returns:
+            How many events and messages, and how many of these still wait to be sent.
+
+        Raises:
+            InvalidInput: A wrong argument; a past that ends before it begins.
+            Unavailable: Also when none of the messages leaves for a minute: no engine sends them,
+                or a message of each is parked. `context["cursor"]` says where to go on.
+        """
+        return self._core.events_replay(
+            arguments.past(order_ids, since, until, after),
+            arguments.optional_text(contract, "contract"),
+            arguments.integer(rate_per_s, "rate_per_s"),
+            bool(dry_run),
+        )
 
     def health(self) -> list[_native.Check]:
         """Say how the parts the engine uses are doing; see `ok` and `detail` of each."""

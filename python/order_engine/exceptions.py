@@ -58,11 +58,11 @@ class Forbidden(OrderEngineError):
 
 
 class NotFound(OrderEngineError):
-    """There is no such order, or it is not the caller's: the two cannot be told apart."""
+    """There is no such thing, or it is not the caller's: the two cannot be told apart."""
 
 
 class ProductNotFound(NotFound):
-    """The catalogue does not know a product of the order."""
+    """The catalogue does not know a product."""
 
     @property
     def product_id(self) -> str:

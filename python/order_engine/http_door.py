@@ -18,7 +18,7 @@ BODY_BYTES_MAX = 1024 * 1024
 
 _PATH_SAFE = "/:@!$&'()*+,;=~-._"
 
-log = logging.getLogger("order_engine.http")
+log: logging.Logger = logging.getLogger("order_engine.http")
 
 
 def target(path: str | bytes, query: str) -> str:

@@ -38,7 +38,7 @@ class NativeEngine:
             Unavailable: It is closed, or the database cannot be reached from this fork.
         """
         if self._process != os.getpid():
-            with _AfterFork.lock:
+            with opening_lock():
                 if self._process != os.getpid():
                     self._open_again()
         return self._engine
@@ -56,17 +56,16 @@ class NativeEngine:
             self._engine.close()
 
 
-class _AfterFork:
-    """The lock of those who open anew. One that was held during a fork would never be free."""
-
-    lock = threading.Lock()
-
-    @classmethod
-    def renew(cls) -> None:
-        cls.lock = threading.Lock()
+_opening_locks: dict[int, threading.Lock] = {}
 
 
-os.register_at_fork(after_in_child=_AfterFork.renew)
+def opening_lock() -> threading.Lock:
+    """Give this process's lock of those who open an engine, made when it is first asked for.
+
+    One that was held during a fork would never be free in the child, and one that is older than
+    gevent's patches would stop the greenlet that holds it together with those that wait.
+    """
+    return _opening_locks.setdefault(os.getpid(), threading.Lock())
 
 
 def _opened(flags: dict[str, str]) -> _native.Engine:

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import threading
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from order_engine import http_door
-from order_engine.engine import OrderEngine
 from order_engine.exceptions import InvalidInput, Unavailable
+from order_engine.lazy_engine import LazyEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, StartResponse, WSGIEnvironment
 
     from order_engine import _native
+    from order_engine.engine import OrderEngine
 
 DRAINED_BYTES_MAX = 32 * 1024 * 1024
 """So much of a body that is too long is read and dropped, that its sender may hear why."""
@@ -41,8 +41,7 @@ class OrderEngineApp:
         self, engine: OrderEngine | None = None, /, **settings: str | float | None
     ) -> None:
         self._engine = engine
-        self._settings = settings
-        self._opening = threading.Lock()
+        self._own = LazyEngine(settings)
 
     def engine(self) -> OrderEngine:
         """Give the engine, opened if need be.
@@ -51,11 +50,7 @@ class OrderEngineApp:
             Misconfigured: Settings are missing or wrong.
             Unavailable: The database cannot be reached.
         """
-        if self._engine is None:
-            with self._opening:
-                if self._engine is None:
-                    self._engine = OrderEngine(**self._settings)  # type: ignore[arg-type]
-        return self._engine
+        return self._engine or self._own.get()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -82,9 +77,8 @@ class OrderEngineApp:
         return Pieces(self.engine(), answer.pieces)
 
     def close(self) -> None:
-        """Close the engine, if one was opened."""
-        if self._engine is not None:
-            self._engine.close()
+        """Close the engine, if it was opened here."""
+        self._own.close()
 
 
 class Pieces:
@@ -159,4 +153,4 @@ def _read(stream: InputStream, length: int) -> bytes:
     return b"".join(chunks)
 
 
-app = OrderEngineApp()
+app: OrderEngineApp = OrderEngineApp()

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::order::Order;
+use crate::domain::order::{HistoryEntry, Order};
 use crate::domain::status::OrderStatus;
 
 /// What happened.
@@ -44,4 +44,24 @@ pub struct OrderEvent {
     pub previous: Option<OrderStatus>,
     /// Why, where a reason was given.
     pub reason: Option<String>,
+}
+
+impl OrderEvent {
+    /// The event that `entry` of an order's history tells of, with the order as it was then.
+    /// Everything but its status is as it was placed.
+    #[must_use]
+    pub fn of_the_past(id: Uuid, entry: HistoryEntry, order: &Order) -> Self {
+        let kind = match entry.action.as_str() {
+            "placed" => EventKind::Placed,
+            "deleted" => EventKind::Deleted,
+            _ => EventKind::Updated,
+        };
+        let order = Order {
+            status: entry.status,
+            version: entry.version,
+            updated_at: entry.at,
+            ..order.clone()
+        };
+        Self { id, kind, at: entry.at, order, previous: entry.previous, reason: entry.reason }
+    }
 }

@@ -32,4 +32,6 @@ pub struct OutgoingMessage {
     pub body: String,
     /// How often the broker has refused it.
     pub attempts: i32,
+    /// Whether it tells the past again, and is no news.
+    pub is_replayed: bool,
 }

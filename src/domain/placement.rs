@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 
 use crate::domain::ids::{IdempotencyKey, ProductId, UserId};
 use crate::domain::money::{Currency, checked_amount, line_total};
+use crate::domain::product::not_found;
 use crate::domain::stock::Level;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -181,11 +182,6 @@ fn price(request: &PlaceOrder, offers: &Offers, holds: Vec<(ProductId, i64)>) ->
     let currency = currency
         .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "An order has at least one item."))?;
     Ok(Plan { lines, total, currency, holds })
-}
-
-fn not_found(product: &ProductId) -> Error {
-    Error::new(ErrorKind::ProductNotFound, format!("Product {product} is not in the catalogue."))
-        .with("product_id", product)
 }
 
 fn out_of_stock(product: &ProductId, level: Level) -> Error {

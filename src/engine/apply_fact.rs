@@ -12,7 +12,7 @@ use crate::engine::ports::{Delivery, Interpreter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::inbox::{self, Identity};
 use crate::store::leases::{self, Lease};
-use crate::store::{self, Connection, catalog, users};
+use crate::store::{Connection, catalog, users};
 
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Engine {
             return Ok(known);
         }
         self.apply(&mut transaction, facts).await?;
-        store::commit(transaction).await?;
+        self.shared.commit(transaction).await?;
         Ok(Taken::New)
     }
 
@@ -75,7 +75,7 @@ impl Engine {
         let message_id = delivery.message_id.as_deref();
         let (topic, body) = (&delivery.topic, &delivery.body);
         inbox::park(&mut transaction, consumer, topic, body, message_id, reason).await?;
-        store::commit(transaction).await?;
+        self.shared.commit(transaction).await?;
         Ok(Taken::SetAside)
     }
 
@@ -86,7 +86,7 @@ impl Engine {
     pub async fn note(&self, facts: &[Fact]) -> Result<()> {
         let mut transaction = self.shared.store.begin().await?;
         self.apply(&mut transaction, facts).await?;
-        store::commit(transaction).await
+        self.shared.commit(transaction).await
     }
 
     /// Takes in a delivery that was set aside, now that it may be understood.
@@ -107,7 +107,7 @@ impl Engine {
         };
         let facts = interpreter.interpret(&delivery)?;
         self.apply(&mut transaction, &facts).await?;
-        store::commit(transaction).await
+        self.shared.commit(transaction).await
     }
 
     /// Writes facts. Products are taken in one order, so that nobody waits for each other; what is

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::timeout;
 
 use crate::domain::caller::{Caller, Scope};
-use crate::domain::event::{EventKind, OrderEvent};
+use crate::domain::event::OrderEvent;
 use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
 use crate::engine::Engine;
@@ -182,23 +182,7 @@ fn show(feed: &Feed, new: Vec<Noted>, orders: &[Order]) {
         let Ok(n) = orders.binary_search_by_key(&entry.order, |order| order.id) else {
             continue;
         };
-        let mut order = orders[n].clone();
-        order.status = entry.status;
-        order.version = entry.version;
-        order.updated_at = entry.at;
-        let kind = match entry.action.as_str() {
-            "placed" => EventKind::Placed,
-            "deleted" => EventKind::Deleted,
-            _ => EventKind::Updated,
-        };
-        let event = OrderEvent {
-            id: event_id,
-            kind,
-            at: entry.at,
-            order,
-            previous: entry.previous,
-            reason: entry.reason,
-        };
+        let event = OrderEvent::of_the_past(event_id, entry, &orders[n]);
         // Nobody listening any more is no error.
         let _ = feed.watchers.send(Arc::new(event));
     }

@@ -9,14 +9,17 @@ pub mod change_status;
 pub mod changes;
 pub mod delete_order;
 pub mod find_orders;
+pub mod get_product;
+pub mod get_user;
 mod lanes;
 pub mod place_order;
 pub mod ports;
+pub mod replay;
 mod transition;
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::domain::caller::Access;
 use crate::domain::event::OrderEvent;
@@ -27,7 +30,7 @@ use crate::engine::changes::Changes;
 use crate::engine::lanes::Lanes;
 use crate::engine::ports::Announcer;
 use crate::error::Result;
-use crate::store::Store;
+use crate::store::{self, Store, Transaction};
 
 /// What the engine's rules depend on. Settings.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +55,10 @@ struct Shared {
     store: Store,
     rules: Rules,
     announcers: Vec<Arc<dyn Announcer>>,
-    outbox_filled: Notify,
+    outbox_filled: watch::Sender<()>,
     changes: Changes,
+    /// Whether everything is undone instead of committed.
+    is_rehearsal: bool,
 }
 
 impl Engine {
@@ -61,9 +66,29 @@ impl Engine {
     /// called on a tokio runtime, which its lanes then run on.
     #[must_use]
     pub fn new(store: Store, rules: Rules, announcers: Vec<Arc<dyn Announcer>>) -> Self {
+        Self::start(store, rules, announcers, false)
+    }
+
+    /// An engine on the same database that decides, composes and writes as this one does, and then
+    /// undoes it: nothing lasts, nothing is announced, and what it holds it gives back at once.
+    /// Only the numbers of orders, lines and messages that it has drawn are gone. It keeps out of
+    /// this one's way: see [`Store::aside`].
+    #[must_use]
+    pub fn rehearsal(&self) -> Self {
+        let Shared { store, rules, announcers, .. } = self.shared.as_ref();
+        Self::start(store.aside(), *rules, announcers.clone(), true)
+    }
+
+    fn start(
+        store: Store,
+        rules: Rules,
+        announcers: Vec<Arc<dyn Announcer>>,
+        is_rehearsal: bool,
+    ) -> Self {
         let changes = Changes::new(store.clone());
-        let outbox_filled = Notify::new();
-        let shared = Arc::new(Shared { store, rules, announcers, outbox_filled, changes });
+        let outbox_filled = watch::Sender::new(());
+        let shared = Shared { store, rules, announcers, outbox_filled, changes, is_rehearsal };
+        let shared = Arc::new(shared);
         let lanes = Lanes::start(&shared);
         Self { shared, lanes }
     }
@@ -74,9 +99,16 @@ impl Engine {
         &self.shared.store
     }
 
-    /// Waits until this process has written a message to the outbox.
-    pub async fn outbox_filled(&self) {
-        self.shared.outbox_filled.notified().await;
+    /// Changes whenever this process has something to send: for everyone who has asked, also for
+    /// one who is busy at that moment and looks later.
+    #[must_use]
+    pub fn outbox_filled(&self) -> watch::Receiver<()> {
+        self.shared.outbox_filled.subscribe()
+    }
+
+    /// Says that there is something to send, by other ways than the verbs of this engine.
+    pub fn wake_relays(&self) {
+        self.shared.outbox_filled.send_replace(());
     }
 
     /// Ends the lanes once what they hold is answered, and closes the database.
@@ -96,9 +128,17 @@ impl Shared {
         Ok(messages)
     }
 
-    /// Wakes those who wait for news: the relay and the watchers.
+    /// Ends a transaction in which all is written: the one place where something comes to last.
+    async fn commit(&self, transaction: Transaction) -> Result<()> {
+        match self.is_rehearsal {
+            false => store::commit(transaction).await,
+            true => store::roll_back(transaction).await,
+        }
+    }
+
+    /// Wakes those who wait for news: the relays and the watchers.
     fn committed(&self) {
-        self.outbox_filled.notify_one();
+        self.outbox_filled.send_replace(());
         self.changes.hint();
     }
 }

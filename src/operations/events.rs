@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::app::{self, App};
+use crate::app;
 use crate::config::Settings;
 use crate::domain::ids::OrderId;
+use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::operations::{checked_limit, with_store};
+use crate::operations::checked_limit;
 use crate::store::journal::{self, Entry};
-use crate::store::{Store, inbox, outbox};
+use crate::store::{inbox, outbox};
 
 /// A message that waits for a person's decision.
 #[derive(Debug)]
@@ -34,87 +35,83 @@ pub struct Parked {
 /// The latest `limit` events, oldest first, of one order or of all.
 ///
 /// # Errors
-/// `InvalidInput` for a limit outside 1 to 1000; `Misconfigured`, `Unavailable`.
+/// `InvalidInput` for a limit outside 1 to 1000; `Unavailable`.
 pub async fn events_tail(
-    settings: &Settings,
+    engine: &Engine,
     order: Option<OrderId>,
     limit: i64,
 ) -> Result<Vec<Entry>> {
     let limit = checked_limit(limit)?;
-    with_store(settings, async |store| {
-        let mut connection = store.acquire().await?;
-        journal::tail(&mut connection, order, limit).await
-    })
-    .await
+    let mut connection = engine.store().acquire().await?;
+    journal::tail(&mut connection, order, limit).await
 }
 
 /// Messages that were set aside, outgoing and incoming, the longest waiting first.
 ///
 /// # Errors
 /// As [`events_tail`].
-pub async fn events_parked(settings: &Settings, limit: i64) -> Result<Vec<Parked>> {
+pub async fn events_parked(engine: &Engine, limit: i64) -> Result<Vec<Parked>> {
     let limit = checked_limit(limit)?;
-    with_store(settings, async |store| {
-        let mut connection = store.acquire().await?;
-        let outgoing = outbox::parked(&mut connection, i64::from(limit)).await?;
-        let incoming = inbox::parked(&mut connection, i64::from(limit)).await?;
-        let mut all: Vec<_> = outgoing.into_iter().map(Parked::from).collect();
-        all.extend(incoming.into_iter().map(Parked::from));
-        all.sort_by_key(|message| (message.parked_at, message.id));
-        all.truncate(limit as usize);
-        Ok(all)
-    })
-    .await
+    let mut connection = engine.store().acquire().await?;
+    let outgoing = outbox::parked(&mut connection, i64::from(limit)).await?;
+    let incoming = inbox::parked(&mut connection, i64::from(limit)).await?;
+    let mut all: Vec<_> = outgoing.into_iter().map(Parked::from).collect();
+    all.extend(incoming.into_iter().map(Parked::from));
+    all.sort_by_key(|message| (message.parked_at, message.id));
+    all.truncate(limit as usize);
+    Ok(all)
 }
 
 /// Gives messages that were set aside another try, all of them or those of `ids`; returns how
-/// many.
+/// many. What came in is understood by the contracts of `settings`.
 ///
 /// # Errors
 /// `NotFound` when one of `ids` is not set aside: nothing is changed then. `InvalidInput` when an
-/// incoming one is still not understood: it stays, and those before it are done.
-pub async fn events_retry(settings: &Settings, ids: Option<&[i64]>) -> Result<usize> {
+/// incoming one is still not understood: it stays, and those before it are done. `Unavailable`.
+pub async fn events_retry(
+    engine: &Engine,
+    settings: &Settings,
+    ids: Option<&[i64]>,
+) -> Result<usize> {
     let interpreters = app::interpreters(settings)?;
-    App::with_engine(settings, async |engine| {
-        let set_aside = find(engine.store(), ids).await?;
-        let mut connection = engine.store().acquire().await?;
-        let outgoing = set_aside.ids_of("outgoing");
-        let mut retried = outbox::retry(&mut connection, Some(&outgoing)).await?;
-        for message in set_aside.0.iter().filter(|message| message.direction == "incoming") {
-            let interpreter = interpreters.get(message.consumer.as_str()).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Misconfigured,
-                    format!(
-                        "Message {} came in for {:?}, which is no contract here.",
-                        message.id, message.consumer
-                    ),
-                )
-            })?;
-            engine.retry_parked(message.id, interpreter.as_ref()).await?;
-            retried += 1;
-        }
-        Ok(retried)
-    })
-    .await
+    let set_aside = find(engine, ids).await?;
+    let mut connection = engine.store().acquire().await?;
+    let outgoing = set_aside.ids_of("outgoing");
+    let mut retried = outbox::retry(&mut connection, Some(&outgoing)).await?;
+    // The messages that came in are retried on connections of their own.
+    drop(connection);
+    engine.wake_relays();
+    for message in set_aside.0.iter().filter(|message| message.direction == "incoming") {
+        let interpreter = interpreters.get(message.consumer.as_str()).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Misconfigured,
+                format!(
+                    "Message {} came in for {:?}, which is no contract here.",
+                    message.id, message.consumer
+                ),
+            )
+        })?;
+        engine.retry_parked(message.id, interpreter.as_ref()).await?;
+        retried += 1;
+    }
+    Ok(retried)
 }
 
 /// Gives messages up for good, so that those behind them go on; returns how many.
 ///
 /// # Errors
-/// `NotFound` when one of `ids` is not set aside: nothing is changed then.
-pub async fn events_skip(settings: &Settings, ids: &[i64]) -> Result<usize> {
-    with_store(settings, async |store| {
-        let set_aside = find(&store, Some(ids)).await?;
-        let mut connection = store.acquire().await?;
-        for id in set_aside.ids_of("outgoing") {
-            outbox::skip(&mut connection, id).await?;
-        }
-        for id in set_aside.ids_of("incoming") {
-            inbox::take(&mut connection, id).await?;
-        }
-        Ok(set_aside.0.len())
-    })
-    .await
+/// `NotFound` when one of `ids` is not set aside: nothing is changed then. `Unavailable`.
+pub async fn events_skip(engine: &Engine, ids: &[i64]) -> Result<usize> {
+    let set_aside = find(engine, Some(ids)).await?;
+    let mut connection = engine.store().acquire().await?;
+    for id in set_aside.ids_of("outgoing") {
+        outbox::skip(&mut connection, id).await?;
+    }
+    engine.wake_relays();
+    for id in set_aside.ids_of("incoming") {
+        inbox::take(&mut connection, id).await?;
+    }
+    Ok(set_aside.0.len())
 }
 
 /// Messages that were set aside.
@@ -128,8 +125,8 @@ impl SetAside {
 }
 
 /// Finds what is set aside, all of it or exactly `ids`.
-async fn find(store: &Store, ids: Option<&[i64]>) -> Result<SetAside> {
-    let mut connection = store.acquire().await?;
+async fn find(engine: &Engine, ids: Option<&[i64]>) -> Result<SetAside> {
+    let mut connection = engine.store().acquire().await?;
     let outgoing = outbox::parked(&mut connection, i64::MAX).await?;
     let incoming = inbox::parked(&mut connection, i64::MAX).await?;
     let outgoing = outgoing.into_iter().map(Parked::from);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +44,7 @@ pub struct RelayOptions {
 /// the work.
 pub struct Relay<O> {
     engine: Engine,
+    outbox_filled: watch::Receiver<()>,
     outlet: O,
     options: RelayOptions,
     shares: Shares,
@@ -64,6 +66,7 @@ impl<O: Outlet> Relay<O> {
             around_again: None,
             outage: Outage::new("sending messages"),
             stats: Arc::default(),
+            outbox_filled: engine.outbox_filled(),
             engine,
             outlet,
             options,
@@ -134,10 +137,11 @@ impl<O: Outlet> Relay<O> {
     }
 
     /// Waits until this process has written a message, or another one may have.
-    async fn rest(&self, stop: &CancellationToken) {
+    async fn rest(&mut self, stop: &CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.engine.outbox_filled() => {}
+            // The engine in here keeps the sending end.
+            _ = self.outbox_filled.changed() => {}
             () = sleep(POLL) => {}
         }
     }

@@ -102,6 +102,7 @@ mod tests {
             topic: topic.to_owned(),
             body: String::new(),
             attempts: 0,
+            is_replayed: false,
         }
     }
 

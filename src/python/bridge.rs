@@ -5,16 +5,18 @@ use std::cell::OnceCell;
 use std::convert::Infallible;
 use std::future::{Future, ready};
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::thread;
-use std::time::Duration;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic::{self, ContextExt, JoinError};
+use tokio::runtime::Handle;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::python::errors::raise;
@@ -23,35 +25,56 @@ use crate::python::runtime;
 /// How long a blocking call waits before it looks whether Ctrl-C was pressed.
 const SIGNAL_CHECK: Duration = Duration::from_millis(100);
 
-/// Runs `work` on the engine's runtime and waits for it with the interpreter lock released.
-/// Ctrl-C ends the wait and the work.
+/// Does `work` on this thread with the interpreter lock released; the engine's runtime tells it
+/// when to go on. Ctrl-C ends the work.
 pub(super) fn wait_for<T, F>(py: Python<'_>, work: F) -> PyResult<T>
 where
-    T: Send + 'static,
-    F: Future<Output = Result<T>> + Send + 'static,
+    T: Send,
+    F: Future<Output = Result<T>> + Send,
 {
     let threads = py.detach(runtime::get).map_err(|error| raise(py, &error))?;
-    let (answer, mut answered) = sync_channel(1);
-    let task = threads.spawn(async move {
-        // Nobody reads the answer after Ctrl-C.
-        let _ = answer.send(survived(work).await);
-    });
+    let mut work = pin!(survived(work));
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {
+        let done = py.detach(|| poll_until(threads, work.as_mut(), &waker));
+        if runtime::has_ended() {
+            rest_until_the_process_ends(py);
+        }
+        if let Some(result) = done {
+            return result.map_err(|error| raise(py, &error));
+        }
+        py.check_signals()?;
+    }
+}
+
+/// Polls `work` until it is done, or signals are to be looked at.
+fn poll_until<F: Future>(
+    threads: &Handle,
+    mut work: Pin<&mut F>,
+    waker: &Waker,
+) -> Option<F::Output> {
+    let _context = threads.enter();
+    let until = Instant::now() + SIGNAL_CHECK;
+    loop {
+        if let Poll::Ready(output) = work.as_mut().poll(&mut Context::from_waker(waker)) {
+            return Some(output);
+        }
         // Not tokio's clock: a thread may wait here while the runtime ends.
-        let (channel, waited) = py.detach(move || {
-            let waited = answered.recv_timeout(SIGNAL_CHECK);
-            (answered, waited)
-        });
-        answered = channel;
-        match waited {
-            Ok(result) => return result.map_err(|error| raise(py, &error)),
-            Err(RecvTimeoutError::Disconnected) => rest_until_the_process_ends(py),
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        if let Err(interrupt) = py.check_signals() {
-            task.abort();
-            return Err(interrupt);
-        }
+        let left = until.checked_duration_since(Instant::now())?;
+        thread::park_timeout(left);
+    }
+}
+
+/// Wakes the thread that waits.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
     }
 }
 

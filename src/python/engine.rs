@@ -13,10 +13,11 @@ use crate::python::bridge::{promise, wait_for};
 use crate::python::errors::raise;
 use crate::python::guarded::{Guarded, Open};
 use crate::python::records;
+use crate::python::switch::Strangler;
 use crate::python::types::{
-    Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow,
+    Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow, Product, Replayed, User,
 };
-use crate::python::verbs::{self, Opened, Row};
+use crate::python::verbs::{self, Opened, PastRow, Row};
 use crate::python::web::{Answer, Piece, Pieces, Socket};
 
 type Flags = HashMap<String, String>;
@@ -87,6 +88,7 @@ verbs! {
     cancel_order(order_id: i64, reason: Option<String>) -> Order;
     delete_order(order_id: i64) -> ();
     order_history(order_id: i64) -> Vec<HistoryEntry>;
+    get_user(user_id: String) -> User;
     upsert_user(
         user_id: String,
         username: Option<String>,
@@ -94,6 +96,7 @@ verbs! {
         address: Option<String>,
         contact: Option<String>
     ) -> ();
+    get_product(product_id: String) -> Product;
     upsert_product(
         product_id: String, name: String, price: Decimal, quantity: Option<i64>
     ) -> ();
@@ -114,10 +117,14 @@ verbs! {
     answer(method: String, target: String, headers: Headers, body: Vec<u8>) -> Answer;
     next_piece(pieces: Pieces) -> Option<Piece>;
     open_socket(headers: Headers) -> Option<Socket>;
+    strangler() -> Strangler;
     events_tail(order_id: Option<i64>, limit: i64) -> Vec<Event>;
     events_parked(limit: i64) -> Vec<ParkedMessage>;
     events_retry(ids: Option<Vec<i64>>) -> usize;
     events_skip(ids: Vec<i64>) -> usize;
+    events_replay(
+        past: PastRow, contract: Option<String>, rate_per_s: i64, dry_run: bool
+    ) -> Replayed;
     health() -> Vec<Check>;
 }
 

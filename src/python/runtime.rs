@@ -61,6 +61,11 @@ pub(super) fn get() -> Result<&'static Handle> {
     }
 }
 
+/// Whether the interpreter is ending, and with it the runtime.
+pub(super) fn has_ended() -> bool {
+    ENDED.load(Ordering::Acquire)
+}
+
 /// What a call is told that finds the interpreter ending.
 fn ended() -> Error {
     Error::new(ErrorKind::Unavailable, "Python is exiting; the engine takes no more calls.")

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use rust_decimal::Decimal;
 
@@ -12,13 +13,15 @@ use crate::domain::caller::Caller;
 use crate::domain::fact::{Fact, ProductFact, StockFact, UserFact};
 use crate::domain::ids::{IdempotencyKey, OrderId, ProductId, UserId};
 use crate::domain::money::checked_amount;
+use crate::domain::past::{Past, Position};
 use crate::domain::placement::{Item, PlaceOrder};
 use crate::domain::query::{OrderFilter, checked_page_size};
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
-use crate::operations;
+use crate::operations::{self, ReplayOptions};
+use crate::python::switch::Strangler;
 use crate::python::types::{
-    Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow,
+    Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow, Product, Replayed, User,
 };
 use crate::python::web::{Answer, Piece, Pieces, Socket};
 
@@ -27,6 +30,9 @@ const ROWS_UNDER_WAY: usize = 1024;
 
 /// User, `(product, quantity)` lines and idempotency key of an order.
 pub(super) type Row = (String, Vec<(String, i64)>, Option<String>);
+
+/// Order ids (none for all), since, until and cursor of a part of the past.
+pub(super) type PastRow = (Vec<i64>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, Option<String>);
 
 /// An open engine and what it was opened with.
 pub(super) struct Opened {
@@ -113,6 +119,10 @@ pub(super) async fn order_history(opened: Arc<Opened>, order_id: i64) -> Result<
     Ok(history.into_iter().map(HistoryEntry::from).collect())
 }
 
+pub(super) async fn get_user(opened: Arc<Opened>, user_id: String) -> Result<User> {
+    Ok(opened.app.engine().get_user(&UserId::parse(user_id)?).await?.into())
+}
+
 pub(super) async fn upsert_user(
     opened: Arc<Opened>,
     user_id: String,
@@ -123,6 +133,10 @@ pub(super) async fn upsert_user(
 ) -> Result<()> {
     let user = UserId::parse(user_id)?;
     note(&opened, Fact::User(UserFact { user, username, email, address, contact })).await
+}
+
+pub(super) async fn get_product(opened: Arc<Opened>, product_id: String) -> Result<Product> {
+    Ok(opened.app.engine().get_product(&ProductId::parse(product_id)?).await?.into())
 }
 
 pub(super) async fn upsert_product(
@@ -197,27 +211,57 @@ pub(super) async fn open_socket(opened: Arc<Opened>, headers: Headers) -> Result
     Ok(opened.app.socket(headers)?.map(Socket::from))
 }
 
+pub(super) async fn strangler(opened: Arc<Opened>) -> Result<Strangler> {
+    opened.app.strangler().await.map(Strangler::from)
+}
+
 pub(super) async fn events_tail(
     opened: Arc<Opened>,
     order_id: Option<i64>,
     limit: i64,
 ) -> Result<Vec<Event>> {
     let order = order_id.map(OrderId::from_database);
-    let events = operations::events_tail(&opened.settings, order, limit).await?;
+    let events = operations::events_tail(opened.app.engine(), order, limit).await?;
     Ok(events.into_iter().map(|event| (event.entry, event.delivery).into()).collect())
 }
 
 pub(super) async fn events_parked(opened: Arc<Opened>, limit: i64) -> Result<Vec<ParkedMessage>> {
-    let parked = operations::events_parked(&opened.settings, limit).await?;
+    let parked = operations::events_parked(opened.app.engine(), limit).await?;
     Ok(parked.into_iter().map(ParkedMessage::from).collect())
 }
 
 pub(super) async fn events_retry(opened: Arc<Opened>, ids: Option<Vec<i64>>) -> Result<usize> {
-    operations::events_retry(&opened.settings, ids.as_deref()).await
+    operations::events_retry(opened.app.engine(), &opened.settings, ids.as_deref()).await
 }
 
 pub(super) async fn events_skip(opened: Arc<Opened>, ids: Vec<i64>) -> Result<usize> {
-    operations::events_skip(&opened.settings, &ids).await
+    operations::events_skip(opened.app.engine(), &ids).await
+}
+
+pub(super) async fn events_replay(
+    opened: Arc<Opened>,
+    past: PastRow,
+    contract: Option<String>,
+    rate_per_s: i64,
+    dry_run: bool,
+) -> Result<Replayed> {
+    let options = replay(past, contract, rate_per_s, dry_run)?;
+    let engine = opened.app.engine();
+    Ok(operations::events_replay(engine, &opened.settings, options, |_| ()).await?.into())
+}
+
+/// What a replay is to do, from what Python gives.
+pub(super) fn replay(
+    (order_ids, since, until, after): PastRow,
+    contract: Option<String>,
+    rate_per_s: i64,
+    dry_run: bool,
+) -> Result<ReplayOptions> {
+    let orders = order_ids.into_iter().map(OrderId::from_database).collect();
+    let after = after.as_deref().map(Position::parse).transpose()?;
+    let past = Past { since, until, orders, after };
+    let patience = ReplayOptions::PATIENCE;
+    Ok(ReplayOptions { past, contract, rate_per_s, dry_run, patience })
 }
 
 pub(super) async fn health(opened: Arc<Opened>) -> Result<Vec<Check>> {

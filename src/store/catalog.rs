@@ -1,17 +1,24 @@
 //! The catalogue: what other services announce of products and their stock.
 
+use rust_decimal::Decimal;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use crate::domain::fact::ProductFact;
 use crate::domain::ids::{OrderId, ProductId};
 use crate::domain::money::{Currency, checked_amount};
+use crate::domain::product::{Product, not_found};
 use crate::domain::stock::{Hold, Level, Reconciled};
 use crate::error::Result;
 use crate::store::statement::statements;
 use crate::store::{Connection, failed};
 
 statements! {
+    /// One product, whether it is sold or not.
+    GET = "
+        select product_id, name, price, currency, reported, reserved, updated_at
+        from products where product_id = $1";
+
     /// Name and price as announced. The quantity counts only while none is known: a late
     /// announcement would otherwise look like a restock.
     UPSERT_PRODUCT = "
@@ -67,6 +74,19 @@ statements! {
             reserved = reserved - coalesce((select sum(quantity) from gone), 0)::bigint
                                 - coalesce((select sum(quantity) from shrunk), 0)::bigint
         where product_id = $1";
+}
+
+/// Reads one product.
+///
+/// # Errors
+/// `ProductNotFound` when nothing has been heard of it; else as [`failed`].
+pub async fn get(connection: &mut Connection, id: &ProductId) -> Result<Product> {
+    let row = sqlx::query(GET)
+        .bind(id.as_str())
+        .fetch_optional(connection)
+        .await
+        .map_err(|error| failed("reading a product", error))?;
+    row.ok_or_else(|| not_found(id)).and_then(|row| read_product(&row))
 }
 
 /// Takes in what is announced of a product, priced in `currency`. A known one keeps its stock.
@@ -172,6 +192,23 @@ pub async fn keep(
         .await
         .map_err(|error| failed("reconciling stock", error))?;
     Ok(())
+}
+
+fn read_product(row: &PgRow) -> Result<Product> {
+    let read = |error| failed("reading a product's columns", error);
+    let currency: &str = row.try_get("currency").map_err(read)?;
+    let price: Option<Decimal> = row.try_get("price").map_err(read)?;
+    Ok(Product {
+        id: ProductId::from_database(row.try_get("product_id").map_err(read)?),
+        name: row.try_get("name").map_err(read)?,
+        price: price.map(|price| price.normalize()),
+        currency: Currency::parse(currency)?,
+        level: Level {
+            reported: row.try_get("reported").map_err(read)?,
+            reserved: row.try_get("reserved").map_err(read)?,
+        },
+        updated_at: row.try_get("updated_at").map_err(read)?,
+    })
 }
 
 fn read_hold(row: &PgRow) -> std::result::Result<Hold, sqlx::Error> {

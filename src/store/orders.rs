@@ -226,8 +226,8 @@ pub async fn history(connection: &mut PgConnection, id: OrderId) -> Result<Vec<H
     rows.iter().map(history_entry).collect()
 }
 
-/// A change that somebody may be watching for: its entry and the event's id.
-#[derive(Debug)]
+/// A change and its event: the entry, and the event's id.
+#[derive(Clone, Debug)]
 pub struct Noted {
     /// The entry.
     pub entry: HistoryEntry,
@@ -250,13 +250,7 @@ pub async fn changes_since(
         .fetch_all(connection)
         .await
         .map_err(|error| failed("reading changes", error))?;
-    rows.iter()
-        .map(|row| {
-            let event_id =
-                row.try_get("event_id").map_err(|error| failed("reading changes", error))?;
-            Ok(Noted { entry: history_entry(row)?, event_id })
-        })
-        .collect()
+    rows.iter().map(noted).collect()
 }
 
 /// Writes the change that `event` tells of, under the order's lock.
@@ -366,6 +360,11 @@ fn line_of(row: &PgRow) -> std::result::Result<Line, sqlx::Error> {
         quantity: quantity.unsigned_abs(),
         unit_price: row.try_get::<Decimal, _>("unit_price")?.normalize(),
     })
+}
+
+pub(super) fn noted(row: &PgRow) -> Result<Noted> {
+    let event_id = row.try_get("event_id").map_err(|error| failed("reading changes", error))?;
+    Ok(Noted { entry: history_entry(row)?, event_id })
 }
 
 pub(super) fn history_entry(row: &PgRow) -> Result<HistoryEntry> {

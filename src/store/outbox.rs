@@ -45,7 +45,7 @@ statements! {
         select first.*
         from (
             select distinct on (order_id)
-                   id, message_id, order_id, version, topic, body, attempts
+                   id, message_id, order_id, version, topic, body, attempts, replayed
             from outbox
             where destination = $1 and share = any($2)
             order by order_id, version, id
@@ -394,6 +394,7 @@ fn read_message(row: &PgRow) -> std::result::Result<OutgoingMessage, sqlx::Error
         topic: row.try_get("topic")?,
         body: row.try_get("body")?,
         attempts: row.try_get("attempts")?,
+        is_replayed: row.try_get("replayed")?,
     })
 }
 

@@ -17,4 +17,5 @@ mod orders;
 mod placing;
 mod rabbitmq;
 mod relay;
+mod replay;
 mod store;

@@ -104,6 +104,7 @@ fn message(order: i64, topic: &str, body: &str) -> OutgoingMessage {
         topic: topic.to_owned(),
         body: body.to_owned(),
         attempts: 0,
+        is_replayed: false,
     }
 }
 
@@ -138,6 +139,14 @@ async fn an_absent_exchange_is_made_as_the_existing_services_make_it() {
     assert!(properties.timestamp().is_some());
     let headers = properties.headers().as_ref().unwrap().inner();
     assert_eq!(headers.get("x-order-version"), Some(&AMQPValue::LongInt(3)));
+    assert_eq!(headers.get("x-replay"), None);
+
+    let again = OutgoingMessage { is_replayed: true, ..sent };
+    publisher.publish(std::slice::from_ref(&again)).await.unwrap();
+    let got = next(&mut consumer).await;
+    let headers = got.properties.headers().as_ref().unwrap().inner();
+    assert_eq!(headers.get("x-replay"), Some(&AMQPValue::Boolean(true)));
+    assert_eq!(text(got.properties.message_id()), again.message_id.to_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,33 +2,38 @@
 //! missing routes, outages.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use order_engine::config::{Needs, Settings};
+use order_engine::domain::caller::Caller;
 use order_engine::domain::message::OutgoingMessage;
 use order_engine::engine::Engine;
 use order_engine::engine::ports::{Outlet, Publisher, Verdict};
 use order_engine::error::{Error, ErrorKind, Result};
+use order_engine::operations;
 use order_engine::outbox::{Relay, RelayOptions, RelayStats};
 use order_engine::store::{leases, outbox};
 use sqlx::Executor;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::harness::Database;
+use crate::harness::{Database, product, request};
 
-const DESTINATION: &str = "test";
+/// Whose messages the relays of these tests send.
+pub const DESTINATION: &str = "test";
 
 /// What the broker of a test does with a batch: a verdict for each message, or a lost connection.
 type Script = dyn FnMut(&[OutgoingMessage]) -> Result<Vec<Verdict>> + Send;
 
 /// A broker that does what its script says and remembers what it was given.
 #[derive(Clone)]
-struct Broker {
+pub struct Broker {
     script: Arc<Mutex<Box<Script>>>,
     published: Arc<Mutex<Vec<OutgoingMessage>>>,
     /// Batches that may pass; those beyond wait for their verdicts.
@@ -46,7 +51,8 @@ impl Broker {
         }
     }
 
-    fn confirming() -> Self {
+    /// One that confirms everything.
+    pub fn confirming() -> Self {
         Self::new(|batch| Ok(all(batch, &Verdict::Confirmed)))
     }
 
@@ -58,7 +64,7 @@ impl Broker {
     }
 
     /// Everything that was published, confirmed or not.
-    fn published(&self) -> Vec<OutgoingMessage> {
+    pub fn published(&self) -> Vec<OutgoingMessage> {
         self.published.lock().unwrap().clone()
     }
 
@@ -98,14 +104,16 @@ fn lost() -> Error {
 }
 
 /// A relay at work.
-struct Running {
-    stats: Arc<RelayStats>,
+pub struct Running {
+    /// What it counts.
+    pub stats: Arc<RelayStats>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    fn start(engine: &Engine, broker: &Broker, attempts_max: i32) -> Self {
+    /// Starts one that parks after so many refusals.
+    pub fn start(engine: &Engine, broker: &Broker, attempts_max: i32) -> Self {
         let options = RelayOptions {
             destination: DESTINATION,
             needs_queue: vec!["order.placed".to_owned()],
@@ -117,7 +125,8 @@ impl Running {
         Self { stats, stop, task }
     }
 
-    async fn stop(self) {
+    /// Ends it once its batch is settled.
+    pub async fn stop(self) {
         self.stop.cancel();
         self.task.await.expect("the relay does not panic");
     }
@@ -144,10 +153,11 @@ async fn fill(database: &Database, messages: &[(i64, i32)]) {
     .unwrap();
 }
 
-const WAITING: &str = "select count(*) from outbox";
+/// How many messages wait.
+pub const WAITING: &str = "select count(*) from outbox";
 
 /// Waits until `statement` gives `wanted`.
-async fn until(database: &Database, statement: &'static str, wanted: i64) {
+pub async fn until(database: &Database, statement: &'static str, wanted: i64) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let found = database.number(statement).await;
@@ -436,4 +446,45 @@ async fn a_stopped_relay_settles_its_batch_and_lets_others_go_on_at_once() {
     until(&database, WAITING, 0).await;
     assert_eq!(broker.versions(1), [1, 2]);
     second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_relay_of_the_process_is_woken_also_one_that_is_busy() {
+    let Some(database) = Database::new().await else { return };
+    let engine = database.engine(vec![]);
+    engine.note(&[product("1", "9.5", 10)]).await.unwrap();
+    let (mut resting, mut another, mut busy) =
+        (engine.outbox_filled(), engine.outbox_filled(), engine.outbox_filled());
+    let rest = tokio::spawn(async move { tokio::join!(resting.changed(), another.changed()) });
+    engine.place_order(&Caller::System, request("1", &[("1", 1)], None)).await.unwrap();
+    let woken = timeout(Duration::from_secs(30), rest).await;
+    assert!(woken.is_ok(), "one of those who rested was not woken");
+    let told = timeout(Duration::from_secs(30), busy.changed()).await;
+    assert!(told.is_ok(), "what was written meanwhile is not forgotten");
+    assert!(!busy.has_changed().unwrap(), "and is told once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deciding_about_parked_messages_wakes_the_relays() {
+    let Some(database) = Database::new().await else { return };
+    let engine = database.engine(vec![]);
+    let url = "postgresql://localhost/which-is-not-asked".to_owned();
+    let flags = HashMap::from([("database_url".to_owned(), url)]);
+    let settings = Settings::load(&flags, Path::new("/"), Needs::DATABASE).unwrap();
+    fill(&database, &[(1, 1), (2, 1)]).await;
+    let mut connection = database.connection().await;
+    connection.execute("update outbox set parked_at = now()").await.unwrap();
+    let parked = operations::events_parked(&engine, 10).await.unwrap();
+    let mut news = engine.outbox_filled();
+    for round in 0..2 {
+        let ids = [parked[round].id];
+        let decided = match round {
+            0 => operations::events_retry(&engine, &settings, Some(&ids)).await,
+            _ => operations::events_skip(&engine, &ids).await,
+        };
+        assert_eq!(decided.unwrap(), 1);
+        assert!(news.has_changed().unwrap());
+        news.mark_unchanged();
+    }
+    assert_eq!(database.number(WAITING).await, 1);
 }

@@ -30,6 +30,7 @@ from order_engine import (
     OrderLine,
     OrderPage,
     OrderStatus,
+    ProductNotFound,
     async_engine,
     engine,
 )
@@ -92,6 +93,8 @@ def results(shop: OrderEngine) -> list[Any]:
         *shop.order_history(order.id),
         *shop.events_tail(),
         *shop.health(),
+        shop.get_product("tea"),
+        shop.get_user(7),
     ]
 
 
@@ -196,6 +199,62 @@ def test_users_products_and_stock_are_kept(shop: OrderEngine) -> None:
     shop.place_order(user_id=7, items=[("tea", 5)])
     with pytest.raises(InvalidInput):
         shop.set_stock("tea", -1)
+
+
+def test_a_product_tells_what_can_be_ordered_of_it(shop: OrderEngine) -> None:
+    shop.place_order(user_id=7, items=[("tea", 4)])
+    tea = shop.get_product("tea")
+    assert (tea.product_id, tea.name, tea.price, tea.currency) == (
+        "tea",
+        "Tea",
+        Decimal("7.25"),
+        "USD",
+    )
+    assert isinstance(tea.price, Decimal)
+    assert (tea.reported, tea.reserved, tea.available) == (10, 4, 6)
+    assert tea.updated_at.utcoffset() == timedelta(0)
+    # Subtracted by the product service, and then some.
+    shop.set_stock("tea", 3)
+    tea = shop.get_product("tea")
+    assert (tea.reported, tea.reserved, tea.available) == (3, 0, 3)
+
+
+def test_a_product_is_told_before_it_has_a_price_or_a_stock(shop: OrderEngine) -> None:
+    shop.set_stock(5, 12)
+    unpriced = shop.get_product(5)
+    assert (unpriced.product_id, unpriced.name, unpriced.price) == ("5", None, None)
+    assert (unpriced.reported, unpriced.available) == (12, 12)
+    assert unpriced.to_dict()["price"] is None
+    shop.upsert_product("6", name="Pot", price="1")
+    uncounted = shop.get_product("6")
+    assert (uncounted.reported, uncounted.reserved, uncounted.available) == (None, 0, 0)
+
+
+def test_a_user_is_told_as_far_as_known(shop: OrderEngine) -> None:
+    shop.upsert_user("7", email="a@b.c")
+    user = shop.get_user(7)
+    assert (user.user_id, user.username, user.email, user.address, user.contact) == (
+        "7",
+        "a",
+        "a@b.c",
+        "1 Street",
+        None,
+    )
+    assert user.updated_at.utcoffset() == timedelta(0)
+
+
+def test_what_nobody_has_heard_of_is_not_found(shop: OrderEngine) -> None:
+    with pytest.raises(ProductNotFound) as product:
+        shop.get_product("nothing")
+    assert product.value.product_id == "nothing"
+    with pytest.raises(NotFound, match="nobody") as user:
+        shop.get_user("nobody")
+    assert type(user.value) is NotFound
+    for wrong in ("", None, 1.5, "x\0"):
+        with pytest.raises(InvalidInput):
+            shop.get_product(wrong)  # type: ignore[arg-type]
+        with pytest.raises(InvalidInput):
+            shop.get_user(wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -4,24 +4,23 @@ What differs on purpose stands in `MESSAGES`, `OPERATIONS_ADDED` and `is_refusal
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.python.product_service import Product
+from tests.python.recording import (
+    CREATED,
+    EXCHANGES,
+    PLACED,
+    STOCK_EVENTS,
+    announced,
+    ask,
+    is_refusal,
+)
 from tests.python.shop import Shop
 from tests.python.waiting import eventually
 
-RECORDING = json.loads(
-    (Path(__file__).parents[1] / "golden" / "flask" / "recording.json").read_text()
-)
-EXCHANGES = {exchange["name"]: exchange for exchange in RECORDING["exchanges"]}
-CREATED = ("create one line", "create two lines of one product", "create with variables")
-PLACED = [event for event in RECORDING["events"] if event["routing_key"] == "order.placed"]
-STOCK_EVENTS = [
-    event for event in RECORDING["events"] if event["routing_key"] == "inventory.updated"
-]
 # The deployed service speaks of a product where an order is meant.
 MESSAGES = {"Product with id 999999 not found": "Order with id 999999 not found"}
 # A stock between what the recorded orders took and the two thousand millions that one asked for.
@@ -40,25 +39,6 @@ def first_order(stocked: Shop) -> int:
     return stocked.placed((1, 2))
 
 
-def replayed(shop: Shop, exchange: dict[str, Any], first_order: int) -> Any:  # noqa: ANN401
-    request = exchange["request"]
-    headers = {"Accept": request["accept"]} if "accept" in request else {}
-    match request.get("authorization"):
-        case None:
-            pass
-        case "Bearer <valid, user_id 1>":
-            headers["Authorization"] = f"Bearer {shop.server.token(1)}"
-        case "Bearer <expired>":
-            headers["Authorization"] = f"Bearer {shop.server.token(1, exp=1_700_000_000)}"
-        case as_recorded:
-            headers["Authorization"] = as_recorded
-    if request["method"] == "GET":
-        return shop.server.client.get(request["path"], headers=headers)
-    body = request["body"]
-    query = body["query"].replace("order(id: 1)", f"order(id: {first_order})")
-    return shop.server.client.post(request["path"], json=body | {"query": query}, headers=headers)
-
-
 def without_ids(value: Any) -> Any:  # noqa: ANN401 - any JSON.
     """The value with every id replaced by its type's name."""
     if isinstance(value, list):
@@ -71,20 +51,10 @@ def without_ids(value: Any) -> Any:  # noqa: ANN401 - any JSON.
     return MESSAGES.get(value, value) if isinstance(value, str) else value
 
 
-def is_refusal(body: Any) -> bool:  # noqa: ANN401 - any JSON.
-    """Whether a body has the shape of a refused document; the words are the library's own."""
-    return set(body) == {"errors"} and all(
-        isinstance(error["message"], str)
-        and error["message"]
-        and all(set(place) == {"line", "column"} for place in error["locations"])
-        for error in body["errors"]
-    )
-
-
 @pytest.mark.parametrize("name", [name for name in EXCHANGES if name != "introspection"])
 def test_an_exchange_is_answered_as_recorded(name: str, stocked: Shop, first_order: int) -> None:
     recorded = EXCHANGES[name]["response"]
-    answer = replayed(stocked, EXCHANGES[name], first_order)
+    answer = ask(stocked.server, EXCHANGES[name]["request"], first_order)
     assert answer.status_code == recorded["status"]
     assert answer.headers["Content-Type"] == recorded["content_type"]
     if name == "playground":
@@ -101,7 +71,7 @@ def test_an_exchange_is_answered_as_recorded(name: str, stocked: Shop, first_ord
 
 def test_every_recorded_operation_is_still_there(stocked: Shop, first_order: int) -> None:
     recorded = EXCHANGES["introspection"]["response"]["body"]["data"]["__schema"]
-    answer = replayed(stocked, EXCHANGES["introspection"], first_order)
+    answer = ask(stocked.server, EXCHANGES["introspection"]["request"], first_order)
     assert answer.status_code == 200
     now = answer.json()["data"]["__schema"]
     for root in ("queryType", "mutationType"):
@@ -113,19 +83,13 @@ def test_every_recorded_operation_is_still_there(stocked: Shop, first_order: int
 def test_a_placed_order_is_announced_byte_by_byte_as_recorded(
     name: str, event: dict[str, Any], stocked: Shop, first_order: int
 ) -> None:
-    answer = replayed(stocked, EXCHANGES[name], first_order).json()
+    answer = ask(stocked.server, EXCHANGES[name]["request"], first_order).json()
     (order,) = answer["data"]["createOrder"]["orders"]
-    announced = stocked.witness.wait_for(int(order["id"]))
-
-    body = json.loads(event["body"])
-    assert json.dumps(body) == event["body"], "the recorded text is Python's own"
-    body["order_id"] = int(order["id"])
-    for item, answered in zip(body["items"], order["items"], strict=True):
-        item["id"] = int(answered["id"])
-    assert announced.text.startswith(json.dumps(body).removesuffix("}") + ", ")
-    assert announced.text.endswith("}")
-    assert set(announced.body) > set(body)
-    assert announced.properties["delivery_mode"] == 2
+    heard = stocked.witness.wait_for(int(order["id"]))
+    assert heard.text.startswith(announced(event, order).removesuffix("}") + ", ")
+    assert heard.text.endswith("}")
+    assert set(heard.body) > set(json.loads(event["body"]))
+    assert heard.properties["delivery_mode"] == 2
 
 
 @pytest.mark.parametrize("event", STOCK_EVENTS)

@@ -16,7 +16,8 @@ from tests.services.service import Service, tail
 from tests.services.workspace import Workspace
 
 OLDEST_VERSION = 15
-USER = "order_engine"
+# Not the name of the engine's schema: a user's own schema comes before the one of the old tables.
+USER = "shopkeeper"
 CLIENT_TIMEOUT_S = 60.0
 
 

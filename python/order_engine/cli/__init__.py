@@ -8,6 +8,7 @@ import sys
 import click
 
 import order_engine
+from order_engine.cli.adopt import adopt
 from order_engine.cli.config import config
 from order_engine.cli.consume import consume
 from order_engine.cli.consumer import consumer
@@ -19,6 +20,8 @@ from order_engine.cli.migrate import migrate
 from order_engine.cli.relay import relay
 from order_engine.cli.seed_demo import seed_demo
 from order_engine.cli.serve import serve
+from order_engine.cli.shadow import shadow
+from order_engine.cli.switch import switch
 from order_engine.cli.token import token
 
 
@@ -32,20 +35,23 @@ def cli() -> None:
     """
 
 
-for command in (
+for _command in (
     serve,
     relay,
     consume,
     migrate,
+    adopt,
     token,
     doctor,
     config,
     events,
+    switch,
+    shadow,
     consumer,
     seed_demo,
     demo,
 ):
-    cli.add_command(command)
+    cli.add_command(_command)
 
 
 def main() -> None:

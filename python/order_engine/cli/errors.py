@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import click
 
@@ -12,7 +12,7 @@ from order_engine.exceptions import Misconfigured, OrderEngineError
 class Failure(click.ClickException):
     """An error of the engine on its way to the terminal."""
 
-    exit_code = 1
+    exit_code: ClassVar[int] = 1
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -27,7 +27,7 @@ class Failure(click.ClickException):
 class ConfigurationFailure(Failure):
     """Settings are wrong: like wrong usage, the person who typed can mend it."""
 
-    exit_code = click.UsageError.exit_code
+    exit_code: ClassVar[int] = click.UsageError.exit_code
 
 
 class ReadableErrors(click.Group):

@@ -6,6 +6,7 @@ import click
 
 from order_engine import _native
 from order_engine.cli.output import json_option, print_count, print_rows
+from order_engine.cli.replay import replay
 from order_engine.cli.settings import given, setting_options
 
 EVENT_FIELDS = ("order_id", "version", "at", "action", "status", "delivery")
@@ -58,3 +59,6 @@ def retry(*, ids: tuple[int, ...], everything: bool, as_json: bool, **options: s
 def skip(*, ids: tuple[int, ...], as_json: bool, **options: str | None) -> None:
     """Give parked messages up for good, so that those behind them go on."""
     print_count("skipped", _native.events_skip(given(**options), list(ids)), as_json=as_json)
+
+
+events.add_command(replay)

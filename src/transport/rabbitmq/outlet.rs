@@ -185,6 +185,9 @@ fn verdicts(batch: &[OutgoingMessage], confirmations: Vec<Confirmation>) -> Vec<
 fn properties(message: &OutgoingMessage) -> BasicProperties {
     let mut headers = FieldTable::default();
     headers.insert("x-order-version".into(), AMQPValue::LongInt(message.version));
+    if message.is_replayed {
+        headers.insert("x-replay".into(), AMQPValue::Boolean(true));
+    }
     let properties = BasicProperties::default()
         .with_content_type("application/json".into())
         .with_delivery_mode(PERSISTENT)

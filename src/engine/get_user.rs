@@ -1,0 +1,18 @@
+//! Reads one user.
+
+use crate::domain::ids::UserId;
+use crate::domain::user::User;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::store::users;
+
+impl Engine {
+    /// One user. Whether the caller may know is decided before: no door shows users.
+    ///
+    /// # Errors
+    /// `NotFound` when no service has announced this user; `Unavailable`.
+    pub async fn get_user(&self, id: &UserId) -> Result<User> {
+        let mut connection = self.shared.store.acquire().await?;
+        users::get(&mut connection, id).await
+    }
+}

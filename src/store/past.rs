@@ -1,0 +1,220 @@
+//! The past: reading events from the history, and putting their messages into the outbox again.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::domain::event::OrderEvent;
+use crate::domain::ids::OrderId;
+use crate::domain::message::Message;
+use crate::domain::past::Position;
+use crate::error::Result;
+use crate::store::failed;
+use crate::store::orders::{Noted, noted};
+use crate::store::statement::statements;
+
+statements! {
+    /// The smallest order that changed in a time. Fenced, so that it is found by the index by time
+    /// and not by walking along all orders.
+    FIRST_ORDER = "
+        select min(order_id)
+        from (
+            select order_id from order_history where at >= $1 and at < $2 offset 0
+        ) as changed";
+
+    /// Some orders from a number on, all of them or those of a list. Orders first and their events
+    /// then, so that each statement reads a bounded part, however few events are wanted.
+    ORDERS = "
+        select id from orders
+        where id >= $1 and ($2::bigint[] is null or id = any($2))
+        order by id
+        limit $3";
+
+    /// The events of some orders in a time, behind a position.
+    EVENTS = "
+        select order_id, version, event_id, at, actor, action, previous_status, status, reason
+        from order_history
+        where order_id = any($1) and ($2::timestamptz is null or at >= $2) and at < $3
+          and (order_id, version) > ($4, $5)
+        order by order_id, version";
+
+    /// Puts messages into the outbox once more. What has not left yet is not told twice.
+    TELL_AGAIN = "
+        insert into outbox (
+            destination, order_id, version, message_id, topic, body, created_at, replayed
+        )
+        select destination, order_id, version, message_id, topic, body, clock_timestamp(), true
+        from unnest($1::text[], $2::bigint[], $3::int[], $4::uuid[], $5::text[], $6::text[])
+             with ordinality as m (destination, order_id, version, message_id, topic, body, n)
+        where not exists (
+            select from outbox waiting
+            where waiting.destination = m.destination and waiting.order_id = m.order_id
+              and waiting.version = m.version and waiting.topic = m.topic
+        )
+        order by n";
+
+    /// How many of some messages `TELL_AGAIN` would put into the outbox.
+    COUNT_LEFT = "
+        select count(*)
+        from unnest($1::text[], $2::bigint[], $3::int[], $4::text[])
+             as m (destination, order_id, version, topic)
+        where not exists (
+            select from outbox waiting
+            where waiting.destination = m.destination and waiting.order_id = m.order_id
+              and waiting.version = m.version and waiting.topic = m.topic
+        )";
+
+    /// How many messages that are told again have not left yet.
+    WAITING = "
+        select count(*) from outbox
+        where replayed and ($1::text is null or destination = $1)";
+}
+
+/// The smallest order that changed from `since` to before `until`.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn first_order(
+    connection: &mut PgConnection,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Option<OrderId>> {
+    let id: Option<i64> = sqlx::query_scalar(FIRST_ORDER)
+        .bind(since)
+        .bind(until)
+        .fetch_one(connection)
+        .await
+        .map_err(|error| failed("looking for the first change", error))?;
+    Ok(id.map(OrderId::from_database))
+}
+
+/// Up to `limit` orders from `from` on, deleted or not, by number; only those of `wanted` unless
+/// it is empty.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn orders(
+    connection: &mut PgConnection,
+    from: OrderId,
+    wanted: &[OrderId],
+    limit: u32,
+) -> Result<Vec<OrderId>> {
+    let wanted: Option<Vec<_>> =
+        (!wanted.is_empty()).then(|| wanted.iter().map(|id| id.get()).collect());
+    let ids: Vec<i64> = sqlx::query_scalar(ORDERS)
+        .bind(from.get())
+        .bind(wanted)
+        .bind(i64::from(limit))
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("reading the numbers of orders", error))?;
+    Ok(ids.into_iter().map(OrderId::from_database).collect())
+}
+
+/// The events of `orders` from `since` to before `until` and behind `after`, by order and version.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn events(
+    connection: &mut PgConnection,
+    orders: &[OrderId],
+    since: Option<DateTime<Utc>>,
+    until: DateTime<Utc>,
+    after: Option<Position>,
+) -> Result<Vec<Noted>> {
+    let ids: Vec<_> = orders.iter().map(|id| id.get()).collect();
+    let rows = sqlx::query(EVENTS)
+        .bind(ids)
+        .bind(since)
+        .bind(until)
+        .bind(after.map_or(0, |position| position.order.get()))
+        .bind(after.map_or(0, |position| position.version))
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("reading the past", error))?;
+    rows.iter().map(noted).collect()
+}
+
+/// The columns of messages about events.
+#[derive(Default)]
+struct Columns<'a> {
+    destinations: Vec<&'a str>,
+    orders: Vec<i64>,
+    versions: Vec<i32>,
+    ids: Vec<Uuid>,
+    topics: Vec<&'a str>,
+    bodies: Vec<&'a str>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(told: &'a [(OrderEvent, Vec<Message>)]) -> Self {
+        let mut columns = Self::default();
+        let all =
+            told.iter().flat_map(|(event, messages)| messages.iter().map(move |m| (event, m)));
+        for (event, message) in all {
+            columns.destinations.push(message.destination);
+            columns.orders.push(event.order.id.get());
+            columns.versions.push(event.order.version);
+            columns.ids.push(event.id);
+            columns.topics.push(message.topic);
+            columns.bodies.push(&message.body);
+        }
+        columns
+    }
+}
+
+/// Puts the messages of events into the outbox once more, marked as told again, but for those that
+/// have not left yet. Returns how many it put.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn tell_again(
+    connection: &mut PgConnection,
+    told: &[(OrderEvent, Vec<Message>)],
+) -> Result<u64> {
+    let columns = Columns::of(told);
+    let done = sqlx::query(TELL_AGAIN)
+        .bind(columns.destinations)
+        .bind(columns.orders)
+        .bind(columns.versions)
+        .bind(columns.ids)
+        .bind(columns.topics)
+        .bind(columns.bodies)
+        .execute(connection)
+        .await
+        .map_err(|error| failed("telling the past again", error))?;
+    Ok(done.rows_affected())
+}
+
+/// How many messages [`tell_again`] would put.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn count_left(
+    connection: &mut PgConnection,
+    told: &[(OrderEvent, Vec<Message>)],
+) -> Result<u64> {
+    let columns = Columns::of(told);
+    let left: i64 = sqlx::query_scalar(COUNT_LEFT)
+        .bind(columns.destinations)
+        .bind(columns.orders)
+        .bind(columns.versions)
+        .bind(columns.topics)
+        .fetch_one(connection)
+        .await
+        .map_err(|error| failed("counting what would be told again", error))?;
+    Ok(left.unsigned_abs())
+}
+
+/// How many messages that are told again have not left yet, for one destination or for all.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn waiting(connection: &mut PgConnection, destination: Option<&str>) -> Result<u64> {
+    let waiting: i64 = sqlx::query_scalar(WAITING)
+        .bind(destination)
+        .fetch_one(connection)
+        .await
+        .map_err(|error| failed("counting what waits to be told again", error))?;
+    Ok(waiting.unsigned_abs())
+}
