@@ -40,6 +40,11 @@ class ScriptQueue:
                 given = pika.BasicProperties(delivery_mode=2, **properties)
                 channel.basic_publish(EXCHANGE, key, data, given, mandatory=True)
 
+    def delete(self) -> None:
+        """Deletes the queue."""
+        with self._channel() as channel:
+            channel.queue_delete(QUEUE)
+
     def waiting(self, queue: str = QUEUE) -> int:
         """Counts the messages that nobody has in hand."""
         with self._channel() as channel:
