@@ -227,11 +227,8 @@ fn decide(
     }
     let time_zone = options.time_zone.clone().or(before).unwrap_or_else(|| TIME_ZONE.to_owned());
     let announced = known.is_some_and(|known| known.announce);
-    let reading = Reading {
-        old_schema: old.schema.clone(),
-        time_zone,
-        currency: settings.orders.currency,
-    };
+    let reading =
+        Reading { old_schema: old.schema.clone(), time_zone, currency: settings.orders.currency };
     Ok((reading, options.announce.unwrap_or(announced)))
 }
 

@@ -71,8 +71,8 @@ class Shared:
         """Inserts an order as the older application does, item by item; returns its number."""
         with self.old.transaction():
             order: int = self.one(
-                "insert into orders (user_id, total_amount, status, created_at, updated_at, address)"
-                " values (%s, %s, 'Pending', now(), now(), 'here') returning id",
+                "insert into orders (user_id, total_amount, status, created_at, updated_at,"
+                " address) values (%s, %s, 'Pending', now(), now(), 'here') returning id",
                 user_id,
                 total,
             )

@@ -71,10 +71,9 @@ impl Stage {
         match self {
             Self::Products => &["select * from pg_temp.judge_products($1)"],
             Self::Users => &["select * from pg_temp.judge_users($1)"],
-            Self::Orders => &[
-                "select * from pg_temp.judge_orders($1)",
-                "select * from pg_temp.judge_lines($1)",
-            ],
+            Self::Orders => {
+                &["select * from pg_temp.judge_orders($1)", "select * from pg_temp.judge_lines($1)"]
+            }
             Self::Deletions => &[],
         }
     }
@@ -85,7 +84,11 @@ impl Session {
     ///
     /// # Errors
     /// As [`super::refused`].
-    pub async fn progress(&mut self, stage: Stage, reading: &Reading) -> Result<Option<(i64, i64)>> {
+    pub async fn progress(
+        &mut self,
+        stage: Stage,
+        reading: &Reading,
+    ) -> Result<Option<(i64, i64)>> {
         let reached: Option<(Option<String>, i64)> =
             sqlx::query_as("select copying, copied_to from adoption")
                 .fetch_optional(&mut self.connection)

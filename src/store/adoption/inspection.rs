@@ -24,12 +24,7 @@ const TABLES: [(&str, &[(&str, &[&str])]); 4] = [
     ),
     (
         "order_items",
-        &[
-            ("id", INTEGER),
-            ("product_id", INTEGER),
-            ("quantity", INTEGER),
-            ("order_id", INTEGER),
-        ],
+        &[("id", INTEGER), ("product_id", INTEGER), ("quantity", INTEGER), ("order_id", INTEGER)],
     ),
     (
         "order_user",

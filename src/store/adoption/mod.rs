@@ -136,10 +136,8 @@ impl Session {
     /// # Errors
     /// As [`refused`].
     pub async fn enter(&mut self) -> Result<()> {
-        let script = format!(
-            "set search_path = {}; set order_engine.mirroring = 'on'",
-            ident(&self.schema)
-        );
+        let script =
+            format!("set search_path = {}; set order_engine.mirroring = 'on'", ident(&self.schema));
         self.run("entering the engine's schema", &script).await
     }
 

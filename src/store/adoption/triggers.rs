@@ -71,7 +71,12 @@ impl Session {
     /// # Errors
     /// `Misconfigured` when the engine has orders that the old tables do not, `Unavailable` when
     /// a lock cannot be had; as [`super::refused`].
-    pub async fn begin(&mut self, reading: &Reading, old: &OldTables, announce: bool) -> Result<()> {
+    pub async fn begin(
+        &mut self,
+        reading: &Reading,
+        old: &OldTables,
+        announce: bool,
+    ) -> Result<()> {
         let functions = [READING, CARRYING, WATCHING, SHOWING].concat();
         let functions = self.fill(&functions, reading, Home::Engine);
         self.run_patiently("making functions", &functions).await?;
