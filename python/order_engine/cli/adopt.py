@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,7 @@ class _Bars(ExitStack):
                 length=total,
                 label=stage.ljust(9),
                 show_pos=True,
-                file=click.get_text_stream("stderr"),
+                file=sys.stderr,
             )
             self._bar = self.enter_context(bar)
         self._bar.length = total
