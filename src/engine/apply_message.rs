@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::engine::apply_fact::{body_hash, intake_lease};
 use crate::engine::ports::{Delivery, Interpreter};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{self, inbox, leases};
+use crate::store::{inbox, leases};
 
 impl Engine {
     /// Takes in what a delivery says, all of it or nothing, unless `consumer` took it in before,
@@ -45,6 +45,6 @@ impl Engine {
         }
         self.apply(&mut transaction, &facts).await?;
         leases::release(&mut transaction, &claimed).await?;
-        store::commit(transaction).await
+        self.shared.commit(transaction).await
     }
 }

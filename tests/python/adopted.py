@@ -72,8 +72,7 @@ class Shared:
         with self.old.transaction():
             order: int = self.one(
                 "insert into orders (user_id, total_amount, status, created_at, updated_at,"
-                " address)"
-                " values (%s, %s, 'Pending', now(), now(), 'here') returning id",
+                " address) values (%s, %s, 'Pending', now(), now(), 'here') returning id",
                 user_id,
                 total,
             )

@@ -15,6 +15,7 @@ class Load:
 
     requests: int = 0
     longest_s: float = 0.0
+    """Since the load began, or since somebody set it to 0."""
     failures: list[str] = field(default_factory=list)
 
 
@@ -24,8 +25,7 @@ def steady_load(
 ) -> Iterator[Load]:
     """Asks until the block ends; `ask` sends the nth request and says what is wrong, if anything.
 
-    Each thread keeps its connection, and asks late rather than never when an answer is slow: its
-    time counts from the moment the request was due.
+    Each thread keeps its connection, and asks late rather than never when an answer was slow.
     """
     load = Load()
     lock = threading.Lock()
@@ -37,11 +37,12 @@ def steady_load(
         number = thread
         with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
             while not ending.wait(max(0.0, due - time.monotonic())):
+                began = time.monotonic()
                 try:
                     problem = ask(client, number)
                 except httpx.HTTPError as error:
                     problem = repr(error)
-                took_s = time.monotonic() - due
+                took_s = time.monotonic() - began
                 with lock:
                     load.requests += 1
                     load.longest_s = max(load.longest_s, took_s)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +15,7 @@ from order_engine.cli.output import json_option, print_columns
 from order_engine.cli.settings import given, setting_options
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from click._termui_impl import ProgressBar
 
 SHOWN_OF_EACH_KIND = 20
 FIGURES = ("what", "old", "not_carried", "rounding", "not_shown", "engine")
@@ -103,46 +105,31 @@ def adopt(  # noqa: PLR0913 - one parameter per option.
         raise click.exceptions.Exit(Failure.exit_code)
 
 
-class _Bars:
+class _Bars(ExitStack):
     """A progress bar per stage, on standard error."""
 
     def __init__(self, *, hidden: bool) -> None:
+        super().__init__()
         self._hidden = hidden
         self._stage: str | None = None
-        self._bar: Any = None
-
-    def __enter__(self) -> _Bars:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._finish()
+        self._bar: ProgressBar[int] | None = None
 
     def show(self, stage: str, done: int, total: int) -> None:
         """Move the bar of a stage, and make one where a stage begins."""
         if self._hidden:
             return
-        if stage != self._stage:
-            self._finish()
+        if self._bar is None or stage != self._stage:
+            self.close()
             self._stage = stage
-            self._bar = click.progressbar(
+            bar: ProgressBar[int] = click.progressbar(
                 length=total,
                 label=stage.ljust(9),
                 show_pos=True,
-                file=click.get_text_stream("stderr"),
+                file=sys.stderr,
             )
-            self._bar.__enter__()
+            self._bar = self.enter_context(bar)
         self._bar.length = total
         self._bar.update(done - self._bar.pos)
-
-    def _finish(self) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-            self._bar = None
 
 
 def _print_for_people(report: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ use super::{Home, PATIENCE, PAUSE, Reading, Session, is_contention, refused};
 use crate::error::Result;
 
 /// Rows of one transaction: what the older application may have to wait for is over in a moment.
-const BATCH: i64 = 1000;
+const BATCH: i64 = 500;
 
 /// A table that is copied, or a pass over one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,7 +219,8 @@ impl Session {
             ));
             select show_products(array(
                 select p from products p where not exists (
-                    select from {old}.product_catalog c where c.product_id = legacy_int(p.product_id)
+                    select from {old}.product_catalog c
+                    where c.product_id = legacy_int(p.product_id)
                 )
             ), '{}');";
         let script = self.fill(script, reading, Home::Engine);
@@ -242,7 +243,8 @@ impl Session {
 fn batch_of(stage: Stage) -> String {
     let lock = if stage == Stage::Deletions { "" } else { " for update" };
     format!(
-        "select source.id::bigint from {} as source where source.id > $1 order by source.id limit $2{lock}",
+        "select source.id::bigint from {} as source where source.id > $1
+         order by source.id limit $2{lock}",
         stage.rows()
     )
 }

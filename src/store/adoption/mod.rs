@@ -27,11 +27,11 @@ pub use report::{Figure, Finding, Waiting};
 /// The engine's word for the session, seen by whoever waits for it.
 const NAME: &str = "order-engine adopt";
 /// How long a lock is waited for before those behind it are let through.
-const LOCK_WAIT: &str = "300ms";
+const LOCK_WAIT: &str = "100ms";
 /// How long a step is tried again while locks cannot be had.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// The pause after a try without locks; it doubles up to the second number.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// What a script raises to refuse, with a sentence for the person who runs it.
 const REFUSAL: &str = "OE001";
 
@@ -179,9 +179,9 @@ impl Session {
 
     fn no_lock(&self, doing: &'static str, error: sqlx::Error) -> Error {
         let message = format!(
-            "A lock on the tables at {} could not be had for {} seconds while {doing}: a transaction \
-             there stays open. End it (see pg_stat_activity), and run the command again; it goes on \
-             where it stopped.",
+            "A lock on the tables at {} could not be had for {} seconds while {doing}: a \
+             transaction there stays open. End it (see pg_stat_activity), and run the command \
+             again; it goes on where it stopped.",
             self.address,
             PATIENCE.as_secs()
         );
