@@ -12,7 +12,7 @@ use crate::domain::past::{Past, Position};
 use crate::engine::{Engine, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::orders::{self, Noted};
-use crate::store::{self, Connection, past};
+use crate::store::{Connection, past};
 
 /// Orders whose events are read at once.
 const ORDERS_AT_ONCE: u32 = 1000;
@@ -98,7 +98,7 @@ impl Replay {
             return Ok(None);
         };
         let messages = past::tell_again(&mut transaction, &step).await?;
-        store::commit(transaction).await?;
+        self.shared.commit(transaction).await?;
         self.engine.wake_relays();
         Ok(Some(self.done(step.len(), messages, last)))
     }
