@@ -98,7 +98,7 @@ impl Replay {
             return Ok(None);
         };
         let messages = past::tell_again(&mut transaction, &step).await?;
-        self.shared.commit(transaction).await?;
+        self.engine.shared.commit(transaction).await?;
         self.engine.wake_relays();
         Ok(Some(self.done(step.len(), messages, last)))
     }
