@@ -26,6 +26,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "domain",
             "store",
             "engine",
+            "outage",
             "outbox",
             "inbound",
             "transport",

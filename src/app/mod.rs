@@ -110,12 +110,16 @@ impl App {
         let store = open_store(&settings).await?;
         let announcers = doors.iter().map(|door| door.contract.announcer()).collect();
         let engine = Engine::new(store, rules(&settings), announcers);
+        let has_older = engine.mind_older_application().await?;
         let mut background = Background::new();
         background.keep_house(&engine, settings.orders.keep_keys);
         let mut probes: Vec<Arc<dyn Probe>> = vec![Arc::new(probes::Database(engine.clone()))];
         if let Some(rabbitmq) = &settings.rabbitmq {
             for door in &doors {
                 background.start(&engine, door.contract, rabbitmq, role)?;
+            }
+            if role.sends(rabbitmq) && has_older {
+                background.catch_up(&engine);
             }
             probes.extend(background.probes());
         } else {

@@ -5,6 +5,7 @@ pub mod apply_fact;
 pub mod apply_message;
 mod batch;
 pub mod cancel_order;
+pub mod catch_up;
 pub mod change_status;
 pub mod changes;
 pub mod delete_order;
@@ -15,9 +16,11 @@ mod lanes;
 pub mod place_order;
 pub mod ports;
 pub mod replay;
+mod retelling;
 mod transition;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::watch;
 
@@ -57,6 +60,8 @@ struct Shared {
     announcers: Vec<Arc<dyn Announcer>>,
     outbox_filled: watch::Sender<()>,
     changes: Changes,
+    /// Whether an older application may have something to announce.
+    has_older: AtomicBool,
 }
 
 impl Engine {
@@ -66,7 +71,9 @@ impl Engine {
     pub fn new(store: Store, rules: Rules, announcers: Vec<Arc<dyn Announcer>>) -> Self {
         let changes = Changes::new(store.clone());
         let outbox_filled = watch::Sender::new(());
-        let shared = Arc::new(Shared { store, rules, announcers, outbox_filled, changes });
+        let has_older = AtomicBool::new(false);
+        let shared = Shared { store, rules, announcers, outbox_filled, changes, has_older };
+        let shared = Arc::new(shared);
         let lanes = Lanes::start(&shared);
         Self { shared, lanes }
     }

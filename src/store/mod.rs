@@ -14,6 +14,7 @@ pub mod past;
 pub mod placing;
 pub mod retention;
 mod statement;
+pub mod unannounced;
 pub mod users;
 
 use std::fmt;
@@ -240,6 +241,7 @@ pub fn statements() -> Vec<(String, &'static str)> {
         ("past", past::STATEMENTS),
         ("placing", placing::STATEMENTS),
         ("retention", retention::STATEMENTS),
+        ("unannounced", unannounced::STATEMENTS),
         ("users", users::STATEMENTS),
     ];
     files
