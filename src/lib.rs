@@ -8,6 +8,7 @@
 //!
 //! contracts ─► server, auth, engine        outbox, inbound ─► engine, store
 //! transport ─► engine (its ports)          config ─► store (its options)
+//! strangler ─► server, auth, store
 //!
 //! engine ─► store ─► domain ─► error
 //! ```
@@ -27,4 +28,5 @@ pub mod outbox;
 mod python;
 pub mod server;
 pub mod store;
+pub mod strangler;
 pub mod transport;

@@ -19,6 +19,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("config", &["error", "domain", "store"]),
     ("contracts", &["error", "domain", "engine", "auth", "server"]),
     ("server", &["error", "domain", "engine", "auth"]),
+    ("strangler", &["error", "domain", "store", "outage", "auth", "server"]),
     (
         "app",
         &[
@@ -34,6 +35,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "config",
             "contracts",
             "server",
+            "strangler",
         ],
     ),
     (

@@ -29,8 +29,11 @@ from order_engine.status import OrderStatus
 
 __all__ = [
     "Answer",
+    "AsyncConsumer",
     "AsyncEngine",
     "Check",
+    "Consumer",
+    "Delivery",
     "DemoCatalogue",
     "Engine",
     "Event",
@@ -38,14 +41,26 @@ __all__ = [
     "Order",
     "OrderLine",
     "OrderPage",
+    "ParkedEvent",
     "ParkedMessage",
+    "Passage",
     "Pieces",
     "Product",
     "Replayed",
     "Setting",
+    "ShadowCounts",
+    "ShadowDifference",
+    "ShadowReport",
     "Socket",
+    "Stop",
+    "Strangler",
+    "Switch",
     "User",
     "__version__",
+    "adopt",
+    "consumer_parked",
+    "consumer_retry",
+    "consumer_skip",
     "describe_settings",
     "doctor",
     "error_kinds",
@@ -59,6 +74,12 @@ __all__ = [
     "seed_demo",
     "serve",
     "setting_variables",
+    "shadow_clear",
+    "shadow_ignore",
+    "shadow_report",
+    "switch",
+    "switches",
+    "undo_adoption",
     "validate_settings",
     "work",
 ]
@@ -116,6 +137,49 @@ def migrate(flags: dict[str, str]) -> list[str]:
     """Bring the database to this version's tables; return the names of what was applied.
 
     An up-to-date database gives an empty list. Concurrent callers wait for each other.
+    """
+
+def adopt(
+    flags: dict[str, str],
+    *,
+    dry_run: bool = False,
+    announce: bool | None = None,
+    time_zone: str | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> str:
+    """Adopt the database that an older application goes on using; return the report as JSON.
+
+    Interrupted, it goes on where it stopped when it is called again; repeated, it brings the
+    engine's side to what the older tables say. Brings the engine's tables up to date first.
+
+    Args:
+        flags: Settings.
+        dry_run: Only look; changes nothing, and needs no tables of the engine.
+        announce: Whether the engine announces what the older application does. None leaves it as
+            it was, at first off.
+        time_zone: How the older application's times, which carry no zone, are read. None leaves
+            it as it was, at first UTC.
+        on_progress: Called now and then with the stage, the rows done and the rows to do. What it
+            raises ends the work and is raised here.
+
+    Raises:
+        Misconfigured: The database is not as it must be; the problems say how.
+        InvalidInput: An unknown time zone, or another one than before.
+        Conflict: Another adoption of this database is at work.
+    """
+
+def undo_adoption(flags: dict[str, str], *, force: bool = False) -> str:
+    """Go back from an adoption; return the report as JSON.
+
+    The older tables stay, with everything written since.
+
+    Args:
+        flags: Settings.
+        force: Go back even though the older tables lack something that the engine has.
+
+    Raises:
+        Misconfigured: There is no adoption, or something would be lost.
+        Conflict: Another adoption of this database is at work.
     """
 
 def mint_token(
@@ -194,6 +258,83 @@ def events_skip(flags: dict[str, str], ids: list[int]) -> int:
     Raises:
         NotFound: No parked message has one of these ids; nothing was changed.
     """
+
+def switches(flags: dict[str, str]) -> list[Switch]:
+    """List what is set about who answers which operation, by the operation's name."""
+
+def switch(
+    flags: dict[str, str],
+    operation: str | None,
+    stage: str | None,
+    percent: int | None,
+    users: list[str],
+) -> bool:
+    """Set who answers an operation. Processes that serve it follow within a second.
+
+    The stage holds for the users that are named and for a share of all others; whoever is left
+    gets the stage before it: `shadow` before `engine`, `legacy` before `shadow`.
+
+    Args:
+        flags: Settings.
+        operation: A GraphQL field (`createOrder`), a route (`GET /`); None sets the stage of
+            all operations and forgets what was set for single ones.
+        stage: `legacy`, `shadow` or `engine`; None for the stage of all operations, or, of all,
+            for the setting `stage`.
+        percent: The share of users for whom it holds, 0 to 100; the same users every time.
+            None, without `users`: everybody.
+        users: Users for whom it holds in any case.
+
+    Returns:
+        Whether the engine has such an operation; if not, it may be one that only the old code has.
+
+    Raises:
+        InvalidInput: A name, share or user is out of bounds, or `legacy` is to hold for some only.
+    """
+
+def shadow_ignore(flags: dict[str, str], operation: str, fields: list[str]) -> None:
+    """Set the fields of an operation's answers that are not compared, instead of those before.
+
+    Args:
+        flags: Settings.
+        operation: As for `switch`; `*` for all of them.
+        fields: Names, which count everywhere, or paths: `createOrder.orders.status`.
+    """
+
+def shadow_report(
+    flags: dict[str, str], operation: str | None = None, limit: int = 20
+) -> ShadowReport:
+    """Give what shadowed requests have shown, of one operation or of all.
+
+    Args:
+        flags: Settings.
+        operation: Only of this one.
+        limit: Most differences, 1 to 1000.
+    """
+
+def shadow_clear(flags: dict[str, str], operation: str | None = None) -> int:
+    """Begin to count anew, for one operation or for all; return how many differences were kept."""
+
+def consumer_parked(flags: dict[str, str], queue: str, limit: int = 100) -> list[ParkedEvent]:
+    """List the messages that consumers of a queue have set aside, oldest first.
+
+    Args:
+        flags: Settings.
+        queue: The consumers' queue.
+        limit: At most this many, 1 to 1000.
+
+    Raises:
+        InvalidInput: A limit out of range.
+    """
+
+def consumer_retry(flags: dict[str, str], queue: str, ids: list[str] | None = None) -> int:
+    """Put parked messages back into their queue; return how many. None means all of them.
+
+    Raises:
+        NotFound: The queue is not there.
+    """
+
+def consumer_skip(flags: dict[str, str], queue: str, ids: list[str]) -> int:
+    """Give parked messages up for good; return how many."""
 
 def events_replay(
     flags: dict[str, str],
@@ -361,6 +502,204 @@ class ParkedMessage:
     def to_dict(self) -> dict[str, Any]:
         """Give the fields by name; results inside of them as dicts too, all else as it is."""
 
+@final
+class Switch:
+    """Who answers one operation."""
+
+    __match_args__ = (
+        "operation",
+        "stage",
+        "percent",
+        "users",
+        "ignored",
+        "updated_at",
+    )
+
+    def __new__(
+        cls,
+        operation: str,
+        stage: str | None,
+        percent: int | None,
+        users: tuple[str, ...],
+        ignored: tuple[str, ...],
+        updated_at: datetime,
+    ) -> Switch: ...
+    @property
+    def operation(self) -> str:
+        """A GraphQL field, a route, or `*` for all that have no stage of their own."""
+    @property
+    def stage(self) -> str | None:
+        """`legacy`, `shadow` or `engine`; None where only `ignored` is set."""
+    @property
+    def percent(self) -> int | None:
+        """The share of users for whom the stage holds, 0 to 100."""
+    @property
+    def users(self) -> tuple[str, ...]:
+        """Users for whom it holds in any case."""
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Fields that are not compared."""
+    @property
+    def updated_at(self) -> datetime:
+        """When it was last changed."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class ShadowCounts:
+    """What became of the shadowed requests of one operation."""
+
+    __match_args__ = (
+        "operation",
+        "matched",
+        "differed",
+        "unsettled",
+        "failed",
+        "skipped",
+        "since",
+    )
+
+    def __new__(
+        cls,
+        operation: str,
+        matched: int,
+        differed: int,
+        unsettled: int,
+        failed: int,
+        skipped: int,
+        since: datetime,
+    ) -> ShadowCounts: ...
+    @property
+    def operation(self) -> str:
+        """The operation; `other` for all that name nothing known."""
+    @property
+    def matched(self) -> int:
+        """Both answers were the same."""
+    @property
+    def differed(self) -> int:
+        """The engine would have answered otherwise."""
+    @property
+    def unsettled(self) -> int:
+        """The answers differ, and the data may have changed between them."""
+    @property
+    def failed(self) -> int:
+        """The engine gave no answer: locked out, out of time, without its database."""
+    @property
+    def skipped(self) -> int:
+        """Not rehearsed, or there was no answer of the old code to compare with."""
+    @property
+    def since(self) -> datetime:
+        """Since when they are counted."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class ShadowDifference:
+    """A request that the engine would have answered otherwise."""
+
+    __match_args__ = (
+        "id",
+        "operation",
+        "at",
+        "request",
+        "legacy_status",
+        "legacy",
+        "engine_status",
+        "engine",
+        "paths",
+    )
+
+    def __new__(
+        cls,
+        id: int,  # noqa: A002 - the field's name.
+        operation: str,
+        at: datetime,
+        request: str,
+        legacy_status: int,
+        legacy: str,
+        engine_status: int,
+        engine: str,
+        paths: tuple[str, ...],
+    ) -> ShadowDifference: ...
+    @property
+    def id(self) -> int:
+        """Its number; a later one has a higher one."""
+    @property
+    def operation(self) -> str:
+        """The operation."""
+    @property
+    def at(self) -> datetime:
+        """When it was asked."""
+    @property
+    def request(self) -> str:
+        """The document and its variables as JSON, without headers, at most 16 KiB of it."""
+    @property
+    def legacy_status(self) -> int:
+        """The status code of the old code's answer."""
+    @property
+    def legacy(self) -> str:
+        """The body of the old code's answer, at most 16 KiB of it."""
+    @property
+    def engine_status(self) -> int:
+        """The status code of the engine's answer."""
+    @property
+    def engine(self) -> str:
+        """The body of the engine's answer, at most 16 KiB of it."""
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where they differ, at most 50: `createOrder.orders.0.total_amount`."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class ShadowReport:
+    """What shadowed requests have shown."""
+
+    __match_args__ = (
+        "counts",
+        "differences",
+    )
+
+    def __new__(
+        cls,
+        counts: tuple[ShadowCounts, ...],
+        differences: tuple[ShadowDifference, ...],
+    ) -> ShadowReport: ...
+    @property
+    def counts(self) -> tuple[ShadowCounts, ...]:
+        """By operation."""
+    @property
+    def differences(self) -> tuple[ShadowDifference, ...]:
+        """The newest first; 1000 of each operation are kept."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+
+@final
+class Strangler:
+    """The switch between a program's own code and the engine, in one process.
+
+    It follows `switch` and writes down what it finds in the background. Nothing here waits.
+    """
+
+    def receive(
+        self, method: str, target: str, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> Passage:
+        """Decide who answers a request; in `shadow` begin to rehearse it.
+
+        Raises:
+            Unavailable: This process is a fork of the one that opened the switch.
+        """
+
+@final
+class Passage:
+    """What is to be done with one request."""
+
+    @property
+    def stage(self) -> str:
+        """Who answers: `engine`, or in `legacy` and `shadow` the program's own code."""
+    def answered(self, status: int, body: bytes) -> None:
+        """Say what the program's own code answered, to be compared. Without it nothing is."""
+
 # --- the engine --------------------------------------------------------------------------------
 
 @final
@@ -404,7 +743,14 @@ class Engine:
         self, product_id: str, name: str, price: Decimal, quantity: int | None
     ) -> None: ...
     def set_stock(self, product_id: str, quantity: int) -> None: ...
-    def apply_event(self, routing_key: str, body: bytes, correlation_id: str | None) -> None: ...
+    def apply_event(
+        self,
+        routing_key: str,
+        body: bytes,
+        correlation_id: str | None,
+        message_id: str | None,
+        redelivered: bool,
+    ) -> None: ...
     def execute(
         self,
         query: str,
@@ -417,6 +763,8 @@ class Engine:
     ) -> Answer: ...
     def next_piece(self, pieces: Pieces) -> bytes | None: ...
     def open_socket(self, headers: list[tuple[bytes, bytes]]) -> Socket | None: ...
+    def strangler(self) -> Strangler:
+        """Give the switch of this engine; the first call reads what is set."""
     def events_tail(self, order_id: int | None, limit: int) -> list[Event]: ...
     def events_parked(self, limit: int) -> list[ParkedMessage]: ...
     def events_retry(self, ids: list[int] | None) -> int: ...
@@ -470,7 +818,12 @@ class AsyncEngine:
     ) -> Future[None]: ...
     def set_stock(self, product_id: str, quantity: int) -> Future[None]: ...
     def apply_event(
-        self, routing_key: str, body: bytes, correlation_id: str | None
+        self,
+        routing_key: str,
+        body: bytes,
+        correlation_id: str | None,
+        message_id: str | None,
+        redelivered: bool,
     ) -> Future[None]: ...
     def execute(
         self,
@@ -484,6 +837,7 @@ class AsyncEngine:
     ) -> Future[Answer]: ...
     def next_piece(self, pieces: Pieces) -> Future[bytes | None]: ...
     def open_socket(self, headers: list[tuple[bytes, bytes]]) -> Future[Socket | None]: ...
+    def strangler(self) -> Future[Strangler]: ...
     def events_tail(self, order_id: int | None, limit: int) -> Future[list[Event]]: ...
     def events_parked(self, limit: int) -> Future[list[ParkedMessage]]: ...
     def events_retry(self, ids: list[int] | None) -> Future[int]: ...
@@ -497,6 +851,128 @@ class AsyncEngine:
     ) -> Future[Replayed]: ...
     def health(self) -> Future[list[Check]]: ...
     def close(self) -> Future[None]: ...
+
+@final
+class Stop:
+    """The word that ends a consumer's waiting.
+
+    Giving it neither waits nor fails: in a signal's handler, from any thread, before and after the
+    consumer itself.
+    """
+
+    def __new__(cls) -> Stop: ...
+    def set(self) -> None:
+        """Give it, for good."""
+    def is_set(self) -> bool:
+        """Tell whether it was given."""
+
+@final
+class Delivery:
+    """One message that came in."""
+
+    @property
+    def routing_key(self) -> str:
+        """What it came with; also that of one that was put back after it had been set aside."""
+    @property
+    def body(self) -> bytes:
+        """Its bytes."""
+    @property
+    def message_id(self) -> str | None:
+        """The sender's id for it, if it gave one."""
+    @property
+    def correlation_id(self) -> str | None:
+        """What it answers or belongs to, if it says so."""
+    @property
+    def redelivered(self) -> bool:
+        """Whether the broker says that it may have been delivered before."""
+    @property
+    def headers_json(self) -> str:
+        """What else the sender says of it, as a JSON object."""
+
+@final
+class Consumer:
+    """A queue, one delivery after the other; connects when it is first asked for one.
+
+    Every call may raise `Unavailable` after `close`, and in a fork of the process that made it.
+    """
+
+    def __new__(
+        cls, flags: dict[str, str], queue: str, routing_keys: list[str], stop: Stop
+    ) -> Consumer: ...
+    def next(self) -> Delivery | None:
+        """Wait for the next delivery, through every outage.
+
+        The same one again until it is acknowledged or parked; None when `stop` is set.
+        """
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Tell the broker that a delivery is done with; if that fails, it comes again."""
+    def park(self, delivery: Delivery, reason: str, attempts: int) -> None:
+        """Set a delivery aside, then acknowledge it; if the broker fails, it comes again."""
+    def pause(self, seconds: float) -> None:
+        """Wait so long, or until `stop` is set."""
+    def close(self) -> None:
+        """Set `stop`, and end the connection; what is not acknowledged goes to somebody else."""
+
+@final
+class AsyncConsumer:
+    """`Consumer` for asyncio: every call gives a future of the loop that runs."""
+
+    def __new__(
+        cls, flags: dict[str, str], queue: str, routing_keys: list[str], stop: Stop
+    ) -> AsyncConsumer: ...
+    def next(self) -> Future[Delivery | None]: ...
+    def acknowledge(self, delivery: Delivery) -> Future[None]: ...
+    def park(self, delivery: Delivery, reason: str, attempts: int) -> Future[None]: ...
+    def pause(self, seconds: float) -> Future[None]: ...
+    def close(self) -> Future[None]: ...
+
+@final
+class ParkedEvent:
+    """A message that a consumer set aside."""
+
+    __match_args__ = (
+        "id",
+        "routing_key",
+        "message_id",
+        "attempts",
+        "parked_at",
+        "reason",
+        "text",
+    )
+
+    def __new__(
+        cls,
+        id: str,  # noqa: A002 - the field's name.
+        routing_key: str,
+        message_id: str | None,
+        attempts: int,
+        parked_at: datetime | None,
+        reason: str,
+        text: str,
+    ) -> ParkedEvent: ...
+    @property
+    def id(self) -> str:
+        """Names it, for a retry or a skip."""
+    @property
+    def routing_key(self) -> str:
+        """What it came with."""
+    @property
+    def message_id(self) -> str | None:
+        """The sender's id for it, if it gave one."""
+    @property
+    def attempts(self) -> int:
+        """How often its function was called; 0 where it could not be read."""
+    @property
+    def parked_at(self) -> datetime | None:
+        """When it was set aside; None of a message that somebody else put there."""
+    @property
+    def reason(self) -> str:
+        """What was wrong with it, at most 500 characters."""
+    @property
+    def text(self) -> str:
+        """Its body."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
 
 @final
 class Answer:

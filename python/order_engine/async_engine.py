@@ -224,12 +224,16 @@ class AsyncOrderEngine:
         body: bytes | str | Mapping[str, object] | Sequence[object],
         *,
         correlation_id: str | None = None,
+        message_id: str | None = None,
+        redelivered: bool = False,
     ) -> None:
         """See `OrderEngine.apply_event`."""
         await self._core.apply_event(
             arguments.text(routing_key, "routing_key"),
             arguments.message_body(body),
             arguments.optional_text(correlation_id, "correlation_id"),
+            arguments.optional_text(message_id, "message_id"),
+            bool(redelivered),
         )
 
     async def execute(

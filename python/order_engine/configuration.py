@@ -30,10 +30,13 @@ def of_app(config: Mapping[str, object]) -> dict[str, str]:
 
 def has(flags: dict[str, str], name: str) -> bool:
     """Tell whether a setting is given anywhere: flags, environment, `.env`, file, default."""
-    return any(
-        setting.name == name and setting.value is not None
-        for setting in _native.describe_settings(flags)
-    )
+    return value(flags, name) is not None
+
+
+def value(flags: dict[str, str], name: str) -> str | None:
+    """Give what takes effect for a setting that is no secret."""
+    settings = _native.describe_settings(flags)
+    return next((setting.value for setting in settings if setting.name == name), None)
 
 
 def with_playground(flags: dict[str, str]) -> dict[str, str]:

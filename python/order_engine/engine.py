@@ -351,25 +351,35 @@ class OrderEngine:
         body: bytes | str | Mapping[str, object] | Sequence[object],
         *,
         correlation_id: str | None = None,
+        message_id: str | None = None,
+        redelivered: bool = False,
     ) -> None:
         """Take in a message that a consumer of yours received, all of it or nothing.
 
-        Users, products and stock are understood as by the engine's own intake. The message is
-        not remembered: delivered twice it is taken in twice, and says the same.
+        Users, products and stock are understood as by the engine's own intake. A message that
+        was taken in before, here or there, does nothing: one with a message id by that id,
+        another one if the broker says that it is a redelivery and its body has been taken in.
 
         Args:
             routing_key: What it came with: `user.registered`, `inventory.updated`, …
             body: Its JSON, or the dict or list that was made of it.
             correlation_id: The message's own; an `inventory.updated` says with it which order
                 it answers.
+            message_id: The message's own; pika has it in `properties.message_id`.
+            redelivered: Whether the broker says that it may have been delivered before; pika has
+                it in `method.redelivered`.
 
         Raises:
             InvalidInput: It is not understood, or something in it is out of range.
+            Conflict: It has no message id, and the engine's own intake is at work somewhere: the
+                same message comes there, and nothing could tell that it was taken in twice.
         """
         self._core.apply_event(
             arguments.text(routing_key, "routing_key"),
             arguments.message_body(body),
             arguments.optional_text(correlation_id, "correlation_id"),
+            arguments.optional_text(message_id, "message_id"),
+            bool(redelivered),
         )
 
     def execute(
@@ -406,6 +416,13 @@ class OrderEngine:
             )
         )
         return response
+
+    def strangler(self) -> _native.Strangler:
+        """Give the switch between this program's own code and the engine.
+
+        `order_engine.flask` asks it about every request; other frameworks can do the same.
+        """
+        return self._core.strangler()
 
     def answer_http(
         self, method: str, target: str, headers: Headers, body: bytes = b""

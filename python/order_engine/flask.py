@@ -8,10 +8,11 @@ from flask import Flask, current_app, request
 from werkzeug.datastructures import Headers
 from werkzeug.local import LocalProxy
 
-from order_engine import _native, configuration, http_door, wsgi
+from order_engine import _native, arguments, configuration, http_door, wsgi
 from order_engine.cli import app_commands
 from order_engine.exceptions import InvalidInput, Unavailable
 from order_engine.lazy_engine import LazyEngine
+from order_engine.strangler import Strangler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from order_engine.engine import OrderEngine
+
+    Asked = tuple[str, str, list[tuple[bytes, bytes]], bytes]
 
 NAME = "order_engine"
 """The extension's place in `app.extensions`, and the prefix of its endpoints."""
@@ -35,6 +38,9 @@ class OrderEngineExtension:
     CORS, sessions) run for the engine's answers too. The engine is opened with the first request
     that needs it, in each worker process of its own; by default it also sends the events of
     orders from there (`ORDER_ENGINE_RELAY=false` leaves that to `order-engine relay`).
+
+    With the setting `stage`, or with `order-engine switch` while the app runs, its own code goes
+    on answering some operations, for some users, alone or compared with the engine.
 
     Settings are taken from the app's configuration where it has the name of a variable:
     `SQLALCHEMY_DATABASE_URI` or `DATABASE_URL`, `RABBITMQ_URL` or `RABBITMQ_URI`,
@@ -78,7 +84,7 @@ class OrderEngineExtension:
         """
         flags = configuration.of_app(app.config) | configuration.given(self._settings)
         _native.validate_settings(flags)
-        app.extensions[NAME] = LazyEngine(flags)
+        app.extensions[NAME] = _EngineOfApp(flags)
         for door in self._doors:
             # So that Flask knows the place: for url_for, OPTIONS and whoever looks at endpoints.
             app.add_url_rule(
@@ -97,7 +103,7 @@ class OrderEngineExtension:
 
         def dispatch_request() -> ResponseReturnValue:
             if request.method in METHODS and self._is_door(request.path):
-                return self._answer()
+                return self._switched(dispatch)
             return dispatch()
 
         return dispatch_request
@@ -111,16 +117,52 @@ class OrderEngineExtension:
             http_door.GRAPHQL in self._doors and inner.startswith(assets)
         )
 
-    def _answer(self) -> Response:
-        engine_of_app = cast("LazyEngine", current_app.extensions[NAME])
+    def _switched(self, dispatch: Callable[[], ResponseReturnValue]) -> ResponseReturnValue:
+        """Let the app's own code answer, the engine, or the former with the latter beside it."""
+        engine_of_app = _engine_of_app()
+        if not self._lead_to_own_code():
+            return self._answer()
+        asked = self._asked(is_kept=True)
+        passage = engine_of_app.strangler.receive(*asked)
+        stage = engine_of_app.stage if passage is None else passage.stage
+        if stage == "engine":
+            return self._answer(asked)
+        answer = dispatch()
+        if passage is None or stage == "legacy":
+            return answer
+        response = current_app.make_response(answer)
+        if not (response.is_streamed or response.direct_passthrough):
+            passage.answered(response.status_code, response.get_data())
+        return response
+
+    def _lead_to_own_code(self) -> bool:
+        """See to it that the app's own view is called if it has one; tell whether it has."""
+        own = request.url_rule
+        if own is None:
+            return False
+        if own.endpoint.startswith(f"{NAME}."):
+            rules = current_app.url_map.iter_rules()
+            others = (
+                rule
+                for rule in rules
+                if rule.rule == own.rule
+                and request.method in (rule.methods or ())
+                and not rule.endpoint.startswith(f"{NAME}.")
+            )
+            request.url_rule = next(others, own)
+        return request.url_rule is not own or not own.endpoint.startswith(f"{NAME}.")
+
+    def _asked(self, *, is_kept: bool) -> Asked:
+        """Give the request as the engine takes it, below the prefix."""
         inner = request.path[len(self._prefix) :]
         query = request.query_string.decode("latin-1")
-        headers = [(name.lower(), value) for name, value in request.headers.items()]
+        headers = arguments.headers((name.lower(), value) for name, value in request.headers)
+        return request.method, http_door.target(inner, query), headers, _body(is_kept=is_kept)
+
+    def _answer(self, asked: Asked | None = None) -> Response:
         try:
-            engine = engine_of_app.get()
-            answer = engine.answer_http(
-                request.method, http_door.target(inner, query), headers, _body()
-            )
+            engine = _engine_of_app().get()
+            answer = engine.answer_http(*(asked or self._asked(is_kept=False)))
         except Unavailable as error:
             status, refusal_headers, text = http_door.refusal(error)
             return current_app.response_class(text, status, refusal_headers)
@@ -136,22 +178,39 @@ class OrderEngineExtension:
         return response
 
 
-def _body() -> bytes:
-    """Give the body, also where a hook of the app has read it; of one too long, its beginning."""
+class _EngineOfApp(LazyEngine):
+    """The engine of one app, and the switch between the two."""
+
+    def __init__(self, flags: dict[str, str]) -> None:
+        super().__init__(flags)
+        self.strangler = Strangler(lambda: self.get().strangler())
+        self.stage = configuration.value(flags, "stage")
+
+
+def _body(*, is_kept: bool) -> bytes:
+    """Give the body, also where a hook of the app has read it; of one too long, its beginning.
+
+    One that is kept can be read again by the app's own code, which also bounds its length.
+    """
     length = request.content_length
-    if length is None:
+    if length is None and not is_kept:
         return request.stream.read(http_door.BODY_BYTES_MAX + 1)
+    if length is None:
+        return request.get_data()[: http_door.BODY_BYTES_MAX + 1]
     if length > http_door.BODY_BYTES_MAX:
         return bytes(http_door.BODY_BYTES_MAX + 1)
     return request.get_data()
 
 
-def _current() -> OrderEngine:
+def _engine_of_app() -> _EngineOfApp:
     try:
-        engine_of_app = cast("LazyEngine", current_app.extensions[NAME])
+        return cast("_EngineOfApp", current_app.extensions[NAME])
     except KeyError:
         raise RuntimeError("This app has no OrderEngineExtension; call its init_app(app)") from None
-    return engine_of_app.get()
+
+
+def _current() -> OrderEngine:
+    return _engine_of_app().get()
 
 
 current_order_engine: OrderEngine = cast("OrderEngine", LocalProxy(_current))

@@ -2,10 +2,13 @@
 //! The server, Python and the tests all start from here.
 
 mod background;
+pub mod consuming;
 mod figures;
 mod logging;
 mod probes;
+mod rehearsal;
 mod serve;
+mod switch;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -13,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::background::Background;
@@ -22,6 +26,7 @@ use crate::config::rabbitmq::RabbitMq;
 use crate::config::{Settings, server};
 use crate::contracts::{self, Contract};
 use crate::domain::caller::Access;
+use crate::domain::switch::Stage;
 use crate::engine::ports::Interpreter;
 use crate::engine::{Engine, Rules};
 use crate::error::{Error, ErrorKind, Result};
@@ -38,6 +43,7 @@ use crate::transport::rabbitmq::RabbitOptions;
 pub use crate::server::in_process::{
     Answering, Asked, Headers, Pieces, Sent, Socket, SocketInput, SocketOutput,
 };
+pub use crate::strangler::{Passage, Reply, Strangler};
 pub use probes::Check;
 pub use serve::{serve, work};
 
@@ -83,6 +89,9 @@ pub struct App {
     doors: Vec<OpenDoor>,
     probes: Vec<Arc<dyn Probe>>,
     background: Background,
+    /// The stage of what nobody has set.
+    stage: Stage,
+    strangler: OnceCell<Arc<Strangler>>,
 }
 
 /// A contract and where it is served.
@@ -95,6 +104,11 @@ impl OpenDoor {
     /// Its port; 0 for any free one.
     pub(crate) const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The fields at the roots of its contract's schema.
+    pub(crate) fn operations(&self) -> &'static [&'static str] {
+        self.contract.operations()
     }
 }
 
@@ -110,7 +124,6 @@ impl App {
         let store = open_store(&settings).await?;
         let announcers = doors.iter().map(|door| door.contract.announcer()).collect();
         let engine = Engine::new(store, rules(&settings), announcers);
-        let has_older = engine.mind_older_application().await?;
         let mut background = Background::new();
         background.keep_house(&engine, settings.orders.keep_keys);
         let mut probes: Vec<Arc<dyn Probe>> = vec![Arc::new(probes::Database(engine.clone()))];
@@ -118,7 +131,7 @@ impl App {
             for door in &doors {
                 background.start(&engine, door.contract, rabbitmq, role)?;
             }
-            if role.sends(rabbitmq) && has_older {
+            if role.sends(rabbitmq) {
                 background.catch_up(&engine);
             }
             probes.extend(background.probes());
@@ -143,7 +156,17 @@ impl App {
         let graphql = shell
             .as_ref()
             .and_then(|shell| doors.iter().find_map(|door| door.contract.graphql(&engine, shell)));
-        Ok(Self { engine, shell, graphql, router: OnceLock::new(), doors, probes, background })
+        Ok(Self {
+            engine,
+            shell,
+            graphql,
+            router: OnceLock::new(),
+            doors,
+            probes,
+            background,
+            stage: settings.strangler.stage,
+            strangler: OnceCell::new(),
+        })
     }
 
     /// Runs `work` on an engine that has nothing in the background, and closes it, whatever came of
@@ -260,6 +283,9 @@ impl App {
     pub async fn close(&self) {
         if let Some(shell) = &self.shell {
             shell.shutdown.cancel();
+        }
+        if let Some(strangler) = self.strangler.get() {
+            strangler.close().await;
         }
         self.background.stop().await;
         self.engine.close().await;

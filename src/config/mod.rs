@@ -10,6 +10,7 @@ pub mod orders;
 pub mod rabbitmq;
 pub mod server;
 pub mod source;
+pub mod strangler;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub server: server::Server,
     /// The bounds of orders.
     pub orders: orders::Orders,
+    /// Who answers while a service is moved over.
+    pub strangler: strangler::Strangler,
     /// What is logged, and how.
     pub logging: logging::Logging,
 }
@@ -74,6 +77,7 @@ pub fn all() -> impl Iterator<Item = &'static Setting> {
         auth::SETTINGS,
         server::SETTINGS,
         orders::SETTINGS,
+        strangler::SETTINGS,
         logging::SETTINGS,
     ]
     .into_iter()
@@ -102,7 +106,26 @@ impl Settings {
             auth: auth::read(&sources, &mut problems),
             server: server::read(&sources, &mut problems),
             orders: orders::read(&sources, &mut problems),
+            strangler: strangler::read(&sources, &mut problems),
             logging: logging::read(&sources, &mut problems),
+        };
+        problems.into_result(settings)
+    }
+
+    /// Reads where events go and come from, and nothing else: who only talks to the broker may have
+    /// a database that is none of ours.
+    ///
+    /// # Errors
+    /// `Misconfigured` with one line for each thing that is wrong; a missing URL is.
+    pub fn load_rabbitmq(
+        flags: &HashMap<String, String>,
+        directory: &Path,
+    ) -> Result<rabbitmq::RabbitMq> {
+        let mut problems = Problems::default();
+        let sources = Sources::read(flags, directory, &mut problems);
+        let Some(settings) = rabbitmq::read(&sources, &mut problems) else {
+            problems.add(missing("rabbitmq_url"));
+            return Err(problems.into_error());
         };
         problems.into_result(settings)
     }

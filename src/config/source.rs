@@ -61,11 +61,14 @@ impl Problems {
     /// # Errors
     /// `Misconfigured`, one line for each problem, also as the fact `problems`.
     pub fn into_result<T>(self, value: T) -> Result<T> {
-        if self.0.is_empty() {
-            return Ok(value);
-        }
+        if self.0.is_empty() { Ok(value) } else { Err(self.into_error()) }
+    }
+
+    /// `Misconfigured`, one line for each problem, also as the fact `problems`.
+    #[must_use]
+    pub fn into_error(self) -> Error {
         let problems = self.0.join("\n");
-        Err(Error::new(ErrorKind::Misconfigured, &problems).with("problems", &problems))
+        Error::new(ErrorKind::Misconfigured, &problems).with("problems", &problems)
     }
 }
 

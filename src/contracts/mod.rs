@@ -30,6 +30,9 @@ pub trait Contract: Send + Sync {
     /// The routing keys or topics that it listens to.
     fn topics(&self) -> &'static [&'static str];
 
+    /// The fields at the roots of its GraphQL schema, if it has one.
+    fn operations(&self) -> &'static [&'static str];
+
     /// Its GraphQL schema on `engine`, if it has one; for callers without HTTP.
     fn graphql(&self, engine: &Engine, shell: &Shell) -> Option<GraphQl>;
 

@@ -13,4 +13,5 @@ pub mod product;
 pub mod query;
 pub mod status;
 pub mod stock;
+pub mod switch;
 pub mod user;

@@ -12,7 +12,7 @@ use crate::engine::ports::{Delivery, Interpreter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::inbox::{self, Identity};
 use crate::store::leases::{self, Lease};
-use crate::store::{self, Connection, catalog, users};
+use crate::store::{Connection, catalog, users};
 
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,12 @@ pub enum Taken {
     SetAside,
     /// Another process takes in now; nothing was changed, and the delivery is that one's.
     LeaseLost,
+}
+
+/// The lease of who takes in for `consumer`.
+#[must_use]
+pub fn intake_lease(consumer: &str) -> String {
+    format!("intake:{consumer}")
 }
 
 impl Engine {
@@ -46,7 +52,7 @@ impl Engine {
             return Ok(known);
         }
         self.apply(&mut transaction, facts).await?;
-        store::commit(transaction).await?;
+        self.shared.commit(transaction).await?;
         Ok(Taken::New)
     }
 
@@ -69,7 +75,7 @@ impl Engine {
         let message_id = delivery.message_id.as_deref();
         let (topic, body) = (&delivery.topic, &delivery.body);
         inbox::park(&mut transaction, consumer, topic, body, message_id, reason).await?;
-        store::commit(transaction).await?;
+        self.shared.commit(transaction).await?;
         Ok(Taken::SetAside)
     }
 
@@ -80,7 +86,7 @@ impl Engine {
     pub async fn note(&self, facts: &[Fact]) -> Result<()> {
         let mut transaction = self.shared.store.begin().await?;
         self.apply(&mut transaction, facts).await?;
-        store::commit(transaction).await
+        self.shared.commit(transaction).await
     }
 
     /// Takes in a delivery that was set aside, now that it may be understood.
@@ -94,21 +100,19 @@ impl Engine {
             Error::new(ErrorKind::NotFound, format!("No message {id} is set aside."))
         })?;
         let delivery = Delivery {
-            tag: 0,
             topic: parked.topic,
             body: parked.body,
             message_id: parked.message_id,
-            correlation_id: None,
-            redelivered: false,
+            ..Delivery::default()
         };
         let facts = interpreter.interpret(&delivery)?;
         self.apply(&mut transaction, &facts).await?;
-        store::commit(transaction).await
+        self.shared.commit(transaction).await
     }
 
     /// Writes facts. Products are taken in one order, so that nobody waits for each other; what is
     /// said twice of one product keeps its order.
-    async fn apply(&self, connection: &mut Connection, facts: &[Fact]) -> Result<()> {
+    pub(super) async fn apply(&self, connection: &mut Connection, facts: &[Fact]) -> Result<()> {
         let mut facts: Vec<_> = facts.iter().collect();
         facts.sort_by_key(|fact| product_of(fact));
         let currency = self.shared.rules.currency;
@@ -173,7 +177,7 @@ fn product_of(fact: &Fact) -> Option<&ProductId> {
 }
 
 /// The hash of topic and body, in hexadecimal.
-fn body_hash(delivery: &Delivery) -> String {
+pub(super) fn body_hash(delivery: &Delivery) -> String {
     let mut hash = Sha256::new();
     hash.update(delivery.topic.as_bytes());
     hash.update(b"\0");

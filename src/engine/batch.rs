@@ -12,7 +12,6 @@ use crate::domain::status::OrderStatus;
 use crate::engine::Shared;
 use crate::engine::place_order::Placed;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store;
 use crate::store::placing::{Decided, Prepared, Question};
 use crate::store::{orders, placing};
 
@@ -77,7 +76,7 @@ pub(super) async fn place(shared: &Shared, jobs: &[&Job]) -> Result<Vec<Result<P
     }
     if let Some(at) = at.filter(|_| !decided.is_empty()) {
         placing::write(&mut transaction, at, &decided).await?;
-        store::commit(transaction).await?;
+        shared.commit(transaction).await?;
         shared.committed();
     }
     Ok(answers)

@@ -1,8 +1,6 @@
 //! Announces what an older application on the same database did to orders, as if the engine had
 //! done it.
 
-use std::sync::atomic::Ordering;
-
 use crate::domain::ids::OrderId;
 use crate::engine::retelling::tell;
 use crate::engine::{Engine, Shared};
@@ -10,18 +8,6 @@ use crate::error::Result;
 use crate::store::{self, Connection, past, unannounced};
 
 impl Engine {
-    /// Finds out whether what an older application does is noted in this database. From then on
-    /// that is announced before what this engine does to the same order.
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn mind_older_application(&self) -> Result<bool> {
-        let mut connection = self.shared.store.acquire().await?;
-        let is_kept = unannounced::is_kept(&mut connection).await?;
-        self.shared.has_older.store(is_kept, Ordering::Relaxed);
-        Ok(is_kept)
-    }
-
     /// Announces up to `limit` events that an older application has left, and returns how many
     /// there were.
     ///
@@ -48,9 +34,6 @@ pub(super) async fn catch_up_on(
     connection: &mut Connection,
     order: OrderId,
 ) -> Result<()> {
-    if !shared.has_older.load(Ordering::Relaxed) {
-        return Ok(());
-    }
     let left = unannounced::take_of(connection, order).await?;
     if !left.is_empty() {
         let told = tell(shared, left, connection).await?;

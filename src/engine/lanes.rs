@@ -89,8 +89,10 @@ async fn run_lane(
     gate: Arc<Mutex<mpsc::Receiver<Waiting>>>,
     closing: CancellationToken,
 ) {
+    // Requests that are rehearsed together would see each other's reservations.
+    let batch_max = if shared.is_rehearsal { 1 } else { BATCH_MAX };
     loop {
-        let batch = next_batch(&gate, &closing).await;
+        let batch = next_batch(&gate, &closing, batch_max).await;
         if batch.is_empty() {
             return;
         }
@@ -102,14 +104,15 @@ async fn run_lane(
 async fn next_batch(
     gate: &Mutex<mpsc::Receiver<Waiting>>,
     closing: &CancellationToken,
+    batch_max: usize,
 ) -> Vec<Waiting> {
     let mut receiver = gate.lock().await;
     let mut batch = Vec::new();
     tokio::select! {
-        _ = receiver.recv_many(&mut batch, BATCH_MAX) => {}
+        _ = receiver.recv_many(&mut batch, batch_max) => {}
         () = closing.cancelled() => {
             receiver.close();
-            receiver.recv_many(&mut batch, BATCH_MAX).await;
+            receiver.recv_many(&mut batch, batch_max).await;
         }
     }
     batch
@@ -150,7 +153,8 @@ async fn serve_distinct(shared: &Shared, mut batch: Vec<Waiting>) {
             "placing a batch failed"
         );
         let tries_max = match error.kind() {
-            ErrorKind::Conflict => TRIES_MAX,
+            // A rehearsal that would have to wait is not worth it.
+            ErrorKind::Conflict if !shared.is_rehearsal => TRIES_MAX,
             ErrorKind::Unavailable => TRIES_MAX_AWAY,
             _ => 1,
         };

@@ -20,7 +20,6 @@ mod retelling;
 mod transition;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use tokio::sync::watch;
 
@@ -33,7 +32,7 @@ use crate::engine::changes::Changes;
 use crate::engine::lanes::Lanes;
 use crate::engine::ports::Announcer;
 use crate::error::Result;
-use crate::store::Store;
+use crate::store::{self, Store, Transaction};
 
 /// What the engine's rules depend on. Settings.
 #[derive(Clone, Copy, Debug)]
@@ -60,8 +59,8 @@ struct Shared {
     announcers: Vec<Arc<dyn Announcer>>,
     outbox_filled: watch::Sender<()>,
     changes: Changes,
-    /// Whether an older application may have something to announce.
-    has_older: AtomicBool,
+    /// Whether everything is undone instead of committed.
+    is_rehearsal: bool,
 }
 
 impl Engine {
@@ -69,10 +68,28 @@ impl Engine {
     /// called on a tokio runtime, which its lanes then run on.
     #[must_use]
     pub fn new(store: Store, rules: Rules, announcers: Vec<Arc<dyn Announcer>>) -> Self {
+        Self::start(store, rules, announcers, false)
+    }
+
+    /// An engine on the same database that decides, composes and writes as this one does, and then
+    /// undoes it: nothing lasts, nothing is announced, and what it holds it gives back at once.
+    /// Only the numbers of orders, lines and messages that it has drawn are gone. It keeps out of
+    /// this one's way: see [`Store::aside`].
+    #[must_use]
+    pub fn rehearsal(&self) -> Self {
+        let Shared { store, rules, announcers, .. } = self.shared.as_ref();
+        Self::start(store.aside(), *rules, announcers.clone(), true)
+    }
+
+    fn start(
+        store: Store,
+        rules: Rules,
+        announcers: Vec<Arc<dyn Announcer>>,
+        is_rehearsal: bool,
+    ) -> Self {
         let changes = Changes::new(store.clone());
         let outbox_filled = watch::Sender::new(());
-        let has_older = AtomicBool::new(false);
-        let shared = Shared { store, rules, announcers, outbox_filled, changes, has_older };
+        let shared = Shared { store, rules, announcers, outbox_filled, changes, is_rehearsal };
         let shared = Arc::new(shared);
         let lanes = Lanes::start(&shared);
         Self { shared, lanes }
@@ -111,6 +128,14 @@ impl Shared {
             messages.extend(announcer.announce(event)?);
         }
         Ok(messages)
+    }
+
+    /// Ends a transaction in which all is written: the one place where something comes to last.
+    async fn commit(&self, transaction: Transaction) -> Result<()> {
+        match self.is_rehearsal {
+            false => store::commit(transaction).await,
+            true => store::roll_back(transaction).await,
+        }
     }
 
     /// Wakes those who wait for news: the relays and the watchers.

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use serde_json::{Map, Value};
+
 use crate::domain::event::OrderEvent;
 use crate::domain::fact::Fact;
 use crate::domain::message::{Message, OutgoingMessage};
@@ -63,7 +65,7 @@ pub trait Outlet: Send + Sync + 'static {
 }
 
 /// One message that came in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
     /// What the source acknowledges it by.
     pub tag: u64,
@@ -77,6 +79,8 @@ pub struct Delivery {
     pub correlation_id: Option<String>,
     /// Whether the broker says that it may have been delivered before.
     pub redelivered: bool,
+    /// What else the sender says of it.
+    pub headers: Map<String, Value>,
 }
 
 /// A connected way in.
@@ -92,6 +96,13 @@ pub trait Source: Send {
     /// # Errors
     /// `Unavailable` when the connection is lost; the broker will deliver it again.
     fn acknowledge(&mut self, tag: u64) -> impl Future<Output = Result<()>> + Send;
+
+    /// Ends the connection once the broker has heard every acknowledgement. A source that is
+    /// dropped instead may leave some unheard.
+    ///
+    /// # Errors
+    /// `Unavailable` when the connection is lost.
+    fn close(self) -> impl Future<Output = Result<()>> + Send;
 }
 
 /// Makes sources; asked again whenever one is spent.

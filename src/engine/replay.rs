@@ -95,13 +95,12 @@ impl Replay {
     pub async fn step(&mut self, limit: u32) -> Result<Option<Step>> {
         let mut transaction = self.engine.shared.store.begin().await?;
         self.read_on(&mut transaction).await?;
-        let Some((step, last)) = self.compose(limit, &mut transaction).await? else {
-            return Ok(None);
-        };
-        let messages = past::tell_again(&mut transaction, &step).await?;
+        let next = self.next_events(limit);
+        let told = self.compose(&next, &mut transaction).await?;
+        let messages = past::tell_again(&mut transaction, &told).await?;
         store::commit(transaction).await?;
         self.engine.wake_relays();
-        Ok(Some(self.done(step.len(), messages, last)))
+        Ok(self.done(&next, messages))
     }
 
     /// As [`Replay::step`], and tells nothing: only says what it would do.
@@ -111,11 +110,10 @@ impl Replay {
     pub async fn rehearse(&mut self, limit: u32) -> Result<Option<Step>> {
         let mut connection = self.engine.shared.store.acquire().await?;
         self.read_on(&mut connection).await?;
-        let Some((step, last)) = self.compose(limit, &mut connection).await? else {
-            return Ok(None);
-        };
-        let messages = past::count_left(&mut connection, &step).await?;
-        Ok(Some(self.done(step.len(), messages, last)))
+        let next = self.next_events(limit);
+        let told = self.compose(&next, &mut connection).await?;
+        let messages = past::count_left(&mut connection, &told).await?;
+        Ok(self.done(&next, messages))
     }
 
     /// Reads events until there are some, or no more.
@@ -132,27 +130,29 @@ impl Replay {
         Ok(())
     }
 
-    /// The messages of the next events, and the last of these.
+    fn next_events(&self, limit: u32) -> Vec<Noted> {
+        self.read.iter().take(limit as usize).cloned().collect()
+    }
+
     async fn compose(
         &self,
-        limit: u32,
+        events: &[Noted],
         connection: &mut Connection,
-    ) -> Result<Option<(Vec<(OrderEvent, Vec<Message>)>, Position)>> {
-        let next: Vec<_> = self.read.iter().take(limit as usize).cloned().collect();
-        let Some(last) = next.last().map(|noted| &noted.entry) else { return Ok(None) };
-        let last = Position { order: last.order, version: last.version };
-        let mut told = tell(&self.engine.shared, next, connection).await?;
+    ) -> Result<Vec<(OrderEvent, Vec<Message>)>> {
+        let mut told = tell(&self.engine.shared, events.to_vec(), connection).await?;
         if let Some(destination) = &self.destination {
             for (_, messages) in &mut told {
                 messages.retain(|message| message.destination == destination);
             }
         }
-        Ok(Some((told, last)))
+        Ok(told)
     }
 
-    fn done(&mut self, events: usize, messages: u64, last: Position) -> Step {
-        self.read.drain(..events);
-        self.told = Some(last);
-        Step { events: events as u64, messages }
+    /// Takes note of a step; none at the end.
+    fn done(&mut self, events: &[Noted], messages: u64) -> Option<Step> {
+        let last = &events.last()?.entry;
+        self.told = Some(Position { order: last.order, version: last.version });
+        self.read.drain(..events.len());
+        Some(Step { events: events.len() as u64, messages })
     }
 }

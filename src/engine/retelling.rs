@@ -3,11 +3,12 @@
 use crate::domain::event::OrderEvent;
 use crate::domain::message::Message;
 use crate::engine::Shared;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::store::Connection;
 use crate::store::orders::{self, Noted};
 
-/// What every contract says about events of the past, each with its order as it was.
+/// What every contract says about events of the past, each with its order as it was. An order
+/// without lines, which only an older application makes, is none yet: nothing is said about it.
 pub(super) async fn tell(
     shared: &Shared,
     noted: Vec<Noted>,
@@ -18,10 +19,7 @@ pub(super) async fn tell(
     let mut told = Vec::with_capacity(noted.len());
     for Noted { entry, event_id } in noted {
         let found = orders.binary_search_by_key(&entry.order, |order| order.id);
-        let order = found.ok().and_then(|n| orders.get(n)).ok_or_else(|| {
-            let text = format!("Order {} has a history and is not there.", entry.order);
-            Error::new(ErrorKind::Internal, text)
-        })?;
+        let Some(order) = found.ok().and_then(|n| orders.get(n)) else { continue };
         let event = OrderEvent::of_the_past(event_id, entry, order);
         let messages = shared.announce(&event)?;
         told.push((event, messages));

@@ -10,7 +10,7 @@ use crate::domain::status::{Change, OrderStatus};
 use crate::engine::Engine;
 use crate::engine::catch_up::catch_up_on;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{self, orders};
+use crate::store::orders;
 
 /// Longest reason, in characters.
 const REASON_LENGTH_MAX: usize = 500;
@@ -68,7 +68,7 @@ impl Engine {
         let messages = shared.announce(&event)?;
         let deleted = step.kind == EventKind::Deleted;
         orders::change(&mut transaction, &event, caller.name(), deleted, &messages).await?;
-        store::commit(transaction).await?;
+        shared.commit(transaction).await?;
         shared.committed();
         Ok(event.order)
     }

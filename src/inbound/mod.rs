@@ -10,6 +10,7 @@
 //! numbers carry no version: what counts is the order in which the broker hands them over.
 
 mod stats;
+mod subscription;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::engine::Engine;
-use crate::engine::apply_fact::Taken;
+use crate::engine::apply_fact::{Taken, intake_lease};
 use crate::engine::ports::{Delivery, Inlet, Interpreter, Source};
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::outage::{Outage, in_time};
@@ -27,6 +28,7 @@ use crate::store::inbox;
 use crate::store::leases::{self, Lease, RENEWAL};
 
 pub use stats::IntakeStats;
+pub use subscription::{Received, Subscription};
 
 /// How often a standby asks for the lease.
 const STANDBY: Duration = Duration::from_secs(1);
@@ -159,7 +161,7 @@ impl<I: Inlet> Intake<I> {
 
     async fn claim(&self) -> Result<Option<Lease>> {
         let mut connection = self.engine.store().acquire().await?;
-        let names = [format!("intake:{}", self.consumer)];
+        let names = [intake_lease(self.consumer)];
         Ok(leases::claim(&mut connection, self.owner, &names, 1).await?.pop())
     }
 

@@ -6,6 +6,7 @@ use crate::app::{self, Check};
 use crate::config::{Settings, server};
 use crate::engine::ports::Outlet;
 use crate::error::{Error, Result};
+use crate::store::adoption::{self, Step};
 use crate::store::{Store, migrate};
 use crate::transport::rabbitmq::RabbitOutlet;
 
@@ -55,9 +56,36 @@ async fn look_at_database(settings: &Settings) -> Vec<Check> {
         },
         Err(error) => wrong("tables", &error, "Look at the database's log."),
     };
-    let answers = fine("postgresql", &format!("{} answers.", store.address()));
+    let mut checks = vec![fine("postgresql", &format!("{} answers.", store.address())), tables];
+    checks.extend(look_at_adoption(&store).await);
     store.close().await;
-    vec![answers, tables]
+    checks
+}
+
+/// Nothing to say where the database is the engine's alone.
+async fn look_at_adoption(store: &Store) -> Option<Check> {
+    let known = async {
+        let mut connection = store.acquire().await?;
+        adoption::adoption(&mut connection, store.schema()).await
+    };
+    let remedy = "Look at the database's log.";
+    let known = match known.await {
+        Ok(known) => known?,
+        Err(error) => return Some(wrong("adoption", &error, remedy)),
+    };
+    let (schema, since) = (known.old_schema, known.started_at.format("%Y-%m-%d %H:%M UTC"));
+    Some(match known.step {
+        Step::Live => fine("adoption", &format!("In step with the tables of {schema}.")),
+        Step::Undone => {
+            fine("adoption", &format!("That of {schema} was undone: they stand alone."))
+        }
+        Step::Copying => Check {
+            name: "adoption".to_owned(),
+            is_ok: false,
+            detail: format!("That of {schema}, begun on {since}, has not come to its end."),
+            remedy: Some("Run: order-engine adopt".to_owned()),
+        },
+    })
 }
 
 async fn look_at_broker(settings: &Settings) -> Check {

@@ -1,11 +1,13 @@
 //! What an operator does besides serving: migrate, look, mint a token, decide about parked
-//! messages, fill a demo. Each opens what it needs and closes it again; what an open engine does
-//! too is given one.
+//! messages, switch operations over, fill a demo. Each opens what it needs and closes it again;
+//! what an open engine does too is given one.
 
+mod adopt;
 mod demo;
 mod doctor;
 mod events;
 mod replay;
+mod switches;
 
 use std::time::Duration;
 
@@ -17,10 +19,15 @@ use crate::domain::ids::UserId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{self, Store};
 
+pub use adopt::{AdoptOptions, AdoptReport, Progress, adopt, undo_adoption};
 pub use demo::{Demo, seed_demo};
 pub use doctor::doctor;
 pub use events::{Parked, events_parked, events_retry, events_skip, events_tail};
 pub use replay::{ReplayOptions, Replayed, events_replay};
+pub use switches::{
+    Holders, Report, SetSwitch, shadow_clear, shadow_ignore, shadow_report, switch, switch_all,
+    switches,
+};
 
 /// Longest life of a minted token: a year.
 const TOKEN_SECONDS_MAX: u64 = 31_536_000;
@@ -64,7 +71,10 @@ async fn with_store<T>(
 }
 
 /// Checks how many rows were asked for: 1 to 1000.
-fn checked_limit(limit: i64) -> Result<u32> {
+///
+/// # Errors
+/// `InvalidInput`.
+pub fn checked_limit(limit: i64) -> Result<u32> {
     u32::try_from(limit).ok().filter(|n| (1..=1000).contains(n)).ok_or_else(|| {
         Error::new(ErrorKind::InvalidInput, format!("limit must be 1 to 1000, not {limit}."))
     })

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -14,10 +14,12 @@ use crate::app::{self, App, Role};
 use crate::config::{self, Needs, Settings};
 use crate::domain::ids::{OrderId, UserId};
 use crate::error::{Error, ErrorKind, Result};
-use crate::operations;
+use crate::operations::{self, AdoptOptions, AdoptReport, Holders, Progress};
 use crate::python::bridge::wait_for;
 use crate::python::errors::raise;
-use crate::python::types::{Check, DemoCatalogue, Event, ParkedMessage, Replayed, Setting};
+use crate::python::types::{
+    Check, DemoCatalogue, Event, ParkedMessage, Replayed, Setting, ShadowReport, Switch,
+};
 use crate::python::verbs::{self, PastRow};
 
 /// How often a replay tells how far it has come.
@@ -99,7 +101,7 @@ where
 }
 
 fn vanished() -> Error {
-    Error::new(ErrorKind::Internal, "The server ended without a word; its log says more.")
+    Error::new(ErrorKind::Internal, "The work ended without a word; the log says more.")
 }
 
 /// Check every setting that serving needs; raise what is wrong, all of it at once.
@@ -112,6 +114,62 @@ pub(super) fn validate_settings(py: Python<'_>, flags: Flags) -> PyResult<()> {
 #[pyfunction]
 pub(super) fn migrate(py: Python<'_>, flags: Flags) -> PyResult<Vec<String>> {
     wait_for(py, async move { operations::migrate(&load(flags, Needs::DATABASE)?).await })
+}
+
+/// Adopt the database that an older application goes on using; return the report as JSON.
+#[pyfunction]
+#[pyo3(signature = (flags, *, dry_run=false, announce=None, time_zone=None, on_progress=None))]
+pub(super) fn adopt(
+    py: Python<'_>,
+    flags: Flags,
+    dry_run: bool,
+    announce: Option<bool>,
+    time_zone: Option<String>,
+    on_progress: Option<Py<PyAny>>,
+) -> PyResult<String> {
+    let settings = load(flags, Needs::DATABASE).map_err(|error| raise(py, &error))?;
+    let options = AdoptOptions { dry_run, announce, time_zone };
+    let (tell, mut told) = mpsc::unbounded_channel::<Progress>();
+    let (ended, end) = oneshot::channel();
+    let stop = CancellationToken::new();
+    // Whatever ends this call, Ctrl-C too, ends the work: it can be taken up again at any point.
+    let _ends = stop.clone().drop_guard();
+    wait_for(py, async move {
+        tokio::spawn(async move {
+            let work = operations::adopt(&settings, &options, move |progress| {
+                // Nobody listens any more after Ctrl-C.
+                let _ = tell.send(progress);
+            });
+            if let Some(report) = stop.run_until_cancelled(work).await {
+                let _ = ended.send(report);
+            }
+        });
+        Ok(())
+    })?;
+    loop {
+        let (next, channel) = wait_for(py, async move { Ok((told.recv().await, told)) })?;
+        told = channel;
+        let Some(Progress { stage, done, total }) = next else { break };
+        if let Some(on_progress) = &on_progress {
+            on_progress.call1(py, (stage, done, total))?;
+        }
+    }
+    wait_for(py, async move { json(&end.await.unwrap_or_else(|_| Err(vanished()))?) })
+}
+
+/// Go back from an adoption; return the report as JSON.
+#[pyfunction]
+#[pyo3(signature = (flags, *, force=false))]
+pub(super) fn undo_adoption(py: Python<'_>, flags: Flags, force: bool) -> PyResult<String> {
+    wait_for(py, async move {
+        json(&operations::undo_adoption(&load(flags, Needs::DATABASE)?, force).await?)
+    })
+}
+
+fn json(report: &AdoptReport) -> Result<String> {
+    serde_json::to_string(report).map_err(|error| {
+        Error::new(ErrorKind::Internal, "A report could not be written.").because(error)
+    })
 }
 
 /// Sign a token for a user with the configured `jwt_secret_key`.
@@ -279,4 +337,75 @@ pub(super) fn events_replay(
         }
         report()?;
     }
+}
+
+/// List what is set about who answers which operation.
+#[pyfunction]
+pub(super) fn switches(py: Python<'_>, flags: Flags) -> PyResult<Vec<Switch>> {
+    wait_for(py, async move {
+        let set = operations::switches(&load(flags, Needs::DATABASE)?).await?;
+        Ok(set.into_iter().map(Switch::from).collect())
+    })
+}
+
+/// Set who answers an operation, or with None all of them; tell whether the engine has it.
+#[pyfunction]
+pub(super) fn switch(
+    py: Python<'_>,
+    flags: Flags,
+    operation: Option<String>,
+    stage: Option<String>,
+    percent: Option<i64>,
+    users: Vec<String>,
+) -> PyResult<bool> {
+    wait_for(py, async move {
+        let settings = load(flags, Needs::DATABASE)?;
+        let holders = Holders { percent, users };
+        let stage = stage.as_deref();
+        match operation {
+            Some(operation) => operations::switch(&settings, &operation, stage, holders).await,
+            None => operations::switch_all(&settings, stage, holders).await.map(|()| true),
+        }
+    })
+}
+
+/// Set the fields of an operation's answers that are not compared.
+#[pyfunction]
+pub(super) fn shadow_ignore(
+    py: Python<'_>,
+    flags: Flags,
+    operation: String,
+    fields: Vec<String>,
+) -> PyResult<()> {
+    wait_for(py, async move {
+        operations::shadow_ignore(&load(flags, Needs::DATABASE)?, &operation, &fields).await
+    })
+}
+
+/// Give what shadowed requests have shown: counts, and the newest differences first.
+#[pyfunction]
+#[pyo3(signature = (flags, operation=None, limit=20))]
+pub(super) fn shadow_report(
+    py: Python<'_>,
+    flags: Flags,
+    operation: Option<String>,
+    limit: i64,
+) -> PyResult<ShadowReport> {
+    wait_for(py, async move {
+        let settings = load(flags, Needs::DATABASE)?;
+        Ok(operations::shadow_report(&settings, operation.as_deref(), limit).await?.into())
+    })
+}
+
+/// Begin to count anew, for one operation or for all; return how many differences were forgotten.
+#[pyfunction]
+#[pyo3(signature = (flags, operation=None))]
+pub(super) fn shadow_clear(
+    py: Python<'_>,
+    flags: Flags,
+    operation: Option<String>,
+) -> PyResult<u64> {
+    wait_for(py, async move {
+        operations::shadow_clear(&load(flags, Needs::DATABASE)?, operation.as_deref()).await
+    })
 }

@@ -4,10 +4,13 @@
 
 mod bridge;
 mod commands;
+mod consumer;
 mod engine;
 mod errors;
+mod guarded;
 mod records;
 mod runtime;
+mod switch;
 mod types;
 mod verbs;
 mod web;
@@ -20,18 +23,25 @@ mod _native {
 
     #[pymodule_export]
     use super::commands::{
-        describe_settings, doctor, events_parked, events_replay, events_retry, events_skip,
-        events_tail, migrate, mint_token, seed_demo, serve, setting_variables, validate_settings,
-        work,
+        adopt, describe_settings, doctor, events_parked, events_replay, events_retry, events_skip,
+        events_tail, migrate, mint_token, seed_demo, serve, setting_variables, shadow_clear,
+        shadow_ignore, shadow_report, switch, switches, undo_adoption, validate_settings, work,
+    };
+    #[pymodule_export]
+    use super::consumer::{
+        AsyncConsumer, Consumer, Delivery, ParkedEvent, Stop, consumer_parked, consumer_retry,
+        consumer_skip,
     };
     #[pymodule_export]
     use super::engine::{AsyncEngine, Engine};
     #[pymodule_export]
     use super::errors::error_kinds;
     #[pymodule_export]
+    use super::switch::{Passage, Strangler};
+    #[pymodule_export]
     use super::types::{
         Check, DemoCatalogue, Event, HistoryEntry, Order, OrderLine, OrderPage, ParkedMessage,
-        Product, Replayed, Setting, User,
+        Product, Replayed, Setting, ShadowCounts, ShadowDifference, ShadowReport, Switch, User,
     };
     #[pymodule_export]
     use super::web::{Answer, Pieces, Socket};

@@ -64,15 +64,19 @@ macro_rules! result_class {
     };
 }
 
-/// A field's value with results in it made into dicts: `to_dict` of one in a list, else as it is.
-fn plain(value: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+/// A field's value with results in it made into dicts: a list of what is in a tuple, `to_dict` of
+/// each that has it; else as it is.
+pub(super) fn plain(value: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     let Ok(several) = value.cast::<PyTuple>() else { return Ok(value) };
-    let dicts = PyList::empty(value.py());
+    let members = PyList::empty(value.py());
     for one in several {
-        dicts.append(one.call_method0("to_dict")?)?;
+        let is_result = one.hasattr("to_dict")?;
+        members.append(if is_result { one.call_method0("to_dict")? } else { one })?;
     }
-    Ok(dicts.into_any())
+    Ok(members.into_any())
 }
+
+pub(super) use result_class;
 
 result_class! {
     /// One line of an order.
@@ -211,6 +215,54 @@ result_class! {
     }
 }
 
+result_class! {
+    /// Who answers one operation.
+    Switch {
+        operation: String,
+        stage: Option<String>,
+        percent: Option<u8>,
+        users: Words,
+        ignored: Words,
+        updated_at: DateTime<Utc>,
+    }
+}
+
+result_class! {
+    /// What became of the shadowed requests of one operation.
+    ShadowCounts {
+        operation: String,
+        matched: i64,
+        differed: i64,
+        unsettled: i64,
+        failed: i64,
+        skipped: i64,
+        since: DateTime<Utc>,
+    }
+}
+
+result_class! {
+    /// A request that the engine would have answered otherwise.
+    ShadowDifference {
+        id: i64,
+        operation: String,
+        at: DateTime<Utc>,
+        request: String,
+        legacy_status: u16,
+        legacy: String,
+        engine_status: u16,
+        engine: String,
+        paths: Words,
+    }
+}
+
+result_class! {
+    /// What shadowed requests have shown.
+    ShadowReport {
+        counts: AllCounts,
+        differences: Differences,
+    }
+}
+
 /// A status: a member of `OrderStatus` in Python.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Status(OrderStatus);
@@ -243,6 +295,18 @@ pub(super) struct Lines(Vec<OrderLine>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Orders(Vec<Order>);
 
+/// Names: a tuple in Python.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Words(Vec<String>);
+
+/// The counts of a report: a tuple in Python.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct AllCounts(Vec<ShadowCounts>);
+
+/// The differences of a report: a tuple in Python.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Differences(Vec<ShadowDifference>);
+
 macro_rules! as_tuple {
     ($name:ident, $member:ty) => {
         impl<'py> IntoPyObject<'py> for $name {
@@ -267,6 +331,9 @@ macro_rules! as_tuple {
 
 as_tuple!(Lines, OrderLine);
 as_tuple!(Orders, Order);
+as_tuple!(Words, String);
+as_tuple!(AllCounts, ShadowCounts);
+as_tuple!(Differences, ShadowDifference);
 
 /// What became of one row of several: an order, or the exception as a value.
 pub(super) struct PlacedRow(pub Result<Order>);
@@ -412,6 +479,48 @@ impl From<Parked> for ParkedMessage {
             reason: message.reason,
             attempts: message.attempts,
             parked_at: message.parked_at,
+        }
+    }
+}
+
+impl From<operations::SetSwitch> for Switch {
+    fn from(set: operations::SetSwitch) -> Self {
+        Self {
+            operation: set.operation,
+            stage: set.switch.stage.map(|stage| stage.as_str().to_owned()),
+            percent: set.switch.percent,
+            users: Words(set.switch.users),
+            ignored: Words(set.switch.ignored),
+            updated_at: set.updated_at,
+        }
+    }
+}
+
+impl From<operations::Report> for ShadowReport {
+    fn from(report: operations::Report) -> Self {
+        let counts = report.counts.into_iter().map(|(operation, counts, since)| ShadowCounts {
+            operation,
+            matched: counts.matched,
+            differed: counts.differed,
+            unsettled: counts.unsettled,
+            failed: counts.failed,
+            skipped: counts.skipped,
+            since,
+        });
+        let differences = report.differences.into_iter().map(|(id, one)| ShadowDifference {
+            id,
+            operation: one.operation,
+            at: one.at,
+            request: one.request,
+            legacy_status: one.legacy.0,
+            legacy: one.legacy.1,
+            engine_status: one.engine.0,
+            engine: one.engine.1,
+            paths: Words(one.paths),
+        });
+        Self {
+            counts: AllCounts(counts.collect()),
+            differences: Differences(differences.collect()),
         }
     }
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use rust_decimal::Decimal;
 
+use crate::app::consuming::Delivery;
 use crate::app::{self, App, Asked, Headers};
 use crate::config::Settings;
 use crate::domain::caller::Caller;
@@ -18,6 +19,7 @@ use crate::domain::query::{OrderFilter, checked_page_size};
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operations::{self, ReplayOptions};
+use crate::python::switch::Strangler;
 use crate::python::types::{
     Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow, Product, Replayed, User,
 };
@@ -165,16 +167,20 @@ pub(super) async fn apply_event(
     routing_key: String,
     body: Vec<u8>,
     correlation_id: Option<String>,
+    message_id: Option<String>,
+    redelivered: bool,
 ) -> Result<()> {
     let settings = &opened.settings;
     let interpreters = app::interpreters(settings)?;
     let door = settings.server.contracts.first();
-    let interpreter = door.and_then(|door| interpreters.get(door.contract.as_str()));
-    let interpreter = interpreter.ok_or_else(|| {
+    let contract = door.and_then(|door| interpreters.get_key_value(door.contract.as_str()));
+    let (contract, interpreter) = contract.ok_or_else(|| {
         Error::new(ErrorKind::Misconfigured, "contract names nothing that understands events.")
     })?;
-    let engine = opened.app.engine();
-    engine.apply_message(interpreter.as_ref(), routing_key, body, correlation_id).await
+    let topic = routing_key;
+    let delivery =
+        Delivery { topic, body, message_id, correlation_id, redelivered, ..Delivery::default() };
+    opened.app.engine().apply_message(interpreter.as_ref(), contract, &delivery).await
 }
 
 pub(super) async fn execute(
@@ -203,6 +209,10 @@ pub(super) async fn next_piece(_: Arc<Opened>, pieces: Pieces) -> Result<Option<
 
 pub(super) async fn open_socket(opened: Arc<Opened>, headers: Headers) -> Result<Option<Socket>> {
     Ok(opened.app.socket(headers)?.map(Socket::from))
+}
+
+pub(super) async fn strangler(opened: Arc<Opened>) -> Result<Strangler> {
+    opened.app.strangler().await.map(Strangler::from)
 }
 
 pub(super) async fn events_tail(

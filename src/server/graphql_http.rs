@@ -99,8 +99,15 @@ impl Door {
         if form == Answer::EventStream {
             return event_stream::answer(self.graphql.stream(params.into(), session));
         }
-        let answered = self.graphql.execute(params.into(), session, only_reads, deadline).await;
-        respond(&answered, form)
+        let request = params.into();
+        let answered =
+            self.graphql.execute(request, Arc::clone(&session), only_reads, deadline).await;
+        let mut response = respond(&answered, form);
+        // For whoever runs the routes without HTTP and must know why a sentence was said.
+        if let Some(kind) = session.failure() {
+            response.extensions_mut().insert(kind);
+        }
+        response
     }
 }
 

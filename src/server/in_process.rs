@@ -27,7 +27,7 @@ const MESSAGES_MAX: usize = 16;
 const PIECES_MAX: usize = 16;
 
 /// A request as the other server has read it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Asked {
     /// `GET`, `POST`, …
     pub method: String,
@@ -89,15 +89,7 @@ impl Pieces {
 /// # Errors
 /// `InvalidInput` for a method, target or header that HTTP does not know.
 pub async fn answer(router: Router, asked: Asked) -> Result<Answering> {
-    let mut request = Request::builder()
-        .method(asked.method.as_str())
-        .uri(asked.target)
-        .body(Body::from(asked.body))
-        .map_err(|error| {
-            Error::new(ErrorKind::InvalidInput, format!("This is no HTTP request: {error}."))
-        })?;
-    *request.headers_mut() = header_map(asked.headers)?;
-    let Ok(response) = router.oneshot(request).await;
+    let Ok(response) = router.oneshot(request(asked)?).await;
     let (parts, body) = response.into_parts();
     let mut headers: Headers = parts
         .headers
@@ -119,6 +111,22 @@ pub async fn answer(router: Router, asked: Asked) -> Result<Answering> {
         whole.extend_from_slice(&piece.map_err(broken)?);
     }
     Ok(Answering { status, headers, body: whole.into(), rest: None })
+}
+
+/// A request as the routes take it.
+///
+/// # Errors
+/// As [`answer`].
+pub fn request(asked: Asked) -> Result<Request<Body>> {
+    let mut request = Request::builder()
+        .method(asked.method.as_str())
+        .uri(asked.target)
+        .body(Body::from(asked.body))
+        .map_err(|error| {
+            Error::new(ErrorKind::InvalidInput, format!("This is no HTTP request: {error}."))
+        })?;
+    *request.headers_mut() = header_map(asked.headers)?;
+    Ok(request)
 }
 
 /// What is sent to a client through its socket.

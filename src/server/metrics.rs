@@ -69,12 +69,19 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShadowLabels {
+    operation: String,
+    outcome: &'static str,
+}
+
 /// What the doors count. One for all doors of a process.
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     latencies: Family<OperationLabel, Histogram>,
     orders: Family<OutcomeLabel, Counter>,
+    shadowed: Family<ShadowLabels, Counter>,
     subscriptions: Gauge,
 }
 
@@ -94,6 +101,7 @@ impl Metrics {
             requests: Family::default(),
             latencies: Family::new_with_constructor(histogram),
             orders: Family::default(),
+            shadowed: Family::default(),
             subscriptions: Gauge::default(),
         };
         let registry = &mut metrics.registry;
@@ -113,6 +121,11 @@ impl Metrics {
             metrics.orders.clone(),
         );
         registry.register(
+            "order_engine_shadow_requests",
+            "Requests that the engine rehearsed beside the old code, by outcome",
+            metrics.shadowed.clone(),
+        );
+        registry.register(
             "order_engine_subscriptions",
             "Open subscriptions",
             metrics.subscriptions.clone(),
@@ -129,6 +142,12 @@ impl Metrics {
     /// Counts a placement that was asked for: `placed`, `replayed` or an error's code.
     pub fn order(&self, outcome: &'static str) {
         self.orders.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Counts a request that was rehearsed beside the old code. The caller keeps the names few.
+    pub fn shadowed(&self, operation: &str, outcome: &'static str) {
+        let operation = operation.to_owned();
+        self.shadowed.get_or_create(&ShadowLabels { operation, outcome }).inc();
     }
 
     /// Counts a subscription for as long as the answer lives.

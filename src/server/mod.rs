@@ -11,6 +11,7 @@ pub mod in_process;
 pub mod limits;
 mod media;
 pub mod metrics;
+pub mod operations;
 pub mod params;
 pub mod playground;
 mod process;

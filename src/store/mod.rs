@@ -3,6 +3,7 @@
 //! Every function takes the connection or transaction it works on; who begins and commits is
 //! decided in `engine`. Statements are named and listed; `tests/it` prepares each one.
 
+pub mod adoption;
 pub mod catalog;
 pub mod inbox;
 pub mod journal;
@@ -13,7 +14,9 @@ pub mod outbox;
 pub mod past;
 pub mod placing;
 pub mod retention;
+pub mod shadow;
 mod statement;
+pub mod switches;
 pub mod unannounced;
 pub mod users;
 
@@ -21,12 +24,15 @@ use std::fmt;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
+use sqlx::{Connection as _, PgConnection, Postgres};
 
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a statement runs on: a connection, or a transaction on one.
 pub type Connection = PgConnection;
+
+/// A transaction on a connection that it keeps until its end; dropped, it is undone.
+pub type Transaction = sqlx::Transaction<'static, Postgres>;
 
 /// How to reach the database. Settings.
 #[derive(Clone)]
@@ -61,6 +67,11 @@ impl fmt::Debug for StoreOptions {
 /// A connection that has been idle for longer than this is tried before it is used.
 const IDLE_BEFORE_PING: Duration = Duration::from_secs(1);
 
+/// Connections of [`Store::aside`].
+pub const CONNECTIONS_ASIDE: u32 = 3;
+/// How long its users wait for one.
+const ACQUIRE_ASIDE: Duration = Duration::from_millis(500);
+
 /// The database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -86,34 +97,36 @@ impl Store {
             // That a table is there already is no news.
             ("client_min_messages", "warning"),
         ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(options.connections)
-            .acquire_timeout(options.acquire_timeout)
-            .idle_timeout(None)
-            .test_before_acquire(false)
-            .before_acquire(|connection, metadata| {
-                Box::pin(async move {
-                    if metadata.idle_for > IDLE_BEFORE_PING {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
+        let pool = pool(options.connections, options.acquire_timeout)
             .connect_with(connect)
             .await
             .map_err(|error| {
-                Error::new(
-                    ErrorKind::Unavailable,
-                    format!(
-                        "PostgreSQL at {} cannot be used{}. Start it, or set DATABASE_URL.",
-                        options.address,
-                        reason(&error)
-                    ),
-                )
-                .with("component", "postgresql")
-                .because(error)
-            })?;
+            Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "PostgreSQL at {} cannot be used{}. Start it, or set DATABASE_URL.",
+                    options.address,
+                    reason(&error)
+                ),
+            )
+            .with("component", "postgresql")
+            .because(error)
+        })?;
         Ok(Self { pool, address: options.address.clone(), schema: options.schema.clone() })
+    }
+
+    /// The same database for work that must not be in anybody's way: through few connections of
+    /// its own, with transactions that neither wait nor are waited for longer than moments.
+    /// Connects when it is first used.
+    #[must_use]
+    pub fn aside(&self) -> Self {
+        let options = self.pool.connect_options().as_ref().clone().options([
+            ("statement_timeout", "1000"),
+            ("lock_timeout", "100"),
+            ("idle_in_transaction_session_timeout", "1000"),
+        ]);
+        let pool = pool(CONNECTIONS_ASIDE, ACQUIRE_ASIDE).connect_lazy_with(options);
+        Self { pool, ..self.clone() }
     }
 
     /// `host:port/database`.
@@ -122,11 +135,17 @@ impl Store {
         &self.address
     }
 
+    /// The PostgreSQL schema of the tables.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
     /// Begins a transaction.
     ///
     /// # Errors
     /// `Unavailable` when no connection is to be had in time.
-    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
+    pub async fn begin(&self) -> Result<Transaction> {
         self.pool.begin().await.map_err(|error| failed("beginning a transaction", error))
     }
 
@@ -172,11 +191,35 @@ impl Store {
     }
 }
 
+fn pool(connections: u32, acquire_timeout: Duration) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(acquire_timeout)
+        .idle_timeout(None)
+        .test_before_acquire(false)
+        .before_acquire(|connection, metadata| {
+            Box::pin(async move {
+                if metadata.idle_for > IDLE_BEFORE_PING {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+}
+
+/// Undoes a transaction, and gives its locks back before it returns.
+///
+/// # Errors
+/// As [`failed`]; the database then undoes it by itself.
+pub async fn roll_back(transaction: Transaction) -> Result<()> {
+    transaction.rollback().await.map_err(|error| failed("rolling back", error))
+}
+
 /// Commits; an error says that the outcome is not known.
 ///
 /// # Errors
 /// `Unavailable` with the fact `outcome = unknown`.
-pub async fn commit(transaction: Transaction<'_, Postgres>) -> Result<()> {
+pub async fn commit(transaction: Transaction) -> Result<()> {
     transaction
         .commit()
         .await
@@ -241,6 +284,8 @@ pub fn statements() -> Vec<(String, &'static str)> {
         ("past", past::STATEMENTS),
         ("placing", placing::STATEMENTS),
         ("retention", retention::STATEMENTS),
+        ("shadow", shadow::STATEMENTS),
+        ("switches", switches::STATEMENTS),
         ("unannounced", unannounced::STATEMENTS),
         ("users", users::STATEMENTS),
     ];

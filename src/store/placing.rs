@@ -19,13 +19,14 @@ use crate::store::statement::statements;
 
 statements! {
     /// Draws the numbers of every order and line of a batch, and reads what is known about each
-    /// request: an answer given before, and the user's address.
+    /// request: an answer given before, and the user's address. The functions are the engine's own
+    /// sequences, or an older application's on an adopted database.
     PREPARE = "
         select request.n,
                now() as at,
-               nextval('order_ids') as order_id,
+               next_order_id() as order_id,
                array(
-                   select nextval('order_line_ids') from generate_series(1, request.lines)
+                   select next_order_line_id() from generate_series(1, request.lines)
                ) as line_ids,
                earlier.fingerprint,
                earlier.order_id as earlier_order,

@@ -10,9 +10,6 @@ use crate::store::orders::{Noted, noted};
 use crate::store::statement::statements;
 
 statements! {
-    /// Whether an older application shares the database, or ever has.
-    IS_KEPT = "select to_regclass('unannounced') is not null";
-
     /// Takes some events, by order and version. Who else takes at the same time waits, so that of
     /// one order nobody announces a later event first.
     TAKE = "
@@ -38,17 +35,6 @@ statements! {
         select order_id, version, event_id, at, actor, action, previous_status, status, reason
         from taken join order_history using (order_id, version)
         order by order_id, version";
-}
-
-/// Whether it is noted at all what an older application does.
-///
-/// # Errors
-/// As [`failed`].
-pub async fn is_kept(connection: &mut PgConnection) -> Result<bool> {
-    sqlx::query_scalar(IS_KEPT)
-        .fetch_one(connection)
-        .await
-        .map_err(|error| failed("looking for an older application", error))
 }
 
 /// Takes up to `limit` events, by order and version. They are gone when the transaction commits.

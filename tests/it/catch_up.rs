@@ -8,17 +8,8 @@ use order_engine::domain::caller::Caller;
 use order_engine::domain::ids::OrderId;
 use order_engine::domain::status::OrderStatus;
 use order_engine::engine::Engine;
-use sqlx::Executor;
 
 use crate::harness::{Database, product, request};
-
-/// Makes the table in which an older application's triggers note what it does.
-pub async fn older_application(database: &Database) {
-    let table = "create table if not exists unannounced (
-                     order_id bigint not null, version integer not null,
-                     primary key (order_id, version))";
-    database.connection().await.execute(table).await.unwrap();
-}
 
 /// Sets an order's status as the triggers of an older application do.
 const CHANGE: &str = "
@@ -71,7 +62,6 @@ const LEFT: &str = "select count(*) from unannounced";
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_older_application_did_is_announced_like_the_engines_own() {
     let Some(database) = Database::new().await else { return };
-    older_application(&database).await;
     let engine = engine(&database).await;
     let [theirs, ours] = [place(&engine).await, place(&engine).await];
     change(&database, theirs, "confirmed").await;
@@ -103,9 +93,7 @@ async fn what_an_older_application_did_is_announced_like_the_engines_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_engine_does_next_is_announced_behind() {
     let Some(database) = Database::new().await else { return };
-    older_application(&database).await;
     let engine = engine(&database).await;
-    assert!(engine.mind_older_application().await.unwrap());
     let [order, other] = [place(&engine).await, place(&engine).await];
     change(&database, order, "confirmed").await;
     change(&database, other, "confirmed").await;
@@ -118,13 +106,9 @@ async fn what_the_engine_does_next_is_announced_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn several_engines_announce_everything_once_and_in_order() {
     let Some(database) = Database::new().await else { return };
-    older_application(&database).await;
     let engines: Vec<_> = join_all((0..3).map(|_| engine(&database))).await;
     let database = Arc::new(database);
     let orders = join_all((0..30).map(|_| place(&engines[0]))).await;
-    for engine in &engines {
-        engine.mind_older_application().await.unwrap();
-    }
     let mut work = Vec::new();
     for (n, order) in orders.iter().copied().enumerate() {
         let (database, engine) = (Arc::clone(&database), engines[n % 3].clone());
@@ -155,12 +139,21 @@ async fn several_engines_announce_everything_once_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_an_older_application_nothing_is_looked_for() {
+async fn an_order_without_lines_keeps_nothing_else_back() {
     let Some(database) = Database::new().await else { return };
-    let drop = "drop table if exists unannounced";
-    database.connection().await.execute(drop).await.unwrap();
     let engine = engine(&database).await;
-    assert!(!engine.mind_older_application().await.unwrap());
-    let order = place(&engine).await;
-    engine.change_status(&Caller::System, order, OrderStatus::Shipped, None).await.unwrap();
+    let [empty, whole] = [place(&engine).await, place(&engine).await];
+    for order in [empty, whole] {
+        change(&database, order, "confirmed").await;
+    }
+    sqlx::query("delete from order_lines where order_id = $1")
+        .bind(empty.get())
+        .execute(&mut database.connection().await)
+        .await
+        .unwrap();
+    assert_eq!(engine.catch_up(10).await.unwrap(), 2);
+    assert_eq!(
+        (outbox(&database, empty).await.len(), outbox(&database, whole).await.len()),
+        (1, 2)
+    );
 }

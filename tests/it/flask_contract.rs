@@ -152,12 +152,9 @@ fn recorded_stock_messages_are_understood() {
     for event in golden["events"].as_array().unwrap() {
         if event["routing_key"] == "inventory.updated" {
             let delivery = Delivery {
-                tag: 1,
                 topic: "inventory.updated".to_owned(),
                 body: event["body"].as_str().unwrap().as_bytes().to_vec(),
-                message_id: None,
-                correlation_id: None,
-                redelivered: false,
+                ..Delivery::default()
             };
             understood += flask().interpreter().interpret(&delivery).unwrap().len();
         }

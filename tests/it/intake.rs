@@ -64,12 +64,10 @@ impl Broker {
 
     fn hand_over_as(&self, body: &str, message_id: Option<&str>) {
         self.queue.lock().unwrap().push_back(Delivery {
-            tag: 0,
             topic: "inventory.updated".to_owned(),
             body: body.as_bytes().to_vec(),
             message_id: message_id.map(str::to_owned),
-            correlation_id: None,
-            redelivered: false,
+            ..Delivery::default()
         });
     }
 
@@ -112,6 +110,10 @@ impl Source for Connected {
         }
         self.unacknowledged.pop_front();
         self.broker.acknowledged.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn close(self) -> Result<()> {
         Ok(())
     }
 }

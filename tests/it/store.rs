@@ -4,7 +4,6 @@ use order_engine::error::ErrorKind;
 use order_engine::store::{Store, migrate, statements};
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
 
-use crate::catch_up::older_application;
 use crate::harness::Database;
 
 #[tokio::test]
@@ -12,7 +11,6 @@ async fn every_statement_prepares() {
     let Some(database) = Database::new().await else {
         return;
     };
-    older_application(&database).await;
     let mut connection = database.connection().await;
     let all = statements();
     assert!(all.len() > 20, "only {} statements are listed", all.len());

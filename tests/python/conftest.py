@@ -27,6 +27,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.python.adopted import Shared
 from tests.python.engine_process import EngineProcess
 from tests.python.http_process import HttpProcess
 from tests.python.legacy_consumer import LegacyConsumer
@@ -294,3 +295,10 @@ def legacy_order_consumer(
     consumer.start()
     yield consumer
     consumer.stop()
+
+
+@pytest.fixture
+def shared_database(legacy_database_url: str) -> Iterator[Shared]:
+    """The old service's database, not adopted yet."""
+    with closing(Shared(legacy_database_url)) as opened:
+        yield opened

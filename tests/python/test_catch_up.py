@@ -1,21 +1,9 @@
 """A running engine announces what an older application on its database does to orders."""
 
-from collections.abc import Callable
-from contextlib import closing
-
-import psycopg
-
-from tests.python.conftest import Broker
-from tests.python.engine_process import EngineProcess
 from tests.python.product_service import Product
 from tests.python.shop import Shop
 
 # As its triggers note it.
-OLDER_APPLICATION = """
-    create table if not exists order_engine.unannounced (
-        order_id bigint not null, version integer not null, primary key (order_id, version)
-    )
-"""
 SHIP = """
     with changed as (
         update orders set status = 'shipped', version = version + 1, updated_at = now()
@@ -30,19 +18,12 @@ SHIP = """
 """
 
 
-def test_a_running_engine_announces_what_an_older_application_did(
-    make_server: Callable[..., EngineProcess], database_url: str, broker: Broker
-) -> None:
-    with psycopg.connect(database_url) as database:
-        database.execute(OLDER_APPLICATION)
-    server = make_server()
-    server.start()
-    with closing(Shop(server, broker.url)) as shop:
-        shop.offer(Product(1))
-        placed = shop.placed((1, 1))
-        assert shop.rows(SHIP, placed) == [(1,)]
-        told = shop.witness.wait_for(placed, version=2)
-        assert told.routing_key == "order.updated"
-        assert (told.body["status"], told.body["previous_status"]) == ("Shipped", "Pending")
-        assert "x-replay" not in told.properties["headers"]
-        assert shop.row("select count(*) from unannounced") == (0,)
+def test_a_running_engine_announces_what_an_older_application_did(shop: Shop) -> None:
+    shop.offer(Product(1))
+    placed = shop.placed((1, 1))
+    assert shop.rows(SHIP, placed) == [(1,)]
+    told = shop.witness.wait_for(placed, version=2)
+    assert told.routing_key == "order.updated"
+    assert (told.body["status"], told.body["previous_status"]) == ("Shipped", "Pending")
+    assert "x-replay" not in told.properties["headers"]
+    assert shop.row("select count(*) from unannounced") == (0,)

@@ -8,8 +8,10 @@ import sys
 import click
 
 import order_engine
+from order_engine.cli.adopt import adopt
 from order_engine.cli.config import config
 from order_engine.cli.consume import consume
+from order_engine.cli.consumer import consumer
 from order_engine.cli.demo import demo
 from order_engine.cli.doctor import doctor
 from order_engine.cli.errors import ReadableErrors
@@ -18,6 +20,8 @@ from order_engine.cli.migrate import migrate
 from order_engine.cli.relay import relay
 from order_engine.cli.seed_demo import seed_demo
 from order_engine.cli.serve import serve
+from order_engine.cli.shadow import shadow
+from order_engine.cli.switch import switch
 from order_engine.cli.token import token
 
 
@@ -31,7 +35,22 @@ def cli() -> None:
     """
 
 
-for _command in (serve, relay, consume, migrate, token, doctor, config, events, seed_demo, demo):
+for _command in (
+    serve,
+    relay,
+    consume,
+    migrate,
+    adopt,
+    token,
+    doctor,
+    config,
+    events,
+    switch,
+    shadow,
+    consumer,
+    seed_demo,
+    demo,
+):
     cli.add_command(_command)
 
 

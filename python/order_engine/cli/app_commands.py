@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from order_engine.cli.adopt import adopt
 from order_engine.cli.consume import consume
 from order_engine.cli.doctor import doctor
 from order_engine.cli.errors import ReadableErrors
@@ -11,6 +12,8 @@ from order_engine.cli.events import events
 from order_engine.cli.migrate import migrate
 from order_engine.cli.relay import relay
 from order_engine.cli.settings import app_settings
+from order_engine.cli.shadow import shadow
+from order_engine.cli.switch import switch
 from order_engine.cli.token import token
 
 
@@ -23,6 +26,6 @@ def group(flags: dict[str, str]) -> click.Group:
         """Work on the app's order engine."""
         context.with_resource(app_settings(flags))
 
-    for command in (migrate, doctor, relay, consume, token, events):
+    for command in (migrate, adopt, doctor, relay, consume, token, events, switch, shadow):
         order_engine.add_command(command)
     return order_engine

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from order_engine import _native
-from order_engine.cli.output import json_option, print_columns, print_json
+from order_engine.cli.output import json_option, print_count, print_rows
 from order_engine.cli.replay import replay
 from order_engine.cli.settings import given, setting_options
 
@@ -27,7 +25,9 @@ def events() -> None:
 @json_option
 def tail(*, order_id: int | None, limit: int, as_json: bool, **options: str | None) -> None:
     """Show the latest events and whether they were sent, oldest first."""
-    _show(_native.events_tail(given(**options), order_id, limit), EVENT_FIELDS, as_json=as_json)
+    print_rows(
+        _native.events_tail(given(**options), order_id, limit), EVENT_FIELDS, as_json=as_json
+    )
 
 
 @events.command()
@@ -36,7 +36,7 @@ def tail(*, order_id: int | None, limit: int, as_json: bool, **options: str | No
 @json_option
 def parked(*, limit: int, as_json: bool, **options: str | None) -> None:
     """Show messages set aside because they could not be sent or understood."""
-    _show(_native.events_parked(given(**options), limit), PARKED_FIELDS, as_json=as_json)
+    print_rows(_native.events_parked(given(**options), limit), PARKED_FIELDS, as_json=as_json)
 
 
 @events.command()
@@ -49,7 +49,7 @@ def retry(*, ids: tuple[int, ...], everything: bool, as_json: bool, **options: s
     if everything == bool(ids):
         raise click.UsageError("Name the messages to retry, or say --all.")
     count = _native.events_retry(given(**options), None if everything else list(ids))
-    _report("retried", count, as_json=as_json)
+    print_count("retried", count, as_json=as_json)
 
 
 @events.command()
@@ -58,29 +58,7 @@ def retry(*, ids: tuple[int, ...], everything: bool, as_json: bool, **options: s
 @json_option
 def skip(*, ids: tuple[int, ...], as_json: bool, **options: str | None) -> None:
     """Give parked messages up for good, so that those behind them go on."""
-    _report("skipped", _native.events_skip(given(**options), list(ids)), as_json=as_json)
+    print_count("skipped", _native.events_skip(given(**options), list(ids)), as_json=as_json)
 
 
 events.add_command(replay)
-
-
-def _show(
-    rows: list[_native.Event] | list[_native.ParkedMessage],
-    fields: tuple[str, ...],
-    *,
-    as_json: bool,
-) -> None:
-    if as_json:
-        print_json(rows, fields)
-        return
-    print_columns(
-        ([getattr(row, field) for field in fields] for row in rows),
-        heading=[field.upper() for field in fields],
-    )
-
-
-def _report(done: str, count: int, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({done: count}))
-        return
-    click.echo(f"{done} {count} message{'' if count == 1 else 's'}")

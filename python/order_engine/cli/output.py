@@ -37,6 +37,25 @@ def print_columns(rows: Iterable[Sequence[object]], heading: Sequence[str]) -> N
         click.echo(line.rstrip())
 
 
+def print_rows(rows: Sequence[object], fields: Sequence[str], *, as_json: bool) -> None:
+    """Print the fields of some objects, for people or for programs."""
+    if as_json:
+        print_json(rows, fields)
+        return
+    print_columns(
+        ([getattr(row, field) for field in fields] for row in rows),
+        heading=[field.upper() for field in fields],
+    )
+
+
+def print_count(done: str, count: int, *, as_json: bool) -> None:
+    """Print what was done to how many messages."""
+    if as_json:
+        click.echo(json.dumps({done: count}))
+        return
+    click.echo(f"{done} {count} message{'' if count == 1 else 's'}")
+
+
 def _as_text(value: object) -> str:
     if value is None:
         return "-"

@@ -71,12 +71,10 @@ mod tests {
 
     fn heard(topic: &str, body: &str, correlation: Option<&str>) -> Result<Vec<Fact>> {
         Understanding.interpret(&Delivery {
-            tag: 1,
             topic: topic.to_owned(),
             body: body.as_bytes().to_vec(),
-            message_id: None,
             correlation_id: correlation.map(str::to_owned),
-            redelivered: false,
+            ..Delivery::default()
         })
     }
 
@@ -185,13 +183,6 @@ mod tests {
     }
 
     fn delivery_of(topic: &str) -> Delivery {
-        Delivery {
-            tag: 1,
-            topic: topic.to_owned(),
-            body: Vec::new(),
-            message_id: None,
-            correlation_id: None,
-            redelivered: false,
-        }
+        Delivery { topic: topic.to_owned(), ..Delivery::default() }
     }
 }

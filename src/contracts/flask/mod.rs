@@ -50,6 +50,10 @@ impl Contract for Flask {
         &["user.registered", "user.profile.updated", "product.created", "inventory.updated"]
     }
 
+    fn operations(&self) -> &'static [&'static str] {
+        surface::OPERATIONS
+    }
+
     fn graphql(&self, engine: &Engine, shell: &Shell) -> Option<GraphQl> {
         Some(door(engine, shell))
     }

@@ -4,10 +4,15 @@ use futures_util::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection, Consumer};
+use serde_json::Value;
 
 use crate::engine::ports::{Delivery, Inlet, Source};
 use crate::error::Result;
-use crate::transport::rabbitmq::{Connector, RabbitOptions, name};
+use crate::transport::rabbitmq::{Connector, RabbitOptions, headers, name};
+
+/// The header of a message that was put back into its queue: the routing key that it came with. Its
+/// own is then the name of the queue.
+pub(super) const ROUTING_KEY: &str = "x-order-engine-routing-key";
 
 /// Which queue to consume from, and what to have in it. Settings.
 #[derive(Clone, Debug)]
@@ -84,7 +89,7 @@ impl Inlet for RabbitInlet {
         let options = self.connector.options.clone();
         let connection = self.connector.connect().await?;
         let (channel, consumer) = self.consume(&connection).await?;
-        Ok(RabbitSource { options, channel, consumer, _connection: connection })
+        Ok(RabbitSource { options, channel, consumer, connection })
     }
 }
 
@@ -94,7 +99,7 @@ pub struct RabbitSource {
     channel: Channel,
     consumer: Consumer,
     /// Closes when dropped.
-    _connection: Connection,
+    connection: Connection,
 }
 
 impl Source for RabbitSource {
@@ -111,16 +116,26 @@ impl Source for RabbitSource {
         let ack = self.channel.basic_ack(tag, BasicAckOptions { multiple: false });
         self.options.call("acknowledging", ack).await
     }
+
+    async fn close(self) -> Result<()> {
+        let farewell = self.connection.close(200, "OK".into());
+        self.options.call("closing the connection", farewell).await
+    }
 }
 
-fn convert(delivery: lapin::message::Delivery) -> Delivery {
+pub(super) fn convert(delivery: lapin::message::Delivery) -> Delivery {
     let text = |short: &Option<ShortString>| short.as_ref().map(|id| id.as_str().to_owned());
+    let headers = delivery.properties.headers().as_ref().map(headers::to_json).unwrap_or_default();
+    // Whoever publishes to an exchange says with the key what it is, and with a header nothing.
+    let came_with = headers.get(ROUTING_KEY).and_then(Value::as_str);
+    let came_with = came_with.filter(|_| delivery.exchange.as_str().is_empty());
     Delivery {
         tag: delivery.delivery_tag,
-        topic: delivery.routing_key.as_str().to_owned(),
+        topic: came_with.unwrap_or(delivery.routing_key.as_str()).to_owned(),
         message_id: text(delivery.properties.message_id()),
         correlation_id: text(delivery.properties.correlation_id()),
         redelivered: delivery.redelivered,
+        headers,
         body: delivery.data,
     }
 }

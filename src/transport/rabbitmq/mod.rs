@@ -3,11 +3,14 @@
 //! lapin's own recovery is not used: with it a confirm can hang for ever after a reset. Every call
 //! has a deadline; after any failure the connection is given up and made anew by whoever uses it.
 
+mod headers;
 mod inlet;
 mod outlet;
+mod parking;
 
 pub use inlet::{InletOptions, RabbitInlet};
 pub use outlet::RabbitOutlet;
+pub use parking::{ParkedDelivery, RabbitParking};
 
 use std::fmt;
 use std::future::Future;
@@ -32,6 +35,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const HEARTBEAT_S: u16 = 20;
 /// Longest name in AMQP, in bytes.
 const NAME_BYTES_MAX: usize = 255;
+/// The delivery mode of a message that survives a restart of the broker where the queue does.
+const PERSISTENT: u8 = 2;
 /// What a client says first.
 const GREETING: &[u8] = b"AMQP\x00\x00\x09\x01";
 

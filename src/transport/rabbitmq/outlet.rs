@@ -15,12 +15,10 @@ use tokio::time::timeout;
 use crate::domain::message::OutgoingMessage;
 use crate::engine::ports::{Outlet, Publisher, Verdict};
 use crate::error::{Error, Result};
-use crate::transport::rabbitmq::{Connector, NAME_BYTES_MAX, RabbitOptions, is_soft};
+use crate::transport::rabbitmq::{Connector, NAME_BYTES_MAX, PERSISTENT, RabbitOptions, is_soft};
 
 /// How long a batch may take, from the first byte to the last confirm.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
-/// Survives a restart of the broker where the queue does.
-const PERSISTENT: u8 = 2;
 
 /// The way out to an exchange.
 pub struct RabbitOutlet {

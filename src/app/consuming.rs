@@ -1,0 +1,90 @@
+//! Consuming on behalf of a program of the user's: a queue's deliveries, and those set aside.
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::broker;
+use crate::config::rabbitmq::RabbitMq;
+use crate::error::Result;
+use crate::inbound::Subscription;
+use crate::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitParking};
+
+pub use crate::engine::ports::Delivery;
+pub use crate::inbound::Received;
+pub use crate::transport::rabbitmq::ParkedDelivery;
+
+/// A queue of the user's, for one program that takes one delivery after the other.
+pub struct Consuming {
+    subscription: Mutex<Subscription<RabbitInlet>>,
+    parking: RabbitParking,
+    stop: CancellationToken,
+}
+
+impl Consuming {
+    /// Binds `queue` to `topics` when the first delivery is asked for. Exchange and queue are taken
+    /// as they are; absent ones are declared as the older services do, or durable where settings
+    /// say so. Nothing is connected before.
+    ///
+    /// # Errors
+    /// `Misconfigured` when the URL or a name cannot be used.
+    pub fn new(
+        settings: &RabbitMq,
+        queue: &str,
+        topics: Vec<String>,
+        stop: CancellationToken,
+    ) -> Result<Self> {
+        let options = InletOptions {
+            queue: queue.to_owned(),
+            queue_durable: settings.is_durable,
+            topics,
+            prefetch: settings.prefetch,
+        };
+        let inlet = RabbitInlet::new(broker(settings)?, &options)?;
+        let subscription = Mutex::new(Subscription::new(options.queue, inlet));
+        Ok(Self { subscription, parking: parking(settings, queue)?, stop })
+    }
+
+    /// Waits for the next delivery, through every outage; the same one again until it is
+    /// acknowledged or set aside, and none when it is time to stop.
+    pub async fn next(&self) -> Option<Arc<Received>> {
+        let next = async { self.subscription.lock().await.next().await };
+        self.stop.run_until_cancelled(next).await
+    }
+
+    /// Tells the broker that a delivery has been dealt with for good; it comes again when that is
+    /// lost on its way.
+    pub async fn acknowledge(&self, received: &Received) {
+        self.subscription.lock().await.acknowledge(received).await;
+    }
+
+    /// Sets a delivery aside, and acknowledges it. When the broker fails meanwhile, it comes again.
+    ///
+    /// # Errors
+    /// Those of the broker, but not that it is away.
+    pub async fn park(&self, received: &Received, reason: &str, attempts: u64) -> Result<()> {
+        match self.parking.park(&received.delivery, reason, attempts).await {
+            Ok(()) => self.acknowledge(received).await,
+            Err(error) if error.is_retryable() => {
+                self.subscription.lock().await.lost(&error);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Ends the connection. What is unacknowledged is delivered to somebody else.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        self.subscription.lock().await.close().await;
+    }
+}
+
+/// The deliveries that consumers of `queue` have set aside.
+///
+/// # Errors
+/// `Misconfigured` when the URL or the name cannot be used.
+pub fn parking(settings: &RabbitMq, queue: &str) -> Result<RabbitParking> {
+    RabbitParking::new(broker(settings)?, queue)
+}

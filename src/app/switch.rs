@@ -1,0 +1,37 @@
+//! Opens the strangler switch of an engine inside another program.
+
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::app::rehearsal::Rehearsal;
+use crate::error::{Error, ErrorKind, Result};
+use crate::strangler::{Parts, Strangler};
+
+impl App {
+    /// The switch between the program's own code and the engine, opened when it is first asked
+    /// for.
+    ///
+    /// # Errors
+    /// `Misconfigured` without a secret to check tokens against.
+    pub async fn strangler(&self) -> Result<Arc<Strangler>> {
+        let opened = self.strangler.get_or_try_init(async || {
+            let shell = self.shell()?;
+            let door = self.doors.first().ok_or_else(|| {
+                Error::new(ErrorKind::Misconfigured, "contract names nothing to serve.")
+            })?;
+            let engine = self.engine.rehearsal();
+            let store = engine.store().clone();
+            let rehearser = Box::new(Rehearsal::new(engine, door.contract, shell));
+            let parts = Parts {
+                store,
+                rehearser,
+                verifier: Arc::clone(&shell.verifier),
+                metrics: Arc::clone(&shell.metrics),
+                unset: self.stage,
+                operations: door.contract.operations(),
+            };
+            Ok(Arc::new(Strangler::open(parts).await))
+        });
+        opened.await.cloned()
+    }
+}

@@ -1,0 +1,215 @@
+//! What the rehearsals beside the old code have shown: counts, and the differences themselves.
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+
+use crate::error::Result;
+use crate::store::failed;
+use crate::store::statement::statements;
+
+statements! {
+    /// Adds to the counts; in one order, so that no two processes wait for each other.
+    COUNT = "
+        insert into shadow_counts (operation, matched, differed, unsettled, failed, skipped)
+        select * from unnest(
+            $1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[]
+        ) as new (operation, matched, differed, unsettled, failed, skipped)
+        order by operation
+        on conflict (operation) do update
+        set matched = shadow_counts.matched + excluded.matched,
+            differed = shadow_counts.differed + excluded.differed,
+            unsettled = shadow_counts.unsettled + excluded.unsettled,
+            failed = shadow_counts.failed + excluded.failed,
+            skipped = shadow_counts.skipped + excluded.skipped";
+
+    /// Keeps one difference.
+    KEEP = "
+        insert into shadow_differences (
+            operation, at, request, legacy_status, legacy, engine_status, engine, paths
+        ) values ($1, $2, $3, $4, $5, $6, $7, $8)";
+
+    /// Forgets all but the newest differences of an operation.
+    TRIM = "
+        delete from shadow_differences
+        where operation = $1 and id <= (
+            select id from shadow_differences where operation = $1
+            order by id desc offset $2 limit 1
+        )";
+
+    /// The counts, of one operation or of all.
+    COUNTS = "
+        select operation, matched, differed, unsettled, failed, skipped, since
+        from shadow_counts where $1::text is null or operation = $1 order by operation";
+
+    /// The newest differences, of one operation or of all, newest first.
+    DIFFERENCES = "
+        select id, operation, at, request, legacy_status, legacy, engine_status, engine, paths
+        from shadow_differences where $1::text is null or operation = $1
+        order by id desc limit $2";
+
+    /// Begins to count anew.
+    CLEAR_COUNTS = "delete from shadow_counts where $1::text is null or operation = $1";
+
+    /// Forgets the differences.
+    CLEAR_DIFFERENCES = "delete from shadow_differences where $1::text is null or operation = $1";
+}
+
+/// Most differences that are kept of one operation.
+const DIFFERENCES_MAX: i64 = 1000;
+
+/// What became of an operation's shadowed requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Both answers were the same.
+    pub matched: i64,
+    /// The engine would have answered otherwise.
+    pub differed: i64,
+    /// The answers differ, and what they were made from may have changed in between.
+    pub unsettled: i64,
+    /// The rehearsal gave no answer.
+    pub failed: i64,
+    /// There was no rehearsal, or nothing to compare it with.
+    pub skipped: i64,
+}
+
+impl Counts {
+    /// Adds what `other` has counted.
+    pub fn add(&mut self, other: &Self) {
+        self.matched += other.matched;
+        self.differed += other.differed;
+        self.unsettled += other.unsettled;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+/// A request that the engine would have answered otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The operation.
+    pub operation: String,
+    /// When it was asked.
+    pub at: DateTime<Utc>,
+    /// What was asked, without headers.
+    pub request: String,
+    /// What the old code answered: status and body.
+    pub legacy: (u16, String),
+    /// What the engine would have answered: status and body.
+    pub engine: (u16, String),
+    /// Where the answers differ.
+    pub paths: Vec<String>,
+}
+
+/// An operation's counts, since when.
+pub type Since = (String, Counts, DateTime<Utc>);
+
+/// Adds to the counts of each operation, in the order of their names.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn count(connection: &mut PgConnection, counts: &[(String, Counts)]) -> Result<()> {
+    let column = |of: fn(&Counts) -> i64| counts.iter().map(|(_, one)| of(one)).collect::<Vec<_>>();
+    let operations: Vec<_> = counts.iter().map(|(operation, _)| operation.as_str()).collect();
+    sqlx::query(COUNT)
+        .bind(operations)
+        .bind(column(|one| one.matched))
+        .bind(column(|one| one.differed))
+        .bind(column(|one| one.unsettled))
+        .bind(column(|one| one.failed))
+        .bind(column(|one| one.skipped))
+        .execute(connection)
+        .await
+        .map_err(|error| failed("counting shadowed requests", error))?;
+    Ok(())
+}
+
+/// Keeps a difference, and forgets the oldest of its operation where there are too many.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn keep(connection: &mut PgConnection, difference: &Difference) -> Result<()> {
+    let doing = "keeping a difference";
+    sqlx::query(KEEP)
+        .bind(&difference.operation)
+        .bind(difference.at)
+        .bind(&difference.request)
+        .bind(i32::from(difference.legacy.0))
+        .bind(&difference.legacy.1)
+        .bind(i32::from(difference.engine.0))
+        .bind(&difference.engine.1)
+        .bind(&difference.paths)
+        .execute(&mut *connection)
+        .await
+        .map_err(|error| failed(doing, error))?;
+    sqlx::query(TRIM)
+        .bind(&difference.operation)
+        .bind(DIFFERENCES_MAX)
+        .execute(connection)
+        .await
+        .map_err(|error| failed(doing, error))?;
+    Ok(())
+}
+
+/// The counts of one operation or of all.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn counts(connection: &mut PgConnection, operation: Option<&str>) -> Result<Vec<Since>> {
+    let read = |row: &PgRow| {
+        let counts = Counts {
+            matched: row.try_get("matched")?,
+            differed: row.try_get("differed")?,
+            unsettled: row.try_get("unsettled")?,
+            failed: row.try_get("failed")?,
+            skipped: row.try_get("skipped")?,
+        };
+        Ok((row.try_get("operation")?, counts, row.try_get("since")?))
+    };
+    let rows = sqlx::query(COUNTS).bind(operation).fetch_all(connection).await;
+    rows.and_then(|rows| rows.iter().map(read).collect())
+        .map_err(|error| failed("reading the counts of shadowed requests", error))
+}
+
+/// The newest differences of one operation or of all, newest first, with their numbers.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn differences(
+    connection: &mut PgConnection,
+    operation: Option<&str>,
+    limit: u32,
+) -> Result<Vec<(i64, Difference)>> {
+    let status = |row: &PgRow, column| {
+        let status: i32 = row.try_get(column)?;
+        Ok::<_, sqlx::Error>(u16::try_from(status).unwrap_or_default())
+    };
+    let read = |row: &PgRow| {
+        let difference = Difference {
+            operation: row.try_get("operation")?,
+            at: row.try_get("at")?,
+            request: row.try_get("request")?,
+            legacy: (status(row, "legacy_status")?, row.try_get("legacy")?),
+            engine: (status(row, "engine_status")?, row.try_get("engine")?),
+            paths: row.try_get("paths")?,
+        };
+        Ok((row.try_get("id")?, difference))
+    };
+    let query = sqlx::query(DIFFERENCES).bind(operation).bind(i64::from(limit));
+    let rows = query.fetch_all(connection).await;
+    rows.and_then(|rows| rows.iter().map(read).collect())
+        .map_err(|error| failed("reading differences", error))
+}
+
+/// Forgets counts and differences, of one operation or of all; returns how many differences.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn clear(connection: &mut PgConnection, operation: Option<&str>) -> Result<u64> {
+    let mut gone = 0;
+    for statement in [CLEAR_COUNTS, CLEAR_DIFFERENCES] {
+        let done = sqlx::query(statement).bind(operation).execute(&mut *connection).await;
+        gone = done.map_err(|error| failed("clearing the shadow's report", error))?.rows_affected();
+    }
+    Ok(gone)
+}

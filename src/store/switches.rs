@@ -1,0 +1,126 @@
+//! Who answers which operation while a service is moved over, as operators have set it.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Row};
+
+use crate::domain::switch::{Stage, Switch};
+use crate::error::Result;
+use crate::store::failed;
+use crate::store::statement::statements;
+
+statements! {
+    /// Everything that is set.
+    ALL = "
+        select operation, stage, percent, users, ignored, updated_at
+        from switches order by operation";
+
+    /// Sets one operation's stage and for whom it holds.
+    SET = "
+        insert into switches (operation, stage, percent, users) values ($1, $2, $3, $4)
+        on conflict (operation) do update
+        set stage = excluded.stage, percent = excluded.percent, users = excluded.users,
+            updated_at = now()";
+
+    /// Takes every operation's own stage away, so that the one of all of them holds.
+    UNSET = "
+        update switches set stage = null, percent = null, users = '{}', updated_at = now()
+        where operation <> $1 and stage is not null";
+
+    /// Sets the fields of one operation that are not compared.
+    IGNORE = "
+        insert into switches (operation, ignored) values ($1, $2)
+        on conflict (operation) do update set ignored = excluded.ignored, updated_at = now()";
+}
+
+/// One operation's switch, and since when it is as it is.
+#[derive(Debug)]
+pub struct Setting {
+    /// The operation.
+    pub operation: String,
+    /// What is set for it.
+    pub switch: Switch,
+    /// When that was last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Reads everything that is set.
+///
+/// # Errors
+/// As [`failed`]; `InvalidInput` for a stage that this build does not know.
+pub async fn all(connection: &mut PgConnection) -> Result<Vec<Setting>> {
+    let doing = "reading the switches";
+    let rows =
+        sqlx::query(ALL).fetch_all(connection).await.map_err(|error| failed(doing, error))?;
+    rows.iter()
+        .map(|row| {
+            let read = || {
+                let stage: Option<String> = row.try_get("stage")?;
+                let percent: Option<i32> = row.try_get("percent")?;
+                let switch = Switch {
+                    stage: None,
+                    percent: percent.and_then(|percent| u8::try_from(percent).ok()),
+                    users: row.try_get("users")?,
+                    ignored: row.try_get("ignored")?,
+                };
+                let updated_at = row.try_get("updated_at")?;
+                Ok((stage, Setting { operation: row.try_get("operation")?, switch, updated_at }))
+            };
+            let (stage, mut setting) = read().map_err(|error| failed(doing, error))?;
+            setting.switch.stage = stage.as_deref().map(Stage::parse).transpose()?;
+            Ok(setting)
+        })
+        .collect()
+}
+
+/// Sets the stage of one operation, none for that of all, and for whom it holds.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn set(
+    connection: &mut PgConnection,
+    operation: &str,
+    stage: Option<Stage>,
+    percent: Option<u8>,
+    users: &[String],
+) -> Result<()> {
+    sqlx::query(SET)
+        .bind(operation)
+        .bind(stage.map(Stage::as_str))
+        .bind(percent.map(i32::from))
+        .bind(users)
+        .execute(connection)
+        .await
+        .map_err(|error| failed("setting a switch", error))?;
+    Ok(())
+}
+
+/// Takes the stage of every operation but `except` away.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn unset_others(connection: &mut PgConnection, except: &str) -> Result<()> {
+    sqlx::query(UNSET)
+        .bind(except)
+        .execute(connection)
+        .await
+        .map_err(|error| failed("setting the switches", error))?;
+    Ok(())
+}
+
+/// Sets the fields of one operation's answers that are not compared.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn ignore(
+    connection: &mut PgConnection,
+    operation: &str,
+    fields: &[String],
+) -> Result<()> {
+    sqlx::query(IGNORE)
+        .bind(operation)
+        .bind(fields)
+        .execute(connection)
+        .await
+        .map_err(|error| failed("setting the fields to ignore", error))?;
+    Ok(())
+}

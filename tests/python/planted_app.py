@@ -1,0 +1,41 @@
+"""The old service with the engine beside it, and a mistake in it that shadow mode must find."""
+
+from typing import Any
+
+from flask import Flask
+from graphql import GraphQLResolveInfo
+
+from order_engine.flask import OrderEngineExtension
+from tests.legacy_app import create_app as create_legacy_app
+from tests.legacy_app.resolvers import Envelope, create_order, schema
+
+LINES_OF_THE_MISTAKE = 3
+"""Orders of so many lines are told to cost a cent more than they do."""
+
+
+def mistaken(
+    root: object, info: GraphQLResolveInfo[Any], user_id: int, order_items: list[dict[str, int]]
+) -> Envelope:
+    """Creates an order, and tells some that it costs a cent more."""
+    answer: Envelope = create_order(root, info, user_id, order_items)
+    orders = answer["orders"]
+    if orders and len(order_items) == LINES_OF_THE_MISTAKE:
+        (order,) = orders
+        told = {
+            "id": order.id,
+            "user_id": order.user_id,
+            "total_amount": order.total_amount + 0.01,
+            "status": order.status,
+            "items": order.items,
+        }
+        return {**answer, "orders": [told]}
+    return answer
+
+
+def create_app() -> Flask:
+    """What gunicorn loads; settings come from the environment."""
+    assert schema.mutation_type is not None
+    schema.mutation_type.fields["createOrder"].resolve = mistaken
+    app = create_legacy_app()
+    OrderEngineExtension(app)
+    return app
