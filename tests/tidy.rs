@@ -27,6 +27,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "domain",
             "store",
             "engine",
+            "outage",
             "outbox",
             "inbound",
             "transport",

@@ -1,10 +1,11 @@
-//! What works beside the requests: relays, intakes, and forgetting what is old.
+//! What works beside the requests: relays, intakes, catching up with an older application, and
+//! forgetting what is old.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,6 +16,7 @@ use crate::contracts::Contract;
 use crate::engine::Engine;
 use crate::error::{Result, chain};
 use crate::inbound::{Intake, IntakeStats};
+use crate::outage::{Outage, in_time};
 use crate::outbox::{Relay, RelayOptions, RelayStats};
 use crate::server::health::Probe;
 use crate::store::retention;
@@ -22,6 +24,10 @@ use crate::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitOutlet};
 
 /// How often what is old is forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
+/// How often it is looked what an older application has done.
+const CATCH_UP: Duration = Duration::from_millis(500);
+/// Most of its events that are announced in one transaction.
+const CAUGHT_UP_AT_ONCE: u32 = 200;
 /// The queue that is the engine's own, and durable: what has come in survives the broker. Another
 /// name is a queue that an older service declares as it pleases.
 const OWN_QUEUE: &str = "order_engine_queue";
@@ -95,6 +101,25 @@ impl Background {
                 if let Err(error) = forget(&engine, keep).await {
                     tracing::warn!(error = chain(&error), "forgetting what is old failed");
                 }
+            }
+        });
+    }
+
+    /// Starts announcing what an older application on the same database does to orders. Any number
+    /// of processes may: the events are locked while one of them announces them.
+    pub(super) fn catch_up(&self, engine: &Engine) {
+        let (engine, stopping) = (engine.clone(), self.stopping.clone());
+        self.tasks.spawn(async move {
+            let mut outage = Outage::new("announcing what an older application does");
+            while !stopping.is_cancelled() {
+                let pause = match in_time(engine.catch_up(CAUGHT_UP_AT_ONCE)).await {
+                    Ok(count) => {
+                        outage.over();
+                        if count > 0 { Duration::ZERO } else { CATCH_UP }
+                    }
+                    Err(error) => outage.failed(&error),
+                };
+                let _ = stopping.run_until_cancelled(sleep(pause)).await;
             }
         });
     }

@@ -131,6 +131,9 @@ impl App {
             for door in &doors {
                 background.start(&engine, door.contract, rabbitmq, role)?;
             }
+            if role.sends(rabbitmq) {
+                background.catch_up(&engine);
+            }
             probes.extend(background.probes());
         } else {
             tracing::info!("RABBITMQ_URL is not set: events wait in the outbox until it is");

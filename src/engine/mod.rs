@@ -5,6 +5,7 @@ pub mod apply_fact;
 pub mod apply_message;
 mod batch;
 pub mod cancel_order;
+pub mod catch_up;
 pub mod change_status;
 pub mod changes;
 pub mod delete_order;
@@ -15,6 +16,7 @@ mod lanes;
 pub mod place_order;
 pub mod ports;
 pub mod replay;
+mod retelling;
 mod transition;
 
 use std::sync::Arc;

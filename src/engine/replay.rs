@@ -9,7 +9,8 @@ use crate::domain::event::OrderEvent;
 use crate::domain::ids::OrderId;
 use crate::domain::message::Message;
 use crate::domain::past::{Past, Position};
-use crate::engine::{Engine, Shared};
+use crate::engine::Engine;
+use crate::engine::retelling::tell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::orders::{self, Noted};
 use crate::store::{Connection, past};
@@ -94,13 +95,12 @@ impl Replay {
     pub async fn step(&mut self, limit: u32) -> Result<Option<Step>> {
         let mut transaction = self.engine.shared.store.begin().await?;
         self.read_on(&mut transaction).await?;
-        let Some((step, last)) = self.compose(limit, &mut transaction).await? else {
-            return Ok(None);
-        };
-        let messages = past::tell_again(&mut transaction, &step).await?;
+        let next = self.next_events(limit);
+        let told = self.compose(&next, &mut transaction).await?;
+        let messages = past::tell_again(&mut transaction, &told).await?;
         self.engine.shared.commit(transaction).await?;
         self.engine.wake_relays();
-        Ok(Some(self.done(step.len(), messages, last)))
+        Ok(self.done(&next, messages))
     }
 
     /// As [`Replay::step`], and tells nothing: only says what it would do.
@@ -110,11 +110,10 @@ impl Replay {
     pub async fn rehearse(&mut self, limit: u32) -> Result<Option<Step>> {
         let mut connection = self.engine.shared.store.acquire().await?;
         self.read_on(&mut connection).await?;
-        let Some((step, last)) = self.compose(limit, &mut connection).await? else {
-            return Ok(None);
-        };
-        let messages = past::count_left(&mut connection, &step).await?;
-        Ok(Some(self.done(step.len(), messages, last)))
+        let next = self.next_events(limit);
+        let told = self.compose(&next, &mut connection).await?;
+        let messages = past::count_left(&mut connection, &told).await?;
+        Ok(self.done(&next, messages))
     }
 
     /// Reads events until there are some, or no more.
@@ -131,49 +130,29 @@ impl Replay {
         Ok(())
     }
 
-    /// The messages of the next events, and the last of these.
+    fn next_events(&self, limit: u32) -> Vec<Noted> {
+        self.read.iter().take(limit as usize).cloned().collect()
+    }
+
     async fn compose(
         &self,
-        limit: u32,
+        events: &[Noted],
         connection: &mut Connection,
-    ) -> Result<Option<(Vec<(OrderEvent, Vec<Message>)>, Position)>> {
-        let next: Vec<_> = self.read.iter().take(limit as usize).cloned().collect();
-        let Some(last) = next.last().map(|noted| &noted.entry) else { return Ok(None) };
-        let last = Position { order: last.order, version: last.version };
-        let mut told = tell(&self.engine.shared, next, connection).await?;
+    ) -> Result<Vec<(OrderEvent, Vec<Message>)>> {
+        let mut told = tell(&self.engine.shared, events.to_vec(), connection).await?;
         if let Some(destination) = &self.destination {
             for (_, messages) in &mut told {
                 messages.retain(|message| message.destination == destination);
             }
         }
-        Ok(Some((told, last)))
+        Ok(told)
     }
 
-    fn done(&mut self, events: usize, messages: u64, last: Position) -> Step {
-        self.read.drain(..events);
-        self.told = Some(last);
-        Step { events: events as u64, messages }
+    /// Takes note of a step; none at the end.
+    fn done(&mut self, events: &[Noted], messages: u64) -> Option<Step> {
+        let last = &events.last()?.entry;
+        self.told = Some(Position { order: last.order, version: last.version });
+        self.read.drain(..events.len());
+        Some(Step { events: events.len() as u64, messages })
     }
-}
-
-/// What every contract says about events of the past, each with its order as it was.
-async fn tell(
-    shared: &Shared,
-    noted: Vec<Noted>,
-    connection: &mut Connection,
-) -> Result<Vec<(OrderEvent, Vec<Message>)>> {
-    let ids: Vec<_> = noted.iter().map(|noted| noted.entry.order.get()).collect();
-    let orders = orders::get_many(connection, &ids).await?;
-    let mut told = Vec::with_capacity(noted.len());
-    for Noted { entry, event_id } in noted {
-        let found = orders.binary_search_by_key(&entry.order, |order| order.id);
-        let order = found.ok().and_then(|n| orders.get(n)).ok_or_else(|| {
-            let text = format!("Order {} has a history and is not there.", entry.order);
-            Error::new(ErrorKind::Internal, text)
-        })?;
-        let event = OrderEvent::of_the_past(event_id, entry, order);
-        let messages = shared.announce(&event)?;
-        told.push((event, messages));
-    }
-    Ok(told)
 }

@@ -8,6 +8,7 @@ use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
 use crate::domain::status::{Change, OrderStatus};
 use crate::engine::Engine;
+use crate::engine::catch_up::catch_up_on;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::orders;
 
@@ -48,6 +49,7 @@ impl Engine {
         let Some(step) = decide(&order, &wanted)? else {
             return Ok(order);
         };
+        catch_up_on(shared, &mut transaction, id).await?;
         let at = orders::now(&mut transaction).await?;
         let previous = order.status;
         if step.status == OrderStatus::Cancelled && previous != OrderStatus::Cancelled {

@@ -17,6 +17,7 @@ pub mod retention;
 pub mod shadow;
 mod statement;
 pub mod switches;
+pub mod unannounced;
 pub mod users;
 
 use std::fmt;
@@ -285,6 +286,7 @@ pub fn statements() -> Vec<(String, &'static str)> {
         ("retention", retention::STATEMENTS),
         ("shadow", shadow::STATEMENTS),
         ("switches", switches::STATEMENTS),
+        ("unannounced", unannounced::STATEMENTS),
         ("users", users::STATEMENTS),
     ];
     files

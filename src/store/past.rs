@@ -53,6 +53,14 @@ statements! {
         )
         order by n";
 
+    /// Puts the messages of events into the outbox that have not been told before.
+    TELL_FIRST = "
+        insert into outbox (destination, order_id, version, message_id, topic, body, created_at)
+        select destination, order_id, version, message_id, topic, body, clock_timestamp()
+        from unnest($1::text[], $2::bigint[], $3::int[], $4::uuid[], $5::text[], $6::text[])
+             with ordinality as m (destination, order_id, version, message_id, topic, body, n)
+        order by n";
+
     /// How many of some messages `TELL_AGAIN` would put into the outbox.
     COUNT_LEFT = "
         select count(*)
@@ -172,8 +180,27 @@ pub async fn tell_again(
     connection: &mut PgConnection,
     told: &[(OrderEvent, Vec<Message>)],
 ) -> Result<u64> {
+    tell(connection, TELL_AGAIN, told).await
+}
+
+/// Puts the messages of events into the outbox that have not been told before.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn tell_first(
+    connection: &mut PgConnection,
+    told: &[(OrderEvent, Vec<Message>)],
+) -> Result<u64> {
+    tell(connection, TELL_FIRST, told).await
+}
+
+async fn tell(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    told: &[(OrderEvent, Vec<Message>)],
+) -> Result<u64> {
     let columns = Columns::of(told);
-    let done = sqlx::query(TELL_AGAIN)
+    let done = sqlx::query(statement)
         .bind(columns.destinations)
         .bind(columns.orders)
         .bind(columns.versions)
@@ -182,7 +209,7 @@ pub async fn tell_again(
         .bind(columns.bodies)
         .execute(connection)
         .await
-        .map_err(|error| failed("telling the past again", error))?;
+        .map_err(|error| failed("telling the past", error))?;
     Ok(done.rows_affected())
 }
 

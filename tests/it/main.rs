@@ -7,6 +7,7 @@
 )]
 
 mod broker;
+mod catch_up;
 mod conformance;
 mod door;
 mod flask_contract;

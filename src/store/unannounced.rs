@@ -1,0 +1,64 @@
+//! What an older application on the same database did to orders, and nobody has announced yet. Its
+//! triggers note it in the transaction that does it.
+
+use sqlx::PgConnection;
+
+use crate::domain::ids::OrderId;
+use crate::error::Result;
+use crate::store::failed;
+use crate::store::orders::{Noted, noted};
+use crate::store::statement::statements;
+
+statements! {
+    /// Takes some events, by order and version. Who else takes at the same time waits, so that of
+    /// one order nobody announces a later event first.
+    TAKE = "
+        with taken as (
+            delete from unannounced
+            where (order_id, version) in (
+                select order_id, version from unannounced
+                order by order_id, version
+                limit $1
+                for update
+            )
+            returning order_id, version
+        )
+        select order_id, version, event_id, at, actor, action, previous_status, status, reason
+        from taken join order_history using (order_id, version)
+        order by order_id, version";
+
+    /// Takes the events of one order.
+    TAKE_OF_ORDER = "
+        with taken as (
+            delete from unannounced where order_id = $1 returning order_id, version
+        )
+        select order_id, version, event_id, at, actor, action, previous_status, status, reason
+        from taken join order_history using (order_id, version)
+        order by order_id, version";
+}
+
+/// Takes up to `limit` events, by order and version. They are gone when the transaction commits.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn take(connection: &mut PgConnection, limit: u32) -> Result<Vec<Noted>> {
+    let rows = sqlx::query(TAKE)
+        .bind(i64::from(limit))
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("taking what is not announced yet", error))?;
+    rows.iter().map(noted).collect()
+}
+
+/// Takes the events of one order, as [`take`].
+///
+/// # Errors
+/// As [`failed`].
+pub async fn take_of(connection: &mut PgConnection, order: OrderId) -> Result<Vec<Noted>> {
+    let rows = sqlx::query(TAKE_OF_ORDER)
+        .bind(order.get())
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("taking what is not announced yet", error))?;
+    rows.iter().map(noted).collect()
+}
