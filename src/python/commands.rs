@@ -119,6 +119,7 @@ pub(super) fn migrate(py: Python<'_>, flags: Flags) -> PyResult<Vec<String>> {
 /// Adopt the database that an older application goes on using; return the report as JSON.
 #[pyfunction]
 #[pyo3(signature = (flags, *, dry_run=false, announce=None, time_zone=None, on_progress=None))]
+#[expect(clippy::needless_pass_by_value, reason = "Python gives values")]
 pub(super) fn adopt(
     py: Python<'_>,
     flags: Flags,

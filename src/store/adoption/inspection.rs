@@ -8,8 +8,11 @@ use sqlx::postgres::PgRow;
 use super::{Reading, Session, ident, refused};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The old tables and their columns, with the types that PostgreSQL may call them.
-const TABLES: [(&str, &[(&str, &[&str])]); 4] = [
+/// A column, and what PostgreSQL may call its type.
+type Column = (&'static str, &'static [&'static str]);
+
+/// The old tables and their columns.
+const TABLES: [(&str, &[Column]); 4] = [
     (
         "orders",
         &[

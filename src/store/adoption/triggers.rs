@@ -96,16 +96,16 @@ impl Session {
     pub async fn watch(&mut self, old: &OldTables) -> Result<()> {
         for (table, triggers) in ON_OLD {
             let name = format!("{}.{}", ident(&old.schema), ident(table));
-            let mut script: String =
+            let mut script: Vec<_> =
                 triggers.iter().map(|trigger| self.trigger(&name, trigger)).collect();
             if table == "product_catalog" {
-                script += &format!(
+                script.push(format!(
                     "create or replace trigger order_engine_stock before insert or update on {name}
                      for each row when ({OUTSIDE}) execute function {}.stock_written();",
                     ident(&self.schema)
-                );
+                ));
             }
-            self.run_patiently("watching the old tables", &script).await?;
+            self.run_patiently("watching the old tables", &script.concat()).await?;
         }
         Ok(())
     }
