@@ -85,7 +85,7 @@ class Boundary:
             driver.prepare_threshold = 0
             steps = [
                 (ENGINE, engine.get_order),
-                (PSYCOPG, lambda key: driver.execute(order, [key]).fetchall()),
+                (PSYCOPG, lambda key: driver.execute(order.encode(), [key]).fetchall()),
             ]
             return [
                 Measurement(subject, m.GET_FROM_PYTHON, 1, {"each_us": self._each_us(read)})
@@ -137,7 +137,7 @@ class Boundary:
 
         async def place(user: str, product: str) -> None:
             connection = await free.get()
-            await connection.execute(text, {"customer": user, "product": product})
+            await connection.execute(text.encode(), {"customer": user, "product": product})
             free.put_nowait(connection)
 
         return place
@@ -183,6 +183,7 @@ class Boundary:
 
     async def _all_ms(self, place: Callable[[str, str], Awaitable[None]]) -> float:
         """The second of two times: the first one warms up."""
+        begin = 0.0
         for _ in range(2):
             wishes = [
                 (self._choices.choice(self._users), self._choices.choice(self._products))

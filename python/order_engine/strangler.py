@@ -23,7 +23,7 @@ PATIENCE_S = 2.0
 PAUSE_S = 1.0
 """The least time between two tries to open it."""
 
-log = logging.getLogger("order_engine.strangler")
+log: logging.Logger = logging.getLogger("order_engine.strangler")
 
 
 class Strangler:

@@ -1,29 +1,33 @@
-"""A running engine announces what an older application on its database does to orders."""
+"""A running engine announces what an older application on its database does to orders, if asked."""
 
-from tests.python.product_service import Product
-from tests.python.shop import Shop
+from order_engine import OrderEngine
+from tests.python.adopted import Shared
+from tests.python.conftest import Broker
+from tests.python.waiting import eventually
+from tests.python.witness import Witness
 
-# As its triggers note it.
-SHIP = """
-    with changed as (
-        update orders set status = 'shipped', version = version + 1, updated_at = now()
-        where id = %s returning id, version, updated_at
-    ), noted as (
-        insert into order_history
-            (order_id, version, event_id, at, actor, action, previous_status, status)
-        select id, version, gen_random_uuid(), updated_at, 'older', 'updated', 'pending', 'shipped'
-        from changed
-    )
-    insert into unannounced (order_id, version) select id, version from changed returning 1
-"""
+STATUS = "update orders set status = %s where id = %s"
+LEFT = "select count(*) from order_engine.unannounced"
 
 
-def test_a_running_engine_announces_what_an_older_application_did(shop: Shop) -> None:
-    shop.offer(Product(1))
-    placed = shop.placed((1, 1))
-    assert shop.rows(SHIP, placed) == [(1,)]
-    told = shop.witness.wait_for(placed, version=2)
-    assert told.routing_key == "order.updated"
-    assert (told.body["status"], told.body["previous_status"]) == ("Shipped", "Pending")
-    assert "x-replay" not in told.properties["headers"]
-    assert shop.row("select count(*) from unannounced") == (0,)
+def test_what_the_old_service_does_is_announced_once_and_in_order(
+    shared_database: Shared, broker: Broker
+) -> None:
+    witness = Witness(broker.url)
+    shared_database.adopt("--announce")
+    with OrderEngine(database_url=shared_database.url, rabbitmq_url=broker.url) as engine:
+        order = shared_database.place((1, 2))
+        shared_database.sql(STATUS, "Confirmed", order)
+        engine.change_status(order, "shipped")
+        shared_database.sql(STATUS, "Delivered", order)
+        witness.wait_for(order, version=4)
+        eventually(lambda: shared_database.one(LEFT) == 0, "nothing is left to announce")
+    heard = [(each.routing_key, each.body) for each in witness.heard()]
+    told = [(key, body["version"], body.get("status")) for key, body in heard]
+    assert told == [
+        ("order.placed", 1, None),
+        ("order.updated", 2, "Confirmed"),
+        ("order.updated", 3, "Shipped"),
+        ("order.updated", 4, "Delivered"),
+    ]
+    assert all("x-replay" not in each.properties["headers"] for each in witness.heard())

@@ -75,7 +75,7 @@ def effects(url: str) -> list[int]:
 
 def rows(url: str, statement: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(url) as connection:
-        return connection.execute(statement).fetchall()
+        return connection.execute(statement.encode()).fetchall()
 
 
 def by_cursor(connection: Any, n: int) -> None:  # noqa: ANN401 - of any library.
@@ -93,7 +93,7 @@ def sqlalchemy_engine(url: str) -> sqlalchemy.Engine:
 CONNECTIONS: dict[str, tuple[Callable[[str], Any], Callable[[Any, int], None]]] = {
     "psycopg": (lambda url: lambda: psycopg.connect(url), by_cursor),
     "psycopg, rows as dicts": (
-        lambda url: lambda: psycopg.connect(url, row_factory=dict_row),
+        lambda url: lambda: psycopg.Connection[dict[str, Any]].connect(url, row_factory=dict_row),
         by_cursor,
     ),
     "psycopg, open": (psycopg.connect, by_cursor),

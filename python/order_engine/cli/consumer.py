@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
 import click
 
 from order_engine import _native
 from order_engine.cli.output import json_option, print_count, print_rows
 from order_engine.cli.settings import given, setting_options
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 PARKED_FIELDS = ("id", "routing_key", "attempts", "parked_at", "reason")
 
-queue_option = click.option(
-    "--queue", required=True, metavar="NAME", help="The queue that the script consumes."
-)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def queue_option(command: Callable[P, R]) -> Callable[P, R]:
+    """Give a command the option `--queue`; it gets it as `queue`."""
+    described = "The queue that the script consumes."
+    return click.option("--queue", required=True, metavar="NAME", help=described)(command)
 
 
 @click.group()

@@ -90,7 +90,7 @@ class Session(Protocol):
         """Give the connection back."""
         raise NotImplementedError
 
-    def is_lost(self, error: BaseException) -> bool:
+    def is_lost(self, error: BaseException, /) -> bool:
         """Tell whether an error ended the connection."""
         raise NotImplementedError
 
