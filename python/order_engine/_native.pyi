@@ -678,13 +678,16 @@ class ShadowReport:
 class Strangler:
     """The switch between a program's own code and the engine, in one process.
 
-    It follows `switch` and writes down what it finds in the background. Nothing here waits.
+    It follows `switch` and writes down what it finds in the background.
     """
 
     def receive(
         self, method: str, target: str, headers: list[tuple[bytes, bytes]], body: bytes
     ) -> Passage:
         """Decide who answers a request; in `shadow` begin to rehearse it.
+
+        Takes microseconds. Of an operation whose answers have differed within the last minute it
+        waits until the rehearsal is over, 50 ms at most.
 
         Raises:
             Unavailable: This process is a fork of the one that opened the switch.

@@ -9,7 +9,7 @@ use crate::app::{self, Asked, Headers};
 use crate::error::{Error, ErrorKind};
 use crate::python::errors::raise;
 
-/// The switch of this process. Everything here is done at once; nothing waits.
+/// The switch of this process.
 #[pyclass(frozen, module = "order_engine._native")]
 pub(super) struct Strangler {
     process: u32,
@@ -36,7 +36,13 @@ impl Strangler {
             let text = "This switch was opened in another process. Open one after the fork.";
             return Err(raise(py, &Error::new(ErrorKind::Unavailable, text)));
         }
-        let passage = self.opened.receive(Asked { method, target, headers, body });
+        let mut passage = self.opened.receive(Asked { method, target, headers, body });
+        if passage.waits() {
+            passage = py.detach(|| {
+                passage.wait();
+                passage
+            });
+        }
         Ok(Passage { stage: passage.stage.as_str(), legacy: Mutex::new(passage.legacy) })
     }
 }

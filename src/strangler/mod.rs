@@ -1,16 +1,17 @@
 //! The strangler switch: for each request of a service that is being moved over, who answers it;
 //! and where the old code does, whether the engine would have said the same.
 //!
-//! Nothing here makes a client wait: the stages are read from memory, and everything about a
-//! rehearsal happens beside the request.
+//! The stages are read from memory, and everything about a rehearsal happens beside the request.
+//! Only while an operation's answers differ does its client wait, for milliseconds.
 
 mod compare;
 mod ledger;
 mod shadowed;
+mod suspects;
 
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
+use std::time::Duration;
 
 use chrono::Utc;
 use futures_util::future::BoxFuture;
@@ -33,6 +34,7 @@ use crate::store::shadow::Difference;
 use crate::store::{CONNECTIONS_ASIDE, Store, switches};
 use crate::strangler::ledger::{Ledger, Outcome};
 use crate::strangler::shadowed::{Place, Shadowed};
+use crate::strangler::suspects::Suspects;
 
 pub use compare::Reply;
 
@@ -42,6 +44,8 @@ const REFRESH: Duration = Duration::from_millis(500);
 const TURNS: usize = CONNECTIONS_ASIDE as usize - 1;
 /// Most shadowed requests of a process that are under way.
 const PLACES: usize = 64;
+/// How long the old code waits for a rehearsal of a suspect operation at most.
+const PRECEDENCE_MAX: Duration = Duration::from_millis(50);
 /// Longest body that is rehearsed, in bytes.
 const BODY_BYTES_MAX: usize = 128 * 1024;
 /// The path whose requests are told apart by what they ask for.
@@ -96,6 +100,7 @@ struct Inner {
     /// None until they could be read for the first time.
     switches: RwLock<Option<Arc<Switches>>>,
     ledger: Ledger,
+    suspects: Suspects,
     turns: Semaphore,
     taken: Arc<AtomicUsize>,
     stopping: CancellationToken,
@@ -107,6 +112,34 @@ pub struct Passage {
     pub stage: Stage,
     /// Where to put the old code's answer while the engine rehearses.
     pub legacy: Option<oneshot::Sender<Reply>>,
+    precedence: Option<Precedence>,
+}
+
+/// A rehearsal that should be over before the old code begins.
+struct Precedence {
+    rehearsed: mpsc::Receiver<()>,
+    is_first: Arc<AtomicBool>,
+}
+
+impl Passage {
+    fn of(stage: Stage) -> Self {
+        Self { stage, legacy: None, precedence: None }
+    }
+
+    /// Whether the old code should wait for the rehearsal, as it is of a suspect operation.
+    #[must_use]
+    pub const fn waits(&self) -> bool {
+        self.precedence.is_some()
+    }
+
+    /// Waits until the rehearsal is over, 50 ms at most.
+    pub fn wait(&mut self) {
+        if let Some(Precedence { rehearsed, is_first }) = self.precedence.take()
+            && rehearsed.recv_timeout(PRECEDENCE_MAX).is_ok()
+        {
+            is_first.store(true, Ordering::Release);
+        }
+    }
 }
 
 impl Strangler {
@@ -123,6 +156,7 @@ impl Strangler {
             operations,
             switches: RwLock::default(),
             ledger: Ledger::default(),
+            suspects: Suspects::default(),
             turns: Semaphore::new(TURNS),
             taken: Arc::default(),
             stopping: CancellationToken::new(),
@@ -142,11 +176,10 @@ impl Strangler {
     /// microseconds.
     #[must_use]
     pub fn receive(&self, asked: Asked) -> Passage {
-        let began = Instant::now();
         let intent = Intent::of(&asked);
         let (stage, operation) = self.inner.stage(&asked, &intent.names);
         if stage != Stage::Shadow {
-            return Passage { stage, legacy: None };
+            return Passage::of(stage);
         }
         let place = Place::take(&self.inner.taken, PLACES);
         let has_whole_answer = !intent.streams && asked.method != "HEAD";
@@ -154,14 +187,20 @@ impl Strangler {
         let Some(place) = place.filter(|_| is_possible && !self.inner.stopping.is_cancelled())
         else {
             self.inner.count(&operation, Outcome::Skipped);
-            return Passage { stage, legacy: None };
+            return Passage::of(stage);
         };
         let ignored = self.inner.ignored(&operation);
         let (answer, legacy) = oneshot::channel();
-        let shadowed = Shadowed { asked, operation, text: intent.text, ignored, began, place };
+        let (rehearsed, over) = mpsc::sync_channel(1);
+        let is_first = Arc::<AtomicBool>::default();
+        let is_suspect = self.inner.suspects.contains(&operation);
+        let precedence =
+            is_suspect.then(|| Precedence { rehearsed: over, is_first: Arc::clone(&is_first) });
+        let text = intent.text;
+        let shadowed = Shadowed { asked, operation, text, ignored, rehearsed, is_first, place };
         let running = shadowed::run(Arc::clone(&self.inner), shadowed, legacy);
         self.tasks.spawn_on(running, &self.runtime);
-        Passage { stage, legacy: Some(answer) }
+        Passage { stage, legacy: Some(answer), precedence }
     }
 
     /// Ends it once the requests under way are judged, and writes down what was found.

@@ -1,9 +1,9 @@
 //! One shadowed request: rehearses it beside the old code, waits for the old code's answer, and
 //! judges whether the engine would have said the same.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
@@ -34,8 +34,10 @@ pub(super) struct Shadowed {
     pub text: String,
     /// Fields that are not compared.
     pub ignored: Vec<String>,
-    /// When it arrived.
-    pub began: Instant,
+    /// Told when the first rehearsal is over.
+    pub rehearsed: mpsc::SyncSender<()>,
+    /// Whether the old code began only after that.
+    pub is_first: Arc<AtomicBool>,
     /// One of those that may be under way.
     pub place: Place,
 }
@@ -76,15 +78,16 @@ impl Shadowed {
     /// The rule. Another request may change what both look at, between the rehearsal and the old
     /// code or the other way round. So what differs is rehearsed again after the old code, and
     /// only that counts which both rehearsals say alike: then nothing has changed between them.
-    /// That proves something only if the first one looked before the old code did, so it must
-    /// have been done in the first half of the old code's time.
+    /// That proves something only if the old code worked between the two. So the first request
+    /// that differs makes its operation suspect, and of a suspect operation the old code waits for
+    /// a moment until the first rehearsal is over.
     async fn judge(&self, inner: &Inner, legacy: oneshot::Receiver<Reply>) -> Result<Outcome> {
         let at = Utc::now();
         let first = self.rehearse(inner).await;
-        let first_took = self.began.elapsed();
+        // Nobody waits for it where nothing is suspected, or no longer.
+        let _ = self.rehearsed.try_send(());
         let waited = inner.stopping.run_until_cancelled(timeout(LEGACY_TIME_MAX, legacy)).await;
         let Some(Ok(Ok(legacy))) = waited else { return Ok(Outcome::Skipped) };
-        let legacy_took = self.began.elapsed();
         let first = first?;
         if legacy.body.len() > REPLY_BYTES_MAX {
             return Ok(Outcome::Skipped);
@@ -98,8 +101,9 @@ impl Shadowed {
         if again.is_empty() {
             return Ok(Outcome::Matched);
         }
+        inner.suspects.add(&self.operation);
         let found = compare::in_both(found, &again);
-        if found.is_empty() || first_took * 2 > legacy_took {
+        if found.is_empty() || !self.is_first.load(Ordering::Acquire) {
             return Ok(Outcome::Unsettled);
         }
         let paths = found.into_iter().map(|one| one.path).collect();

@@ -4,12 +4,11 @@ Its own code says by a header that it was the one who answered. It reads and wri
 own data, and the header `X-Own-Code` of a request tells it how to behave:
 
 - nothing: it answers as the engine would;
-- `a cent more`: it asks for a cent more than it should, and takes its time as old code does;
+- `a cent more`: it asks for a cent more than it should;
 - anything else: it does nothing and answers that text.
 """
 
 import json
-import time
 
 from flask import Flask, Response, request
 
@@ -18,7 +17,6 @@ from order_engine.flask import OrderEngineExtension, current_order_engine
 ANSWERED_BY = "X-Answered-By"
 OWN_CODE = "X-Own-Code"
 OWN = "own code"
-DAWDLES_S = 0.1
 
 
 def add_routes(app: Flask) -> None:
@@ -43,7 +41,6 @@ def graphql() -> Response:
     )
     body = json.loads(answer.body)
     if told:
-        time.sleep(DAWDLES_S)
         for field in body["data"].values():
             for order in field["orders"] or []:
                 order["total_amount"] += 0.01

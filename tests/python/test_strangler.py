@@ -282,8 +282,9 @@ def test_where_the_app_has_no_code_the_engine_answers(database_url: str) -> None
     moving.close()
 
 
+@pytest.mark.parametrize("workers", ["--threads=4", "--worker-class=gevent"])
 def test_every_process_follows_within_a_second_under_load(
-    workspace: Workspace, tmp_path: Path, database_url: str
+    workspace: Workspace, tmp_path: Path, database_url: str, workers: str
 ) -> None:
     stock(database_url)
     env = {
@@ -296,7 +297,7 @@ def test_every_process_follows_within_a_second_under_load(
         workspace,
         tmp_path,
         env,
-        *("--workers=2", "--threads=4"),
+        *("--workers=2", workers),
         app="tests.python.moving_app:create_app()",
     )
     service.start()
@@ -315,7 +316,7 @@ def test_every_process_follows_within_a_second_under_load(
     with ThreadPoolExecutor(4) as clients:
         running = [clients.submit(load) for _ in range(4)]
         try:
-            for stage, own in (("engine", False), ("legacy", True), ("shadow", True)):
+            for stage, own in (("engine", False), ("shadow", True), ("legacy", True)):
                 _native.switch(flags, "order", stage, None, [])
                 switched = time.monotonic()
                 until = switched + FOLLOWS_S
@@ -326,6 +327,8 @@ def test_every_process_follows_within_a_second_under_load(
             stop.set()
         for one in running:
             one.result()
+    (counts,) = _native.shadow_report(flags, "order", 1).counts
+    assert counts.matched > 0, "the rehearsals run beside the requests"
     service.stop()
 
 
