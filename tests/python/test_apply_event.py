@@ -34,7 +34,7 @@ def reported(url: str) -> int:
 
 
 def value(url: str, statement: str) -> Any:  # noqa: ANN401 - whatever is selected.
-    with psycopg.connect(url) as connection:
+    with psycopg.connect(url, options="-c search_path=order_engine") as connection:
         row = connection.execute(statement.encode()).fetchone()
     assert row is not None
     return row[0]
