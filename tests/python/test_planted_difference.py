@@ -6,16 +6,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from order_engine import _native
+from tests.python.adopted import Shared
 from tests.python.conftest import Broker
-from tests.python.legacy_service import LegacyService
+from tests.python.legacy_service import LegacyService, seed, upgrade
 from tests.python.planted_app import LINES_OF_THE_MISTAKE
-from tests.python.shared_tables import share
 from tests.python.waiting import eventually
 from tests.services import Workspace
 
@@ -134,12 +135,15 @@ class Mix:
 
 @pytest.fixture
 def service(
-    workspace: Workspace, tmp_path: Path, database_url: str, broker: Broker
+    workspace: Workspace, tmp_path: Path, empty_database_url: str, broker: Broker
 ) -> Iterator[LegacyService]:
-    """The old service with the mistake, on data that it shares with the engine beside it."""
-    share(database_url)
+    """The old service with the mistake, on an adopted database, with the engine beside it."""
+    upgrade(empty_database_url)
+    seed(empty_database_url)
+    with closing(Shared(empty_database_url)) as database:
+        database.adopt()
     env = {
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": empty_database_url,
         "RABBITMQ_URL": broker.url,
         "ORDER_ENGINE_STAGE": "shadow",
         "ORDER_ENGINE_ACCESS": "any-valid-token",
@@ -158,9 +162,9 @@ def service(
 
 
 def test_a_planted_cent_is_found_and_nothing_else(
-    service: LegacyService, database_url: str
+    service: LegacyService, empty_database_url: str
 ) -> None:
-    flags = {"database_url": database_url}
+    flags = {"database_url": empty_database_url}
     for operation, fields in INTENDED.items():
         _native.shadow_ignore(flags, operation, fields)
     mix = Mix(service)
