@@ -476,11 +476,11 @@ async fn deciding_about_parked_messages_wakes_the_relays() {
     connection.execute("update outbox set parked_at = now()").await.unwrap();
     let parked = operations::events_parked(&engine, 10).await.unwrap();
     let mut news = engine.outbox_filled();
-    for round in 0..2 {
-        let ids = [parked[round].id];
-        let decided = match round {
-            0 => operations::events_retry(&engine, &settings, Some(&ids)).await,
-            _ => operations::events_skip(&engine, &ids).await,
+    for (is_wanted, message) in [true, false].into_iter().zip(&parked) {
+        let ids = [message.id];
+        let decided = match is_wanted {
+            true => operations::events_retry(&engine, &settings, Some(&ids)).await,
+            false => operations::events_skip(&engine, &ids).await,
         };
         assert_eq!(decided.unwrap(), 1);
         assert!(news.has_changed().unwrap());
