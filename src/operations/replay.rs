@@ -15,8 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 const RATE_MAX: u32 = 100_000;
 /// Most events of one transaction.
 const STEP_MAX: u32 = 200;
-/// Most messages that wait to be told again. The relay sends old orders first, so that many are what
-/// live events wait behind.
+/// Most messages that wait to be told again. The relay sends old orders first, so that many are
+/// what live events wait behind.
 const WAITING_MAX: u64 = 1000;
 /// How often it is looked whether there is room again.
 const LOOK: Duration = Duration::from_millis(50);
@@ -157,8 +157,8 @@ impl Work<'_> {
 
 fn stuck(waiting: u64, patience: Duration) -> Error {
     let text = format!(
-        "{waiting} messages wait to be told again, and for {} s none has left. Start an engine that \
-         sends them, look at `order-engine events parked`, and go on after the last cursor.",
+        "{waiting} messages wait to be told again, and for {} s none has left. Start an engine \
+         that sends them, look at `order-engine events parked`, and go on after the last cursor.",
         patience.as_secs()
     );
     Error::new(ErrorKind::Unavailable, text).with("component", "relay")

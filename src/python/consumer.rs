@@ -22,7 +22,7 @@ use crate::python::bridge::{promise, wait_for};
 use crate::python::errors::raise;
 use crate::python::guarded::{Guarded, Open};
 use crate::python::records;
-use crate::python::types::{plain, result_class};
+use crate::python::result_class::{plain, result_class};
 
 type Flags = HashMap<String, String>;
 

@@ -9,6 +9,7 @@ mod engine;
 mod errors;
 mod guarded;
 mod records;
+mod result_class;
 mod runtime;
 mod switch;
 mod types;
