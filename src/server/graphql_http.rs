@@ -56,8 +56,11 @@ async fn read(State(door): State<Door>, request: Request) -> Response {
     }
 }
 
-/// `POST`: any operation, as JSON.
+/// `POST`: any operation, as JSON. The body is read whatever becomes of the request: a connection
+/// on which some of it is left is closed, perhaps just when the client sends its next request.
 async fn write(State(door): State<Door>, headers: HeaderMap, body: Body) -> Response {
+    let deadline = door.graphql.deadline();
+    let body = timeout_at(deadline, read_body(body)).await;
     let Some(form) = Answer::negotiate(&headers) else {
         return not_acceptable();
     };
@@ -68,8 +71,7 @@ async fn write(State(door): State<Door>, headers: HeaderMap, body: Body) -> Resp
         );
         return malformed(StatusCode::UNSUPPORTED_MEDIA_TYPE, form, &error);
     }
-    let deadline = door.graphql.deadline();
-    let body = match timeout_at(deadline, read_body(body)).await {
+    let body = match body {
         Ok(Ok(body)) => body,
         Ok(Err(error)) if error.kind() == ErrorKind::LimitExceeded => {
             return malformed(StatusCode::PAYLOAD_TOO_LARGE, form, &error);

@@ -6,6 +6,7 @@ the inside is in the answer.
 
 import json
 import re
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -296,6 +297,23 @@ def test_a_wrong_media_type(refused: Refused, media_type: str) -> None:
     body = json.dumps({"query": query_of("placeOrder", "1")}).encode()
     answer = refused.post(content=body, headers={"Content-Type": media_type})
     assert "application/json" in told(answer, 415)
+
+
+@pytest.mark.parametrize("header", ["Accept: image/png", "Content-Type: text/plain"])
+def test_a_refused_request_leaves_its_connection_usable(stocked: Shop, header: str) -> None:
+    body = b'{"query": "{ __typename }"}'
+    head = f"POST /graphql HTTP/1.1\r\nHost: door\r\nContent-Length: {len(body)}\r\n"
+    with socket.create_connection(("127.0.0.1", stocked.server.port), timeout=0.2) as connection:
+        connection.sendall(f"{head}{header}\r\n\r\n".encode())
+        # The body comes a little after its headers, as most clients send it.
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        connection.settimeout(20)
+        connection.sendall(body)
+        answers = connection.makefile("rb")
+        assert answers.readline().split()[1] in {b"406", b"415"}
+        connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
+        eventually(lambda: b"200 OK" in answers.readline(), "the next one is answered")
 
 
 def test_an_answer_that_nobody_can_give(refused: Refused) -> None:
