@@ -19,6 +19,7 @@ pub mod session;
 mod websocket;
 
 use std::any::Any;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,11 +81,15 @@ pub async fn serve(
     drain: Duration,
 ) -> Result<()> {
     let closing = CancellationToken::new();
-    let serving = listeners.into_iter().map(|(listener, router)| {
+    let serving = listeners.into_iter().map(async |(listener, router)| {
         let door = Door::new(listener, closing.clone());
+        let connections = door.connections();
         axum::serve(door, router)
             .with_graceful_shutdown(shutdown.clone().cancelled_owned())
-            .into_future()
+            .await?;
+        // WebSockets are not among the requests that axum waits for; they are told goodbye.
+        connections.all_closed().await;
+        io::Result::Ok(())
     });
     let mut serving = std::pin::pin!(futures_util::future::try_join_all(serving));
     let served = tokio::select! {
