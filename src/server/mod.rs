@@ -1,6 +1,7 @@
 //! The HTTP shell that all doors share: limits, sessions, GraphQL over HTTP, health, metrics, the
 //! playground's files, connections and shutdown. What a door says is the contracts' matter.
 
+mod body;
 mod completion;
 mod connections;
 mod event_stream;
@@ -15,6 +16,7 @@ pub mod operations;
 pub mod params;
 pub mod playground;
 mod process;
+pub mod rest;
 pub mod session;
 mod websocket;
 
@@ -32,7 +34,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::auth::Verifier;
+use crate::auth::Gate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::connections::Door;
 use crate::server::health::Probe;
@@ -41,8 +43,8 @@ use crate::server::metrics::{Figures, Metrics, Shown};
 /// What every door needs from the composition root.
 #[derive(Clone)]
 pub struct Shell {
-    /// Checks tokens.
-    pub verifier: Arc<Verifier>,
+    /// Says who asks. Each door has its own.
+    pub gate: Gate,
     /// Counts what the doors do. One for all doors of a process.
     pub metrics: Arc<Metrics>,
     /// The parts that `/readyz` asks, PostgreSQL and the brokers.
