@@ -91,7 +91,7 @@ bench: ## Measures the engine, fully optimised, beside pgbench.
 
 .PHONY: clean
 clean: ## Removes everything that was built; the demo's data in .order-engine stays.
-	rm -rf .venv target dist web/node_modules tests/node/node_modules \
+	rm -rf .venv target dist web/node_modules tests/node/node_modules tests/java/jars \
 		python/order_engine/static .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find python tests $(wildcard bench) -name __pycache__ -exec rm -rf {} +
 
