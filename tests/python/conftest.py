@@ -9,6 +9,7 @@ else is made for one test:
 - `server`: a running engine on both; `make_server` makes one with other settings;
 - `shop`: that server with its database and its broker as other programs see them;
 - `product_service` publishes what other services say;
+- `make_bullmq_worker`, `make_kafkajs_consumer` start Node's workers and consumers on them;
 - `legacy_consumer`: the Product service's consumer, running;
 - `legacy_service`: the old order service, running, on the seeded `legacy_database_url`;
   `make_legacy_service` makes one with other settings;
@@ -26,7 +27,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from kafka import KafkaAdminClient  # type: ignore[import-untyped]
@@ -38,6 +39,7 @@ from tests.python.http_process import HttpProcess
 from tests.python.legacy_consumer import LegacyConsumer
 from tests.python.legacy_service import LegacyOrderConsumer, LegacyService, seed, upgrade
 from tests.python.missing import skip_or_fail
+from tests.python.node_clients import BullMqWorker, KafkaJsConsumer
 from tests.python.product_service import ProductService
 from tests.python.shop import Shop
 from tests.services import (
@@ -280,6 +282,38 @@ def legacy_consumer(
     consumer.start()
     yield consumer
     consumer.kill()
+
+
+@pytest.fixture
+def make_bullmq_worker(
+    workspace: Workspace, redis: Redis, tmp_path: Path
+) -> Iterator[Callable[..., BullMqWorker]]:
+    """Starts workers: `make_bullmq_worker("order-queue", major="5", fail_first=True)`."""
+    with ExitStack() as stack:
+
+        def make(*queues: str, **options: Any) -> BullMqWorker:  # noqa: ANN401 - as BullMqWorker's
+            worker = BullMqWorker(workspace, tmp_path, redis.url, *queues, **options)
+            stack.callback(worker.kill)
+            worker.start()
+            return worker
+
+        yield make
+
+
+@pytest.fixture
+def make_kafkajs_consumer(
+    workspace: Workspace, kafka: Kafka, tmp_path: Path
+) -> Iterator[Callable[..., KafkaJsConsumer]]:
+    """Starts consumers: `make_kafkajs_consumer("group", "order-events")`."""
+    with ExitStack() as stack:
+
+        def make(group: str, *topics: str) -> KafkaJsConsumer:
+            consumer = KafkaJsConsumer(workspace, tmp_path, kafka.url, group, *topics)
+            stack.callback(consumer.kill)
+            consumer.start()
+            return consumer
+
+        yield make
 
 
 @pytest.fixture(scope="session")
