@@ -42,7 +42,7 @@ WHEEL := .venv/.wheel-$(PROFILE)
 REQUIREMENTS := .venv/.requirements
 PLAYGROUND := .venv/.playground
 PLAYGROUND_PAGE := python/order_engine/static/graphiql/index.html
-AUDITS := tests/node/node_modules/.package-lock.json
+NODE_CLIENTS := tests/node/node_modules/.package-lock.json
 
 .PHONY: help
 help: ## Lists the targets.
@@ -59,7 +59,7 @@ run: build ## Serves a demo on http://localhost:5000/graphql with an embedded Po
 	@if [ -t 0 ]; then set -m; $(BIN)/order-engine demo; else exec $(BIN)/order-engine demo; fi
 
 .PHONY: test
-test: build $(REQUIREMENTS) $(AUDITS) ## Runs every test on private servers; installs what it lacks.
+test: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Runs every test on private servers; installs what it lacks.
 	@$(BIN)/python -m tests.services install
 	$(BIN)/python -m tests.services run -- \
 		$(CARGO) test --profile quick --locked --no-default-features --no-fail-fast
@@ -91,7 +91,7 @@ bench: ## Measures the engine, fully optimised, beside pgbench.
 
 .PHONY: clean
 clean: ## Removes everything that was built; the demo's data in .order-engine stays.
-	rm -rf .venv target dist web/node_modules tests/node/node_modules \
+	rm -rf .venv target dist web/node_modules tests/node/node_modules tests/java/jars \
 		python/order_engine/static .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find python tests $(wildcard bench) -name __pycache__ -exec rm -rf {} +
 
@@ -148,6 +148,6 @@ $(REQUIREMENTS): $(VENV) tests/requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
 
-$(AUDITS): tests/node/package-lock.json $(PLAYGROUND)
+$(NODE_CLIENTS): tests/node/package-lock.json $(PLAYGROUND)
 	@if command -v npm > /dev/null; then cd tests/node && $(NPM) ci; touch $(CURDIR)/$@; \
-	else echo "note: the audits of graphql-http cannot run, Node.js is missing"; fi
+	else echo "note: the tests with clients in Node cannot run, Node.js is missing"; fi

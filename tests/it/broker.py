@@ -1,12 +1,14 @@
-"""A private RabbitMQ that a Rust test commands: its URL first, then `done` for every line read."""
+"""A private server that a Rust test commands: its URL first, then `done` for every line read.
+
+`python3 -m tests.it.broker [kafka|redis|rabbitmq]`; without a name it is a RabbitMQ.
+"""
 
 import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests.services.rabbitmq import RabbitMQ
-from tests.services.workspace import Workspace
+from tests.services import Kafka, RabbitMQ, Redis, Service, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,12 +20,11 @@ RAISE_ALARM = "rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}).\n
 CLEAR_ALARM = "rabbit_alarm:clear_alarm({resource_limit, memory, node()}).\n"
 
 
-def main() -> None:
-    """Starts the broker and obeys until the standard input ends."""
+def main(name: str = "rabbitmq") -> None:
+    """Starts the server and obeys until the standard input ends."""
+    kinds: dict[str, type[Service]] = {"kafka": Kafka, "rabbitmq": RabbitMQ, "redis": Redis}
     with Workspace() as workspace:
-        broker = RabbitMQ(workspace)
-        limits = broker.folder / "conf.d" / "limits.conf"
-        limits.write_text(f"max_message_size = {MESSAGE_BYTES_MAX}\n")
+        broker = kinds[name](workspace)
         verbs: dict[str, Callable[[], None]] = {
             "start": broker.start,
             "stop": broker.stop,
@@ -31,6 +32,9 @@ def main() -> None:
             "raise alarm": lambda: evaluate(broker, RAISE_ALARM),
             "clear alarm": lambda: evaluate(broker, CLEAR_ALARM),
         }
+        if name == "rabbitmq":
+            limits = broker.folder / "conf.d" / "limits.conf"
+            limits.write_text(f"max_message_size = {MESSAGE_BYTES_MAX}\n")
         broker.start()
         say(broker.url)
         for line in sys.stdin:
@@ -44,8 +48,8 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def evaluate(broker: RabbitMQ, expression: str) -> None:
-    """Has the broker's node evaluate an Erlang expression."""
+def evaluate(broker: Service, expression: str) -> None:
+    """Has a RabbitMQ's node evaluate an Erlang expression."""
     environment = broker.environment()
     subprocess.run(
         [shutil.which("erl_call") or "erl_call", "-n", environment["RABBITMQ_NODENAME"], "-e"],
@@ -58,4 +62,4 @@ def evaluate(broker: RabbitMQ, expression: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

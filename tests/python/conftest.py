@@ -1,12 +1,15 @@
 """The servers that the tests run against, and the engine between them.
 
-`postgres` and `rabbitmq` live as long as the session; everything else is made for one test:
+`postgres`, `rabbitmq`, `kafka_server` and `redis_server` live as long as the session; everything
+else is made for one test:
 
 - `empty_database_url`, `database_url`: a database without and with the engine's tables;
 - `broker`: a virtual host on RabbitMQ;
+- `kafka`, `redis`: that server, running, without anything that an earlier test has left in it;
 - `server`: a running engine on both; `make_server` makes one with other settings;
 - `shop`: that server with its database and its broker as other programs see them;
 - `product_service` publishes what other services say;
+- `make_bullmq_worker`, `make_kafkajs_consumer` start Node's workers and consumers on them;
 - `legacy_consumer`: the Product service's consumer, running;
 - `legacy_service`: the old order service, running, on the seeded `legacy_database_url`;
   `make_legacy_service` makes one with other settings;
@@ -24,8 +27,11 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
+from kafka import KafkaAdminClient  # type: ignore[import-untyped]
+from redis import Redis as RedisClient
 
 from tests.python.adopted import Shared
 from tests.python.engine_process import EngineProcess
@@ -33,9 +39,20 @@ from tests.python.http_process import HttpProcess
 from tests.python.legacy_consumer import LegacyConsumer
 from tests.python.legacy_service import LegacyOrderConsumer, LegacyService, seed, upgrade
 from tests.python.missing import skip_or_fail
+from tests.python.node_clients import BullMqWorker, KafkaJsConsumer
 from tests.python.product_service import ProductService
 from tests.python.shop import Shop
-from tests.services import MissingServiceError, PostgreSQL, RabbitMQ, Workspace
+from tests.services import (
+    Kafka,
+    MissingServiceError,
+    PostgreSQL,
+    RabbitMQ,
+    Redis,
+    Service,
+    Workspace,
+)
+
+S = TypeVar("S", bound=Service)
 
 LOG_LINES = 60
 SERVERS = pytest.StashKey[list[HttpProcess]]()
@@ -72,19 +89,31 @@ def workspace() -> Iterator[Workspace]:
 @pytest.fixture(scope="session")
 def postgres(workspace: Workspace) -> PostgreSQL:
     """A private PostgreSQL."""
-    try:
-        server = PostgreSQL(workspace)
-    except MissingServiceError as error:
-        skip_or_fail(str(error))
-    server.start()
-    return server
+    return started(PostgreSQL, workspace)
 
 
 @pytest.fixture(scope="session")
 def rabbitmq(workspace: Workspace) -> RabbitMQ:
     """A private RabbitMQ."""
+    return started(RabbitMQ, workspace)
+
+
+@pytest.fixture(scope="session")
+def kafka_server(workspace: Workspace) -> Kafka:
+    """A private Kafka, with what the tests before have left in it."""
+    return started(Kafka, workspace)
+
+
+@pytest.fixture(scope="session")
+def redis_server(workspace: Workspace) -> Redis:
+    """A private Redis, with what the tests before have left in it."""
+    return started(Redis, workspace)
+
+
+def started(kind: Callable[[Workspace], S], workspace: Workspace) -> S:
+    """Starts a server that lives as long as the session."""
     try:
-        server = RabbitMQ(workspace)
+        server = kind(workspace)
     except MissingServiceError as error:
         skip_or_fail(str(error))
     server.start()
@@ -149,6 +178,24 @@ def fresh_vhost(rabbitmq: RabbitMQ) -> Iterator[Broker]:
     yield Broker(url, rabbitmq)
     rabbitmq.start()
     rabbitmq.delete_vhost(url)
+
+
+@pytest.fixture
+def kafka(kafka_server: Kafka) -> Kafka:
+    """The running Kafka without a topic; the first message to one makes it."""
+    kafka_server.start()
+    with closing(KafkaAdminClient(bootstrap_servers=kafka_server.url)) as admin:
+        admin.delete_topics([name for name in admin.list_topics() if not name.startswith("__")])
+    return kafka_server
+
+
+@pytest.fixture
+def redis(redis_server: Redis) -> Redis:
+    """The running Redis without a key."""
+    redis_server.start()
+    with RedisClient.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server
 
 
 @pytest.fixture
@@ -235,6 +282,38 @@ def legacy_consumer(
     consumer.start()
     yield consumer
     consumer.kill()
+
+
+@pytest.fixture
+def make_bullmq_worker(
+    workspace: Workspace, redis: Redis, tmp_path: Path
+) -> Iterator[Callable[..., BullMqWorker]]:
+    """Starts workers: `make_bullmq_worker("order-queue", major="5", fail_first=True)`."""
+    with ExitStack() as stack:
+
+        def make(*queues: str, **options: Any) -> BullMqWorker:  # noqa: ANN401 - as BullMqWorker's
+            worker = BullMqWorker(workspace, tmp_path, redis.url, *queues, **options)
+            stack.callback(worker.kill)
+            worker.start()
+            return worker
+
+        yield make
+
+
+@pytest.fixture
+def make_kafkajs_consumer(
+    workspace: Workspace, kafka: Kafka, tmp_path: Path
+) -> Iterator[Callable[..., KafkaJsConsumer]]:
+    """Starts consumers: `make_kafkajs_consumer("group", "order-events")`."""
+    with ExitStack() as stack:
+
+        def make(group: str, *topics: str) -> KafkaJsConsumer:
+            consumer = KafkaJsConsumer(workspace, tmp_path, kafka.url, group, *topics)
+            stack.callback(consumer.kill)
+            consumer.start()
+            return consumer
+
+        yield make
 
 
 @pytest.fixture(scope="session")

@@ -5,27 +5,23 @@ object per line: first `{"ready": true}`, then every message.
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.spec import Basic, BasicProperties
 
+from tests.python.recorder_process import RecorderProcess
 from tests.python.waiting import eventually
 from tests.services import Workspace
-
-if TYPE_CHECKING:
-    import subprocess
 
 EXCHANGE = "event_exchange"
 QUEUE = "product_service_queue"
 ROUTING_KEYS = ("order.placed",)
-REPOSITORY = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -44,40 +40,23 @@ class Delivery:
         return parsed
 
 
-class LegacyConsumer:
-    """The consumer's process, and what it has received over all its starts."""
+class LegacyConsumer(RecorderProcess):
+    """The consumer's process, and what it has received over all its starts.
+
+    Started, the queue is bound and the subscription stands.
+    """
 
     def __init__(
         self, workspace: Workspace, folder: Path, url: str, *routing_keys: str, queue: str = QUEUE
     ) -> None:
         """Binds `order.placed` to `product_service_queue` unless told otherwise."""
-        self._workspace = workspace
-        self._record = folder / f"{queue}.jsonl"
-        self._command = [sys.executable, "-m", "tests.python.legacy_consumer", url, queue]
-        self._command += routing_keys or ROUTING_KEYS
-        self._process: subprocess.Popen[bytes] | None = None
-        self._starts = 0
-
-    def start(self) -> None:
-        """Starts consuming; returns when the queue is bound and the subscription stands."""
-        self._starts += 1
-        self._process = self._workspace.spawn(
-            self._command,
-            log=self._record,
-            env=dict(os.environ) | {"PYTHONPATH": str(REPOSITORY)},
-        )
-        eventually(self._is_ready, "the consumer is subscribed")
-
-    def kill(self) -> None:
-        """Ends the consumer with SIGKILL; what was on its way to it is lost, as in the field."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        command = [sys.executable, "-m", "tests.python.legacy_consumer", url, queue]
+        command += routing_keys or ROUTING_KEYS
+        super().__init__(workspace, folder / f"{queue}.jsonl", *command)
 
     def deliveries(self) -> list[Delivery]:
         """Everything received so far, in the order of arrival."""
-        return [Delivery(**each) for each in self._lines() if "ready" not in each]
+        return [Delivery(**each) for each in self.records()]
 
     def wait_for(
         self, enough: Callable[[list[Delivery]], object], what: str, timeout_s: float = 20.0
@@ -89,19 +68,6 @@ class LegacyConsumer:
         """
         eventually(lambda: enough(self.deliveries()), what, timeout_s)
         return self.deliveries()
-
-    def _is_ready(self) -> bool:
-        assert self._process is not None
-        ended = self._process.poll()
-        assert ended is None, f"the consumer ended with {ended}:\n{self._record.read_text()}"
-        return sum("ready" in each for each in self._lines()) == self._starts
-
-    def _lines(self) -> list[dict[str, Any]]:
-        if not self._record.exists():
-            return []
-        # The last line may be half written; a traceback is not a record.
-        lines = self._record.read_text().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.startswith("{") and line[-1] == "\n"]
 
 
 def consume(url: str, queue: str, *routing_keys: str) -> None:

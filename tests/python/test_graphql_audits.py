@@ -1,14 +1,11 @@
 """The GraphQL over HTTP audits of the npm package graphql-http, against a running engine."""
 
 import json
-import shutil
 import subprocess
-from pathlib import Path
 
 from tests.python.engine_process import EngineProcess
-from tests.python.missing import skip_or_fail
+from tests.python.node_clients import NODE_FOLDER, find_node
 
-NODE_FOLDER = Path(__file__).parent.parent / "node"
 TIMEOUT_S = 60.0
 # Every audit with its answer; what the package exports decides which there are.
 SCRIPT = """
@@ -24,13 +21,14 @@ AUDITS_AT_LEAST = 60
 
 
 def test_every_audit_passes(server: EngineProcess) -> None:
-    node = shutil.which("node")
-    if node is None:
-        skip_or_fail("Node.js is not installed")
-    if not (NODE_FOLDER / "node_modules" / "graphql-http").is_dir():
-        skip_or_fail("graphql-http is not installed: run `npm ci` in tests/node")
     done = subprocess.run(
-        [node, "--input-type=module", "--eval", SCRIPT, f"{server.url}/graphql"],
+        [
+            find_node("graphql-http"),
+            "--input-type=module",
+            "--eval",
+            SCRIPT,
+            f"{server.url}/graphql",
+        ],
         cwd=NODE_FOLDER,
         capture_output=True,
         text=True,

@@ -6,23 +6,36 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import pika
 import psycopg
 import pytest
+from kafka import KafkaConsumer, KafkaProducer  # type: ignore[import-untyped]
 from pika.exceptions import ChannelClosedByBroker
+from redis import Redis as RedisClient
 
+import tests.services.kafka
 from tests.python.conftest import Broker
 from tests.python.waiting import eventually
-from tests.services import MissingServiceError, PostgreSQL, RabbitMQ, Redis, ServiceError, Workspace
+from tests.services import (
+    Kafka,
+    MissingServiceError,
+    PostgreSQL,
+    RabbitMQ,
+    Redis,
+    ServiceError,
+    Workspace,
+)
 from tests.services.processes import descendants
 
 REPOSITORY = Path(__file__).parents[2]
 RUN = [sys.executable, "-m", "tests.services", "run", "--"]
 PRINT_URLS = (
-    "import os; print(os.environ['ORDER_ENGINE_TEST_DATABASE_URL'],"
-    " os.environ['ORDER_ENGINE_TEST_RABBITMQ_URL'], flush=True);"
+    "import os; print(*(os.environ[f'ORDER_ENGINE_TEST_{name}'] for name in"
+    " ('DATABASE_URL', 'RABBITMQ_URL', 'KAFKA_BROKERS', 'REDIS_URL')), flush=True);"
 )
 
 
@@ -91,6 +104,47 @@ def test_virtual_hosts_are_separate(broker: Broker) -> None:
     broker.server.delete_vhost(other)
 
 
+@pytest.mark.parametrize("how", [Kafka.restart, lambda server: (server.kill(), server.start())])
+def test_a_restarted_kafka_keeps_its_port_its_messages_and_its_offsets(
+    kafka: Kafka, how: Callable[[Kafka], object]
+) -> None:
+    keys = [str(key) for key in range(30)]
+    assert _produce(kafka, "orders", keys) == {0, 1, 2}
+    first = _consume(kafka, "orders", group="g", enough=20)
+    how(kafka)
+    rest = _consume(kafka, "orders", group="g", enough=10)
+    assert sorted(first + rest, key=int) == keys
+
+
+def test_a_setting_of_kafka_can_be_given(workspace: Workspace) -> None:
+    server = Kafka(workspace, {"num.partitions": "1"})
+    server.start()
+    assert _produce(server, "orders", [str(key) for key in range(10)]) == {0}
+    server.stop()
+    assert not server.is_running()
+    assert not server.is_ready()
+
+
+def test_kafka_and_redis_are_empty_for_each_test(
+    kafka_server: Kafka, redis_server: Redis, request: pytest.FixtureRequest
+) -> None:
+    _produce(kafka_server, "left", ["1"])
+    with RedisClient.from_url(redis_server.url) as client:
+        client.set("product:1:stock", 5)
+        for fixture in ("kafka", "redis"):
+            request.getfixturevalue(fixture)
+        assert client.keys() == []
+    with closing(KafkaConsumer(bootstrap_servers=kafka_server.url)) as consumer:
+        assert "left" not in consumer.topics()
+
+
+def test_a_restarted_redis_keeps_its_port_and_loses_its_keys(redis: Redis) -> None:
+    with RedisClient.from_url(redis.url) as client:
+        client.set("product:1:stock", 5)
+        redis.restart()
+        assert client.get("product:1:stock") is None
+
+
 def test_redis_answers_only_with_the_password(workspace: Workspace) -> None:
     server = Redis(workspace)
     server.start()
@@ -119,6 +173,27 @@ def test_a_missing_server_says_how_to_install_it(
         Redis(workspace)
 
 
+def test_jars_of_another_version_are_missing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    newer = tmp_path / "pom.xml"
+    newer.write_text(tests.services.kafka.POM.read_text() + "\n")
+    monkeypatch.setattr(tests.services.kafka, "POM", newer)
+    with pytest.raises(MissingServiceError, match=r"jars.*tests\.services install"):
+        Kafka(workspace)
+
+
+def test_an_old_java_is_missing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.27\" 2025-04-15' >&2\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingServiceError, match=r"Java 17 or newer.*11\.0\.27"):
+        Kafka(workspace)
+
+
 def test_run_hands_over_the_urls_and_the_exit_code() -> None:
     done = subprocess.run(
         [*RUN, sys.executable, "-c", f"{PRINT_URLS} raise SystemExit(7)"],
@@ -129,9 +204,27 @@ def test_run_hands_over_the_urls_and_the_exit_code() -> None:
         check=False,
     )
     assert done.returncode == 7, done.stderr
-    database, rabbitmq = done.stdout.split()
+    database, rabbitmq, kafka, redis = done.stdout.split()
     assert database.startswith("postgresql://")
     assert rabbitmq.startswith("amqp://")
+    assert kafka.startswith("127.0.0.1:")
+    assert redis.startswith("redis://")
+
+
+def test_run_says_what_is_missing_and_goes_on(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*RUN, sys.executable, "-c", "import os; print(*os.environ)"],
+        cwd=REPOSITORY,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ORDER_ENGINE_TEST_KAFKA_BROKERS" not in done.stdout.split()
+    assert "services: no Kafka: Java is not installed" in done.stderr
+    assert "services: no Redis: redis-server is not installed" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -149,7 +242,7 @@ def test_nothing_is_left_of_an_ended_runner(tmp_path: Path, number: signal.Signa
         assert urls, "the services did not start"
         started = descendants(runner.pid)
         names = {_name(pid) for pid in started}
-        assert {"postgres", "beam.smp", "epmd"} <= names, names
+        assert {"postgres", "beam.smp", "epmd", "java", "redis-server"} <= names, names
         runner.send_signal(number)
         runner.wait(60)
         eventually(lambda: not [pid for pid in started if _name(pid)], "all have ended", 60)
@@ -178,6 +271,29 @@ def _tables(url: str) -> list[str]:
     with psycopg.connect(url) as connection:
         query = "select tablename from pg_tables where schemaname = 'public'"
         return [name for (name,) in connection.execute(query)]
+
+
+def _produce(server: Kafka, topic: str, keys: list[str]) -> set[int]:
+    """Sends a message for each key, whose value it is as well; returns the partitions taken."""
+    with closing(KafkaProducer(bootstrap_servers=server.url, acks="all")) as producer:
+        sent = [producer.send(topic, key=key.encode(), value=key.encode()) for key in keys]
+        return {each.get(timeout=20).partition for each in sent}
+
+
+def _consume(server: Kafka, topic: str, *, group: str, enough: int) -> list[str]:
+    """Takes messages from where the group has come to, and commits them."""
+    consumer = KafkaConsumer(
+        topic,
+        bootstrap_servers=server.url,
+        group_id=group,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        consumer_timeout_ms=20_000,
+    )
+    with closing(consumer):
+        values = [message.value.decode() for message in islice(consumer, enough)]
+        consumer.commit()
+    return values
 
 
 def _declare(url: str, queue: str, *, durable: bool) -> None:

@@ -1,6 +1,7 @@
-"""Private PostgreSQL, RabbitMQ and Redis servers on free loopback ports, for tests only."""
+"""Private PostgreSQL, RabbitMQ, Kafka and Redis servers on free loopback ports, for tests only."""
 
 from tests.services.errors import MissingServiceError, ServiceError
+from tests.services.kafka import Kafka
 from tests.services.postgresql import PostgreSQL
 from tests.services.rabbitmq import RabbitMQ
 from tests.services.redis import Redis
@@ -8,6 +9,7 @@ from tests.services.service import Service
 from tests.services.workspace import Workspace
 
 __all__ = [
+    "Kafka",
     "MissingServiceError",
     "PostgreSQL",
     "RabbitMQ",

@@ -9,14 +9,23 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
-from tests.services.errors import ServiceError
+from tests.services.errors import MissingServiceError, ServiceError
 from tests.services.install import install
+from tests.services.kafka import Kafka
 from tests.services.postgresql import PostgreSQL
 from tests.services.rabbitmq import RabbitMQ
 from tests.services.redis import Redis
+from tests.services.service import Service
 from tests.services.workspace import Workspace
 
 CHILD_TIMEOUT_S = 30.0
+# Each with the variable that has its URL.
+SERVERS: dict[str, type[Service]] = {
+    "ORDER_ENGINE_TEST_DATABASE_URL": PostgreSQL,
+    "ORDER_ENGINE_TEST_RABBITMQ_URL": RabbitMQ,
+    "ORDER_ENGINE_TEST_KAFKA_BROKERS": Kafka,
+    "ORDER_ENGINE_TEST_REDIS_URL": Redis,
+}
 
 
 def main() -> int:
@@ -28,41 +37,49 @@ def main() -> int:
         "programs", nargs="*", metavar="PROGRAM", help="another program that is needed"
     )
     run_parser = verbs.add_parser("run", help="run a command with private servers")
-    run_parser.add_argument("--redis", action="store_true", help="start Redis as well")
     run_parser.add_argument("command", nargs="+", metavar="COMMAND")
     arguments = parser.parse_args()
     if arguments.verb == "install":
         return install(arguments.programs)
     try:
-        return run(arguments.command, with_redis=arguments.redis)
+        return run(arguments.command)
     except ServiceError as error:
         sys.stderr.write(f"services: {error}\n")
         return 1
 
 
-def run(command: Sequence[str], *, with_redis: bool) -> int:
+def run(command: Sequence[str]) -> int:
     """Runs a command with the URLs of private servers in its environment.
+
+    What is not installed is said, and has no URL: the tests that need it are skipped then, and
+    fail where CI is set.
 
     Returns:
         The command's exit code; 128 and the signal's number when a signal ended it.
 
     Raises:
-        ServiceError: a server is not installed or did not start.
+        ServiceError: a server did not start.
     """
     signal.signal(signal.SIGTERM, _leave)
-    with Workspace() as workspace:
-        servers: dict[str, PostgreSQL | RabbitMQ | Redis] = {
-            "ORDER_ENGINE_TEST_DATABASE_URL": PostgreSQL(workspace),
-            "ORDER_ENGINE_TEST_RABBITMQ_URL": RabbitMQ(workspace),
+    with Workspace() as workspace, ThreadPoolExecutor(len(SERVERS)) as pool:
+        started = pool.map(lambda server: _start(server, workspace), SERVERS.values())
+        urls = {
+            variable: server.url
+            for variable, server in zip(SERVERS, started, strict=True)
+            if server is not None
         }
-        if with_redis:
-            servers["ORDER_ENGINE_TEST_REDIS_URL"] = Redis(workspace)
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda server: server.start(), servers.values()))
-        for server in servers.values():
-            sys.stderr.write(f"services: {server.name} on 127.0.0.1:{server.port}\n")
-        urls = {variable: server.url for variable, server in servers.items()}
         return _run_child(workspace, command, dict(os.environ) | urls)
+
+
+def _start(kind: type[Service], workspace: Workspace) -> Service | None:
+    try:
+        server = kind(workspace)
+    except MissingServiceError as error:
+        sys.stderr.write(f"services: no {kind.name}: {error}\n")
+        return None
+    server.start()
+    sys.stderr.write(f"services: {server.name} on 127.0.0.1:{server.port}\n")
+    return server
 
 
 def _run_child(workspace: Workspace, command: Sequence[str], env: dict[str, str]) -> int:

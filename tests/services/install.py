@@ -1,14 +1,15 @@
-"""Installs the Debian or Ubuntu packages that the tests need, and only what is missing."""
+"""Installs what the tests need and this machine lacks: Debian or Ubuntu packages, Kafka's jars."""
 
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tests.services import postgresql, rabbitmq, redis
+from tests.services import kafka, postgresql, rabbitmq, redis
 from tests.services.errors import MissingServiceError
 
 # Nothing that is installed here may start: the tests use private instances, and the standard
@@ -51,6 +52,9 @@ def missing_packages(programs: Sequence[str] = ()) -> list[str]:
         (lambda: _found(postgresql.find_binaries), ["postgresql"]),
         (lambda: _found(rabbitmq.find_programs), ["rabbitmq-server"]),
         (lambda: _found(redis.find_program), ["redis-server"]),
+        (lambda: _found(kafka.find_java), ["default-jre-headless"]),
+        # Only to fetch the jars.
+        (lambda: _found(kafka.find_jars) or _on_path("mvn"), ["maven"]),
         (_has_browser, _browser_packages()),
         *((partial(_on_path, program), [program]) for program in programs),
     ]
@@ -59,6 +63,10 @@ def missing_packages(programs: Sequence[str] = ()) -> list[str]:
 
 def install(programs: Sequence[str] = ()) -> int:
     """Installs what is missing, `programs` included; returns the exit code for the command."""
+    return _install_packages(programs) or _fetch_jars()
+
+
+def _install_packages(programs: Sequence[str]) -> int:
     missing = missing_packages(programs)
     if not missing:
         return 0
@@ -78,9 +86,36 @@ def install(programs: Sequence[str] = ()) -> int:
     if still_missing := missing_packages(programs):
         sys.stderr.write(
             f"installed, but not usable: {', '.join(still_missing)}"
-            f" (PostgreSQL {postgresql.OLDEST_VERSION} or newer is needed)\n"
+            f" (PostgreSQL {postgresql.OLDEST_VERSION} and Java {kafka.OLDEST_JAVA},"
+            " or newer, are needed)\n"
         )
         return 1
+    return 0
+
+
+def _fetch_jars() -> int:
+    """Has Maven put Kafka's jars beside their pom.xml, unless they are there."""
+    if _found(kafka.find_jars):
+        return 0
+    sys.stderr.write("fetching the jars of Kafka\n")
+    with tempfile.TemporaryDirectory(dir=kafka.POM.parent, prefix="jars-") as folder:
+        fetched = Path(folder) / "jars"
+        done = subprocess.run(
+            [
+                *("mvn", "--batch-mode", "--quiet", "--strict-checksums", "-Dstyle.color=never"),
+                f"--file={kafka.POM}",
+                "dependency:copy-dependencies",
+                f"-DoutputDirectory={fetched}",
+            ],
+            check=False,
+        )
+        if done.returncode != 0:
+            sys.stderr.write("could not fetch the jars of Kafka with Maven; it says why above\n")
+            return 1
+        shutil.copy(kafka.POM, fetched)
+        # In one step, so that a half fetched folder is never taken for the whole.
+        shutil.rmtree(kafka.JARS, ignore_errors=True)
+        fetched.rename(kafka.JARS)
     return 0
 
 

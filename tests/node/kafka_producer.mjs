@@ -1,0 +1,19 @@
+// Sends messages as a kafkajs service does: {topic, key, value, headers} in each line of the input.
+//
+// node kafka_producer.mjs BROKERS
+//
+// Writes {topic, partition, offset} for each, in their order, when every replica has it.
+import { createInterface } from 'node:readline';
+import kafkajs from 'kafkajs';
+import { kafka } from './kafkajs_client.mjs';
+
+const producer = kafka(process.argv[2]).producer({
+  createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+});
+await producer.connect();
+for await (const line of createInterface({ input: process.stdin })) {
+  const { topic, ...message } = JSON.parse(line);
+  const [{ partition, baseOffset }] = await producer.send({ topic, messages: [message] });
+  console.log(JSON.stringify({ topic, partition, offset: Number(baseOffset) }));
+}
+await producer.disconnect();

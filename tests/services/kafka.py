@@ -1,0 +1,167 @@
+"""A private Kafka: one broker that is its own controller (KRaft), on a folder of its own."""
+
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.services.errors import MissingServiceError
+from tests.services.ports import free_port
+from tests.services.service import Service
+from tests.services.workspace import Workspace
+
+POM = Path(__file__).parents[1] / "java" / "pom.xml"
+JARS = POM.with_name("jars")
+# What the jars in `JARS` were fetched for; another content of `POM` means other jars.
+FETCHED_POM = JARS / "pom.xml"
+OLDEST_JAVA = 17
+PROBE_TIMEOUT_S = 10.0
+# Metadata, version 0, of all topics: the answer begins with its length, the correlation id and the
+# number of brokers that accept requests.
+METADATA_REQUEST = struct.pack(">hhihi", 3, 0, 1, -1, 0)
+JAVA_OPTIONS = (
+    # A small heap; the compiler and the collector that start fastest; no file outside the folder.
+    *("-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData"),
+    # The log without the hundreds of lines that repeat every setting's value.
+    *(
+        "-Dorg.slf4j.simpleLogger.showDateTime=true",
+        "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+        "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config.AbstractConfig=warn",
+    ),
+)
+# The settings that make no difference to a client but to the time that a start takes, or that a
+# single broker needs.
+SINGLE_BROKER = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "offsets.topic.num.partitions": "1",
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.num.partitions": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.num.partitions": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    # After a kill, the broker is let in again only when its earlier session has expired.
+    "broker.session.timeout.ms": "2000",
+    "broker.heartbeat.interval.ms": "200",
+    # The first member of a group need not wait for others, nor a killed one be missed for long.
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "500",
+    # By default 128 MB, half of the heap.
+    "log.cleaner.dedupe.buffer.size": "4194304",
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+}
+
+
+class Kafka(Service):
+    """The server of `tests/java/pom.xml`; topics, messages and offsets survive a restart."""
+
+    name = "Kafka"
+
+    def __init__(self, workspace: Workspace, settings: Mapping[str, str] | None = None) -> None:
+        """Writes the configuration.
+
+        Args:
+            workspace: Who ends it.
+            settings: Lines of `server.properties` beside or instead of the usual ones, by which a
+                topic is made when a client names it, with three partitions.
+
+        Raises:
+            MissingServiceError: Java or the server's jars are missing, or Java is too old.
+        """
+        self._java = find_java()
+        find_jars()
+        super().__init__(workspace)
+        self._controller_port = free_port()
+        self._data = self.folder / "data"
+        self._format()
+        self._settings = self.folder / "server.properties"
+        listeners = {
+            "listeners": f"PLAINTEXT://{self.url},CONTROLLER://127.0.0.1:{self._controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{self.url}",
+            "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
+        }
+        usual = {
+            "log.dirs": str(self._data),
+            "auto.create.topics.enable": "true",
+            "num.partitions": "3",
+        }
+        lines = SINGLE_BROKER | listeners | usual | dict(settings or {})
+        self._settings.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
+
+    @property
+    def url(self) -> str:
+        """The list of brokers, `host:port`, without a password."""
+        return f"127.0.0.1:{self.port}"
+
+    def command(self) -> Sequence[str]:
+        """The server's main class, without the shell scripts around it."""
+        options = [*JAVA_OPTIONS, "-cp", str(JARS / "*")]
+        return [self._java, *options, "kafka.Kafka", str(self._settings)]
+
+    def environment(self) -> dict[str, str]:
+        """Without the variables from which a JVM takes more options."""
+        redirecting = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
+        return {key: value for key, value in os.environ.items() if key not in redirecting}
+
+    def is_ready(self) -> bool:
+        """Whether the broker says of itself that it accepts requests."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+                request = len(METADATA_REQUEST).to_bytes(4, "big") + METADATA_REQUEST
+                connection.sendall(request)
+                with connection.makefile("rb") as answer:
+                    head = answer.read(12)
+        except OSError:
+            return False
+        return len(head) == 12 and head[8:] != bytes(4)  # noqa: PLR2004 three numbers of 4 bytes
+
+    def _format(self) -> None:
+        # What Kafka's own formatting tool writes for one broker with the newest metadata version,
+        # without a second start of a JVM.
+        self._data.mkdir()
+        lines = ("version=1", "cluster.id=b3JkZXItZW5naW5lLXRlcw", "node.id=1")
+        (self._data / "meta.properties").write_text("".join(f"{line}\n" for line in lines))
+
+
+def find_java() -> str:
+    """Returns the path of `java`.
+
+    Raises:
+        MissingServiceError: it is not installed, or older than Kafka needs.
+    """
+    java = shutil.which("java")
+    if java is None:
+        raise MissingServiceError(
+            "Java is not installed, which Kafka needs: `python3 -m tests.services install`"
+            " installs the package `default-jre-headless`"
+        )
+    asked = subprocess.run(
+        [java, "-version"], capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False
+    )
+    version = re.search(r'version "(\d+)', asked.stderr)
+    if version is None or int(version[1]) < OLDEST_JAVA:
+        raise MissingServiceError(
+            f"Kafka needs Java {OLDEST_JAVA} or newer, and {java} says: {asked.stderr.strip()}"
+        )
+    return java
+
+
+def find_jars() -> Path:
+    """Returns the folder with the server's jars.
+
+    Raises:
+        MissingServiceError: they have not been fetched, or for another version.
+    """
+    if not FETCHED_POM.exists() or FETCHED_POM.read_bytes() != POM.read_bytes():
+        raise MissingServiceError(
+            f"Kafka's jars are not in {JARS}: `python3 -m tests.services install` fetches them"
+        )
+    return JARS
