@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,6 +31,10 @@ const HOUSEKEEPING: Duration = Duration::from_secs(600);
 const CATCH_UP: Duration = Duration::from_millis(500);
 /// Most of its events that are announced in one transaction.
 const CAUGHT_UP_AT_ONCE: u32 = 200;
+/// How often stock that other processes changed is shown.
+const STOCK_SHOWN: Duration = Duration::from_secs(2);
+/// How long before its commit a change may bear its time, and more.
+const STOCK_WINDOW: TimeDelta = TimeDelta::seconds(60);
 /// The queue that is the engine's own, and durable: what has come in survives the broker. Another
 /// name is a queue that an older service declares as it pleases.
 const OWN_QUEUE: &str = "order_engine_queue";
@@ -149,6 +153,28 @@ impl Background {
                 if let Err(error) = forget(&engine, keep).await {
                     tracing::warn!(error = chain(&error), "forgetting what is old failed");
                 }
+            }
+        });
+    }
+
+    /// Starts showing stock that was changed elsewhere, or while Redis was away.
+    pub(super) fn show_stock(&self, engine: &Engine) {
+        let (engine, stopping) = (engine.clone(), self.stopping.clone());
+        self.tasks.spawn(async move {
+            let mut outage = Outage::new("showing stock in Redis");
+            // At first everything; and everything that changed while it could not be shown.
+            let mut since = DateTime::<Utc>::UNIX_EPOCH;
+            while !stopping.is_cancelled() {
+                let began = Utc::now();
+                let pause = match engine.show_stock_since(since).await {
+                    Ok(()) => {
+                        outage.over();
+                        since = began - STOCK_WINDOW;
+                        STOCK_SHOWN
+                    }
+                    Err(error) => outage.failed(&error),
+                };
+                let _ = stopping.run_until_cancelled(sleep(pause)).await;
             }
         });
     }

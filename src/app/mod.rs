@@ -30,7 +30,7 @@ use crate::config::rabbitmq::RabbitMq;
 use crate::contracts::{self, Contract};
 use crate::domain::caller::Access;
 use crate::domain::switch::Stage;
-use crate::engine::ports::Interpreter;
+use crate::engine::ports::{Interpreter, StockKeys};
 use crate::engine::{Engine, Rules};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::Shell;
@@ -42,6 +42,8 @@ use crate::server::params::Params;
 use crate::server::session::Session;
 use crate::store::{Store, StoreOptions, migrate};
 use crate::transport::rabbitmq::RabbitOptions;
+use crate::transport::redis::RedisLink;
+use crate::transport::redis::stock_keys::RedisStockKeys;
 
 pub use crate::server::in_process::{
     Answering, Asked, Headers, Pieces, Sent, Socket, SocketInput, SocketOutput,
@@ -125,8 +127,15 @@ impl App {
         let doors = doors(&settings)?;
         let store = open_store(&settings).await?;
         let announcers = doors.iter().map(|door| door.contract.announcer()).collect();
-        let engine = Engine::new(store, rules(&settings), announcers);
+        let rules = rules(&settings);
+        let engine = match stock_keys(&doors, &settings)? {
+            None => Engine::new(store, rules, announcers),
+            Some(keys) => Engine::with_stock_keys(store, rules, announcers, keys),
+        };
         let mut background = Background::new();
+        if engine.shows_stock() {
+            background.show_stock(&engine);
+        }
         background.keep_house(&engine, settings.orders.keep_keys);
         let mut probes: Vec<Arc<dyn Probe>> = vec![Arc::new(probes::Database(engine.clone()))];
         for door in &doors {
@@ -288,6 +297,20 @@ impl App {
         self.background.stop().await;
         self.engine.close().await;
     }
+}
+
+/// Where stock is shown to others, if a contract wants it.
+fn stock_keys(doors: &[OpenDoor], settings: &Settings) -> Result<Option<Arc<dyn StockKeys>>> {
+    if !doors.iter().any(|door| door.contract.keeps_stock_keys()) {
+        return Ok(None);
+    }
+    let redis = settings.redis.as_ref().ok_or_else(|| {
+        let text = "redis_url is not set, and other services are to see stock there. Set \
+                    REDIS_URL, or REDIS_HOST and REDIS_PORT.";
+        Error::new(ErrorKind::Misconfigured, text).with("problems", text)
+    })?;
+    let link = RedisLink::new(redis.url.expose_secret(), redis.timeout)?;
+    Ok(Some(Arc::new(RedisStockKeys::new(Arc::new(link)))))
 }
 
 fn rules(settings: &Settings) -> Rules {

@@ -35,6 +35,11 @@ pub trait Contract: Send + Sync {
     /// The routing keys or topics that it listens to; none where nobody talks to it.
     fn topics(&self) -> &'static [&'static str];
 
+    /// Whether other services see and change the stock in Redis.
+    fn keeps_stock_keys(&self) -> bool {
+        false
+    }
+
     /// The fields at the roots of its GraphQL schema, if it has one.
     fn operations(&self) -> &'static [&'static str];
 

@@ -3,7 +3,7 @@
 //! The reported numbers are absolute and carry no version. A number below the last one is taken
 //! as the answer to orders placed here, oldest first; see `docs/EVENTS.md`.
 
-use crate::domain::ids::OrderId;
+use crate::domain::ids::{OrderId, ProductId};
 
 /// What is known of one product's stock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,38 @@ impl Level {
     #[must_use]
     pub fn available(self) -> i64 {
         self.reported.map_or(0, |reported| reported.saturating_sub(self.reserved)).max(0)
+    }
+}
+
+/// What is available of a product, for others to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownLevel {
+    /// Which.
+    pub product: ProductId,
+    /// Grows with every change of the level.
+    pub version: i64,
+    /// How many there are, ≥ 0.
+    pub available: i64,
+    /// How many of them others have added to the number that they see; below 0: taken away.
+    pub adopted: i64,
+}
+
+/// A number that others see and change, beside what was last shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The number as it is now.
+    pub number: i64,
+    /// What was available when it was last shown.
+    pub shown: i64,
+    /// How much of it had been adopted then.
+    pub adopted: i64,
+}
+
+impl Seen {
+    /// What others have done to the number and `level`, the database's, does not count yet.
+    #[must_use]
+    pub const fn drift(self, level: &ShownLevel) -> i64 {
+        self.number - self.shown + self.adopted - level.adopted
     }
 }
 

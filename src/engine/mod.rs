@@ -17,6 +17,7 @@ pub mod place_order;
 pub mod ports;
 pub mod replay;
 mod retelling;
+mod stock_keys;
 mod transition;
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use crate::domain::money::Currency;
 use crate::domain::placement::PlacementLimits;
 use crate::engine::changes::Changes;
 use crate::engine::lanes::Lanes;
-use crate::engine::ports::Announcer;
+use crate::engine::ports::{Announcer, StockKeys};
 use crate::error::Result;
 use crate::store::{self, Store, Transaction};
 
@@ -57,6 +58,8 @@ struct Shared {
     store: Store,
     rules: Rules,
     announcers: Vec<Arc<dyn Announcer>>,
+    /// Where stock is shown to others, if it is.
+    stock_keys: Option<Arc<dyn StockKeys>>,
     outbox_filled: watch::Sender<()>,
     changes: Changes,
     /// Whether everything is undone instead of committed.
@@ -68,7 +71,18 @@ impl Engine {
     /// called on a tokio runtime, which its lanes then run on.
     #[must_use]
     pub fn new(store: Store, rules: Rules, announcers: Vec<Arc<dyn Announcer>>) -> Self {
-        Self::start(store, rules, announcers, false)
+        Self::start(store, rules, announcers, None, false)
+    }
+
+    /// As [`Engine::new`], with stock that others see and change in `stock_keys`.
+    #[must_use]
+    pub fn with_stock_keys(
+        store: Store,
+        rules: Rules,
+        announcers: Vec<Arc<dyn Announcer>>,
+        stock_keys: Arc<dyn StockKeys>,
+    ) -> Self {
+        Self::start(store, rules, announcers, Some(stock_keys), false)
     }
 
     /// An engine on the same database that decides, composes and writes as this one does, and then
@@ -78,18 +92,20 @@ impl Engine {
     #[must_use]
     pub fn rehearsal(&self) -> Self {
         let Shared { store, rules, announcers, .. } = self.shared.as_ref();
-        Self::start(store.aside(), *rules, announcers.clone(), true)
+        Self::start(store.aside(), *rules, announcers.clone(), None, true)
     }
 
     fn start(
         store: Store,
         rules: Rules,
         announcers: Vec<Arc<dyn Announcer>>,
+        stock_keys: Option<Arc<dyn StockKeys>>,
         is_rehearsal: bool,
     ) -> Self {
         let changes = Changes::new(store.clone());
         let outbox_filled = watch::Sender::new(());
-        let shared = Shared { store, rules, announcers, outbox_filled, changes, is_rehearsal };
+        let shared =
+            Shared { store, rules, announcers, stock_keys, outbox_filled, changes, is_rehearsal };
         let shared = Arc::new(shared);
         let lanes = Lanes::start(&shared);
         Self { shared, lanes }
