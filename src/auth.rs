@@ -4,6 +4,7 @@
 //! strictly: a claim of the wrong type refuses the token, it never counts as absent.
 
 mod claims;
+mod gate;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -21,6 +22,8 @@ use crate::auth::claims::Claims;
 use crate::domain::caller::Caller;
 use crate::domain::ids::UserId;
 use crate::error::{Error, ErrorKind, Result};
+
+pub use gate::{Gate, Gateway};
 
 /// Longest token, in bytes.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;

@@ -61,7 +61,12 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 const BELONGS_TO: &[(&str, &[&str])] = &[
     ("pyo3", &["src/python/"]),
     ("sqlx", &["src/store/", "src/config/database.rs"]),
+    ("bullmq", &["src/transport/"]),
     ("lapin", &["src/transport/"]),
+    ("rdkafka", &["src/transport/"]),
+    // The settings of Redis have its name too.
+    ("redis", &["src/transport/", "src/config/mod.rs"]),
+    ("reqwest", &["src/transport/"]),
     ("axum", &["src/server/", "src/contracts/", "src/app"]),
     ("async_graphql", &["src/server/", "src/contracts/", "src/app"]),
     ("jsonwebtoken", &["src/auth"]),

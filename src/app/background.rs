@@ -11,9 +11,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::probes::Broker;
 use crate::app::{Role, broker};
+use crate::config::Settings;
+use crate::config::messages::Messages;
 use crate::config::rabbitmq::RabbitMq;
-use crate::contracts::Contract;
+use crate::contracts::{Carrier, Contract};
 use crate::engine::Engine;
+use crate::engine::ports::{Inlet, Outlet};
 use crate::error::{Result, chain};
 use crate::inbound::{Intake, IntakeStats};
 use crate::outage::{Outage, in_time};
@@ -40,7 +43,7 @@ pub(super) struct Background {
 }
 
 /// What one contract's relay and intake count.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Counters {
     /// Of the relay, where this process runs it.
     pub relay: Option<Arc<RelayStats>>,
@@ -54,41 +57,86 @@ impl Background {
     }
 
     /// Starts a contract's relay and intake, as settings and role say.
+    ///
+    /// # Errors
+    /// `Misconfigured`.
     pub(super) fn start(
         &mut self,
         engine: &Engine,
-        contract: &'static dyn Contract,
-        settings: &RabbitMq,
+        contract: &dyn Contract,
+        settings: &Settings,
         role: Role,
     ) -> Result<()> {
-        let options = broker(settings)?;
-        let mut counters = Counters { relay: None, intake: None };
-        if role.sends(settings) {
-            let relay_options = RelayOptions {
-                destination: contract.name(),
-                needs_queue: settings.topics_need_queue.clone(),
-                attempts_max: settings.attempts_max,
-            };
-            let outlet = RabbitOutlet::new(options.clone());
-            let relay = Relay::new(engine.clone(), outlet, relay_options);
-            counters.relay = Some(relay.stats());
-            self.tasks.spawn(relay.run(self.stopping.clone()));
-        }
-        if role.takes_in(settings) {
-            let inlet_options = InletOptions {
-                queue: settings.queue.clone(),
-                queue_durable: settings.is_durable || settings.queue == OWN_QUEUE,
-                topics: contract.topics().iter().map(|topic| (*topic).to_owned()).collect(),
-                prefetch: settings.prefetch,
-            };
-            let inlet = RabbitInlet::new(options, &inlet_options)?;
-            let intake =
-                Intake::new(contract.name(), engine.clone(), inlet, contract.interpreter());
-            counters.intake = Some(intake.stats());
-            self.tasks.spawn(intake.run(self.stopping.clone()));
-        }
+        let counters = match contract.carrier() {
+            Carrier::RabbitMq => match &settings.rabbitmq {
+                Some(rabbitmq) => self.on_rabbitmq(engine, contract, rabbitmq, settings, role)?,
+                None => waits_for("RABBITMQ_URL", contract),
+            },
+        };
         self.counters.push(counters);
         Ok(())
+    }
+
+    fn on_rabbitmq(
+        &self,
+        engine: &Engine,
+        contract: &dyn Contract,
+        rabbitmq: &RabbitMq,
+        settings: &Settings,
+        role: Role,
+    ) -> Result<Counters> {
+        let options = broker(rabbitmq)?;
+        let mut counters = Counters::default();
+        if role.sends(&settings.messages) {
+            let outlet = RabbitOutlet::new(options.clone());
+            let needs_queue = rabbitmq.topics_need_queue.clone();
+            let relay = self.relay(engine, contract, outlet, needs_queue, &settings.messages);
+            counters.relay = Some(relay);
+        }
+        if role.takes_in(&settings.messages) {
+            let inlet_options = InletOptions {
+                queue: rabbitmq.queue.clone(),
+                queue_durable: rabbitmq.is_durable || rabbitmq.queue == OWN_QUEUE,
+                topics: contract.topics().iter().map(|topic| (*topic).to_owned()).collect(),
+                prefetch: rabbitmq.prefetch,
+            };
+            let inlet = RabbitInlet::new(options, &inlet_options)?;
+            counters.intake = Some(self.intake(engine, contract, inlet));
+        }
+        Ok(counters)
+    }
+
+    /// Starts sending a contract's messages through `outlet`.
+    fn relay<O: Outlet>(
+        &self,
+        engine: &Engine,
+        contract: &dyn Contract,
+        outlet: O,
+        needs_queue: Vec<String>,
+        settings: &Messages,
+    ) -> Arc<RelayStats> {
+        let options = RelayOptions {
+            destination: contract.name(),
+            needs_queue,
+            attempts_max: settings.attempts_max,
+        };
+        let relay = Relay::new(engine.clone(), outlet, options);
+        let stats = relay.stats();
+        self.tasks.spawn(relay.run(self.stopping.clone()));
+        stats
+    }
+
+    /// Starts taking in what a contract listens to.
+    fn intake<I: Inlet>(
+        &self,
+        engine: &Engine,
+        contract: &dyn Contract,
+        inlet: I,
+    ) -> Arc<IntakeStats> {
+        let intake = Intake::new(contract.name(), engine.clone(), inlet, contract.interpreter());
+        let stats = intake.stats();
+        self.tasks.spawn(intake.run(self.stopping.clone()));
+        stats
     }
 
     /// Starts forgetting what is older than `keep`.
@@ -124,6 +172,11 @@ impl Background {
         });
     }
 
+    /// Whether anything is sent from this process.
+    pub(super) fn sends(&self) -> bool {
+        self.counters.iter().any(|counters| counters.relay.is_some())
+    }
+
     /// What relays and intakes count.
     pub(super) fn counters(&self) -> &[Counters] {
         &self.counters
@@ -141,6 +194,13 @@ impl Background {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+/// A contract whose carrier is not set.
+fn waits_for(variable: &str, contract: &dyn Contract) -> Counters {
+    let contract = contract.name();
+    tracing::info!(contract, "{variable} is not set: events wait in the outbox until it is");
+    Counters::default()
 }
 
 async fn forget(engine: &Engine, keep: Duration) -> Result<()> {

@@ -4,6 +4,7 @@
 mod background;
 pub mod consuming;
 mod figures;
+mod gates;
 mod logging;
 mod probes;
 mod rehearsal;
@@ -20,10 +21,12 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::background::Background;
-use crate::auth::{AuthOptions, Verifier};
+use crate::app::gates::Gates;
+use crate::auth::{AuthOptions, Gate, Verifier};
+use crate::config::Settings;
 use crate::config::auth::Auth;
+use crate::config::messages::Messages;
 use crate::config::rabbitmq::RabbitMq;
-use crate::config::{Settings, server};
 use crate::contracts::{self, Contract};
 use crate::domain::caller::Access;
 use crate::domain::switch::Stage;
@@ -61,7 +64,7 @@ pub enum Role {
 }
 
 impl Role {
-    fn sends(self, settings: &RabbitMq) -> bool {
+    fn sends(self, settings: &Messages) -> bool {
         match self {
             Self::Server | Self::Embedded => settings.relay,
             Self::Relay => true,
@@ -69,7 +72,7 @@ impl Role {
         }
     }
 
-    fn takes_in(self, settings: &RabbitMq) -> bool {
+    fn takes_in(self, settings: &Messages) -> bool {
         match self {
             Self::Server => settings.intake.unwrap_or(true),
             Self::Embedded => settings.intake.unwrap_or(false),
@@ -96,8 +99,9 @@ pub struct App {
 
 /// A contract and where it is served.
 pub(crate) struct OpenDoor {
-    contract: &'static dyn Contract,
+    contract: Arc<dyn Contract>,
     port: u16,
+    gate: Option<Gate>,
 }
 
 impl OpenDoor {
@@ -118,34 +122,28 @@ impl App {
     /// # Errors
     /// `Misconfigured`, `Unavailable`.
     pub async fn open(settings: Settings, role: Role) -> Result<Self> {
-        let doors = doors(&settings.server.contracts)?;
-        let verifier =
-            settings.auth.secret.as_ref().map(|_| verifier(&settings.auth)).transpose()?;
+        let doors = doors(&settings)?;
         let store = open_store(&settings).await?;
         let announcers = doors.iter().map(|door| door.contract.announcer()).collect();
         let engine = Engine::new(store, rules(&settings), announcers);
         let mut background = Background::new();
         background.keep_house(&engine, settings.orders.keep_keys);
         let mut probes: Vec<Arc<dyn Probe>> = vec![Arc::new(probes::Database(engine.clone()))];
-        if let Some(rabbitmq) = &settings.rabbitmq {
-            for door in &doors {
-                background.start(&engine, door.contract, rabbitmq, role)?;
-            }
-            if role.sends(rabbitmq) {
-                background.catch_up(&engine);
-            }
-            probes.extend(background.probes());
-        } else {
-            tracing::info!("RABBITMQ_URL is not set: events wait in the outbox until it is");
+        for door in &doors {
+            background.start(&engine, door.contract.as_ref(), &settings, role)?;
         }
+        if background.sends() {
+            background.catch_up(&engine);
+        }
+        probes.extend(background.probes());
         if settings.auth.access == Access::AnyValidToken {
             tracing::warn!(
                 "access is any-valid-token: whoever has a token may read and change every order"
             );
         }
         let figures = figures::all(&engine, background.counters());
-        let shell = verifier.map(|verifier| Shell {
-            verifier: Arc::new(verifier),
+        let shell = doors.first().and_then(|door| door.gate.clone()).map(|gate| Shell {
+            gate,
             metrics: Arc::new(Metrics::new()),
             probes: probes.clone().into(),
             figures: figures.into(),
@@ -178,7 +176,7 @@ impl App {
         settings: &Settings,
         work: impl AsyncFnOnce(&Engine) -> Result<T>,
     ) -> Result<T> {
-        let doors = doors(&settings.server.contracts)?;
+        let doors = doors(settings)?;
         let announcers = doors.iter().map(|door| door.contract.announcer()).collect();
         let store = Store::connect(database(settings)?).await?;
         let engine = Engine::new(store, rules(settings), announcers);
@@ -218,7 +216,7 @@ impl App {
             "query": query, "operationName": operation_name, "variables": variables,
         });
         let params = Params::from_json(body.to_string().as_bytes())?;
-        let session = Session::from_headers(&shell.verifier, &header_map(headers)?);
+        let session = Session::from_headers(&shell.gate, &header_map(headers)?);
         let deadline = graphql.deadline();
         let request = params.into();
         let answered = graphql.execute(request, Arc::new(session), false, deadline).await;
@@ -307,7 +305,7 @@ fn rules(settings: &Settings) -> Rules {
 pub(crate) fn interpreters(
     settings: &Settings,
 ) -> Result<HashMap<&'static str, Arc<dyn Interpreter>>> {
-    let doors = doors(&settings.server.contracts)?;
+    let doors = doors(settings)?;
     Ok(doors.iter().map(|door| (door.contract.name(), door.contract.interpreter())).collect())
 }
 
@@ -354,16 +352,19 @@ pub(crate) fn broker(settings: &RabbitMq) -> Result<RabbitOptions> {
 ///
 /// # Errors
 /// `Misconfigured` for a name that no contract has, or when none is named.
-pub(crate) fn doors(wanted: &[server::Door]) -> Result<Vec<OpenDoor>> {
-    let known = || contracts::ALL.map(Contract::name).join(", ");
+pub(crate) fn doors(settings: &Settings) -> Result<Vec<OpenDoor>> {
+    let wanted = &settings.server.contracts;
+    let known = || contracts::ALL.map(|member| member.name).join(", ");
     if wanted.is_empty() {
         let text = format!("contract names nothing to serve; there is {}.", known());
         return Err(Error::new(ErrorKind::Misconfigured, text));
     }
+    let options = contracts::Options::default();
+    let mut gates = Gates::new(&settings.auth);
     wanted
         .iter()
         .map(|door| {
-            let contract = contracts::named(&door.contract).ok_or_else(|| {
+            let contract = contracts::open(&door.contract, &options).ok_or_else(|| {
                 let text = format!(
                     "There is no contract named {:?}; there is {}.",
                     door.contract,
@@ -371,7 +372,8 @@ pub(crate) fn doors(wanted: &[server::Door]) -> Result<Vec<OpenDoor>> {
                 );
                 Error::new(ErrorKind::Misconfigured, text)
             })?;
-            Ok(OpenDoor { contract, port: door.port.unwrap_or(contract.default_port()) })
+            let port = door.port.unwrap_or(contract.default_port());
+            Ok(OpenDoor { gate: gates.of(contract.name())?, contract, port })
         })
         .collect()
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, OpenDoor, Role, doors, logging};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server;
+use crate::server::{self, Shell};
 
 /// Serves until `stop` is cancelled or SIGINT or SIGTERM comes, then finishes what is under way; a
 /// second signal ends it at once. `ready` gets the base URLs once every door is open.
@@ -27,7 +27,7 @@ pub async fn serve(
     let host = settings.server.host.clone();
     let drain = settings.server.drain;
     let mut listeners = Vec::new();
-    for door in doors(&settings.server.contracts)? {
+    for door in doors(&settings)? {
         listeners.push(listen(&host, &door).await?);
     }
     let urls = listeners.iter().map(|listener| url(&host, listener)).collect::<Result<_>>()?;
@@ -85,7 +85,10 @@ async fn serve_doors(
     let Some(shell) = &app.shell else {
         return Err(Error::new(ErrorKind::Misconfigured, "jwt_secret_key is not set."));
     };
-    let routers = app.doors.iter().map(|door| door.contract.router(&app.engine, shell));
+    let routers = app.doors.iter().map(|door| {
+        let gate = door.gate.clone().unwrap_or_else(|| shell.gate.clone());
+        door.contract.router(&app.engine, &Shell { gate, ..shell.clone() })
+    });
     let listeners = listeners.into_iter().zip(routers).collect();
     let shutdown = shell.shutdown.clone();
     tokio::spawn(async move {

@@ -21,11 +21,11 @@ impl App {
             })?;
             let engine = self.engine.rehearsal();
             let store = engine.store().clone();
-            let rehearser = Box::new(Rehearsal::new(engine, door.contract, shell));
+            let rehearser = Box::new(Rehearsal::new(engine, door.contract.as_ref(), shell));
             let parts = Parts {
                 store,
                 rehearser,
-                verifier: Arc::clone(&shell.verifier),
+                gate: shell.gate.clone(),
                 metrics: Arc::clone(&shell.metrics),
                 unset: self.stage,
                 operations: door.contract.operations(),

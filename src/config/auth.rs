@@ -1,6 +1,8 @@
 //! How callers prove who they are: `JWT_SECRET_KEY`, `ORDER_ENGINE_ACCESS`,
 //! `ORDER_ENGINE_JWT_LEEWAY_SECONDS`, `ORDER_ENGINE_JWT_ISSUER`, `ORDER_ENGINE_JWT_AUDIENCE`,
-//! `ORDER_ENGINE_JWT_ADMIN_NAMES`.
+//! `ORDER_ENGINE_JWT_ADMIN_NAMES`, `ORDER_ENGINE_JOBS_AUTH`, `ORDER_ENGINE_GATEWAY_AUTH`,
+//! `ORDER_ENGINE_STOCK_AUTH`, `ORDER_ENGINE_AUTH_GATEWAY_SECRET`,
+//! `ORDER_ENGINE_AUTH_GATEWAY_SECRET_HEADER`, `ORDER_ENGINE_AUTH_GATEWAY_USER_HEADER`.
 
 use std::time::Duration;
 
@@ -55,7 +57,78 @@ pub const SETTINGS: &[Setting] = &[
         default: "admin",
         help: "Roles and scopes, separated by commas, whose bearers are staff.",
     },
+    Setting {
+        name: "jobs_auth",
+        variables: &["ORDER_ENGINE_JOBS_AUTH"],
+        is_secret: false,
+        default: "",
+        help: "Who may use the door of the contract jobs: jwt (bearers of a token), gateway (the \
+               gateway in front, which shows auth_gateway_secret) or none (everybody). There is \
+               no default: serving the contract needs the choice.",
+    },
+    Setting {
+        name: "gateway_auth",
+        variables: &["ORDER_ENGINE_GATEWAY_AUTH"],
+        is_secret: false,
+        default: "",
+        help: "As jobs_auth, for the contract gateway.",
+    },
+    Setting {
+        name: "stock_auth",
+        variables: &["ORDER_ENGINE_STOCK_AUTH"],
+        is_secret: false,
+        default: "",
+        help: "As jobs_auth, for the contract stock.",
+    },
+    Setting {
+        name: "auth_gateway_secret",
+        variables: &["ORDER_ENGINE_AUTH_GATEWAY_SECRET"],
+        is_secret: true,
+        default: "",
+        help: "What the gateway in front shows to be believed, where a door's auth is gateway.",
+    },
+    Setting {
+        name: "auth_gateway_secret_header",
+        variables: &["ORDER_ENGINE_AUTH_GATEWAY_SECRET_HEADER"],
+        is_secret: false,
+        default: "x-gateway-secret",
+        help: "The header in which it shows it.",
+    },
+    Setting {
+        name: "auth_gateway_user_header",
+        variables: &["ORDER_ENGINE_AUTH_GATEWAY_USER_HEADER"],
+        is_secret: false,
+        default: "x-user-id",
+        help: "The header in which it says whose request it passes on. Without it the gateway \
+               asks for itself, and may do everything.",
+    },
 ];
+
+/// Contracts whose documents leave it to others who may use their door.
+const CHOOSING: [(&str, &str); 3] =
+    [("jobs", "jobs_auth"), ("gateway", "gateway_auth"), ("stock", "stock_auth")];
+
+/// Who may use a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DoorAuth {
+    /// Bearers of a token.
+    Jwt,
+    /// The gateway in front of it.
+    Gateway,
+    /// Everybody.
+    None,
+}
+
+/// The gateway in front of doors whose auth is `gateway`.
+#[derive(Debug)]
+pub struct TrustedGateway {
+    /// What it shows to be believed. Never printed.
+    pub secret: SecretString,
+    /// The header in which it shows it.
+    pub secret_header: String,
+    /// The header in which it says whose request it passes on.
+    pub user_header: String,
+}
 
 /// How callers prove who they are.
 #[derive(Debug)]
@@ -72,6 +145,39 @@ pub struct Auth {
     pub audience: Option<String>,
     /// Roles and scopes of staff.
     pub admin_names: Vec<String>,
+    /// The gateway in front, where its secret is set.
+    pub gateway: Option<TrustedGateway>,
+    /// Who may use the doors that leave it open, as far as it was chosen.
+    choices: Vec<(&'static str, DoorAuth)>,
+}
+
+impl Auth {
+    /// Who may use the door of a contract; none where it was not chosen.
+    #[must_use]
+    pub fn of(&self, contract: &str) -> Option<DoorAuth> {
+        if CHOOSING.iter().all(|(name, _)| *name != contract) {
+            return Some(DoorAuth::Jwt);
+        }
+        self.choices.iter().find(|(name, _)| *name == contract).map(|(_, auth)| *auth)
+    }
+
+    /// Notes what is missing to serve `contract`.
+    pub(super) fn check_can_serve(&self, contract: &str, problems: &mut Problems) {
+        match self.of(contract) {
+            None => problems.add(format!(
+                "{contract}_auth is not set, and the contract {contract} says nothing of who may \
+                 use its door. Set ORDER_ENGINE_{}_AUTH to jwt, gateway or none.",
+                contract.to_uppercase()
+            )),
+            Some(DoorAuth::Gateway) if self.gateway.is_none() => {
+                problems.add(super::missing("auth_gateway_secret"));
+            }
+            Some(DoorAuth::Jwt) if self.secret.is_none() => {
+                problems.add(super::missing("jwt_secret_key"));
+            }
+            Some(_) => {}
+        }
+    }
 }
 
 pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Auth {
@@ -80,6 +186,7 @@ pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Auth {
         ("roles", Access::Roles),
         ("any-valid-token", Access::AnyValidToken),
     ];
+    let auths = [("jwt", DoorAuth::Jwt), ("gateway", DoorAuth::Gateway), ("none", DoorAuth::None)];
     Auth {
         secret: sources.text("jwt_secret_key").map(|secret| secret.to_owned().into()),
         access: sources.choice("access", &access, problems).unwrap_or_default(),
@@ -93,5 +200,30 @@ pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Auth {
             .map(|name| name.trim().to_owned())
             .filter(|name| !name.is_empty())
             .collect(),
+        gateway: gateway(sources, problems),
+        choices: CHOOSING
+            .iter()
+            .filter(|(_, setting)| sources.text(setting).is_some())
+            .filter_map(|(name, setting)| {
+                sources.choice(setting, &auths, problems).map(|auth| (*name, auth))
+            })
+            .collect(),
     }
+}
+
+fn gateway(sources: &Sources, problems: &mut Problems) -> Option<TrustedGateway> {
+    let mut header = |setting| {
+        let name = sources.text(setting).unwrap_or_default().to_ascii_lowercase();
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if name.is_empty() || !name.bytes().all(is_token) {
+            let called = sources.called(setting);
+            problems
+                .add(format!("{called} must be the name of a header: letters, digits, - or _."));
+        }
+        name
+    };
+    let secret_header = header("auth_gateway_secret_header");
+    let user_header = header("auth_gateway_user_header");
+    let secret = sources.text("auth_gateway_secret")?.to_owned().into();
+    Some(TrustedGateway { secret, secret_header, user_header })
 }

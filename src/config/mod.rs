@@ -6,8 +6,10 @@
 pub mod auth;
 pub mod database;
 pub mod logging;
+pub mod messages;
 pub mod orders;
 pub mod rabbitmq;
+pub mod redis;
 pub mod server;
 pub mod source;
 pub mod strangler;
@@ -25,6 +27,10 @@ pub struct Settings {
     pub database: Option<database::Database>,
     /// Where events go and come from; absent when nothing names a broker.
     pub rabbitmq: Option<rabbitmq::RabbitMq>,
+    /// Where caches, jobs and stock keys are; absent when nothing names a Redis.
+    pub redis: Option<redis::Redis>,
+    /// Whether and how messages come and go.
+    pub messages: messages::Messages,
     /// How callers prove who they are.
     pub auth: auth::Auth,
     /// Which doors are open.
@@ -44,17 +50,19 @@ pub struct Needs {
     pub database: bool,
     /// The secret that tokens are signed with.
     pub secret: bool,
+    /// What the doors of every contract that is named go by.
+    pub doors: bool,
 }
 
 impl Needs {
-    /// To serve: both.
-    pub const ALL: Self = Self { database: true, secret: true };
+    /// To serve.
+    pub const DOORS: Self = Self { database: true, secret: false, doors: true };
     /// To work on the database.
-    pub const DATABASE: Self = Self { database: true, secret: false };
+    pub const DATABASE: Self = Self { database: true, secret: false, doors: false };
     /// To sign tokens.
-    pub const SECRET: Self = Self { database: false, secret: true };
+    pub const SECRET: Self = Self { database: false, secret: true, doors: false };
     /// To look at what there is.
-    pub const NOTHING: Self = Self { database: false, secret: false };
+    pub const NOTHING: Self = Self { database: false, secret: false, doors: false };
 }
 
 /// One effective setting, for people.
@@ -74,6 +82,8 @@ pub fn all() -> impl Iterator<Item = &'static Setting> {
     [
         database::SETTINGS,
         rabbitmq::SETTINGS,
+        redis::SETTINGS,
+        messages::SETTINGS,
         auth::SETTINGS,
         server::SETTINGS,
         orders::SETTINGS,
@@ -103,12 +113,19 @@ impl Settings {
         let settings = Self {
             database: database::read(&sources, &mut problems),
             rabbitmq: rabbitmq::read(&sources, &mut problems),
+            redis: redis::read(&sources, &mut problems),
+            messages: messages::read(&sources, &mut problems),
             auth: auth::read(&sources, &mut problems),
             server: server::read(&sources, &mut problems),
             orders: orders::read(&sources, &mut problems),
             strangler: strangler::read(&sources, &mut problems),
             logging: logging::read(&sources, &mut problems),
         };
+        if needs.doors {
+            for door in &settings.server.contracts {
+                settings.auth.check_can_serve(&door.contract, &mut problems);
+            }
+        }
         problems.into_result(settings)
     }
 

@@ -1,7 +1,6 @@
 //! Where events go and come from: `RABBITMQ_URL` or `RABBITMQ_URI`, `ORDER_ENGINE_EXCHANGE`,
 //! `ORDER_ENGINE_EXCHANGE_DURABLE`, `ORDER_ENGINE_QUEUE`, `ORDER_ENGINE_PREFETCH`,
-//! `ORDER_ENGINE_RELAY`, `ORDER_ENGINE_INTAKE`, `ORDER_ENGINE_TOPICS_NEED_QUEUE`,
-//! `ORDER_ENGINE_ATTEMPTS_MAX`.
+//! `ORDER_ENGINE_TOPICS_NEED_QUEUE`.
 
 use secrecy::SecretString;
 
@@ -47,35 +46,12 @@ pub const SETTINGS: &[Setting] = &[
         help: "Messages that the broker hands over ahead, 1 to 2000.",
     },
     Setting {
-        name: "relay",
-        variables: &["ORDER_ENGINE_RELAY"],
-        is_secret: false,
-        default: "true",
-        help: "Whether this process sends events. `order-engine relay` always does.",
-    },
-    Setting {
-        name: "intake",
-        variables: &["ORDER_ENGINE_INTAKE"],
-        is_secret: false,
-        default: "",
-        help: "Whether this process takes in events. Unset: a server does, an engine inside \
-               another program does not. `order-engine consume` always does.",
-    },
-    Setting {
         name: "topics_need_queue",
         variables: &["ORDER_ENGINE_TOPICS_NEED_QUEUE"],
         is_secret: false,
         default: "order.placed",
         help: "Routing keys, separated by commas, whose messages wait until a queue is bound. \
                Those of other keys count as sent when nobody wants them.",
-    },
-    Setting {
-        name: "attempts_max",
-        variables: &["ORDER_ENGINE_ATTEMPTS_MAX"],
-        is_secret: false,
-        default: "20",
-        help: "How often a message that the broker refuses is tried before it is parked, 1 to \
-               1000. A broker that is away does not count.",
     },
 ];
 
@@ -92,14 +68,8 @@ pub struct RabbitMq {
     pub queue: String,
     /// Messages that the broker hands over ahead.
     pub prefetch: u16,
-    /// Whether this process sends events.
-    pub relay: bool,
-    /// Whether this process takes in events, where that was said.
-    pub intake: Option<bool>,
     /// Routing keys whose messages wait until a queue is bound.
     pub topics_need_queue: Vec<String>,
-    /// Refusals before a message is parked.
-    pub attempts_max: i32,
 }
 
 pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Option<RabbitMq> {
@@ -109,8 +79,6 @@ pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Option<RabbitM
         is_durable: sources.flag("rabbitmq_exchange_durable", problems),
         queue: short_name(sources, "rabbitmq_queue", problems),
         prefetch: sources.number("rabbitmq_prefetch", 1..=2000, problems),
-        relay: sources.flag("relay", problems),
-        intake: sources.text("intake").is_some().then(|| sources.flag("intake", problems)),
         topics_need_queue: sources
             .text("topics_need_queue")
             .unwrap_or_default()
@@ -118,7 +86,6 @@ pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Option<RabbitM
             .map(|topic| topic.trim().to_owned())
             .filter(|topic| !topic.is_empty())
             .collect(),
-        attempts_max: sources.number("attempts_max", 1..=1000, problems),
     };
     let url = sources.text("rabbitmq_url")?;
     if !url.starts_with("amqp://") && !url.starts_with("amqps://") {

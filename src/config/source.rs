@@ -51,9 +51,12 @@ pub struct Sources {
 pub struct Problems(Vec<String>);
 
 impl Problems {
-    /// Notes one thing that is wrong.
+    /// Notes one thing that is wrong, once.
     pub fn add(&mut self, problem: impl Into<String>) {
-        self.0.push(problem.into());
+        let problem = problem.into();
+        if !self.0.contains(&problem) {
+            self.0.push(problem);
+        }
     }
 
     /// `value` if nothing is wrong.
@@ -387,7 +390,7 @@ mod tests {
     fn what_is_needed_and_not_set_is_a_problem_like_any_other() {
         let folder = Folder::new("needs");
         let given = flags(&[("access", "everybody")]);
-        let error = Settings::load(&given, &folder.0, Needs::ALL).unwrap_err();
+        let error = Settings::load(&given, &folder.0, Needs::DOORS).unwrap_err();
         for part in ["DATABASE_URL", "JWT_SECRET_KEY", "access"] {
             assert!(error.message().contains(part), "{part} is missing in: {error}");
         }

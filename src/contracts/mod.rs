@@ -2,7 +2,9 @@
 //!
 //! Adding one is a folder beside `flask` and a line in [`ALL`]; the conformance suite then runs it.
 
+mod facts;
 pub mod flask;
+mod payload;
 
 use std::sync::Arc;
 
@@ -21,13 +23,16 @@ pub trait Contract: Send + Sync {
     /// The port of its door when none is set.
     fn default_port(&self) -> u16;
 
+    /// What carries its messages.
+    fn carrier(&self) -> Carrier;
+
     /// Its words for events. Asked while orders commit, whichever door took them.
     fn announcer(&self) -> Arc<dyn Announcer>;
 
     /// Its understanding of incoming messages.
     fn interpreter(&self) -> Arc<dyn Interpreter>;
 
-    /// The routing keys or topics that it listens to.
+    /// The routing keys or topics that it listens to; none where nobody talks to it.
     fn topics(&self) -> &'static [&'static str];
 
     /// The fields at the roots of its GraphQL schema, if it has one.
@@ -40,13 +45,33 @@ pub trait Contract: Send + Sync {
     fn router(&self, engine: &Engine, shell: &Shell) -> Router;
 }
 
-/// Every contract there is, the default one first.
-pub static ALL: [&dyn Contract; 1] = [&flask::Flask];
+/// What carries messages away, and brings those of other services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Carrier {
+    /// An exchange of RabbitMQ.
+    RabbitMq,
+}
 
-/// The contract of this name.
+/// What contracts do by setting, and the other services that they ask.
+#[derive(Clone, Default)]
+pub struct Options {}
+
+/// A contract as it is known before any setting is read.
+#[derive(Clone, Copy)]
+pub struct Member {
+    /// Its name in settings.
+    pub name: &'static str,
+    /// Makes it.
+    pub open: fn(&Options) -> Arc<dyn Contract>,
+}
+
+/// Every contract there is, the default one first.
+pub static ALL: [Member; 1] = [Member { name: flask::NAME, open: |_| Arc::new(flask::Flask) }];
+
+/// The contract of this name, by `options`.
 #[must_use]
-pub fn named(name: &str) -> Option<&'static dyn Contract> {
-    ALL.iter().find(|contract| contract.name() == name).copied()
+pub fn open(name: &str, options: &Options) -> Option<Arc<dyn Contract>> {
+    ALL.iter().find(|member| member.name == name).map(|member| (member.open)(options))
 }
 
 #[cfg(test)]
@@ -55,9 +80,10 @@ mod tests {
 
     #[test]
     fn contracts_are_found_by_their_names() {
-        for contract in ALL {
-            assert_eq!(named(contract.name()).map(Contract::name), Some(contract.name()));
+        for member in ALL {
+            let found = open(member.name, &Options::default());
+            assert_eq!(found.map(|contract| contract.name()), Some(member.name));
         }
-        assert!(named("express").is_none());
+        assert!(open("express", &Options::default()).is_none());
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
+
 use crate::error::{Error, ErrorKind, Result};
 
 /// Longest user or product id, in bytes.
@@ -37,6 +39,70 @@ impl fmt::Display for OrderId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// An order as a client names it: by its number, or by the 24 hex digits that the contracts with
+/// `_id` show. Those are the second in which the order was placed (8 digits) and its number (16).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderName {
+    id: OrderId,
+    /// The second of the order's placing, where the name says one.
+    second: Option<u32>,
+}
+
+impl OrderName {
+    /// Digits of the long form.
+    const HEX_DIGITS: usize = 24;
+
+    /// The name with 24 hex digits of the order that was placed at `at`. Names sort by the second,
+    /// then by number. Times count to the year 2106.
+    #[must_use]
+    pub fn long(id: OrderId, at: DateTime<Utc>) -> String {
+        format!("{:08x}{:016x}", second_of(at), id.get())
+    }
+
+    /// Reads either form, as a client writes it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != Self::HEX_DIGITS {
+            return OrderId::parse(text).map(Self::from);
+        }
+        let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let (second, number) = is_hex.then(|| text.split_at_checked(8)).flatten()?;
+        let id = i64::from_str_radix(number, 16).ok().filter(|id| *id >= 1)?;
+        Some(Self { id: OrderId(id), second: Some(u32::from_str_radix(second, 16).ok()?) })
+    }
+
+    /// The number of the order, if it is that order.
+    #[must_use]
+    pub const fn id(self) -> OrderId {
+        self.id
+    }
+
+    /// Whether the order of this number, placed at `at`, is the one that is meant.
+    #[must_use]
+    pub fn means(self, at: DateTime<Utc>) -> bool {
+        self.second.is_none_or(|second| second == second_of(at))
+    }
+}
+
+impl From<OrderId> for OrderName {
+    fn from(id: OrderId) -> Self {
+        Self { id, second: None }
+    }
+}
+
+impl fmt::Display for OrderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.second {
+            None => self.id.fmt(f),
+            Some(second) => write!(f, "{second:08x}{:016x}", self.id.get()),
+        }
+    }
+}
+
+fn second_of(at: DateTime<Utc>) -> u32 {
+    u32::try_from(at.timestamp()).unwrap_or_default()
 }
 
 macro_rules! opaque_id {
@@ -141,6 +207,27 @@ mod tests {
         assert_eq!(OrderId::parse("17").map(OrderId::get), Some(17));
         for bad in ["", "0", "-1", "+1", "1.5", " 1", "1 ", "9223372036854775808", "x"] {
             assert_eq!(OrderId::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn orders_are_named_by_number_or_by_24_hex_digits() {
+        let at = "2026-11-21T10:00:00.9Z".parse().unwrap();
+        let long = OrderName::long(OrderId(17), at);
+        assert_eq!(long, "6a216ba00000000000000011".replace("6a216ba0", &long[..8]));
+        assert_eq!(i64::from_str_radix(&long[..8], 16).ok(), Some(at.timestamp()));
+        for name in [long.as_str(), &long.to_uppercase(), "17"] {
+            let name = OrderName::parse(name).unwrap();
+            assert!(name.id() == OrderId(17) && name.means(at));
+        }
+        let later = at + chrono::TimeDelta::seconds(1);
+        assert!(!OrderName::parse(&long).unwrap().means(later), "made up");
+        assert!(OrderName::long(OrderId(2), later) > long, "sorted by time");
+        let bad = ["", "0", "66f1", "000000000000000000000000", "0000000g0000000000000011"];
+        for bad in
+            bad.into_iter().chain(["00000000ffffffffffffffff", "0000000000000000000000\u{e9}"])
+        {
+            assert_eq!(OrderName::parse(bad), None, "{bad:?}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! A message on its way out: bytes that one contract wrote, and where they go.
 
+use std::borrow::Cow;
+
 use uuid::Uuid;
 
 use crate::domain::ids::OrderId;
@@ -9,8 +11,10 @@ use crate::domain::ids::OrderId;
 pub struct Message {
     /// Which contract's transport carries it.
     pub destination: &'static str,
-    /// The routing key or topic.
-    pub topic: &'static str,
+    /// The routing key, topic or queue.
+    pub topic: Cow<'static, str>,
+    /// What the transport files it under, where it does: a Kafka record's key, a job's name.
+    pub key: Option<String>,
     /// The body, as its readers expect it.
     pub body: String,
 }
@@ -26,8 +30,10 @@ pub struct OutgoingMessage {
     pub order: OrderId,
     /// The order's version.
     pub version: i32,
-    /// The routing key or topic.
+    /// The routing key, topic or queue.
     pub topic: String,
+    /// What the transport files it under, where it does.
+    pub key: Option<String>,
     /// The body.
     pub body: String,
     /// How often the broker has refused it.

@@ -45,22 +45,42 @@ pub struct PlaceOrder {
     pub items: Vec<Item>,
     /// Names the request, so that a retry has no second effect.
     pub key: Option<IdempotencyKey>,
+    /// Where prices come from.
+    pub pricing: Pricing,
+}
+
+/// Where the prices of an order come from: a matter of the contract it is placed through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Pricing {
+    /// From the catalogue. A product without a price is not sold.
+    #[default]
+    Catalogue,
+    /// From the catalogue where it has one. A product without a price costs nothing here.
+    CatalogueIfAny,
+    /// The client says what all of it costs. A product that the catalogue does not know is taken
+    /// on the client's word, and reserves nothing.
+    Stated {
+        /// The sum, ≥ 0.
+        total: Decimal,
+        /// Whether a sum that is not that of the catalogue is refused, where it knows every price.
+        must_agree: bool,
+    },
 }
 
 /// A product as the catalogue has it while an order is decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// The name to keep on the line.
-    pub name: String,
-    /// The price of one.
-    pub price: Decimal,
+    /// The name to keep on the line, if one is known.
+    pub name: Option<String>,
+    /// The price of one, if one is known.
+    pub price: Option<Decimal>,
     /// What the price is in.
     pub currency: Currency,
     /// How many there are.
     pub level: Level,
 }
 
-/// The products that the requests of one batch name. What has no price is not in it.
+/// The products that the requests of one batch name, as far as they are known.
 pub type Offers = HashMap<ProductId, Offer>;
 
 /// One decided line.
@@ -128,14 +148,15 @@ fn check_quantity(item: &Item, quantity_max: u32) -> Result<()> {
 }
 
 /// Decides one order against `offers` and takes what it holds out of them, so that the next
-/// request of the same batch sees what is left. A refusal takes nothing.
+/// request of the same batch sees what is left. A refusal takes nothing. `currency` is that of an
+/// order of which no product is known.
 ///
 /// # Errors
 /// In this order of precedence, line by line: `ProductNotFound`, `OutOfStock`; then `InvalidInput`
-/// for mixed currencies or a total out of bounds.
-pub fn decide(request: &PlaceOrder, offers: &mut Offers) -> Result<Plan> {
+/// for mixed currencies, a stated total that is refused or a total out of bounds.
+pub fn decide(request: &PlaceOrder, offers: &mut Offers, currency: Currency) -> Result<Plan> {
     let holds = wanted_holds(request, offers)?;
-    let plan = price(request, offers, holds)?;
+    let plan = price(request, offers, holds, currency)?;
     for (product, quantity) in &plan.holds {
         if let Some(offer) = offers.get_mut(product) {
             offer.level.reserved += quantity;
@@ -147,7 +168,7 @@ pub fn decide(request: &PlaceOrder, offers: &mut Offers) -> Result<Plan> {
 fn wanted_holds(request: &PlaceOrder, offers: &Offers) -> Result<Vec<(ProductId, i64)>> {
     let mut wanted: HashMap<&ProductId, i64> = HashMap::with_capacity(request.items.len());
     for item in &request.items {
-        let offer = offers.get(&item.product).ok_or_else(|| not_found(&item.product))?;
+        let Some(offer) = offered(request, item, offers)? else { continue };
         let so_far = wanted.entry(&item.product).or_insert(0);
         *so_far += i64::from(item.quantity);
         if *so_far > offer.level.available() {
@@ -159,29 +180,69 @@ fn wanted_holds(request: &PlaceOrder, offers: &Offers) -> Result<Vec<(ProductId,
     Ok(holds)
 }
 
-fn price(request: &PlaceOrder, offers: &Offers, holds: Vec<(ProductId, i64)>) -> Result<Plan> {
+/// The offer that an item takes from; none for what is taken on the client's word, because nobody
+/// has told how many there are.
+fn offered<'a>(request: &PlaceOrder, item: &Item, offers: &'a Offers) -> Result<Option<&'a Offer>> {
+    let offer = offers.get(&item.product);
+    match request.pricing {
+        Pricing::Catalogue => {
+            let offer = offer.filter(|offer| offer.price.is_some() && offer.name.is_some());
+            offer.ok_or_else(|| not_found(&item.product)).map(Some)
+        }
+        Pricing::CatalogueIfAny => offer.ok_or_else(|| not_found(&item.product)).map(Some),
+        Pricing::Stated { .. } => Ok(offer.filter(|offer| offer.level.reported.is_some())),
+    }
+}
+
+fn price(
+    request: &PlaceOrder,
+    offers: &Offers,
+    holds: Vec<(ProductId, i64)>,
+    fallback: Currency,
+) -> Result<Plan> {
     let mut lines = Vec::with_capacity(request.items.len());
-    let mut total = Decimal::ZERO;
+    let mut sum = Decimal::ZERO;
     let mut currency = None;
     for item in &request.items {
-        let offer = offers.get(&item.product).ok_or_else(|| not_found(&item.product))?;
-        if *currency.get_or_insert(offer.currency) != offer.currency {
+        let offer = offers.get(&item.product);
+        if let Some(offer) = offer
+            && *currency.get_or_insert(offer.currency) != offer.currency
+        {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
                 "The items of one order must be priced in one currency.",
             ));
         }
-        total = checked_amount(total + line_total(offer.price, item.quantity)?)?;
+        let unit_price = offer.and_then(|offer| offer.price).unwrap_or_default();
+        sum = checked_amount(sum + line_total(unit_price, item.quantity)?)?;
+        let name = offer.and_then(|offer| offer.name.clone());
         lines.push(PlannedLine {
             product: item.product.clone(),
-            name: offer.name.clone(),
+            name: name.unwrap_or_else(|| item.product.as_str().to_owned()),
             quantity: item.quantity,
-            unit_price: offer.price,
+            unit_price,
         });
     }
-    let currency = currency
-        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "An order has at least one item."))?;
-    Ok(Plan { lines, total, currency, holds })
+    let total = match request.pricing {
+        Pricing::Catalogue | Pricing::CatalogueIfAny => sum,
+        Pricing::Stated { total, must_agree } => {
+            if must_agree {
+                check_agrees(request, offers, total, sum)?;
+            }
+            checked_amount(total)?
+        }
+    };
+    Ok(Plan { lines, total, currency: currency.unwrap_or(fallback), holds })
+}
+
+/// Refuses a stated total that is not the catalogue's, where the catalogue knows every price.
+fn check_agrees(request: &PlaceOrder, offers: &Offers, total: Decimal, sum: Decimal) -> Result<()> {
+    let is_priced = |item: &Item| offers.get(&item.product).is_some_and(|o| o.price.is_some());
+    if total == sum || !request.items.iter().all(is_priced) {
+        return Ok(());
+    }
+    let text = format!("The total is {sum} at the catalogue's prices, not {total}.");
+    Err(Error::new(ErrorKind::InvalidInput, text).with("total", sum))
 }
 
 fn out_of_stock(product: &ProductId, level: Level) -> Error {
@@ -203,8 +264,8 @@ mod tests {
 
     fn offers(stock: i64) -> Offers {
         let offer = Offer {
-            name: "Mug".into(),
-            price: "9.5".parse().unwrap(),
+            name: Some("Mug".into()),
+            price: Some("9.5".parse().unwrap()),
             currency: Currency::parse("USD").unwrap(),
             level: Level { reported: Some(stock), reserved: 0 },
         };
@@ -216,12 +277,17 @@ mod tests {
             user: UserId::parse("1").unwrap(),
             items: items.iter().map(|(p, q)| Item { product: id(p), quantity: *q }).collect(),
             key: None,
+            pricing: Pricing::Catalogue,
         }
+    }
+
+    fn decided(request: &PlaceOrder, offers: &mut Offers) -> Result<Plan> {
+        decide(request, offers, Currency::parse("EUR").unwrap())
     }
 
     #[test]
     fn a_total_is_exact_and_holds_are_summed_per_product() {
-        let plan = decide(&request(&[("2", 1), ("1", 1), ("2", 3)]), &mut offers(10)).unwrap();
+        let plan = decided(&request(&[("2", 1), ("1", 1), ("2", 3)]), &mut offers(10)).unwrap();
         assert_eq!(plan.total, "47.5".parse().unwrap());
         assert_eq!(plan.holds, vec![(id("1"), 1), (id("2"), 4)]);
         assert_eq!(plan.lines.len(), 3);
@@ -230,7 +296,7 @@ mod tests {
     #[test]
     fn two_lines_of_one_product_cannot_exceed_the_stock_together() {
         let mut offers = offers(3);
-        let error = decide(&request(&[("1", 2), ("1", 2)]), &mut offers).unwrap_err();
+        let error = decided(&request(&[("1", 2), ("1", 2)]), &mut offers).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutOfStock);
         assert_eq!(error.fact("available"), Some("3"));
         assert_eq!(offers[&id("1")].level.reserved, 0, "a refusal holds nothing");
@@ -239,16 +305,16 @@ mod tests {
     #[test]
     fn what_one_request_holds_the_next_does_not_get() {
         let mut offers = offers(3);
-        assert!(decide(&request(&[("1", 2)]), &mut offers).is_ok());
-        let error = decide(&request(&[("1", 2)]), &mut offers).unwrap_err();
+        assert!(decided(&request(&[("1", 2)]), &mut offers).is_ok());
+        let error = decided(&request(&[("1", 2)]), &mut offers).unwrap_err();
         assert_eq!(error.fact("available"), Some("1"));
     }
 
     #[test]
     fn the_first_failing_line_speaks() {
-        let error = decide(&request(&[("1", 99), ("9", 1)]), &mut offers(3)).unwrap_err();
+        let error = decided(&request(&[("1", 99), ("9", 1)]), &mut offers(3)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutOfStock);
-        let error = decide(&request(&[("9", 1), ("1", 99)]), &mut offers(3)).unwrap_err();
+        let error = decided(&request(&[("9", 1), ("1", 99)]), &mut offers(3)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ProductNotFound);
         assert_eq!(error.fact("product_id"), Some("9"));
     }
@@ -262,5 +328,44 @@ mod tests {
         assert_eq!(kind(&[("1", 6)]), Err(ErrorKind::InvalidInput));
         assert_eq!(kind(&[("1", 1), ("1", 1), ("1", 1)]), Err(ErrorKind::LimitExceeded));
         assert_eq!(kind(&[("1", 5), ("2", 1)]), Ok(()));
+    }
+
+    fn stated(total: &str, must_agree: bool, items: &[(&str, u32)]) -> PlaceOrder {
+        let pricing = Pricing::Stated { total: total.parse().unwrap(), must_agree };
+        PlaceOrder { pricing, ..request(items) }
+    }
+
+    #[test]
+    fn a_stated_total_is_kept_and_what_is_unknown_is_taken_on_the_clients_word() {
+        let plan = decided(&stated("200", false, &[("1", 1), ("9", 2)]), &mut offers(3)).unwrap();
+        assert_eq!(plan.total, "200".parse().unwrap());
+        assert_eq!(plan.holds, vec![(id("1"), 1)]);
+        assert_eq!(plan.lines[1].name, "9");
+        let alone = decided(&stated("0", true, &[("9", 1)]), &mut offers(3)).unwrap();
+        assert_eq!(alone.currency, Currency::parse("EUR").unwrap());
+        let error = decided(&stated("1", false, &[("1", 4)]), &mut offers(3)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutOfStock, "what is known is never oversold");
+    }
+
+    #[test]
+    fn a_stated_total_must_agree_only_where_all_is_priced() {
+        assert!(decided(&stated("19", true, &[("1", 2)]), &mut offers(3)).is_ok());
+        assert!(decided(&stated("18", true, &[("1", 2), ("9", 1)]), &mut offers(3)).is_ok());
+        let error = decided(&stated("18", true, &[("1", 2)]), &mut offers(3)).unwrap_err();
+        assert_eq!((error.kind(), error.fact("total")), (ErrorKind::InvalidInput, Some("19")));
+    }
+
+    #[test]
+    fn what_has_stock_and_no_price_is_sold_where_prices_do_not_matter() {
+        let mut offers = offers(3);
+        offers.get_mut(&id("1")).unwrap().price = None;
+        let error = decided(&request(&[("1", 1)]), &mut offers).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ProductNotFound);
+        let free = PlaceOrder { pricing: Pricing::CatalogueIfAny, ..request(&[("1", 2)]) };
+        let plan = decided(&free, &mut offers).unwrap();
+        assert_eq!((plan.total, plan.holds), (Decimal::ZERO, vec![(id("1"), 2)]));
+        let unknown = PlaceOrder { items: request(&[("9", 1)]).items, ..free };
+        let error = decided(&unknown, &mut offers).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ProductNotFound);
     }
 }

@@ -117,7 +117,7 @@ fn decide(
     if !prepared.user_known && !shared.rules.placement.unknown_users {
         return Ok(Verdict::Refuse(unknown_user(&job.request)));
     }
-    let plan = match placement::decide(&job.request, offers) {
+    let plan = match placement::decide(&job.request, offers, shared.rules.currency) {
         Ok(plan) => plan,
         Err(refusal) => return Ok(Verdict::Refuse(refusal)),
     };

@@ -1,7 +1,7 @@
 //! Cancels an order that has not been shipped.
 
 use crate::domain::caller::Caller;
-use crate::domain::ids::OrderId;
+use crate::domain::ids::OrderName;
 use crate::domain::order::Order;
 use crate::domain::status::OrderStatus;
 use crate::engine::Engine;
@@ -17,9 +17,9 @@ impl Engine {
     pub async fn cancel_order(
         &self,
         caller: &Caller,
-        id: OrderId,
+        name: impl Into<OrderName>,
         reason: Option<String>,
     ) -> Result<Order> {
-        self.transition(caller, id, Wanted::Status(OrderStatus::Cancelled), reason).await
+        self.transition(caller, name.into(), Wanted::Status(OrderStatus::Cancelled), reason).await
     }
 }

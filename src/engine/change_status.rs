@@ -1,7 +1,7 @@
 //! Moves an order to another status.
 
 use crate::domain::caller::Caller;
-use crate::domain::ids::OrderId;
+use crate::domain::ids::OrderName;
 use crate::domain::order::Order;
 use crate::domain::status::OrderStatus;
 use crate::engine::Engine;
@@ -18,10 +18,10 @@ impl Engine {
     pub async fn change_status(
         &self,
         caller: &Caller,
-        id: OrderId,
+        name: impl Into<OrderName>,
         to: OrderStatus,
         reason: Option<String>,
     ) -> Result<Order> {
-        self.transition(caller, id, Wanted::Status(to), reason).await
+        self.transition(caller, name.into(), Wanted::Status(to), reason).await
     }
 }

@@ -1,7 +1,7 @@
 //! Deletes an order: nobody sees it any more, its history stays.
 
 use crate::domain::caller::Caller;
-use crate::domain::ids::OrderId;
+use crate::domain::ids::OrderName;
 use crate::domain::order::Order;
 use crate::engine::Engine;
 use crate::engine::transition::Wanted;
@@ -14,7 +14,7 @@ impl Engine {
     /// # Errors
     /// `NotFound` for an order that the caller may not see, `InvalidTransition` for one that is on
     /// its way; `Unavailable`.
-    pub async fn delete_order(&self, caller: &Caller, id: OrderId) -> Result<Order> {
-        self.transition(caller, id, Wanted::Deleted, None).await
+    pub async fn delete_order(&self, caller: &Caller, name: impl Into<OrderName>) -> Result<Order> {
+        self.transition(caller, name.into(), Wanted::Deleted, None).await
     }
 }

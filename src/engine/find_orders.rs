@@ -1,7 +1,7 @@
 //! Reads orders: one, a page, a history.
 
 use crate::domain::caller::Caller;
-use crate::domain::ids::OrderId;
+use crate::domain::ids::OrderName;
 use crate::domain::order::{HistoryEntry, Order};
 use crate::domain::query::{OrderFilter, Page};
 use crate::engine::Engine;
@@ -13,10 +13,10 @@ impl Engine {
     ///
     /// # Errors
     /// `NotFound` when it does not exist or the caller may not see it; `Unavailable`.
-    pub async fn get_order(&self, caller: &Caller, id: OrderId) -> Result<Order> {
+    pub async fn get_order(&self, caller: &Caller, name: impl Into<OrderName>) -> Result<Order> {
         let scope = caller.scope(self.shared.rules.access);
         let mut connection = self.shared.store.acquire().await?;
-        orders::get(&mut connection, id, &scope).await
+        orders::get(&mut connection, name.into(), &scope).await
     }
 
     /// A page of at most `first` orders, newest first.
@@ -42,10 +42,14 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::get_order`].
-    pub async fn order_history(&self, caller: &Caller, id: OrderId) -> Result<Vec<HistoryEntry>> {
+    pub async fn order_history(
+        &self,
+        caller: &Caller,
+        name: impl Into<OrderName>,
+    ) -> Result<Vec<HistoryEntry>> {
         let scope = caller.scope(self.shared.rules.access);
         let mut connection = self.shared.store.acquire().await?;
-        orders::get(&mut connection, id, &scope).await?;
-        orders::history(&mut connection, id).await
+        let order = orders::get(&mut connection, name.into(), &scope).await?;
+        orders::history(&mut connection, order.id).await
     }
 }

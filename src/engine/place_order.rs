@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::caller::Caller;
 use crate::domain::order::Order;
-use crate::domain::placement::{self, PlaceOrder};
+use crate::domain::placement::{self, PlaceOrder, Pricing};
 use crate::engine::Engine;
 use crate::engine::batch::Job;
 use crate::error::Result;
@@ -51,6 +51,10 @@ fn fingerprint(request: &PlaceOrder) -> Vec<u8> {
         hash.update(b"\0");
         hash.update(item.product.as_str());
         hash.update(item.quantity.to_be_bytes());
+    }
+    if let Pricing::Stated { total, .. } = request.pricing {
+        hash.update(b"\0total\0");
+        hash.update(total.normalize().to_string());
     }
     hash.finalize().to_vec()
 }

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::domain::caller::Caller;
 use crate::domain::event::{EventKind, OrderEvent};
-use crate::domain::ids::OrderId;
+use crate::domain::ids::OrderName;
 use crate::domain::order::Order;
 use crate::domain::status::{Change, OrderStatus};
 use crate::engine::Engine;
@@ -34,7 +34,7 @@ impl Engine {
     pub(super) async fn transition(
         &self,
         caller: &Caller,
-        id: OrderId,
+        name: OrderName,
         wanted: Wanted,
         reason: Option<String>,
     ) -> Result<Order> {
@@ -42,18 +42,18 @@ impl Engine {
         let shared = &self.shared;
         let scope = caller.scope(shared.rules.access);
         let mut transaction = shared.store.begin().await?;
-        let order = orders::lock(&mut transaction, id, &scope).await?;
+        let order = orders::lock(&mut transaction, name, &scope).await?;
         if let Wanted::Status(status) = wanted {
             caller.check_may_set(status, shared.rules.access)?;
         }
         let Some(step) = decide(&order, &wanted)? else {
             return Ok(order);
         };
-        catch_up_on(shared, &mut transaction, id).await?;
+        catch_up_on(shared, &mut transaction, order.id).await?;
         let at = orders::now(&mut transaction).await?;
         let previous = order.status;
         if step.status == OrderStatus::Cancelled && previous != OrderStatus::Cancelled {
-            orders::release_stock(&mut transaction, id).await?;
+            orders::release_stock(&mut transaction, order.id).await?;
         }
         let order =
             Order { status: step.status, version: order.version + 1, updated_at: at, ..order };

@@ -3,7 +3,7 @@
 use tokio::net::TcpListener;
 
 use crate::app::{self, Check};
-use crate::config::{Settings, server};
+use crate::config::Settings;
 use crate::engine::ports::Outlet;
 use crate::error::{Error, Result};
 use crate::store::adoption::{self, Step};
@@ -18,7 +18,15 @@ pub async fn doctor(settings: Result<Settings>) -> Vec<Check> {
         Err(error) => return error.message().lines().map(wrong_setting).collect(),
     };
     let mut checks = vec![fine("settings", "They fit together.")];
-    checks.push(match app::verifier(&settings.auth) {
+    checks.extend(settings.auth.secret.is_some().then(|| look_at_tokens(&settings)));
+    checks.extend(look_at_database(&settings).await);
+    checks.push(look_at_broker(&settings).await);
+    checks.extend(look_at_ports(&settings).await);
+    checks
+}
+
+fn look_at_tokens(settings: &Settings) -> Check {
+    match app::verifier(&settings.auth) {
         Ok(verifier) => match verifier.warnings().pop() {
             None => fine("tokens", "The secret is long enough."),
             Some(warning) => Check {
@@ -27,11 +35,7 @@ pub async fn doctor(settings: Result<Settings>) -> Vec<Check> {
             },
         },
         Err(error) => wrong("tokens", &error, "Set JWT_SECRET_KEY."),
-    });
-    checks.extend(look_at_database(&settings).await);
-    checks.push(look_at_broker(&settings).await);
-    checks.extend(look_at_ports(&settings.server).await);
-    checks
+    }
 }
 
 async fn look_at_database(settings: &Settings) -> Vec<Check> {
@@ -104,11 +108,12 @@ async fn look_at_broker(settings: &Settings) -> Check {
     }
 }
 
-async fn look_at_ports(server: &server::Server) -> Vec<Check> {
-    let doors = match app::doors(&server.contracts) {
+async fn look_at_ports(settings: &Settings) -> Vec<Check> {
+    let doors = match app::doors(settings) {
         Ok(doors) => doors,
         Err(error) => return vec![wrong("contracts", &error, "Set contract.")],
     };
+    let server = &settings.server;
     let mut checks = Vec::with_capacity(doors.len());
     for door in doors {
         let name = format!("port {}", door.port());

@@ -62,7 +62,7 @@ pub async fn switch(
         kept::set(&mut connection, operation, stage, percent, &users).await
     })
     .await?;
-    let doors = app::doors(&settings.server.contracts)?;
+    let doors = app::doors(settings)?;
     let is_route = operation.contains(' ') || operation == ALL_OPERATIONS;
     Ok(is_route || doors.iter().any(|door| door.operations().contains(&operation)))
 }

@@ -100,6 +100,7 @@ mod tests {
             order: OrderId::from_database(order),
             version: 1,
             topic: topic.to_owned(),
+            key: None,
             body: String::new(),
             attempts: 0,
             is_replayed: false,

@@ -41,7 +41,7 @@ fn load(flags: Flags, needs: Needs) -> Result<Settings> {
 #[pyfunction]
 #[pyo3(signature = (flags, on_ready=None))]
 pub(super) fn serve(py: Python<'_>, flags: Flags, on_ready: Option<Py<PyAny>>) -> PyResult<()> {
-    let settings = load(flags, Needs::ALL).map_err(|error| raise(py, &error))?;
+    let settings = load(flags, Needs::DOORS).map_err(|error| raise(py, &error))?;
     run_until_stopped(py, on_ready, |ready, stop| app::serve(settings, ready, stop))
 }
 
@@ -107,7 +107,7 @@ fn vanished() -> Error {
 /// Check every setting that serving needs; raise what is wrong, all of it at once.
 #[pyfunction]
 pub(super) fn validate_settings(py: Python<'_>, flags: Flags) -> PyResult<()> {
-    load(flags, Needs::ALL).map(drop).map_err(|error| raise(py, &error))
+    load(flags, Needs::DOORS).map(drop).map_err(|error| raise(py, &error))
 }
 
 /// Bring the database to this version's tables; return the names of what was applied.
@@ -208,7 +208,7 @@ pub(super) fn setting_variables() -> HashMap<&'static str, Vec<&'static str>> {
 #[pyfunction]
 pub(super) fn doctor(py: Python<'_>, flags: Flags) -> PyResult<Vec<Check>> {
     wait_for(py, async move {
-        let checks = operations::doctor(load(flags, Needs::ALL)).await;
+        let checks = operations::doctor(load(flags, Needs::DOORS)).await;
         Ok(checks.into_iter().map(Check::from).collect())
     })
 }

@@ -14,7 +14,7 @@ use crate::domain::fact::{Fact, ProductFact, StockFact, UserFact};
 use crate::domain::ids::{IdempotencyKey, OrderId, ProductId, UserId};
 use crate::domain::money::checked_amount;
 use crate::domain::past::{Past, Position};
-use crate::domain::placement::{Item, PlaceOrder};
+use crate::domain::placement::{Item, PlaceOrder, Pricing};
 use crate::domain::query::{OrderFilter, checked_page_size};
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
@@ -50,6 +50,7 @@ pub(super) async fn place_order(
         user: UserId::parse(user_id)?,
         items: items.into_iter().map(item).collect::<Result<_>>()?,
         key: idempotency_key.map(IdempotencyKey::parse).transpose()?,
+        pricing: Pricing::Catalogue,
     };
     Ok(opened.app.engine().place_order(&Caller::System, request).await?.order.into())
 }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Most connections at a time; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 4096;
+const CONNECTIONS_MAX: u32 = 4096;
 /// How long a connection may hear nothing from the server.
 pub(super) const QUIET_MAX: Duration = Duration::from_secs(60);
 /// How often a stream must therefore give a sign of life.
@@ -36,8 +36,23 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn new(listener: TcpListener, closing: CancellationToken) -> Self {
-        let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let free = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
         Self { listener, free, quiet_max: QUIET_MAX, closing }
+    }
+
+    pub(super) fn connections(&self) -> Connections {
+        Connections(Arc::clone(&self.free))
+    }
+}
+
+/// The connections of a door.
+pub(super) struct Connections(Arc<Semaphore>);
+
+impl Connections {
+    /// Ends once none is open; the door must have ceased to accept.
+    pub(super) async fn all_closed(&self) {
+        // Nobody closes the semaphore, so all permits come back one day.
+        let _ = self.0.acquire_many(CONNECTIONS_MAX).await;
     }
 }
 

@@ -105,7 +105,7 @@ impl GraphQl {
     /// The routes of this schema: `/graphql` with its transports and the playground.
     pub fn routes(self, shell: &Shell) -> Router {
         let page = Playground::new(shell.playground_dir.as_deref());
-        let router = graphql_http::routes(self, Arc::clone(&shell.verifier), page);
+        let router = graphql_http::routes(self, shell.gate.clone(), page);
         match &shell.playground_dir {
             Some(directory) => router.merge(playground::assets(directory)),
             None => router,

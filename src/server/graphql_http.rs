@@ -3,36 +3,34 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State, WebSocketUpgrade};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use futures_util::StreamExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use crate::auth::Verifier;
-use crate::error::{Error, ErrorKind, Result};
+use crate::auth::Gate;
+use crate::error::{Error, ErrorKind};
 use crate::server::graphql::{Answered, GraphQl, Stage};
-use crate::server::limits::{BODY_BYTES_DRAINED, BODY_BYTES_MAX};
 use crate::server::media::{self, Answer};
 use crate::server::params::Params;
 use crate::server::playground::Playground;
 use crate::server::session::Session;
-use crate::server::{event_stream, websocket};
+use crate::server::{body, event_stream, websocket};
 
 /// What the handlers work with.
 #[derive(Clone)]
 struct Door {
     graphql: GraphQl,
-    verifier: Arc<Verifier>,
+    gate: Gate,
     page: Playground,
 }
 
 /// `/graphql`, by every method it has.
-pub(super) fn routes(graphql: GraphQl, verifier: Arc<Verifier>, page: Playground) -> Router {
-    let door = Door { graphql, verifier, page };
+pub(super) fn routes(graphql: GraphQl, gate: Gate, page: Playground) -> Router {
+    let door = Door { graphql, gate, page };
     Router::new().route("/graphql", get(read).post(write)).with_state(door)
 }
 
@@ -60,7 +58,7 @@ async fn read(State(door): State<Door>, request: Request) -> Response {
 /// on which some of it is left is closed, perhaps just when the client sends its next request.
 async fn write(State(door): State<Door>, headers: HeaderMap, body: Body) -> Response {
     let deadline = door.graphql.deadline();
-    let body = timeout_at(deadline, read_body(body)).await;
+    let body = timeout_at(deadline, body::read(body)).await;
     let Some(form) = Answer::negotiate(&headers) else {
         return not_acceptable();
     };
@@ -97,7 +95,7 @@ impl Door {
         only_reads: bool,
         deadline: Instant,
     ) -> Response {
-        let session = Arc::new(Session::from_headers(&self.verifier, headers));
+        let session = Arc::new(Session::from_headers(&self.gate, headers));
         if form == Answer::EventStream {
             return event_stream::answer(self.graphql.stream(params.into(), session));
         }
@@ -115,36 +113,9 @@ impl Door {
 
 async fn upgrade(door: Door, parts: &mut Parts) -> Response {
     match WebSocketUpgrade::from_request_parts(parts, &()).await {
-        Ok(upgrade) => websocket::answer(upgrade, &parts.headers, door.graphql, door.verifier),
+        Ok(upgrade) => websocket::answer(upgrade, &parts.headers, door.graphql, door.gate),
         Err(rejection) => rejection.into_response(),
     }
-}
-
-/// Reads the body up to its bound. What is behind the bound is read and dropped, so that a client
-/// that sends all of it before it listens hears the refusal.
-async fn read_body(body: Body) -> Result<Bytes> {
-    let mut stream = body.into_data_stream();
-    let mut read = Vec::new();
-    let mut length = 0_usize;
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|error| {
-            Error::new(ErrorKind::InvalidInput, "The body could not be read.").because(error)
-        })?;
-        length += chunk.len();
-        if length > BODY_BYTES_DRAINED {
-            break;
-        }
-        if length <= BODY_BYTES_MAX {
-            read.extend_from_slice(&chunk);
-        }
-    }
-    if length > BODY_BYTES_MAX {
-        return Err(Error::new(
-            ErrorKind::LimitExceeded,
-            format!("The body has more than {BODY_BYTES_MAX} bytes."),
-        ));
-    }
-    Ok(read.into())
 }
 
 /// The answer in `form`.

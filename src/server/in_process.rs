@@ -1,8 +1,6 @@
 //! The door without a listener: requests and sockets that another server has taken in, answered by
 //! the same routes.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
 use axum::extract::ws::Message;
@@ -157,10 +155,10 @@ impl Socket {
         let Some(protocol) = websocket::protocol(&headers) else { return Ok(None) };
         let (incoming, source) = futures_channel::mpsc::channel(MESSAGES_MAX);
         let (sink, outgoing) = futures_channel::mpsc::channel(MESSAGES_MAX);
-        let session = Session::from_headers(&shell.verifier, &headers);
-        let verifier = Arc::clone(&shell.verifier);
+        let session = Session::from_headers(&shell.gate, &headers);
+        let gate = shell.gate.clone();
         let graphql = graphql.clone();
-        tokio::spawn(websocket::serve(sink, source, protocol, graphql, verifier, session));
+        tokio::spawn(websocket::serve(sink, source, protocol, graphql, gate, session));
         let protocol = protocol.sec_websocket_protocol().to_owned();
         Ok(Some(Self { incoming, outgoing, protocol }))
     }

@@ -17,6 +17,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::engine::place_order::Placed;
+use crate::error::Result;
 use crate::server::process;
 
 /// Upper bounds of the latency buckets, in seconds.
@@ -139,8 +141,13 @@ impl Metrics {
         self.latencies.get_or_create(&OperationLabel { operation }).observe(time.as_secs_f64());
     }
 
-    /// Counts a placement that was asked for: `placed`, `replayed` or an error's code.
-    pub fn order(&self, outcome: &'static str) {
+    /// Counts a placement that was asked for: `PLACED`, `REPLAYED` or an error's code.
+    pub fn placement(&self, placed: &Result<Placed>) {
+        let outcome = match placed {
+            Ok(placed) if placed.replayed => "REPLAYED",
+            Ok(_) => "PLACED",
+            Err(error) => error.kind().code(),
+        };
         self.orders.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
@@ -161,7 +168,10 @@ impl Metrics {
     ///
     /// # Errors
     /// When a figure cannot be written, which no figure here can cause.
-    pub async fn text(&self, parts: &[Arc<dyn Figures>]) -> Result<String, std::fmt::Error> {
+    pub async fn text(
+        &self,
+        parts: &[Arc<dyn Figures>],
+    ) -> std::result::Result<String, std::fmt::Error> {
         let asked = join_all(parts.iter().map(|part| part.figures()));
         let mut figures: Vec<Figure> = tokio::time::timeout(FIGURES_TIME_MAX, asked)
             .await

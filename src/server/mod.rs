@@ -1,6 +1,7 @@
 //! The HTTP shell that all doors share: limits, sessions, GraphQL over HTTP, health, metrics, the
 //! playground's files, connections and shutdown. What a door says is the contracts' matter.
 
+mod body;
 mod completion;
 mod connections;
 mod event_stream;
@@ -15,10 +16,12 @@ pub mod operations;
 pub mod params;
 pub mod playground;
 mod process;
+pub mod rest;
 pub mod session;
 mod websocket;
 
 use std::any::Any;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +34,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::auth::Verifier;
+use crate::auth::Gate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::connections::Door;
 use crate::server::health::Probe;
@@ -40,8 +43,8 @@ use crate::server::metrics::{Figures, Metrics, Shown};
 /// What every door needs from the composition root.
 #[derive(Clone)]
 pub struct Shell {
-    /// Checks tokens.
-    pub verifier: Arc<Verifier>,
+    /// Says who asks. Each door has its own.
+    pub gate: Gate,
     /// Counts what the doors do. One for all doors of a process.
     pub metrics: Arc<Metrics>,
     /// The parts that `/readyz` asks, PostgreSQL and the brokers.
@@ -80,11 +83,15 @@ pub async fn serve(
     drain: Duration,
 ) -> Result<()> {
     let closing = CancellationToken::new();
-    let serving = listeners.into_iter().map(|(listener, router)| {
+    let serving = listeners.into_iter().map(async |(listener, router)| {
         let door = Door::new(listener, closing.clone());
+        let connections = door.connections();
         axum::serve(door, router)
             .with_graceful_shutdown(shutdown.clone().cancelled_owned())
-            .into_future()
+            .await?;
+        // WebSockets are not among the requests that axum waits for; they are told goodbye.
+        connections.all_closed().await;
+        io::Result::Ok(())
     });
     let mut serving = std::pin::pin!(futures_util::future::try_join_all(serving));
     let served = tokio::select! {

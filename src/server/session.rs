@@ -5,14 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use chrono::{DateTime, Utc};
 
-use crate::auth::{Principal, Verifier};
+use crate::auth::{Gate, Principal};
 use crate::domain::caller::Caller;
 use crate::domain::ids::IdempotencyKey;
 use crate::error::{Error, ErrorKind, Result, chain};
 
+/// Whoever may do everything.
+const SYSTEM: Principal =
+    Principal { caller: Caller::System, expires_at: DateTime::<Utc>::MAX_UTC };
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// One request.
@@ -28,18 +31,8 @@ pub struct Session {
 impl Session {
     /// The session of a request with these headers.
     #[must_use]
-    pub fn from_headers(verifier: &Verifier, headers: &HeaderMap) -> Self {
-        let mut values = headers.get_all(header::AUTHORIZATION).iter();
-        let who = match (values.next(), values.next()) {
-            (value, None) => {
-                let text = value.map(|value| value.to_str().unwrap_or("Bearer ?"));
-                verifier.authenticate(text, Utc::now())
-            }
-            (_, Some(_)) => Err(Error::new(
-                ErrorKind::TokenInvalid,
-                "The request has two Authorization headers.",
-            )),
-        };
+    pub fn from_headers(gate: &Gate, headers: &HeaderMap) -> Self {
+        let who = authenticate(gate, headers);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let keys = headers.get_all(IDEMPOTENCY_KEY).iter().map(|key| text(key.as_bytes()));
         Self::new(Arc::new(who), keys.collect())
@@ -47,8 +40,14 @@ impl Session {
 
     /// The session of a request that carries nothing but the value of an `Authorization` header.
     #[must_use]
-    pub fn from_authorization(verifier: &Verifier, authorization: Option<&str>) -> Self {
-        Self::new(Arc::new(verifier.authenticate(authorization, Utc::now())), Vec::new())
+    pub fn from_authorization(gate: &Gate, authorization: Option<&str>) -> Self {
+        match gate.verifier() {
+            None => Self::anonymous(),
+            Some(verifier) => {
+                let who = verifier.authenticate(authorization, Utc::now());
+                Self::new(Arc::new(who), Vec::new())
+            }
+        }
     }
 
     /// The session of a request without a token.
@@ -61,8 +60,7 @@ impl Session {
     /// A session of the program that embeds the engine.
     #[must_use]
     pub fn of_system() -> Self {
-        let system = Principal { caller: Caller::System, expires_at: DateTime::<Utc>::MAX_UTC };
-        Self::new(Arc::new(Ok(system)), Vec::new())
+        Self::new(Arc::new(Ok(SYSTEM)), Vec::new())
     }
 
     fn new(who: Arc<Result<Principal>>, keys: Vec<String>) -> Self {
@@ -148,20 +146,72 @@ impl Session {
     }
 }
 
+fn authenticate(gate: &Gate, headers: &HeaderMap) -> Result<Principal> {
+    match gate {
+        Gate::Tokens(verifier) => {
+            let text = only(headers, header::AUTHORIZATION.as_str())?
+                .map(|value| value.to_str().unwrap_or("Bearer ?"));
+            verifier.authenticate(text, Utc::now())
+        }
+        Gate::Gateway(gateway) => {
+            let secret = only(headers, &gateway.secret_header)?.map(HeaderValue::as_bytes);
+            // What is no text names nobody.
+            let user = only(headers, &gateway.user_header)?.map(|id| id.to_str().unwrap_or(""));
+            gateway.authenticate(secret, user)
+        }
+        Gate::Open => Ok(SYSTEM),
+    }
+}
+
+/// The value of a header that says who asks; two of them are a contradiction.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        (_, Some(_)) => {
+            let text = format!("The request has two {name} headers.");
+            Err(Error::new(ErrorKind::TokenInvalid, text))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
-    use crate::auth::AuthOptions;
+    use crate::auth::{AuthOptions, Gateway, Verifier};
 
     fn session(headers: &[(HeaderName, &'static str)]) -> Session {
         let verifier = Verifier::new(AuthOptions::new("secret".into())).unwrap();
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
-            .collect();
-        Session::from_headers(&verifier, &headers)
+        Session::from_headers(&Gate::Tokens(Arc::new(verifier)), &map(headers))
+    }
+
+    fn map(headers: &[(HeaderName, &'static str)]) -> HeaderMap {
+        let pairs = headers.iter();
+        pairs.map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn a_gateway_says_whose_request_it_passes_on() {
+        let gate = Gate::Gateway(Arc::new(Gateway {
+            secret: "s".into(),
+            secret_header: "x-gateway-secret".into(),
+            user_header: "x-user-id".into(),
+        }));
+        let secret = (HeaderName::from_static("x-gateway-secret"), "s");
+        let user = (HeaderName::from_static("x-user-id"), "7");
+        let name = |headers: &[_]| {
+            let session = Session::from_headers(&gate, &map(headers));
+            session.caller().map(|caller| caller.name().to_owned()).map_err(|e| e.kind())
+        };
+        assert_eq!(name(&[secret.clone(), user.clone()]), Ok("7".to_owned()));
+        assert_eq!(name(std::slice::from_ref(&user)), Err(ErrorKind::TokenMissing));
+        assert_eq!(name(&[secret, user.clone(), user]), Err(ErrorKind::TokenInvalid));
+    }
+
+    #[test]
+    fn an_open_door_asks_nobody() {
+        let session = Session::from_headers(&Gate::Open, &HeaderMap::new());
+        assert_eq!(session.caller().unwrap(), &Caller::System);
     }
 
     #[test]

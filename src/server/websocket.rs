@@ -16,7 +16,7 @@ use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::auth::Verifier;
+use crate::auth::Gate;
 use crate::error::{Error, ErrorKind};
 use crate::server::connections::SIGN_OF_LIFE;
 use crate::server::graphql::{GraphQl, told};
@@ -31,20 +31,20 @@ pub(super) fn answer(
     upgrade: WebSocketUpgrade,
     headers: &HeaderMap,
     graphql: GraphQl,
-    verifier: Arc<Verifier>,
+    gate: Gate,
 ) -> Response {
     let Some(protocol) = protocol(headers) else {
         let message = "Offer the WebSocket protocol graphql-transport-ws.";
         return (StatusCode::BAD_REQUEST, message).into_response();
     };
-    let session = Session::from_headers(&verifier, headers);
+    let session = Session::from_headers(&gate, headers);
     upgrade
         .protocols(ALL_WEBSOCKET_PROTOCOLS)
         .max_message_size(BODY_BYTES_MAX)
         .max_frame_size(BODY_BYTES_MAX)
         .on_upgrade(move |socket| async move {
             let (sink, source) = socket.split();
-            serve(sink, source, protocol, graphql, verifier, session).await;
+            serve(sink, source, protocol, graphql, gate, session).await;
         })
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn serve(
     source: impl Stream<Item = Result<Message, axum::Error>> + Send,
     protocol: WebSocketProtocols,
     graphql: GraphQl,
-    verifier: Arc<Verifier>,
+    gate: Gate,
     session: Session,
 ) {
     let shutdown = graphql.shutdown().clone();
@@ -75,7 +75,7 @@ pub(super) async fn serve(
     let init = move |payload: Value| {
         // Nobody waits any more when the time for it is over.
         let _ = initialised.send(());
-        std::future::ready(Ok(data(&verifier, session, &payload)))
+        std::future::ready(Ok(data(&gate, session, &payload)))
     };
     let operations =
         Operations { graphql, free: Arc::new(Semaphore::new(OPERATIONS_PER_SOCKET_MAX)) };
@@ -119,10 +119,10 @@ fn close(code: u16, reason: &str) -> Message {
 }
 
 /// Browsers cannot set headers on a socket, so a token may come with `connection_init`.
-fn data(verifier: &Verifier, session: Session, payload: &Value) -> Data {
+fn data(gate: &Gate, session: Session, payload: &Value) -> Data {
     let named = ["Authorization", "authorization"].iter().find_map(|name| payload.get(name));
     let session = match named {
-        Some(value) => Session::from_authorization(verifier, Some(value.as_str().unwrap_or("?"))),
+        Some(value) => Session::from_authorization(gate, Some(value.as_str().unwrap_or("?"))),
         None => session,
     };
     let mut data = Data::default();

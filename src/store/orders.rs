@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::caller::Scope;
 use crate::domain::event::OrderEvent;
-use crate::domain::ids::{OrderId, ProductId, UserId};
+use crate::domain::ids::{OrderId, OrderName, ProductId, UserId};
 use crate::domain::message::Message;
 use crate::domain::money::Currency;
 use crate::domain::order::{HistoryEntry, Line, Order};
@@ -101,9 +101,13 @@ statements! {
                 order_id, version, event_id, at, actor, action, previous_status, status, reason
             ) values ($1, $3, $6, $4, $7, $8, $9, $2, $10)
         )
-        insert into outbox (destination, order_id, version, message_id, topic, body, created_at)
-        select destination, $1, $3, $6, topic, body, $4
-        from unnest($11::text[], $12::text[], $13::text[]) as m (destination, topic, body)";
+        insert into outbox (
+            destination, order_id, version, message_id, topic, key, body, created_at
+        )
+        select destination, $1, $3, $6, topic, key, body, $4
+        from unnest($11::text[], $12::text[], $13::text[], $14::text[])
+             with ordinality as m (destination, topic, key, body, n)
+        order by n";
 
     /// The products that an order still holds, to be locked before they are released.
     HELD_PRODUCTS = "
@@ -130,14 +134,15 @@ statements! {
 ///
 /// # Errors
 /// `NotFound` when it does not exist, is deleted or is outside `scope`.
-pub async fn get(connection: &mut PgConnection, id: OrderId, scope: &Scope) -> Result<Order> {
+pub async fn get(connection: &mut PgConnection, name: OrderName, scope: &Scope) -> Result<Order> {
     let rows = sqlx::query(GET)
-        .bind(id.get())
+        .bind(name.id().get())
         .bind(scope.owner())
         .fetch_all(connection)
         .await
         .map_err(|error| failed("reading an order", error))?;
-    collect(&rows)?.pop().ok_or_else(|| not_found(id))
+    let order = collect(&rows)?.pop().filter(|order| name.means(order.created_at));
+    order.ok_or_else(|| not_found(name))
 }
 
 /// Reads one order as it was when it was placed.
@@ -150,22 +155,22 @@ pub async fn get_placed(connection: &mut PgConnection, id: OrderId) -> Result<Or
         .fetch_all(connection)
         .await
         .map_err(|error| failed("reading a placed order", error))?;
-    collect(&rows)?.pop().ok_or_else(|| not_found(id))
+    collect(&rows)?.pop().ok_or_else(|| not_found(id.into()))
 }
 
 /// Reads one order and keeps it locked until the transaction ends.
 ///
 /// # Errors
 /// As [`get`].
-pub async fn lock(connection: &mut PgConnection, id: OrderId, scope: &Scope) -> Result<Order> {
+pub async fn lock(connection: &mut PgConnection, name: OrderName, scope: &Scope) -> Result<Order> {
     let locked: Option<i64> = sqlx::query_scalar(LOCK)
-        .bind(id.get())
+        .bind(name.id().get())
         .bind(scope.owner())
         .fetch_optional(&mut *connection)
         .await
         .map_err(|error| failed("locking an order", error))?;
-    locked.ok_or_else(|| not_found(id))?;
-    get(connection, id, scope).await
+    locked.ok_or_else(|| not_found(name))?;
+    get(connection, name, scope).await
 }
 
 /// Reads up to `limit` orders, newest first.
@@ -265,7 +270,8 @@ pub async fn change(
     messages: &[Message],
 ) -> Result<()> {
     let destinations: Vec<_> = messages.iter().map(|message| message.destination).collect();
-    let topics: Vec<_> = messages.iter().map(|message| message.topic).collect();
+    let topics: Vec<&str> = messages.iter().map(|message| message.topic.as_ref()).collect();
+    let keys: Vec<_> = messages.iter().map(|message| message.key.as_deref()).collect();
     let bodies: Vec<_> = messages.iter().map(|message| message.body.as_str()).collect();
     sqlx::query(CHANGE)
         .bind(event.order.id.get())
@@ -280,6 +286,7 @@ pub async fn change(
         .bind(event.reason.as_deref())
         .bind(destinations)
         .bind(topics)
+        .bind(keys)
         .bind(bodies)
         .execute(connection)
         .await
@@ -313,8 +320,9 @@ pub async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>> {
         .map_err(|error| failed("asking for the time", error))
 }
 
-fn not_found(id: OrderId) -> Error {
-    Error::new(ErrorKind::NotFound, format!("Order with id {id} not found")).with("order_id", id)
+fn not_found(name: OrderName) -> Error {
+    Error::new(ErrorKind::NotFound, format!("Order with id {name} not found"))
+        .with("order_id", name)
 }
 
 /// Gathers rows of one line each into orders; the lines of an order stand together.

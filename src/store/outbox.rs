@@ -45,7 +45,7 @@ statements! {
         select first.*
         from (
             select distinct on (order_id)
-                   id, message_id, order_id, version, topic, body, attempts, replayed
+                   id, message_id, order_id, version, topic, key, body, attempts, replayed
             from outbox
             where destination = $1 and share = any($2)
             order by order_id, version, id
@@ -392,6 +392,7 @@ fn read_message(row: &PgRow) -> std::result::Result<OutgoingMessage, sqlx::Error
         order: OrderId::from_database(row.try_get("order_id")?),
         version: row.try_get("version")?,
         topic: row.try_get("topic")?,
+        key: row.try_get("key")?,
         body: row.try_get("body")?,
         attempts: row.try_get("attempts")?,
         is_replayed: row.try_get("replayed")?,

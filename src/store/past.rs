@@ -41,11 +41,13 @@ statements! {
     /// Puts messages into the outbox once more. What has not left yet is not told twice.
     TELL_AGAIN = "
         insert into outbox (
-            destination, order_id, version, message_id, topic, body, created_at, replayed
+            destination, order_id, version, message_id, topic, key, body, created_at, replayed
         )
-        select destination, order_id, version, message_id, topic, body, clock_timestamp(), true
-        from unnest($1::text[], $2::bigint[], $3::int[], $4::uuid[], $5::text[], $6::text[])
-             with ordinality as m (destination, order_id, version, message_id, topic, body, n)
+        select destination, order_id, version, message_id, topic, key, body, clock_timestamp(), true
+        from unnest(
+                 $1::text[], $2::bigint[], $3::int[], $4::uuid[], $5::text[], $6::text[], $7::text[]
+             ) with ordinality
+             as m (destination, order_id, version, message_id, topic, key, body, n)
         where not exists (
             select from outbox waiting
             where waiting.destination = m.destination and waiting.order_id = m.order_id
@@ -55,10 +57,14 @@ statements! {
 
     /// Puts the messages of events into the outbox that have not been told before.
     TELL_FIRST = "
-        insert into outbox (destination, order_id, version, message_id, topic, body, created_at)
-        select destination, order_id, version, message_id, topic, body, clock_timestamp()
-        from unnest($1::text[], $2::bigint[], $3::int[], $4::uuid[], $5::text[], $6::text[])
-             with ordinality as m (destination, order_id, version, message_id, topic, body, n)
+        insert into outbox (
+            destination, order_id, version, message_id, topic, key, body, created_at
+        )
+        select destination, order_id, version, message_id, topic, key, body, clock_timestamp()
+        from unnest(
+                 $1::text[], $2::bigint[], $3::int[], $4::uuid[], $5::text[], $6::text[], $7::text[]
+             ) with ordinality
+             as m (destination, order_id, version, message_id, topic, key, body, n)
         order by n";
 
     /// How many of some messages `TELL_AGAIN` would put into the outbox.
@@ -151,6 +157,7 @@ struct Columns<'a> {
     versions: Vec<i32>,
     ids: Vec<Uuid>,
     topics: Vec<&'a str>,
+    keys: Vec<Option<&'a str>>,
     bodies: Vec<&'a str>,
 }
 
@@ -164,7 +171,8 @@ impl<'a> Columns<'a> {
             columns.orders.push(event.order.id.get());
             columns.versions.push(event.order.version);
             columns.ids.push(event.id);
-            columns.topics.push(message.topic);
+            columns.topics.push(&message.topic);
+            columns.keys.push(message.key.as_deref());
             columns.bodies.push(&message.body);
         }
         columns
@@ -206,6 +214,7 @@ async fn tell(
         .bind(columns.versions)
         .bind(columns.ids)
         .bind(columns.topics)
+        .bind(columns.keys)
         .bind(columns.bodies)
         .execute(connection)
         .await

@@ -44,7 +44,7 @@ statements! {
     LOCK_PRODUCTS = "
         select product_id, name, price, currency, reported, reserved
         from products
-        where product_id = any($1) and price is not null and name is not null
+        where product_id = any($1)
         order by product_id
         for update";
 
@@ -93,10 +93,12 @@ statements! {
                  as k (caller, key, fingerprint, order_id)
             order by caller, key
         )
-        insert into outbox (destination, order_id, version, message_id, topic, body, created_at)
-        select destination, order_id, 1, message_id, topic, body, $1
-        from unnest($23::text[], $24::bigint[], $25::uuid[], $26::text[], $27::text[])
-             with ordinality as m (destination, order_id, message_id, topic, body, n)
+        insert into outbox (
+            destination, order_id, version, message_id, topic, key, body, created_at
+        )
+        select destination, order_id, 1, message_id, topic, key, body, $1
+        from unnest($23::text[], $24::bigint[], $25::uuid[], $26::text[], $27::text[], $28::text[])
+             with ordinality as m (destination, order_id, message_id, topic, key, body, n)
         order by n";
 }
 
@@ -212,7 +214,7 @@ pub async fn lock_products(connection: &mut PgConnection, products: &[&str]) -> 
     Ok(offers)
 }
 
-type OfferColumns = (String, Decimal, String, Level);
+type OfferColumns = (Option<String>, Option<Decimal>, String, Level);
 
 fn read_offer(
     row: &sqlx::postgres::PgRow,
@@ -252,6 +254,7 @@ struct Columns<'a> {
     message_orders: Vec<i64>,
     message_ids: Vec<Uuid>,
     message_topics: Vec<&'a str>,
+    message_keys: Vec<Option<&'a str>>,
     message_bodies: Vec<&'a str>,
 }
 
@@ -313,7 +316,8 @@ impl<'a> Columns<'a> {
             self.message_destinations.push(message.destination);
             self.message_orders.push(decided.event.order.id.get());
             self.message_ids.push(decided.event.id);
-            self.message_topics.push(message.topic);
+            self.message_topics.push(&message.topic);
+            self.message_keys.push(message.key.as_deref());
             self.message_bodies.push(&message.body);
         }
     }
@@ -356,6 +360,7 @@ pub async fn write(
         .bind(c.message_orders)
         .bind(c.message_ids)
         .bind(c.message_topics)
+        .bind(c.message_keys)
         .bind(c.message_bodies)
         .execute(connection)
         .await

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::auth::Verifier;
+use crate::auth::Gate;
 use crate::domain::caller::Caller;
 use crate::domain::switch::{Asker, Stage, Switches};
 use crate::error::{Result, chain};
@@ -74,7 +74,7 @@ pub struct Parts {
     /// Where shadowed requests run.
     pub rehearser: Box<dyn Rehearser>,
     /// Tells whose token a request carries.
-    pub verifier: Arc<Verifier>,
+    pub gate: Gate,
     /// Counts shadowed requests.
     pub metrics: Arc<Metrics>,
     /// The stage of what nobody has set.
@@ -93,7 +93,7 @@ pub struct Strangler {
 struct Inner {
     store: Store,
     rehearser: Box<dyn Rehearser>,
-    verifier: Arc<Verifier>,
+    gate: Gate,
     metrics: Arc<Metrics>,
     unset: Stage,
     operations: &'static [&'static str],
@@ -146,11 +146,11 @@ impl Strangler {
     /// Reads the stages and goes on reading them until it is closed. Must be called on a tokio
     /// runtime. A database that does not answer is no error: until it does, the old code answers.
     pub async fn open(parts: Parts) -> Self {
-        let Parts { store, rehearser, verifier, metrics, unset, operations } = parts;
+        let Parts { store, rehearser, gate, metrics, unset, operations } = parts;
         let inner = Arc::new(Inner {
             store,
             rehearser,
-            verifier,
+            gate,
             metrics,
             unset,
             operations,
@@ -252,7 +252,11 @@ impl Inner {
     fn stage(&self, asked: &Asked, names: &[String]) -> (Stage, String) {
         let Some(switches) = self.switches() else { return (Stage::Legacy, UNKNOWN.to_owned()) };
         let asked_as = authorization(asked);
-        let caller = asked_as.and_then(|text| self.verifier.verify(Some(text), Utc::now()).ok());
+        let caller = self
+            .gate
+            .verifier()
+            .zip(asked_as)
+            .and_then(|(verifier, text)| verifier.verify(Some(text), Utc::now()).ok());
         let asker = match (&caller, asked_as) {
             (Some(Caller::User { id, .. }), _) => Asker::user(id.as_str()),
             (_, Some(text)) => Asker::stranger(text.as_bytes()),

@@ -1,3 +1,4 @@
 //! The ways out and in: bytes only, one module for each kind of broker.
 
 pub mod rabbitmq;
+pub mod redis;

@@ -3,6 +3,7 @@
 import os
 from functools import cache
 
+import billiard.pool  # type: ignore[import-untyped]
 from celery import Celery  # type: ignore[import-untyped]
 
 from order_engine import OrderEngine
@@ -10,6 +11,10 @@ from order_engine import OrderEngine
 app = Celery("shop", broker=os.environ["RABBITMQ_URL"], backend="rpc://")
 app.conf.task_serializer = app.conf.result_serializer = "json"
 app.conf.broker_connection_retry_on_startup = True
+# A worker that is told to stop drops the tasks it has fetched and not begun: let them come again.
+app.conf.task_acks_late = True
+# Its processes may wait, in steps of 0.1 s, for a parent that reads no more results: 2 s, not 30.
+billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 20
 
 engine_of_parent = OrderEngine.from_env() if "OPEN_BEFORE_FORK" in os.environ else None
 

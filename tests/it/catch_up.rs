@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use order_engine::contracts;
+use order_engine::contracts::{self, Contract as _};
 use order_engine::domain::caller::Caller;
 use order_engine::domain::ids::OrderId;
 use order_engine::domain::status::OrderStatus;
@@ -35,7 +35,7 @@ async fn change(database: &Database, order: OrderId, status: &str) {
 }
 
 async fn engine(database: &Database) -> Engine {
-    let engine = database.engine(vec![contracts::named("flask").unwrap().announcer()]);
+    let engine = database.engine(vec![contracts::flask::Flask.announcer()]);
     engine.note(&[product("1", "9.5", 1_000_000)]).await.unwrap();
     engine
 }

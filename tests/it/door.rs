@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use chrono::Utc;
-use order_engine::auth::{AuthOptions, Verifier};
+use order_engine::auth::{AuthOptions, Gate, Verifier};
 use order_engine::contracts::Contract;
 use order_engine::domain::ids::UserId;
 use order_engine::engine::Engine;
@@ -69,7 +69,7 @@ impl Door {
         engine.note(&[product("1", "9.5", 1000), product("2", "3.25", 5)]).await.unwrap();
         let verifier = Verifier::new(AuthOptions::new(SECRET.into())).unwrap();
         let shell = Shell {
-            verifier: Arc::new(verifier),
+            gate: Gate::Tokens(Arc::new(verifier)),
             metrics: Arc::new(Metrics::new()),
             probes,
             figures: Arc::new([]),
@@ -81,18 +81,22 @@ impl Door {
         Some(Self { database, engine, router, shell })
     }
 
+    fn verifier(&self) -> &Verifier {
+        self.shell.gate.verifier().expect("the doors of the tests go by tokens")
+    }
+
     /// A good `Authorization` value of `user`.
     pub fn bearer(&self, user: &str, admin: bool) -> String {
         let user = UserId::parse(user).unwrap();
         let lifetime = Duration::from_hours(1);
-        format!("Bearer {}", self.shell.verifier.mint(&user, admin, lifetime, Utc::now()).unwrap())
+        format!("Bearer {}", self.verifier().mint(&user, admin, lifetime, Utc::now()).unwrap())
     }
 
     /// An `Authorization` value that expired an hour ago.
     pub fn expired(&self, user: &str) -> String {
         let user = UserId::parse(user).unwrap();
         let then = Utc::now() - Duration::from_hours(2);
-        let token = self.shell.verifier.mint(&user, false, Duration::from_hours(1), then).unwrap();
+        let token = self.verifier().mint(&user, false, Duration::from_hours(1), then).unwrap();
         format!("Bearer {token}")
     }
 

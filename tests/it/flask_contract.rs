@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::door::Door;
 
 fn flask() -> &'static dyn Contract {
-    contracts::named("flask").unwrap()
+    &contracts::flask::Flask
 }
 
 fn golden(text: &str) -> Value {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::door::Door;
 
 fn flask() -> &'static dyn Contract {
-    contracts::named("flask").unwrap()
+    &contracts::flask::Flask
 }
 
 const TYPENAME: &str = r#"{"query": "{ __typename }"}"#;

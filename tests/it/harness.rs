@@ -8,7 +8,7 @@ use order_engine::domain::caller::{Access, Caller};
 use order_engine::domain::fact::{Fact, ProductFact, StockFact};
 use order_engine::domain::ids::{IdempotencyKey, ProductId, UserId};
 use order_engine::domain::money::Currency;
-use order_engine::domain::placement::{Item, PlaceOrder, PlacementLimits};
+use order_engine::domain::placement::{Item, PlaceOrder, PlacementLimits, Pricing};
 use order_engine::engine::ports::Announcer;
 use order_engine::engine::{Engine, Rules};
 use order_engine::store::{Store, StoreOptions, migrate};
@@ -144,5 +144,6 @@ pub fn request(user: &str, items: &[(&str, u32)], key: Option<&str>) -> PlaceOrd
             })
             .collect(),
         key: key.map(|key| IdempotencyKey::parse(key).expect("a key")),
+        pricing: Pricing::Catalogue,
     }
 }

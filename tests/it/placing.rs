@@ -21,7 +21,7 @@ impl Announcer for OneWord {
             return Err(Error::new(ErrorKind::Internal, "cannot be put into words"));
         }
         let body = event.kind.as_str().to_owned();
-        Ok(vec![Message { destination: "test", topic: "order", body }])
+        Ok(vec![Message { destination: "test", topic: "order".into(), key: None, body }])
     }
 }
 

@@ -102,6 +102,7 @@ fn message(order: i64, topic: &str, body: &str) -> OutgoingMessage {
         order: OrderId::from_database(order),
         version: 3,
         topic: topic.to_owned(),
+        key: None,
         body: body.to_owned(),
         attempts: 0,
         is_replayed: false,

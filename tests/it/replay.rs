@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use order_engine::config::{Needs, Settings};
-use order_engine::contracts;
+use order_engine::contracts::{self, Contract as _};
 use order_engine::domain::caller::Caller;
 use order_engine::domain::event::OrderEvent;
 use order_engine::domain::ids::OrderId;
@@ -37,7 +37,7 @@ impl Announcer for Elsewhere {
 }
 
 fn words() -> Arc<dyn Announcer> {
-    contracts::named("flask").unwrap().announcer()
+    contracts::flask::Flask.announcer()
 }
 
 /// An engine with a product, that announces through `announcers`.

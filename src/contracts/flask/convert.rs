@@ -6,13 +6,13 @@ use crate::contracts::flask::wire::{
     OrderItemInput, OrderLineInput, WireEvent, WireId, WireLine, float, status,
 };
 use crate::domain::event::{EventKind, OrderEvent};
-use crate::domain::ids::{OrderId, ProductId, UserId};
+use crate::domain::ids::{OrderName, ProductId, UserId};
 use crate::domain::placement::Item;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The order that a client names. What is no order's number is the number of no order.
-pub(super) fn order_id(id: &ID) -> Result<OrderId> {
-    OrderId::parse(id).ok_or_else(|| {
+/// The order that a client names. What is no order's name is the name of no order.
+pub(super) fn order_name(id: &ID) -> Result<OrderName> {
+    OrderName::parse(id).ok_or_else(|| {
         let shown: String = id.chars().filter(|c| !c.is_control()).take(40).collect();
         Error::new(ErrorKind::NotFound, format!("Order with id {shown} not found"))
     })
@@ -118,11 +118,11 @@ mod tests {
     #[test]
     fn what_is_no_number_names_no_order() {
         for id in ["", "0", "-1", "1.0", "abc", "99999999999999999999"] {
-            let error = order_id(&ID::from(id)).unwrap_err();
+            let error = order_name(&ID::from(id)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotFound);
             assert_eq!(error.message(), format!("Order with id {id} not found"));
         }
-        let long = order_id(&ID::from("x\0".repeat(100))).unwrap_err();
+        let long = order_name(&ID::from("x\0".repeat(100))).unwrap_err();
         assert_eq!(long.message(), format!("Order with id {} not found", "x".repeat(40)));
     }
 

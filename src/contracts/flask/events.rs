@@ -20,7 +20,7 @@ impl Announcer for Words {
             EventKind::Placed => ORDER_PLACED,
             EventKind::Updated | EventKind::Deleted => ORDER_UPDATED,
         };
-        Ok(vec![Message { destination: NAME, topic, body }])
+        Ok(vec![Message { destination: NAME, topic: topic.into(), key: None, body }])
     }
 }
 

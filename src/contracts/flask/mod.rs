@@ -3,9 +3,7 @@
 mod convert;
 mod errors;
 pub mod events;
-mod facts;
 mod json;
-mod payload;
 pub mod surface;
 mod wire;
 
@@ -15,14 +13,14 @@ use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
 
-use crate::contracts::Contract;
+use crate::contracts::{Carrier, Contract, facts};
 use crate::engine::Engine;
 use crate::engine::ports::{Announcer, Interpreter};
 use crate::server::Shell;
 use crate::server::graphql::GraphQl;
 
 /// Its name in settings, and the destination of its messages in the outbox.
-const NAME: &str = "flask";
+pub const NAME: &str = "flask";
 /// Most orders of `getOrders` and `allOrders`: the newest ones.
 pub const LIST_MAX: u32 = 1000;
 
@@ -38,6 +36,10 @@ impl Contract for Flask {
         5000
     }
 
+    fn carrier(&self) -> Carrier {
+        Carrier::RabbitMq
+    }
+
     fn announcer(&self) -> Arc<dyn Announcer> {
         Arc::new(events::Words)
     }
@@ -47,7 +49,7 @@ impl Contract for Flask {
     }
 
     fn topics(&self) -> &'static [&'static str] {
-        &["user.registered", "user.profile.updated", "product.created", "inventory.updated"]
+        facts::TOPICS
     }
 
     fn operations(&self) -> &'static [&'static str] {

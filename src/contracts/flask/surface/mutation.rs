@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object};
 
-use crate::contracts::flask::convert::{item, order_id, user_id};
+use crate::contracts::flask::convert::{item, order_name, user_id};
 use crate::contracts::flask::surface::types::Envelope;
 use crate::contracts::flask::surface::{engine, session};
 use crate::contracts::flask::wire::{OrderItemInput, OrderLineInput};
 use crate::domain::order::Order;
-use crate::domain::placement::{Item, PlaceOrder};
+use crate::domain::placement::{Item, PlaceOrder, Pricing};
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::metrics::Metrics;
@@ -52,7 +52,7 @@ impl Mutation {
     async fn update_order(&self, context: &Context<'_>, id: ID, status: String) -> Envelope {
         let updated = async {
             let caller = session(context).caller()?;
-            let id = order_id(&id)?;
+            let id = order_name(&id)?;
             let status = OrderStatus::parse(&status)?;
             engine(context).change_status(caller, id, status, None).await
         };
@@ -68,7 +68,7 @@ impl Mutation {
     ) -> Envelope {
         let cancelled = async {
             let caller = session(context).caller()?;
-            engine(context).cancel_order(caller, order_id(&id)?, reason).await
+            engine(context).cancel_order(caller, order_name(&id)?, reason).await
         };
         answer(context, "Order cancelled successfully.", cancelled.await)
     }
@@ -77,7 +77,7 @@ impl Mutation {
     async fn delete_order(&self, context: &Context<'_>, id: ID) -> Envelope {
         let deleted = async {
             let caller = session(context).caller()?;
-            engine(context).delete_order(caller, order_id(&id)?).await
+            engine(context).delete_order(caller, order_name(&id)?).await
         };
         answer(context, "Order deleted successfully.", deleted.await)
     }
@@ -115,15 +115,11 @@ async fn place(
     let placed = async {
         let caller = session(context).caller()?;
         let key = session(context).idempotency_key(key)?;
-        let request = PlaceOrder { user: user_id(user)?, items: items?, key };
+        let request =
+            PlaceOrder { user: user_id(user)?, items: items?, key, pricing: Pricing::Catalogue };
         engine(context).place_order(caller, request).await
     };
     let placed = placed.await;
-    let outcome = match &placed {
-        Ok(placed) if placed.replayed => "REPLAYED",
-        Ok(_) => "PLACED",
-        Err(error) => error.kind().code(),
-    };
-    context.data_unchecked::<Arc<Metrics>>().order(outcome);
+    context.data_unchecked::<Arc<Metrics>>().placement(&placed);
     answer(context, "Order created successfully.", placed.map(|placed| placed.order))
 }

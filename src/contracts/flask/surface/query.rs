@@ -4,7 +4,7 @@
 use async_graphql::{Context, ID, Object};
 
 use crate::contracts::flask::LIST_MAX;
-use crate::contracts::flask::convert::{order_id, user_id};
+use crate::contracts::flask::convert::{order_name, user_id};
 use crate::contracts::flask::errors;
 use crate::contracts::flask::surface::types::{Connection, Edge, Envelope, OrderView, PageInfo};
 use crate::contracts::flask::surface::{cursor, engine, session};
@@ -82,7 +82,7 @@ fn listed(first: i64) -> usize {
 
 async fn one(context: &Context<'_>, id: &ID) -> Result<Order> {
     let caller = session(context).caller()?;
-    engine(context).get_order(caller, order_id(id)?).await
+    engine(context).get_order(caller, order_name(id)?).await
 }
 
 async fn list(context: &Context<'_>) -> Result<Vec<Order>> {

@@ -3,11 +3,12 @@
 use async_graphql::{Context, ID};
 use futures_util::{Stream, StreamExt as _, stream};
 
-use crate::contracts::flask::convert::order_id;
+use crate::contracts::flask::convert::order_name;
 use crate::contracts::flask::errors;
 use crate::contracts::flask::surface::types::OrderView;
 use crate::contracts::flask::surface::{engine, session};
 use crate::domain::event::EventKind;
+use crate::domain::ids::OrderName;
 
 /// The root of subscriptions.
 pub struct Subscription;
@@ -24,8 +25,8 @@ impl Subscription {
     ) -> async_graphql::Result<impl Stream<Item = OrderView> + use<>> {
         let begun = async {
             let caller = session(context).caller()?;
-            let id = id.as_ref().map(order_id).transpose()?;
-            let changes = engine(context).watch(caller, id).await;
+            let id = id.as_ref().map(order_name).transpose()?;
+            let changes = engine(context).watch(caller, id.map(OrderName::id)).await;
             if let Some(id) = id {
                 // One that the caller may not see is told from one that does not change.
                 engine(context).get_order(caller, id).await?;

@@ -1,0 +1,55 @@
+//! How each door learns who asks, as the settings say.
+
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::app::verifier;
+use crate::auth::{Gate, Gateway};
+use crate::config::auth::{Auth, DoorAuth};
+use crate::error::Result;
+
+/// Makes the gates of a process; all doors with tokens share one.
+pub(super) struct Gates<'a> {
+    settings: &'a Auth,
+    tokens: Option<Gate>,
+}
+
+impl<'a> Gates<'a> {
+    pub(super) fn new(settings: &'a Auth) -> Self {
+        Self { settings, tokens: None }
+    }
+
+    /// The gate of a contract's door; none where the settings do not say enough to serve it.
+    ///
+    /// # Errors
+    /// As [`verifier`].
+    pub(super) fn of(&mut self, contract: &str) -> Result<Option<Gate>> {
+        match self.settings.of(contract) {
+            None => Ok(None),
+            Some(DoorAuth::Jwt) => self.tokens(),
+            Some(DoorAuth::Gateway) => Ok(self.gateway()),
+            Some(DoorAuth::None) => {
+                tracing::warn!(contract, "its auth is none: whoever reaches its door may do all");
+                Ok(Some(Gate::Open))
+            }
+        }
+    }
+
+    fn tokens(&mut self) -> Result<Option<Gate>> {
+        if self.tokens.is_none() && self.settings.secret.is_some() {
+            self.tokens = Some(Gate::Tokens(Arc::new(verifier(self.settings)?)));
+        }
+        Ok(self.tokens.clone())
+    }
+
+    fn gateway(&self) -> Option<Gate> {
+        self.settings.gateway.as_ref().map(|gateway| {
+            Gate::Gateway(Arc::new(Gateway {
+                secret: SecretString::from(gateway.secret.expose_secret()),
+                secret_header: gateway.secret_header.clone(),
+                user_header: gateway.user_header.clone(),
+            }))
+        })
+    }
+}

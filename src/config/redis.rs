@@ -1,0 +1,63 @@
+//! Where caches, jobs and stock keys are: `REDIS_URL`, or `REDIS_HOST` and `REDIS_PORT`, and
+//! `ORDER_ENGINE_REDIS_TIMEOUT_MS`.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::config::source::{Problems, Setting, Sources};
+
+/// The settings of this file.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "redis_url",
+        variables: &["REDIS_URL"],
+        is_secret: true,
+        default: "",
+        help: "Redis 6.2 or newer, as redis://user:password@host:6379/0, or rediss:// for TLS. \
+               Unset: redis_host and redis_port; without those, no Redis.",
+    },
+    Setting {
+        name: "redis_host",
+        variables: &["REDIS_HOST"],
+        is_secret: false,
+        default: "",
+        help: "The host of a Redis without password, where redis_url is not set.",
+    },
+    Setting {
+        name: "redis_port",
+        variables: &["REDIS_PORT"],
+        is_secret: false,
+        default: "6379",
+        help: "Its port, 1 to 65535.",
+    },
+    Setting {
+        name: "redis_timeout_ms",
+        variables: &["ORDER_ENGINE_REDIS_TIMEOUT_MS"],
+        is_secret: false,
+        default: "500",
+        help: "How long Redis may take to answer, 10 to 10000 milliseconds. A cache that takes \
+               longer is done without.",
+    },
+];
+
+/// Where Redis is.
+#[derive(Clone, Debug)]
+pub struct Redis {
+    /// Its URL. Never printed.
+    pub url: SecretString,
+    /// How long it may take to answer.
+    pub timeout: Duration,
+}
+
+pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Option<Redis> {
+    let port: u16 = sources.number("redis_port", 1..=u16::MAX, problems);
+    let timeout = Duration::from_millis(sources.number("redis_timeout_ms", 10..=10_000, problems));
+    let host = || sources.text("redis_host").map(|host| format!("redis://{host}:{port}/0"));
+    let url = sources.text("redis_url").map(str::to_owned).or_else(host)?;
+    if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+        let called = sources.called("redis_url");
+        problems.add(format!("{called} must begin with redis:// or rediss://."));
+    }
+    Some(Redis { url: url.into(), timeout })
+}

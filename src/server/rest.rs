@@ -1,0 +1,140 @@
+//! REST over the engine: reads requests within their bounds, learns who asks, counts, and has
+//! failures answered in a contract's words.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
+
+use crate::auth::Gate;
+use crate::engine::place_order::Placed;
+use crate::error::{Error, ErrorKind, Result};
+use crate::server::metrics::Metrics;
+use crate::server::session::Session;
+use crate::server::{Shell, body, media};
+
+/// A failure in a contract's words.
+pub type Words = fn(&Error) -> Response;
+
+/// What the handlers of one REST door have in common. Cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    gate: Gate,
+    metrics: Arc<Metrics>,
+    time_max: Duration,
+    words: Words,
+}
+
+/// A request that has been read.
+pub struct Asked {
+    /// Who asks, and the request's idempotency key.
+    pub session: Session,
+    is_json: bool,
+    body: Bytes,
+}
+
+impl Asked {
+    /// The body as JSON; fields that `T` does not have are left aside.
+    ///
+    /// # Errors
+    /// `InvalidInput` saying what is wrong with it, and where.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        if !self.is_json {
+            let text = "Send the body as Content-Type: application/json, in UTF-8.";
+            return Err(Error::new(ErrorKind::InvalidInput, text));
+        }
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let text = format!("The body is not what is expected: {error}.");
+            Error::new(ErrorKind::InvalidInput, text)
+        })
+    }
+}
+
+impl Desk {
+    /// The desk of a door of `shell` that says failures in `words`.
+    #[must_use]
+    pub fn new(shell: &Shell, words: Words) -> Self {
+        let metrics = Arc::clone(&shell.metrics);
+        Self { gate: shell.gate.clone(), metrics, time_max: shell.time_max, words }
+    }
+
+    /// Answers one request with what `work` makes of it. `operation` names the route in metrics.
+    pub async fn serve(
+        &self,
+        operation: &'static str,
+        request: Request,
+        work: impl AsyncFnOnce(&Asked) -> Result<Response>,
+    ) -> Response {
+        let began = Instant::now();
+        let (parts, body) = request.into_parts();
+        let session = Session::from_headers(&self.gate, &parts.headers);
+        let is_json = media::is_json(&parts.headers);
+        let deadline = began + self.time_max;
+        let (result, session) = match timeout_at(deadline, body::read(body)).await {
+            Err(_) => (Err(late("The body did not arrive in time.")), session),
+            Ok(Err(error)) => (Err(error), session),
+            Ok(Ok(body)) => {
+                let asked = Asked { session, is_json, body };
+                let result = timeout_at(deadline, work(&asked)).await.unwrap_or_else(|_| {
+                    Err(late(
+                        "The request was not done in time and may still take effect; repeat it \
+                         with the same Idempotency-Key.",
+                    ))
+                });
+                (result, asked.session)
+            }
+        };
+        let answer = result.unwrap_or_else(|error| {
+            session.failed(&error);
+            (self.words)(&error)
+        });
+        let outcome = session.failure().map_or("OK", ErrorKind::code);
+        self.metrics.request(operation, outcome, began.elapsed());
+        answer
+    }
+
+    /// Counts a placement that was asked for.
+    pub fn count(&self, placed: &Result<Placed>) {
+        self.metrics.placement(placed);
+    }
+
+    /// `router` with an answer in the contract's words for paths that it does not have.
+    #[must_use]
+    pub fn around(&self, router: Router) -> Router {
+        let words = self.words;
+        router.fallback(async move || {
+            words(&Error::new(ErrorKind::NotFound, "There is nothing at this path."))
+        })
+    }
+}
+
+fn late(text: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, text)
+}
+
+/// An answer whose body is `value` as JSON.
+///
+/// # Errors
+/// `Internal` when it cannot be written, which no wire type here can cause.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response> {
+    let body = serde_json::to_vec(value).map_err(|error| {
+        Error::new(ErrorKind::Internal, "The engine met a defect; its log says more.")
+            .because(error)
+    })?;
+    let mut response = (status, body).into_response();
+    for (name, value) in [
+        (header::CONTENT_TYPE, "application/json; charset=utf-8"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    Ok(response)
+}

@@ -1,0 +1,115 @@
+//! Redis: one connection of a process, made when it is first needed and again when it is lost.
+//!
+//! Everything here is asked within a bound. A Redis that did not answer is left alone for a while,
+//! so that what can do without it is not held up by asking again and again.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, Cmd, FromRedisValue, IntoConnectionInfo as _, RedisError, ScriptInvocation};
+use tokio::time::timeout;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long a Redis that did not answer is left alone.
+const REST: Duration = Duration::from_millis(500);
+
+/// A Redis that may be asked. Shared by everything in a process that uses the same one.
+pub struct RedisLink {
+    manager: ConnectionManager,
+    address: String,
+    time_max: Duration,
+    born: Instant,
+    /// Until when it is left alone, in milliseconds since `born`.
+    resting_until_ms: AtomicU64,
+}
+
+impl RedisLink {
+    /// A link to the Redis at `url`, which is not connected to yet. Must be called on a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// `Misconfigured` when the URL cannot be read.
+    pub fn new(url: &str, time_max: Duration) -> Result<Self> {
+        let unreadable = |error| {
+            let text = "REDIS_URL is not of the form redis://user:password@host:6379/0.";
+            Error::new(ErrorKind::Misconfigured, text).because(without_url(&error))
+        };
+        let info = url.into_connection_info().map_err(unreadable)?;
+        let address = info.addr().to_string();
+        let client = Client::open(info).map_err(unreadable)?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(time_max))
+            .set_response_timeout(Some(time_max))
+            .set_number_of_retries(0);
+        let manager = client.get_connection_manager_lazy(config).map_err(unreadable)?;
+        let (born, resting_until_ms) = (Instant::now(), AtomicU64::new(0));
+        Ok(Self { manager, address, time_max, born, resting_until_ms })
+    }
+
+    /// Where it is, without the password.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What Redis answers to a command.
+    ///
+    /// # Errors
+    /// `Unavailable` when it does not answer in time, or has not lately.
+    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
+        let mut connection = self.manager.clone();
+        self.in_time(command.query_async(&mut connection)).await
+    }
+
+    /// What Redis answers to a script, which it runs whole or not at all.
+    ///
+    /// # Errors
+    /// As [`RedisLink::ask`].
+    pub async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T> {
+        let mut connection = self.manager.clone();
+        self.in_time(script.invoke_async(&mut connection)).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        asking: impl Future<Output = std::result::Result<T, RedisError>>,
+    ) -> Result<T> {
+        if self.now_ms() < self.resting_until_ms.load(Ordering::Relaxed) {
+            return Err(self.unavailable("did not answer lately"));
+        }
+        match timeout(self.time_max, asking).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                if error.is_io_error() || error.is_timeout() {
+                    self.rest();
+                }
+                Err(self.unavailable("does not answer").because(without_url(&error)))
+            }
+            Err(_) => {
+                self.rest();
+                Err(self.unavailable("does not answer in time"))
+            }
+        }
+    }
+
+    fn rest(&self) {
+        let until = self.now_ms() + u64::try_from(REST.as_millis()).unwrap_or(u64::MAX);
+        self.resting_until_ms.store(until, Ordering::Relaxed);
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn unavailable(&self, how: &str) -> Error {
+        let text = format!("Redis at {} {how}.", self.address);
+        Error::new(ErrorKind::Unavailable, text).with("component", "redis")
+    }
+}
+
+/// The library's errors may repeat what they were given, password included.
+fn without_url(error: &RedisError) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("{:?}", error.kind()))
+}
