@@ -47,12 +47,20 @@ pub(super) struct Background {
 }
 
 /// What one contract's relay and intake count.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Counters {
+    /// Which contract's.
+    pub contract: &'static str,
     /// Of the relay, where this process runs it.
     pub relay: Option<Arc<RelayStats>>,
     /// Of the intake, where this process runs it.
     pub intake: Option<Arc<IntakeStats>>,
+}
+
+impl Counters {
+    fn none(contract: &dyn Contract) -> Self {
+        Self { contract: contract.name(), relay: None, intake: None }
+    }
 }
 
 impl Background {
@@ -90,7 +98,7 @@ impl Background {
         role: Role,
     ) -> Result<Counters> {
         let options = broker(rabbitmq)?;
-        let mut counters = Counters::default();
+        let mut counters = Counters::none(contract);
         if role.sends(&settings.messages) {
             let outlet = RabbitOutlet::new(options.clone());
             let needs_queue = rabbitmq.topics_need_queue.clone();
@@ -224,9 +232,12 @@ impl Background {
 
 /// A contract whose carrier is not set.
 fn waits_for(variable: &str, contract: &dyn Contract) -> Counters {
-    let contract = contract.name();
-    tracing::info!(contract, "{variable} is not set: events wait in the outbox until it is");
-    Counters::default()
+    let counters = Counters::none(contract);
+    tracing::info!(
+        contract = counters.contract,
+        "{variable} is not set: events wait in the outbox until it is"
+    );
+    counters
 }
 
 async fn forget(engine: &Engine, keep: Duration) -> Result<()> {

@@ -151,7 +151,9 @@ impl App {
             );
         }
         let figures = figures::all(&engine, background.counters());
-        let shell = doors.first().and_then(|door| door.gate.clone()).map(|gate| Shell {
+        let first = doors.first().and_then(|door| Some((door.contract.name(), door.gate.clone()?)));
+        let shell = first.map(|(contract, gate)| Shell {
+            contract,
             gate,
             metrics: Arc::new(Metrics::new()),
             probes: probes.clone().into(),

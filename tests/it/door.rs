@@ -69,6 +69,7 @@ impl Door {
         engine.note(&[product("1", "9.5", 1000), product("2", "3.25", 5)]).await.unwrap();
         let verifier = Verifier::new(AuthOptions::new(SECRET.into())).unwrap();
         let shell = Shell {
+            contract: contract.name(),
             gate: Gate::Tokens(Arc::new(verifier)),
             metrics: Arc::new(Metrics::new()),
             probes,
