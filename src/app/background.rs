@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::probes::Broker;
-use crate::app::{Role, broker};
+use crate::app::{Role, broker, job_queues};
 use crate::config::Settings;
 use crate::config::messages::Messages;
 use crate::config::rabbitmq::RabbitMq;
+use crate::config::redis::Redis;
 use crate::contracts::{Carrier, Contract};
 use crate::engine::Engine;
 use crate::engine::ports::{Inlet, Outlet};
@@ -45,6 +46,8 @@ pub(super) struct Background {
 /// What one contract's relay and intake count.
 #[derive(Clone, Default)]
 pub(super) struct Counters {
+    /// What the messages are carried by.
+    pub component: &'static str,
     /// Of the relay, where this process runs it.
     pub relay: Option<Arc<RelayStats>>,
     /// Of the intake, where this process runs it.
@@ -72,6 +75,10 @@ impl Background {
                 Some(rabbitmq) => self.on_rabbitmq(engine, contract, rabbitmq, settings, role)?,
                 None => waits_for("RABBITMQ_URL", contract),
             },
+            Carrier::BullMq => match &settings.redis {
+                Some(redis) => self.on_bullmq(engine, contract, redis, settings, role)?,
+                None => waits_for("REDIS_URL", contract),
+            },
         };
         self.counters.push(counters);
         Ok(())
@@ -86,7 +93,7 @@ impl Background {
         role: Role,
     ) -> Result<Counters> {
         let options = broker(rabbitmq)?;
-        let mut counters = Counters::default();
+        let mut counters = Counters { component: "rabbitmq", ..Counters::default() };
         if role.sends(&settings.messages) {
             let outlet = RabbitOutlet::new(options.clone());
             let needs_queue = rabbitmq.topics_need_queue.clone();
@@ -102,6 +109,25 @@ impl Background {
             };
             let inlet = RabbitInlet::new(options, &inlet_options)?;
             counters.intake = Some(self.intake(engine, contract, inlet));
+        }
+        Ok(counters)
+    }
+
+    fn on_bullmq(
+        &self,
+        engine: &Engine,
+        contract: &dyn Contract,
+        redis: &Redis,
+        settings: &Settings,
+        role: Role,
+    ) -> Result<Counters> {
+        let outlet = job_queues(redis, &settings.jobs)?;
+        let mut counters = Counters { component: "redis", ..Counters::default() };
+        if role.sends(&settings.messages) {
+            // The jobs of a paused queue wait until it goes on.
+            let queues = settings.jobs.queues();
+            let relay = self.relay(engine, contract, outlet, queues, &settings.messages);
+            counters.relay = Some(relay);
         }
         Ok(counters)
     }
@@ -184,8 +210,11 @@ impl Background {
 
     /// Whether the brokers are there, as the relays see it.
     pub(super) fn probes(&self) -> Vec<Arc<dyn Probe>> {
-        let relays = self.counters.iter().filter_map(|counters| counters.relay.clone());
-        relays.map(|relay| Arc::new(Broker(relay)) as Arc<dyn Probe>).collect()
+        let probe = |counters: &Counters| {
+            let relay = counters.relay.clone()?;
+            Some(Arc::new(Broker { component: counters.component, relay }) as Arc<dyn Probe>)
+        };
+        self.counters.iter().filter_map(probe).collect()
     }
 
     /// Ends every task once it has settled what is under way.
