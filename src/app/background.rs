@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::probes::Broker;
-use crate::app::{Role, broker};
+use crate::app::{Role, broker, job_queues};
 use crate::config::Settings;
 use crate::config::messages::Messages;
 use crate::config::rabbitmq::RabbitMq;
+use crate::config::redis::Redis;
 use crate::contracts::{Carrier, Contract};
 use crate::engine::Engine;
 use crate::engine::ports::{Inlet, Outlet};
@@ -51,6 +52,8 @@ pub(super) struct Background {
 pub(super) struct Counters {
     /// Which contract's.
     pub contract: &'static str,
+    /// What the messages are carried by.
+    pub component: &'static str,
     /// Of the relay, where this process runs it.
     pub relay: Option<Arc<RelayStats>>,
     /// Of the intake, where this process runs it.
@@ -59,7 +62,11 @@ pub(super) struct Counters {
 
 impl Counters {
     fn none(contract: &dyn Contract) -> Self {
-        Self { contract: contract.name(), relay: None, intake: None }
+        let component = match contract.carrier() {
+            Carrier::RabbitMq => "rabbitmq",
+            Carrier::BullMq => "redis",
+        };
+        Self { contract: contract.name(), component, relay: None, intake: None }
     }
 }
 
@@ -83,6 +90,10 @@ impl Background {
             Carrier::RabbitMq => match &settings.rabbitmq {
                 Some(rabbitmq) => self.on_rabbitmq(engine, contract, rabbitmq, settings, role)?,
                 None => waits_for("RABBITMQ_URL", contract),
+            },
+            Carrier::BullMq => match &settings.redis {
+                Some(redis) => self.on_bullmq(engine, contract, redis, settings, role)?,
+                None => waits_for("REDIS_URL", contract),
             },
         };
         self.counters.push(counters);
@@ -114,6 +125,25 @@ impl Background {
             };
             let inlet = RabbitInlet::new(options, &inlet_options)?;
             counters.intake = Some(self.intake(engine, contract, inlet));
+        }
+        Ok(counters)
+    }
+
+    fn on_bullmq(
+        &self,
+        engine: &Engine,
+        contract: &dyn Contract,
+        redis: &Redis,
+        settings: &Settings,
+        role: Role,
+    ) -> Result<Counters> {
+        let outlet = job_queues(redis, &settings.jobs)?;
+        let mut counters = Counters::none(contract);
+        if role.sends(&settings.messages) {
+            // The jobs of a paused queue wait until it goes on.
+            let queues = settings.jobs.queues();
+            let relay = self.relay(engine, contract, outlet, queues, &settings.messages);
+            counters.relay = Some(relay);
         }
         Ok(counters)
     }
@@ -218,8 +248,11 @@ impl Background {
 
     /// Whether the brokers are there, as the relays see it.
     pub(super) fn probes(&self) -> Vec<Arc<dyn Probe>> {
-        let relays = self.counters.iter().filter_map(|counters| counters.relay.clone());
-        relays.map(|relay| Arc::new(Broker(relay)) as Arc<dyn Probe>).collect()
+        let probe = |counters: &Counters| {
+            let relay = counters.relay.clone()?;
+            Some(Arc::new(Broker { component: counters.component, relay }) as Arc<dyn Probe>)
+        };
+        self.counters.iter().filter_map(probe).collect()
     }
 
     /// Ends every task once it has settled what is under way.

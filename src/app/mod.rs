@@ -25,8 +25,10 @@ use crate::app::gates::Gates;
 use crate::auth::{AuthOptions, Gate, Verifier};
 use crate::config::Settings;
 use crate::config::auth::Auth;
+use crate::config::jobs::Jobs;
 use crate::config::messages::Messages;
 use crate::config::rabbitmq::RabbitMq;
+use crate::config::redis::Redis;
 use crate::contracts::{self, Contract};
 use crate::domain::caller::Access;
 use crate::domain::switch::Stage;
@@ -41,6 +43,7 @@ use crate::server::metrics::Metrics;
 use crate::server::params::Params;
 use crate::server::session::Session;
 use crate::store::{Store, StoreOptions, migrate};
+use crate::transport::bullmq::{BullMqOptions, BullMqOutlet};
 use crate::transport::rabbitmq::RabbitOptions;
 use crate::transport::redis::RedisLink;
 use crate::transport::redis::stock_keys::RedisStockKeys;
@@ -373,6 +376,20 @@ pub(crate) fn broker(settings: &RabbitMq) -> Result<RabbitOptions> {
     RabbitOptions::new(url, &settings.exchange, settings.is_durable)
 }
 
+/// How jobs are added to the queues of the Redis that is set.
+///
+/// # Errors
+/// `Misconfigured` when its URL cannot be read.
+pub(crate) fn job_queues(redis: &Redis, jobs: &Jobs) -> Result<BullMqOutlet> {
+    BullMqOutlet::new(BullMqOptions {
+        url: redis.url.expose_secret().to_owned().into(),
+        prefix: jobs.prefix.clone(),
+        attempts: jobs.attempts,
+        backoff: jobs.backoff,
+        keep_completed: jobs.keep_completed,
+    })
+}
+
 /// The contracts that settings name.
 ///
 /// # Errors
@@ -384,7 +401,7 @@ pub(crate) fn doors(settings: &Settings) -> Result<Vec<OpenDoor>> {
         let text = format!("contract names nothing to serve; there is {}.", known());
         return Err(Error::new(ErrorKind::Misconfigured, text));
     }
-    let options = contracts::Options::default();
+    let options = contract_options(settings);
     let mut gates = Gates::new(&settings.auth);
     wanted
         .iter()
@@ -401,6 +418,20 @@ pub(crate) fn doors(settings: &Settings) -> Result<Vec<OpenDoor>> {
             Ok(OpenDoor { gate: gates.of(contract.name())?, contract, port })
         })
         .collect()
+}
+
+/// What the contracts do by setting.
+fn contract_options(settings: &Settings) -> contracts::Options {
+    let jobs = &settings.jobs;
+    let queues = contracts::jobs::Queues {
+        order: jobs.order_queue.clone(),
+        payment: jobs.payment_queue.clone(),
+        inventory: jobs.inventory_queue.clone(),
+        notification: jobs.notification_queue.clone(),
+    };
+    contracts::Options {
+        jobs: contracts::jobs::Options { check_totals: jobs.check_totals, queues },
+    }
 }
 
 async fn open_store(settings: &Settings) -> Result<Store> {

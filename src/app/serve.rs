@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Role, doors, logging};
 use crate::config::Settings;
+use crate::contracts::Carrier;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::{self, Shell};
 
@@ -63,10 +64,7 @@ pub async fn work(
     stop: CancellationToken,
 ) -> Result<()> {
     logging::start(&settings.logging);
-    if settings.rabbitmq.is_none() {
-        let text = "rabbitmq_url is not set. Set RABBITMQ_URL, or give it as a flag.";
-        return Err(Error::new(ErrorKind::Misconfigured, text).with("problems", text));
-    }
+    check_has_work(&settings)?;
     let hurry = CancellationToken::new();
     stop_on_signals(&stop, &hurry)?;
     let app = App::open(settings, role).await?;
@@ -88,6 +86,21 @@ struct Listeners {
     doors: Vec<TcpListener>,
     /// For metrics alone, if there is one.
     metrics: Option<TcpListener>,
+}
+
+/// Refuses to wait for ever: something must carry the messages of a contract that is named.
+fn check_has_work(settings: &Settings) -> Result<()> {
+    let mut carriers = doors(settings)?.into_iter().map(|door| door.contract.carrier());
+    let is_set = |carrier| match carrier {
+        Carrier::RabbitMq => settings.rabbitmq.is_some(),
+        Carrier::BullMq => settings.redis.is_some(),
+    };
+    if carriers.any(is_set) {
+        return Ok(());
+    }
+    let text = "rabbitmq_url is not set. Set RABBITMQ_URL, or give it as a flag; or name with \
+                contract one whose messages are carried by what is set.";
+    Err(Error::new(ErrorKind::Misconfigured, text).with("problems", text))
 }
 
 async fn serve_doors(

@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod database;
+pub mod jobs;
 pub mod logging;
 pub mod messages;
 pub mod orders;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub rabbitmq: Option<rabbitmq::RabbitMq>,
     /// Where caches, jobs and stock keys are; absent when nothing names a Redis.
     pub redis: Option<redis::Redis>,
+    /// What the contract `jobs` does.
+    pub jobs: jobs::Jobs,
     /// Whether and how messages come and go.
     pub messages: messages::Messages,
     /// How callers prove who they are.
@@ -83,6 +86,7 @@ pub fn all() -> impl Iterator<Item = &'static Setting> {
         database::SETTINGS,
         rabbitmq::SETTINGS,
         redis::SETTINGS,
+        jobs::SETTINGS,
         messages::SETTINGS,
         auth::SETTINGS,
         server::SETTINGS,
@@ -114,6 +118,7 @@ impl Settings {
             database: database::read(&sources, &mut problems),
             rabbitmq: rabbitmq::read(&sources, &mut problems),
             redis: redis::read(&sources, &mut problems),
+            jobs: jobs::read(&sources, &mut problems),
             messages: messages::read(&sources, &mut problems),
             auth: auth::read(&sources, &mut problems),
             server: server::read(&sources, &mut problems),

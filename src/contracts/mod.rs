@@ -2,13 +2,16 @@
 //!
 //! Adding one is a folder beside `flask` and a line in [`ALL`]; the conformance suite then runs it.
 
+mod amount;
 mod facts;
 pub mod flask;
+pub mod jobs;
 mod payload;
 
 use std::sync::Arc;
 
 use axum::Router;
+use utoipa::openapi::OpenApi;
 
 use crate::engine::Engine;
 use crate::engine::ports::{Announcer, Interpreter};
@@ -46,6 +49,11 @@ pub trait Contract: Send + Sync {
     /// Its GraphQL schema on `engine`, if it has one; for callers without HTTP.
     fn graphql(&self, engine: &Engine, shell: &Shell) -> Option<GraphQl>;
 
+    /// The description of its REST door, if it has one; generated from the code.
+    fn openapi(&self) -> Option<OpenApi> {
+        None
+    }
+
     /// Its door on `engine`, with everything that all doors have.
     fn router(&self, engine: &Engine, shell: &Shell) -> Router;
 }
@@ -55,11 +63,16 @@ pub trait Contract: Send + Sync {
 pub enum Carrier {
     /// An exchange of RabbitMQ.
     RabbitMq,
+    /// Queues of BullMQ on Redis.
+    BullMq,
 }
 
 /// What contracts do by setting, and the other services that they ask.
 #[derive(Clone, Default)]
-pub struct Options {}
+pub struct Options {
+    /// Of the contract `jobs`.
+    pub jobs: jobs::Options,
+}
 
 /// A contract as it is known before any setting is read.
 #[derive(Clone, Copy)]
@@ -71,7 +84,13 @@ pub struct Member {
 }
 
 /// Every contract there is, the default one first.
-pub static ALL: [Member; 1] = [Member { name: flask::NAME, open: |_| Arc::new(flask::Flask) }];
+pub static ALL: [Member; 2] = [
+    Member { name: flask::NAME, open: |_| Arc::new(flask::Flask) },
+    Member {
+        name: jobs::NAME,
+        open: |options| Arc::new(jobs::Jobs { options: options.jobs.clone() }),
+    },
+];
 
 /// The contract of this name, by `options`.
 #[must_use]

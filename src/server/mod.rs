@@ -12,6 +12,7 @@ pub mod in_process;
 pub mod limits;
 mod media;
 pub mod metrics;
+pub mod openapi;
 pub mod operations;
 pub mod params;
 pub mod playground;

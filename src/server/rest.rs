@@ -112,13 +112,20 @@ impl Desk {
         self.metrics.placement(placed);
     }
 
-    /// `router` with an answer in the contract's words for paths that it does not have.
+    /// `router` with an answer in the contract's words for paths and methods that it does not
+    /// have.
     #[must_use]
     pub fn around(&self, router: Router) -> Router {
         let words = self.words;
-        router.fallback(async move || {
-            words(&Error::new(ErrorKind::NotFound, "There is nothing at this path."))
-        })
+        let no_path =
+            async move || words(&Error::new(ErrorKind::NotFound, "There is nothing at this path."));
+        let no_method = async move || {
+            let text = "This path does not take that method.";
+            let mut answer = words(&Error::new(ErrorKind::InvalidInput, text));
+            *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            answer
+        };
+        router.fallback(no_path).method_not_allowed_fallback(no_method)
     }
 }
 

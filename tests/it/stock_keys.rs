@@ -20,7 +20,7 @@ use crate::harness::{Database, given, product, request, stock};
 
 /// A product of one test's own, its key, and an engine that shows its stock.
 struct Shop {
-    database: Database,
+    _database: Database,
     engine: Engine,
     redis: redis::aio::MultiplexedConnection,
     link: Arc<RedisLink>,
@@ -36,7 +36,7 @@ impl Shop {
         let client = redis::Client::open(url).unwrap();
         let redis = client.get_multiplexed_async_connection().await.unwrap();
         let product = Uuid::now_v7().simple().to_string();
-        Some(Self { database, engine, redis, link, product })
+        Some(Self { _database: database, engine, redis, link, product })
     }
 
     fn key(&self) -> String {
