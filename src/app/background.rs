@@ -9,9 +9,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+#[cfg(feature = "kafka")]
+use crate::app::brokers;
 use crate::app::probes::Broker;
 use crate::app::{Role, broker};
 use crate::config::Settings;
+use crate::config::kafka::Kafka;
 use crate::config::messages::Messages;
 use crate::config::rabbitmq::RabbitMq;
 use crate::contracts::{Carrier, Contract};
@@ -20,9 +23,11 @@ use crate::engine::ports::{Inlet, Outlet};
 use crate::error::{Result, chain};
 use crate::inbound::{Intake, IntakeStats};
 use crate::outage::{Outage, in_time};
-use crate::outbox::{Relay, RelayOptions, RelayStats};
+use crate::outbox::{NeedsQueue, Relay, RelayOptions, RelayStats};
 use crate::server::health::Probe;
 use crate::store::retention;
+#[cfg(feature = "kafka")]
+use crate::transport::kafka::{InletOptions as KafkaInletOptions, KafkaInlet, KafkaOutlet};
 use crate::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitOutlet};
 
 /// How often what is old is forgotten.
@@ -45,6 +50,8 @@ pub(super) struct Background {
 /// What one contract's relay and intake count.
 #[derive(Clone, Default)]
 pub(super) struct Counters {
+    /// What the messages are carried by.
+    pub component: &'static str,
     /// Of the relay, where this process runs it.
     pub relay: Option<Arc<RelayStats>>,
     /// Of the intake, where this process runs it.
@@ -72,6 +79,10 @@ impl Background {
                 Some(rabbitmq) => self.on_rabbitmq(engine, contract, rabbitmq, settings, role)?,
                 None => waits_for("RABBITMQ_URL", contract),
             },
+            Carrier::Kafka => match &settings.kafka {
+                Some(kafka) => self.on_kafka(engine, contract, kafka, settings, role)?,
+                None => waits_for("KAFKA_BROKERS", contract),
+            },
         };
         self.counters.push(counters);
         Ok(())
@@ -86,7 +97,7 @@ impl Background {
         role: Role,
     ) -> Result<Counters> {
         let options = broker(rabbitmq)?;
-        let mut counters = Counters::default();
+        let mut counters = Counters { component: "rabbitmq", ..Counters::default() };
         if role.sends(&settings.messages) {
             let outlet = RabbitOutlet::new(options.clone());
             let needs_queue = rabbitmq.topics_need_queue.clone();
@@ -106,18 +117,64 @@ impl Background {
         Ok(counters)
     }
 
+    #[cfg(feature = "kafka")]
+    fn on_kafka(
+        &self,
+        engine: &Engine,
+        contract: &dyn Contract,
+        kafka: &Kafka,
+        settings: &Settings,
+        role: Role,
+    ) -> Result<Counters> {
+        let options = brokers(kafka);
+        let mut counters = Counters { component: "kafka", ..Counters::default() };
+        if role.sends(&settings.messages) {
+            let outlet = KafkaOutlet::new(options.clone())?;
+            // A topic that is not there is one that nobody has made yet.
+            let every = NeedsQueue::Every;
+            counters.relay = Some(self.relay(engine, contract, outlet, every, &settings.messages));
+        }
+        if role.takes_in(&settings.messages) {
+            let inlet_options = KafkaInletOptions {
+                group: format!("{}-{}", kafka.group, contract.name()),
+                topics: contract.topics().iter().map(|topic| (*topic).to_owned()).collect(),
+            };
+            let inlet = KafkaInlet::new(options, inlet_options)?;
+            counters.intake = Some(self.intake(engine, contract, inlet));
+        }
+        Ok(counters)
+    }
+
+    /// As the one above, in a build that cannot.
+    #[cfg(not(feature = "kafka"))]
+    fn on_kafka(
+        &self,
+        _engine: &Engine,
+        contract: &dyn Contract,
+        _kafka: &Kafka,
+        _settings: &Settings,
+        _role: Role,
+    ) -> Result<Counters> {
+        let text = format!(
+            "The contract {} speaks Kafka, and this build does not. Build it with the Cargo \
+             feature kafka, which is on by default.",
+            contract.name()
+        );
+        Err(Error::new(ErrorKind::Misconfigured, text))
+    }
+
     /// Starts sending a contract's messages through `outlet`.
     fn relay<O: Outlet>(
         &self,
         engine: &Engine,
         contract: &dyn Contract,
         outlet: O,
-        needs_queue: Vec<String>,
+        needs_queue: impl Into<NeedsQueue>,
         settings: &Messages,
     ) -> Arc<RelayStats> {
         let options = RelayOptions {
             destination: contract.name(),
-            needs_queue,
+            needs_queue: needs_queue.into(),
             attempts_max: settings.attempts_max,
         };
         let relay = Relay::new(engine.clone(), outlet, options);
@@ -184,8 +241,11 @@ impl Background {
 
     /// Whether the brokers are there, as the relays see it.
     pub(super) fn probes(&self) -> Vec<Arc<dyn Probe>> {
-        let relays = self.counters.iter().filter_map(|counters| counters.relay.clone());
-        relays.map(|relay| Arc::new(Broker(relay)) as Arc<dyn Probe>).collect()
+        let probe = |counters: &Counters| {
+            let relay = counters.relay.clone()?;
+            Some(Arc::new(Broker { component: counters.component, relay }) as Arc<dyn Probe>)
+        };
+        self.counters.iter().filter_map(probe).collect()
     }
 
     /// Ends every task once it has settled what is under way.

@@ -25,8 +25,11 @@ use crate::app::gates::Gates;
 use crate::auth::{AuthOptions, Gate, Verifier};
 use crate::config::Settings;
 use crate::config::auth::Auth;
+#[cfg(feature = "kafka")]
+use crate::config::kafka::Kafka;
 use crate::config::messages::Messages;
 use crate::config::rabbitmq::RabbitMq;
+use crate::contracts::gateway::Envelope;
 use crate::contracts::{self, Contract};
 use crate::domain::caller::Access;
 use crate::domain::switch::Stage;
@@ -41,6 +44,8 @@ use crate::server::metrics::Metrics;
 use crate::server::params::Params;
 use crate::server::session::Session;
 use crate::store::{Store, StoreOptions, migrate};
+#[cfg(feature = "kafka")]
+use crate::transport::kafka::{KafkaLogin, KafkaOptions};
 use crate::transport::rabbitmq::RabbitOptions;
 
 pub use crate::server::in_process::{
@@ -348,6 +353,21 @@ pub(crate) fn broker(settings: &RabbitMq) -> Result<RabbitOptions> {
     RabbitOptions::new(url, &settings.exchange, settings.is_durable)
 }
 
+/// Where the brokers of Kafka are.
+#[cfg(feature = "kafka")]
+pub(crate) fn brokers(settings: &Kafka) -> KafkaOptions {
+    KafkaOptions {
+        brokers: settings.brokers.clone(),
+        is_tls: settings.is_tls,
+        login: settings.login.as_ref().map(|login| KafkaLogin {
+            mechanism: login.mechanism,
+            username: login.username.clone(),
+            password: SecretString::from(login.password.expose_secret()),
+        }),
+        ca_file: settings.ca_file.clone(),
+    }
+}
+
 /// The contracts that settings name.
 ///
 /// # Errors
@@ -359,7 +379,7 @@ pub(crate) fn doors(settings: &Settings) -> Result<Vec<OpenDoor>> {
         let text = format!("contract names nothing to serve; there is {}.", known());
         return Err(Error::new(ErrorKind::Misconfigured, text));
     }
-    let options = contracts::Options::default();
+    let options = contract_options(settings);
     let mut gates = Gates::new(&settings.auth);
     wanted
         .iter()
@@ -376,6 +396,15 @@ pub(crate) fn doors(settings: &Settings) -> Result<Vec<OpenDoor>> {
             Ok(OpenDoor { gate: gates.of(contract.name())?, contract, port })
         })
         .collect()
+}
+
+/// What the contracts do by setting.
+fn contract_options(settings: &Settings) -> contracts::Options {
+    let envelope = match settings.gateway.has_envelope {
+        true => Envelope::Result,
+        false => Envelope::Documented,
+    };
+    contracts::Options { gateway: contracts::gateway::Options { envelope } }
 }
 
 async fn open_store(settings: &Settings) -> Result<Store> {

@@ -4,6 +4,7 @@
 
 mod facts;
 pub mod flask;
+pub mod gateway;
 mod payload;
 
 use std::sync::Arc;
@@ -50,11 +51,16 @@ pub trait Contract: Send + Sync {
 pub enum Carrier {
     /// An exchange of RabbitMQ.
     RabbitMq,
+    /// Topics of Kafka.
+    Kafka,
 }
 
 /// What contracts do by setting, and the other services that they ask.
 #[derive(Clone, Default)]
-pub struct Options {}
+pub struct Options {
+    /// Of the contract `gateway`.
+    pub gateway: gateway::Options,
+}
 
 /// A contract as it is known before any setting is read.
 #[derive(Clone, Copy)]
@@ -66,7 +72,13 @@ pub struct Member {
 }
 
 /// Every contract there is, the default one first.
-pub static ALL: [Member; 1] = [Member { name: flask::NAME, open: |_| Arc::new(flask::Flask) }];
+pub static ALL: [Member; 2] = [
+    Member { name: flask::NAME, open: |_| Arc::new(flask::Flask) },
+    Member {
+        name: gateway::NAME,
+        open: |options| Arc::new(gateway::Gateway { options: options.gateway }),
+    },
+];
 
 /// The contract of this name, by `options`.
 #[must_use]

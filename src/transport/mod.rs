@@ -1,4 +1,6 @@
 //! The ways out and in: bytes only, one module for each kind of broker.
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod rabbitmq;
 pub mod redis;
