@@ -9,21 +9,28 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+#[cfg(feature = "kafka")]
+use crate::app::brokers;
 use crate::app::probes::Broker;
 use crate::app::{Role, broker, job_queues};
 use crate::config::Settings;
+use crate::config::kafka::Kafka;
 use crate::config::messages::Messages;
 use crate::config::rabbitmq::RabbitMq;
 use crate::config::redis::Redis;
 use crate::contracts::{Carrier, Contract};
 use crate::engine::Engine;
 use crate::engine::ports::{Inlet, Outlet};
+#[cfg(not(feature = "kafka"))]
+use crate::error::{Error, ErrorKind};
 use crate::error::{Result, chain};
 use crate::inbound::{Intake, IntakeStats};
 use crate::outage::{Outage, in_time};
-use crate::outbox::{Relay, RelayOptions, RelayStats};
+use crate::outbox::{NeedsQueue, Relay, RelayOptions, RelayStats};
 use crate::server::health::Probe;
 use crate::store::retention;
+#[cfg(feature = "kafka")]
+use crate::transport::kafka::{InletOptions as KafkaInletOptions, KafkaInlet, KafkaOutlet};
 use crate::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitOutlet};
 
 /// How often what is old is forgotten.
@@ -65,6 +72,7 @@ impl Counters {
         let component = match contract.carrier() {
             Carrier::RabbitMq => "rabbitmq",
             Carrier::BullMq => "redis",
+            Carrier::Kafka => "kafka",
         };
         Self { contract: contract.name(), component, relay: None, intake: None }
     }
@@ -94,6 +102,10 @@ impl Background {
             Carrier::BullMq => match &settings.redis {
                 Some(redis) => self.on_bullmq(engine, contract, redis, settings, role)?,
                 None => waits_for("REDIS_URL", contract),
+            },
+            Carrier::Kafka => match &settings.kafka {
+                Some(kafka) => self.on_kafka(engine, contract, kafka, settings, role)?,
+                None => waits_for("KAFKA_BROKERS", contract),
             },
         };
         self.counters.push(counters);
@@ -148,18 +160,64 @@ impl Background {
         Ok(counters)
     }
 
+    #[cfg(feature = "kafka")]
+    fn on_kafka(
+        &self,
+        engine: &Engine,
+        contract: &dyn Contract,
+        kafka: &Kafka,
+        settings: &Settings,
+        role: Role,
+    ) -> Result<Counters> {
+        let options = brokers(kafka);
+        let mut counters = Counters::none(contract);
+        if role.sends(&settings.messages) {
+            let outlet = KafkaOutlet::new(options.clone())?;
+            // A topic that is not there is one that nobody has made yet.
+            let every = NeedsQueue::Every;
+            counters.relay = Some(self.relay(engine, contract, outlet, every, &settings.messages));
+        }
+        if role.takes_in(&settings.messages) {
+            let inlet_options = KafkaInletOptions {
+                group: format!("{}-{}", kafka.group, contract.name()),
+                topics: contract.topics().iter().map(|topic| (*topic).to_owned()).collect(),
+            };
+            let inlet = KafkaInlet::new(options, inlet_options)?;
+            counters.intake = Some(self.intake(engine, contract, inlet));
+        }
+        Ok(counters)
+    }
+
+    /// As the one above, in a build that cannot.
+    #[cfg(not(feature = "kafka"))]
+    fn on_kafka(
+        &self,
+        _engine: &Engine,
+        contract: &dyn Contract,
+        _kafka: &Kafka,
+        _settings: &Settings,
+        _role: Role,
+    ) -> Result<Counters> {
+        let text = format!(
+            "The contract {} speaks Kafka, and this build does not. Build it with the Cargo \
+             feature kafka, which is on by default.",
+            contract.name()
+        );
+        Err(Error::new(ErrorKind::Misconfigured, text))
+    }
+
     /// Starts sending a contract's messages through `outlet`.
     fn relay<O: Outlet>(
         &self,
         engine: &Engine,
         contract: &dyn Contract,
         outlet: O,
-        needs_queue: Vec<String>,
+        needs_queue: impl Into<NeedsQueue>,
         settings: &Messages,
     ) -> Arc<RelayStats> {
         let options = RelayOptions {
             destination: contract.name(),
-            needs_queue,
+            needs_queue: needs_queue.into(),
             attempts_max: settings.attempts_max,
         };
         let relay = Relay::new(engine.clone(), outlet, options);

@@ -26,9 +26,12 @@ use crate::auth::{AuthOptions, Gate, Verifier};
 use crate::config::Settings;
 use crate::config::auth::Auth;
 use crate::config::jobs::Jobs;
+#[cfg(feature = "kafka")]
+use crate::config::kafka::Kafka;
 use crate::config::messages::Messages;
 use crate::config::rabbitmq::RabbitMq;
 use crate::config::redis::Redis;
+use crate::contracts::gateway::Envelope;
 use crate::contracts::{self, Contract};
 use crate::domain::caller::Access;
 use crate::domain::switch::Stage;
@@ -44,6 +47,8 @@ use crate::server::params::Params;
 use crate::server::session::Session;
 use crate::store::{Store, StoreOptions, migrate};
 use crate::transport::bullmq::{BullMqOptions, BullMqOutlet};
+#[cfg(feature = "kafka")]
+use crate::transport::kafka::{KafkaLogin, KafkaOptions};
 use crate::transport::rabbitmq::RabbitOptions;
 use crate::transport::redis::RedisLink;
 use crate::transport::redis::stock_keys::RedisStockKeys;
@@ -390,6 +395,21 @@ pub(crate) fn job_queues(redis: &Redis, jobs: &Jobs) -> Result<BullMqOutlet> {
     })
 }
 
+/// Where the brokers of Kafka are.
+#[cfg(feature = "kafka")]
+pub(crate) fn brokers(settings: &Kafka) -> KafkaOptions {
+    KafkaOptions {
+        brokers: settings.brokers.clone(),
+        is_tls: settings.is_tls,
+        login: settings.login.as_ref().map(|login| KafkaLogin {
+            mechanism: login.mechanism,
+            username: login.username.clone(),
+            password: SecretString::from(login.password.expose_secret()),
+        }),
+        ca_file: settings.ca_file.clone(),
+    }
+}
+
 /// The contracts that settings name.
 ///
 /// # Errors
@@ -429,7 +449,12 @@ fn contract_options(settings: &Settings) -> contracts::Options {
         inventory: jobs.inventory_queue.clone(),
         notification: jobs.notification_queue.clone(),
     };
+    let envelope = match settings.gateway.has_envelope {
+        true => Envelope::Result,
+        false => Envelope::Documented,
+    };
     contracts::Options {
+        gateway: contracts::gateway::Options { envelope },
         jobs: contracts::jobs::Options { check_totals: jobs.check_totals, queues },
     }
 }

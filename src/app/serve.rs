@@ -94,6 +94,7 @@ fn check_has_work(settings: &Settings) -> Result<()> {
     let is_set = |carrier| match carrier {
         Carrier::RabbitMq => settings.rabbitmq.is_some(),
         Carrier::BullMq => settings.redis.is_some(),
+        Carrier::Kafka => settings.kafka.is_some(),
     };
     if carriers.any(is_set) {
         return Ok(());

@@ -5,6 +5,7 @@
 mod amount;
 mod facts;
 pub mod flask;
+pub mod gateway;
 pub mod jobs;
 mod payload;
 
@@ -65,6 +66,8 @@ pub enum Carrier {
     RabbitMq,
     /// Queues of BullMQ on Redis.
     BullMq,
+    /// Topics of Kafka.
+    Kafka,
 }
 
 /// What contracts do by setting, and the other services that they ask.
@@ -72,6 +75,8 @@ pub enum Carrier {
 pub struct Options {
     /// Of the contract `jobs`.
     pub jobs: jobs::Options,
+    /// Of the contract `gateway`.
+    pub gateway: gateway::Options,
 }
 
 /// A contract as it is known before any setting is read.
@@ -84,11 +89,15 @@ pub struct Member {
 }
 
 /// Every contract there is, the default one first.
-pub static ALL: [Member; 2] = [
+pub static ALL: [Member; 3] = [
     Member { name: flask::NAME, open: |_| Arc::new(flask::Flask) },
     Member {
         name: jobs::NAME,
         open: |options| Arc::new(jobs::Jobs { options: options.jobs.clone() }),
+    },
+    Member {
+        name: gateway::NAME,
+        open: |options| Arc::new(gateway::Gateway { options: options.gateway }),
     },
 ];
 
