@@ -9,6 +9,7 @@ else is made for one test:
 - `server`: a running engine on both; `make_server` makes one with other settings;
 - `shop`: that server with its database and its broker as other programs see them;
 - `product_service` publishes what other services say;
+- `upstream`: the user and the product service that an engine asks over HTTP, running;
 - `make_bullmq_worker`, `make_kafkajs_consumer` start Node's workers and consumers on them;
 - `legacy_consumer`: the Product service's consumer, running;
 - `legacy_service`: the old order service, running, on the seeded `legacy_database_url`;
@@ -42,6 +43,7 @@ from tests.python.missing import skip_or_fail
 from tests.python.node_clients import BullMqWorker, KafkaJsConsumer
 from tests.python.product_service import ProductService
 from tests.python.shop import Shop
+from tests.python.upstream_services import UpstreamServices
 from tests.services import (
     Kafka,
     MissingServiceError,
@@ -282,6 +284,15 @@ def legacy_consumer(
     consumer.start()
     yield consumer
     consumer.kill()
+
+
+@pytest.fixture
+def upstream(workspace: Workspace, tmp_path: Path) -> Iterator[UpstreamServices]:
+    """The user and the product service, running, without a user or a product."""
+    services = UpstreamServices(workspace, tmp_path)
+    services.start()
+    yield services
+    services.kill()
 
 
 @pytest.fixture
