@@ -10,6 +10,7 @@ mod probes;
 mod rehearsal;
 mod serve;
 mod switch;
+mod upstream;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -30,7 +31,7 @@ use crate::config::rabbitmq::RabbitMq;
 use crate::contracts::{self, Contract};
 use crate::domain::caller::Access;
 use crate::domain::switch::Stage;
-use crate::engine::ports::Interpreter;
+use crate::engine::ports::{Interpreter, OrderCache, Ports};
 use crate::engine::{Engine, Rules};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::Shell;
@@ -42,6 +43,7 @@ use crate::server::params::Params;
 use crate::server::session::Session;
 use crate::store::{Store, StoreOptions, migrate};
 use crate::transport::rabbitmq::RabbitOptions;
+use crate::transport::redis::{RedisCache, RedisLink};
 
 pub use crate::server::in_process::{
     Answering, Asked, Headers, Pieces, Sent, Socket, SocketInput, SocketOutput,
@@ -125,7 +127,7 @@ impl App {
         let doors = doors(&settings)?;
         let store = open_store(&settings).await?;
         let announcers = doors.iter().map(|door| door.contract.announcer()).collect();
-        let engine = Engine::new(store, rules(&settings), announcers);
+        let engine = Engine::with_ports(store, rules(&settings), announcers, ports(&settings)?);
         let mut background = Background::new();
         background.keep_house(&engine, settings.orders.keep_keys);
         let mut probes: Vec<Arc<dyn Probe>> = vec![Arc::new(probes::Database(engine.clone()))];
@@ -298,7 +300,26 @@ fn rules(settings: &Settings) -> Rules {
     }
 }
 
-/// What understands incoming messages, by contract.
+/// What an engine may do without, as far as settings name it.
+///
+/// # Errors
+/// `Misconfigured` when an address cannot be used.
+fn ports(settings: &Settings) -> Result<Ports> {
+    let upstream = &settings.upstream;
+    let cache = settings.redis.as_ref().filter(|redis| !redis.cache_age_max.is_zero());
+    let orders = cache.map(|redis| {
+        let link = RedisLink::new(redis.url.expose_secret(), redis.timeout)?;
+        let cache = RedisCache::new(Arc::new(link), redis.cache_age_max);
+        Ok(Arc::new(cache) as Arc<dyn OrderCache>)
+    });
+    Ok(Ports {
+        users: upstream::users(upstream)?,
+        products: upstream::products(upstream)?,
+        orders: orders.transpose()?,
+    })
+}
+
+/// What understands incoming messages, by the name that they are taken in under.
 ///
 /// # Errors
 /// As [`doors`].
@@ -306,7 +327,22 @@ pub(crate) fn interpreters(
     settings: &Settings,
 ) -> Result<HashMap<&'static str, Arc<dyn Interpreter>>> {
     let doors = doors(settings)?;
-    Ok(doors.iter().map(|door| (door.contract.name(), door.contract.interpreter())).collect())
+    Ok(doors.iter().map(|door| (door.contract.consumer(), door.contract.interpreter())).collect())
+}
+
+/// What understands messages that somebody else has received, and the name that they are taken in
+/// under: the first contract's.
+///
+/// # Errors
+/// As [`doors`].
+pub(crate) fn first_interpreter(
+    settings: &Settings,
+) -> Result<(&'static str, Arc<dyn Interpreter>)> {
+    let doors = doors(settings)?;
+    let first = doors.first().map(|door| (door.contract.consumer(), door.contract.interpreter()));
+    first.ok_or_else(|| {
+        Error::new(ErrorKind::Misconfigured, "contract names nothing that understands events.")
+    })
 }
 
 /// Where the database is.
@@ -339,13 +375,12 @@ pub(crate) fn verifier(auth: &Auth) -> Result<Verifier> {
     Ok(verifier)
 }
 
-/// Where the broker is.
+/// Where the broker is, and which of its exchanges is meant.
 ///
 /// # Errors
 /// `Misconfigured` when the URL cannot be read.
-pub(crate) fn broker(settings: &RabbitMq) -> Result<RabbitOptions> {
-    let url = settings.url.expose_secret();
-    RabbitOptions::new(url, &settings.exchange, settings.is_durable)
+pub(crate) fn broker(settings: &RabbitMq, exchange: &str) -> Result<RabbitOptions> {
+    RabbitOptions::new(settings.url.expose_secret(), exchange, settings.is_durable)
 }
 
 /// The contracts that settings name.

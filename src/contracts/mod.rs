@@ -5,6 +5,7 @@
 mod facts;
 pub mod flask;
 mod payload;
+pub mod storefront;
 
 use std::sync::Arc;
 
@@ -34,6 +35,12 @@ pub trait Contract: Send + Sync {
 
     /// The routing keys or topics that it listens to; none where nobody talks to it.
     fn topics(&self) -> &'static [&'static str];
+
+    /// Under which name messages are taken in for it. Contracts that listen to the same messages
+    /// share one, so that every message is taken in once, whichever of them are served.
+    fn consumer(&self) -> &'static str {
+        self.name()
+    }
 
     /// The fields at the roots of its GraphQL schema, if it has one.
     fn operations(&self) -> &'static [&'static str];
@@ -66,7 +73,10 @@ pub struct Member {
 }
 
 /// Every contract there is, the default one first.
-pub static ALL: [Member; 1] = [Member { name: flask::NAME, open: |_| Arc::new(flask::Flask) }];
+pub static ALL: [Member; 2] = [
+    Member { name: flask::NAME, open: |_| Arc::new(flask::Flask) },
+    Member { name: storefront::NAME, open: |_| Arc::new(storefront::Storefront) },
+];
 
 /// The contract of this name, by `options`.
 #[must_use]
