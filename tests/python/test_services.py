@@ -120,13 +120,14 @@ def test_a_restarted_kafka_keeps_its_port_its_messages_and_its_offsets(
 
 
 def test_kafka_lets_in_only_with_the_password_where_it_asks_for_one(kafka: Kafka) -> None:
-    login = {
-        "bootstrap_servers": kafka.sasl_url,
-        "security_protocol": "SASL_PLAINTEXT",
-        "sasl_mechanism": "PLAIN",
-        "sasl_plain_username": tests.services.kafka.USER,
-    }
-    with closing(KafkaProducer(**login, sasl_plain_password=kafka.password)) as producer:
+    producer = KafkaProducer(
+        bootstrap_servers=kafka.sasl_url,
+        security_protocol="SASL_PLAINTEXT",
+        sasl_mechanism="PLAIN",
+        sasl_plain_username=tests.services.kafka.USER,
+        sasl_plain_password=kafka.password,
+    )
+    with closing(producer):
         producer.send("orders", key=b"1", value=b"1").get(timeout=20)
     assert _consume(kafka, "orders", group="g", enough=1) == ["1"]
     assert _login_error(kafka, kafka.password) == 0
