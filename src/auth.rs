@@ -294,7 +294,7 @@ impl Verifier {
 }
 
 /// The token of a header's value.
-fn bearer(authorization: Option<&str>) -> Result<&str> {
+pub(crate) fn bearer(authorization: Option<&str>) -> Result<&str> {
     let value = authorization.map(str::trim).unwrap_or_default();
     if let Some((scheme, token)) = value.split_once(' ')
         && scheme.eq_ignore_ascii_case("Bearer")

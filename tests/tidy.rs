@@ -14,7 +14,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("outage", &["error"]),
     ("outbox", &["error", "domain", "store", "engine", "outage"]),
     ("inbound", &["error", "domain", "store", "engine", "outage"]),
-    ("transport", &["error", "domain", "engine"]),
+    ("transport", &["error", "domain", "engine", "outage"]),
     ("auth", &["error", "domain"]),
     ("config", &["error", "domain", "store"]),
     ("contracts", &["error", "domain", "engine", "auth", "server"]),

@@ -52,6 +52,8 @@ pub(super) struct Background {
     tasks: TaskTracker,
     stopping: CancellationToken,
     counters: Vec<Counters>,
+    /// For whom messages are taken in already.
+    listening: Vec<&'static str>,
 }
 
 /// What one contract's relay and intake count.
@@ -80,7 +82,12 @@ impl Counters {
 
 impl Background {
     pub(super) fn new() -> Self {
-        Self { tasks: TaskTracker::new(), stopping: CancellationToken::new(), counters: Vec::new() }
+        Self {
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            counters: Vec::new(),
+            listening: Vec::new(),
+        }
     }
 
     /// Starts a contract's relay and intake, as settings and role say.
@@ -112,29 +119,40 @@ impl Background {
         Ok(())
     }
 
+    /// Whether nobody takes in for `consumer` yet; from now on somebody does. Contracts that listen
+    /// to the same messages have one intake.
+    fn listen(&mut self, consumer: &'static str) -> bool {
+        let is_new = !self.listening.contains(&consumer);
+        if is_new {
+            self.listening.push(consumer);
+        }
+        is_new
+    }
+
     fn on_rabbitmq(
-        &self,
+        &mut self,
         engine: &Engine,
         contract: &dyn Contract,
         rabbitmq: &RabbitMq,
         settings: &Settings,
         role: Role,
     ) -> Result<Counters> {
-        let options = broker(rabbitmq)?;
         let mut counters = Counters::none(contract);
         if role.sends(&settings.messages) {
-            let outlet = RabbitOutlet::new(options.clone());
+            let outlet =
+                RabbitOutlet::new(broker(rabbitmq, rabbitmq.exchange_of(contract.name()))?);
             let needs_queue = rabbitmq.topics_need_queue.clone();
             let relay = self.relay(engine, contract, outlet, needs_queue, &settings.messages);
             counters.relay = Some(relay);
         }
-        if role.takes_in(&settings.messages) {
+        if role.takes_in(&settings.messages) && self.listen(contract.consumer()) {
             let inlet_options = InletOptions {
                 queue: rabbitmq.queue.clone(),
                 queue_durable: rabbitmq.is_durable || rabbitmq.queue == OWN_QUEUE,
                 topics: contract.topics().iter().map(|topic| (*topic).to_owned()).collect(),
                 prefetch: rabbitmq.prefetch,
             };
+            let options = broker(rabbitmq, &rabbitmq.exchange)?;
             let inlet = RabbitInlet::new(options, &inlet_options)?;
             counters.intake = Some(self.intake(engine, contract, inlet));
         }
@@ -233,7 +251,8 @@ impl Background {
         contract: &dyn Contract,
         inlet: I,
     ) -> Arc<IntakeStats> {
-        let intake = Intake::new(contract.name(), engine.clone(), inlet, contract.interpreter());
+        let intake =
+            Intake::new(contract.consumer(), engine.clone(), inlet, contract.interpreter());
         let stats = intake.stats();
         self.tasks.spawn(intake.run(self.stopping.clone()));
         stats

@@ -8,6 +8,7 @@ use futures_util::future::{BoxFuture, ready};
 
 use crate::app::background::Counters;
 use crate::engine::Engine;
+use crate::engine::cache::CacheStats;
 use crate::error::Result;
 use crate::inbound::IntakeStats;
 use crate::outbox::RelayStats;
@@ -21,7 +22,36 @@ pub(super) fn all(engine: &Engine, counters: &[Counters]) -> Vec<Arc<dyn Figures
         Arc::new(Pool(engine.clone())),
         Arc::new(Waiting { engine: engine.clone(), contracts }),
         Arc::new(Traffic(counters.to_vec())),
+        Arc::new(Copies(engine.cache_stats())),
     ]
+}
+
+/// Reading orders through the cache.
+struct Copies(Option<Arc<CacheStats>>);
+
+impl Figures for Copies {
+    fn figures(&self) -> BoxFuture<'_, Vec<Figure>> {
+        let Some(stats) = &self.0 else { return ready(Vec::new()).boxed() };
+        let count = |counter: &AtomicU64| whole_unsigned(counter.load(Ordering::Relaxed));
+        ready(vec![
+            Figure::counter(
+                "order_engine_cache_hits",
+                "Reads that the cache answered",
+                count(&stats.hits),
+            ),
+            Figure::counter(
+                "order_engine_cache_misses",
+                "Reads that the database answered because the cache had nothing",
+                count(&stats.misses),
+            ),
+            Figure::counter(
+                "order_engine_cache_bypassed",
+                "Reads that the database answered because the cache could not be used",
+                count(&stats.bypassed),
+            ),
+        ])
+        .boxed()
+    }
 }
 
 /// The connections to PostgreSQL.

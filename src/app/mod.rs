@@ -2,20 +2,23 @@
 //! The server, Python and the tests all start from here.
 
 mod background;
+mod carriers;
 pub mod consuming;
 mod figures;
 mod gates;
 mod logging;
+mod ports;
 mod probes;
 mod rehearsal;
 mod serve;
 mod switch;
+mod upstream;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -25,17 +28,12 @@ use crate::app::gates::Gates;
 use crate::auth::{AuthOptions, Gate, Verifier};
 use crate::config::Settings;
 use crate::config::auth::Auth;
-use crate::config::jobs::Jobs;
-#[cfg(feature = "kafka")]
-use crate::config::kafka::Kafka;
 use crate::config::messages::Messages;
-use crate::config::rabbitmq::RabbitMq;
-use crate::config::redis::Redis;
 use crate::contracts::gateway::Envelope;
 use crate::contracts::{self, Contract};
 use crate::domain::caller::Access;
 use crate::domain::switch::Stage;
-use crate::engine::ports::{Interpreter, StockKeys};
+use crate::engine::ports::Interpreter;
 use crate::engine::{Engine, Rules};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::Shell;
@@ -46,17 +44,14 @@ use crate::server::metrics::Metrics;
 use crate::server::params::Params;
 use crate::server::session::Session;
 use crate::store::{Store, StoreOptions, migrate};
-use crate::transport::bullmq::{BullMqOptions, BullMqOutlet};
-#[cfg(feature = "kafka")]
-use crate::transport::kafka::{KafkaLogin, KafkaOptions};
-use crate::transport::rabbitmq::RabbitOptions;
-use crate::transport::redis::RedisLink;
-use crate::transport::redis::stock_keys::RedisStockKeys;
 
 pub use crate::server::in_process::{
     Answering, Asked, Headers, Pieces, Sent, Socket, SocketInput, SocketOutput,
 };
 pub use crate::strangler::{Passage, Reply, Strangler};
+#[cfg(feature = "kafka")]
+pub(crate) use carriers::brokers;
+pub(crate) use carriers::{broker, job_queues};
 pub use probes::Check;
 pub use serve::{serve, work};
 
@@ -136,10 +131,7 @@ impl App {
         let store = open_store(&settings).await?;
         let announcers = doors.iter().map(|door| door.contract.announcer()).collect();
         let rules = rules(&settings);
-        let engine = match stock_keys(&doors, &settings)? {
-            None => Engine::new(store, rules, announcers),
-            Some(keys) => Engine::with_stock_keys(store, rules, announcers, keys),
-        };
+        let engine = Engine::with_ports(store, rules, announcers, ports::ports(&doors, &settings)?);
         let mut background = Background::new();
         if engine.shows_stock() {
             background.show_stock(&engine);
@@ -309,20 +301,6 @@ impl App {
     }
 }
 
-/// Where stock is shown to others, if a contract wants it.
-fn stock_keys(doors: &[OpenDoor], settings: &Settings) -> Result<Option<Arc<dyn StockKeys>>> {
-    if !doors.iter().any(|door| door.contract.keeps_stock_keys()) {
-        return Ok(None);
-    }
-    let redis = settings.redis.as_ref().ok_or_else(|| {
-        let text = "redis_url is not set, and other services are to see stock there. Set \
-                    REDIS_URL, or REDIS_HOST and REDIS_PORT.";
-        Error::new(ErrorKind::Misconfigured, text).with("problems", text)
-    })?;
-    let link = RedisLink::new(redis.url.expose_secret(), redis.timeout)?;
-    Ok(Some(Arc::new(RedisStockKeys::new(Arc::new(link)))))
-}
-
 fn rules(settings: &Settings) -> Rules {
     Rules {
         access: settings.auth.access,
@@ -331,7 +309,7 @@ fn rules(settings: &Settings) -> Rules {
     }
 }
 
-/// What understands incoming messages, by contract.
+/// What understands incoming messages, by the name that they are taken in under.
 ///
 /// # Errors
 /// As [`doors`].
@@ -339,7 +317,22 @@ pub(crate) fn interpreters(
     settings: &Settings,
 ) -> Result<HashMap<&'static str, Arc<dyn Interpreter>>> {
     let doors = doors(settings)?;
-    Ok(doors.iter().map(|door| (door.contract.name(), door.contract.interpreter())).collect())
+    Ok(doors.iter().map(|door| (door.contract.consumer(), door.contract.interpreter())).collect())
+}
+
+/// What understands messages that somebody else has received, and the name that they are taken in
+/// under: the first contract's.
+///
+/// # Errors
+/// As [`doors`].
+pub(crate) fn first_interpreter(
+    settings: &Settings,
+) -> Result<(&'static str, Arc<dyn Interpreter>)> {
+    let doors = doors(settings)?;
+    let first = doors.first().map(|door| (door.contract.consumer(), door.contract.interpreter()));
+    first.ok_or_else(|| {
+        Error::new(ErrorKind::Misconfigured, "contract names nothing that understands events.")
+    })
 }
 
 /// Where the database is.
@@ -370,44 +363,6 @@ pub(crate) fn verifier(auth: &Auth) -> Result<Verifier> {
         tracing::warn!("{warning}");
     }
     Ok(verifier)
-}
-
-/// Where the broker is.
-///
-/// # Errors
-/// `Misconfigured` when the URL cannot be read.
-pub(crate) fn broker(settings: &RabbitMq) -> Result<RabbitOptions> {
-    let url = settings.url.expose_secret();
-    RabbitOptions::new(url, &settings.exchange, settings.is_durable)
-}
-
-/// How jobs are added to the queues of the Redis that is set.
-///
-/// # Errors
-/// `Misconfigured` when its URL cannot be read.
-pub(crate) fn job_queues(redis: &Redis, jobs: &Jobs) -> Result<BullMqOutlet> {
-    BullMqOutlet::new(BullMqOptions {
-        url: redis.url.expose_secret().to_owned().into(),
-        prefix: jobs.prefix.clone(),
-        attempts: jobs.attempts,
-        backoff: jobs.backoff,
-        keep_completed: jobs.keep_completed,
-    })
-}
-
-/// Where the brokers of Kafka are.
-#[cfg(feature = "kafka")]
-pub(crate) fn brokers(settings: &Kafka) -> KafkaOptions {
-    KafkaOptions {
-        brokers: settings.brokers.clone(),
-        is_tls: settings.is_tls,
-        login: settings.login.as_ref().map(|login| KafkaLogin {
-            mechanism: login.mechanism,
-            username: login.username.clone(),
-            password: SecretString::from(login.password.expose_secret()),
-        }),
-        ca_file: settings.ca_file.clone(),
-    }
 }
 
 /// The contracts that settings name.

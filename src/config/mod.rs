@@ -16,6 +16,7 @@ pub mod redis;
 pub mod server;
 pub mod source;
 pub mod strangler;
+pub mod upstream;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub auth: auth::Auth,
     /// Which doors are open.
     pub server: server::Server,
+    /// The services that are asked before an order is placed.
+    pub upstream: upstream::Upstream,
     /// The bounds of orders.
     pub orders: orders::Orders,
     /// Who answers while a service is moved over.
@@ -98,6 +101,7 @@ pub fn all() -> impl Iterator<Item = &'static Setting> {
         messages::SETTINGS,
         auth::SETTINGS,
         server::SETTINGS,
+        upstream::SETTINGS,
         orders::SETTINGS,
         strangler::SETTINGS,
         logging::SETTINGS,
@@ -132,6 +136,7 @@ impl Settings {
             messages: messages::read(&sources, &mut problems),
             auth: auth::read(&sources, &mut problems),
             server: server::read(&sources, &mut problems),
+            upstream: upstream::read(&sources, &mut problems),
             orders: orders::read(&sources, &mut problems),
             strangler: strangler::read(&sources, &mut problems),
             logging: logging::read(&sources, &mut problems),

@@ -1,6 +1,6 @@
 //! Where events go and come from: `RABBITMQ_URL` or `RABBITMQ_URI`, `ORDER_ENGINE_EXCHANGE`,
-//! `ORDER_ENGINE_EXCHANGE_DURABLE`, `ORDER_ENGINE_QUEUE`, `ORDER_ENGINE_PREFETCH`,
-//! `ORDER_ENGINE_TOPICS_NEED_QUEUE`.
+//! `ORDER_ENGINE_STOREFRONT_EXCHANGE`, `ORDER_ENGINE_EXCHANGE_DURABLE`, `ORDER_ENGINE_QUEUE`,
+//! `ORDER_ENGINE_PREFETCH`, `ORDER_ENGINE_TOPICS_NEED_QUEUE`.
 
 use secrecy::SecretString;
 
@@ -21,7 +21,16 @@ pub const SETTINGS: &[Setting] = &[
         variables: &["ORDER_ENGINE_EXCHANGE"],
         is_secret: false,
         default: "event_exchange",
-        help: "The exchange of all events. Taken as it is; created as direct when absent.",
+        help: "The exchange of events in, and of the contract flask's events out. Taken as it is; \
+               created as direct when absent.",
+    },
+    Setting {
+        name: "storefront_exchange",
+        variables: &["ORDER_ENGINE_STOREFRONT_EXCHANGE"],
+        is_secret: false,
+        default: "storefront_exchange",
+        help: "The exchange of the contract storefront's events out. On the exchange of flask's a \
+               consumer of order.placed would get every order twice, in two spellings.",
     },
     Setting {
         name: "rabbitmq_exchange_durable",
@@ -60,8 +69,10 @@ pub const SETTINGS: &[Setting] = &[
 pub struct RabbitMq {
     /// The broker's URL. Never printed.
     pub url: SecretString,
-    /// The exchange of all events.
+    /// The exchange of events in, and of those out that have no exchange of their own.
     pub exchange: String,
+    /// The exchange of the contract `storefront`'s events out.
+    pub storefront_exchange: String,
     /// Whether what is created is durable.
     pub is_durable: bool,
     /// The queue of events in.
@@ -72,10 +83,22 @@ pub struct RabbitMq {
     pub topics_need_queue: Vec<String>,
 }
 
+impl RabbitMq {
+    /// The exchange of a contract's events out.
+    #[must_use]
+    pub fn exchange_of(&self, contract: &str) -> &str {
+        match contract {
+            "storefront" => &self.storefront_exchange,
+            _ => &self.exchange,
+        }
+    }
+}
+
 pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Option<RabbitMq> {
     let settings = RabbitMq {
         url: sources.text("rabbitmq_url").unwrap_or_default().to_owned().into(),
         exchange: short_name(sources, "rabbitmq_exchange", problems),
+        storefront_exchange: short_name(sources, "storefront_exchange", problems),
         is_durable: sources.flag("rabbitmq_exchange_durable", problems),
         queue: short_name(sources, "rabbitmq_queue", problems),
         prefetch: sources.number("rabbitmq_prefetch", 1..=2000, problems),

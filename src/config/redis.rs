@@ -1,5 +1,5 @@
 //! Where caches, jobs and stock keys are: `REDIS_URL`, or `REDIS_HOST` and `REDIS_PORT`, and
-//! `ORDER_ENGINE_REDIS_TIMEOUT_MS`.
+//! `ORDER_ENGINE_REDIS_TIMEOUT_MS`, `ORDER_ENGINE_CACHE_MAX_AGE_SECONDS`.
 
 use std::time::Duration;
 
@@ -39,6 +39,15 @@ pub const SETTINGS: &[Setting] = &[
         help: "How long Redis may take to answer, 10 to 10000 milliseconds. A cache that takes \
                longer is done without.",
     },
+    Setting {
+        name: "cache_max_age_seconds",
+        variables: &["ORDER_ENGINE_CACHE_MAX_AGE_SECONDS"],
+        is_secret: false,
+        default: "300",
+        help: "How long the contracts storefront and gateway keep copies of orders in Redis, 0 to \
+               86400 seconds; 0 keeps none. Every process that changes orders of the same database \
+               needs the same Redis; while one has none, no copies are read.",
+    },
 ];
 
 /// Where Redis is.
@@ -48,16 +57,19 @@ pub struct Redis {
     pub url: SecretString,
     /// How long it may take to answer.
     pub timeout: Duration,
+    /// How long copies of orders are kept; zero for not at all.
+    pub cache_age_max: Duration,
 }
 
 pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Option<Redis> {
     let port: u16 = sources.number("redis_port", 1..=u16::MAX, problems);
     let timeout = Duration::from_millis(sources.number("redis_timeout_ms", 10..=10_000, problems));
+    let cache_age_max = sources.seconds("cache_max_age_seconds", 0..=86_400, problems);
     let host = || sources.text("redis_host").map(|host| format!("redis://{host}:{port}/0"));
     let url = sources.text("redis_url").map(str::to_owned).or_else(host)?;
     if !url.starts_with("redis://") && !url.starts_with("rediss://") {
         let called = sources.called("redis_url");
         problems.add(format!("{called} must begin with redis:// or rediss://."));
     }
-    Some(Redis { url: url.into(), timeout })
+    Some(Redis { url: url.into(), timeout, cache_age_max })
 }

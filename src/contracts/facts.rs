@@ -7,6 +7,8 @@ use crate::domain::ids::{OrderId, ProductId, UserId};
 use crate::engine::ports::{Delivery, Interpreter};
 use crate::error::{Error, ErrorKind, Result};
 
+/// Under which name their messages are taken in: that of the contract that was the first to listen.
+pub const CONSUMER: &str = "flask";
 /// The routing keys that these services use.
 pub const TOPICS: &[&str] =
     &["user.registered", "user.profile.updated", "product.created", "inventory.updated"];

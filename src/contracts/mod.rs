@@ -8,6 +8,7 @@ pub mod flask;
 pub mod gateway;
 pub mod jobs;
 mod payload;
+pub mod storefront;
 
 use std::sync::Arc;
 
@@ -42,6 +43,12 @@ pub trait Contract: Send + Sync {
     /// Whether other services see and change the stock in Redis.
     fn keeps_stock_keys(&self) -> bool {
         false
+    }
+
+    /// Under which name messages are taken in for it. Contracts that listen to the same messages
+    /// share one, so that every message is taken in once, whichever of them are served.
+    fn consumer(&self) -> &'static str {
+        self.name()
     }
 
     /// The fields at the roots of its GraphQL schema, if it has one.
@@ -89,7 +96,7 @@ pub struct Member {
 }
 
 /// Every contract there is, the default one first.
-pub static ALL: [Member; 3] = [
+pub static ALL: [Member; 4] = [
     Member { name: flask::NAME, open: |_| Arc::new(flask::Flask) },
     Member {
         name: jobs::NAME,
@@ -99,6 +106,7 @@ pub static ALL: [Member; 3] = [
         name: gateway::NAME,
         open: |options| Arc::new(gateway::Gateway { options: options.gateway }),
     },
+    Member { name: storefront::NAME, open: |_| Arc::new(storefront::Storefront) },
 ];
 
 /// The contract of this name, by `options`.

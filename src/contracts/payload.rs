@@ -6,13 +6,11 @@ use std::collections::HashMap;
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
 
-use crate::domain::money::{SCALE_MAX, checked_amount};
+use crate::domain::money::{checked_amount, read_amount};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Longest text that is taken in, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
-/// From so many significant digits on, the last ones are the doing of binary floating point.
-const FLOAT_DIGITS: usize = 15;
 
 /// A JSON object.
 pub(super) struct Object<'a>(HashMap<String, &'a RawValue>);
@@ -113,17 +111,10 @@ impl<'a> Field<'a> {
         self.integer().map(|id| id.to_string())
     }
 
-    /// A price from the number's own digits. What binary floating point has added behind the
-    /// fifteenth digit is rounded away; any other fifth decimal is refused.
+    /// A price from the number's own digits, see [`read_amount`].
     pub(super) fn price(&self) -> Result<Decimal> {
-        let mantissa = self.json.split(['e', 'E']).next().unwrap_or_default();
-        let digits = mantissa.bytes().filter(u8::is_ascii_digit);
-        let digits = digits.skip_while(|digit| *digit == b'0').count();
-        let is_number = self.json.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-        let read = is_number
-            .then(|| self.json.parse().or_else(|_| Decimal::from_scientific(self.json)).ok());
-        let amount = read.flatten().ok_or_else(|| self.wrong("must be a number below 10^15"))?;
-        let amount = if digits >= FLOAT_DIGITS { amount.round_dp(SCALE_MAX) } else { amount };
+        let amount =
+            read_amount(self.json).ok_or_else(|| self.wrong("must be a number below 10^15"))?;
         checked_amount(amount).map_err(|error| self.wrong(&format!("is refused: {error}")))
     }
 }

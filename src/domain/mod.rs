@@ -11,6 +11,7 @@ pub mod past;
 pub mod placement;
 pub mod product;
 pub mod query;
+pub mod quote;
 pub mod status;
 pub mod stock;
 pub mod switch;

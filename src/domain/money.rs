@@ -9,6 +9,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// Digits kept behind the decimal point.
 pub const SCALE_MAX: u32 = 4;
 
+/// From so many significant digits on, the last ones are the doing of binary floating point.
+const FLOAT_DIGITS: usize = 15;
+
 /// The largest amount, 10¹⁵ exclusive: what `numeric(19, 4)` holds.
 const AMOUNT_LIMIT: Decimal = Decimal::from_parts(2_764_472_320, 232_830, 0, false, 0);
 
@@ -65,6 +68,19 @@ pub fn checked_amount(amount: Decimal) -> Result<Decimal> {
         return Ok(amount);
     };
     Err(Error::new(ErrorKind::InvalidInput, format!("The amount {amount} {problem}.")))
+}
+
+/// Reads a JSON number from its own digits. What binary floating point has added behind the
+/// fifteenth digit is rounded away. Its bounds are not checked.
+#[must_use]
+pub fn read_amount(json: &str) -> Option<Decimal> {
+    let mantissa = json.split(['e', 'E']).next().unwrap_or_default();
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit);
+    let digits = digits.skip_while(|digit| *digit == b'0').count();
+    let is_number = json.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    let read = is_number.then(|| json.parse().or_else(|_| Decimal::from_scientific(json)).ok());
+    let amount = read.flatten()?;
+    Some(if digits >= FLOAT_DIGITS { amount.round_dp(SCALE_MAX) } else { amount })
 }
 
 /// `quantity` times `unit_price`, within bounds.

@@ -7,7 +7,8 @@ use rust_decimal::Decimal;
 use crate::domain::ids::{IdempotencyKey, ProductId, UserId};
 use crate::domain::money::{Currency, checked_amount, line_total};
 use crate::domain::product::not_found;
-use crate::domain::stock::Level;
+use crate::domain::quote::Prices;
+use crate::domain::stock::{Level, out_of_stock};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Bounds of a placement. Settings.
@@ -148,15 +149,20 @@ fn check_quantity(item: &Item, quantity_max: u32) -> Result<()> {
 }
 
 /// Decides one order against `offers` and takes what it holds out of them, so that the next
-/// request of the same batch sees what is left. A refusal takes nothing. `currency` is that of an
-/// order of which no product is known.
+/// request of the same batch sees what is left. A refusal takes nothing. `quoted` prices count
+/// instead of the catalogue's. `currency` is that of an order of which no product is known.
 ///
 /// # Errors
 /// In this order of precedence, line by line: `ProductNotFound`, `OutOfStock`; then `InvalidInput`
 /// for mixed currencies, a stated total that is refused or a total out of bounds.
-pub fn decide(request: &PlaceOrder, offers: &mut Offers, currency: Currency) -> Result<Plan> {
-    let holds = wanted_holds(request, offers)?;
-    let plan = price(request, offers, holds, currency)?;
+pub fn decide(
+    request: &PlaceOrder,
+    quoted: &Prices,
+    offers: &mut Offers,
+    currency: Currency,
+) -> Result<Plan> {
+    let holds = wanted_holds(request, quoted, offers)?;
+    let plan = price(request, quoted, offers, holds, currency)?;
     for (product, quantity) in &plan.holds {
         if let Some(offer) = offers.get_mut(product) {
             offer.level.reserved += quantity;
@@ -165,10 +171,14 @@ pub fn decide(request: &PlaceOrder, offers: &mut Offers, currency: Currency) -> 
     Ok(plan)
 }
 
-fn wanted_holds(request: &PlaceOrder, offers: &Offers) -> Result<Vec<(ProductId, i64)>> {
+fn wanted_holds(
+    request: &PlaceOrder,
+    quoted: &Prices,
+    offers: &Offers,
+) -> Result<Vec<(ProductId, i64)>> {
     let mut wanted: HashMap<&ProductId, i64> = HashMap::with_capacity(request.items.len());
     for item in &request.items {
-        let Some(offer) = offered(request, item, offers)? else { continue };
+        let Some(offer) = offered(request, item, quoted, offers)? else { continue };
         let so_far = wanted.entry(&item.product).or_insert(0);
         *so_far += i64::from(item.quantity);
         if *so_far > offer.level.available() {
@@ -182,11 +192,18 @@ fn wanted_holds(request: &PlaceOrder, offers: &Offers) -> Result<Vec<(ProductId,
 
 /// The offer that an item takes from; none for what is taken on the client's word, because nobody
 /// has told how many there are.
-fn offered<'a>(request: &PlaceOrder, item: &Item, offers: &'a Offers) -> Result<Option<&'a Offer>> {
+fn offered<'a>(
+    request: &PlaceOrder,
+    item: &Item,
+    quoted: &Prices,
+    offers: &'a Offers,
+) -> Result<Option<&'a Offer>> {
     let offer = offers.get(&item.product);
     match request.pricing {
         Pricing::Catalogue => {
-            let offer = offer.filter(|offer| offer.price.is_some() && offer.name.is_some());
+            let is_quoted = quoted.contains_key(&item.product);
+            let is_sold = |offer: &&Offer| offer.price.is_some() && offer.name.is_some();
+            let offer = offer.filter(|offer| is_quoted || is_sold(offer));
             offer.ok_or_else(|| not_found(&item.product)).map(Some)
         }
         Pricing::CatalogueIfAny => offer.ok_or_else(|| not_found(&item.product)).map(Some),
@@ -196,6 +213,7 @@ fn offered<'a>(request: &PlaceOrder, item: &Item, offers: &'a Offers) -> Result<
 
 fn price(
     request: &PlaceOrder,
+    quoted: &Prices,
     offers: &Offers,
     holds: Vec<(ProductId, i64)>,
     fallback: Currency,
@@ -213,7 +231,8 @@ fn price(
                 "The items of one order must be priced in one currency.",
             ));
         }
-        let unit_price = offer.and_then(|offer| offer.price).unwrap_or_default();
+        let quoted = quoted.get(&item.product).copied();
+        let unit_price = quoted.or(offer.and_then(|offer| offer.price)).unwrap_or_default();
         sum = checked_amount(sum + line_total(unit_price, item.quantity)?)?;
         let name = offer.and_then(|offer| offer.name.clone());
         lines.push(PlannedLine {
@@ -245,15 +264,6 @@ fn check_agrees(request: &PlaceOrder, offers: &Offers, total: Decimal, sum: Deci
     Err(Error::new(ErrorKind::InvalidInput, text).with("total", sum))
 }
 
-fn out_of_stock(product: &ProductId, level: Level) -> Error {
-    Error::new(
-        ErrorKind::OutOfStock,
-        format!("Only {} of product {product} are available.", level.available()),
-    )
-    .with("product_id", product)
-    .with("available", level.available())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,7 +292,20 @@ mod tests {
     }
 
     fn decided(request: &PlaceOrder, offers: &mut Offers) -> Result<Plan> {
-        decide(request, offers, Currency::parse("EUR").unwrap())
+        decide(request, &Prices::new(), offers, Currency::parse("EUR").unwrap())
+    }
+
+    #[test]
+    fn a_quoted_price_counts_and_makes_a_product_without_one_sold() {
+        let mut offers = offers(3);
+        offers.get_mut(&id("1")).unwrap().price = None;
+        let quoted = Prices::from([(id("1"), "7.25".parse().unwrap())]);
+        let currency = Currency::parse("EUR").unwrap();
+        let two = request(&[("1", 1), ("2", 1)]);
+        let plan = decide(&two, &quoted, &mut offers, currency).unwrap();
+        assert_eq!(plan.total, "16.75".parse().unwrap());
+        let error = decide(&request(&[("1", 3)]), &quoted, &mut offers, currency).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutOfStock, "the reservation counts as ever");
     }
 
     #[test]

@@ -5,6 +5,8 @@ use crate::domain::order::Order;
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
 
+/// Most orders of a list that has no pages: the newest ones.
+pub const LIST_MAX: u32 = 1000;
 /// Most orders on one page.
 pub const PAGE_SIZE_MAX: u32 = 100;
 /// Orders on a page when nothing is said.

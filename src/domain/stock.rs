@@ -4,6 +4,7 @@
 //! as the answer to orders placed here, oldest first; see `docs/EVENTS.md`.
 
 use crate::domain::ids::{OrderId, ProductId};
+use crate::error::{Error, ErrorKind};
 
 /// What is known of one product's stock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,6 +103,17 @@ pub fn reconcile_named(level: Level, quantity: i64, held: Option<Hold>) -> Recon
             acknowledged: Vec::new(),
         },
     }
+}
+
+/// The refusal of more than is available.
+#[must_use]
+pub fn out_of_stock(product: &ProductId, level: Level) -> Error {
+    Error::new(
+        ErrorKind::OutOfStock,
+        format!("Only {} of product {product} are available.", level.available()),
+    )
+    .with("product_id", product)
+    .with("available", level.available())
 }
 
 #[cfg(test)]

@@ -141,7 +141,13 @@ impl Engine {
 
     async fn reconcile(&self, connection: &mut Connection, fact: &StockFact) -> Result<()> {
         let currency = self.shared.rules.currency;
-        let level = catalog::lock_level(connection, &fact.product, currency).await?;
+        let locked = catalog::lock_level(connection, &fact.product, currency).await?;
+        let level = locked.level;
+        if locked.asked_lately && level.reported != Some(fact.quantity) {
+            // The service has been asked since it sent this; taken in, it could look like a
+            // restock. Messages take over when they say what the last answer said.
+            return Ok(());
+        }
         let reconciled = match fact.order {
             Some(order) => {
                 let hold = catalog::hold_of(connection, &fact.product, order).await?;
@@ -154,7 +160,7 @@ impl Engine {
                 stock::reconcile(level, fact.quantity, holds)
             }
         };
-        catalog::keep(connection, &fact.product, &reconciled).await
+        catalog::keep(connection, &fact.product, &reconciled, false).await
     }
 }
 

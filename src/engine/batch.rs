@@ -8,8 +8,10 @@ use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::ids::{IdempotencyKey, OrderId};
 use crate::domain::order::{Line, Order};
 use crate::domain::placement::{self, Offers, PlaceOrder, Plan};
+use crate::domain::quote::Prices;
 use crate::domain::status::OrderStatus;
 use crate::engine::place_order::Placed;
+use crate::engine::ports::Subject;
 use crate::engine::{Shared, stock_keys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::placing::{Decided, Prepared, Question};
@@ -26,6 +28,8 @@ pub(super) struct Job {
     pub fingerprint: Vec<u8>,
     /// What is asked for.
     pub request: PlaceOrder,
+    /// What the product service has said of prices, where it was asked.
+    pub quoted: Prices,
 }
 
 impl Job {
@@ -51,6 +55,19 @@ enum Verdict {
 /// Only those that concern the whole batch: nothing of it is placed then, unless the error has the
 /// fact `outcome = unknown`.
 pub(super) async fn place(shared: &Shared, jobs: &[&Job]) -> Result<Vec<Result<Placed>>> {
+    if shared.is_rehearsal {
+        return place_all(shared, jobs).await;
+    }
+    let lists: BTreeSet<_> = jobs.iter().map(|job| &job.request.user).collect();
+    let lists = lists.into_iter().map(|user| Subject::ListOf(user.clone()));
+    let position = shared.cache.prepare().await?;
+    let closed = shared.cache.close(position, lists.collect()).await;
+    let answers = place_all(shared, jobs).await;
+    shared.cache.reopen(closed).await;
+    answers
+}
+
+async fn place_all(shared: &Shared, jobs: &[&Job]) -> Result<Vec<Result<Placed>>> {
     let mut transaction = shared.store.begin().await?;
     let prepared = placing::prepare(&mut transaction, &questions(jobs)).await?;
     let products = wanted_products(jobs, &prepared);
@@ -121,7 +138,7 @@ fn decide(
     if !prepared.user_known && !shared.rules.placement.unknown_users {
         return Ok(Verdict::Refuse(unknown_user(&job.request)));
     }
-    let plan = match placement::decide(&job.request, offers, shared.rules.currency) {
+    let plan = match placement::decide(&job.request, &job.quoted, offers, shared.rules.currency) {
         Ok(plan) => plan,
         Err(refusal) => return Ok(Verdict::Refuse(refusal)),
     };
@@ -129,7 +146,7 @@ fn decide(
     Ok(Verdict::Place(decided.len() - 1))
 }
 
-fn mismatch() -> Error {
+pub(super) fn mismatch() -> Error {
     Error::new(
         ErrorKind::IdempotencyMismatch,
         "This idempotency key was used with another request. Use a new key for a new request.",

@@ -3,7 +3,9 @@
 
 pub mod apply_fact;
 pub mod apply_message;
+mod ask_services;
 mod batch;
+pub mod cache;
 pub mod cancel_order;
 pub mod catch_up;
 pub mod change_status;
@@ -15,6 +17,7 @@ pub mod get_user;
 mod lanes;
 pub mod place_order;
 pub mod ports;
+mod read_through;
 pub mod replay;
 mod retelling;
 mod stock_keys;
@@ -29,9 +32,10 @@ use crate::domain::event::OrderEvent;
 use crate::domain::message::Message;
 use crate::domain::money::Currency;
 use crate::domain::placement::PlacementLimits;
+use crate::engine::cache::Cache;
 use crate::engine::changes::Changes;
 use crate::engine::lanes::Lanes;
-use crate::engine::ports::{Announcer, StockKeys};
+use crate::engine::ports::{Announcer, Ports};
 use crate::error::Result;
 use crate::store::{self, Store, Transaction};
 
@@ -58,8 +62,8 @@ struct Shared {
     store: Store,
     rules: Rules,
     announcers: Vec<Arc<dyn Announcer>>,
-    /// Where stock is shown to others, if it is.
-    stock_keys: Option<Arc<dyn StockKeys>>,
+    ports: Ports,
+    cache: Cache,
     outbox_filled: watch::Sender<()>,
     changes: Changes,
     /// Whether everything is undone instead of committed.
@@ -71,18 +75,18 @@ impl Engine {
     /// called on a tokio runtime, which its lanes then run on.
     #[must_use]
     pub fn new(store: Store, rules: Rules, announcers: Vec<Arc<dyn Announcer>>) -> Self {
-        Self::start(store, rules, announcers, None, false)
+        Self::start(store, rules, announcers, Ports::default(), false)
     }
 
-    /// As [`Engine::new`], with stock that others see and change in `stock_keys`.
+    /// As [`Engine::new`], with what it may do without.
     #[must_use]
-    pub fn with_stock_keys(
+    pub fn with_ports(
         store: Store,
         rules: Rules,
         announcers: Vec<Arc<dyn Announcer>>,
-        stock_keys: Arc<dyn StockKeys>,
+        ports: Ports,
     ) -> Self {
-        Self::start(store, rules, announcers, Some(stock_keys), false)
+        Self::start(store, rules, announcers, ports, false)
     }
 
     /// An engine on the same database that decides, composes and writes as this one does, and then
@@ -92,21 +96,29 @@ impl Engine {
     #[must_use]
     pub fn rehearsal(&self) -> Self {
         let Shared { store, rules, announcers, .. } = self.shared.as_ref();
-        Self::start(store.aside(), *rules, announcers.clone(), None, true)
+        Self::start(store.aside(), *rules, announcers.clone(), Ports::default(), true)
     }
 
     fn start(
         store: Store,
         rules: Rules,
         announcers: Vec<Arc<dyn Announcer>>,
-        stock_keys: Option<Arc<dyn StockKeys>>,
+        ports: Ports,
         is_rehearsal: bool,
     ) -> Self {
         let changes = Changes::new(store.clone());
         let outbox_filled = watch::Sender::new(());
-        let shared =
-            Shared { store, rules, announcers, stock_keys, outbox_filled, changes, is_rehearsal };
-        let shared = Arc::new(shared);
+        let cache = Cache::new(store.clone(), ports.orders.clone());
+        let shared = Arc::new(Shared {
+            cache,
+            store,
+            rules,
+            announcers,
+            ports,
+            outbox_filled,
+            changes,
+            is_rehearsal,
+        });
         let lanes = Lanes::start(&shared);
         Self { shared, lanes }
     }

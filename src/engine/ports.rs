@@ -1,13 +1,20 @@
-//! What the core needs from outside: contracts that put events into words, and ways out and in.
+//! What the core needs from outside: contracts that put events into words, ways out and in, and the
+//! services that are asked before an order is placed.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use secrecy::SecretString;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::domain::event::OrderEvent;
 use crate::domain::fact::Fact;
+use crate::domain::ids::{OrderId, ProductId, UserId};
 use crate::domain::message::{Message, OutgoingMessage};
+use crate::domain::order::Order;
+use crate::domain::quote::Quote;
 use crate::domain::stock::{Seen, ShownLevel};
 use crate::error::Result;
 
@@ -139,4 +146,97 @@ pub trait Inlet: Send + Sync + 'static {
     /// # Errors
     /// `Unavailable` naming the component and its address.
     fn connect(&self) -> impl Future<Output = Result<Self::Source>> + Send;
+}
+
+/// The service that knows the users.
+pub trait UserService: Send + Sync {
+    /// Whether there is such a user. `token` is the caller's.
+    ///
+    /// # Errors
+    /// `Unavailable` naming the service and its address when it does not say so, in time.
+    fn knows<'a>(
+        &'a self,
+        user: &'a UserId,
+        token: Option<&'a SecretString>,
+    ) -> BoxFuture<'a, Result<bool>>;
+}
+
+/// The service that knows the products.
+pub trait ProductService: Send + Sync {
+    /// What it says of `products`, which has no doubles. One that it does not know is left out.
+    /// `token` is the caller's.
+    ///
+    /// # Errors
+    /// `Unavailable` naming the service and its address when it does not say so, in time.
+    fn quotes<'a>(
+        &'a self,
+        products: &'a [ProductId],
+        token: Option<&'a SecretString>,
+    ) -> BoxFuture<'a, Result<Vec<Quote>>>;
+}
+
+/// What a cache keeps under one name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// One order.
+    Order(OrderId),
+    /// A user's newest orders.
+    ListOf(UserId),
+}
+
+/// What a cache answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cached {
+    /// It has this.
+    Hit(Vec<Order>),
+    /// It has nothing.
+    Miss,
+    /// It has nothing and takes nothing: somebody is changing it.
+    Closed,
+}
+
+/// Keeps copies of orders, for all processes. `space` names what belongs together: what was kept
+/// under another one is not seen. Every call ends within a bound, with `Unavailable` where the cache
+/// does not answer by then.
+pub trait OrderCache: Send + Sync {
+    /// What it has. After a miss, whoever gave a lease may put something in, as long as nobody has
+    /// closed the entry and nobody else has come with a lease.
+    fn get<'a>(
+        &'a self,
+        space: &'a str,
+        subject: &'a Subject,
+        lease: Option<Uuid>,
+    ) -> BoxFuture<'a, Result<Cached>>;
+
+    /// Keeps `orders`, if `lease` is still good and nothing newer is there.
+    fn put<'a>(
+        &'a self,
+        space: &'a str,
+        subject: &'a Subject,
+        lease: Uuid,
+        orders: &'a [Order],
+    ) -> BoxFuture<'a, Result<()>>;
+
+    /// Forgets entries, and takes nothing for them until they are reopened as often as they were
+    /// closed, or a minute has passed.
+    fn close<'a>(&'a self, space: &'a str, subjects: &'a [Subject]) -> BoxFuture<'a, Result<()>>;
+
+    /// Reopens entries, empty.
+    fn reopen<'a>(&'a self, space: &'a str, subjects: &'a [Subject]) -> BoxFuture<'a, Result<()>>;
+
+    /// Whether it answers.
+    fn ping(&self) -> BoxFuture<'_, Result<()>>;
+}
+
+/// What an engine may do without: each is there where settings name it.
+#[derive(Clone, Default)]
+pub struct Ports {
+    /// Is asked whether a user may order.
+    pub users: Option<Arc<dyn UserService>>,
+    /// Is asked what products cost and how many there are.
+    pub products: Option<Arc<dyn ProductService>>,
+    /// Keeps copies of orders.
+    pub orders: Option<Arc<dyn OrderCache>>,
+    /// Shows stock to others.
+    pub stock_keys: Option<Arc<dyn StockKeys>>,
 }

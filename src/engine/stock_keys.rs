@@ -24,7 +24,7 @@ pub(super) async fn take_in(
     products: &[&str],
     offers: &Offers,
 ) -> Result<bool> {
-    let Some(keys) = shared.stock_keys.as_deref().filter(|_| !products.is_empty()) else {
+    let Some(keys) = shared.ports.stock_keys.as_deref().filter(|_| !products.is_empty()) else {
         return Ok(false);
     };
     let unknown: Vec<_> = products.iter().copied().filter(|p| !offers.contains_key(*p)).collect();
@@ -58,7 +58,7 @@ pub(super) async fn take_in(
 /// Shows the stock of `products` as it is committed now. What cannot be shown is shown later, by
 /// [`Engine::show_stock_since`].
 pub(super) async fn show(shared: &Shared, products: &[&str]) {
-    if shared.stock_keys.is_none() || products.is_empty() {
+    if shared.ports.stock_keys.is_none() || products.is_empty() {
         return;
     }
     let shown = async {
@@ -73,7 +73,7 @@ pub(super) async fn show(shared: &Shared, products: &[&str]) {
 }
 
 async fn push(shared: &Shared, levels: &[ShownLevel]) -> Result<()> {
-    match &shared.stock_keys {
+    match &shared.ports.stock_keys {
         Some(keys) if !levels.is_empty() => keys.show(levels).await,
         _ => Ok(()),
     }
@@ -83,7 +83,7 @@ impl Engine {
     /// Whether stock is shown in Redis.
     #[must_use]
     pub fn shows_stock(&self) -> bool {
-        self.shared.stock_keys.is_some()
+        self.shared.ports.stock_keys.is_some()
     }
 
     /// Shows the stock of all products that have changed since `since`, whoever changed them.

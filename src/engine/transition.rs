@@ -9,9 +9,10 @@ use crate::domain::order::Order;
 use crate::domain::status::{Change, OrderStatus};
 use crate::engine::Engine;
 use crate::engine::catch_up::catch_up_on;
+use crate::engine::ports::Subject;
 use crate::engine::stock_keys;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::orders;
+use crate::store::{Transaction, orders};
 
 /// Longest reason, in characters.
 const REASON_LENGTH_MAX: usize = 500;
@@ -42,6 +43,7 @@ impl Engine {
         check_reason(reason.as_deref())?;
         let shared = &self.shared;
         let scope = caller.scope(shared.rules.access);
+        let position = shared.cache.prepare().await?;
         let mut transaction = shared.store.begin().await?;
         let order = orders::lock(&mut transaction, name, &scope).await?;
         if let Wanted::Status(status) = wanted {
@@ -50,6 +52,26 @@ impl Engine {
         let Some(step) = decide(&order, &wanted)? else {
             return Ok(order);
         };
+        if shared.is_rehearsal {
+            return self.change(transaction, caller, order, &step, reason).await;
+        }
+        let subjects = vec![Subject::Order(order.id), Subject::ListOf(order.user.clone())];
+        let closed = shared.cache.close(position, subjects).await;
+        let changed = self.change(transaction, caller, order, &step, reason).await;
+        shared.cache.reopen(closed).await;
+        changed
+    }
+
+    /// Takes a decided step of a locked order.
+    async fn change(
+        &self,
+        mut transaction: Transaction,
+        caller: &Caller,
+        order: Order,
+        step: &Step,
+        reason: Option<String>,
+    ) -> Result<Order> {
+        let shared = &self.shared;
         catch_up_on(shared, &mut transaction, order.id).await?;
         let at = orders::now(&mut transaction).await?;
         let previous = order.status;

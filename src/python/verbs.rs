@@ -171,13 +171,7 @@ pub(super) async fn apply_event(
     message_id: Option<String>,
     redelivered: bool,
 ) -> Result<()> {
-    let settings = &opened.settings;
-    let interpreters = app::interpreters(settings)?;
-    let door = settings.server.contracts.first();
-    let contract = door.and_then(|door| interpreters.get_key_value(door.contract.as_str()));
-    let (contract, interpreter) = contract.ok_or_else(|| {
-        Error::new(ErrorKind::Misconfigured, "contract names nothing that understands events.")
-    })?;
+    let (contract, interpreter) = app::first_interpreter(&opened.settings)?;
     let topic = routing_key;
     let delivery =
         Delivery { topic, body, message_id, correlation_id, redelivered, ..Delivery::default() };

@@ -17,6 +17,7 @@ pub mod operations;
 pub mod params;
 pub mod playground;
 mod process;
+pub mod resolving;
 pub mod rest;
 pub mod session;
 mod websocket;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use chrono::{DateTime, Utc};
+use secrecy::SecretString;
 
-use crate::auth::{Gate, Principal};
+use crate::auth::{self, Gate, Principal};
 use crate::domain::caller::Caller;
 use crate::domain::ids::IdempotencyKey;
 use crate::error::{Error, ErrorKind, Result, chain};
@@ -22,6 +23,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub struct Session {
     /// Shared by the requests of one WebSocket.
     who: Arc<Result<Principal>>,
+    /// The token that says so, for the services that are asked on the caller's behalf.
+    token: Option<SecretString>,
     /// The header's values; a second one is a contradiction.
     keys: Vec<String>,
     key_is_spent: AtomicBool,
@@ -35,7 +38,10 @@ impl Session {
         let who = authenticate(gate, headers);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let keys = headers.get_all(IDEMPOTENCY_KEY).iter().map(|key| text(key.as_bytes()));
-        Self::new(Arc::new(who), keys.collect())
+        let authorization =
+            headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = token(gate, &who, authorization);
+        Self { keys: keys.collect(), token, ..Self::new(Arc::new(who)) }
     }
 
     /// The session of a request that carries nothing but the value of an `Authorization` header.
@@ -45,7 +51,8 @@ impl Session {
             None => Self::anonymous(),
             Some(verifier) => {
                 let who = verifier.authenticate(authorization, Utc::now());
-                Self::new(Arc::new(who), Vec::new())
+                let token = token(gate, &who, authorization);
+                Self { token, ..Self::new(Arc::new(who)) }
             }
         }
     }
@@ -54,23 +61,29 @@ impl Session {
     #[must_use]
     pub fn anonymous() -> Self {
         let error = Error::new(ErrorKind::TokenMissing, "The Authorization header is missing.");
-        Self::new(Arc::new(Err(error)), Vec::new())
+        Self::new(Arc::new(Err(error)))
     }
 
     /// A session of the program that embeds the engine.
     #[must_use]
     pub fn of_system() -> Self {
-        Self::new(Arc::new(Ok(SYSTEM)), Vec::new())
+        Self::new(Arc::new(Ok(SYSTEM)))
     }
 
-    fn new(who: Arc<Result<Principal>>, keys: Vec<String>) -> Self {
-        Self { who, keys, key_is_spent: AtomicBool::new(false), failure: OnceLock::new() }
+    fn new(who: Arc<Result<Principal>>) -> Self {
+        Self {
+            who,
+            token: None,
+            keys: Vec::new(),
+            key_is_spent: AtomicBool::new(false),
+            failure: OnceLock::new(),
+        }
     }
 
     /// A session for one more request of the same bearer.
     #[must_use]
     pub fn another(&self) -> Self {
-        Self::new(Arc::clone(&self.who), Vec::new())
+        Self { token: self.token.clone(), ..Self::new(Arc::clone(&self.who)) }
     }
 
     /// Who asks.
@@ -83,6 +96,12 @@ impl Session {
             Ok(_) => Err(Error::new(ErrorKind::TokenExpired, "The token has expired.")),
             Err(error) => Err(error.retold()),
         }
+    }
+
+    /// The caller's token, where one came with the request and is good.
+    #[must_use]
+    pub fn token(&self) -> Option<&SecretString> {
+        self.token.as_ref()
     }
 
     /// How long the bearer's token is still good.
@@ -144,6 +163,17 @@ impl Session {
     pub fn failure(&self) -> Option<ErrorKind> {
         self.failure.get().copied()
     }
+}
+
+/// The token of a caller that goes by one.
+fn token(
+    gate: &Gate,
+    who: &Result<Principal>,
+    authorization: Option<&str>,
+) -> Option<SecretString> {
+    let is_good = gate.verifier().is_some() && who.is_ok();
+    let token = is_good.then(|| auth::bearer(authorization).ok()).flatten()?;
+    Some(token.to_owned().into())
 }
 
 fn authenticate(gate: &Gate, headers: &HeaderMap) -> Result<Principal> {

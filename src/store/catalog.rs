@@ -35,8 +35,12 @@ statements! {
         values ($1, $2, clock_timestamp())
         on conflict (product_id) do nothing";
 
-    /// Locks a product's stock.
-    LOCK_LEVEL = "select reported, reserved from products where product_id = $1 for update";
+    /// Locks a product's stock. What was asked of its service a moment ago is newer than messages
+    /// that are still on their way.
+    LOCK_LEVEL = "
+        select reported, reserved,
+               coalesce(asked_at > clock_timestamp() - interval '1 minute', false) as asked_lately
+        from products where product_id = $1 for update";
 
     /// What orders hold of a product, the oldest first; no more rows than can matter.
     OLDEST_HOLDS = "
@@ -71,9 +75,19 @@ statements! {
         )
         update products
         set reported = $2, updated_at = clock_timestamp(),
+            asked_at = case when $5 then clock_timestamp() end,
             reserved = reserved - coalesce((select sum(quantity) from gone), 0)::bigint
                                 - coalesce((select sum(quantity) from shrunk), 0)::bigint
         where product_id = $1";
+}
+
+/// The stock of a product that is locked.
+#[derive(Clone, Copy, Debug)]
+pub struct LockedLevel {
+    /// What is known of it.
+    pub level: Level,
+    /// Whether an answer of its service told it, a moment ago.
+    pub asked_lately: bool,
 }
 
 /// Reads one product.
@@ -119,7 +133,7 @@ pub async fn lock_level(
     connection: &mut Connection,
     product: &ProductId,
     currency: Currency,
-) -> Result<Level> {
+) -> Result<LockedLevel> {
     sqlx::query(ENSURE_PRODUCT)
         .bind(product.as_str())
         .bind(currency.as_str())
@@ -129,7 +143,9 @@ pub async fn lock_level(
     sqlx::query(LOCK_LEVEL)
         .bind(product.as_str())
         .try_map(|row: PgRow| {
-            Ok(Level { reported: row.try_get("reported")?, reserved: row.try_get("reserved")? })
+            let level =
+                Level { reported: row.try_get("reported")?, reserved: row.try_get("reserved")? };
+            Ok(LockedLevel { level, asked_lately: row.try_get("asked_lately")? })
         })
         .fetch_one(connection)
         .await
@@ -172,7 +188,8 @@ pub async fn hold_of(
         .map_err(|error| failed("reading a reservation", error))
 }
 
-/// Writes down what a reported number means, under the lock of [`lock_level`].
+/// Writes down what a reported number means, under the lock of [`lock_level`] or of
+/// [`quotes::lock`](crate::store::quotes::lock). `asked` says that it is an answer, and no message.
 ///
 /// # Errors
 /// As [`failed`].
@@ -180,6 +197,7 @@ pub async fn keep(
     connection: &mut Connection,
     product: &ProductId,
     decided: &Reconciled,
+    asked: bool,
 ) -> Result<()> {
     let orders: Vec<_> = decided.acknowledged.iter().map(|hold| hold.order.get()).collect();
     let quantities: Vec<_> = decided.acknowledged.iter().map(|hold| hold.quantity).collect();
@@ -188,6 +206,7 @@ pub async fn keep(
         .bind(decided.reported)
         .bind(orders)
         .bind(quantities)
+        .bind(asked)
         .execute(connection)
         .await
         .map_err(|error| failed("reconciling stock", error))?;

@@ -4,6 +4,7 @@
 //! decided in `engine`. Statements are named and listed; `tests/it` prepares each one.
 
 pub mod adoption;
+pub mod cache_state;
 pub mod catalog;
 pub mod inbox;
 pub mod journal;
@@ -14,6 +15,7 @@ pub mod orders;
 pub mod outbox;
 pub mod past;
 pub mod placing;
+pub mod quotes;
 pub mod retention;
 pub mod shadow;
 mod statement;
@@ -276,6 +278,7 @@ fn reason(error: &sqlx::Error) -> String {
 #[must_use]
 pub fn statements() -> Vec<(String, &'static str)> {
     let files = [
+        ("cache_state", cache_state::STATEMENTS),
         ("catalog", catalog::STATEMENTS),
         ("inbox", inbox::STATEMENTS),
         ("journal", journal::STATEMENTS),
@@ -285,6 +288,7 @@ pub fn statements() -> Vec<(String, &'static str)> {
         ("outbox", outbox::STATEMENTS),
         ("past", past::STATEMENTS),
         ("placing", placing::STATEMENTS),
+        ("quotes", quotes::STATEMENTS),
         ("retention", retention::STATEMENTS),
         ("shadow", shadow::STATEMENTS),
         ("switches", switches::STATEMENTS),

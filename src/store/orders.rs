@@ -320,7 +320,9 @@ pub async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>> {
         .map_err(|error| failed("asking for the time", error))
 }
 
-fn not_found(name: OrderName) -> Error {
+/// The answer to who asks for an order that there is not.
+#[must_use]
+pub fn not_found(name: OrderName) -> Error {
     Error::new(ErrorKind::NotFound, format!("Order with id {name} not found"))
         .with("order_id", name)
 }

@@ -39,6 +39,9 @@ statements! {
         left join users on users.user_id = request.user_id
         order by request.n";
 
+    /// What a key was answered with before.
+    EARLIER = "select fingerprint, order_id from idempotency where caller = $1 and key = $2";
+
     /// Locks the products of a batch, always in the same order, so that no two batches wait for
     /// each other.
     LOCK_PRODUCTS = "
@@ -192,6 +195,27 @@ pub async fn prepare(
         .fetch_all(connection)
         .await
         .map_err(|error| failed("preparing orders", error))
+}
+
+/// The answer that a key of `caller` was given before.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn earlier(
+    connection: &mut PgConnection,
+    caller: &str,
+    key: &str,
+) -> Result<Option<Earlier>> {
+    sqlx::query(EARLIER)
+        .bind(caller)
+        .bind(key)
+        .try_map(|row: sqlx::postgres::PgRow| {
+            let order = OrderId::from_database(row.try_get("order_id")?);
+            Ok(Earlier { fingerprint: row.try_get("fingerprint")?, order })
+        })
+        .fetch_optional(connection)
+        .await
+        .map_err(|error| failed("looking for an earlier answer", error))
 }
 
 /// Locks the products that a batch names and returns what they offer. `products` has no doubles.

@@ -9,28 +9,30 @@ from pika.adapters.blocking_connection import BlockingChannel
 from tests.python.legacy_consumer import EXCHANGE, Delivery
 from tests.python.waiting import eventually
 
-QUEUE = "witness"
 ROUTING_KEYS = ("order.placed", "order.updated")
 
 
 class Witness:
     """What has been announced, in the order in which the broker got it."""
 
-    def __init__(self, url: str) -> None:
-        """Binds the queue, and leaves no connection open."""
+    def __init__(
+        self, url: str, exchange: str = EXCHANGE, routing_keys: tuple[str, ...] = ROUTING_KEYS
+    ) -> None:
+        """Binds a queue of the exchange's own, and leaves no connection open."""
+        self._queue = f"witness of {exchange}"
         self._parameters = pika.URLParameters(url)
         self._heard: list[Delivery] = []
         with self._channel() as channel:
-            channel.exchange_declare(exchange=EXCHANGE, exchange_type="direct")
-            channel.queue_declare(QUEUE)
-            for key in ROUTING_KEYS:
-                channel.queue_bind(QUEUE, EXCHANGE, key)
+            channel.exchange_declare(exchange=exchange, exchange_type="direct")
+            channel.queue_declare(self._queue)
+            for key in routing_keys:
+                channel.queue_bind(self._queue, exchange, key)
 
     def heard(self) -> list[Delivery]:
         """Everything announced so far, since the beginning."""
         with self._channel() as channel:
             while True:
-                method, properties, body = channel.basic_get(QUEUE, auto_ack=True)
+                method, properties, body = channel.basic_get(self._queue, auto_ack=True)
                 if method is None or properties is None or body is None:
                     return self._heard
                 given = {key: value for key, value in vars(properties).items() if value}

@@ -1,10 +1,9 @@
 //! The engine's failures in this dialect's words.
 
-use async_graphql::ErrorExtensionValues;
-
 use crate::contracts::flask::wire::status;
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind};
+use crate::server::resolving;
 use crate::server::session::Session;
 
 /// The sentence that clients get to read. What only an operator may know is in the log.
@@ -63,10 +62,7 @@ fn transition(error: &Error) -> String {
 
 /// A failed field: GraphQL's way to say it, for the operations without an envelope.
 pub(super) fn field(session: &Session, error: &Error) -> async_graphql::Error {
-    session.failed(error);
-    let mut extensions = ErrorExtensionValues::default();
-    extensions.set("code", error.kind().code());
-    async_graphql::Error { message: message(error), source: None, extensions: Some(extensions) }
+    resolving::failed(session, error, message(error))
 }
 
 #[cfg(test)]

@@ -21,8 +21,6 @@ use crate::server::graphql::GraphQl;
 
 /// Its name in settings, and the destination of its messages in the outbox.
 pub const NAME: &str = "flask";
-/// Most orders of `getOrders` and `allOrders`: the newest ones.
-pub const LIST_MAX: u32 = 1000;
 
 /// The contract.
 pub struct Flask;
@@ -50,6 +48,10 @@ impl Contract for Flask {
 
     fn topics(&self) -> &'static [&'static str] {
         facts::TOPICS
+    }
+
+    fn consumer(&self) -> &'static str {
+        facts::CONSUMER
     }
 
     fn operations(&self) -> &'static [&'static str] {

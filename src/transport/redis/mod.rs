@@ -3,7 +3,10 @@
 //! Everything here is asked within a bound. A Redis that did not answer is left alone for a while,
 //! so that what can do without it is not held up by asking again and again.
 
+mod cache;
 pub mod stock_keys;
+
+pub use cache::RedisCache;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -1,19 +1,16 @@
 //! Writing: `createOrder` as deployed, `placeOrder` and `updateOrder` as documented, and what the
 //! document promises beside them.
 
-use std::sync::Arc;
-
 use async_graphql::{Context, ID, Object};
 
 use crate::contracts::flask::convert::{item, order_name, user_id};
 use crate::contracts::flask::surface::types::Envelope;
-use crate::contracts::flask::surface::{engine, session};
 use crate::contracts::flask::wire::{OrderItemInput, OrderLineInput};
 use crate::domain::order::Order;
 use crate::domain::placement::{Item, PlaceOrder, Pricing};
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::metrics::Metrics;
+use crate::server::resolving::{engine, metrics, session};
 
 /// The root of mutations.
 pub struct Mutation;
@@ -120,6 +117,6 @@ async fn place(
         engine(context).place_order(caller, request).await
     };
     let placed = placed.await;
-    context.data_unchecked::<Arc<Metrics>>().placement(&placed);
+    metrics(context).placement(&placed);
     answer(context, "Order created successfully.", placed.map(|placed| placed.order))
 }

@@ -3,15 +3,15 @@
 
 use async_graphql::{Context, ID, Object};
 
-use crate::contracts::flask::LIST_MAX;
 use crate::contracts::flask::convert::{order_name, user_id};
 use crate::contracts::flask::errors;
+use crate::contracts::flask::surface::cursor;
 use crate::contracts::flask::surface::types::{Connection, Edge, Envelope, OrderView, PageInfo};
-use crate::contracts::flask::surface::{cursor, engine, session};
 use crate::domain::order::Order;
-use crate::domain::query::{OrderFilter, PAGE_SIZE_DEFAULT, checked_page_size};
+use crate::domain::query::{LIST_MAX, OrderFilter, PAGE_SIZE_DEFAULT, checked_page_size};
 use crate::domain::status::OrderStatus;
 use crate::error::Result;
+use crate::server::resolving::{engine, session};
 
 /// The root of queries.
 pub struct Query;

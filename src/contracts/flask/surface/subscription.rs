@@ -6,9 +6,9 @@ use futures_util::{Stream, StreamExt as _, stream};
 use crate::contracts::flask::convert::order_name;
 use crate::contracts::flask::errors;
 use crate::contracts::flask::surface::types::OrderView;
-use crate::contracts::flask::surface::{engine, session};
 use crate::domain::event::EventKind;
 use crate::domain::ids::OrderName;
+use crate::server::resolving::{engine, session};
 
 /// The root of subscriptions.
 pub struct Subscription;

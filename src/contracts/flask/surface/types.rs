@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 
 use crate::contracts::flask::convert::int;
 use crate::contracts::flask::errors;
-use crate::contracts::flask::surface::{engine, session};
 use crate::contracts::flask::wire::{Float, WireDecimal, float, status};
 use crate::domain::order::{HistoryEntry, Line, Order};
 use crate::error::{Error, ErrorKind, Result};
+use crate::server::resolving::{engine, session};
 
 /// An order.
 pub struct OrderView(pub(super) Order);

@@ -1,0 +1,110 @@
+//! From this dialect's values to the engine's, and back: ids, quantities, amounts.
+
+use async_graphql::ID;
+use rust_decimal::Decimal;
+use serde_json::value::RawValue;
+
+use crate::contracts::storefront::wire::{
+    OrderInput, OrderProductInput, WireEvent, WireProduct, moment,
+};
+use crate::domain::event::OrderEvent;
+use crate::domain::ids::{OrderName, ProductId};
+use crate::domain::order::Line;
+use crate::domain::placement::Item;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The order that a client names. What is no order's name is the name of no order.
+pub(super) fn order_name(id: &ID) -> Result<OrderName> {
+    OrderName::parse(id).ok_or_else(|| {
+        let shown: String = id.chars().filter(|c| !c.is_control()).take(40).collect();
+        Error::new(ErrorKind::NotFound, format!("Order with id {shown} not found"))
+    })
+}
+
+/// What a client wants to have.
+pub(super) fn items(input: OrderInput) -> Result<Vec<Item>> {
+    input.products.into_iter().map(Item::try_from).collect()
+}
+
+impl TryFrom<OrderProductInput> for Item {
+    type Error = Error;
+
+    fn try_from(input: OrderProductInput) -> Result<Self> {
+        let product = ProductId::parse(input.product_id.0)?;
+        let quantity = u32::try_from(input.quantity).map_err(|_| {
+            let wrong = input.quantity;
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("The quantity of product {product} must be 1 or more, not {wrong}."),
+            )
+            .with("product_id", &product)
+        })?;
+        Ok(Self { product, quantity })
+    }
+}
+
+/// An event as this dialect tells it.
+pub(super) fn wire_event(event: &OrderEvent) -> Result<WireEvent<'_>> {
+    let order = &event.order;
+    Ok(WireEvent {
+        id: OrderName::long(order.id, order.created_at),
+        user_id: order.user.as_str(),
+        products: order.lines.iter().map(wire_product).collect::<Result<_>>()?,
+        status: order.status.as_str(),
+        total_amount: number(order.total)?,
+        created_at: moment(order.created_at),
+        updated_at: moment(order.updated_at),
+        event_id: event.id,
+        version: order.version,
+    })
+}
+
+fn wire_product(line: &Line) -> Result<WireProduct<'_>> {
+    Ok(WireProduct {
+        product_id: line.product.as_str(),
+        quantity: line.quantity,
+        price_at_purchase: number(line.unit_price)?,
+    })
+}
+
+/// An amount as a JSON number with all its digits, written as JavaScript does: `9.5`, `19`.
+fn number(amount: Decimal) -> Result<Box<RawValue>> {
+    RawValue::from_string(amount.normalize().to_string()).map_err(|error| {
+        Error::new(ErrorKind::Internal, "An amount could not be written.").because(error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(product: &str, quantity: i32) -> Result<Item> {
+        OrderProductInput { product_id: ID::from(product), quantity }.try_into()
+    }
+
+    #[test]
+    fn what_is_no_order_name_names_no_order() {
+        for id in ["", "0", "66f1", "not an id", "ffffffffffffffffffffffff"] {
+            let error = order_name(&ID::from(id)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{id}");
+        }
+        assert!(order_name(&ID::from("6a216ba00000000000000011")).is_ok());
+    }
+
+    #[test]
+    fn wrong_lines_are_refused_by_name() {
+        assert_eq!(item("66f1", 2).unwrap().quantity, 2);
+        let error = item("66f1", -1).unwrap_err();
+        assert_eq!(error.message(), "The quantity of product 66f1 must be 1 or more, not -1.");
+        assert_eq!(item("", 1).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn amounts_are_written_with_every_digit() {
+        for (amount, text) in
+            [("19.00", "19"), ("9.5", "9.5"), ("999999999999999.9999", "999999999999999.9999")]
+        {
+            assert_eq!(number(amount.parse().unwrap()).unwrap().get(), text);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The engine's failures in this dialect's words.
+
+use crate::error::{Error, ErrorKind};
+use crate::server::resolving;
+use crate::server::session::Session;
+
+/// The sentence that clients get to read. What only an operator may know is in the log.
+pub(super) fn message(error: &Error) -> String {
+    let product = error.fact("product_id").unwrap_or("?");
+    match error.kind() {
+        ErrorKind::TokenMissing => "Authentication required: no access token.".to_owned(),
+        ErrorKind::TokenExpired => "The access token has expired.".to_owned(),
+        ErrorKind::TokenInvalid => "The access token is invalid.".to_owned(),
+        ErrorKind::ProductNotFound => format!("Product {product} not found"),
+        ErrorKind::OutOfStock => format!("Insufficient stock for product {product}"),
+        ErrorKind::Unavailable => unavailable(error),
+        ErrorKind::Misconfigured | ErrorKind::Internal => {
+            "The order service failed. The cause is in its log.".to_owned()
+        }
+        ErrorKind::InvalidInput
+        | ErrorKind::Forbidden
+        | ErrorKind::NotFound
+        | ErrorKind::InvalidTransition
+        | ErrorKind::Conflict
+        | ErrorKind::IdempotencyMismatch
+        | ErrorKind::LimitExceeded => error.message().to_owned(),
+    }
+}
+
+/// Names the service that is away, and never its address.
+fn unavailable(error: &Error) -> String {
+    if error.fact("outcome") == Some("unknown") {
+        // Whoever has no idempotency key must not simply try again.
+        return error.message().to_owned();
+    }
+    match error.fact("component") {
+        Some(service) if service.ends_with(" service") => {
+            format!(
+                "The {service} cannot be asked, so nothing was ordered. Please try again later."
+            )
+        }
+        _ => "The order service cannot reach its database. Please try again later.".to_owned(),
+    }
+}
+
+/// A failed field.
+pub(super) fn field(session: &Session, error: &Error) -> async_graphql::Error {
+    resolving::failed(session, error, message(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_words() {
+        let told = |kind| message(&Error::new(kind, "engine").with("product_id", "7"));
+        for (kind, expected) in [
+            (ErrorKind::ProductNotFound, "Product 7 not found"),
+            (ErrorKind::OutOfStock, "Insufficient stock for product 7"),
+            (ErrorKind::NotFound, "engine"),
+            (ErrorKind::Forbidden, "engine"),
+        ] {
+            assert_eq!(told(kind), expected);
+        }
+        for inside in [ErrorKind::Internal, ErrorKind::Misconfigured, ErrorKind::Unavailable] {
+            assert!(!told(inside).contains("engine"), "{inside:?} tells nothing of the inside");
+        }
+    }
+
+    #[test]
+    fn a_service_that_is_away_is_named_without_its_address() {
+        let text = "The user service at http://10.0.0.7/users does not answer.";
+        let error = Error::new(ErrorKind::Unavailable, text).with("component", "user service");
+        let told = message(&error);
+        assert!(told.contains("user service") && !told.contains("10.0.0.7"), "{told}");
+        let unknown = Error::new(ErrorKind::Unavailable, "engine").with("outcome", "unknown");
+        assert_eq!(message(&unknown), "engine");
+    }
+}

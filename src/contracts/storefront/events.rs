@@ -1,0 +1,95 @@
+//! Events in this dialect's words: `order.placed`, and `order.shipped` when an order leaves. Other
+//! changes are not told.
+
+use crate::contracts::storefront::NAME;
+use crate::contracts::storefront::convert::wire_event;
+use crate::contracts::storefront::wire::{ORDER_PLACED, ORDER_SHIPPED};
+use crate::domain::event::{EventKind, OrderEvent};
+use crate::domain::message::Message;
+use crate::domain::status::OrderStatus;
+use crate::engine::ports::Announcer;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The contract's words.
+pub struct Words;
+
+impl Announcer for Words {
+    fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>> {
+        let Some(topic) = topic(event) else { return Ok(Vec::new()) };
+        let body = serde_json::to_string(&wire_event(event)?).map_err(|error| {
+            Error::new(ErrorKind::Internal, "An event could not be written.").because(error)
+        })?;
+        Ok(vec![Message { destination: NAME, topic: topic.into(), key: None, body }])
+    }
+}
+
+fn topic(event: &OrderEvent) -> Option<&'static str> {
+    let has_left =
+        event.order.status == OrderStatus::Shipped && event.previous != Some(OrderStatus::Shipped);
+    match event.kind {
+        EventKind::Placed => Some(ORDER_PLACED),
+        EventKind::Updated if has_left => Some(ORDER_SHIPPED),
+        EventKind::Updated | EventKind::Deleted => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::ids::{OrderId, ProductId, UserId};
+    use crate::domain::money::Currency;
+    use crate::domain::order::{Line, Order};
+
+    fn event(kind: EventKind, previous: Option<OrderStatus>, status: OrderStatus) -> OrderEvent {
+        let at = "2024-10-04T10:00:00.5Z".parse().unwrap();
+        let line = |product: &str, quantity, price: &str| Line {
+            id: 7,
+            product: ProductId::parse(product).unwrap(),
+            name: "Mug".to_owned(),
+            quantity,
+            unit_price: price.parse().unwrap(),
+        };
+        let order = Order {
+            id: OrderId::from_database(384),
+            user: UserId::parse("66f1c0de66f1c0de66f1c0de").unwrap(),
+            status,
+            lines: vec![line("66f1c0de66f1c0de66f1c0d1", 2, "9.50"), line("2", 1, "0.1")],
+            total: "19.1".parse().unwrap(),
+            currency: Currency::parse("USD").unwrap(),
+            address: None,
+            version: 1,
+            created_at: at,
+            updated_at: at,
+        };
+        OrderEvent { id: Uuid::nil(), kind, at, order, previous, reason: None }
+    }
+
+    #[test]
+    fn what_is_told_is_told_byte_by_byte_as_ever() {
+        let golden = include_str!("../../../tests/golden/storefront/events.json");
+        let golden: Value = serde_json::from_str(golden).unwrap();
+        let placed = event(EventKind::Placed, None, OrderStatus::Pending);
+        let shipped = event(EventKind::Updated, Some(OrderStatus::Pending), OrderStatus::Shipped);
+        for (event, expected) in [placed, shipped].iter().zip(golden["events"].as_array().unwrap())
+        {
+            let [message] = &Words.announce(event).unwrap()[..] else { panic!("one message") };
+            assert_eq!(message.topic, expected["routing_key"].as_str().unwrap());
+            assert_eq!(message.body, expected["body"].as_str().unwrap());
+        }
+    }
+
+    #[test]
+    fn other_changes_are_not_told() {
+        let (pending, delivered) = (OrderStatus::Pending, OrderStatus::Delivered);
+        for (kind, from, to) in [
+            (EventKind::Updated, pending, OrderStatus::Cancelled),
+            (EventKind::Updated, OrderStatus::Shipped, delivered),
+            (EventKind::Deleted, delivered, delivered),
+        ] {
+            assert_eq!(Words.announce(&event(kind, Some(from), to)).unwrap(), []);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Reading: `getAllOrders`, `getUserOrders` and `getOrder`.
+
+use async_graphql::{Context, ID, Object};
+
+use crate::contracts::storefront::convert::order_name;
+use crate::contracts::storefront::errors;
+use crate::contracts::storefront::surface::types::OrderView;
+use crate::domain::caller::Caller;
+use crate::domain::order::Order;
+use crate::domain::query::{LIST_MAX, OrderFilter};
+use crate::error::{Error, ErrorKind, Result};
+use crate::server::resolving::{engine, session};
+
+/// The root of queries.
+pub struct Query;
+
+#[Object]
+impl Query {
+    /// The orders that the caller may see, oldest first: its own, or for staff everybody's. Of very
+    /// many the newest 1 000.
+    #[graphql(complexity = "1 + 100 * child_complexity")]
+    async fn get_all_orders(
+        &self,
+        context: &Context<'_>,
+    ) -> async_graphql::Result<Option<Vec<Option<OrderView>>>> {
+        listed(context, all(context).await)
+    }
+
+    /// The caller's own orders, oldest first. Of very many the newest 1 000.
+    #[graphql(complexity = "1 + 100 * child_complexity")]
+    async fn get_user_orders(
+        &self,
+        context: &Context<'_>,
+    ) -> async_graphql::Result<Option<Vec<Option<OrderView>>>> {
+        listed(context, own(context).await)
+    }
+
+    /// One order.
+    async fn get_order(
+        &self,
+        context: &Context<'_>,
+        order_id: ID,
+    ) -> async_graphql::Result<Option<OrderView>> {
+        match one(context, &order_id).await {
+            Ok(order) => Ok(Some(OrderView(order))),
+            Err(error) => Err(errors::field(session(context), &error)),
+        }
+    }
+}
+
+fn listed(
+    context: &Context<'_>,
+    orders: Result<Vec<Order>>,
+) -> async_graphql::Result<Option<Vec<Option<OrderView>>>> {
+    match orders {
+        Ok(orders) => Ok(Some(orders.into_iter().rev().map(|one| Some(OrderView(one))).collect())),
+        Err(error) => Err(errors::field(session(context), &error)),
+    }
+}
+
+async fn one(context: &Context<'_>, id: &ID) -> Result<Order> {
+    let caller = session(context).caller()?;
+    engine(context).get_cached_order(caller, order_name(id)?).await
+}
+
+async fn all(context: &Context<'_>) -> Result<Vec<Order>> {
+    let caller = session(context).caller()?;
+    Ok(engine(context).list_orders(caller, &OrderFilter::default(), LIST_MAX).await?.orders)
+}
+
+async fn own(context: &Context<'_>) -> Result<Vec<Order>> {
+    let caller = session(context).caller()?;
+    let Caller::User { id, .. } = caller else {
+        return Err(Error::new(ErrorKind::Forbidden, "The caller is no user, and has no orders."));
+    };
+    engine(context).cached_orders_of(caller, id).await
+}

@@ -1,0 +1,94 @@
+//! Types and words spelled as this dialect spells them. The only place here with binary floating
+//! point: the schema shows prices that way. Events have every digit.
+
+use async_graphql::{ID, InputObject};
+use chrono::{DateTime, SecondsFormat, Utc};
+use rust_decimal::Decimal;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// The routing key of a new order.
+pub(super) const ORDER_PLACED: &str = "order.placed";
+/// The routing key of an order that has left.
+pub(super) const ORDER_SHIPPED: &str = "order.shipped";
+
+/// How the schema shows an amount.
+pub(super) type Float = f64;
+
+/// The floating-point number nearest to an amount. Its text is read, because that rounds once.
+pub(super) fn float(amount: Decimal) -> Float {
+    amount.to_string().parse().unwrap_or(Float::NAN)
+}
+
+/// A moment as JavaScript writes it: `2024-10-04T10:00:00.000Z`.
+pub(super) fn moment(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// A product of a new order.
+#[derive(Clone, Debug, InputObject)]
+pub(super) struct OrderProductInput {
+    pub product_id: ID,
+    /// How many, from 1 on.
+    pub quantity: i32,
+}
+
+/// A new order. Whose it is says the token.
+#[derive(Clone, Debug, InputObject)]
+pub(super) struct OrderInput {
+    pub products: Vec<OrderProductInput>,
+}
+
+/// What is to become of an order.
+#[derive(Clone, Debug, InputObject)]
+pub(super) struct UpdateOrderStatusInput {
+    pub order_id: ID,
+    /// pending, confirmed, shipped, delivered, cancelled or returned, in any case.
+    pub status: String,
+}
+
+/// A product of an order in an event.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WireProduct<'a> {
+    pub product_id: &'a str,
+    pub quantity: u32,
+    pub price_at_purchase: Box<RawValue>,
+}
+
+/// The body of `order.placed` and `order.shipped`: the order as its document has it, with the name
+/// of the event and the order's version behind.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WireEvent<'a> {
+    #[serde(rename = "_id")]
+    pub id: String,
+    pub user_id: &'a str,
+    pub products: Vec<WireProduct<'a>>,
+    pub status: &'static str,
+    pub total_amount: Box<RawValue>,
+    pub created_at: String,
+    pub updated_at: String,
+    pub event_id: Uuid,
+    pub version: i32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_have_milliseconds_and_a_z() {
+        let at = "2024-10-04T10:00:00.1239Z".parse().unwrap();
+        assert_eq!(moment(at), "2024-10-04T10:00:00.123Z");
+    }
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "the nearest number is one number")]
+    fn prices_are_shown_by_the_nearest_number() {
+        for (text, expected) in [("19", 19.0), ("9.99", 9.99), ("0.1", 0.1)] {
+            assert_eq!(float(text.parse().unwrap()), expected, "{text}");
+        }
+    }
+}
