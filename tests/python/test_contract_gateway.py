@@ -12,6 +12,7 @@ import pytest
 from tests.python.engine_process import EngineProcess
 from tests.python.gateway_shop import GatewayShop, masked, updated
 from tests.python.node_clients import KafkaJsConsumer
+from tests.python.upstream_services import UpstreamServices
 from tests.python.waiting import eventually
 from tests.services.ports import free_port
 
@@ -204,3 +205,35 @@ def test_the_product_service_is_not_oversold_by_its_own_answers(gateway_shop: Ga
     gateway_shop.offer(p=1)
     gateway_shop.placed("p")
     assert gateway_shop.post({"userId": "u", "products": ONE}).json() == full
+
+
+def test_the_user_and_the_product_service_are_asked(
+    make_gateway: Callable[..., EngineProcess], upstream: UpstreamServices
+) -> None:
+    upstream.add_user("u")
+    upstream.set_product("p", price=2, stock=2)
+    engine = make_gateway(
+        USERS_SERVICE_URL=upstream.users_url, PRODUCTS_SERVICE_URL=upstream.products_url
+    )
+    engine.start()
+    with closing(GatewayShop(engine)) as shop:
+        for user, product, quantity, status, error in (
+            ("nobody", "p", 1, 401, "Unauthorized"),
+            ("u", "q", 1, 400, "Product q not found"),
+            ("u", "p", 3, 400, "Insufficient product quantity"),
+        ):
+            lines = [{"_id": product, "quantity": quantity}]
+            answer = shop.post({"userId": user, "products": lines})
+            assert (answer.status_code, answer.json()) == (status, {"error": error})
+        order = shop.placed("p", 2, user="u")
+        assert engine.client.get(f"/{order['_id']}").json() == order
+        upstream.kill()
+        down = shop.post({"userId": "u", "products": ONE})
+        assert down.status_code == httpx.codes.SERVICE_UNAVAILABLE
+        assert shop.count("orders") == 1
+
+
+def test_the_description_is_served(gateway_shop: GatewayShop) -> None:
+    described = gateway_shop.server.client.get("/openapi.json").json()
+    assert described["openapi"].startswith("3.1")
+    assert set(described["paths"]) == {"/", "/{id}"}

@@ -16,7 +16,7 @@ from tests.python.engine_process import EngineProcess
 from tests.python.gateway_shop import GatewayShop, updated
 from tests.python.missing import skip_or_fail
 from tests.python.node_clients import KafkaJsConsumer, kafkajs_partitions, send_messages
-from tests.python.steady_load import steady_load
+from tests.python.steady_load import Load, steady_load
 from tests.python.waiting import eventually
 from tests.services import Kafka, MissingServiceError, Workspace
 
@@ -81,16 +81,8 @@ def test_nothing_is_lost_while_kafka_comes_and_goes(
         with steady_load(engine.url, 40, 4, place) as load:
             consumer.wait_for_messages(20)
             for end in (kafka.kill, kafka.stop):
-                end()
-                before = load.requests
-                eventually(lambda before=before: load.requests > before + 40, "orders go on")
-                down = {"state": "down", "required": False}
-                eventually(lambda down=down: down.items() <= part(engine).items(), "it is noticed")
-                kafka.start()
-                seen = len(consumer.messages())
-                eventually(lambda seen=seen: len(consumer.messages()) > seen, "events go on", 60)
+                interrupt(end, kafka, engine, consumer, load)
         assert load.failures == []
-        # Every second order is shipped, as another contract's door would have it.
         eventually(lambda: shop.count("outbox") == 0, "all are sent", 60)
         eventually(lambda: part(engine) == {"state": "up"}, "it is noticed")
     count = len(set(placed))
@@ -100,6 +92,24 @@ def test_nothing_is_lost_while_kafka_comes_and_goes(
         f"{count} orders are announced",
         60,
     )
+
+
+def interrupt(
+    end: Callable[[], None],
+    kafka: Kafka,
+    engine: EngineProcess,
+    consumer: KafkaJsConsumer,
+    load: Load,
+) -> None:
+    """Ends Kafka for a while; returns when events go on."""
+    end()
+    before = load.requests
+    eventually(lambda: load.requests > before + 40, "orders go on")
+    down = {"state": "down", "required": False}
+    eventually(lambda: down.items() <= part(engine).items(), "it is noticed")
+    kafka.start()
+    seen = len(consumer.messages())
+    eventually(lambda: len(consumer.messages()) > seen, "events go on", 60)
 
 
 def part(engine: EngineProcess) -> dict[str, object]:
@@ -192,9 +202,7 @@ def test_another_engine_takes_over_where_one_was_killed(
         second.start()
         tell(range(3, 5))
         told = "select count(*) = 100 and min(reported) = 4 and max(reported) = 4 from products"
-        eventually(
-            lambda: shop.database.execute(told).fetchone() == (True,), "all is taken in", 90
-        )
+        eventually(lambda: shop.database.execute(told).fetchone() == (True,), "all is taken in", 90)
         # A stop in good order leaves nothing to be waited for.
         first.start()
         second.stop()

@@ -107,7 +107,7 @@ async fn find(
     let work = async |asked: &rest::Asked| {
         let caller = asked.session.caller()?;
         let Path(id) = id.map_err(|_| convert::not_found())?;
-        let order = door.engine.get_order(caller, convert::order_name(&id)?).await;
+        let order = door.engine.get_cached_order(caller, convert::order_name(&id)?).await;
         let order = order.map_err(|error| match error.kind() {
             ErrorKind::NotFound => convert::not_found(),
             _ => error,
@@ -145,7 +145,8 @@ async fn place(State(door): State<Door>, request: Request) -> Response {
         // A header that is no text names nobody: it is refused as the id of a user.
         let header = header.as_ref().map(|id| id.to_str().unwrap_or_default());
         let request = convert::place_order(new, header, caller, key)?;
-        let placed = door.engine.place_order(caller, request).await;
+        let token = asked.session.token();
+        let placed = door.engine.place_order_asking(caller, request, token).await;
         door.desk.count(&placed);
         door.answer(StatusCode::CREATED, WireOrder::from(&placed?.order))
     };
