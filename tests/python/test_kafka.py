@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -21,6 +22,7 @@ from tests.python.waiting import eventually
 from tests.services import Kafka, MissingServiceError, Workspace
 
 KEYS = 10_000
+ENDS_WITHIN_S = 8
 PARTITIONS = 7
 WRITE_MESSAGES = """
     insert into outbox (destination, order_id, version, message_id, topic, key, body, created_at)
@@ -131,7 +133,7 @@ def test_events_of_one_order_arrive_in_order(
         insert into outbox
             (destination, order_id, version, message_id, topic, key, body, created_at)
         select 'gateway', o, v, gen_random_uuid(), 'order-events', 'key ' || o, v::text, now()
-        from generate_series(1, %s) as o, generate_series(%s, %s) as v
+        from generate_series(1, %s::int) as o, generate_series(%s::int, %s::int) as v
     """
     with closing(GatewayShop(engines[0])) as shop:
         shop.database.execute(write, (orders, 1, versions // 2))
@@ -199,6 +201,8 @@ def test_another_engine_takes_over_where_one_was_killed(
         tell(range(1, 3))
         eventually(lambda: shop.count("products") > 10, "it has begun")
         first.kill()
+        # It would be missed in half a minute.
+        shop.database.execute("update leases set expires_at = now() where name like 'intake:%'")
         second.start()
         tell(range(3, 5))
         told = "select count(*) = 100 and min(reported) = 4 and max(reported) = 4 from products"
@@ -265,3 +269,13 @@ def test_messages_wait_for_a_topic_that_nobody_has_made(
         make_topic(strict_kafka.url, "inventory-events", 1)
         shop.say(updated("p", 3))
         eventually(lambda: shop.reported("p") == 3, "it is heard", 40)
+
+
+def test_an_engine_ends_soon_where_kafka_is_away(gateway_shop: GatewayShop, kafka: Kafka) -> None:
+    gateway_shop.offer(p=5)
+    gateway_shop.placed("p")
+    eventually(lambda: gateway_shop.count("outbox") == 0, "its message is sent")
+    kafka.stop()
+    began = time.monotonic()
+    gateway_shop.server.stop()
+    assert time.monotonic() - began < ENDS_WITHIN_S

@@ -91,7 +91,10 @@ mod tests {
             assert_eq!(told(kind), (code, words.to_owned()), "{kind:?}");
         }
         let unknown = Error::new(ErrorKind::Forbidden, "engine").with("component", "user service");
-        assert_eq!((answer(&unknown).status().as_u16(), message(&unknown)), (401, "Unauthorized".to_owned()));
+        assert_eq!(
+            (answer(&unknown).status().as_u16(), message(&unknown)),
+            (401, "Unauthorized".to_owned())
+        );
         for inside in [ErrorKind::Internal, ErrorKind::Misconfigured] {
             let (code, words) = told(inside);
             assert!(code == 500 && !words.contains("engine"), "{inside:?} tells no secrets");
