@@ -21,9 +21,9 @@ const BELIEVED: Duration = Duration::from_millis(500);
 const MARGIN: Duration = Duration::from_millis(100);
 /// A change that takes longer than this asks again whether the cache is used. Far less than the time
 /// that it stays off, so that nobody misses that it was.
-const OLD: Duration = Duration::from_secs(2);
+const OLD: Duration = Duration::from_secs(1);
 /// How long it stays off.
-const OFF: Duration = Duration::from_secs(5);
+const OFF: Duration = Duration::from_secs(3);
 /// How long it stays off when a process changes orders that will never reach it.
 const OFF_LONG: Duration = Duration::from_secs(60);
 
