@@ -76,9 +76,9 @@ lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
 	@# What a user's checker sees of the package: nothing that is left to be guessed.
 	PYTHONPATH=python $(BIN)/pyright --verifytypes order_engine --ignoreexternal
 	@# The profile of the tests, so that C code, build scripts and macros are compiled once.
-	$(CARGO) clippy --profile quick --all-targets --all-features --locked -- -D warnings
+	$(CARGO) clippy --profile quick --all-targets --locked -- -D warnings
 	@if $(CARGO) deny --version > /dev/null 2>&1; then \
-		set -x; $(CARGO) deny --all-features --locked check bans licenses sources; \
+		set -x; $(CARGO) deny --locked check bans licenses sources; \
 	else \
 		echo "note: dependencies not checked, cargo-deny is missing (cargo install cargo-deny)"; \
 	fi

@@ -64,7 +64,8 @@ const BELONGS_TO: &[(&str, &[&str])] = &[
     ("bullmq", &["src/transport/"]),
     ("lapin", &["src/transport/"]),
     ("rdkafka", &["src/transport/"]),
-    ("redis", &["src/transport/"]),
+    // The settings of Redis have its name too.
+    ("redis", &["src/transport/", "src/config/mod.rs"]),
     ("reqwest", &["src/transport/"]),
     ("axum", &["src/server/", "src/contracts/", "src/app"]),
     ("async_graphql", &["src/server/", "src/contracts/", "src/app"]),

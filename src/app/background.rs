@@ -4,25 +4,33 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+#[cfg(feature = "kafka")]
+use crate::app::brokers;
 use crate::app::probes::Broker;
-use crate::app::{Role, broker};
+use crate::app::{Role, broker, job_queues};
 use crate::config::Settings;
+use crate::config::kafka::Kafka;
 use crate::config::messages::Messages;
 use crate::config::rabbitmq::RabbitMq;
+use crate::config::redis::Redis;
 use crate::contracts::{Carrier, Contract};
 use crate::engine::Engine;
 use crate::engine::ports::{Inlet, Outlet};
+#[cfg(not(feature = "kafka"))]
+use crate::error::{Error, ErrorKind};
 use crate::error::{Result, chain};
 use crate::inbound::{Intake, IntakeStats};
 use crate::outage::{Outage, in_time};
-use crate::outbox::{Relay, RelayOptions, RelayStats};
+use crate::outbox::{NeedsQueue, Relay, RelayOptions, RelayStats};
 use crate::server::health::Probe;
 use crate::store::retention;
+#[cfg(feature = "kafka")]
+use crate::transport::kafka::{InletOptions as KafkaInletOptions, KafkaInlet, KafkaOutlet};
 use crate::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitOutlet};
 
 /// How often what is old is forgotten.
@@ -31,6 +39,10 @@ const HOUSEKEEPING: Duration = Duration::from_secs(600);
 const CATCH_UP: Duration = Duration::from_millis(500);
 /// Most of its events that are announced in one transaction.
 const CAUGHT_UP_AT_ONCE: u32 = 200;
+/// How often stock that other processes changed is shown.
+const STOCK_SHOWN: Duration = Duration::from_secs(2);
+/// How long before its commit a change may bear its time, and more.
+const STOCK_WINDOW: TimeDelta = TimeDelta::seconds(60);
 /// The queue that is the engine's own, and durable: what has come in survives the broker. Another
 /// name is a queue that an older service declares as it pleases.
 const OWN_QUEUE: &str = "order_engine_queue";
@@ -45,12 +57,27 @@ pub(super) struct Background {
 }
 
 /// What one contract's relay and intake count.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Counters {
+    /// Which contract's.
+    pub contract: &'static str,
+    /// What the messages are carried by.
+    pub component: &'static str,
     /// Of the relay, where this process runs it.
     pub relay: Option<Arc<RelayStats>>,
     /// Of the intake, where this process runs it.
     pub intake: Option<Arc<IntakeStats>>,
+}
+
+impl Counters {
+    fn none(contract: &dyn Contract) -> Self {
+        let component = match contract.carrier() {
+            Carrier::RabbitMq => "rabbitmq",
+            Carrier::BullMq => "redis",
+            Carrier::Kafka => "kafka",
+        };
+        Self { contract: contract.name(), component, relay: None, intake: None }
+    }
 }
 
 impl Background {
@@ -79,6 +106,14 @@ impl Background {
                 Some(rabbitmq) => self.on_rabbitmq(engine, contract, rabbitmq, settings, role)?,
                 None => waits_for("RABBITMQ_URL", contract),
             },
+            Carrier::BullMq => match &settings.redis {
+                Some(redis) => self.on_bullmq(engine, contract, redis, settings, role)?,
+                None => waits_for("REDIS_URL", contract),
+            },
+            Carrier::Kafka => match &settings.kafka {
+                Some(kafka) => self.on_kafka(engine, contract, kafka, settings, role)?,
+                None => waits_for("KAFKA_BROKERS", contract),
+            },
         };
         self.counters.push(counters);
         Ok(())
@@ -102,7 +137,7 @@ impl Background {
         settings: &Settings,
         role: Role,
     ) -> Result<Counters> {
-        let mut counters = Counters::default();
+        let mut counters = Counters::none(contract);
         if role.sends(&settings.messages) {
             let outlet =
                 RabbitOutlet::new(broker(rabbitmq, rabbitmq.exchange_of(contract.name()))?);
@@ -124,18 +159,83 @@ impl Background {
         Ok(counters)
     }
 
+    fn on_bullmq(
+        &self,
+        engine: &Engine,
+        contract: &dyn Contract,
+        redis: &Redis,
+        settings: &Settings,
+        role: Role,
+    ) -> Result<Counters> {
+        let outlet = job_queues(redis, &settings.jobs)?;
+        let mut counters = Counters::none(contract);
+        if role.sends(&settings.messages) {
+            // The jobs of a paused queue wait until it goes on.
+            let queues = settings.jobs.queues();
+            let relay = self.relay(engine, contract, outlet, queues, &settings.messages);
+            counters.relay = Some(relay);
+        }
+        Ok(counters)
+    }
+
+    #[cfg(feature = "kafka")]
+    fn on_kafka(
+        &self,
+        engine: &Engine,
+        contract: &dyn Contract,
+        kafka: &Kafka,
+        settings: &Settings,
+        role: Role,
+    ) -> Result<Counters> {
+        let options = brokers(kafka);
+        let mut counters = Counters::none(contract);
+        if role.sends(&settings.messages) {
+            let outlet = KafkaOutlet::new(options.clone())?;
+            // A topic that is not there is one that nobody has made yet.
+            let every = NeedsQueue::Every;
+            counters.relay = Some(self.relay(engine, contract, outlet, every, &settings.messages));
+        }
+        if role.takes_in(&settings.messages) {
+            let inlet_options = KafkaInletOptions {
+                group: format!("{}-{}", kafka.group, contract.name()),
+                topics: contract.topics().iter().map(|topic| (*topic).to_owned()).collect(),
+            };
+            let inlet = KafkaInlet::new(options, inlet_options)?;
+            counters.intake = Some(self.intake(engine, contract, inlet));
+        }
+        Ok(counters)
+    }
+
+    /// As the one above, in a build that cannot.
+    #[cfg(not(feature = "kafka"))]
+    fn on_kafka(
+        &self,
+        _engine: &Engine,
+        contract: &dyn Contract,
+        _kafka: &Kafka,
+        _settings: &Settings,
+        _role: Role,
+    ) -> Result<Counters> {
+        let text = format!(
+            "The contract {} speaks Kafka, and this build does not. Build it with the Cargo \
+             feature kafka, which is on by default.",
+            contract.name()
+        );
+        Err(Error::new(ErrorKind::Misconfigured, text))
+    }
+
     /// Starts sending a contract's messages through `outlet`.
     fn relay<O: Outlet>(
         &self,
         engine: &Engine,
         contract: &dyn Contract,
         outlet: O,
-        needs_queue: Vec<String>,
+        needs_queue: impl Into<NeedsQueue>,
         settings: &Messages,
     ) -> Arc<RelayStats> {
         let options = RelayOptions {
             destination: contract.name(),
-            needs_queue,
+            needs_queue: needs_queue.into(),
             attempts_max: settings.attempts_max,
         };
         let relay = Relay::new(engine.clone(), outlet, options);
@@ -172,6 +272,28 @@ impl Background {
         });
     }
 
+    /// Starts showing stock that was changed elsewhere, or while Redis was away.
+    pub(super) fn show_stock(&self, engine: &Engine) {
+        let (engine, stopping) = (engine.clone(), self.stopping.clone());
+        self.tasks.spawn(async move {
+            let mut outage = Outage::new("showing stock in Redis");
+            // At first everything; and everything that changed while it could not be shown.
+            let mut since = DateTime::<Utc>::UNIX_EPOCH;
+            while !stopping.is_cancelled() {
+                let began = Utc::now();
+                let pause = match engine.show_stock_since(since).await {
+                    Ok(()) => {
+                        outage.over();
+                        since = began - STOCK_WINDOW;
+                        STOCK_SHOWN
+                    }
+                    Err(error) => outage.failed(&error),
+                };
+                let _ = stopping.run_until_cancelled(sleep(pause)).await;
+            }
+        });
+    }
+
     /// Starts announcing what an older application on the same database does to orders. Any number
     /// of processes may: the events are locked while one of them announces them.
     pub(super) fn catch_up(&self, engine: &Engine) {
@@ -203,8 +325,11 @@ impl Background {
 
     /// Whether the brokers are there, as the relays see it.
     pub(super) fn probes(&self) -> Vec<Arc<dyn Probe>> {
-        let relays = self.counters.iter().filter_map(|counters| counters.relay.clone());
-        relays.map(|relay| Arc::new(Broker(relay)) as Arc<dyn Probe>).collect()
+        let probe = |counters: &Counters| {
+            let relay = counters.relay.clone()?;
+            Some(Arc::new(Broker { component: counters.component, relay }) as Arc<dyn Probe>)
+        };
+        self.counters.iter().filter_map(probe).collect()
     }
 
     /// Ends every task once it has settled what is under way.
@@ -217,9 +342,12 @@ impl Background {
 
 /// A contract whose carrier is not set.
 fn waits_for(variable: &str, contract: &dyn Contract) -> Counters {
-    let contract = contract.name();
-    tracing::info!(contract, "{variable} is not set: events wait in the outbox until it is");
-    Counters::default()
+    let counters = Counters::none(contract);
+    tracing::info!(
+        contract = counters.contract,
+        "{variable} is not set: events wait in the outbox until it is"
+    );
+    counters
 }
 
 async fn forget(engine: &Engine, keep: Duration) -> Result<()> {

@@ -10,14 +10,17 @@ use crate::app::background::Counters;
 use crate::engine::Engine;
 use crate::engine::cache::CacheStats;
 use crate::error::Result;
-use crate::server::metrics::{Figure, FigureKind, Figures};
+use crate::inbound::IntakeStats;
+use crate::outbox::RelayStats;
+use crate::server::metrics::{Figure, Figures};
 use crate::store::{inbox, outbox};
 
 /// Every part with figures.
 pub(super) fn all(engine: &Engine, counters: &[Counters]) -> Vec<Arc<dyn Figures>> {
+    let contracts = counters.iter().map(|counters| counters.contract).collect();
     vec![
         Arc::new(Pool(engine.clone())),
-        Arc::new(Waiting(engine.clone())),
+        Arc::new(Waiting { engine: engine.clone(), contracts }),
         Arc::new(Traffic(counters.to_vec())),
         Arc::new(Copies(engine.cache_stats())),
     ]
@@ -31,13 +34,17 @@ impl Figures for Copies {
         let Some(stats) = &self.0 else { return ready(Vec::new()).boxed() };
         let count = |counter: &AtomicU64| whole_unsigned(counter.load(Ordering::Relaxed));
         ready(vec![
-            counter("order_engine_cache_hits", "Reads that the cache answered", count(&stats.hits)),
-            counter(
+            Figure::counter(
+                "order_engine_cache_hits",
+                "Reads that the cache answered",
+                count(&stats.hits),
+            ),
+            Figure::counter(
                 "order_engine_cache_misses",
                 "Reads that the database answered because the cache had nothing",
                 count(&stats.misses),
             ),
-            counter(
+            Figure::counter(
                 "order_engine_cache_bypassed",
                 "Reads that the database answered because the cache could not be used",
                 count(&stats.bypassed),
@@ -54,12 +61,12 @@ impl Figures for Pool {
     fn figures(&self) -> BoxFuture<'_, Vec<Figure>> {
         let (used, open) = self.0.store().connections();
         ready(vec![
-            gauge(
+            Figure::gauge(
                 "order_engine_database_connections",
                 "Open connections to PostgreSQL",
                 f64::from(open),
             ),
-            gauge(
+            Figure::gauge(
                 "order_engine_database_connections_used",
                 "Connections to PostgreSQL that something runs on",
                 f64::from(used),
@@ -70,7 +77,10 @@ impl Figures for Pool {
 }
 
 /// What waits in the database.
-struct Waiting(Engine);
+struct Waiting {
+    engine: Engine,
+    contracts: Vec<&'static str>,
+}
 
 impl Figures for Waiting {
     fn figures(&self) -> BoxFuture<'_, Vec<Figure>> {
@@ -86,29 +96,39 @@ impl Figures for Waiting {
 
 impl Waiting {
     async fn count(&self) -> Result<Vec<Figure>> {
-        let mut connection = self.0.store().acquire().await?;
+        let mut connection = self.engine.store().acquire().await?;
         let backlog = outbox::backlog(&mut connection).await?;
         let set_aside = inbox::count_parked(&mut connection).await?;
-        let sum = |of: fn(&outbox::Backlog) -> i64| whole(backlog.iter().map(of).sum());
-        let oldest = backlog.iter().map(|one| one.oldest_s).fold(0.0, f64::max);
-        Ok(vec![
-            gauge("order_engine_outbox_messages", "Messages to be sent", sum(|one| one.waiting)),
-            gauge(
-                "order_engine_outbox_parked_messages",
-                "Messages that the broker refused too often",
-                sum(|one| one.parked),
-            ),
-            gauge(
-                "order_engine_outbox_oldest_seconds",
-                "Age of the oldest message to be sent",
-                oldest,
-            ),
-            gauge(
-                "order_engine_inbox_parked_messages",
-                "Incoming messages that were not understood",
-                whole(set_aside),
-            ),
-        ])
+        let mut figures = vec![Figure::gauge(
+            "order_engine_inbox_parked_messages",
+            "Incoming messages that were not understood",
+            whole(set_aside),
+        )];
+        for contract in &self.contracts {
+            let of = backlog.iter().find(|one| one.destination == *contract);
+            let count = |count: fn(&outbox::Backlog) -> i64| whole(of.map_or(0, count));
+            figures.extend([
+                Figure::gauge(
+                    "order_engine_outbox_messages",
+                    "Messages to be sent",
+                    count(|b| b.waiting),
+                )
+                .of(*contract),
+                Figure::gauge(
+                    "order_engine_outbox_parked_messages",
+                    "Messages that were refused too often",
+                    count(|b| b.parked),
+                )
+                .of(*contract),
+                Figure::gauge(
+                    "order_engine_outbox_oldest_seconds",
+                    "Age of the oldest message to be sent",
+                    of.map_or(0.0, |backlog| backlog.oldest_s),
+                )
+                .of(*contract),
+            ]);
+        }
+        Ok(figures)
     }
 }
 
@@ -118,84 +138,71 @@ struct Traffic(Vec<Counters>);
 impl Figures for Traffic {
     fn figures(&self) -> BoxFuture<'_, Vec<Figure>> {
         let mut figures = Vec::new();
-        if self.0.iter().any(|counters| counters.relay.is_some()) {
-            figures.extend(self.relays());
-        }
-        if self.0.iter().any(|counters| counters.intake.is_some()) {
-            figures.extend(self.intakes());
+        for counters in &self.0 {
+            let relay = counters.relay.iter().flat_map(|stats| relay(stats));
+            let intake = counters.intake.iter().flat_map(|stats| intake(stats));
+            figures.extend(relay.chain(intake).map(|figure| figure.of(counters.contract)));
         }
         ready(figures).boxed()
     }
 }
 
-impl Traffic {
-    fn relays(&self) -> Vec<Figure> {
-        let relays = || self.0.iter().filter_map(|counters| counters.relay.as_deref());
-        let sum = |of: fn(&crate::outbox::RelayStats) -> &AtomicU64| {
-            whole_unsigned(relays().map(|stats| of(stats).load(Ordering::Relaxed)).sum())
-        };
-        let connected = relays().all(|stats| stats.connected.load(Ordering::Relaxed));
-        vec![
-            counter("order_engine_relay_sent", "Messages confirmed and routed", sum(|s| &s.sent)),
-            counter("order_engine_relay_refused", "Messages refused", sum(|s| &s.refused)),
-            counter(
-                "order_engine_relay_unroutable",
-                "Messages that no queue wanted",
-                sum(|s| &s.unroutable),
-            ),
-            counter(
-                "order_engine_relay_parked",
-                "Messages set aside after too many refusals",
-                sum(|s| &s.parked),
-            ),
-            counter(
-                "order_engine_relay_late",
-                "Writes refused because another relay had taken over",
-                sum(|s| &s.late),
-            ),
-            counter(
-                "order_engine_relay_reconnects",
-                "Times that broker or database were connected to again",
-                sum(|s| &s.reconnects),
-            ),
-            gauge(
-                "order_engine_relay_connected",
-                "Whether the broker answers",
-                f64::from(u8::from(connected)),
-            ),
-        ]
-    }
-
-    fn intakes(&self) -> Vec<Figure> {
-        let intakes = || self.0.iter().filter_map(|counters| counters.intake.as_deref());
-        let sum =
-            |of: fn(&crate::inbound::IntakeStats) -> u64| whole_unsigned(intakes().map(of).sum());
-        vec![
-            counter(
-                "order_engine_intake_taken",
-                "Messages whose facts were taken in",
-                sum(crate::inbound::IntakeStats::new_messages),
-            ),
-            counter(
-                "order_engine_intake_repeated",
-                "Messages that had been taken in before",
-                sum(crate::inbound::IntakeStats::repeated),
-            ),
-            counter(
-                "order_engine_intake_parked",
-                "Messages set aside because they were not understood",
-                sum(crate::inbound::IntakeStats::parked),
-            ),
-        ]
-    }
+fn relay(stats: &RelayStats) -> [Figure; 7] {
+    let read = |count: &AtomicU64| whole_unsigned(count.load(Ordering::Relaxed));
+    let connected = stats.connected.load(Ordering::Relaxed);
+    [
+        Figure::counter(
+            "order_engine_relay_sent",
+            "Messages confirmed and routed",
+            read(&stats.sent),
+        ),
+        Figure::counter("order_engine_relay_refused", "Messages refused", read(&stats.refused)),
+        Figure::counter(
+            "order_engine_relay_unroutable",
+            "Messages that no queue wanted",
+            read(&stats.unroutable),
+        ),
+        Figure::counter(
+            "order_engine_relay_parked",
+            "Messages set aside after too many refusals",
+            read(&stats.parked),
+        ),
+        Figure::counter(
+            "order_engine_relay_late",
+            "Writes refused because another relay had taken over",
+            read(&stats.late),
+        ),
+        Figure::counter(
+            "order_engine_relay_reconnects",
+            "Times that broker or database were connected to again",
+            read(&stats.reconnects),
+        ),
+        Figure::gauge(
+            "order_engine_relay_connected",
+            "Whether the broker answers",
+            f64::from(u8::from(connected)),
+        ),
+    ]
 }
 
-fn gauge(name: &'static str, help: &'static str, value: f64) -> Figure {
-    Figure { name, help, kind: FigureKind::Gauge, value }
-}
-
-fn counter(name: &'static str, help: &'static str, value: f64) -> Figure {
-    Figure { name, help, kind: FigureKind::Counter, value }
+fn intake(stats: &IntakeStats) -> [Figure; 3] {
+    [
+        Figure::counter(
+            "order_engine_intake_taken",
+            "Messages whose facts were taken in",
+            whole_unsigned(stats.new_messages()),
+        ),
+        Figure::counter(
+            "order_engine_intake_repeated",
+            "Messages that had been taken in before",
+            whole_unsigned(stats.repeated()),
+        ),
+        Figure::counter(
+            "order_engine_intake_parked",
+            "Messages set aside because they were not understood",
+            whole_unsigned(stats.parked()),
+        ),
+    ]
 }
 
 /// A count as a metric shows it; exact below 2⁵³.

@@ -2,10 +2,12 @@
 //! The server, Python and the tests all start from here.
 
 mod background;
+mod carriers;
 pub mod consuming;
 mod figures;
 mod gates;
 mod logging;
+mod ports;
 mod probes;
 mod rehearsal;
 mod serve;
@@ -16,7 +18,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -27,11 +29,11 @@ use crate::auth::{AuthOptions, Gate, Verifier};
 use crate::config::Settings;
 use crate::config::auth::Auth;
 use crate::config::messages::Messages;
-use crate::config::rabbitmq::RabbitMq;
+use crate::contracts::gateway::Envelope;
 use crate::contracts::{self, Contract};
 use crate::domain::caller::Access;
 use crate::domain::switch::Stage;
-use crate::engine::ports::{Interpreter, OrderCache, Ports};
+use crate::engine::ports::Interpreter;
 use crate::engine::{Engine, Rules};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::Shell;
@@ -42,13 +44,14 @@ use crate::server::metrics::Metrics;
 use crate::server::params::Params;
 use crate::server::session::Session;
 use crate::store::{Store, StoreOptions, migrate};
-use crate::transport::rabbitmq::RabbitOptions;
-use crate::transport::redis::{RedisCache, RedisLink};
 
 pub use crate::server::in_process::{
     Answering, Asked, Headers, Pieces, Sent, Socket, SocketInput, SocketOutput,
 };
 pub use crate::strangler::{Passage, Reply, Strangler};
+#[cfg(feature = "kafka")]
+pub(crate) use carriers::brokers;
+pub(crate) use carriers::{broker, job_queues};
 pub use probes::Check;
 pub use serve::{serve, work};
 
@@ -127,8 +130,12 @@ impl App {
         let doors = doors(&settings)?;
         let store = open_store(&settings).await?;
         let announcers = doors.iter().map(|door| door.contract.announcer()).collect();
-        let engine = Engine::with_ports(store, rules(&settings), announcers, ports(&settings)?);
+        let rules = rules(&settings);
+        let engine = Engine::with_ports(store, rules, announcers, ports::ports(&doors, &settings)?);
         let mut background = Background::new();
+        if engine.shows_stock() {
+            background.show_stock(&engine);
+        }
         background.keep_house(&engine, settings.orders.keep_keys);
         let mut probes: Vec<Arc<dyn Probe>> = vec![Arc::new(probes::Database(engine.clone()))];
         for door in &doors {
@@ -144,7 +151,9 @@ impl App {
             );
         }
         let figures = figures::all(&engine, background.counters());
-        let shell = doors.first().and_then(|door| door.gate.clone()).map(|gate| Shell {
+        let first = doors.first().and_then(|door| Some((door.contract.name(), door.gate.clone()?)));
+        let shell = first.map(|(contract, gate)| Shell {
+            contract,
             gate,
             metrics: Arc::new(Metrics::new()),
             probes: probes.clone().into(),
@@ -300,25 +309,6 @@ fn rules(settings: &Settings) -> Rules {
     }
 }
 
-/// What an engine may do without, as far as settings name it.
-///
-/// # Errors
-/// `Misconfigured` when an address cannot be used.
-fn ports(settings: &Settings) -> Result<Ports> {
-    let upstream = &settings.upstream;
-    let cache = settings.redis.as_ref().filter(|redis| !redis.cache_age_max.is_zero());
-    let orders = cache.map(|redis| {
-        let link = RedisLink::new(redis.url.expose_secret(), redis.timeout)?;
-        let cache = RedisCache::new(Arc::new(link), redis.cache_age_max);
-        Ok(Arc::new(cache) as Arc<dyn OrderCache>)
-    });
-    Ok(Ports {
-        users: upstream::users(upstream)?,
-        products: upstream::products(upstream)?,
-        orders: orders.transpose()?,
-    })
-}
-
 /// What understands incoming messages, by the name that they are taken in under.
 ///
 /// # Errors
@@ -375,14 +365,6 @@ pub(crate) fn verifier(auth: &Auth) -> Result<Verifier> {
     Ok(verifier)
 }
 
-/// Where the broker is, and which of its exchanges is meant.
-///
-/// # Errors
-/// `Misconfigured` when the URL cannot be read.
-pub(crate) fn broker(settings: &RabbitMq, exchange: &str) -> Result<RabbitOptions> {
-    RabbitOptions::new(settings.url.expose_secret(), exchange, settings.is_durable)
-}
-
 /// The contracts that settings name.
 ///
 /// # Errors
@@ -394,7 +376,7 @@ pub(crate) fn doors(settings: &Settings) -> Result<Vec<OpenDoor>> {
         let text = format!("contract names nothing to serve; there is {}.", known());
         return Err(Error::new(ErrorKind::Misconfigured, text));
     }
-    let options = contracts::Options::default();
+    let options = contract_options(settings);
     let mut gates = Gates::new(&settings.auth);
     wanted
         .iter()
@@ -411,6 +393,25 @@ pub(crate) fn doors(settings: &Settings) -> Result<Vec<OpenDoor>> {
             Ok(OpenDoor { gate: gates.of(contract.name())?, contract, port })
         })
         .collect()
+}
+
+/// What the contracts do by setting.
+fn contract_options(settings: &Settings) -> contracts::Options {
+    let jobs = &settings.jobs;
+    let queues = contracts::jobs::Queues {
+        order: jobs.order_queue.clone(),
+        payment: jobs.payment_queue.clone(),
+        inventory: jobs.inventory_queue.clone(),
+        notification: jobs.notification_queue.clone(),
+    };
+    let envelope = match settings.gateway.has_envelope {
+        true => Envelope::Result,
+        false => Envelope::Documented,
+    };
+    contracts::Options {
+        gateway: contracts::gateway::Options { envelope },
+        jobs: contracts::jobs::Options { check_totals: jobs.check_totals, queues },
+    }
 }
 
 async fn open_store(settings: &Settings) -> Result<Store> {

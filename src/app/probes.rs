@@ -45,12 +45,15 @@ impl Probe for Database {
     }
 }
 
-/// RabbitMQ, as the relay sees it.
-pub(super) struct Broker(pub Arc<RelayStats>);
+/// What carries a contract's messages, as its relay sees it.
+pub(super) struct Broker {
+    pub component: &'static str,
+    pub relay: Arc<RelayStats>,
+}
 
 impl Probe for Broker {
     fn name(&self) -> &'static str {
-        "rabbitmq"
+        self.component
     }
 
     fn when_down(&self) -> &'static str {
@@ -62,13 +65,14 @@ impl Probe for Broker {
     }
 
     fn check(&self) -> BoxFuture<'_, Result<()>> {
-        let connected = self.0.connected.load(Ordering::Relaxed);
+        let (component, relay) = (self.component, &self.relay);
+        let connected = relay.connected.load(Ordering::Relaxed);
         async move {
             if connected {
                 return Ok(());
             }
-            Err(Error::new(ErrorKind::Unavailable, "The relay is not connected to RabbitMQ.")
-                .with("component", "rabbitmq"))
+            let text = format!("The relay is not connected to {component}.");
+            Err(Error::new(ErrorKind::Unavailable, text).with("component", component))
         }
         .boxed()
     }

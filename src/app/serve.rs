@@ -6,8 +6,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, OpenDoor, Role, doors, logging};
+use crate::app::{App, Role, doors, logging};
 use crate::config::Settings;
+use crate::contracts::Carrier;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::{self, Shell};
 
@@ -24,16 +25,24 @@ pub async fn serve(
     logging::start(&settings.logging);
     let hurry = CancellationToken::new();
     stop_on_signals(&stop, &hurry)?;
-    let host = settings.server.host.clone();
-    let drain = settings.server.drain;
+    let (host, drain) = (settings.server.host.clone(), settings.server.drain);
     let mut listeners = Vec::new();
     for door in doors(&settings)? {
-        listeners.push(listen(&host, &door).await?);
+        listeners.push(listen(&host, door.port, "--port", door.contract.name()).await?);
     }
+    let metrics = match settings.server.metrics_port {
+        Some(port) => Some(listen(&host, port, "--metrics-port", "metrics").await?),
+        None => None,
+    };
     let urls = listeners.iter().map(|listener| url(&host, listener)).collect::<Result<_>>()?;
+    if let Some(metrics) = &metrics {
+        tracing::info!(url = url(&host, metrics)?, "showing metrics");
+    }
     let app = App::open(settings, Role::Server).await?;
     let serving = async {
-        let served = serve_doors(&app, listeners, urls, ready, stop, drain).await;
+        let served =
+            serve_doors(&app, Listeners { doors: listeners, metrics }, urls, ready, stop, drain)
+                .await;
         app.close().await;
         served
     };
@@ -55,10 +64,7 @@ pub async fn work(
     stop: CancellationToken,
 ) -> Result<()> {
     logging::start(&settings.logging);
-    if settings.rabbitmq.is_none() {
-        let text = "rabbitmq_url is not set. Set RABBITMQ_URL, or give it as a flag.";
-        return Err(Error::new(ErrorKind::Misconfigured, text).with("problems", text));
-    }
+    check_has_work(&settings)?;
     let hurry = CancellationToken::new();
     stop_on_signals(&stop, &hurry)?;
     let app = App::open(settings, role).await?;
@@ -74,9 +80,33 @@ pub async fn work(
     Ok(())
 }
 
+/// What is listened on.
+struct Listeners {
+    /// By door.
+    doors: Vec<TcpListener>,
+    /// For metrics alone, if there is one.
+    metrics: Option<TcpListener>,
+}
+
+/// Refuses to wait for ever: something must carry the messages of a contract that is named.
+fn check_has_work(settings: &Settings) -> Result<()> {
+    let mut carriers = doors(settings)?.into_iter().map(|door| door.contract.carrier());
+    let is_set = |carrier| match carrier {
+        Carrier::RabbitMq => settings.rabbitmq.is_some(),
+        Carrier::BullMq => settings.redis.is_some(),
+        Carrier::Kafka => settings.kafka.is_some(),
+    };
+    if carriers.any(is_set) {
+        return Ok(());
+    }
+    let text = "rabbitmq_url is not set. Set RABBITMQ_URL, or give it as a flag; or name with \
+                contract one whose messages are carried by what is set.";
+    Err(Error::new(ErrorKind::Misconfigured, text).with("problems", text))
+}
+
 async fn serve_doors(
     app: &App,
-    listeners: Vec<TcpListener>,
+    listeners: Listeners,
     urls: Vec<String>,
     ready: oneshot::Sender<Vec<String>>,
     stop: CancellationToken,
@@ -87,9 +117,11 @@ async fn serve_doors(
     };
     let routers = app.doors.iter().map(|door| {
         let gate = door.gate.clone().unwrap_or_else(|| shell.gate.clone());
-        door.contract.router(&app.engine, &Shell { gate, ..shell.clone() })
+        door.contract
+            .router(&app.engine, &Shell { contract: door.contract.name(), gate, ..shell.clone() })
     });
-    let listeners = listeners.into_iter().zip(routers).collect();
+    let metrics = listeners.metrics.map(|listener| (listener, shell.beside()));
+    let served = listeners.doors.into_iter().zip(routers).chain(metrics).collect();
     let shutdown = shell.shutdown.clone();
     tokio::spawn(async move {
         stop.cancelled().await;
@@ -100,16 +132,14 @@ async fn serve_doors(
     }
     // Who started the server may not care to be told.
     let _ = ready.send(urls);
-    server::serve(listeners, shell.shutdown.clone(), drain).await
+    server::serve(served, shell.shutdown.clone(), drain).await
 }
 
-async fn listen(host: &str, door: &OpenDoor) -> Result<TcpListener> {
-    TcpListener::bind((host, door.port)).await.map_err(|error| {
+async fn listen(host: &str, port: u16, flag: &str, of: &str) -> Result<TcpListener> {
+    TcpListener::bind((host, port)).await.map_err(|error| {
         let text = format!(
-            "Port {} on {host}, for the contract {}, cannot be listened on: {error}. Stop the \
-             program that has it, or choose another with --port.",
-            door.port,
-            door.contract.name()
+            "Port {port} on {host}, for {of}, cannot be listened on: {error}. Stop the program \
+             that has it, or choose another with {flag}."
         );
         Error::new(ErrorKind::Misconfigured, &text).with("problems", text).because(error)
     })

@@ -5,6 +5,9 @@
 
 pub mod auth;
 pub mod database;
+pub mod gateway;
+pub mod jobs;
+pub mod kafka;
 pub mod logging;
 pub mod messages;
 pub mod orders;
@@ -28,8 +31,14 @@ pub struct Settings {
     pub database: Option<database::Database>,
     /// Where events go and come from; absent when nothing names a broker.
     pub rabbitmq: Option<rabbitmq::RabbitMq>,
+    /// Where the events of some contracts go and come from; absent when nothing names a broker.
+    pub kafka: Option<kafka::Kafka>,
     /// Where caches, jobs and stock keys are; absent when nothing names a Redis.
     pub redis: Option<redis::Redis>,
+    /// What the contract `jobs` does.
+    pub jobs: jobs::Jobs,
+    /// What the contract `gateway` does.
+    pub gateway: gateway::Gateway,
     /// Whether and how messages come and go.
     pub messages: messages::Messages,
     /// How callers prove who they are.
@@ -85,7 +94,10 @@ pub fn all() -> impl Iterator<Item = &'static Setting> {
     [
         database::SETTINGS,
         rabbitmq::SETTINGS,
+        kafka::SETTINGS,
         redis::SETTINGS,
+        jobs::SETTINGS,
+        gateway::SETTINGS,
         messages::SETTINGS,
         auth::SETTINGS,
         server::SETTINGS,
@@ -117,7 +129,10 @@ impl Settings {
         let settings = Self {
             database: database::read(&sources, &mut problems),
             rabbitmq: rabbitmq::read(&sources, &mut problems),
+            kafka: kafka::read(&sources, &mut problems),
             redis: redis::read(&sources, &mut problems),
+            jobs: jobs::read(&sources, &mut problems),
+            gateway: gateway::read(&sources, &mut problems),
             messages: messages::read(&sources, &mut problems),
             auth: auth::read(&sources, &mut problems),
             server: server::read(&sources, &mut problems),

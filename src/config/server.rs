@@ -1,6 +1,6 @@
 //! Which doors are open: `ORDER_ENGINE_CONTRACT`, `ORDER_ENGINE_HOST`, `ORDER_ENGINE_PORT`,
 //! `ORDER_ENGINE_PLAYGROUND_DIR`, `ORDER_ENGINE_REQUEST_TIMEOUT_SECONDS`,
-//! `ORDER_ENGINE_DRAIN_SECONDS`.
+//! `ORDER_ENGINE_DRAIN_SECONDS`, `METRICS_PORT`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,7 +52,19 @@ pub const SETTINGS: &[Setting] = &[
         default: "10",
         help: "How long requests under way may take to end at shutdown, 0 to 300 seconds.",
     },
+    Setting {
+        name: "metrics_port",
+        variables: &["METRICS_PORT", "ORDER_ENGINE_METRICS_PORT"],
+        is_secret: false,
+        default: "",
+        help: "A port of its own for /metrics, /healthz and /readyz, 0 to 65535; 0 takes a free \
+               one. Unset: 9202 where the contract gateway is served, none elsewhere. Every door \
+               has the three as well.",
+    },
 ];
+
+/// Where the service that the contract `gateway` replaces shows its metrics.
+const GATEWAY_METRICS_PORT: u16 = 9202;
 
 /// Which doors are open.
 #[derive(Debug)]
@@ -67,6 +79,8 @@ pub struct Server {
     pub request_timeout: Duration,
     /// How long requests under way may take to end at shutdown.
     pub drain: Duration,
+    /// The port of metrics alone, if there is one.
+    pub metrics_port: Option<u16>,
 }
 
 /// One contract to serve.
@@ -83,8 +97,14 @@ pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Server {
     if let (Some(_), Some(door)) = (sources.text("port"), contracts.first_mut()) {
         door.port = Some(sources.number("port", 0..=u16::MAX, problems));
     }
+    let has_gateway = contracts.iter().any(|door| door.contract == "gateway");
+    let metrics_port = match sources.text("metrics_port") {
+        Some(_) => Some(sources.number("metrics_port", 0..=u16::MAX, problems)),
+        None => has_gateway.then_some(GATEWAY_METRICS_PORT),
+    };
     Server {
         contracts,
+        metrics_port,
         host: sources.text("host").unwrap_or_default().to_owned(),
         playground_dir: sources.text("playground_dir").map(PathBuf::from),
         request_timeout: sources.seconds("request_timeout_seconds", 1..=300, problems),

@@ -2,14 +2,18 @@
 //!
 //! Adding one is a folder beside `flask` and a line in [`ALL`]; the conformance suite then runs it.
 
+mod amount;
 mod facts;
 pub mod flask;
+pub mod gateway;
+pub mod jobs;
 mod payload;
 pub mod storefront;
 
 use std::sync::Arc;
 
 use axum::Router;
+use utoipa::openapi::OpenApi;
 
 use crate::engine::Engine;
 use crate::engine::ports::{Announcer, Interpreter};
@@ -36,6 +40,11 @@ pub trait Contract: Send + Sync {
     /// The routing keys or topics that it listens to; none where nobody talks to it.
     fn topics(&self) -> &'static [&'static str];
 
+    /// Whether other services see and change the stock in Redis.
+    fn keeps_stock_keys(&self) -> bool {
+        false
+    }
+
     /// Under which name messages are taken in for it. Contracts that listen to the same messages
     /// share one, so that every message is taken in once, whichever of them are served.
     fn consumer(&self) -> &'static str {
@@ -48,6 +57,11 @@ pub trait Contract: Send + Sync {
     /// Its GraphQL schema on `engine`, if it has one; for callers without HTTP.
     fn graphql(&self, engine: &Engine, shell: &Shell) -> Option<GraphQl>;
 
+    /// The description of its REST door, if it has one; generated from the code.
+    fn openapi(&self) -> Option<OpenApi> {
+        None
+    }
+
     /// Its door on `engine`, with everything that all doors have.
     fn router(&self, engine: &Engine, shell: &Shell) -> Router;
 }
@@ -57,11 +71,20 @@ pub trait Contract: Send + Sync {
 pub enum Carrier {
     /// An exchange of RabbitMQ.
     RabbitMq,
+    /// Queues of BullMQ on Redis.
+    BullMq,
+    /// Topics of Kafka.
+    Kafka,
 }
 
 /// What contracts do by setting, and the other services that they ask.
 #[derive(Clone, Default)]
-pub struct Options {}
+pub struct Options {
+    /// Of the contract `jobs`.
+    pub jobs: jobs::Options,
+    /// Of the contract `gateway`.
+    pub gateway: gateway::Options,
+}
 
 /// A contract as it is known before any setting is read.
 #[derive(Clone, Copy)]
@@ -73,8 +96,16 @@ pub struct Member {
 }
 
 /// Every contract there is, the default one first.
-pub static ALL: [Member; 2] = [
+pub static ALL: [Member; 4] = [
     Member { name: flask::NAME, open: |_| Arc::new(flask::Flask) },
+    Member {
+        name: jobs::NAME,
+        open: |options| Arc::new(jobs::Jobs { options: options.jobs.clone() }),
+    },
+    Member {
+        name: gateway::NAME,
+        open: |options| Arc::new(gateway::Gateway { options: options.gateway }),
+    },
     Member { name: storefront::NAME, open: |_| Arc::new(storefront::Storefront) },
 ];
 

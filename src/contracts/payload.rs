@@ -75,6 +75,12 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// An object.
+    pub(super) fn object(&self) -> Result<Object<'a>> {
+        let fields = serde_json::from_str(self.json).map(Object);
+        fields.map_err(|_| self.wrong("must be an object"))
+    }
+
     fn wrong(&self, what: &str) -> Error {
         refused(format!("The field {} {what}.", self.name))
     }

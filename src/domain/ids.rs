@@ -1,5 +1,6 @@
 //! Identifiers: checked once, at the boundary, and then carried as types.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
@@ -131,6 +132,12 @@ macro_rules! opaque_id {
             /// The id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
                 &self.0
             }
         }

@@ -23,6 +23,38 @@ impl Level {
     }
 }
 
+/// What is available of a product, for others to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownLevel {
+    /// Which.
+    pub product: ProductId,
+    /// Grows with every change of the level.
+    pub version: i64,
+    /// How many there are, ≥ 0.
+    pub available: i64,
+    /// How many of them others have added to the number that they see; below 0: taken away.
+    pub adopted: i64,
+}
+
+/// A number that others see and change, beside what was last shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The number as it is now.
+    pub number: i64,
+    /// What was available when it was last shown.
+    pub shown: i64,
+    /// How much of it had been adopted then.
+    pub adopted: i64,
+}
+
+impl Seen {
+    /// What others have done to the number and `level`, the database's, does not count yet.
+    #[must_use]
+    pub const fn drift(self, level: &ShownLevel) -> i64 {
+        self.number - self.shown + self.adopted - level.adopted
+    }
+}
+
 /// What one order still holds of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use crate::domain::fact::{Fact, StockFact};
 use crate::domain::ids::ProductId;
 use crate::domain::stock;
-use crate::engine::Engine;
 use crate::engine::ports::{Delivery, Interpreter};
+use crate::engine::{Engine, stock_keys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::inbox::{self, Identity};
 use crate::store::leases::{self, Lease};
@@ -53,6 +53,7 @@ impl Engine {
         }
         self.apply(&mut transaction, facts).await?;
         self.shared.commit(transaction).await?;
+        self.show_stock_of(facts).await;
         Ok(Taken::New)
     }
 
@@ -86,7 +87,9 @@ impl Engine {
     pub async fn note(&self, facts: &[Fact]) -> Result<()> {
         let mut transaction = self.shared.store.begin().await?;
         self.apply(&mut transaction, facts).await?;
-        self.shared.commit(transaction).await
+        self.shared.commit(transaction).await?;
+        self.show_stock_of(facts).await;
+        Ok(())
     }
 
     /// Takes in a delivery that was set aside, now that it may be understood.
@@ -107,7 +110,15 @@ impl Engine {
         };
         let facts = interpreter.interpret(&delivery)?;
         self.apply(&mut transaction, &facts).await?;
-        self.shared.commit(transaction).await
+        self.shared.commit(transaction).await?;
+        self.show_stock_of(&facts).await;
+        Ok(())
+    }
+
+    /// Shows the stock of the products that facts are about.
+    pub(super) async fn show_stock_of(&self, facts: &[Fact]) {
+        let products: Vec<_> = facts.iter().filter_map(product_of).map(ProductId::as_str).collect();
+        stock_keys::show(&self.shared, &products).await;
     }
 
     /// Writes facts. Products are taken in one order, so that nobody waits for each other; what is

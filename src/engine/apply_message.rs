@@ -45,6 +45,8 @@ impl Engine {
         }
         self.apply(&mut transaction, &facts).await?;
         leases::release(&mut transaction, &claimed).await?;
-        self.shared.commit(transaction).await
+        self.shared.commit(transaction).await?;
+        self.show_stock_of(&facts).await;
+        Ok(())
     }
 }

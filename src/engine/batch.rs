@@ -10,9 +10,9 @@ use crate::domain::order::{Line, Order};
 use crate::domain::placement::{self, Offers, PlaceOrder, Plan};
 use crate::domain::quote::Prices;
 use crate::domain::status::OrderStatus;
-use crate::engine::Shared;
 use crate::engine::place_order::Placed;
 use crate::engine::ports::Subject;
+use crate::engine::{Shared, stock_keys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::placing::{Decided, Prepared, Question};
 use crate::store::{orders, placing};
@@ -75,6 +75,9 @@ async fn place_all(shared: &Shared, jobs: &[&Job]) -> Result<Vec<Result<Placed>>
         true => Offers::new(),
         false => placing::lock_products(&mut transaction, &products).await?,
     };
+    if stock_keys::take_in(shared, &mut transaction, &products, &offers).await? {
+        offers = placing::lock_products(&mut transaction, &products).await?;
+    }
     let mut decided = Vec::with_capacity(jobs.len());
     let mut verdicts = Vec::with_capacity(jobs.len());
     let at = prepared.first().map(|first| first.at);
@@ -95,6 +98,7 @@ async fn place_all(shared: &Shared, jobs: &[&Job]) -> Result<Vec<Result<Placed>>
         placing::write(&mut transaction, at, &decided).await?;
         shared.commit(transaction).await?;
         shared.committed();
+        stock_keys::show(shared, &products).await;
     }
     Ok(answers)
 }

@@ -20,6 +20,7 @@ pub mod ports;
 mod read_through;
 pub mod replay;
 mod retelling;
+mod stock_keys;
 mod transition;
 
 use std::sync::Arc;

@@ -15,6 +15,7 @@ use crate::domain::ids::{OrderId, ProductId, UserId};
 use crate::domain::message::{Message, OutgoingMessage};
 use crate::domain::order::Order;
 use crate::domain::quote::Quote;
+use crate::domain::stock::{Seen, ShownLevel};
 use crate::error::Result;
 
 /// A contract's words for what happened. Called inside the transaction that makes it happen, so it
@@ -70,6 +71,28 @@ pub trait Outlet: Send + Sync + 'static {
     /// # Errors
     /// `Unavailable` naming the component and its address.
     fn connect(&self) -> impl Future<Output = Result<Self::Publisher>> + Send;
+}
+
+/// The stock that other services see and change outside the database.
+pub trait StockKeys: Send + Sync + 'static {
+    /// Which of `products` have a number, in their order.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn have<'a>(&'a self, products: &'a [&str]) -> BoxFuture<'a, Result<Vec<bool>>>;
+
+    /// The numbers of products, in the order of `levels`; none for one that has no number. A number
+    /// that was there before any was shown counts as a change of its level here.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn read<'a>(&'a self, levels: &'a [ShownLevel]) -> BoxFuture<'a, Result<Vec<Option<Seen>>>>;
+
+    /// Shows levels, but for those of which a later version is shown already.
+    ///
+    /// # Errors
+    /// `Unavailable`: some may be shown and some not.
+    fn show<'a>(&'a self, levels: &'a [ShownLevel]) -> BoxFuture<'a, Result<()>>;
 }
 
 /// One message that came in.
@@ -214,4 +237,6 @@ pub struct Ports {
     pub products: Option<Arc<dyn ProductService>>,
     /// Keeps copies of orders.
     pub orders: Option<Arc<dyn OrderCache>>,
+    /// Shows stock to others.
+    pub stock_keys: Option<Arc<dyn StockKeys>>,
 }

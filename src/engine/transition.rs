@@ -10,6 +10,7 @@ use crate::domain::status::{Change, OrderStatus};
 use crate::engine::Engine;
 use crate::engine::catch_up::catch_up_on;
 use crate::engine::ports::Subject;
+use crate::engine::stock_keys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Transaction, orders};
 
@@ -92,6 +93,11 @@ impl Engine {
         orders::change(&mut transaction, &event, caller.name(), deleted, &messages).await?;
         shared.commit(transaction).await?;
         shared.committed();
+        if event.order.status == OrderStatus::Cancelled {
+            let products: Vec<_> =
+                event.order.lines.iter().map(|line| line.product.as_str()).collect();
+            stock_keys::show(shared, &products).await;
+        }
         Ok(event.order)
     }
 }

@@ -27,6 +27,8 @@ use crate::outage::{Outage, in_time};
 use crate::store::inbox;
 use crate::store::leases::{self, Lease, RENEWAL};
 
+use subscription::farewell;
+
 pub use stats::IntakeStats;
 pub use subscription::{Received, Subscription};
 
@@ -97,6 +99,18 @@ impl<I: Inlet> Intake<I> {
         let mut source = connected?;
         self.outage.over();
         tracing::info!(consumer = self.consumer, "taking in messages");
+        self.take_in_all(&mut source, lease, stop).await?;
+        farewell(source).await;
+        Ok(())
+    }
+
+    /// As [`Intake::serve`], on a source that is connected.
+    async fn take_in_all(
+        &mut self,
+        source: &mut I::Source,
+        lease: &Lease,
+        stop: &CancellationToken,
+    ) -> Result<()> {
         let mut renew_at = Instant::now() + RENEWAL;
         loop {
             tokio::select! {

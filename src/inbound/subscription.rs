@@ -123,15 +123,22 @@ impl<I: Inlet> Subscription<I> {
 
     /// Ends the connection once the broker has heard every acknowledgement.
     pub async fn close(&mut self) {
-        let Some(source) = self.source.take() else { return };
-        match timeout(FAREWELL_TIMEOUT, source.close()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(
-                target: "order_engine::consumer", error = chain(&error), "the farewell failed"
-            ),
-            Err(_) => tracing::debug!(
-                target: "order_engine::consumer", "the broker did not answer the farewell"
-            ),
+        if let Some(source) = self.source.take() {
+            farewell(source).await;
         }
+    }
+}
+
+/// Ends a source's connection once the broker has heard every acknowledgement, if it hears them
+/// soon.
+pub(super) async fn farewell(source: impl Source) {
+    match timeout(FAREWELL_TIMEOUT, source.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(
+            target: "order_engine::consumer", error = chain(&error), "the farewell failed"
+        ),
+        Err(_) => tracing::debug!(
+            target: "order_engine::consumer", "the broker did not answer the farewell"
+        ),
     }
 }

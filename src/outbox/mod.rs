@@ -16,4 +16,5 @@ mod shares;
 mod stats;
 
 pub use relay::{Relay, RelayOptions};
+pub use routes::NeedsQueue;
 pub use stats::RelayStats;

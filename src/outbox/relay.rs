@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::engine::ports::{Outlet, Publisher, Verdict};
 use crate::error::Result;
 use crate::outage::{Outage, backoff, in_time};
-use crate::outbox::routes::Routes;
+use crate::outbox::routes::{NeedsQueue, Routes};
 use crate::outbox::shares::Shares;
 use crate::outbox::stats::RelayStats;
 use crate::store::Connection;
@@ -33,9 +33,8 @@ const REFUSED_MAX: Duration = Duration::from_secs(60);
 pub struct RelayOptions {
     /// Whose messages it sends.
     pub destination: &'static str,
-    /// Topics that wait until a queue is bound for them. Others count as sent when nobody wants
-    /// them.
-    pub needs_queue: Vec<String>,
+    /// Topics that wait until somebody receives them.
+    pub needs_queue: NeedsQueue,
     /// Refusals after which a message is parked. Default 20: about a quarter of an hour.
     pub attempts_max: i32,
 }

@@ -16,10 +16,26 @@ const PROBE_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause between two probes.
 const PROBE_MAX: Duration = Duration::from_secs(2);
 
+/// Topics whose messages wait until somebody receives them. Those of others count as sent when
+/// nobody wants them.
+#[derive(Clone, Debug)]
+pub enum NeedsQueue {
+    /// All of them.
+    Every,
+    /// These.
+    These(Vec<String>),
+}
+
+impl From<Vec<String>> for NeedsQueue {
+    fn from(topics: Vec<String>) -> Self {
+        Self::These(topics)
+    }
+}
+
 /// What a relay knows of its topics.
 #[derive(Debug)]
 pub(super) struct Routes {
-    needed: Vec<String>,
+    needed: NeedsQueue,
     missing: HashMap<String, Missing>,
 }
 
@@ -32,13 +48,16 @@ struct Missing {
 
 impl Routes {
     /// Knows of no missing route yet. `needed` are the topics that wait for a queue.
-    pub(super) fn new(needed: Vec<String>) -> Self {
+    pub(super) fn new(needed: NeedsQueue) -> Self {
         Self { needed, missing: HashMap::new() }
     }
 
     /// Whether a message of `topic` must reach a queue to count as sent.
     pub(super) fn needs_queue(&self, topic: &str) -> bool {
-        self.needed.iter().any(|needed| needed == topic)
+        match &self.needed {
+            NeedsQueue::Every => true,
+            NeedsQueue::These(topics) => topics.iter().any(|needed| needed == topic),
+        }
     }
 
     /// A message of `topic` came back at `now`. The many of one batch count as one try.
@@ -113,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_missing_route_is_closed_until_its_probe_is_due() {
-        let mut routes = Routes::new(vec!["order.placed".into()]);
+        let mut routes = Routes::new(NeedsQueue::These(vec!["order.placed".into()]));
         let start = Instant::now();
         routes.came_back("order.placed", start);
         assert_eq!(routes.closed(start), ["order.placed"]);
@@ -124,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_whole_batch_that_came_back_counts_as_one_try() {
-        let mut routes = Routes::new(vec!["order.placed".into()]);
+        let mut routes = Routes::new(NeedsQueue::These(vec!["order.placed".into()]));
         let start = Instant::now();
         for _ in 0..500 {
             routes.came_back("order.placed", start);
@@ -134,7 +153,7 @@ mod tests {
 
     #[test]
     fn probes_are_never_more_than_two_seconds_apart() {
-        let mut routes = Routes::new(vec!["order.placed".into()]);
+        let mut routes = Routes::new(NeedsQueue::These(vec!["order.placed".into()]));
         let mut now = Instant::now();
         for _ in 0..50 {
             routes.came_back("order.placed", now);
@@ -145,7 +164,7 @@ mod tests {
 
     #[test]
     fn one_message_of_a_missing_topic_is_the_probe_and_others_pass() {
-        let mut routes = Routes::new(vec!["order.placed".into()]);
+        let mut routes = Routes::new(NeedsQueue::These(vec!["order.placed".into()]));
         let batch = || {
             vec![
                 message(1, "order.placed"),

@@ -33,6 +33,7 @@ struct Inner {
     types: Types,
     /// The fields at the roots of the schema, which may be labels of metrics.
     operations: &'static [&'static str],
+    contract: &'static str,
     metrics: Arc<Metrics>,
     time_max: Duration,
     shutdown: CancellationToken,
@@ -96,6 +97,7 @@ impl GraphQl {
             schema: Box::new(schema),
             types: Types::of(sdl),
             operations,
+            contract: shell.contract,
             metrics: Arc::clone(&shell.metrics),
             time_max: shell.time_max,
             shutdown: shell.shutdown.clone(),
@@ -141,7 +143,7 @@ impl GraphQl {
             Stage::Refused | Stage::NotForReading => "REFUSED",
             Stage::OutOfTime => ErrorKind::Unavailable.code(),
         };
-        self.0.metrics.request(label, outcome, began.elapsed());
+        self.0.metrics.request(self.0.contract, label, outcome, began.elapsed());
         answered
     }
 
@@ -200,7 +202,7 @@ impl GraphQl {
     pub fn stream(&self, request: Request, session: Arc<Session>) -> BoxStream<'static, Response> {
         match self.prepare(request, &session) {
             Err(errors) => {
-                self.0.metrics.request("none", "REFUSED", Duration::ZERO);
+                self.0.metrics.request(self.0.contract, "none", "REFUSED", Duration::ZERO);
                 stream::iter([Response::from_errors(errors)]).boxed()
             }
             Ok(prepared) if prepared.asked.kind == OperationType::Subscription => {

@@ -2,16 +2,17 @@
 //! other parts give when they are asked.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::{BoxFuture, join_all};
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -45,8 +46,30 @@ pub struct Figure {
     pub help: &'static str,
     /// How it moves.
     pub kind: FigureKind,
+    /// The contract that it is about; none where it is about all. A label.
+    pub contract: Option<String>,
     /// Its value now.
     pub value: f64,
+}
+
+impl Figure {
+    /// A number that goes up and down.
+    #[must_use]
+    pub const fn gauge(name: &'static str, help: &'static str, value: f64) -> Self {
+        Self { name, help, kind: FigureKind::Gauge, contract: None, value }
+    }
+
+    /// A number that only grows.
+    #[must_use]
+    pub const fn counter(name: &'static str, help: &'static str, value: f64) -> Self {
+        Self { name, help, kind: FigureKind::Counter, contract: None, value }
+    }
+
+    /// This number, of one contract.
+    #[must_use]
+    pub fn of(self, contract: impl Into<String>) -> Self {
+        Self { contract: Some(contract.into()), ..self }
+    }
 }
 
 /// A part that has figures to show.
@@ -57,12 +80,14 @@ pub trait Figures: Send + Sync + 'static {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
+    contract: &'static str,
     operation: &'static str,
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OperationLabel {
+struct OperationLabels {
+    contract: &'static str,
     operation: &'static str,
 }
 
@@ -81,7 +106,7 @@ struct ShadowLabels {
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
-    latencies: Family<OperationLabel, Histogram>,
+    latencies: Family<OperationLabels, Histogram>,
     orders: Family<OutcomeLabel, Counter>,
     shadowed: Family<ShadowLabels, Counter>,
     subscriptions: Gauge,
@@ -109,7 +134,7 @@ impl Metrics {
         let registry = &mut metrics.registry;
         registry.register(
             "order_engine_requests",
-            "Requests by operation and outcome",
+            "Requests by contract, operation and outcome",
             metrics.requests.clone(),
         );
         registry.register(
@@ -135,10 +160,18 @@ impl Metrics {
         metrics
     }
 
-    /// Counts an answered request. Both labels come from short fixed lists.
-    pub fn request(&self, operation: &'static str, outcome: &'static str, time: Duration) {
-        self.requests.get_or_create(&RequestLabels { operation, outcome }).inc();
-        self.latencies.get_or_create(&OperationLabel { operation }).observe(time.as_secs_f64());
+    /// Counts a request that a contract's door has answered. All labels come from short fixed
+    /// lists.
+    pub fn request(
+        &self,
+        contract: &'static str,
+        operation: &'static str,
+        outcome: &'static str,
+        time: Duration,
+    ) {
+        self.requests.get_or_create(&RequestLabels { contract, operation, outcome }).inc();
+        let labels = OperationLabels { contract, operation };
+        self.latencies.get_or_create(&labels).observe(time.as_secs_f64());
     }
 
     /// Counts a placement that was asked for: `PLACED`, `REPLAYED` or an error's code.
@@ -179,21 +212,46 @@ impl Metrics {
             .unwrap_or_default();
         figures.extend(process::figures());
         let mut asked = Registry::default();
-        for figure in figures {
-            let value = Gauge::<f64, AtomicU64>::default();
-            value.set(figure.value);
-            match figure.kind {
-                FigureKind::Gauge => asked.register(figure.name, figure.help, value),
-                FigureKind::Counter => {
-                    asked.register(figure.name, figure.help, ConstCounter::new(figure.value));
-                }
-            }
-        }
+        asked.register_collector(Box::new(Told(figures)));
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)?;
         encode_registry(&mut text, &asked)?;
         encode_eof(&mut text)?;
         Ok(text)
+    }
+}
+
+/// The labels of the exemplars that there are none of.
+type NoLabels = [(&'static str, &'static str); 0];
+
+/// What the parts told, those of one name beside each other.
+#[derive(Debug)]
+struct Told(Vec<Figure>);
+
+impl Collector for Told {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> std::result::Result<(), std::fmt::Error> {
+        for (at, first) in self.0.iter().enumerate() {
+            if self.0[..at].iter().any(|earlier| earlier.name == first.name) {
+                continue;
+            }
+            let kind = match first.kind {
+                FigureKind::Gauge => MetricType::Gauge,
+                FigureKind::Counter => MetricType::Counter,
+            };
+            let mut family = encoder.encode_descriptor(first.name, first.help, None, kind)?;
+            for figure in self.0.iter().filter(|figure| figure.name == first.name) {
+                let label = figure.contract.as_deref().map(|contract| [("contract", contract)]);
+                let labels: &[(&str, &str)] = label.as_ref().map_or(&[], |label| label);
+                let mut metric = family.encode_family(&labels)?;
+                match figure.kind {
+                    FigureKind::Gauge => metric.encode_gauge(&figure.value)?,
+                    FigureKind::Counter => {
+                        metric.encode_counter::<NoLabels, _, u64>(&figure.value, None)?
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 

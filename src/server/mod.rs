@@ -12,6 +12,7 @@ pub mod in_process;
 pub mod limits;
 mod media;
 pub mod metrics;
+pub mod openapi;
 pub mod operations;
 pub mod params;
 pub mod playground;
@@ -44,6 +45,8 @@ use crate::server::metrics::{Figures, Metrics, Shown};
 /// What every door needs from the composition root.
 #[derive(Clone)]
 pub struct Shell {
+    /// Whose door it is. A label of metrics.
+    pub contract: &'static str,
     /// Says who asks. Each door has its own.
     pub gate: Gate,
     /// Counts what the doors do. One for all doors of a process.
@@ -63,13 +66,19 @@ pub struct Shell {
 impl Shell {
     /// `router` with what every door has beside its own routes.
     pub fn around(&self, router: Router) -> Router {
+        router
+            .merge(self.beside())
+            .layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| answer_panic(&*panic)))
+    }
+
+    /// What every door has beside its own routes, alone.
+    pub fn beside(&self) -> Router {
         let shown =
             Shown { metrics: Arc::clone(&self.metrics), figures: Arc::clone(&self.figures) };
-        router
+        Router::new()
             .route("/healthz", get(health::live))
             .route("/readyz", get(health::ready).with_state(Arc::clone(&self.probes)))
             .route("/metrics", get(metrics::show).with_state(shown))
-            .layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| answer_panic(&*panic)))
     }
 }
 

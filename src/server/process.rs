@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::server::metrics::{Figure, FigureKind};
+use crate::server::metrics::Figure;
 
 /// The kernel's clock ticks per second, which its interface fixes at 100.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -13,14 +13,10 @@ pub(super) fn figures() -> Vec<Figure> {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let uptime = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let gauge = |name, help, value: Option<f64>| {
-        value.map(|value| Figure { name, help, kind: FigureKind::Gauge, value })
-    };
-    let cpu = cpu_seconds(&stat).map(|value| Figure {
-        name: "process_cpu_seconds",
-        help: "User and system CPU time spent",
-        kind: FigureKind::Counter,
-        value,
+    let gauge =
+        |name, help, value: Option<f64>| value.map(|value| Figure::gauge(name, help, value));
+    let cpu = cpu_seconds(&stat).map(|value| {
+        Figure::counter("process_cpu_seconds", "User and system CPU time spent", value)
     });
     let files = fs::read_dir("/proc/self/fd").ok().and_then(|files| count(files.count()));
     [

@@ -27,6 +27,7 @@ pub type Words = fn(&Error) -> Response;
 #[derive(Clone)]
 pub struct Desk {
     gate: Gate,
+    contract: &'static str,
     metrics: Arc<Metrics>,
     time_max: Duration,
     words: Words,
@@ -62,7 +63,13 @@ impl Desk {
     #[must_use]
     pub fn new(shell: &Shell, words: Words) -> Self {
         let metrics = Arc::clone(&shell.metrics);
-        Self { gate: shell.gate.clone(), metrics, time_max: shell.time_max, words }
+        Self {
+            gate: shell.gate.clone(),
+            contract: shell.contract,
+            metrics,
+            time_max: shell.time_max,
+            words,
+        }
     }
 
     /// Answers one request with what `work` makes of it. `operation` names the route in metrics.
@@ -96,7 +103,7 @@ impl Desk {
             (self.words)(&error)
         });
         let outcome = session.failure().map_or("OK", ErrorKind::code);
-        self.metrics.request(operation, outcome, began.elapsed());
+        self.metrics.request(self.contract, operation, outcome, began.elapsed());
         answer
     }
 
@@ -105,13 +112,20 @@ impl Desk {
         self.metrics.placement(placed);
     }
 
-    /// `router` with an answer in the contract's words for paths that it does not have.
+    /// `router` with an answer in the contract's words for paths and methods that it does not
+    /// have.
     #[must_use]
     pub fn around(&self, router: Router) -> Router {
         let words = self.words;
-        router.fallback(async move || {
-            words(&Error::new(ErrorKind::NotFound, "There is nothing at this path."))
-        })
+        let no_path =
+            async move || words(&Error::new(ErrorKind::NotFound, "There is nothing at this path."));
+        let no_method = async move || {
+            let text = "This path does not take that method.";
+            let mut answer = words(&Error::new(ErrorKind::InvalidInput, text));
+            *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            answer
+        };
+        router.fallback(no_path).method_not_allowed_fallback(no_method)
     }
 }
 

@@ -7,13 +7,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Store, failed};
 
 /// Every migration, in order: number, name and text. A new file is one more line here.
-const MIGRATIONS: [(i64, &str, &str); 8] = [
+const MIGRATIONS: [(i64, &str, &str); 9] = [
     (1, "orders", include_str!("../../migrations/0001_orders.sql")),
     (2, "messages", include_str!("../../migrations/0002_messages.sql")),
     (3, "adoption", include_str!("../../migrations/0003_adoption.sql")),
     (4, "strangler", include_str!("../../migrations/0004_strangler.sql")),
     (5, "replay", include_str!("../../migrations/0005_replay.sql")),
     (6, "transports", include_str!("../../migrations/0006_transports.sql")),
+    (7, "stock_keys", include_str!("../../migrations/0007_stock_keys.sql")),
     (8, "upstream", include_str!("../../migrations/0008_upstream.sql")),
     (9, "cache", include_str!("../../migrations/0009_cache.sql")),
 ];

@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod inbox;
 pub mod journal;
 pub mod leases;
+pub mod levels;
 pub mod migrate;
 pub mod orders;
 pub mod outbox;
@@ -282,6 +283,7 @@ pub fn statements() -> Vec<(String, &'static str)> {
         ("inbox", inbox::STATEMENTS),
         ("journal", journal::STATEMENTS),
         ("leases", leases::STATEMENTS),
+        ("levels", levels::STATEMENTS),
         ("orders", orders::STATEMENTS),
         ("outbox", outbox::STATEMENTS),
         ("past", past::STATEMENTS),

@@ -5,8 +5,9 @@
 
 use std::future::Future;
 
+use axum::http::Method;
 use order_engine::contracts::{self, Contract};
-use order_engine::domain::ids::OrderId;
+use order_engine::domain::ids::OrderName;
 use serde_json::{Value, json};
 
 use crate::door::Door;
@@ -15,7 +16,10 @@ use crate::door::Door;
 trait Dialect {
     const NAME: &'static str;
 
-    /// Places two of product 1; the order's id as this contract shows it.
+    /// How many messages tell of a new order, and how many of one that is shipped.
+    const MESSAGES: [i64; 2];
+
+    /// Places two of product 1, for 19 altogether; the order's id as this contract shows it.
     fn place(door: &Door, user: &str) -> impl Future<Output = Option<String>>;
 
     /// The order's status in lower case, if the caller may see it.
@@ -26,15 +30,13 @@ trait Dialect {
 
     /// The ids of the caller's orders.
     fn list(door: &Door, user: &str) -> impl Future<Output = Vec<String>>;
-
-    /// The engine's id of an order.
-    fn order_id(id: &str) -> OrderId;
 }
 
 struct Flask;
 
 impl Dialect for Flask {
     const NAME: &'static str = "flask";
+    const MESSAGES: [i64; 2] = [1, 1];
 
     async fn place(door: &Door, user: &str) -> Option<String> {
         let query = "mutation($u: Int!) { createOrder(user_id: $u, order_items: \
@@ -61,9 +63,36 @@ impl Dialect for Flask {
         let orders = orders["getOrders"].as_array().cloned().unwrap_or_default();
         orders.iter().filter_map(|order| order["id"].as_str().map(str::to_owned)).collect()
     }
+}
 
-    fn order_id(id: &str) -> OrderId {
-        OrderId::parse(id).unwrap()
+struct Jobs;
+
+impl Dialect for Jobs {
+    const NAME: &'static str = "jobs";
+    // Of a new order one for each queue, of a shipped one a notification.
+    const MESSAGES: [i64; 2] = [4, 1];
+
+    async fn place(door: &Door, user: &str) -> Option<String> {
+        let products = json!([{"productId": "1", "quantity": 2}]);
+        let body = json!({"userId": user, "products": products, "totalAmount": 19.0});
+        let answer = door.call(Method::POST, "/orders", user, Some(body)).await;
+        (answer.status == 201).then(|| answer.json()["id"].as_str().unwrap().to_owned())
+    }
+
+    async fn status(door: &Door, user: &str, id: &str) -> Option<String> {
+        let answer = door.call(Method::GET, &format!("/api/orders/{id}"), user, None).await;
+        answer.json()["status"].as_str().map(str::to_owned)
+    }
+
+    async fn set_status(door: &Door, user: &str, id: &str, status: &str) -> bool {
+        let body = Some(json!({"status": status}));
+        door.call(Method::PUT, &format!("/orders/{id}"), user, body).await.status == 200
+    }
+
+    async fn list(door: &Door, user: &str) -> Vec<String> {
+        let orders = door.call(Method::GET, "/orders", user, None).await.json();
+        let id = |order: &Value| order["_id"].as_str().map(str::to_owned);
+        orders.as_array().unwrap().iter().filter_map(id).collect()
     }
 }
 
@@ -74,7 +103,7 @@ async fn conforms<D: Dialect>() {
 
     assert_eq!(D::status(&door, "1", &id).await.as_deref(), Some("pending"), "visible at once");
     assert_eq!(D::list(&door, "1").await, std::slice::from_ref(&id));
-    assert_eq!(announced(&door).await, 1, "announced");
+    assert_eq!(announced(&door).await, D::MESSAGES[0], "announced");
 
     assert_eq!(D::status(&door, "2", &id).await, None, "another's order is a missing one");
     assert!(D::list(&door, "2").await.is_empty());
@@ -82,13 +111,15 @@ async fn conforms<D: Dialect>() {
 
     assert!(D::set_status(&door, "1", &id, "Shipped").await, "in any case");
     assert_eq!(D::status(&door, "1", &id).await.as_deref(), Some("shipped"));
-    assert_eq!(announced(&door).await, 2);
+    assert_eq!(announced(&door).await, D::MESSAGES.iter().sum::<i64>());
     assert!(D::set_status(&door, "1", &id, "shipped").await, "already so");
     assert!(!D::set_status(&door, "1", &id, "pending").await, "no way back");
     assert!(!D::set_status(&door, "1", &id, "lost").await, "no such state");
-    assert_eq!(announced(&door).await, 2, "what changes nothing announces nothing");
+    let all = D::MESSAGES.iter().sum::<i64>();
+    assert_eq!(announced(&door).await, all, "what changes nothing announces nothing");
 
-    let order = door.engine.get_order(&crate::harness::user("1"), D::order_id(&id)).await.unwrap();
+    let name = OrderName::parse(&id).expect("an order's name");
+    let order = door.engine.get_order(&crate::harness::user("1"), name).await.unwrap();
     assert_eq!((order.version, order.total), (2, "19".parse().unwrap()));
     has_a_shell(&door, contract.as_ref()).await;
 }
@@ -111,9 +142,14 @@ async fn flask_conforms() {
     conforms::<Flask>().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_conforms() {
+    conforms::<Jobs>().await;
+}
+
 #[test]
 fn every_contract_is_run() {
-    let run = [Flask::NAME];
+    let run = [Flask::NAME, Jobs::NAME];
     let all: Vec<_> = contracts::ALL.iter().map(|member| member.name).collect();
     assert_eq!(all, run, "add a dialect and a test for each contract");
 }

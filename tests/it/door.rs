@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use chrono::Utc;
 use order_engine::auth::{AuthOptions, Gate, Verifier};
 use order_engine::contracts::Contract;
@@ -69,6 +69,7 @@ impl Door {
         engine.note(&[product("1", "9.5", 1000), product("2", "3.25", 5)]).await.unwrap();
         let verifier = Verifier::new(AuthOptions::new(SECRET.into())).unwrap();
         let shell = Shell {
+            contract: contract.name(),
             gate: Gate::Tokens(Arc::new(verifier)),
             metrics: Arc::new(Metrics::new()),
             probes,
@@ -126,6 +127,23 @@ impl Door {
             request = request.header(*name, *value);
         }
         self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// Calls a path of a REST door as a customer with an ordinary token.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        user: &str,
+        body: Option<Value>,
+    ) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::AUTHORIZATION, self.bearer(user, false));
+        let body = body.map_or_else(Body::empty, |body| body.to_string().into());
+        self.send(request.body(body).unwrap()).await
     }
 
     /// Asks as a customer with an ordinary token.

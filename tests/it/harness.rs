@@ -9,7 +9,7 @@ use order_engine::domain::fact::{Fact, ProductFact, StockFact};
 use order_engine::domain::ids::{IdempotencyKey, ProductId, UserId};
 use order_engine::domain::money::Currency;
 use order_engine::domain::placement::{Item, PlaceOrder, PlacementLimits, Pricing};
-use order_engine::engine::ports::Announcer;
+use order_engine::engine::ports::{Announcer, Ports, StockKeys};
 use order_engine::engine::{Engine, Rules};
 use order_engine::store::{Store, StoreOptions, migrate};
 use sqlx::postgres::PgConnectOptions;
@@ -98,9 +98,18 @@ impl Database {
 
     /// The engine with a setting of `access`.
     pub fn engine_with(&self, access: Access, announcers: Vec<Arc<dyn Announcer>>) -> Engine {
-        let rules = Rules { access, placement: PlacementLimits::default(), currency: currency() };
-        Engine::new(self.store.clone(), rules, announcers)
+        Engine::new(self.store.clone(), rules(access), announcers)
     }
+
+    /// The engine with stock that others see.
+    pub fn engine_with_stock_keys(&self, keys: Arc<dyn StockKeys>) -> Engine {
+        let ports = Ports { stock_keys: Some(keys), ..Ports::default() };
+        Engine::with_ports(self.store.clone(), rules(Access::Owner), Vec::new(), ports)
+    }
+}
+
+fn rules(access: Access) -> Rules {
+    Rules { access, placement: PlacementLimits::default(), currency: currency() }
 }
 
 /// What the tests' prices are in.

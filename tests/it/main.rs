@@ -19,4 +19,5 @@ mod placing;
 mod rabbitmq;
 mod relay;
 mod replay;
+mod stock_keys;
 mod store;

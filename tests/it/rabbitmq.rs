@@ -312,7 +312,7 @@ async fn nothing_is_lost_when_the_broker_loses_everything() {
     let exchange = "event_exchange";
     let settings = RelayOptions {
         destination: "test",
-        needs_queue: vec!["order.placed".into()],
+        needs_queue: vec!["order.placed".to_owned()].into(),
         attempts_max: 20,
     };
     let outlet = RabbitOutlet::new(options(&broker.url, exchange));

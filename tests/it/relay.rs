@@ -116,7 +116,7 @@ impl Running {
     pub fn start(engine: &Engine, broker: &Broker, attempts_max: i32) -> Self {
         let options = RelayOptions {
             destination: DESTINATION,
-            needs_queue: vec!["order.placed".to_owned()],
+            needs_queue: vec!["order.placed".to_owned()].into(),
             attempts_max,
         };
         let relay = Relay::new(engine.clone(), broker.clone(), options);

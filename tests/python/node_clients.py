@@ -66,6 +66,11 @@ def add_jobs(
     return [each["id"] for each in added]
 
 
+def set_paused(redis_url: str, queue: str, *, paused: bool, major: BullMqMajor = "6") -> None:
+    """Pauses a queue for all its workers, or lets them go on, with Node's BullMQ."""
+    _run("bullmq_pause.mjs", [f"--major={major}", redis_url, queue, str(paused).lower()], [])
+
+
 def send_messages(brokers: str, messages: Iterable[Mapping[str, object]]) -> list[dict[str, Any]]:
     """Sends messages, `{"topic", "key", "value", "headers"}`, with kafkajs, one after the other.
 

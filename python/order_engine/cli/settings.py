@@ -29,6 +29,11 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         metavar="PORT",
         help="The port of the first contract; 0 takes a free one. Default: 5000 for flask.",
     ),
+    "metrics_port": click.option(
+        "--metrics-port",
+        metavar="PORT",
+        help="A port for /metrics alone; 0 takes a free one. Default: 9202 for gateway, else none.",
+    ),
     "access": click.option(
         "--access",
         metavar="owner|roles|any-valid-token",

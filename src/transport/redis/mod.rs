@@ -4,6 +4,7 @@
 //! so that what can do without it is not held up by asking again and again.
 
 mod cache;
+pub mod stock_keys;
 
 pub use cache::RedisCache;
 
@@ -11,7 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, FromRedisValue, IntoConnectionInfo as _, RedisError, ScriptInvocation};
+use redis::{
+    Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, RedisError,
+    ScriptInvocation,
+};
 use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -36,18 +40,15 @@ impl RedisLink {
     /// # Errors
     /// `Misconfigured` when the URL cannot be read.
     pub fn new(url: &str, time_max: Duration) -> Result<Self> {
-        let unreadable = |error| {
-            let text = "REDIS_URL is not of the form redis://user:password@host:6379/0.";
-            Error::new(ErrorKind::Misconfigured, text).because(without_url(&error))
-        };
-        let info = url.into_connection_info().map_err(unreadable)?;
+        let info = connection_info(url)?;
         let address = info.addr().to_string();
-        let client = Client::open(info).map_err(unreadable)?;
+        let client = Client::open(info).map_err(|error| unreadable(&error))?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(time_max))
             .set_response_timeout(Some(time_max))
             .set_number_of_retries(0);
-        let manager = client.get_connection_manager_lazy(config).map_err(unreadable)?;
+        let manager = client.get_connection_manager_lazy(config);
+        let manager = manager.map_err(|error| unreadable(&error))?;
         let (born, resting_until_ms) = (Instant::now(), AtomicU64::new(0));
         Ok(Self { manager, address, time_max, born, resting_until_ms })
     }
@@ -113,7 +114,20 @@ impl RedisLink {
     }
 }
 
+/// Reads a URL.
+///
+/// # Errors
+/// `Misconfigured`.
+pub(super) fn connection_info(url: &str) -> Result<ConnectionInfo> {
+    url.into_connection_info().map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &RedisError) -> Error {
+    let text = "REDIS_URL is not of the form redis://user:password@host:6379/0.";
+    Error::new(ErrorKind::Misconfigured, text).because(without_url(error))
+}
+
 /// The library's errors may repeat what they were given, password included.
-fn without_url(error: &RedisError) -> Error {
+pub(super) fn without_url(error: &RedisError) -> Error {
     Error::new(ErrorKind::Unavailable, format!("{:?}", error.kind()))
 }

@@ -1,0 +1,83 @@
+//! From this dialect's values to the engine's, and back.
+
+use crate::contracts::gateway::wire::{NewOrder, WireLine, WireOrder, time};
+use crate::domain::caller::Caller;
+use crate::domain::ids::{IdempotencyKey, OrderName, ProductId, UserId};
+use crate::domain::order::Order;
+use crate::domain::placement::{Item, PlaceOrder, Pricing};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The order that a client names. What is no order's name is the name of no order.
+pub(super) fn order_name(id: &str) -> Result<OrderName> {
+    OrderName::parse(id).ok_or_else(not_found)
+}
+
+/// The same words for every order that is not to be had.
+pub(super) fn not_found() -> Error {
+    Error::new(ErrorKind::NotFound, "Order not found")
+}
+
+/// What a client asks for. `header` is the user that the gateway in front names.
+pub(super) fn place_order(
+    new: NewOrder,
+    header: Option<&str>,
+    caller: &Caller,
+    key: Option<IdempotencyKey>,
+) -> Result<PlaceOrder> {
+    let items = new.products.into_iter().map(item).collect::<Result<_>>()?;
+    let user = match (new.user_id.as_deref().or(header), caller) {
+        (Some(named), _) => UserId::parse(named)?,
+        (None, Caller::User { id, .. }) => id.clone(),
+        (None, Caller::System) => {
+            let text = "Neither the body nor a header says whose order it is.";
+            return Err(Error::new(ErrorKind::TokenMissing, text));
+        }
+    };
+    Ok(PlaceOrder { user, items, key, pricing: Pricing::CatalogueIfAny })
+}
+
+fn item(line: WireLine) -> Result<Item> {
+    Ok(Item { product: ProductId::parse(line.id)?, quantity: line.quantity })
+}
+
+impl From<&Order> for WireOrder {
+    fn from(order: &Order) -> Self {
+        let lines = order.lines.iter();
+        Self {
+            id: OrderName::long(order.id, order.created_at),
+            user_id: order.user.as_str().to_owned(),
+            products: lines
+                .map(|line| WireLine {
+                    id: line.product.as_str().to_owned(),
+                    quantity: line.quantity,
+                })
+                .collect(),
+            created_at: time(order.created_at),
+            updated_at: time(order.updated_at),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(user_id: Option<&str>, header: Option<&str>, caller: &Caller) -> Result<String> {
+        let new = NewOrder {
+            user_id: user_id.map(str::to_owned),
+            products: vec![WireLine { id: "1".to_owned(), quantity: 2 }],
+        };
+        place_order(new, header, caller, None).map(|request| request.user.to_string())
+    }
+
+    #[test]
+    fn the_body_names_the_user_then_the_header_then_who_asks() {
+        let seven = Caller::User { id: UserId::parse("7").unwrap(), staff: false };
+        assert_eq!(asked(Some("1"), Some("2"), &seven).unwrap(), "1");
+        assert_eq!(asked(None, Some("2"), &seven).unwrap(), "2");
+        assert_eq!(asked(None, None, &seven).unwrap(), "7");
+        let nobody = asked(None, None, &Caller::System).unwrap_err();
+        assert_eq!(nobody.kind(), ErrorKind::TokenMissing);
+        assert_eq!(asked(Some(""), None, &seven).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+}

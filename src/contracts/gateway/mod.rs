@@ -1,0 +1,83 @@
+#![doc = include_str!("docs.md")]
+
+mod convert;
+mod errors;
+pub mod events;
+pub mod surface;
+mod wire;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::contracts::{Carrier, Contract};
+use crate::engine::Engine;
+use crate::engine::ports::{Announcer, Interpreter};
+use crate::server::Shell;
+use crate::server::graphql::GraphQl;
+
+/// Its name in settings, and the destination of its messages in the outbox.
+pub const NAME: &str = "gateway";
+/// Most orders of a list: the newest ones.
+pub const LIST_MAX: u32 = 1000;
+
+/// What it does by setting.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// What stands around an answer.
+    pub envelope: Envelope,
+}
+
+/// What stands around an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Envelope {
+    /// Nothing, as documented.
+    #[default]
+    Documented,
+    /// `{"result": …}`, as deployed.
+    Result,
+}
+
+/// The contract.
+pub struct Gateway {
+    /// What it does by setting.
+    pub options: Options,
+}
+
+impl Contract for Gateway {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn default_port(&self) -> u16 {
+        8002
+    }
+
+    fn carrier(&self) -> Carrier {
+        Carrier::Kafka
+    }
+
+    fn announcer(&self) -> Arc<dyn Announcer> {
+        Arc::new(events::Words)
+    }
+
+    fn interpreter(&self) -> Arc<dyn Interpreter> {
+        Arc::new(events::Understanding)
+    }
+
+    fn topics(&self) -> &'static [&'static str] {
+        &[events::INVENTORY_EVENTS]
+    }
+
+    fn operations(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn graphql(&self, _engine: &Engine, _shell: &Shell) -> Option<GraphQl> {
+        None
+    }
+
+    fn router(&self, engine: &Engine, shell: &Shell) -> Router {
+        surface::router(engine, shell, self.options)
+    }
+}

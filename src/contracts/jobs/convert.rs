@@ -1,0 +1,89 @@
+//! From this dialect's values to the engine's, and back: ids, amounts, orders.
+
+use crate::contracts::amount::Amount;
+use crate::contracts::jobs::wire::{NewOrder, WireOrder, WireProduct, WireTime};
+use crate::domain::ids::{IdempotencyKey, OrderName, ProductId, UserId};
+use crate::domain::money::checked_amount;
+use crate::domain::order::Order;
+use crate::domain::placement::{Item, PlaceOrder, Pricing};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The order that a path names. What is no order's name is the name of no order.
+pub(super) fn order_name(id: &str) -> Result<OrderName> {
+    OrderName::parse(id).ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, "Order not found").with("order_id", id.escape_debug())
+    })
+}
+
+/// What a client asks for. `must_agree` refuses a total that is not the catalogue's.
+pub(super) fn placement(
+    order: NewOrder,
+    key: Option<IdempotencyKey>,
+    must_agree: bool,
+) -> Result<PlaceOrder> {
+    let items = order.products.into_iter().map(|product| {
+        let id = ProductId::parse(product.product_id)?;
+        Ok(Item { product: id, quantity: product.quantity })
+    });
+    let total = checked_amount(order.total_amount.0).map_err(|error| {
+        Error::new(ErrorKind::InvalidInput, format!("totalAmount: {}", error.message()))
+    })?;
+    Ok(PlaceOrder {
+        user: UserId::parse(order.user_id)?,
+        items: items.collect::<Result<_>>()?,
+        key,
+        pricing: Pricing::Stated { total, must_agree },
+    })
+}
+
+impl From<&Order> for WireOrder {
+    fn from(order: &Order) -> Self {
+        let id = OrderName::long(order.id, order.created_at);
+        let products = order.lines.iter().map(|line| WireProduct {
+            product_id: line.product.as_str().to_owned(),
+            quantity: line.quantity,
+        });
+        Self {
+            mongo_id: id.clone(),
+            id,
+            user_id: order.user.as_str().to_owned(),
+            products: products.collect(),
+            status: order.status.as_str(),
+            total_amount: Amount(order.total),
+            created_at: WireTime(order.created_at),
+            updated_at: WireTime(order.updated_at),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_and_not_24_digits_names_no_order() {
+        for id in ["", "0", "-1", "abc", "xyzxyzxyzxyzxyzxyzxyzxyz", "66f1c0de"] {
+            assert_eq!(order_name(id).unwrap_err().kind(), ErrorKind::NotFound, "{id}");
+        }
+        assert!(order_name("66f1c0de0000000000000001").is_ok());
+        assert!(order_name("1").is_ok(), "the number of the other contracts");
+    }
+
+    #[test]
+    fn a_total_has_bounds() {
+        let asked = |total: &str| {
+            let body = format!(
+                r#"{{"userId": "1", "products": [{{"productId": "1", "quantity": 1}}],
+                     "totalAmount": {total}}}"#
+            );
+            placement(serde_json::from_str(&body).unwrap(), None, false)
+        };
+        let pricing = Pricing::Stated { total: "200".parse().unwrap(), must_agree: false };
+        assert_eq!(asked("200.00").unwrap().pricing, pricing);
+        for total in ["-0.01", "0.00001", "1e15"] {
+            let error = asked(total).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{total}");
+            assert!(error.message().starts_with("totalAmount: "), "{error}");
+        }
+    }
+}

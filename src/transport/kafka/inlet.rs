@@ -1,0 +1,188 @@
+//! Consuming from Kafka: as a member of a group, with offsets committed only for what has been
+//! dealt with.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rdkafka::Message as _;
+use rdkafka::consumer::{Consumer, StreamConsumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _};
+use serde_json::{Map, Value};
+
+use crate::engine::ports::{Delivery, Inlet, Source};
+use crate::error::Result;
+use crate::transport::kafka::{Ear, KafkaOptions, State, blocking, retire};
+
+/// What to consume.
+#[derive(Clone, Debug)]
+pub struct InletOptions {
+    /// The consumer group. One that is new begins at the beginning.
+    pub group: String,
+    /// The topics.
+    pub topics: Vec<String>,
+}
+
+/// The way in from topics.
+pub struct KafkaInlet {
+    options: KafkaOptions,
+    inlet: InletOptions,
+}
+
+impl KafkaInlet {
+    /// A way in; connects when asked to.
+    ///
+    /// # Errors
+    /// `Misconfigured` for a connection that this build cannot make.
+    pub fn new(options: KafkaOptions, inlet: InletOptions) -> Result<Self> {
+        options.check()?;
+        Ok(Self { options, inlet })
+    }
+
+    fn open(&self, state: &Arc<State>) -> Result<StreamConsumer<Ear>> {
+        let mut config = self.options.client();
+        config
+            .set("group.id", &self.inlet.group)
+            .set("auto.offset.reset", "earliest")
+            // What is stored is committed once a second, and when partitions are given up.
+            // Nothing is stored before it has been dealt with.
+            .set("enable.auto.offset.store", "false")
+            .set("enable.auto.commit", "true")
+            .set("auto.commit.interval.ms", "1000")
+            // A member that was killed is missed after this.
+            .set("session.timeout.ms", "10000")
+            .set("heartbeat.interval.ms", "1000")
+            .set("queued.max.messages.kbytes", "8192");
+        let consumer: StreamConsumer<Ear> = config
+            .create_with_context(Ear(Arc::clone(state)))
+            .map_err(|error| KafkaOptions::refused(&error))?;
+        let topics: Vec<_> = self.inlet.topics.iter().map(String::as_str).collect();
+        consumer
+            .subscribe(&topics)
+            .map_err(|error| self.options.failed("subscribing", state.why(&error)))?;
+        Ok(consumer)
+    }
+}
+
+impl Inlet for KafkaInlet {
+    type Source = KafkaSource;
+
+    async fn connect(&self) -> Result<KafkaSource> {
+        let state = Arc::new(State::default());
+        let consumer = Arc::new(self.open(&state)?);
+        let source = KafkaSource {
+            options: self.options.clone(),
+            state: Arc::clone(&state),
+            consumer: Some(Arc::clone(&consumer)),
+            places: HashMap::new(),
+            last_tag: 0,
+        };
+        let options = self.options.clone();
+        blocking(move || options.greet(consumer.client(), &state)).await??;
+        Ok(source)
+    }
+}
+
+/// A connected way in.
+pub struct KafkaSource {
+    options: KafkaOptions,
+    state: Arc<State>,
+    /// There until this is closed or dropped.
+    consumer: Option<Arc<StreamConsumer<Ear>>>,
+    /// Where the messages stand that have not been dealt with, by their tags.
+    places: HashMap<u64, Place>,
+    last_tag: u64,
+}
+
+/// Where a message stands.
+struct Place {
+    topic: String,
+    partition: i32,
+    offset: i64,
+}
+
+impl Source for KafkaSource {
+    async fn next(&mut self) -> Result<Delivery> {
+        let Some(consumer) = self.consumer.clone() else {
+            return Err(self.options.failed("consuming", "the source is closed"));
+        };
+        loop {
+            match consumer.recv().await {
+                Ok(message) => {
+                    self.last_tag += 1;
+                    let delivery = convert(self.last_tag, &message);
+                    self.places.insert(self.last_tag, Place::of(&message));
+                    return Ok(delivery);
+                }
+                // The topic may be made later; it is looked for again and again.
+                Err(error) if is_about_topic(&error) => {
+                    tracing::debug!(%error, "a topic is not there");
+                }
+                Err(error) => {
+                    return Err(self.options.failed("consuming", self.state.why(&error)));
+                }
+            }
+        }
+    }
+
+    async fn acknowledge(&mut self, tag: u64) -> Result<()> {
+        let (Some(consumer), Some(place)) = (&self.consumer, self.places.remove(&tag)) else {
+            return Ok(());
+        };
+        match consumer.store_offset(&place.topic, place.partition, place.offset) {
+            Ok(()) => Ok(()),
+            // The partition is another member's by now, and so is the message.
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::State) => Ok(()),
+            Err(error) => Err(self.options.failed("storing an offset", self.state.why(&error))),
+        }
+    }
+
+    async fn close(mut self) -> Result<()> {
+        // Ending a consumer commits what is stored, and leaves the group.
+        let consumer = self.consumer.take();
+        blocking(move || drop(consumer)).await
+    }
+}
+
+impl Drop for KafkaSource {
+    fn drop(&mut self) {
+        if let Some(consumer) = self.consumer.take() {
+            retire(consumer);
+        }
+    }
+}
+
+impl Place {
+    fn of(message: &BorrowedMessage<'_>) -> Self {
+        let (partition, offset) = (message.partition(), message.offset());
+        Self { topic: message.topic().to_owned(), partition, offset }
+    }
+}
+
+fn is_about_topic(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)
+    )
+}
+
+/// A record's place names it, however often it is delivered; its time tells it from the one that
+/// stood there before the topic was made anew.
+fn convert(tag: u64, message: &BorrowedMessage<'_>) -> Delivery {
+    let (topic, partition) = (message.topic(), message.partition());
+    let at = message.timestamp().to_millis().unwrap_or_default();
+    let mut headers = Map::new();
+    for header in message.headers().into_iter().flat_map(|headers| headers.iter()) {
+        let text = |bytes| Value::from(String::from_utf8_lossy(bytes));
+        headers.insert(header.key.to_owned(), header.value.map_or(Value::Null, text));
+    }
+    Delivery {
+        tag,
+        topic: topic.to_owned(),
+        body: message.payload().unwrap_or_default().to_vec(),
+        message_id: Some(format!("{topic}/{partition}/{}@{at}", message.offset())),
+        correlation_id: None,
+        redelivered: false,
+        headers,
+    }
+}

@@ -1,0 +1,166 @@
+//! Stock keys: `product:{productId}:stock`, a plain integer each, that other services read and
+//! change. Beside them the hash `order_engine:stock` keeps what was last shown of each product:
+//! version, available, adopted.
+//!
+//! The keys must be on one server: a cluster would spread them.
+
+use std::sync::{Arc, LazyLock};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use redis::Script;
+
+use crate::domain::stock::{Seen, ShownLevel};
+use crate::engine::ports::StockKeys;
+use crate::error::Result;
+use crate::transport::redis::RedisLink;
+
+/// What was last shown of each product.
+const SHOWN: &str = "order_engine:stock";
+
+/// The keys and what was last shown, at one moment. Where nothing was, the database's level is
+/// noted as shown: a number that is there already is what others made of it.
+static READ: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local seen = {}
+         for i = 2, #KEYS do
+             local at = (i - 2) * 2
+             local number = redis.pcall('GET', KEYS[i])
+             if type(number) == 'string' and string.match(number, '^-?%d+$') then
+                 redis.call('HSETNX', KEYS[1], ARGV[at + 1], ARGV[at + 2])
+                 seen[i - 1] = {number, redis.call('HGET', KEYS[1], ARGV[at + 1])}
+             else
+                 seen[i - 1] = {}
+             end
+         end
+         return seen",
+    )
+});
+
+/// Shows levels. The difference to what was shown before is added to the key, and what was adopted
+/// meanwhile is in the key already; so a change by others at the same time is not lost.
+static SHOW: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "for i = 2, #KEYS do
+             local at = (i - 2) * 4
+             local product, version = ARGV[at + 1], tonumber(ARGV[at + 2])
+             local available, adopted = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+             local before = redis.call('HGET', KEYS[1], product)
+             local there = redis.call('EXISTS', KEYS[i]) == 1
+             local shown, was, took = -1, available, adopted
+             if before then
+                 shown, was, took = string.match(before, '^(%d+):(-?%d+):(-?%d+)$')
+                 shown, was, took = tonumber(shown), tonumber(was), tonumber(took)
+             end
+             if version > shown or (version == shown and not there) then
+                 local step = (available - was) - (adopted - took)
+                 if not there then
+                     redis.call('SET', KEYS[i], string.format('%.0f', available))
+                 elseif step ~= 0 then
+                     local done = redis.pcall('INCRBY', KEYS[i], string.format('%.0f', step))
+                     if type(done) == 'table' then
+                         redis.call('SET', KEYS[i], string.format('%.0f', available))
+                     end
+                 end
+                 redis.call('HSET', KEYS[1], product,
+                     string.format('%.0f:%.0f:%.0f', version, available, adopted))
+             end
+         end",
+    )
+});
+
+/// The stock keys of one Redis.
+pub struct RedisStockKeys(Arc<RedisLink>);
+
+impl RedisStockKeys {
+    /// Reaches them through `link`.
+    #[must_use]
+    pub fn new(link: Arc<RedisLink>) -> Self {
+        Self(link)
+    }
+}
+
+impl StockKeys for RedisStockKeys {
+    fn have<'a>(&'a self, products: &'a [&str]) -> BoxFuture<'a, Result<Vec<bool>>> {
+        async move {
+            let mut get = redis::cmd("MGET");
+            for product in products {
+                get.arg(key(product));
+            }
+            let numbers: Vec<Option<String>> = self.0.ask(&get).await?;
+            let is_number = |text: &String| text.parse::<i64>().is_ok();
+            Ok(numbers.iter().map(|number| number.as_ref().is_some_and(is_number)).collect())
+        }
+        .boxed()
+    }
+
+    fn read<'a>(&'a self, levels: &'a [ShownLevel]) -> BoxFuture<'a, Result<Vec<Option<Seen>>>> {
+        async move {
+            if levels.is_empty() {
+                return Ok(Vec::new());
+            }
+            let mut read = READ.prepare_invoke();
+            read.key(SHOWN);
+            for level in levels {
+                let product = level.product.as_str();
+                read.key(key(product)).arg(product).arg(written(level));
+            }
+            let seen: Vec<Vec<String>> = self.0.run(&read).await?;
+            Ok(seen.iter().map(|seen| read_seen(seen)).collect())
+        }
+        .boxed()
+    }
+
+    fn show<'a>(&'a self, levels: &'a [ShownLevel]) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let mut show = SHOW.prepare_invoke();
+            show.key(SHOWN);
+            for level in levels {
+                show.key(key(level.product.as_str()))
+                    .arg(level.product.as_str())
+                    .arg(level.version)
+                    .arg(level.available)
+                    .arg(level.adopted);
+            }
+            self.0.run(&show).await
+        }
+        .boxed()
+    }
+}
+
+fn key(product: &str) -> String {
+    format!("product:{product}:stock")
+}
+
+/// What was shown, as the hash has it.
+fn written(level: &ShownLevel) -> String {
+    format!("{}:{}:{}", level.version, level.available, level.adopted)
+}
+
+/// A number and what was shown; none where there is no number.
+fn read_seen(seen: &[String]) -> Option<Seen> {
+    let [number, shown] = seen else { return None };
+    let mut parts = shown.splitn(3, ':').skip(1).map(|part| part.parse().ok());
+    let (shown, adopted) = (parts.next()??, parts.next()??);
+    Some(Seen { number: number.parse().ok()?, shown, adopted })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::ProductId;
+
+    #[test]
+    fn what_was_shown_is_read_as_it_was_written() {
+        let product = ProductId::parse("1").unwrap();
+        let level = ShownLevel { product, version: 7, available: 98, adopted: -2 };
+        let seen = |number: &str, shown: &str| read_seen(&[number.to_owned(), shown.to_owned()]);
+        let expected = Seen { number: 90, shown: 98, adopted: -2 };
+        assert_eq!(seen("90", &written(&level)), Some(expected));
+        assert_eq!(expected.drift(&level), -8);
+        for bad in ["", "7", "7:98", "a:b:c", "7:98:"] {
+            assert_eq!(seen("90", bad), None, "{bad:?}");
+        }
+        assert_eq!(read_seen(&[]), None);
+    }
+}
