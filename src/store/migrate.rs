@@ -15,8 +15,8 @@ const MIGRATIONS: [(i64, &str, &str); 9] = [
     (5, "replay", include_str!("../../migrations/0005_replay.sql")),
     (6, "transports", include_str!("../../migrations/0006_transports.sql")),
     (7, "stock_keys", include_str!("../../migrations/0007_stock_keys.sql")),
-    (9, "upstream", include_str!("../../migrations/0009_upstream.sql")),
-    (10, "cache", include_str!("../../migrations/0010_cache.sql")),
+    (8, "upstream", include_str!("../../migrations/0008_upstream.sql")),
+    (9, "cache", include_str!("../../migrations/0009_cache.sql")),
 ];
 
 /// The table in which sqlx notes what was applied.

@@ -131,9 +131,7 @@ def start(
 
 
 @pytest.fixture(scope="module")
-def pair(
-    start: Callable[..., Door], places: dict[str, str], redis_server: Redis
-) -> Iterator[Pair]:
+def pair(start: Callable[..., Door], places: dict[str, str], redis_server: Redis) -> Iterator[Pair]:
     """Both processes, with a product of which there is enough."""
     with BreakableLink(redis_server.port) as link:
         far_url = redis_server.url.replace(f":{redis_server.port}/", f":{link.port}/")
@@ -262,9 +260,7 @@ def test_redis_killed_between_a_read_and_a_write(pair: Pair) -> None:
     assert pair.near.status(user, order_id) == "shipped"
 
 
-def test_a_process_without_redis_leaves_nothing_old(
-    pair: Pair, start: Callable[..., Door]
-) -> None:
+def test_a_process_without_redis_leaves_nothing_old(pair: Pair, start: Callable[..., Door]) -> None:
     user = pair.user()
     order_id = pair.cached_order(user)
     without = start(REDIS_URL="")
