@@ -132,6 +132,41 @@ impl Dialect for Gateway {
     }
 }
 
+struct Storefront;
+
+impl Dialect for Storefront {
+    const NAME: &'static str = "storefront";
+    const MESSAGES: [i64; 2] = [1, 1];
+
+    async fn place(door: &Door, user: &str) -> Option<String> {
+        let query = "mutation { placeOrder(input: \
+                     {products: [{productId: \"1\", quantity: 2}]}) { _id } }";
+        let answer = door.ask(user, query).await.json();
+        answer["data"]["placeOrder"]["_id"].as_str().map(str::to_owned)
+    }
+
+    async fn status(door: &Door, user: &str, id: &str) -> Option<String> {
+        let query = format!("{{ getOrder(orderId: \"{id}\") {{ status }} }}");
+        let answer = door.ask(user, &query).await.json();
+        answer["data"]["getOrder"]["status"].as_str().map(str::to_owned)
+    }
+
+    async fn set_status(door: &Door, user: &str, id: &str, status: &str) -> bool {
+        let query = format!(
+            "mutation {{ updateOrderStatus(input: {{orderId: \"{id}\", status: \"{status}\"}}) \
+             {{ _id }} }}"
+        );
+        let answer = door.ask(user, &query).await.json();
+        answer["data"]["updateOrderStatus"]["_id"] == id
+    }
+
+    async fn list(door: &Door, user: &str) -> Vec<String> {
+        let orders = door.data(user, "{ getUserOrders { _id } }").await;
+        let orders = orders["getUserOrders"].as_array().cloned().unwrap_or_default();
+        orders.iter().filter_map(|order| order["_id"].as_str().map(str::to_owned)).collect()
+    }
+}
+
 async fn conforms<D: Dialect>() {
     let contract = contracts::open(D::NAME, &contracts::Options::default()).unwrap();
     let Some(door) = Door::open(contract.as_ref()).await else { return };
@@ -188,9 +223,14 @@ async fn gateway_conforms() {
     conforms::<Gateway>().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn storefront_conforms() {
+    conforms::<Storefront>().await;
+}
+
 #[test]
 fn every_contract_is_run() {
-    let run = [Flask::NAME, Jobs::NAME, Gateway::NAME];
+    let run = [Flask::NAME, Jobs::NAME, Gateway::NAME, Storefront::NAME];
     let all: Vec<_> = contracts::ALL.iter().map(|member| member.name).collect();
     assert_eq!(all, run, "add a dialect and a test for each contract");
 }
