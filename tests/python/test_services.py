@@ -2,6 +2,8 @@
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -33,6 +35,7 @@ from tests.services.processes import descendants
 
 REPOSITORY = Path(__file__).parents[2]
 RUN = [sys.executable, "-m", "tests.services", "run", "--"]
+SASL_AUTHENTICATION_FAILED = 58
 PRINT_URLS = (
     "import os; print(*(os.environ[f'ORDER_ENGINE_TEST_{name}'] for name in"
     " ('DATABASE_URL', 'RABBITMQ_URL', 'KAFKA_BROKERS', 'REDIS_URL')), flush=True);"
@@ -114,6 +117,21 @@ def test_a_restarted_kafka_keeps_its_port_its_messages_and_its_offsets(
     how(kafka)
     rest = _consume(kafka, "orders", group="g", enough=10)
     assert sorted(first + rest, key=int) == keys
+
+
+def test_kafka_lets_in_only_with_the_password_where_it_asks_for_one(kafka: Kafka) -> None:
+    producer = KafkaProducer(
+        bootstrap_servers=kafka.sasl_url,
+        security_protocol="SASL_PLAINTEXT",
+        sasl_mechanism="PLAIN",
+        sasl_plain_username=tests.services.kafka.USER,
+        sasl_plain_password=kafka.password,
+    )
+    with closing(producer):
+        producer.send("orders", key=b"1", value=b"1").get(timeout=20)
+    assert _consume(kafka, "orders", group="g", enough=1) == ["1"]
+    assert _login_error(kafka, kafka.password) == 0
+    assert _login_error(kafka, "wrong") == SASL_AUTHENTICATION_FAILED
 
 
 def test_a_setting_of_kafka_can_be_given(workspace: Workspace) -> None:
@@ -280,10 +298,29 @@ def _produce(server: Kafka, topic: str, keys: list[str]) -> set[int]:
         return {each.get(timeout=20).partition for each in sent}
 
 
+def _login_error(server: Kafka, password: str) -> int:
+    """Says to Kafka who is there, and returns its error code; clients would try again and again."""
+    host, port = server.sasl_url.split(":")
+    login = f"\0{tests.services.kafka.USER}\0{password}".encode()
+    requests = (
+        # SaslHandshake, version 1: the mechanism; SaslAuthenticate, version 0: what it takes.
+        struct.pack(">hhihh5s", 17, 1, 1, -1, 5, b"PLAIN"),
+        struct.pack(f">hhihi{len(login)}s", 36, 0, 2, -1, len(login), login),
+    )
+    error = 0
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        for request in requests:
+            connection.sendall(len(request).to_bytes(4, "big") + request)
+            with connection.makefile("rb") as answers:
+                answer = answers.read(int.from_bytes(answers.read(4), "big"))
+            # After the number of the request.
+            error = int.from_bytes(answer[4:6], "big")
+    return error
+
+
 def _consume(server: Kafka, topic: str, *, group: str, enough: int) -> list[str]:
     """Takes messages from where the group has come to, and commits them."""
     consumer = KafkaConsumer(
-        topic,
         bootstrap_servers=server.url,
         group_id=group,
         auto_offset_reset="earliest",
@@ -291,6 +328,9 @@ def _consume(server: Kafka, topic: str, *, group: str, enough: int) -> list[str]
         consumer_timeout_ms=20_000,
     )
     with closing(consumer):
+        # Known before it joins, so that it joins once, and no second time when it has read already.
+        assert consumer.partitions_for_topic(topic)
+        consumer.subscribe([topic])
         values = [message.value.decode() for message in islice(consumer, enough)]
         consumer.commit()
     return values

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shutil
 import socket
 import struct
@@ -19,6 +20,7 @@ JARS = POM.with_name("jars")
 # What the jars in `JARS` were fetched for; another content of `POM` means other jars.
 FETCHED_POM = JARS / "pom.xml"
 OLDEST_JAVA = 17
+USER = "order_engine"
 PROBE_TIMEOUT_S = 10.0
 # Metadata, version 0, of all topics: the answer begins with its length, the correlation id and the
 # number of brokers that accept requests.
@@ -79,14 +81,25 @@ class Kafka(Service):
         self._java = find_java()
         find_jars()
         super().__init__(workspace)
-        self._controller_port = free_port()
+        self.password = secrets.token_hex(12)
+        self._sasl_port = free_port()
+        controller = f"127.0.0.1:{free_port()}"
         self._data = self.folder / "data"
         self._format()
         self._settings = self.folder / "server.properties"
+        advertised = f"PLAINTEXT://{self.url},SASL://{self.sasl_url}"
+        login = "org.apache.kafka.common.security.plain.PlainLoginModule"
         listeners = {
-            "listeners": f"PLAINTEXT://{self.url},CONTROLLER://127.0.0.1:{self._controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{self.url}",
-            "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
+            "listeners": f"{advertised},CONTROLLER://{controller}",
+            "advertised.listeners": advertised,
+            "controller.quorum.voters": f"1@{controller}",
+            "listener.security.protocol.map": (
+                "PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT"
+            ),
+            "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.sasl.plain.sasl.jaas.config": (
+                f'{login} required user_{USER}="{self.password}";'
+            ),
         }
         usual = {
             "log.dirs": str(self._data),
@@ -100,6 +113,11 @@ class Kafka(Service):
     def url(self) -> str:
         """The list of brokers, `host:port`, without a password."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def sasl_url(self) -> str:
+        """The same broker for a client that logs in as `USER` with `password` (SASL, PLAIN)."""
+        return f"127.0.0.1:{self._sasl_port}"
 
     def command(self) -> Sequence[str]:
         """The server's main class, without the shell scripts around it."""
