@@ -16,6 +16,7 @@ from order_engine._native import (
     ParkedMessage,
     Product,
     Replayed,
+    SinkMessage,
     User,
     __version__,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "Product",
     "ProductNotFound",
     "Replayed",
+    "SinkMessage",
     "TokenExpired",
     "TokenInvalid",
     "TokenMissing",

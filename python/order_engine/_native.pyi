@@ -717,7 +717,8 @@ class Engine:
     on, any call but another `close` raises `Unavailable`, as in a fork of the process.
     """
 
-    def __new__(cls, flags: dict[str, str]) -> Engine: ...
+    def __new__(cls, flags: dict[str, str], sinks: list[str] = ...) -> Engine: ...
+    def sink_feeds(self) -> list[SinkFeed]: ...
     def place_order(
         self, user_id: str, items: list[tuple[str, int]], idempotency_key: str | None
     ) -> Order: ...
@@ -790,8 +791,9 @@ class AsyncEngine:
     """
 
     @staticmethod
-    def open(flags: dict[str, str]) -> Future[AsyncEngine]:
+    def open(flags: dict[str, str], sinks: list[str] = ...) -> Future[AsyncEngine]:
         """Connect, as `Engine` does when it is made."""
+    def sink_feeds(self) -> list[AsyncSinkFeed]: ...
     def place_order(
         self, user_id: str, items: list[tuple[str, int]], idempotency_key: str | None
     ) -> Future[Order]: ...
@@ -928,6 +930,84 @@ class AsyncConsumer:
     def park(self, delivery: Delivery, reason: str, attempts: int) -> Future[None]: ...
     def pause(self, seconds: float) -> Future[None]: ...
     def close(self) -> Future[None]: ...
+
+@final
+class SinkFeed:
+    """What is told to one sink of this process, for the thread that waits for it.
+
+    One batch after the other: `next`, then `settle` or `give_up`.
+    """
+
+    def next(self) -> list[SinkMessage] | None:
+        """Wait for the next batch; None when the engine is closed."""
+    def settle(self, refusals: list[str | None]) -> None:
+        """Say for each message of the batch that it is taken, or why it is refused."""
+    def give_up(self, reason: str) -> None:
+        """Say that nothing is known about the batch: it comes again."""
+
+@final
+class AsyncSinkFeed:
+    """`SinkFeed` for asyncio."""
+
+    def next(self) -> Future[list[SinkMessage] | None]:
+        """See `SinkFeed.next`."""
+    def settle(self, refusals: list[str | None]) -> None:
+        """See `SinkFeed.settle`."""
+    def give_up(self, reason: str) -> None:
+        """See `SinkFeed.give_up`."""
+
+@final
+class SinkMessage:
+    """An event, as a sink is told of it."""
+
+    __match_args__ = (
+        "message_id",
+        "event",
+        "order_id",
+        "hex_id",
+        "version",
+        "body",
+        "attempts",
+        "replayed",
+    )
+
+    def __new__(
+        cls,
+        message_id: str,
+        event: str,
+        order_id: int,
+        hex_id: str,
+        version: int,
+        body: str,
+        attempts: int,
+        replayed: bool,
+    ) -> SinkMessage: ...
+    @property
+    def message_id(self) -> str:
+        """The event's id: the same whenever it comes again."""
+    @property
+    def event(self) -> str:
+        """`order.placed`, `order.updated` or `order.deleted`."""
+    @property
+    def order_id(self) -> int:
+        """The order's number."""
+    @property
+    def hex_id(self) -> str:
+        """The same order's 24 hex digits, the `_id` of some contracts."""
+    @property
+    def version(self) -> int:
+        """The order's version after the event: 1 for a new one, one more with every change."""
+    @property
+    def body(self) -> str:
+        """All of it as JSON; see docs/SINKS.md."""
+    @property
+    def attempts(self) -> int:
+        """How often the sink has refused it."""
+    @property
+    def replayed(self) -> bool:
+        """Whether it tells the past again, and is no news."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name; results inside of them as dicts too, all else as it is."""
 
 @final
 class ParkedEvent:

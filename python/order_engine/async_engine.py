@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 from order_engine import _native, arguments, configuration
+from order_engine import sinks as sinks_of
 from order_engine.exceptions import Unavailable
 from order_engine.order_rows import OrderRows
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from order_engine.arguments import Headers, Id, Item
     from order_engine.exceptions import OrderEngineError
     from order_engine.order_rows import OrderRow
+    from order_engine.sinks import AsyncSink, Sink
 
 
 class AsyncOrderEngine:
@@ -44,6 +47,7 @@ class AsyncOrderEngine:
         database_url: See `OrderEngine`, as for the others.
         rabbitmq_url: Where events are sent to.
         jwt_secret_key: What tokens are checked with.
+        sinks: As for `OrderEngine`; here `publish` may be a coroutine function too.
         **settings: Any other setting.
     """
 
@@ -53,6 +57,7 @@ class AsyncOrderEngine:
         database_url: str | None = None,
         rabbitmq_url: str | None = None,
         jwt_secret_key: str | None = None,
+        sinks: Mapping[str, Sink | AsyncSink] | None = None,
         **settings: str | float | None,
     ) -> None:
         self._settings = configuration.given(
@@ -63,7 +68,11 @@ class AsyncOrderEngine:
                 **settings,
             }
         )
+        self._sinks = sinks_of.checked(sinks)
+        already = configuration.value(self._settings, "sinks") if self._sinks else None
+        sinks_of.named(self._settings, already, self._sinks)
         self._opened: _native.AsyncEngine | None = None
+        self._feeding: list[asyncio.Task[None]] = []
 
     @classmethod
     def from_env(cls) -> AsyncOrderEngine:
@@ -78,7 +87,12 @@ class AsyncOrderEngine:
             Unavailable: The database cannot be reached.
         """
         if self._opened is None:
-            self._opened = await _native.AsyncEngine.open(self._settings)
+            self._opened = await _native.AsyncEngine.open(self._settings, list(self._sinks))
+            pairs = zip(self._sinks.items(), self._opened.sink_feeds(), strict=True)
+            self._feeding = [
+                asyncio.create_task(sinks_of.feed(name, sink, source))
+                for (name, sink), source in pairs
+            ]
         return self
 
     @property
@@ -329,6 +343,7 @@ class AsyncOrderEngine:
         """See `OrderEngine.close`; an engine that was never opened stays so."""
         if self._opened is not None:
             await self._opened.close()
+            await asyncio.gather(*self._feeding)
 
     async def __aenter__(self) -> AsyncOrderEngine:
         return await self.open()

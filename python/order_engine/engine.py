@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from order_engine.arguments import Headers, Id, Item
     from order_engine.exceptions import OrderEngineError
     from order_engine.order_rows import OrderRow
+    from order_engine.sinks import Sink
 
 
 class OrderEngine:
@@ -44,10 +45,13 @@ class OrderEngine:
         rabbitmq_url: `amqp://user:password@host:port/vhost`; without it events wait in the
             database.
         jwt_secret_key: The secret shared with those who sign tokens; needed for `execute`.
+        sinks: Objects with a method `publish(batch)` that are told of every event, by name; see
+            docs/SINKS.md.
         **settings: Any other setting by its name in the documentation. What is not given here
             comes from the environment, `.env`, `order-engine.toml`, and the defaults.
 
     Raises:
+        InvalidInput: A sink cannot publish.
         Misconfigured: Settings are missing or wrong; `problems` lists them all.
         Unavailable: The database cannot be reached.
     """
@@ -58,6 +62,7 @@ class OrderEngine:
         database_url: str | None = None,
         rabbitmq_url: str | None = None,
         jwt_secret_key: str | None = None,
+        sinks: Mapping[str, Sink] | None = None,
         **settings: str | float | None,
     ) -> None:
         given = {
@@ -66,7 +71,7 @@ class OrderEngine:
             "jwt_secret_key": jwt_secret_key,
             **settings,
         }
-        self._opened = NativeEngine(configuration.given(given))
+        self._opened = NativeEngine(configuration.given(given), sinks)
 
     @property
     def _core(self) -> _native.Engine:

@@ -8,11 +8,13 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
-from order_engine import _native
+from order_engine import _native, configuration, sinks
 from order_engine.exceptions import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from order_engine.sinks import Sink
 
 CALLS_MAX = 256
 """Calls of one gevent process that wait for the engine at a time; more wait for those."""
@@ -25,11 +27,14 @@ class NativeEngine:
     opens an engine of its own with the same settings; the parent's is left alone.
     """
 
-    def __init__(self, flags: dict[str, str]) -> None:
+    def __init__(self, flags: dict[str, str], given: Mapping[str, Sink] | None = None) -> None:
+        self._sinks = sinks.checked(given)
+        sinks.named(
+            flags, configuration.value(flags, "sinks") if self._sinks else None, self._sinks
+        )
         self._flags = flags
         self._is_closed = False
-        self._engine = _opened(flags)
-        self._process = os.getpid()
+        self._open()
 
     def here(self) -> _native.Engine:
         """Give the engine of this process.
@@ -46,7 +51,12 @@ class NativeEngine:
     def _open_again(self) -> None:
         if self._is_closed:
             raise Unavailable("This engine is closed. Open a new one.", {})
-        self._engine = _opened(self._flags)
+        self._open()
+
+    def _open(self) -> None:
+        self._engine = _opened(self._flags, list(self._sinks))
+        pairs = zip(self._sinks.items(), self._engine.sink_feeds(), strict=True)
+        self._feeding = [sinks.SinkThread(name, sink, feed) for (name, sink), feed in pairs]
         self._process = os.getpid()
 
     def close(self) -> None:
@@ -54,6 +64,8 @@ class NativeEngine:
         self._is_closed = True
         if self._process == os.getpid():
             self._engine.close()
+            for thread in self._feeding:
+                thread.join()
 
 
 _opening_locks: dict[int, threading.Lock] = {}
@@ -68,11 +80,11 @@ def opening_lock() -> threading.Lock:
     return _opening_locks.setdefault(os.getpid(), threading.Lock())
 
 
-def _opened(flags: dict[str, str]) -> _native.Engine:
+def _opened(flags: dict[str, str], names: list[str]) -> _native.Engine:
     if not _is_gevent_in_charge():
-        return _native.Engine(flags)
+        return _native.Engine(flags, names)
     threads = _threads()
-    engine = _outside_the_hub(threads, _native.Engine, flags)
+    engine = _outside_the_hub(threads, _native.Engine, flags, names)
     return cast("_native.Engine", _GeventEngine(engine, threads))
 
 
@@ -96,9 +108,29 @@ class _GeventEngine:
         """Close it here: as Python ends there may be no more threads."""
         self._engine.close()
 
+    def sink_feeds(self) -> list[_native.SinkFeed]:
+        """Give what the sinks are told; waiting for it keeps no greenlet back."""
+        feeds = self._engine.sink_feeds()
+        return [cast("_native.SinkFeed", _GeventFeed(feed, self._threads)) for feed in feeds]
+
     def __getattr__(self, verb: str) -> Callable[..., object]:
         call = getattr(self._engine, verb)
         return lambda *arguments: _outside_the_hub(self._threads, call, *arguments)
+
+
+class _GeventFeed:
+    """What a sink is told, for a greenlet."""
+
+    def __init__(self, feed: _native.SinkFeed, threads: Any) -> None:  # noqa: ANN401 - a ThreadPool.
+        self._threads = threads
+        self._feed = feed
+        self.settle = feed.settle
+        self.give_up = feed.give_up
+
+    def next(self) -> list[_native.SinkMessage] | None:
+        """Wait for the next batch in a real thread."""
+        batch: list[_native.SinkMessage] | None = _outside_the_hub(self._threads, self._feed.next)
+        return batch
 
 
 def _outside_the_hub(threads: Any, call: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 #[cfg(feature = "kafka")]
 use crate::app::brokers;
 use crate::app::probes::Broker;
+use crate::app::sinks::{self, Handover};
 use crate::app::{Role, broker, job_queues};
 use crate::config::Settings;
 use crate::config::kafka::Kafka;
@@ -29,6 +30,7 @@ use crate::outage::{Outage, in_time};
 use crate::outbox::{NeedsQueue, Relay, RelayOptions, RelayStats};
 use crate::server::health::Probe;
 use crate::store::retention;
+use crate::transport::handover::handover;
 #[cfg(feature = "kafka")]
 use crate::transport::kafka::{InletOptions as KafkaInletOptions, KafkaInlet, KafkaOutlet};
 use crate::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitOutlet};
@@ -142,7 +144,8 @@ impl Background {
             let outlet =
                 RabbitOutlet::new(broker(rabbitmq, rabbitmq.exchange_of(contract.name()))?);
             let needs_queue = rabbitmq.topics_need_queue.clone();
-            let relay = self.relay(engine, contract, outlet, needs_queue, &settings.messages);
+            let relay =
+                self.relay(engine, contract.name(), outlet, needs_queue, &settings.messages);
             counters.relay = Some(relay);
         }
         if role.takes_in(&settings.messages) && self.listen(contract.consumer()) {
@@ -172,7 +175,7 @@ impl Background {
         if role.sends(&settings.messages) {
             // The jobs of a paused queue wait until it goes on.
             let queues = settings.jobs.queues();
-            let relay = self.relay(engine, contract, outlet, queues, &settings.messages);
+            let relay = self.relay(engine, contract.name(), outlet, queues, &settings.messages);
             counters.relay = Some(relay);
         }
         Ok(counters)
@@ -193,7 +196,8 @@ impl Background {
             let outlet = KafkaOutlet::new(options.clone())?;
             // A topic that is not there is one that nobody has made yet.
             let every = NeedsQueue::Every;
-            counters.relay = Some(self.relay(engine, contract, outlet, every, &settings.messages));
+            counters.relay =
+                Some(self.relay(engine, contract.name(), outlet, every, &settings.messages));
         }
         if role.takes_in(&settings.messages) {
             let inlet_options = KafkaInletOptions {
@@ -224,17 +228,40 @@ impl Background {
         Err(Error::new(ErrorKind::Misconfigured, text))
     }
 
-    /// Starts sending a contract's messages through `outlet`.
+    /// Starts handing the messages of the sinks `taken` over to this process; gives its ends.
+    pub(super) fn hand_over(
+        &mut self,
+        engine: &Engine,
+        taken: &[String],
+        settings: &Settings,
+        role: Role,
+    ) -> Vec<Handover> {
+        let messages = &settings.messages;
+        let mut ends = Vec::with_capacity(taken.len());
+        for name in taken {
+            let name = sinks::kept(name);
+            let (outlet, end) = handover(name, messages.sink_timeout);
+            ends.push(end);
+            if role.sends(messages) {
+                let relay = Some(self.relay(engine, name, outlet, Vec::new(), messages));
+                let (contract, component) = (name, name);
+                self.counters.push(Counters { contract, component, relay, intake: None });
+            }
+        }
+        ends
+    }
+
+    /// Starts sending a destination's messages through `outlet`.
     fn relay<O: Outlet>(
         &self,
         engine: &Engine,
-        contract: &dyn Contract,
+        destination: &'static str,
         outlet: O,
         needs_queue: impl Into<NeedsQueue>,
         settings: &Messages,
     ) -> Arc<RelayStats> {
         let options = RelayOptions {
-            destination: contract.name(),
+            destination,
             needs_queue: needs_queue.into(),
             attempts_max: settings.attempts_max,
         };

@@ -11,6 +11,7 @@ mod ports;
 mod probes;
 mod rehearsal;
 mod serve;
+pub mod sinks;
 mod switch;
 mod upstream;
 
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::background::Background;
 use crate::app::gates::Gates;
+use crate::app::sinks::Handover;
 use crate::auth::{AuthOptions, Gate, Verifier};
 use crate::config::Settings;
 use crate::config::auth::Auth;
@@ -33,7 +35,7 @@ use crate::contracts::gateway::Envelope;
 use crate::contracts::{self, Contract};
 use crate::domain::caller::Access;
 use crate::domain::switch::Stage;
-use crate::engine::ports::Interpreter;
+use crate::engine::ports::{Announcer, Interpreter};
 use crate::engine::{Engine, Rules};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::Shell;
@@ -127,9 +129,23 @@ impl App {
     /// # Errors
     /// `Misconfigured`, `Unavailable`.
     pub async fn open(settings: Settings, role: Role) -> Result<Self> {
+        Self::open_with(settings, role, &[]).await.map(|(app, _)| app)
+    }
+
+    /// As [`App::open`], with ends at which this process takes what is told to the sinks `taken`,
+    /// in their order. The settings name them.
+    ///
+    /// # Errors
+    /// As [`App::open`].
+    pub async fn open_with(
+        settings: Settings,
+        role: Role,
+        taken: &[String],
+    ) -> Result<(Self, Vec<Handover>)> {
+        sinks::check_named(taken, &settings)?;
         let doors = doors(&settings)?;
         let store = open_store(&settings).await?;
-        let announcers = doors.iter().map(|door| door.contract.announcer()).collect();
+        let announcers = announcers(&doors, &settings)?;
         let rules = rules(&settings);
         let engine = Engine::with_ports(store, rules, announcers, ports::ports(&doors, &settings)?);
         let mut background = Background::new();
@@ -141,6 +157,7 @@ impl App {
         for door in &doors {
             background.start(&engine, door.contract.as_ref(), &settings, role)?;
         }
+        let taken = background.hand_over(&engine, taken, &settings, role);
         if background.sends() {
             background.catch_up(&engine);
         }
@@ -165,7 +182,7 @@ impl App {
         let graphql = shell
             .as_ref()
             .and_then(|shell| doors.iter().find_map(|door| door.contract.graphql(&engine, shell)));
-        Ok(Self {
+        let app = Self {
             engine,
             shell,
             graphql,
@@ -175,7 +192,8 @@ impl App {
             background,
             stage: settings.strangler.stage,
             strangler: OnceCell::new(),
-        })
+        };
+        Ok((app, taken))
     }
 
     /// Runs `work` on an engine that has nothing in the background, and closes it, whatever came of
@@ -188,7 +206,7 @@ impl App {
         work: impl AsyncFnOnce(&Engine) -> Result<T>,
     ) -> Result<T> {
         let doors = doors(settings)?;
-        let announcers = doors.iter().map(|door| door.contract.announcer()).collect();
+        let announcers = announcers(&doors, settings)?;
         let store = Store::connect(database(settings)?).await?;
         let engine = Engine::new(store, rules(settings), announcers);
         let result = work(&engine).await;
@@ -299,6 +317,13 @@ impl App {
         self.background.stop().await;
         self.engine.close().await;
     }
+}
+
+/// Who is told of events: every contract that is served, and every sink that is named.
+fn announcers(doors: &[OpenDoor], settings: &Settings) -> Result<Vec<Arc<dyn Announcer>>> {
+    let mut announcers: Vec<_> = doors.iter().map(|door| door.contract.announcer()).collect();
+    announcers.extend(sinks::announcers(settings)?);
+    Ok(announcers)
 }
 
 fn rules(settings: &Settings) -> Rules {

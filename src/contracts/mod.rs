@@ -3,6 +3,7 @@
 //! Adding one is a folder beside `flask` and a line in [`ALL`]; the conformance suite then runs it.
 
 mod amount;
+pub mod canonical;
 mod facts;
 pub mod flask;
 pub mod gateway;

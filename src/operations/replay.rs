@@ -173,7 +173,8 @@ fn checked_rate(rate: i64) -> Result<u32> {
 
 /// Checks that a contract is enabled: nobody would send the messages of another.
 fn enabled(settings: &Settings, name: String) -> Result<String> {
-    let enabled: Vec<_> = settings.server.contracts.iter().map(|door| &door.contract).collect();
+    let contracts = settings.server.contracts.iter().map(|door| &door.contract);
+    let enabled: Vec<_> = contracts.chain(&settings.messages.sinks).collect();
     if enabled.contains(&&name) {
         return Ok(name);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 use rust_decimal::Decimal;
@@ -13,6 +14,7 @@ use crate::python::bridge::{promise, wait_for};
 use crate::python::errors::raise;
 use crate::python::guarded::{Guarded, Open};
 use crate::python::records;
+use crate::python::sinks::{AsyncSinkFeed, SinkFeed};
 use crate::python::switch::Strangler;
 use crate::python::types::{
     Check, Event, HistoryEntry, Order, OrderPage, ParkedMessage, PlacedRow, Product, Replayed, User,
@@ -36,9 +38,14 @@ macro_rules! verbs {
         #[pymethods]
         impl Engine {
             #[new]
-            fn new(py: Python<'_>, flags: Flags) -> PyResult<Self> {
+            #[pyo3(signature = (flags, sinks=Vec::new()))]
+            fn new(py: Python<'_>, flags: Flags, sinks: Vec<String>) -> PyResult<Self> {
                 records::start(py)?.map_err(|error| raise(py, &error))?;
-                wait_for(py, open(flags)).map(Self)
+                wait_for(py, open(flags, sinks)).map(Self)
+            }
+
+            fn sink_feeds(&self, py: Python<'_>) -> PyResult<Vec<SinkFeed>> {
+                Ok(self.0.get(py)?.feeds.iter().cloned().map(SinkFeed).collect())
             }
 
             fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -54,9 +61,18 @@ macro_rules! verbs {
         #[pymethods]
         impl AsyncEngine {
             #[staticmethod]
-            fn open(py: Python<'_>, flags: Flags) -> PyResult<Bound<'_, PyAny>> {
+            #[pyo3(signature = (flags, sinks=Vec::new()))]
+            fn open(
+                py: Python<'_>,
+                flags: Flags,
+                sinks: Vec<String>,
+            ) -> PyResult<Bound<'_, PyAny>> {
                 records::start(py)?.map_err(|error| raise(py, &error))?;
-                promise(py, async { open(flags).await.map(Self) })
+                promise(py, async { open(flags, sinks).await.map(Self) })
+            }
+
+            fn sink_feeds(&self, py: Python<'_>) -> PyResult<Vec<AsyncSinkFeed>> {
+                Ok(self.0.get(py)?.feeds.iter().cloned().map(AsyncSinkFeed).collect())
             }
 
             fn close<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -128,11 +144,12 @@ verbs! {
     health() -> Vec<Check>;
 }
 
-async fn open(flags: Flags) -> Result<Guarded<Opened>> {
+async fn open(flags: Flags, sinks: Vec<String>) -> Result<Guarded<Opened>> {
     let load = || Settings::load(&flags, Path::new("."), Needs::DATABASE);
     let settings = load()?;
-    let app = App::open(load()?, Role::Embedded).await?;
-    Ok(Guarded::new(Opened { app, settings }))
+    let (app, feeds) = App::open_with(load()?, Role::Embedded, &sinks).await?;
+    let feeds = feeds.into_iter().map(Arc::new).collect();
+    Ok(Guarded::new(Opened { app, settings, feeds }))
 }
 
 impl Open for Opened {

@@ -11,6 +11,7 @@ mod guarded;
 mod records;
 mod result_class;
 mod runtime;
+mod sinks;
 mod switch;
 mod types;
 mod verbs;
@@ -37,6 +38,8 @@ mod _native {
     use super::engine::{AsyncEngine, Engine};
     #[pymodule_export]
     use super::errors::error_kinds;
+    #[pymodule_export]
+    use super::sinks::{AsyncSinkFeed, SinkFeed, SinkMessage};
     #[pymodule_export]
     use super::switch::{Passage, Strangler};
     #[pymodule_export]

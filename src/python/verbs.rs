@@ -7,6 +7,7 @@ use futures_util::{StreamExt, stream};
 use rust_decimal::Decimal;
 
 use crate::app::consuming::Delivery;
+use crate::app::sinks::Handover;
 use crate::app::{self, App, Asked, Headers};
 use crate::config::Settings;
 use crate::domain::caller::Caller;
@@ -38,6 +39,8 @@ pub(super) type PastRow = (Vec<i64>, Option<DateTime<Utc>>, Option<DateTime<Utc>
 pub(super) struct Opened {
     pub app: App,
     pub settings: Settings,
+    /// What is told to the sinks of this process, in the order in which they were named.
+    pub feeds: Vec<Arc<Handover>>,
 }
 
 pub(super) async fn place_order(

@@ -1,6 +1,7 @@
 //! The ways out and in: bytes only, one module for each kind of broker.
 
 pub mod bullmq;
+pub mod handover;
 pub mod http;
 #[cfg(feature = "kafka")]
 pub mod kafka;

@@ -72,3 +72,85 @@ impl From<&OrderEvent> for JobData {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::contracts::jobs::wire::Created;
+    use crate::domain::ids::{OrderId, ProductId, UserId};
+    use crate::domain::money::Currency;
+    use crate::domain::order::{Line, Order};
+
+    /// The document's order, placed at the document's time.
+    fn order() -> Order {
+        let line = Line {
+            id: 1,
+            product: ProductId::parse("product-id").unwrap(),
+            name: "Mug".to_owned(),
+            quantity: 2,
+            unit_price: "9.5".parse().unwrap(),
+        };
+        Order {
+            id: OrderId::from_database(1),
+            user: UserId::parse("user-id").unwrap(),
+            status: OrderStatus::Pending,
+            lines: vec![line],
+            total: "200.0000".parse().unwrap(),
+            currency: Currency::parse("USD").unwrap(),
+            address: None,
+            version: 1,
+            created_at: "2024-10-04T10:00:00Z".parse().unwrap(),
+            updated_at: "2024-10-04T10:00:00Z".parse().unwrap(),
+        }
+    }
+
+    fn event(name: &str) -> OrderEvent {
+        let mut order = order();
+        let (kind, previous, reason) = match name {
+            "placed" => (EventKind::Placed, None, None),
+            "cancelled" => (EventKind::Deleted, Some(OrderStatus::Pending), Some("no thirst")),
+            _ => (EventKind::Updated, Some(OrderStatus::Pending), None),
+        };
+        if kind != EventKind::Placed {
+            order.status = OrderStatus::parse(name).unwrap();
+            order.version = 2;
+            order.updated_at = "2024-10-04T11:30:00.250999Z".parse().unwrap();
+        }
+        let reason = reason.map(str::to_owned);
+        OrderEvent { id: Uuid::nil(), kind, at: order.updated_at, order, previous, reason }
+    }
+
+    #[test]
+    fn jobs_are_as_the_golden_file_has_them() {
+        let words = Words { queues: Queues::default() };
+        let mut told = String::new();
+        for name in ["placed", "cancelled", "shipped"] {
+            for message in words.announce(&event(name)).unwrap() {
+                let (queue, job) = (message.topic, message.key.unwrap());
+                told.push_str(&format!("{name} {queue} {job} {}\n", message.body));
+            }
+        }
+        assert_eq!(told, include_str!("../../../tests/golden/jobs/jobs.txt"));
+    }
+
+    #[test]
+    fn an_answer_is_as_the_golden_file_has_it() {
+        let order = WireOrder::from(&order());
+        let message = "Order created successfully";
+        let created = Created { message, order: order.clone(), fields: order };
+        let told = serde_json::to_string(&created).unwrap() + "\n";
+        assert_eq!(told, include_str!("../../../tests/golden/jobs/created.json"));
+    }
+
+    #[test]
+    fn queues_that_are_switched_off_get_nothing() {
+        let mut queues = Queues { order: None, payment: None, inventory: None, notification: None };
+        assert_eq!(Words { queues: queues.clone() }.announce(&event("placed")).unwrap(), []);
+        queues.order = Some("orders".to_owned());
+        let words = Words { queues };
+        assert_eq!(words.announce(&event("placed")).unwrap()[0].topic, "orders");
+        assert_eq!(words.announce(&event("shipped")).unwrap(), []);
+    }
+}
