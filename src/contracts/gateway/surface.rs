@@ -107,7 +107,8 @@ async fn find(
     let work = async |asked: &rest::Asked| {
         let caller = asked.session.caller()?;
         let Path(id) = id.map_err(|_| convert::not_found())?;
-        let order = door.engine.get_cached_order(caller, convert::order_name(&id)?).await;
+        let name = convert::order_name(&id)?;
+        let order = Box::pin(door.engine.get_cached_order(caller, name)).await;
         let order = order.map_err(|error| match error.kind() {
             ErrorKind::NotFound => convert::not_found(),
             _ => error,
