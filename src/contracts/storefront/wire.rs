@@ -77,6 +77,7 @@ pub(super) struct WireEvent<'a> {
     pub total_amount: Amount,
     pub created_at: String,
     pub updated_at: String,
+    #[schema(value_type = String, format = "uuid")]
     pub event_id: Uuid,
     pub version: i32,
 }
