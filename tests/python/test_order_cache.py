@@ -71,7 +71,7 @@ class Door:
     def figures(self) -> dict[str, int]:
         """How often the cache was used: hits, misses and bypassed."""
         text = httpx.get(f"{self.server.url}/metrics", trust_env=False).text
-        found = re.findall(r"^order_engine_cache_(\w+)_total (\d+)", text, re.MULTILINE)
+        found = re.findall(r"^order_engine_cache_(\w+)_total(?:{})? (\d+)", text, re.MULTILINE)
         return {name: int(count) for name, count in found}
 
 
