@@ -174,7 +174,8 @@ mod tests {
         assert_eq!(late.message(), "The sink shop has not answered in time.");
         let second = message();
         let id = second.message_id;
-        let (taken, told) = tokio::join!(taker.next(), publisher.publish(&[second]));
+        let second = [second];
+        let (taken, told) = tokio::join!(taker.next(), publisher.publish(&second));
         assert_eq!(taken.unwrap()[0].message_id, id, "what nobody waits for is not taken");
         assert!(told.is_err());
         taker.settle(vec![Verdict::Confirmed]);
