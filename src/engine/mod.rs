@@ -110,11 +110,11 @@ impl Engine {
         let outbox_filled = watch::Sender::new(());
         let cache = Cache::new(store.clone(), ports.orders.clone());
         let shared = Arc::new(Shared {
-            cache,
             store,
             rules,
             announcers,
             ports,
+            cache,
             outbox_filled,
             changes,
             is_rehearsal,

@@ -30,7 +30,7 @@ impl Engine {
             // Kept for whoever may see it; who that is says each read.
             Ok(vec![orders::get(&mut connection, name.id().into(), &Scope::Everyone).await?])
         };
-        let found = self.shared.cache.read(Subject::Order(name.id()), load).await;
+        let found = Box::pin(self.shared.cache.read(Subject::Order(name.id()), load)).await;
         let found = match found {
             // It was looked for by its number, and is told by the name that was given.
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
@@ -59,7 +59,8 @@ impl Engine {
             let limit = i64::from(LIST_MAX);
             orders::list(&mut connection, &Scope::Everyone, &filter, limit).await
         };
-        let found = self.shared.cache.read(Subject::ListOf(user.clone()), load).await?;
+        let subject = Subject::ListOf(user.clone());
+        let found = Box::pin(self.shared.cache.read(subject, load)).await?;
         Ok(found.into_iter().filter(|order| order.user == *user).collect())
     }
 

@@ -42,6 +42,13 @@ struct Told<'a> {
     quantity: Option<&'a RawValue>,
 }
 
+/// A product, or it as the `result`.
+#[derive(Deserialize)]
+struct Wrapped<'a> {
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+}
+
 impl Told<'_> {
     /// The id as text, whether it came as text or as a number.
     fn id(&self) -> Option<String> {
@@ -87,11 +94,6 @@ impl RestProducts {
         }
         if !answer.status.is_success() {
             return Ok(None);
-        }
-        #[derive(Deserialize)]
-        struct Wrapped<'a> {
-            #[serde(borrow)]
-            result: Option<&'a RawValue>,
         }
         let unread = |error| self.0.not_understood("it is no product").because(error);
         let body = std::str::from_utf8(&answer.body)

@@ -10,7 +10,6 @@ use crate::domain::order::{Line, Order};
 pub struct OrderView(pub(super) Order);
 
 /// An order.
-#[expect(clippy::unused_async, reason = "the macro makes resolvers of async functions only")]
 #[Object(name = "Order")]
 impl OrderView {
     /// 24 hex digits, which sort by the time of placing.
@@ -52,7 +51,6 @@ impl OrderView {
 pub struct ProductView<'a>(&'a Line);
 
 /// A product of an order. It never changes.
-#[expect(clippy::unused_async, reason = "the macro makes resolvers of async functions only")]
 #[Object(name = "OrderProduct")]
 impl ProductView<'_> {
     async fn product_id(&self) -> ID {
