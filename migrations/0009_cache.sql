@@ -8,7 +8,9 @@ create table cache_state (
     -- Grows whenever the cache is used again: what was kept before is never looked at.
     generation bigint not null default 0,
     -- Set while the cache must not be used: somebody could not tell it of a change.
-    off_until timestamptz
+    off_until timestamptz,
+    -- From when on it is read. Those who change orders tell it before, from when it is used again.
+    read_from timestamptz
 );
 
 insert into cache_state default values;

@@ -143,9 +143,10 @@ impl Engine {
         let currency = self.shared.rules.currency;
         let locked = catalog::lock_level(connection, &fact.product, currency).await?;
         let level = locked.level;
-        if locked.asked_lately && level.reported != Some(fact.quantity) {
-            // The service has been asked since it sent this; taken in, it could look like a
-            // restock. Messages take over when they say what the last answer said.
+        let says_the_same = level.reported == Some(fact.quantity);
+        if locked.asked_lately && !says_the_same && fact.order.is_none() {
+            // The service may have been asked since it sent this, which then looks like a restock.
+            // Messages take over when they say what the last answer said.
             return Ok(());
         }
         let reconciled = match fact.order {

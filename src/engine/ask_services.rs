@@ -13,10 +13,10 @@ use crate::domain::ids::ProductId;
 use crate::domain::placement::PlaceOrder;
 use crate::domain::quote::{self, Prices, Quote};
 use crate::domain::stock;
-use crate::engine::Engine;
 use crate::engine::batch::mismatch;
 use crate::engine::place_order::{Placed, fingerprint};
 use crate::engine::ports::{ProductService, UserService};
+use crate::engine::{Engine, stock_keys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::quotes::{self, Known};
 use crate::store::{Connection, catalog, orders, placing};
@@ -121,7 +121,9 @@ impl Engine {
                 _ => {}
             }
         }
-        self.shared.commit(transaction).await
+        self.shared.commit(transaction).await?;
+        stock_keys::show(&self.shared, &products).await;
+        Ok(())
     }
 }
 

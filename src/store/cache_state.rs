@@ -16,6 +16,7 @@ statements! {
     GET = "
         select space, generation, off_until is not null as is_off,
                coalesce(off_until < clock_timestamp(), false) as may_return,
+               coalesce(read_from < clock_timestamp(), false) as is_read,
                exists (select from adoption where step <> 'undone') as is_shared
         from cache_state";
 
@@ -27,9 +28,11 @@ statements! {
             off_until, clock_timestamp() + $1::bigint * interval '1 millisecond'
         )";
 
-    /// Uses it again, without what was kept before.
+    /// Uses it again, without what was kept before. It is read so many milliseconds later.
     TURN_ON = "
-        update cache_state set generation = generation + 1, off_until = null
+        update cache_state
+        set generation = generation + 1, off_until = null,
+            read_from = clock_timestamp() + $1::bigint * interval '1 millisecond'
         where off_until < clock_timestamp()";
 }
 
@@ -45,8 +48,13 @@ pub enum CacheState {
         /// Whether it has been off for long enough.
         may_return: bool,
     },
-    /// What is kept under this name may be read.
-    On(String),
+    /// It is told of changes.
+    On {
+        /// What is kept under this name belongs together.
+        space: String,
+        /// Whether everybody tells it of changes by now, so that it may be read.
+        is_read: bool,
+    },
 }
 
 impl CacheState {
@@ -55,7 +63,7 @@ impl CacheState {
     pub const fn off_after(&self) -> Option<i64> {
         match self {
             Self::Off { generation, .. } => Some(*generation),
-            Self::Unused | Self::On(_) => None,
+            Self::Unused | Self::On { .. } => None,
         }
     }
 }
@@ -77,7 +85,8 @@ pub async fn get(connection: &mut Connection) -> Result<CacheState> {
                 0 => CacheState::Unused,
                 _ => {
                     let space: Uuid = row.try_get("space")?;
-                    CacheState::On(format!("{}:{generation}", space.simple()))
+                    let space = format!("{}:{generation}", space.simple());
+                    CacheState::On { space, is_read: row.try_get("is_read")? }
                 }
             })
         })
@@ -99,12 +108,13 @@ pub async fn turn_off(connection: &mut Connection, time: Duration) -> Result<()>
     Ok(())
 }
 
-/// Uses the cache again, empty, if it has been off for long enough.
+/// Uses the cache again, empty, if it has been off for long enough; it is read after `pause`.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn turn_on(connection: &mut Connection) -> Result<()> {
+pub async fn turn_on(connection: &mut Connection, pause: Duration) -> Result<()> {
     sqlx::query(TURN_ON)
+        .bind(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX))
         .execute(connection)
         .await
         .map_err(|error| failed("turning the cache on", error))?;

@@ -7,7 +7,9 @@ use std::future::Future;
 
 use axum::http::Method;
 use order_engine::contracts::{self, Contract};
+use order_engine::domain::caller::Caller;
 use order_engine::domain::ids::OrderName;
+use order_engine::domain::status::OrderStatus;
 use serde_json::{Value, json};
 
 use crate::door::Door;
@@ -96,6 +98,75 @@ impl Dialect for Jobs {
     }
 }
 
+struct Gateway;
+
+impl Dialect for Gateway {
+    const NAME: &'static str = "gateway";
+    const MESSAGES: [i64; 2] = [1, 1];
+
+    async fn place(door: &Door, user: &str) -> Option<String> {
+        let body = json!({"userId": user, "products": [{"_id": "1", "quantity": 2}]});
+        let answer = door.call(Method::POST, "/", user, Some(body)).await;
+        (answer.status == 201).then(|| answer.json()["_id"].as_str().unwrap().to_owned())
+    }
+
+    /// This dialect shows an order without its status.
+    async fn status(door: &Door, user: &str, id: &str) -> Option<String> {
+        let answer = door.call(Method::GET, &format!("/{id}"), user, None).await;
+        let name = OrderName::parse(id).filter(|_| answer.status == 200)?;
+        let order = door.engine.get_order(&Caller::System, name).await.unwrap();
+        Some(order.status.as_str().to_owned())
+    }
+
+    /// It has no call for this; the doors of other dialects do.
+    async fn set_status(door: &Door, user: &str, id: &str, status: &str) -> bool {
+        let Ok(status) = OrderStatus::parse(status) else { return false };
+        let (user, name) = (crate::harness::user(user), OrderName::parse(id).unwrap());
+        door.engine.change_status(&user, name, status, None).await.is_ok()
+    }
+
+    async fn list(door: &Door, user: &str) -> Vec<String> {
+        let orders = door.call(Method::GET, "/", user, None).await.json();
+        let id = |order: &Value| order["_id"].as_str().map(str::to_owned);
+        orders.as_array().unwrap().iter().filter_map(id).collect()
+    }
+}
+
+struct Storefront;
+
+impl Dialect for Storefront {
+    const NAME: &'static str = "storefront";
+    const MESSAGES: [i64; 2] = [1, 1];
+
+    async fn place(door: &Door, user: &str) -> Option<String> {
+        let query = "mutation { placeOrder(input: \
+                     {products: [{productId: \"1\", quantity: 2}]}) { _id } }";
+        let answer = door.ask(user, query).await.json();
+        answer["data"]["placeOrder"]["_id"].as_str().map(str::to_owned)
+    }
+
+    async fn status(door: &Door, user: &str, id: &str) -> Option<String> {
+        let query = format!("{{ getOrder(orderId: \"{id}\") {{ status }} }}");
+        let answer = door.ask(user, &query).await.json();
+        answer["data"]["getOrder"]["status"].as_str().map(str::to_owned)
+    }
+
+    async fn set_status(door: &Door, user: &str, id: &str, status: &str) -> bool {
+        let query = format!(
+            "mutation {{ updateOrderStatus(input: {{orderId: \"{id}\", status: \"{status}\"}}) \
+             {{ _id }} }}"
+        );
+        let answer = door.ask(user, &query).await.json();
+        answer["data"]["updateOrderStatus"]["_id"] == id
+    }
+
+    async fn list(door: &Door, user: &str) -> Vec<String> {
+        let orders = door.data(user, "{ getUserOrders { _id } }").await;
+        let orders = orders["getUserOrders"].as_array().cloned().unwrap_or_default();
+        orders.iter().filter_map(|order| order["_id"].as_str().map(str::to_owned)).collect()
+    }
+}
+
 async fn conforms<D: Dialect>() {
     let contract = contracts::open(D::NAME, &contracts::Options::default()).unwrap();
     let Some(door) = Door::open(contract.as_ref()).await else { return };
@@ -147,9 +218,19 @@ async fn jobs_conforms() {
     conforms::<Jobs>().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn gateway_conforms() {
+    conforms::<Gateway>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn storefront_conforms() {
+    conforms::<Storefront>().await;
+}
+
 #[test]
 fn every_contract_is_run() {
-    let run = [Flask::NAME, Jobs::NAME];
+    let run = [Flask::NAME, Jobs::NAME, Gateway::NAME, Storefront::NAME];
     let all: Vec<_> = contracts::ALL.iter().map(|member| member.name).collect();
     assert_eq!(all, run, "add a dialect and a test for each contract");
 }

@@ -9,7 +9,7 @@ use order_engine::domain::fact::{Fact, ProductFact, StockFact};
 use order_engine::domain::ids::{IdempotencyKey, ProductId, UserId};
 use order_engine::domain::money::Currency;
 use order_engine::domain::placement::{Item, PlaceOrder, PlacementLimits, Pricing};
-use order_engine::engine::ports::{Announcer, Ports, StockKeys};
+use order_engine::engine::ports::{Announcer, Ports};
 use order_engine::engine::{Engine, Rules};
 use order_engine::store::{Store, StoreOptions, migrate};
 use sqlx::postgres::PgConnectOptions;
@@ -101,9 +101,8 @@ impl Database {
         Engine::new(self.store.clone(), rules(access), announcers)
     }
 
-    /// The engine with stock that others see.
-    pub fn engine_with_stock_keys(&self, keys: Arc<dyn StockKeys>) -> Engine {
-        let ports = Ports { stock_keys: Some(keys), ..Ports::default() };
+    /// The engine with what it may do without.
+    pub fn engine_with_ports(&self, ports: Ports) -> Engine {
         Engine::with_ports(self.store.clone(), rules(Access::Owner), Vec::new(), ports)
     }
 }

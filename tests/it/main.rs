@@ -6,6 +6,7 @@
     reason = "in a test a panic is a failure, told where it happened"
 )]
 
+mod asking;
 mod broker;
 mod catch_up;
 mod conformance;

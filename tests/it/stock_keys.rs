@@ -9,7 +9,7 @@ use order_engine::domain::ids::ProductId;
 use order_engine::domain::placement::{PlaceOrder, Pricing};
 use order_engine::domain::stock::ShownLevel;
 use order_engine::engine::Engine;
-use order_engine::engine::ports::StockKeys as _;
+use order_engine::engine::ports::{Ports, StockKeys};
 use order_engine::error::{ErrorKind, Result};
 use order_engine::transport::redis::RedisLink;
 use order_engine::transport::redis::stock_keys::RedisStockKeys;
@@ -32,7 +32,8 @@ impl Shop {
         let url = given("ORDER_ENGINE_TEST_REDIS_URL")?;
         let database = Database::new().await?;
         let link = Arc::new(RedisLink::new(&url, Duration::from_secs(5)).unwrap());
-        let engine = database.engine_with_stock_keys(Arc::new(RedisStockKeys::new(link.clone())));
+        let stock_keys = Some(Arc::new(RedisStockKeys::new(link.clone())) as Arc<dyn StockKeys>);
+        let engine = database.engine_with_ports(Ports { stock_keys, ..Ports::default() });
         let client = redis::Client::open(url).unwrap();
         let redis = client.get_multiplexed_async_connection().await.unwrap();
         let product = Uuid::now_v7().simple().to_string();
@@ -171,7 +172,8 @@ async fn what_redis_has_lost_is_shown_again() {
 async fn without_redis_the_database_decides_and_soon() {
     let Some(database) = Database::new().await else { return };
     let nobody = RedisLink::new("redis://127.0.0.1:1/0", Duration::from_millis(200)).unwrap();
-    let engine = database.engine_with_stock_keys(Arc::new(RedisStockKeys::new(Arc::new(nobody))));
+    let stock_keys = Some(Arc::new(RedisStockKeys::new(Arc::new(nobody))) as Arc<dyn StockKeys>);
+    let engine = database.engine_with_ports(Ports { stock_keys, ..Ports::default() });
     engine.note(&[product("1", "9.5", 2)]).await.unwrap();
     let began = Instant::now();
     for expected in [true, true, false] {

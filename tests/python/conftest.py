@@ -10,6 +10,7 @@ else is made for one test:
 - `shop`: that server with its database and its broker as other programs see them;
 - `product_service` publishes what other services say;
 - `upstream`: the user and the product service that an engine asks over HTTP, running;
+- `make_gateway` makes engines with the contract `gateway` on Kafka; `gateway_shop` is one, running;
 - `make_bullmq_worker`, `make_kafkajs_consumer` start Node's workers and consumers on them;
 - `legacy_consumer`: the Product service's consumer, running;
 - `legacy_service`: the old order service, running, on the seeded `legacy_database_url`;
@@ -36,6 +37,7 @@ from redis import Redis as RedisClient
 
 from tests.python.adopted import Shared
 from tests.python.engine_process import EngineProcess
+from tests.python.gateway_shop import GatewayShop
 from tests.python.http_process import HttpProcess
 from tests.python.legacy_consumer import LegacyConsumer
 from tests.python.legacy_service import LegacyOrderConsumer, LegacyService, seed, upgrade
@@ -229,6 +231,44 @@ def server(make_server: Callable[..., EngineProcess]) -> EngineProcess:
     engine = make_server()
     engine.start()
     return engine
+
+
+@pytest.fixture
+def make_gateway(
+    request: pytest.FixtureRequest,
+    workspace: Workspace,
+    database_url: str,
+    kafka: Kafka,
+    tmp_path: Path,
+) -> Iterator[Callable[..., EngineProcess]]:
+    """Makes engines that serve `gateway`, its door open to all; not started yet."""
+    engines = request.node.stash.setdefault(SERVERS, [])
+    usual = {
+        "DATABASE_URL": database_url,
+        "KAFKA_BROKER": kafka.url,
+        "METRICS_PORT": "0",
+        "ORDER_ENGINE_GATEWAY_AUTH": "none",
+    }
+
+    with ExitStack() as stack:
+
+        def make(*arguments: str, **env: str) -> EngineProcess:
+            contract = ("--contract", "gateway")
+            engine = EngineProcess(workspace, tmp_path, usual | env, *contract, *arguments)
+            engines.append(engine)
+            stack.callback(engine.stop)
+            return engine
+
+        yield make
+
+
+@pytest.fixture
+def gateway_shop(make_gateway: Callable[..., EngineProcess]) -> Iterator[GatewayShop]:
+    """A running engine with the contract `gateway` and what is around it."""
+    engine = make_gateway()
+    engine.start()
+    with closing(GatewayShop(engine)) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx
+from psycopg.sql import SQL, Identifier
 
 from tests.python.engine_process import EngineProcess
 from tests.python.node_clients import send_messages
@@ -38,11 +39,10 @@ class GatewayShop:
     def offer(self, **stock: int) -> None:
         """Has the product service tell its stock; returns when the engine knows it."""
         self.say(*(updated(product, quantity) for product, quantity in stock.items()))
-        for product, quantity in stock.items():
-            eventually(
-                lambda product=product, quantity=quantity: self.reported(product) == quantity,
-                f"there are {quantity} of {product}",
-            )
+        eventually(
+            lambda: all(self.reported(product) == stock[product] for product in stock),
+            f"the stock is {stock}",
+        )
 
     def put(self, product: str, quantity: int) -> None:
         """Writes a product down as the engine does, where Kafka is not there to tell it."""
@@ -59,7 +59,8 @@ class GatewayShop:
 
     def count(self, table: str) -> int:
         """How many rows there are."""
-        (number,) = self.database.execute(f"select count(*) from {table}".encode()).fetchone() or ()
+        statement = SQL("select count(*) from {}").format(Identifier(table))
+        (number,) = self.database.execute(statement).fetchone() or (0,)
         return int(number)
 
     def post(self, body: object, headers: Mapping[str, str] | None = None) -> httpx.Response:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from tests.python.missing import skip_or_fail
 from tests.python.recorder_process import RecorderProcess
+from tests.python.waiting import eventually
 from tests.services import Workspace
 
 NODE_FOLDER = Path(__file__).parent.parent / "node"
@@ -55,6 +56,17 @@ class KafkaJsConsumer(RecorderProcess):
         record = folder / f"kafkajs-{group}-{'-'.join(topics)}.jsonl"
         program = str(NODE_FOLDER / "kafka_consumer.mjs")
         super().__init__(workspace, record, node, program, brokers, group, *topics)
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The records, each place once: kafkajs reads some again when its group is rearranged."""
+        seen = {(each["topic"], each["partition"], each["offset"]): each for each in self.records()}
+        return list(seen.values())
+
+    def wait_for_messages(self, count: int, timeout_s: float = 20.0) -> list[dict[str, Any]]:
+        """As `wait_for_records`, each place once."""
+        what = f"{count} messages are read"
+        eventually(lambda: len(self.messages()) >= count, what, timeout_s)
+        return self.messages()
 
 
 def add_jobs(

@@ -515,7 +515,9 @@ def test_figures_are_on_metrics(make: Make) -> None:
     moving.judged(1)
     text = moving.app.test_client().get("/metrics").text
     assert 'order_engine_shadow_requests_total{operation="order",outcome="matched"} 1' in text
-    assert 'order_engine_requests_total{contract="flask",operation="order"' in text, "the own code asks the engine"
+    assert 'order_engine_requests_total{contract="flask",operation="order"' in text, (
+        "the own code asks the engine"
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,16 @@ use crate::server::rest;
 /// The answer to a request that failed.
 pub(super) fn answer(error: &Error) -> Response {
     let failure = Failure { error: &message(error) };
-    let status = status(error.kind());
+    let status = match is_unknown_user(error) {
+        true => StatusCode::UNAUTHORIZED,
+        false => status(error.kind()),
+    };
     rest::json(status, &failure).unwrap_or_else(|_| status.into_response())
+}
+
+/// The deployed service answers so for a user whom the user service does not know.
+fn is_unknown_user(error: &Error) -> bool {
+    error.kind() == ErrorKind::Forbidden && error.fact("component") == Some("user service")
 }
 
 const fn status(kind: ErrorKind) -> StatusCode {
@@ -38,6 +46,7 @@ fn message(error: &Error) -> String {
         ErrorKind::TokenMissing | ErrorKind::TokenExpired | ErrorKind::TokenInvalid => {
             "Unauthorized".to_owned()
         }
+        ErrorKind::Forbidden if is_unknown_user(error) => "Unauthorized".to_owned(),
         ErrorKind::ProductNotFound => {
             format!("Product {} not found", error.fact("product_id").unwrap_or("?"))
         }
@@ -81,6 +90,11 @@ mod tests {
         ] {
             assert_eq!(told(kind), (code, words.to_owned()), "{kind:?}");
         }
+        let unknown = Error::new(ErrorKind::Forbidden, "engine").with("component", "user service");
+        assert_eq!(
+            (answer(&unknown).status().as_u16(), message(&unknown)),
+            (401, "Unauthorized".to_owned())
+        );
         for inside in [ErrorKind::Internal, ErrorKind::Misconfigured] {
             let (code, words) = told(inside);
             assert!(code == 500 && !words.contains("engine"), "{inside:?} tells no secrets");

@@ -9,12 +9,13 @@ mod wire;
 use std::sync::Arc;
 
 use axum::Router;
+use utoipa::openapi::OpenApi;
 
 use crate::contracts::{Carrier, Contract};
 use crate::engine::Engine;
 use crate::engine::ports::{Announcer, Interpreter};
-use crate::server::Shell;
 use crate::server::graphql::GraphQl;
+use crate::server::{Shell, openapi};
 
 /// Its name in settings, and the destination of its messages in the outbox.
 pub const NAME: &str = "gateway";
@@ -77,7 +78,12 @@ impl Contract for Gateway {
         None
     }
 
+    fn openapi(&self) -> Option<OpenApi> {
+        Some(surface::description(self.options.envelope))
+    }
+
     fn router(&self, engine: &Engine, shell: &Shell) -> Router {
-        surface::router(engine, shell, self.options)
+        let routes = surface::routes(engine, shell, self.options);
+        shell.around(openapi::described(routes, self.openapi()))
     }
 }

@@ -2,8 +2,7 @@
 //! changes are not told.
 
 use crate::contracts::storefront::NAME;
-use crate::contracts::storefront::convert::wire_event;
-use crate::contracts::storefront::wire::{ORDER_PLACED, ORDER_SHIPPED};
+use crate::contracts::storefront::wire::{ORDER_PLACED, ORDER_SHIPPED, WireEvent};
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::message::Message;
 use crate::domain::status::OrderStatus;
@@ -16,7 +15,7 @@ pub struct Words;
 impl Announcer for Words {
     fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>> {
         let Some(topic) = topic(event) else { return Ok(Vec::new()) };
-        let body = serde_json::to_string(&wire_event(event)?).map_err(|error| {
+        let body = serde_json::to_string(&WireEvent::from(event)).map_err(|error| {
             Error::new(ErrorKind::Internal, "An event could not be written.").because(error)
         })?;
         Ok(vec![Message { destination: NAME, topic: topic.into(), key: None, body }])

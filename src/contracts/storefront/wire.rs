@@ -5,8 +5,10 @@ use async_graphql::{ID, InputObject};
 use chrono::{DateTime, SecondsFormat, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
-use serde_json::value::RawValue;
+use utoipa::ToSchema;
 use uuid::Uuid;
+
+use crate::contracts::amount::Amount;
 
 /// The routing key of a new order.
 pub(super) const ORDER_PLACED: &str = "order.placed";
@@ -49,27 +51,33 @@ pub(super) struct UpdateOrderStatusInput {
 }
 
 /// A product of an order in an event.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = StorefrontEventProduct)]
 pub(super) struct WireProduct<'a> {
     pub product_id: &'a str,
     pub quantity: u32,
-    pub price_at_purchase: Box<RawValue>,
+    #[schema(value_type = f64, minimum = 0)]
+    pub price_at_purchase: Amount,
 }
 
 /// The body of `order.placed` and `order.shipped`: the order as its document has it, with the name
 /// of the event and the order's version behind.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = StorefrontEvent)]
 pub(super) struct WireEvent<'a> {
     #[serde(rename = "_id")]
+    #[schema(pattern = "^[0-9a-f]{24}$")]
     pub id: String,
     pub user_id: &'a str,
     pub products: Vec<WireProduct<'a>>,
     pub status: &'static str,
-    pub total_amount: Box<RawValue>,
+    #[schema(value_type = f64, minimum = 0)]
+    pub total_amount: Amount,
     pub created_at: String,
     pub updated_at: String,
+    #[schema(value_type = String, format = "uuid")]
     pub event_id: Uuid,
     pub version: i32,
 }

@@ -2,7 +2,8 @@
 //!
 //! A process asks the database, and believes the answer for [`BELIEVED`]. So whoever turns the cache
 //! off has only to wait that long, and nobody reads from it any more. It is used again after a while,
-//! under another name, so that nothing that was kept before is ever seen.
+//! under another name, so that nothing that was kept before is ever seen; and read a little later
+//! than it is told of changes, because some still believe that it is off.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,9 +22,11 @@ const BELIEVED: Duration = Duration::from_millis(500);
 const MARGIN: Duration = Duration::from_millis(100);
 /// A change that takes longer than this asks again whether the cache is used. Far less than the time
 /// that it stays off, so that nobody misses that it was.
-const OLD: Duration = Duration::from_secs(2);
+const OLD: Duration = Duration::from_secs(1);
+/// How long it is told of changes before it is read: longer than anybody relies on that it is off.
+const TOLD_FIRST: Duration = Duration::from_millis(1500);
 /// How long it stays off.
-const OFF: Duration = Duration::from_secs(5);
+const OFF: Duration = Duration::from_secs(3);
 /// How long it stays off when a process changes orders that will never reach it.
 const OFF_LONG: Duration = Duration::from_secs(60);
 
@@ -46,10 +49,10 @@ pub(in crate::engine) struct Position {
 }
 
 impl Position {
-    /// The name that entries are kept under, while they may be used.
+    /// The name that entries are kept under, while the cache is told of changes.
     pub(super) fn space(&self) -> Option<&str> {
         match &self.state {
-            CacheState::On(space) => Some(space),
+            CacheState::On { space, .. } => Some(space),
             CacheState::Unused | CacheState::Off { .. } => None,
         }
     }
@@ -73,7 +76,7 @@ impl Switch {
     pub(super) async fn space_to_read(&self) -> Option<String> {
         let position = self.position().await.ok()?;
         match position.state {
-            CacheState::On(space) => Some(space),
+            CacheState::On { space, is_read } => is_read.then_some(space),
             CacheState::Off { may_return: false, .. } => None,
             CacheState::Off { may_return: true, .. } => {
                 self.try_to_return().await;
@@ -158,7 +161,7 @@ impl Switch {
         let returned = async {
             port.ping().await?;
             let mut connection = self.store.acquire().await?;
-            cache_state::turn_on(&mut connection).await
+            cache_state::turn_on(&mut connection, TOLD_FIRST).await
         };
         match returned.await {
             Ok(()) => tracing::info!("orders are read from the cache"),

@@ -1,0 +1,224 @@
+//! Placing orders that other services have to agree to: what their answers change, and what not.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, join_all};
+use order_engine::domain::fact::{Fact, StockFact};
+use order_engine::domain::ids::{ProductId, UserId};
+use order_engine::domain::quote::Quote;
+use order_engine::engine::Engine;
+use order_engine::engine::place_order::Placed;
+use order_engine::engine::ports::{Ports, ProductService, UserService};
+use order_engine::error::{Error, ErrorKind, Result};
+use secrecy::SecretString;
+use tokio::sync::watch;
+
+use crate::harness::{Database, product, request, stock, user};
+
+/// A product service whose answers are read when they are asked for, and given when it is let.
+struct Shelf {
+    quotes: Mutex<Vec<Quote>>,
+    asked: watch::Sender<usize>,
+    open: watch::Sender<bool>,
+    is_down: Mutex<bool>,
+}
+
+impl Shelf {
+    fn new(quotes: &[(&str, &str, i64)]) -> Arc<Self> {
+        let (asked, open) = (watch::Sender::new(0), watch::Sender::new(true));
+        let shelf = Self { quotes: Mutex::default(), asked, open, is_down: Mutex::default() };
+        let shelf = Arc::new(shelf);
+        quotes.iter().for_each(|(id, price, stock)| shelf.put(id, price, *stock));
+        shelf
+    }
+
+    fn put(&self, id: &str, price: &str, stock: i64) {
+        let product = ProductId::parse(id).unwrap();
+        let mut quotes = self.quotes.lock().unwrap();
+        quotes.retain(|quote| quote.product != product);
+        quotes.push(Quote { product, price: Some(price.parse().unwrap()), stock });
+    }
+
+    /// Waits until it has been asked so often.
+    async fn was_asked(&self, times: usize) {
+        self.asked.subscribe().wait_for(|asked| *asked >= times).await.unwrap();
+    }
+}
+
+impl ProductService for Shelf {
+    fn quotes<'a>(
+        &'a self,
+        products: &'a [ProductId],
+        _token: Option<&'a SecretString>,
+    ) -> BoxFuture<'a, Result<Vec<Quote>>> {
+        async {
+            if *self.is_down.lock().unwrap() {
+                return Err(Error::new(ErrorKind::Unavailable, "down"));
+            }
+            let quotes = self.quotes.lock().unwrap().clone();
+            self.asked.send_modify(|asked| *asked += 1);
+            let _ = self.open.subscribe().wait_for(|open| *open).await;
+            Ok(quotes.into_iter().filter(|quote| products.contains(&quote.product)).collect())
+        }
+        .boxed()
+    }
+}
+
+impl UserService for Shelf {
+    fn knows<'a>(
+        &'a self,
+        user: &'a UserId,
+        _token: Option<&'a SecretString>,
+    ) -> BoxFuture<'a, Result<bool>> {
+        async { Ok(user.as_str() != "nobody") }.boxed()
+    }
+}
+
+struct Shop {
+    database: Database,
+    engine: Engine,
+}
+
+impl Shop {
+    async fn open(shelf: &Arc<Shelf>) -> Option<Self> {
+        let database = Database::new().await?;
+        let ports =
+            Ports { users: Some(shelf.clone()), products: Some(shelf.clone()), ..Ports::default() };
+        let engine = database.engine_with_ports(ports);
+        Some(Self { database, engine })
+    }
+
+    async fn place(&self, items: &[(&str, u32)], key: Option<&str>) -> Result<Placed> {
+        self.engine.place_order_asking(&user("7"), request("7", items, key), None).await
+    }
+
+    /// What is known of product 1: the price, and what is reported and reserved.
+    async fn known(&self) -> (String, Option<i64>, i64) {
+        let product = self.engine.get_product(&ProductId::parse("1").unwrap()).await.unwrap();
+        let price = product.price.map(|price| price.to_string()).unwrap_or_default();
+        (price, product.level.reported, product.level.reserved)
+    }
+}
+
+fn known(price: &str, reported: i64, reserved: i64) -> (String, Option<i64>, i64) {
+    (price.to_owned(), Some(reported), reserved)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_service_says_is_learnt_and_charged() {
+    let shelf = Shelf::new(&[("1", "9.5", 10)]);
+    let Some(shop) = Shop::open(&shelf).await else { return };
+    let placed = shop.place(&[("1", 2)], None).await.unwrap();
+    assert_eq!(placed.order.total, "19".parse().unwrap());
+    assert_eq!(shop.known().await, known("9.5", 10, 2));
+    shelf.put("1", "7.25", 8);
+    let placed = shop.place(&[("1", 1)], None).await.unwrap();
+    assert_eq!(placed.order.lines[0].unit_price, "7.25".parse().unwrap());
+    assert_eq!(shop.known().await, known("7.25", 8, 1), "two are subtracted, and held no more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_answer_does_not_take_back_what_was_told_meanwhile() {
+    let shelf = Shelf::new(&[("1", "9.5", 10)]);
+    let Some(shop) = Shop::open(&shelf).await else { return };
+    shop.place(&[("1", 1)], None).await.unwrap();
+    shelf.put("1", "9.5", 9);
+    shelf.open.send_replace(false);
+    let late = tokio::spawn({
+        let engine = shop.engine.clone();
+        async move {
+            let request = request("7", &[("1", 1)], None);
+            engine.place_order_asking(&user("7"), request, None).await
+        }
+    });
+    shelf.was_asked(2).await;
+    // Meanwhile the shelf is emptied, and a price is announced.
+    shop.engine.note(&[product("1", "12", 0), stock("1", 10), stock("1", 1)]).await.unwrap();
+    let before = shop.known().await;
+    shelf.open.send_replace(true);
+    let error = late.await.unwrap().map(|placed| placed.order.lines.len());
+    let after = shop.known().await;
+    assert_eq!((&after.0, after.1), (&before.0, before.1), "the answer of 9 came too late");
+    assert!(after.2 <= after.1.unwrap(), "{error:?}: never more than there are");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stock_that_messages_tell_is_not_taken_from_answers() {
+    let shelf = Shelf::new(&[("1", "8", 50)]);
+    let Some(shop) = Shop::open(&shelf).await else { return };
+    shop.engine.note(&[product("1", "9.5", 10)]).await.unwrap();
+    shop.place(&[("1", 1)], None).await.unwrap();
+    assert_eq!(shop.known().await, known("8", 10, 1), "the price is, the stock is not");
+    let error = shop.place(&[("1", 10)], None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutOfStock, "the reservation decides");
+    shelf.put("1", "8", 3);
+    let error = shop.place(&[("1", 4)], None).await.unwrap_err();
+    assert_eq!((error.kind(), error.fact("available")), (ErrorKind::OutOfStock, Some("3")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_an_answer_has_overtaken_do_not_look_like_a_restock() {
+    let shelf = Shelf::new(&[("1", "9.5", 10)]);
+    let Some(shop) = Shop::open(&shelf).await else { return };
+    shop.place(&[("1", 5)], None).await.unwrap();
+    shelf.put("1", "9.5", 5);
+    shop.place(&[("1", 1)], None).await.unwrap();
+    assert_eq!(shop.known().await, known("9.5", 5, 1));
+    shop.engine.note(&[stock("1", 10)]).await.unwrap();
+    assert_eq!(shop.known().await, known("9.5", 5, 1), "an older number");
+    shop.engine.note(&[stock("1", 5)]).await.unwrap();
+    shop.engine.note(&[stock("1", 4)]).await.unwrap();
+    assert_eq!(shop.known().await, known("9.5", 4, 0), "messages have caught up and take over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_at_once_get_what_there_is() {
+    let shelf = Shelf::new(&[("1", "9.5", 10)]);
+    let Some(shop) = Shop::open(&shelf).await else { return };
+    let lines = [("1", 1)];
+    let placed = join_all((0..100).map(|_| shop.place(&lines, None))).await;
+    assert_eq!(placed.iter().filter(|placed| placed.is_ok()).count(), 10);
+    assert_eq!(shop.known().await, known("9.5", 10, 10));
+    assert_eq!(shop.database.number("select count(*) from orders").await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_is_answered_without_asking() {
+    let shelf = Shelf::new(&[("1", "9.5", 10)]);
+    let Some(shop) = Shop::open(&shelf).await else { return };
+    let first = shop.place(&[("1", 1)], Some("k")).await.unwrap();
+    *shelf.is_down.lock().unwrap() = true;
+    let again = shop.place(&[("1", 1)], Some("k")).await.unwrap();
+    assert_eq!((again.order, again.replayed), (first.order, true));
+    let other = shop.place(&[("1", 2)], Some("k")).await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::IdempotencyMismatch);
+    let error = shop.place(&[("1", 1)], Some("new")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_user_service_speaks_before_the_product_service() {
+    let shelf = Shelf::new(&[]);
+    let Some(shop) = Shop::open(&shelf).await else { return };
+    let asked = request("nobody", &[("1", 1)], None);
+    let error = shop.engine.place_order_asking(&user("nobody"), asked, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Forbidden);
+    let error = shop.place(&[("1", 1)], None).await.unwrap_err();
+    assert_eq!((error.kind(), error.fact("product_id")), (ErrorKind::ProductNotFound, Some("1")));
+    assert_eq!(shop.database.number("select count(*) from products").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_answers_an_order_counts_whatever_was_asked() {
+    let shelf = Shelf::new(&[("1", "9.5", 10)]);
+    let Some(shop) = Shop::open(&shelf).await else { return };
+    let placed = shop.place(&[("1", 4)], None).await.unwrap();
+    let answer = StockFact {
+        product: ProductId::parse("1").unwrap(),
+        quantity: 6,
+        order: Some(placed.order.id),
+    };
+    shop.engine.note(&[Fact::Stock(answer)]).await.unwrap();
+    assert_eq!(shop.known().await, known("9.5", 6, 0));
+}
