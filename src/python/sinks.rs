@@ -1,5 +1,5 @@
-//! `SinkFeed` and `AsyncSinkFeed`: what is told to a sink of the user's, batch by batch, to wait for
-//! and to await.
+//! `SinkFeed` and `AsyncSinkFeed`: what is told to a sink of the user's, batch by batch, to wait
+//! for and to await.
 
 use std::sync::Arc;
 

@@ -108,7 +108,7 @@ def test_wrong_urls_are_named_without_their_passwords(
 )
 def test_errors_of_the_module_hold_no_secret(settings: dict[str, str]) -> None:
     with pytest.raises(OrderEngineError) as refused:
-        OrderEngine(**settings)  # type: ignore[arg-type] - none of them is called sinks.
+        OrderEngine(**settings)  # type: ignore[arg-type]
     error = refused.value
     shown = [str(error), repr(error), json.dumps(error.context), repr(error.__cause__)]
     shown += traceback.format_exception_only(type(error), error)
