@@ -246,7 +246,7 @@ impl Collector for Told {
                 match figure.kind {
                     FigureKind::Gauge => metric.encode_gauge(&figure.value)?,
                     FigureKind::Counter => {
-                        metric.encode_counter::<NoLabels, _, u64>(&figure.value, None)?
+                        metric.encode_counter::<NoLabels, _, u64>(&figure.value, None)?;
                     }
                 }
             }

@@ -114,7 +114,6 @@ impl Desk {
 
     /// `router` with an answer in the contract's words for paths and methods that it does not
     /// have.
-    #[must_use]
     pub fn around(&self, router: Router) -> Router {
         let words = self.words;
         let no_path =

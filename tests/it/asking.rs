@@ -29,7 +29,9 @@ impl Shelf {
         let (asked, open) = (watch::Sender::new(0), watch::Sender::new(true));
         let shelf = Self { quotes: Mutex::default(), asked, open, is_down: Mutex::default() };
         let shelf = Arc::new(shelf);
-        quotes.iter().for_each(|(id, price, stock)| shelf.put(id, price, *stock));
+        for (id, price, stock) in quotes {
+            shelf.put(id, price, *stock);
+        }
         shelf
     }
 

@@ -1,7 +1,7 @@
 """One process with every contract: orders through all doors at once, heard by every consumer."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -93,9 +93,7 @@ class Doors:
 
 
 @pytest.fixture
-def doors(
-    make_server: Callable[..., EngineProcess], kafka: Kafka, redis: Redis
-) -> Iterator[Doors]:
+def doors(make_server: Callable[..., EngineProcess], kafka: Kafka, redis: Redis) -> Doors:
     """A process with every contract, and plenty of mugs."""
     ports = {name: free_port() for name in ("storefront", "jobs", "gateway")}
     env = OPEN | {"KAFKA_BROKER": kafka.url, "REDIS_URL": redis.url, "METRICS_PORT": "0"}
@@ -106,7 +104,7 @@ def doors(
         engine.upsert_product(MUG, name="Mug", price="9.5")
         engine.set_stock(MUG, STOCK)
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-    yield Doors(server, {"flask": server.url} | urls)
+    return Doors(server, {"flask": server.url} | urls)
 
 
 def test_an_order_is_the_same_behind_every_door(doors: Doors) -> None:
@@ -173,5 +171,3 @@ def test_a_door_without_a_choice_is_not_opened(make_server: Callable[..., Engine
     server = make_server("--contract", "jobs")
     with pytest.raises(AssertionError, match="ORDER_ENGINE_JOBS_AUTH to jwt, gateway or none"):
         server.start()
-
-

@@ -129,7 +129,8 @@ mod tests {
         for name in ["placed", "cancelled", "shipped"] {
             for message in words.announce(&event(name)).unwrap() {
                 let (queue, job) = (message.topic, message.key.unwrap());
-                told.push_str(&format!("{name} {queue} {job} {}\n", message.body));
+                told += &[name, &queue, &job, &message.body].join(" ");
+                told.push('\n');
             }
         }
         assert_eq!(told, include_str!("../../../tests/golden/jobs/jobs.txt"));
