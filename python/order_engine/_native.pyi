@@ -31,6 +31,7 @@ __all__ = [
     "Answer",
     "AsyncConsumer",
     "AsyncEngine",
+    "AsyncSinkFeed",
     "Check",
     "Consumer",
     "Delivery",
@@ -51,12 +52,13 @@ __all__ = [
     "ShadowCounts",
     "ShadowDifference",
     "ShadowReport",
+    "SinkFeed",
+    "SinkMessage",
     "Socket",
     "Stop",
     "Strangler",
     "Switch",
     "User",
-    "__version__",
     "adopt",
     "consumer_parked",
     "consumer_retry",
@@ -82,6 +84,7 @@ __all__ = [
     "undo_adoption",
     "validate_settings",
     "work",
+    "__version__",
 ]
 
 __version__: str

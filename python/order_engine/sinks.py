@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import threading
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from order_engine.exceptions import InvalidInput
 
@@ -47,6 +47,7 @@ class AsyncSink(Protocol):
 
     def publish(self, batch: list[_native.SinkMessage]) -> Awaitable[Outcome]:
         """As `Sink.publish`."""
+        ...
 
 
 AnySink = TypeVar("AnySink", bound="Sink | AsyncSink")
@@ -116,7 +117,7 @@ async def _publish(
         if inspect.iscoroutinefunction(sink.publish):
             outcome = await sink.publish(batch)
         else:
-            outcome = await asyncio.to_thread(sink.publish, batch)
+            outcome = cast("Outcome", await asyncio.to_thread(sink.publish, batch))
         refusals = _refusals(outcome, len(batch))
     except Exception as error:  # noqa: BLE001 - whatever it is, the batch comes again.
         _tell(name, error)

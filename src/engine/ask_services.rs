@@ -28,9 +28,9 @@ struct Answers {
 }
 
 impl Engine {
-    /// As [`Engine::place_order`], once the services that there are have agreed. An order costs what
-    /// the product service says. A request that was answered before is answered without asking.
-    /// `token` is the caller's, for the services.
+    /// As [`Engine::place_order`], once the services that there are have agreed. An order costs
+    /// what the product service says. A request that was answered before is answered without
+    /// asking. `token` is the caller's, for the services.
     ///
     /// # Errors
     /// As [`Engine::place_order`]; `Forbidden` for a user whom the user service does not know,

@@ -196,8 +196,8 @@ pub enum Cached {
 }
 
 /// Keeps copies of orders, for all processes. `space` names what belongs together: what was kept
-/// under another one is not seen. Every call ends within a bound, with `Unavailable` where the cache
-/// does not answer by then.
+/// under another one is not seen. Every call ends within a bound, with `Unavailable` where the
+/// cache does not answer by then.
 pub trait OrderCache: Send + Sync {
     /// What it has. After a miss, whoever gave a lease may put something in, as long as nobody has
     /// closed the entry and nobody else has come with a lease.

@@ -16,8 +16,8 @@ use crate::store::{Connection, levels};
 /// Products that are shown at a time.
 const PAGE: i64 = 500;
 
-/// Takes in what others did to the stock of `products`, of which the known ones are locked. Returns whether there was anything. A Redis that does not
-/// answer has nothing to say.
+/// Takes in what others did to the stock of `products`, of which the known ones are locked. Returns
+/// whether there was anything. A Redis that does not answer has nothing to say.
 pub(super) async fn take_in(
     shared: &Shared,
     connection: &mut Connection,

@@ -20,8 +20,8 @@ statements! {
                exists (select from adoption where step <> 'undone') as is_shared
         from cache_state";
 
-    /// Turns it off for at least so many milliseconds. At its first use, too: a process that knows of
-    /// no cache yet will have looked again by then.
+    /// Turns it off for at least so many milliseconds. At its first use, too: a process that knows
+    /// of no cache yet will have looked again by then.
     TURN_OFF = "
         update cache_state
         set off_until = greatest(

@@ -35,26 +35,26 @@ class Doors:
     def flask(self) -> str:
         """Places an order; its id as this contract shows it."""
         query = f"mutation {{ placeOrder(userId: {USER}, productId: {MUG}, quantity: 1) "
-        return self._asked("flask", query + "{ order { id } } }")["placeOrder"]["order"]["id"]
+        return str(self._asked("flask", query + "{ order { id } } }")["placeOrder"]["order"]["id"])
 
     def storefront(self) -> str:
         """As `flask`."""
         line = f'{{productId: "{MUG}", quantity: 1}}'
         query = f"mutation {{ placeOrder(input: {{products: [{line}]}}) {{ _id }} }}"
-        return self._asked("storefront", query)["placeOrder"]["_id"]
+        return str(self._asked("storefront", query)["placeOrder"]["_id"])
 
     def jobs(self) -> str:
         """As `flask`."""
         line = {"productId": MUG, "quantity": 1}
         order = {"userId": USER, "products": [line], "totalAmount": 9.5}
-        return self._posted("jobs", "/orders", order)["id"]
+        return str(self._posted("jobs", "/orders", order)["id"])
 
     def gateway(self) -> str:
         """As `flask`."""
         order = {"userId": USER, "products": [{"_id": MUG, "quantity": 1}]}
-        return self._posted("gateway", "/", order)["_id"]
+        return str(self._posted("gateway", "/", order)["_id"])
 
-    def shown(self, door: str, order: str) -> dict[str, Any]:
+    def shown(self, door: str, order: str) -> Any:  # noqa: ANN401 - JSON.
         """An order as a door shows it, whichever of its names it is given."""
         if door == "flask":
             fields = "id status items { product_id quantity }"
@@ -66,8 +66,7 @@ class Doors:
         path = f"/orders/{order}" if door == "jobs" else f"/{order}"
         answer = httpx.get(self.urls[door] + path)
         assert answer.status_code == httpx.codes.OK, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
+        return answer.json()
 
     def listed(self, door: str) -> set[str]:
         """The ids of the list of a door."""
@@ -158,8 +157,7 @@ def test_a_stuck_carrier_delays_nobody_else(doors: Doors, broker: Broker, kafka:
     witness = Witness(broker.url)
     kafka.kill()
     try:
-        order = int(doors.flask())
-        assert witness.wait_for(order)
+        witness.wait_for(int(doors.flask()))
         text = httpx.get(f"{doors.server.url}/metrics").text
         waiting = 'order_engine_outbox_messages{contract="gateway"} 1'
         assert waiting in text.replace(".0\n", "\n"), text

@@ -110,6 +110,7 @@ def test_a_trusted_gateway_and_tokens(make_gateway: Callable[..., EngineProcess]
     ]
     with closing(GatewayShop(trusted)) as shop:
         shop.put("p", 5)
+        order: dict[str, object] = {}
         for engine, headers in passes:
             client = engine.client
             bare = client.post("/", json={"products": ONE}, headers={"x-user-id": "u1"})

@@ -122,7 +122,8 @@ async fn find(
 #[utoipa::path(
     post, path = "/", request_body = NewOrder,
     params(
-        ("x-user-id" = Option<String>, Header, description = "Whose it is, where the body is silent."),
+        ("x-user-id" = Option<String>, Header,
+         description = "Whose it is, where the body is silent."),
         ("Idempotency-Key" = Option<String>, Header,
          description = "Names the request, so that a retry places nothing twice."),
     ),

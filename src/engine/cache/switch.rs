@@ -1,9 +1,9 @@
 //! Whether the cache may be used, as all processes on one database agree.
 //!
-//! A process asks the database, and believes the answer for [`BELIEVED`]. So whoever turns the cache
-//! off has only to wait that long, and nobody reads from it any more. It is used again after a while,
-//! under another name, so that nothing that was kept before is ever seen; and read a little later
-//! than it is told of changes, because some still believe that it is off.
+//! A process asks the database, and believes the answer for [`BELIEVED`]. So whoever turns the
+//! cache off has only to wait that long, and nobody reads from it any more. It is used again after
+//! a while, under another name, so that nothing that was kept before is ever seen; and read a
+//! little later than it is told of changes, because some still believe that it is off.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,8 +20,8 @@ use crate::store::cache_state::{self, CacheState};
 const BELIEVED: Duration = Duration::from_millis(500);
 /// What is waited beyond that: clocks of two machines do not run alike.
 const MARGIN: Duration = Duration::from_millis(100);
-/// A change that takes longer than this asks again whether the cache is used. Far less than the time
-/// that it stays off, so that nobody misses that it was.
+/// A change that takes longer than this asks again whether the cache is used. Far less than the
+/// time that it stays off, so that nobody misses that it was.
 const OLD: Duration = Duration::from_secs(1);
 /// How long it is told of changes before it is read: longer than anybody relies on that it is off.
 const TOLD_FIRST: Duration = Duration::from_millis(1500);
