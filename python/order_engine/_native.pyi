@@ -59,6 +59,7 @@ __all__ = [
     "Strangler",
     "Switch",
     "User",
+    "__version__",
     "adopt",
     "consumer_parked",
     "consumer_retry",
@@ -84,7 +85,6 @@ __all__ = [
     "undo_adoption",
     "validate_settings",
     "work",
-    "__version__",
 ]
 
 __version__: str

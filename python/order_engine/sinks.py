@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import threading
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
 
 from order_engine.exceptions import InvalidInput
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from order_engine import _native
 
-    Outcome = Sequence[BaseException | str | None] | None
+    Outcome: TypeAlias = Sequence[BaseException | str | None] | None
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 JOIN_TIMEOUT_S = 5.0
 """How long `close` waits for a sink that is in the middle of a batch."""
@@ -140,4 +140,4 @@ def _text(error: BaseException) -> str:
 
 
 def _tell(name: str, error: Exception) -> None:
-    logger.warning("The sink %s has failed; the batch comes again.", name, exc_info=error)
+    _logger.warning("The sink %s has failed; the batch comes again.", name, exc_info=error)
