@@ -221,8 +221,8 @@ mod tests {
     fn orders_are_named_by_number_or_by_24_hex_digits() {
         let at = "2026-11-21T10:00:00.9Z".parse().unwrap();
         let long = OrderName::long(OrderId(17), at);
-        assert_eq!(long, "6a216ba00000000000000011".replace("6a216ba0", &long[..8]));
         assert_eq!(i64::from_str_radix(&long[..8], 16).ok(), Some(at.timestamp()));
+        assert_eq!(&long[8..], "0000000000000011");
         for name in [long.as_str(), &long.to_uppercase(), "17"] {
             let name = OrderName::parse(name).unwrap();
             assert!(name.id() == OrderId(17) && name.means(at));
