@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::auth::Gate;
 use crate::engine::place_order::Placed;
@@ -116,9 +116,17 @@ impl Desk {
     /// have.
     pub fn around(&self, router: Router) -> Router {
         let words = self.words;
-        let no_path =
-            async move || words(&Error::new(ErrorKind::NotFound, "There is nothing at this path."));
-        let no_method = async move || {
+        let time_max = self.time_max;
+        // A connection on which some of a body is left would be closed under the next request.
+        let drain = async move |request: Request| {
+            let _ = timeout(time_max, body::read(request.into_body())).await;
+        };
+        let no_path = async move |request: Request| {
+            drain(request).await;
+            words(&Error::new(ErrorKind::NotFound, "There is nothing at this path."))
+        };
+        let no_method = async move |request: Request| {
+            drain(request).await;
             let text = "This path does not take that method.";
             let mut answer = words(&Error::new(ErrorKind::InvalidInput, text));
             *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
