@@ -62,7 +62,8 @@ run: build ## Serves a demo on http://localhost:5000/graphql with an embedded Po
 test: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Runs every test on private servers; installs what it lacks.
 	@$(BIN)/python -m tests.services install
 	$(BIN)/python -m tests.services run -- \
-		$(CARGO) test --profile quick --locked --no-default-features --no-fail-fast
+		$(CARGO) test --profile quick --locked --no-default-features --features kafka \
+		--no-fail-fast
 	$(BIN)/python -m pytest
 
 .PHONY: lint

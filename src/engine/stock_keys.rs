@@ -28,18 +28,21 @@ pub(super) async fn take_in(
         return Ok(false);
     };
     let unknown: Vec<_> = products.iter().copied().filter(|p| !offers.contains_key(*p)).collect();
+    let mut is_news = false;
     if !unknown.is_empty() {
         let heard = keys.have(&unknown).await.unwrap_or_default();
         let heard = unknown.into_iter().zip(heard).filter(|(_, is_there)| *is_there);
         let heard: Vec<_> = heard.map(|(product, _)| product).collect();
         levels::make_room(connection, &heard, shared.rules.currency).await?;
+        // Another batch may have made them known, and taken in what there was, since the locks.
+        is_news = !heard.is_empty();
     }
     let known = levels::of(connection, products).await?;
     let seen = match keys.read(&known).await {
         Ok(seen) => seen,
         Err(error) => {
             tracing::debug!(error = chain(&error), "stock is decided without Redis");
-            return Ok(false);
+            return Ok(is_news);
         }
     };
     let drifts: Vec<_> = known
@@ -49,7 +52,7 @@ pub(super) async fn take_in(
         .filter(|(_, drift)| *drift != 0)
         .collect();
     if drifts.is_empty() {
-        return Ok(false);
+        return Ok(is_news);
     }
     levels::adopt(connection, &drifts).await?;
     Ok(true)
