@@ -162,12 +162,15 @@ impl App {
             background.catch_up(&engine);
         }
         probes.extend(background.probes());
+        if engine.cache_stats().is_some() {
+            probes.push(Arc::new(probes::Copies(engine.clone())));
+        }
         if settings.auth.access == Access::AnyValidToken {
             tracing::warn!(
                 "access is any-valid-token: whoever has a token may read and change every order"
             );
         }
-        let figures = figures::all(&engine, background.counters());
+        let figures = figures::all(&engine, background.counters(), &probes);
         let first = doors.first().and_then(|door| Some((door.contract.name(), door.gate.clone()?)));
         let shell = first.map(|(contract, gate)| Shell {
             contract,
