@@ -56,6 +56,7 @@ pub(crate) use carriers::brokers;
 pub(crate) use carriers::{broker, job_queues};
 pub use probes::Check;
 pub use serve::{serve, work};
+pub(crate) use upstream::ask_options;
 
 /// What the engine is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +116,11 @@ impl OpenDoor {
     /// Its port; 0 for any free one.
     pub(crate) const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The contract that it speaks.
+    pub(crate) fn contract(&self) -> &dyn Contract {
+        self.contract.as_ref()
     }
 
     /// The fields at the roots of its contract's schema.

@@ -1,5 +1,5 @@
-//! The two text formats that metrics are read in. OpenMetrics is what the library writes; Prometheus'
-//! own differs in how it names counters.
+//! The two text formats that metrics are read in. OpenMetrics is what the library writes;
+//! Prometheus' own differs in how it names counters.
 
 /// The `Content-Type` of OpenMetrics.
 pub(super) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
