@@ -33,7 +33,6 @@ use crate::config::auth::Auth;
 use crate::config::messages::Messages;
 use crate::contracts::gateway::Envelope;
 use crate::contracts::{self, Contract};
-use crate::domain::caller::Access;
 use crate::domain::switch::Stage;
 use crate::engine::ports::{Announcer, Interpreter};
 use crate::engine::{Engine, Rules};
@@ -171,11 +170,7 @@ impl App {
         if engine.cache_stats().is_some() {
             probes.push(Arc::new(probes::Copies(engine.clone())));
         }
-        if settings.auth.access == Access::AnyValidToken {
-            tracing::warn!(
-                "access is any-valid-token: whoever has a token may read and change every order"
-            );
-        }
+        gates::warn(&doors, settings.auth.access);
         let figures = figures::all(&engine, background.counters(), &probes);
         let first = doors.first().and_then(|door| Some((door.contract.name(), door.gate.clone()?)));
         let shell = first.map(|(contract, gate)| Shell {
@@ -392,11 +387,7 @@ pub(crate) fn verifier(auth: &Auth) -> Result<Verifier> {
         staff_values: auth.admin_names.clone(),
         ..AuthOptions::new(secret)
     };
-    let verifier = Verifier::new(options)?;
-    for warning in verifier.warnings() {
-        tracing::warn!("{warning}");
-    }
-    Ok(verifier)
+    Verifier::new(options)
 }
 
 /// The contracts that settings name.
