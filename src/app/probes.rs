@@ -112,3 +112,20 @@ pub(super) async fn look(probe: &dyn Probe) -> Check {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_is_there_when_every_relay_has_it() {
+        let relays = [Arc::<RelayStats>::default(), Arc::default()];
+        let broker = Broker { component: "rabbitmq", relays: relays.to_vec() };
+        let is_up = || broker.check().now_or_never().is_some_and(|state| state.is_ok());
+        assert!(!is_up());
+        relays[1].connected.store(true, Ordering::Relaxed);
+        assert!(!is_up(), "one is not all");
+        relays[0].connected.store(true, Ordering::Relaxed);
+        assert!(is_up());
+    }
+}
