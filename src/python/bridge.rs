@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::python::errors::raise;
+use crate::python::near::Awaited;
 use crate::python::runtime;
 
 /// How long a blocking call waits before it looks whether Ctrl-C was pressed.
@@ -136,8 +137,9 @@ where
     F: Future<Output = Result<T>> + Send + 'static,
 {
     let near = py.detach(runtime::near).map_err(|error| raise(py, &error))?;
-    let Some(turn) = near.short_turn() else { return promise(py, work) };
+    let awaited = near.awaited();
     let mut work = Box::pin(survived(work));
+    let Some(turn) = awaited.turn() else { return promise(py, under_way(awaited, work)) };
     let done = py.detach(|| turn.stay_a_moment(work.as_mut()));
     if runtime::has_ended() {
         rest_until_the_process_ends(py);
@@ -145,20 +147,26 @@ where
     match done {
         Some(result) => {
             let answer = Answer(result).into_pyobject(py).map(Bound::unbind);
-            Settled { answer: Some(answer), has_yielded: false }.into_bound_py_any(py)
+            Settled { answer: Some((answer, awaited)), has_yielded: false }.into_bound_py_any(py)
         }
         None => {
             let threads = py.detach(runtime::get).map_err(|error| raise(py, &error))?;
-            promise(py, turn.leave(threads, work))
+            promise(py, under_way(awaited, turn.leave(threads, work)))
         }
     }
+}
+
+/// Does `work`, and keeps `awaited` until it is done or given up.
+async fn under_way<T>(awaited: Awaited, work: impl Future<Output = T>) -> T {
+    let _awaited = awaited;
+    work.await
 }
 
 /// An answer that is there already. Who awaits it lets the event loop do other things first, as
 /// with a future: a task that only reads must not keep the others waiting.
 #[pyclass]
 struct Settled {
-    answer: Option<PyResult<Py<PyAny>>>,
+    answer: Option<(PyResult<Py<PyAny>>, Awaited)>,
     has_yielded: bool,
 }
 
@@ -177,7 +185,7 @@ impl Settled {
             return Ok(py.None());
         }
         match self.answer.take() {
-            Some(answer) => Err(PyStopIteration::new_err((answer?,))),
+            Some((answer, _awaited)) => Err(PyStopIteration::new_err((answer?,))),
             None => Err(PyStopIteration::new_err(())),
         }
     }

@@ -1,10 +1,10 @@
 //! Short reads without a change of threads: the thread that calls asks the database and hears the
-//! answer by itself, while no other thread does so.
+//! answer by itself, while nobody else reads.
 
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -15,14 +15,18 @@ use tokio_util::sync::CancellationToken;
 const MOMENT: Duration = Duration::from_millis(1);
 /// A read that took longer kept the event loop from other work for too long.
 const QUICK: Duration = Duration::from_micros(200);
-/// After reads that were not quick one after the other, up to 2 to the power of this many are left
-/// to the other threads before the next is tried.
-const SLOW_MAX: u32 = 6;
+/// So many reads that were not quick, one after the other, may be the machine's moods. After more,
+/// 1, 3, 7 … are left to the other threads before the next is tried,
+const SLOW_ALLOWED: u32 = 2;
+/// and after this many no longer pause follows.
+const SLOW_MAX: u32 = SLOW_ALLOWED + 6;
 
 /// A runtime that only goes on while a thread stays with it: one at a time.
 pub(super) struct Near {
     runtime: Runtime,
     is_taken: AtomicBool,
+    /// Reads of event loops that are under way, here or elsewhere.
+    awaited: AtomicUsize,
     /// Reads of event loops that were not quick, one after the other.
     slow: AtomicU32,
     /// How many of their reads are not to be tried here.
@@ -34,6 +38,7 @@ impl Near {
         Ok(Self {
             runtime: Builder::new_current_thread().enable_all().build()?,
             is_taken: AtomicBool::new(false),
+            awaited: AtomicUsize::new(0),
             slow: AtomicU32::new(0),
             untried: AtomicU32::new(0),
         })
@@ -45,26 +50,51 @@ impl Near {
         is_free.then(|| Turn(self))
     }
 
-    /// For the thread of an event loop, which has other things to do: none, too, while the database
-    /// is too far away or too busy to answer at once.
-    pub(super) fn short_turn(&'static self) -> Option<Turn> {
+    /// Notes that an event loop begins a read.
+    pub(super) fn awaited(&'static self) -> Awaited {
+        Awaited { near: self, is_alone: self.awaited.fetch_add(1, Ordering::Relaxed) == 0 }
+    }
+
+    /// Decides how many reads are not to be tried, after one that was.
+    fn note(&self, was_quick: bool) {
+        let slow = match was_quick {
+            true => 0,
+            false => (self.slow.load(Ordering::Relaxed) + 1).min(SLOW_MAX),
+        };
+        self.slow.store(slow, Ordering::Relaxed);
+        let untried = (1 << slow.saturating_sub(SLOW_ALLOWED)) - 1;
+        self.untried.store(untried, Ordering::Relaxed);
+    }
+}
+
+/// A read of an event loop, until it has its answer.
+pub(super) struct Awaited {
+    near: &'static Near,
+    is_alone: bool,
+}
+
+impl Awaited {
+    /// For the thread of the loop, which has other things to do: none beside other reads, which go
+    /// on together elsewhere, and none while the database is too far away or too busy to answer at
+    /// once.
+    pub(super) fn turn(&self) -> Option<Turn> {
+        if !self.is_alone {
+            return None;
+        }
         // Threads that count at the same time may try once more or less.
-        match self.untried.load(Ordering::Relaxed) {
-            0 => self.turn(),
+        match self.near.untried.load(Ordering::Relaxed) {
+            0 => self.near.turn(),
             left => {
-                self.untried.store(left - 1, Ordering::Relaxed);
+                self.near.untried.store(left - 1, Ordering::Relaxed);
                 None
             }
         }
     }
+}
 
-    fn note(&self, was_quick: bool) {
-        let slow = match was_quick {
-            true => 0,
-            false => self.slow.load(Ordering::Relaxed).saturating_add(1).min(SLOW_MAX),
-        };
-        self.slow.store(slow, Ordering::Relaxed);
-        self.untried.store((1 << slow) - 1, Ordering::Relaxed);
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.near.awaited.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

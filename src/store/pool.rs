@@ -3,14 +3,16 @@
 //! sqlx's own pool asks each connection for a sign of life when it comes back: a second round trip
 //! for every read. See `docs/decisions/0012-connections.md`.
 
+use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, Object, PoolError, QueueMode, RecycleResult};
 use futures_util::FutureExt;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, Executor as _, PgConnection};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id, RuntimeFlavor};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -24,37 +26,44 @@ const KNOCK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a connection that was left in the middle of something may take to come to its end.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
 
-/// At most so many connections. Cheap to clone.
+/// At most so many connections for each runtime that asks: only the threads of the runtime on which
+/// a connection was opened hear when the database answers on it. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Pool {
-    connections: managed::Pool<Connector>,
+    connect: Arc<PgConnectOptions>,
+    connections_max: u32,
     /// How long one waits for a connection.
     patience: Duration,
+    of_runtimes: Arc<Mutex<HashMap<Id, managed::Pool<Connector>>>>,
     leases: TaskTracker,
 }
 
 impl Pool {
     /// A pool that connects when it is first used.
     pub(super) fn new(connect: PgConnectOptions, connections_max: u32, patience: Duration) -> Self {
-        let pool = managed::Pool::builder(Connector { connect })
-            .max_size(connections_max as usize)
-            .queue_mode(QueueMode::Lifo)
-            .build();
-        match pool {
-            Ok(connections) => Self { connections, patience, leases: TaskTracker::new() },
-            Err(error) => unreachable!("only its own timeouts can be refused: {error}"),
+        Self {
+            connect: Arc::new(connect),
+            connections_max,
+            patience,
+            of_runtimes: Arc::default(),
+            leases: TaskTracker::new(),
         }
     }
 
     pub(super) fn options(&self) -> &PgConnectOptions {
-        &self.connections.manager().connect
+        &self.connect
     }
 
     /// Connections in use and in all.
     pub(super) fn connections(&self) -> (u32, u32) {
-        let status = self.connections.status();
+        let (mut idle, mut all) = (0, 0);
+        for connections in self.of_runtimes().values() {
+            let status = connections.status();
+            idle += status.available;
+            all += status.size;
+        }
         let count = |connections| u32::try_from(connections).unwrap_or(u32::MAX);
-        (count(status.size.saturating_sub(status.available)), count(status.size))
+        (count(all.saturating_sub(idle)), count(all))
     }
 
     /// A connection that nobody else uses meanwhile.
@@ -62,27 +71,58 @@ impl Pool {
     /// # Errors
     /// When none is free or can be opened in time, and once the pool is closed.
     pub(super) async fn acquire(&self) -> Result<Lease, sqlx::Error> {
-        let getting = timeout(self.patience, self.connections.get()).await;
+        let connections = self.of_this_runtime()?;
+        let getting = timeout(self.patience, connections.get()).await;
         let connection =
             getting.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|error| match error {
                 PoolError::Backend(error) => error,
                 PoolError::Closed => sqlx::Error::PoolClosed,
                 _ => sqlx::Error::PoolTimedOut,
             })?;
-        Ok(Lease { connection: Some(connection), has_begun: false, token: self.leases.token() })
+        Ok(Lease {
+            connection: Some(connection),
+            runtime: Handle::current().id(),
+            has_begun: false,
+            token: self.leases.token(),
+        })
+    }
+
+    fn of_this_runtime(&self) -> Result<managed::Pool<Connector>, sqlx::Error> {
+        let mut of_runtimes = self.of_runtimes();
+        if self.leases.is_closed() {
+            return Err(sqlx::Error::PoolClosed);
+        }
+        let connections = of_runtimes.entry(Handle::current().id()).or_insert_with(|| {
+            let pool = managed::Pool::builder(Connector { connect: Arc::clone(&self.connect) })
+                .max_size(self.connections_max as usize)
+                .queue_mode(QueueMode::Lifo)
+                .build();
+            match pool {
+                Ok(connections) => connections,
+                Err(error) => unreachable!("only its own timeouts can be refused: {error}"),
+            }
+        });
+        Ok(connections.clone())
+    }
+
+    fn of_runtimes(&self) -> MutexGuard<'_, HashMap<Id, managed::Pool<Connector>>> {
+        self.of_runtimes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets nobody begin anything more, and waits until what runs has ended.
     pub(super) async fn close(&self) {
-        self.connections.close();
-        self.leases.close();
+        {
+            let of_runtimes = self.of_runtimes();
+            self.leases.close();
+            of_runtimes.values().for_each(managed::Pool::close);
+        }
         self.leases.wait().await;
     }
 }
 
 /// Opens connections, and looks at them before they are used again.
 struct Connector {
-    connect: PgConnectOptions,
+    connect: Arc<PgConnectOptions>,
 }
 
 impl managed::Manager for Connector {
@@ -130,6 +170,8 @@ fn is_starting(error: &sqlx::Error) -> bool {
 pub struct Lease {
     /// None only while it is dropped.
     connection: Option<Object<Connector>>,
+    /// On which it was opened.
+    runtime: Id,
     /// Whether a transaction was begun that has not ended.
     has_begun: bool,
     token: TaskTrackerToken,
@@ -182,9 +224,13 @@ impl Drop for Lease {
             return;
         }
         // It was left in the middle of something, which must come to its end first: what the server
-        // still does counts as a connection, and a transaction holds locks. Where nobody is there to
-        // hear of that end, it is closed.
-        let Ok(threads) = Handle::try_current() else {
+        // still does counts as a connection, and a transaction holds locks. Where no thread may
+        // stay to hear of that end, it is closed.
+        let threads = Handle::try_current().ok();
+        let stays = |threads: &Handle| {
+            threads.id() == self.runtime && threads.runtime_flavor() != RuntimeFlavor::CurrentThread
+        };
+        let Some(threads) = threads.filter(stays) else {
             drop(Object::take(connection));
             return;
         };
