@@ -128,6 +128,11 @@ impl Figures for Pool {
                 "Connections to PostgreSQL that something runs on",
                 f64::from(used),
             ),
+            Figure::gauge(
+                "order_engine_database_connections_awaited",
+                "Uses that wait for a connection to PostgreSQL",
+                f64::from(self.0.store().waiting()),
+            ),
         ])
         .boxed()
     }
