@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -37,6 +38,7 @@ PROMETHEUS_ACCEPT = (
 )
 # Of the old code's rehearsals, in a Flask app: tests/python/test_strangler.py sees it.
 SHADOWS = "order_engine_shadow_requests_total"
+CONTRACTS = Path(__file__).parents[2] / "src" / "contracts"
 USER, MUG = "7", "1"
 # Figures that differ from one look to the next.
 RESTLESS = re.compile(
@@ -128,13 +130,13 @@ def served(
     contracts = ["flask", *(f"{name}:{port}" for name, port in ports.items())]
     metrics_port = free_port()
     env = places | {
-        "METRICS_PORT": str(metrics_port),
         "ORDER_ENGINE_JOBS_AUTH": "none",
         "ORDER_ENGINE_GATEWAY_AUTH": "none",
         "USERS_SERVICE_URL": upstream.users_url,
         "PRODUCTS_SERVICE_URL": upstream.products_url,
     }
     arguments = [word for contract in contracts for word in ("--contract", contract)]
+    arguments += ["--metrics-port", str(metrics_port)]
     server = EngineProcess(workspace, folder, env, *arguments)
     request.node.stash.setdefault(SERVERS, []).append(server)
     upstream.start()
@@ -256,6 +258,17 @@ def test_what_clients_send_never_becomes_a_label(served: Served) -> None:
                     assert value == __version__
                 else:
                     assert value in named[label], sample
+
+
+def test_every_operation_that_the_contracts_count_is_in_the_catalogue() -> None:
+    named = metrics_catalogue.label_values()["operation"]
+    surfaces = [*CONTRACTS.glob("*/surface.rs"), *CONTRACTS.glob("*/surface/*.rs")]
+    text = "\n".join(file.read_text() for file in surfaces)
+    of_rest = set(re.findall(r'\.serve\(\s*"(\w+)"', text))
+    lists = re.findall(r"OPERATIONS: &\[&str\] =\s*&\[([^\]]*)\]", text)
+    of_graphql = {name for names in lists for name in re.findall(r'"(\w+)"', names)}
+    assert (len(of_rest), len(of_graphql)) > (5, 10)
+    assert of_rest | of_graphql <= named
 
 
 def unknown(contract: str, outcome: str) -> dict[str, str]:
