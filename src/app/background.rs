@@ -350,13 +350,17 @@ impl Background {
         &self.counters
     }
 
-    /// Whether the brokers are there, as the relays see it.
+    /// Whether the brokers are there, as the relays see it; each broker once.
     pub(super) fn probes(&self) -> Vec<Arc<dyn Probe>> {
-        let probe = |counters: &Counters| {
-            let relay = counters.relay.clone()?;
-            Some(Arc::new(Broker { component: counters.component, relay }) as Arc<dyn Probe>)
-        };
-        self.counters.iter().filter_map(probe).collect()
+        let mut brokers: Vec<Broker> = Vec::new();
+        for Counters { component, relay, .. } in &self.counters {
+            let Some(relay) = relay.clone() else { continue };
+            match brokers.iter_mut().find(|broker| broker.component == *component) {
+                Some(broker) => broker.relays.push(relay),
+                None => brokers.push(Broker { component, relays: vec![relay] }),
+            }
+        }
+        brokers.into_iter().map(|broker| Arc::new(broker) as Arc<dyn Probe>).collect()
     }
 
     /// Ends every task once it has settled what is under way.

@@ -185,6 +185,12 @@ impl Store {
         self.pool.connections()
     }
 
+    /// Those who wait for a connection.
+    #[must_use]
+    pub fn waiting(&self) -> u32 {
+        self.pool.waiting()
+    }
+
     /// Closes every connection, once what runs on it has ended.
     pub async fn close(&self) {
         self.pool.close().await;
