@@ -114,12 +114,21 @@ pub trait UserKeys: Send + Sync + 'static {
     /// `Unavailable`: some may be shown and some not.
     fn show<'a>(&'a self, users: &'a [User]) -> BoxFuture<'a, Result<()>>;
 
-    /// Some of the preferences that are shown, by whomever, as user and JSON. `cursor` is 0 at first
-    /// and then what the last page gave; it is 0 again behind the last page.
+    /// Some of the preferences that are shown, by whomever: at `cursor`, which is 0 at first and then
+    /// what the page before says.
     ///
     /// # Errors
     /// `Unavailable`.
-    fn preferences(&self, cursor: u64) -> BoxFuture<'_, Result<(u64, Vec<(String, String)>)>>;
+    fn preferences(&self, cursor: u64) -> BoxFuture<'_, Result<PreferencesPage>>;
+}
+
+/// Some of the preferences that are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreferencesPage {
+    /// Users' ids and what stands there, unread.
+    pub found: Vec<(String, String)>,
+    /// Where the next page is; 0 behind the last one.
+    pub next: u64,
 }
 
 /// One message that came in.

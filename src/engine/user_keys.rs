@@ -82,13 +82,13 @@ impl Engine {
         let Some(keys) = &self.shared.ports.user_keys else { return Ok(()) };
         let (mut cursor, mut taken) = (0, 0);
         loop {
-            let (next, page) = keys.preferences(cursor).await?;
-            let found: BTreeMap<_, _> = page.iter().filter_map(read).collect();
+            let page = keys.preferences(cursor).await?;
+            let found: BTreeMap<_, _> = page.found.iter().filter_map(read).collect();
             if !found.is_empty() {
                 let mut connection = self.shared.store.acquire().await?;
                 taken += users::fill_in(&mut connection, &found).await?;
             }
-            cursor = next;
+            cursor = page.next;
             if cursor == 0 {
                 break;
             }

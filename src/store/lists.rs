@@ -77,11 +77,7 @@ pub async fn mark(connection: &mut Connection, user: &UserId) -> Result<()> {
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn take(
-    connection: &mut Connection,
-    limit: i64,
-    waiting_max: i64,
-) -> Result<Vec<Due>> {
+pub async fn take(connection: &mut Connection, limit: i64, waiting_max: i64) -> Result<Vec<Due>> {
     sqlx::query(TAKE)
         .bind(limit)
         .bind(waiting_max)

@@ -34,8 +34,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from kafka import KafkaAdminClient  # type: ignore[import-untyped]
-from kafka.admin import NewTopic  # type: ignore[import-untyped]
 from redis import Redis as RedisClient
 
 from tests.python.adopted import Shared
@@ -43,6 +41,7 @@ from tests.python.doors import Doors, open_doors
 from tests.python.engine_process import EngineProcess
 from tests.python.gateway_shop import GatewayShop
 from tests.python.http_process import HttpProcess
+from tests.python.kafka_topics import delete_topics, make_topics
 from tests.python.legacy_consumer import LegacyConsumer
 from tests.python.legacy_service import LegacyOrderConsumer, LegacyService, seed, upgrade
 from tests.python.missing import skip_or_fail
@@ -193,8 +192,7 @@ def fresh_vhost(rabbitmq: RabbitMQ) -> Iterator[Broker]:
 def kafka(kafka_server: Kafka) -> Kafka:
     """The running Kafka without a topic; the first message to one makes it."""
     kafka_server.start()
-    with closing(KafkaAdminClient(bootstrap_servers=kafka_server.url)) as admin:
-        admin.delete_topics([name for name in admin.list_topics() if not name.startswith("__")])
+    delete_topics(kafka_server.url)
     return kafka_server
 
 
@@ -280,9 +278,8 @@ def make_stock(
     database_url: str, kafka: Kafka, redis: Redis, make_engine: Callable[..., EngineProcess]
 ) -> Callable[..., EngineProcess]:
     """Makes engines that serve `stock`, its door open to all; not started yet."""
-    with closing(KafkaAdminClient(bootstrap_servers=kafka.url)) as admin:
-        # A consumer looks only now and then for topics that are not there yet.
-        admin.create_topics([NewTopic(name, 1, 1) for name in ("product_events", "user_logged_in")])
+    # A consumer looks only now and then for topics that are not there yet.
+    make_topics(kafka.url, "product_events", "user_logged_in")
     usual = {
         "DATABASE_URL": database_url,
         "KAFKA_BROKER": kafka.url,

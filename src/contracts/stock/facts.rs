@@ -42,9 +42,9 @@ fn product(message: &Object<'_>) -> Result<Fact> {
     };
     let order = body.get(&["orderId", "order_id"])?.map(|order| order.id()).transpose()?;
     let order = order.map(|name| {
-        OrderName::parse(&name).map(OrderName::id).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, "The field orderId names no order.")
-        })
+        OrderName::parse(&name)
+            .map(OrderName::id)
+            .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "The field orderId names no order."))
     });
     Ok(Fact::Stock(StockFact {
         product: ProductId::parse(body.need(&["productId", "product_id", "id", "_id"])?.id()?)?,
@@ -75,6 +75,7 @@ fn login(message: &Object<'_>) -> Result<Vec<Fact>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ids::OrderId;
 
     fn heard(topic: &str, body: &str) -> Result<Vec<Fact>> {
         let (topic, body) = (topic.to_owned(), body.into());
@@ -111,7 +112,7 @@ mod tests {
         let [Fact::Stock(stock)] = &heard(PRODUCT_EVENTS, body).unwrap()[..] else {
             panic!("one number")
         };
-        assert_eq!(stock.order.map(|order| order.get()), Some(17));
+        assert_eq!(stock.order.map(OrderId::get), Some(17));
     }
 
     #[test]
@@ -119,7 +120,9 @@ mod tests {
         let preferences = r#"{"notifications": false}"#;
         for body in [
             format!(r#"{{"userId": "u", "email": "u@b.c", "preferences": {preferences}}}"#),
-            format!(r#"{{"data": {{"_id": "u", "email": "u@b.c", "preferences": {preferences}}}}}"#),
+            format!(
+                r#"{{"data": {{"_id": "u", "email": "u@b.c", "preferences": {preferences}}}}}"#
+            ),
         ] {
             let facts = heard(USER_LOGGED_IN, &body).unwrap();
             let [Fact::User(user), Fact::LoggedIn(id)] = &facts[..] else { panic!("{facts:?}") };

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use redis::Script;
 
 use crate::domain::user::User;
-use crate::engine::ports::UserKeys;
+use crate::engine::ports::{PreferencesPage, UserKeys};
 use crate::error::Result;
 use crate::transport::redis::RedisLink;
 
@@ -89,14 +89,16 @@ impl UserKeys for RedisUserKeys {
         .boxed()
     }
 
-    fn preferences(&self, cursor: u64) -> BoxFuture<'_, Result<(u64, Vec<(String, String)>)>> {
+    fn preferences(&self, cursor: u64) -> BoxFuture<'_, Result<PreferencesPage>> {
         async move {
             let mut scan = SCAN.prepare_invoke();
             scan.key(PREFERENCES).arg(cursor).arg(PAGE);
-            let (next, page): (u64, Vec<(Vec<u8>, Vec<u8>)>) = self.link.run(&scan).await?;
+            let (next, fields): (u64, Vec<Vec<u8>>) = self.link.run(&scan).await?;
             // What is not UTF-8 is no JSON and names no user.
-            let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-            Ok((next, page.into_iter().map(|(user, json)| (text(user), text(json))).collect()))
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let (pairs, _) = fields.as_chunks::<2>();
+            let found = pairs.iter().map(|[user, json]| (text(user), text(json))).collect();
+            Ok(PreferencesPage { found, next })
         }
         .boxed()
     }
