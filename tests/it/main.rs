@@ -18,6 +18,7 @@ mod intake;
 mod lists;
 mod orders;
 mod placing;
+mod pool;
 mod rabbitmq;
 mod relay;
 mod replay;
