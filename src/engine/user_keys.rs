@@ -16,7 +16,7 @@ use crate::error::{Result, chain};
 use crate::store::users;
 
 /// Users that are shown at a time.
-const PAGE: i64 = 500;
+const PAGE: i64 = 100;
 
 /// Shows the users that facts are about, as they are committed now. What cannot be shown is shown
 /// later, by [`Engine::show_users_since`].

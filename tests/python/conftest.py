@@ -244,9 +244,10 @@ def server(make_server: Callable[..., EngineProcess]) -> EngineProcess:
 
 
 @pytest.fixture
-def doors(make_server: Callable[..., EngineProcess], kafka: Kafka, redis: Redis) -> Doors:
+def doors(make_server: Callable[..., EngineProcess], kafka: Kafka, redis: Redis) -> Iterator[Doors]:
     """A running engine with every contract, and plenty of mugs."""
-    return open_doors(make_server, kafka.url, redis.url)
+    with closing(open_doors(make_server, kafka.url, redis.url)) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -265,8 +266,10 @@ def make_gateway(
 
 
 @pytest.fixture
-def gateway_shop(make_gateway: Callable[..., EngineProcess]) -> Iterator[GatewayShop]:
+def gateway_shop(make_gateway: Callable[..., EngineProcess], kafka: Kafka) -> Iterator[GatewayShop]:
     """A running engine with the contract `gateway` and what is around it."""
+    # A consumer looks only now and then for topics that are not there yet.
+    make_topics(kafka.url, "inventory-events")
     engine = make_gateway()
     engine.start()
     with closing(GatewayShop(engine)) as opened:

@@ -19,10 +19,15 @@ OPEN = {f"ORDER_ENGINE_{name}_AUTH": "none" for name in ("JOBS", "GATEWAY", "STO
 
 @dataclass
 class Doors:
-    """The base URL of each contract's door."""
+    """A running engine, and the base URL of each contract's door."""
 
     server: EngineProcess
     urls: dict[str, str]
+    client: httpx.Client
+
+    def close(self) -> None:
+        """Ends the connections."""
+        self.client.close()
 
     def flask(self) -> str:
         """Places an order; its id as this contract shows it."""
@@ -64,7 +69,7 @@ class Doors:
             # It has a call for an order only to change it; the status that it has changes nothing.
             return self.set_status(order, self.shown("jobs", order)["status"])
         path = f"/orders/{order}" if door == "jobs" else f"/{order}"
-        answer = httpx.get(self.urls[door] + path)
+        answer = self.client.get(self.urls[door] + path)
         assert answer.status_code == httpx.codes.OK, answer.text
         return answer.json()
 
@@ -76,12 +81,12 @@ class Doors:
             orders = self._asked(door, "{ getUserOrders { _id } }")["getUserOrders"]
             return {order["_id"] for order in orders}
         path = {"jobs": "/orders", "gateway": "/", "stock": "/order/all"}[door]
-        return {order["_id"] for order in httpx.get(self.urls[door] + path).json()}
+        return {order["_id"] for order in self.client.get(self.urls[door] + path).json()}
 
     def set_status(self, order: str, status: str) -> Any:  # noqa: ANN401 - JSON.
         """Sets an order's status through the door of `stock`; the order as it shows it."""
         path = f"{self.urls['stock']}/order/{order}"
-        answer = httpx.put(path, json={"status": status})
+        answer = self.client.put(path, json={"status": status})
         assert answer.status_code == httpx.codes.OK, answer.text
         return answer.json()["order"]
 
@@ -100,13 +105,15 @@ class Doors:
 
     def _asked(self, door: str, query: str) -> Any:  # noqa: ANN401 - JSON.
         headers = {"Authorization": f"Bearer {self.server.token(USER)}"}
-        answer = httpx.post(f"{self.urls[door]}/graphql", json={"query": query}, headers=headers)
+        answer = self.client.post(
+            f"{self.urls[door]}/graphql", json={"query": query}, headers=headers
+        )
         assert answer.status_code == httpx.codes.OK, answer.text
         assert "errors" not in answer.json(), answer.text
         return answer.json()["data"]
 
     def _posted(self, door: str, path: str, body: object) -> Any:  # noqa: ANN401 - JSON.
-        answer = httpx.post(self.urls[door] + path, json=body)
+        answer = self.client.post(self.urls[door] + path, json=body)
         assert answer.status_code == httpx.codes.CREATED, answer.text
         return answer.json()
 
@@ -122,4 +129,4 @@ def open_doors(make_server: Callable[..., EngineProcess], kafka_url: str, redis_
         engine.upsert_product(MUG, name="Mug", price="9.5")
         engine.set_stock(MUG, STOCK)
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-    return Doors(server, {"flask": server.url} | urls)
+    return Doors(server, {"flask": server.url} | urls, httpx.Client(trust_env=False))
