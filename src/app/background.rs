@@ -306,8 +306,9 @@ impl Background {
         });
     }
 
-    /// Starts showing in Redis what was changed elsewhere, or while Redis was away: stock and users,
-    /// as far as the engine shows them. `takes_in` has what Redis has of users taken in, once.
+    /// Starts showing in Redis what was changed elsewhere, or while Redis was away: stock and
+    /// users, as far as the engine shows them. `takes_in` has what Redis has of users taken in,
+    /// once.
     pub(super) fn show(&self, engine: &Engine, takes_in: bool) {
         if engine.shows_stock() {
             let engine = engine.clone();

@@ -114,8 +114,8 @@ pub trait UserKeys: Send + Sync + 'static {
     /// `Unavailable`: some may be shown and some not.
     fn show<'a>(&'a self, users: &'a [User]) -> BoxFuture<'a, Result<()>>;
 
-    /// Some of the preferences that are shown, by whomever: at `cursor`, which is 0 at first and then
-    /// what the page before says.
+    /// Some of the preferences that are shown, by whomever: at `cursor`, which is 0 at first and
+    /// then what the page before says.
     ///
     /// # Errors
     /// `Unavailable`.

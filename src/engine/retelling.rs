@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::store::orders::{self, Noted};
 use crate::store::{Connection, users};
 
-/// What every contract says about events of the past, each with its order as it was, and its user as
-/// the user is now. An order without lines, which only an older application makes, is none yet:
+/// What every contract says about events of the past, each with its order as it was, and its user
+/// as the user is now. An order without lines, which only an older application makes, is none yet:
 /// nothing is said about it.
 pub(super) async fn tell(
     shared: &Shared,

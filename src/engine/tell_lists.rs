@@ -1,9 +1,9 @@
 //! Tells the lists of users' orders to those who listen for them: when a user logs in, and when
 //! somebody has asked for the list.
 //!
-//! Whoever asks only notes that the list is due; it is composed a moment later, from the orders that
-//! there are then, and waits in the outbox like any message. So an answer waits for no broker, and
-//! who asks again and again, or while the broker is away, adds nothing.
+//! Whoever asks only notes that the list is due; it is composed a moment later, from the orders
+//! that there are then, and waits in the outbox like any message. So an answer waits for no broker,
+//! and who asks again and again, or while the broker is away, adds nothing.
 
 use crate::domain::caller::{Caller, Scope};
 use crate::domain::ids::UserId;

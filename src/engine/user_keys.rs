@@ -1,7 +1,8 @@
 //! Shows users' e-mail addresses and preferences to other services, in Redis.
 //!
-//! The database decides; Redis shows. What could not be shown is shown by the next sweep. Preferences
-//! that are there already count where a user has told none here: a team that moves over has them.
+//! The database decides; Redis shows. What could not be shown is shown by the next sweep.
+//! Preferences that are there already count where a user has told none here: a team that moves over
+//! has them.
 
 use std::collections::BTreeMap;
 

@@ -19,8 +19,8 @@ use crate::store::statement::statements;
 
 statements! {
     /// Draws the numbers of every order and line of a batch, and reads what is known about each
-    /// request: an answer given before, and what the user has told. The functions are the engine's own
-    /// sequences, or an older application's on an adopted database.
+    /// request: an answer given before, and what the user has told. The functions are the engine's
+    /// own sequences, or an older application's on an adopted database.
     PREPARE = "
         select request.n,
                now() as at,
