@@ -154,9 +154,7 @@ impl App {
         let rules = rules(&settings);
         let engine = Engine::with_ports(store, rules, announcers, ports::ports(&doors, &settings)?);
         let mut background = Background::new();
-        if engine.shows_stock() {
-            background.show_stock(&engine);
-        }
+        background.show(&engine, role.takes_in(&settings.messages));
         background.keep_house(&engine, settings.orders.keep_keys);
         let mut probes: Vec<Arc<dyn Probe>> = vec![Arc::new(probes::Database(engine.clone()))];
         for door in &doors {

@@ -42,6 +42,7 @@ fn user(body: &Object<'_>) -> Result<Fact> {
         email: text("email")?,
         address: text("address")?,
         contact: text("contact")?,
+        preferences: None,
     }))
 }
 
@@ -101,6 +102,7 @@ mod tests {
             email: Some("a@b.c".to_owned()),
             address: Some("1 St".to_owned()),
             contact: Some("555".to_owned()),
+            preferences: None,
         });
         for topic in ["user.registered", "user.profile.updated"] {
             assert_eq!(heard(topic, body, None).unwrap(), std::slice::from_ref(&expected));

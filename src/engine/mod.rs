@@ -22,7 +22,9 @@ mod read_through;
 pub mod replay;
 mod retelling;
 mod stock_keys;
+pub mod tell_lists;
 mod transition;
+mod user_keys;
 
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ pub mod inbox;
 pub mod journal;
 pub mod leases;
 pub mod levels;
+pub mod lists;
 pub mod migrate;
 pub mod orders;
 pub mod outbox;
@@ -271,6 +272,7 @@ pub fn statements() -> Vec<(String, &'static str)> {
         ("journal", journal::STATEMENTS),
         ("leases", leases::STATEMENTS),
         ("levels", levels::STATEMENTS),
+        ("lists", lists::STATEMENTS),
         ("orders", orders::STATEMENTS),
         ("outbox", outbox::STATEMENTS),
         ("past", past::STATEMENTS),

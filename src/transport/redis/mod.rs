@@ -5,6 +5,7 @@
 
 mod cache;
 pub mod stock_keys;
+pub mod user_keys;
 
 pub use cache::RedisCache;
 
