@@ -118,10 +118,13 @@ class Doors:
         return answer.json()
 
 
-def open_doors(make_server: Callable[..., EngineProcess], kafka_url: str, redis_url: str) -> Doors:
+def open_doors(
+    make_server: Callable[..., EngineProcess], kafka_url: str, redis_url: str, **settings: str
+) -> Doors:
     """Starts an engine with every contract, and plenty of mugs."""
     ports = {name: free_port() for name in ("storefront", "jobs", "gateway", "stock")}
     env = OPEN | {"KAFKA_BROKER": kafka_url, "REDIS_URL": redis_url, "METRICS_PORT": "0"}
+    env |= settings
     contracts = ["flask", *(f"{name}:{port}" for name, port in ports.items())]
     server = make_server(*(word for name in contracts for word in ("--contract", name)), **env)
     server.start()

@@ -1,4 +1,4 @@
-"""A private Redis that keeps nothing on disk, as a cache does."""
+"""A private Redis that keeps nothing on disk, as a cache does, or everything, as for jobs."""
 
 import secrets
 import shutil
@@ -12,11 +12,11 @@ from tests.services.workspace import Workspace
 
 
 class Redis(Service):
-    """The installed `redis-server`; a restart empties it."""
+    """The installed `redis-server`; a restart empties it, unless it keeps what it has."""
 
     name = "Redis"
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, *, keeps: bool = False) -> None:
         """Writes the configuration.
 
         Raises:
@@ -28,7 +28,8 @@ class Redis(Service):
         self._settings = self.folder / "redis.conf"
         self._settings.write_text(
             f"bind 127.0.0.1\nport {self.port}\nrequirepass {self.password}\n"
-            f'dir {self.folder}\nsave ""\nappendonly no\nmaxmemory-policy noeviction\n'
+            f'dir {self.folder}\nsave ""\nappendonly {"yes" if keeps else "no"}\n'
+            "maxmemory-policy noeviction\n"
         )
 
     @property
