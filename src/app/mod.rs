@@ -4,6 +4,7 @@
 mod background;
 mod carriers;
 pub mod consuming;
+pub mod describing;
 mod figures;
 mod gates;
 mod logging;
@@ -396,9 +397,8 @@ pub(crate) fn verifier(auth: &Auth) -> Result<Verifier> {
 /// `Misconfigured` for a name that no contract has, or when none is named.
 pub(crate) fn doors(settings: &Settings) -> Result<Vec<OpenDoor>> {
     let wanted = &settings.server.contracts;
-    let known = || contracts::ALL.map(|member| member.name).join(", ");
     if wanted.is_empty() {
-        let text = format!("contract names nothing to serve; there is {}.", known());
+        let text = format!("contract names nothing to serve; there is {}.", known_contracts());
         return Err(Error::new(ErrorKind::Misconfigured, text));
     }
     let options = contract_options(settings);
@@ -410,7 +410,7 @@ pub(crate) fn doors(settings: &Settings) -> Result<Vec<OpenDoor>> {
                 let text = format!(
                     "There is no contract named {:?}; there is {}.",
                     door.contract,
-                    known()
+                    known_contracts()
                 );
                 Error::new(ErrorKind::Misconfigured, text)
             })?;
@@ -418,6 +418,10 @@ pub(crate) fn doors(settings: &Settings) -> Result<Vec<OpenDoor>> {
             Ok(OpenDoor { gate: gates.of(contract.name())?, contract, port })
         })
         .collect()
+}
+
+fn known_contracts() -> String {
+    contracts::ALL.map(|member| member.name).join(", ")
 }
 
 /// What the contracts do by setting.

@@ -97,7 +97,7 @@ async fn look_at_broker(settings: &Settings) -> Check {
         let detail = "RABBITMQ_URL is not set: events wait in the outbox.";
         return fine("rabbitmq", detail);
     };
-    let options = match app::broker(rabbitmq, &rabbitmq.exchange) {
+    let options = match app::broker(rabbitmq, &rabbitmq.exchanges.events) {
         Ok(options) => options,
         Err(error) => return wrong("rabbitmq", &error, "Set RABBITMQ_URL."),
     };

@@ -99,9 +99,11 @@ pub(super) struct JobData {
     pub order: WireOrder,
     /// Where the order stood before; absent for a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub previous_status: Option<&'static str>,
     /// Why, where a reason was given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub reason: Option<String>,
     /// The event's id: the same in the jobs of all queues.
     #[schema(value_type = String, format = "uuid")]
