@@ -176,7 +176,7 @@ impl App {
             metrics: Arc::new(Metrics::new()),
             probes: probes.clone().into(),
             figures: figures.into(),
-            playground_dir: settings.server.playground_dir.filter(|folder| folder.is_dir()),
+            pages_dir: settings.server.pages_dir.filter(|folder| folder.is_dir()),
             time_max: settings.server.request_timeout,
             shutdown: CancellationToken::new(),
         });

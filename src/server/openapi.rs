@@ -1,4 +1,4 @@
-//! The description of a REST door, at `/openapi.json`.
+//! The description of a REST door: for programs at `/openapi.json`, for people at `/docs`.
 
 use std::sync::Arc;
 
@@ -11,20 +11,46 @@ use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Components, OpenApi};
 
 use crate::auth::Gate;
+use crate::server::page::Page;
 use crate::server::{Shell, rest};
 
-/// Where it is.
-pub const PATH: &str = "/openapi.json";
+/// Scripts, styles and requests are the door's own; Swagger UI's styles hold some of its pictures.
+const CONTENT_SECURITY_POLICY: &str =
+    "default-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'";
+
+const PAGE_WITHOUT_SWAGGER_UI: &str = r#"<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <title>order-engine API</title>
+    <link rel="icon" href="data:,">
+  </head>
+  <body>
+    <h1>order-engine API</h1>
+    <p>The description of this door is at <a href="openapi.json">/openapi.json</a>.</p>
+    <p>
+      The page that shows it was not built into this installation. To get it, install Node.js 20 or
+      newer, run <code>make build</code> and start the server again.
+    </p>
+  </body>
+</html>
+"#;
 
 /// `router` with its description, if there is one. Everybody may read it, as the playground's.
 pub fn described(router: Router, description: Option<OpenApi>, shell: &Shell) -> Router {
     let Some(description) = description else { return router };
+    let directory = shell.page_dir("swagger-ui");
+    let page = Page::new(directory.as_deref(), PAGE_WITHOUT_SWAGGER_UI, CONTENT_SECURITY_POLICY);
+    let files = directory.map(|directory| page.files("/docs/assets", &directory));
     let description = Arc::new(guarded(description, Some(&shell.gate)));
     let show = async move || {
         rest::json(StatusCode::OK, description.as_ref())
             .unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
     };
-    router.route(PATH, get(show))
+    router
+        .route("/openapi.json", get(show))
+        .route("/docs", get(async move || page.show()))
+        .merge(files.unwrap_or_default())
 }
 
 /// `description` with what `gate` asks for, if it is known.
