@@ -11,7 +11,9 @@ pub mod flask;
 pub mod gateway;
 pub mod jobs;
 mod payload;
+mod quantity;
 mod readable;
+mod status_word;
 pub mod storefront;
 
 use std::sync::Arc;

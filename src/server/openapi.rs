@@ -6,6 +6,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use axum::routing::get;
+use utoipa::IntoParams;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder};
 use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Components, OpenApi};
@@ -35,6 +36,23 @@ const PAGE_WITHOUT_SWAGGER_UI: &str = r#"<!doctype html>
   </body>
 </html>
 "#;
+
+/// The header that names a request, for descriptions.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "the session reads it; this describes it")]
+pub struct IdempotencyKey {
+    /// Names the request, so that a retry places nothing twice: printable ASCII.
+    #[param(
+        rename = "Idempotency-Key",
+        required = false,
+        nullable = false,
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[!-~]([ -~]*[!-~])?[ \t]*$"
+    )]
+    idempotency_key: String,
+}
 
 /// `router` with its description, if there is one. Everybody may read it, as the playground's.
 pub fn described(router: Router, description: Option<OpenApi>, shell: &Shell) -> Router {
