@@ -12,12 +12,11 @@ use crate::inbound::Subscription;
 use crate::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitParking};
 
 pub use crate::engine::ports::Delivery;
-pub use crate::inbound::Received;
 pub use crate::transport::rabbitmq::ParkedDelivery;
 
 /// A queue of the user's, for one program that takes one delivery after the other.
 pub struct Consuming {
-    subscription: Mutex<Subscription<RabbitInlet>>,
+    subscription: Arc<Mutex<Subscription<RabbitInlet>>>,
     parking: RabbitParking,
     stop: CancellationToken,
 }
@@ -42,29 +41,33 @@ impl Consuming {
             prefetch: settings.prefetch,
         };
         let inlet = RabbitInlet::new(broker(settings, &settings.exchanges.events)?, &options)?;
-        let subscription = Mutex::new(Subscription::new(options.queue, inlet));
+        let subscription = Arc::new(Mutex::new(Subscription::new(options.queue, inlet)));
         Ok(Self { subscription, parking: parking(settings, queue)?, stop })
     }
 
     /// Waits for the next delivery, through every outage; the same one again until it is
     /// acknowledged or set aside, and none when it is time to stop.
-    pub async fn next(&self) -> Option<Arc<Received>> {
+    pub async fn next(&self) -> Option<Arc<Delivery>> {
         let next = async { self.subscription.lock().await.next().await };
         self.stop.run_until_cancelled(next).await
     }
 
     /// Tells the broker that a delivery has been dealt with for good; it comes again when that is
-    /// lost on its way.
-    pub async fn acknowledge(&self, received: &Received) {
-        self.subscription.lock().await.acknowledge(received).await;
+    /// lost on its way. Told also where whoever asked for it gives up waiting, and once where it
+    /// is asked for again.
+    pub async fn acknowledge(&self, received: &Arc<Delivery>) {
+        let (subscription, received) = (Arc::clone(&self.subscription), Arc::clone(received));
+        let telling = async move { subscription.lock().await.acknowledge(&received).await };
+        // It ends in an error only where the runtime ends, and the connection with it.
+        let _ = tokio::spawn(telling).await;
     }
 
     /// Sets a delivery aside, and acknowledges it. When the broker fails meanwhile, it comes again.
     ///
     /// # Errors
     /// Those of the broker, but not that it is away.
-    pub async fn park(&self, received: &Received, reason: &str, attempts: u64) -> Result<()> {
-        match self.parking.park(&received.delivery, reason, attempts).await {
+    pub async fn park(&self, received: &Arc<Delivery>, reason: &str, attempts: u64) -> Result<()> {
+        match self.parking.park(received, reason, attempts).await {
             Ok(()) => self.acknowledge(received).await,
             Err(error) if error.is_retryable() => {
                 self.subscription.lock().await.lost(&error);

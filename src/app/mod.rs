@@ -351,7 +351,7 @@ pub(crate) fn interpreters(
 ///
 /// # Errors
 /// As [`doors`].
-pub(crate) fn first_interpreter(
+pub fn first_interpreter(
     settings: &Settings,
 ) -> Result<(&'static str, Arc<dyn Interpreter>)> {
     let doors = doors(settings)?;

@@ -30,7 +30,7 @@ use crate::store::leases::{self, Lease, RENEWAL};
 use subscription::farewell;
 
 pub use stats::IntakeStats;
-pub use subscription::{Received, Subscription};
+pub use subscription::Subscription;
 
 /// How often a standby asks for the lease.
 const STANDBY: Duration = Duration::from_secs(1);

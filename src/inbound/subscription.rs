@@ -17,24 +17,15 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long a farewell may take.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A delivery and the connection it came by.
-#[derive(Clone, Debug)]
-pub struct Received {
-    /// What came.
-    pub delivery: Delivery,
-    connection: u64,
-}
-
 /// A queue, connected when it is first asked for a delivery.
 pub struct Subscription<I: Inlet> {
     queue: String,
     inlet: I,
     source: Option<I::Source>,
-    /// Counts the connections; a delivery's tag means nothing to another one.
-    connection: u64,
     /// What was received last, until it is acknowledged: whoever asked for it may have given up
-    /// waiting just as it came.
-    current: Option<Arc<Received>>,
+    /// waiting just as it came. None from a connection that is lost, where its tag would mean
+    /// nothing.
+    current: Option<Arc<Delivery>>,
     absence: Option<Absence>,
 }
 
@@ -48,21 +39,18 @@ impl<I: Inlet> Subscription<I> {
     /// A subscription to what `inlet` leads to; `queue` is its name, for the log.
     #[must_use]
     pub fn new(queue: String, inlet: I) -> Self {
-        Self { queue, inlet, source: None, connection: 0, current: None, absence: None }
+        Self { queue, inlet, source: None, current: None, absence: None }
     }
 
     /// Waits for the next delivery, through every outage; the same one again until it is
     /// acknowledged. Nothing is lost when this is given up.
-    pub async fn next(&mut self) -> Arc<Received> {
+    pub async fn next(&mut self) -> Arc<Delivery> {
         if let Some(current) = &self.current {
             return Arc::clone(current);
         }
         loop {
             let error = match self.try_next().await {
-                Ok(delivery) => {
-                    let received = Arc::new(Received { delivery, connection: self.connection });
-                    return Arc::clone(self.current.insert(received));
-                }
+                Ok(delivery) => return Arc::clone(self.current.insert(Arc::new(delivery))),
                 Err(error) => error,
             };
             sleep(self.lost(&error)).await;
@@ -74,20 +62,18 @@ impl<I: Inlet> Subscription<I> {
             return source.next().await;
         }
         let source = self.inlet.connect().await?;
-        self.connection += 1;
         self.found();
         self.source.insert(source).next().await
     }
 
-    /// Tells the broker that a delivery has been dealt with for good. When that cannot be told, the
-    /// broker delivers it again.
-    pub async fn acknowledge(&mut self, received: &Received) {
-        if received.connection != self.connection {
-            return;
-        }
-        let Some(source) = &mut self.source else { return };
+    /// Tells the broker that the current delivery has been dealt with for good; of any other it
+    /// knows. When that cannot be told, the broker delivers it again.
+    pub async fn acknowledge(&mut self, received: &Arc<Delivery>) {
+        let is_current =
+            self.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, received));
+        let Some(source) = self.source.as_mut().filter(|_| is_current) else { return };
         self.current = None;
-        if let Err(error) = source.acknowledge(received.delivery.tag).await {
+        if let Err(error) = source.acknowledge(received.tag).await {
             self.lost(&error);
         }
     }

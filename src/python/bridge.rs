@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic::{self, ContextExt, JoinError};
@@ -20,6 +21,7 @@ use tokio::runtime::Handle;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::python::errors::raise;
+use crate::python::near::Awaited;
 use crate::python::runtime;
 
 /// How long a blocking call waits before it looks whether Ctrl-C was pressed.
@@ -33,10 +35,36 @@ where
     F: Future<Output = Result<T>> + Send,
 {
     let threads = py.detach(runtime::get).map_err(|error| raise(py, &error))?;
-    let mut work = pin!(survived(work));
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    go_on_with(py, survived(work), |work| poll_until(threads, work, &waker))
+}
+
+/// The same for a short read, which needs no other thread unless others read, too.
+pub(super) fn read<T, F>(py: Python<'_>, work: F) -> PyResult<T>
+where
+    T: Send,
+    F: Future<Output = Result<T>> + Send,
+{
+    let near = py.detach(runtime::near).map_err(|error| raise(py, &error))?;
+    match near.turn() {
+        Some(turn) => go_on_with(py, survived(work), |work| turn.stay(work, SIGNAL_CHECK)),
+        None => wait_for(py, work),
+    }
+}
+
+/// Goes on with `work` until it is done, and looks after signals whenever `part` of it is.
+fn go_on_with<T, F>(
+    py: Python<'_>,
+    work: F,
+    part: impl Fn(Pin<&mut F>) -> Option<Result<T>> + Sync,
+) -> PyResult<T>
+where
+    T: Send,
+    F: Future<Output = Result<T>> + Send,
+{
+    let mut work = pin!(work);
     loop {
-        let done = py.detach(|| poll_until(threads, work.as_mut(), &waker));
+        let done = py.detach(|| part(work.as_mut()));
         if runtime::has_ended() {
             rest_until_the_process_ends(py);
         }
@@ -99,6 +127,68 @@ where
 {
     py.detach(runtime::get).map_err(|error| raise(py, &error))?;
     generic::future_into_py::<Threads, _, _>(py, async { Ok(Answer(survived(work).await)) })
+}
+
+/// The same for a short read. This thread stays with it for a moment: where the database is near,
+/// its answer is there sooner than others could be told to wait for it.
+pub(super) fn promise_read<T, F>(py: Python<'_>, work: F) -> PyResult<Bound<'_, PyAny>>
+where
+    T: for<'any> IntoPyObject<'any> + Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let near = py.detach(runtime::near).map_err(|error| raise(py, &error))?;
+    let awaited = near.awaited();
+    let mut work = Box::pin(survived(work));
+    let Some(turn) = awaited.turn() else { return promise(py, under_way(awaited, work)) };
+    let done = py.detach(|| turn.stay_a_moment(work.as_mut()));
+    if runtime::has_ended() {
+        rest_until_the_process_ends(py);
+    }
+    match done {
+        Some(result) => {
+            let answer = Answer(result).into_pyobject(py).map(Bound::unbind);
+            Settled { answer: Some((answer, awaited)), has_yielded: false }.into_bound_py_any(py)
+        }
+        None => {
+            let threads = py.detach(runtime::get).map_err(|error| raise(py, &error))?;
+            promise(py, under_way(awaited, turn.leave(threads, work)))
+        }
+    }
+}
+
+/// Does `work`, and keeps `awaited` until it is done or given up.
+async fn under_way<T>(awaited: Awaited, work: impl Future<Output = T>) -> T {
+    let _awaited = awaited;
+    work.await
+}
+
+/// An answer that is there already. Who awaits it lets the event loop do other things first, as
+/// with a future: a task that only reads must not keep the others waiting.
+#[pyclass]
+struct Settled {
+    answer: Option<(PyResult<Py<PyAny>>, Awaited)>,
+    has_yielded: bool,
+}
+
+#[pymethods]
+impl Settled {
+    fn __await__(this: Bound<'_, Self>) -> Bound<'_, Self> {
+        this
+    }
+
+    fn __iter__(this: Bound<'_, Self>) -> Bound<'_, Self> {
+        this
+    }
+
+    fn __next__(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        if !std::mem::replace(&mut self.has_yielded, true) {
+            return Ok(py.None());
+        }
+        match self.answer.take() {
+            Some((answer, _awaited)) => Err(PyStopIteration::new_err((answer?,))),
+            None => Err(PyStopIteration::new_err(())),
+        }
+    }
 }
 
 /// Turns a panic of `work`, which its hook has logged, into an error.

@@ -13,9 +13,10 @@ use serde_json::{Map, Value};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::consuming::{self, Consuming, ParkedDelivery, Received};
+use crate::app::consuming::{self, Consuming, ParkedDelivery};
 use crate::config::Settings;
 use crate::config::rabbitmq::RabbitMq;
+use crate::engine::ports;
 use crate::error::Result;
 use crate::operations;
 use crate::python::bridge::{promise, wait_for};
@@ -181,38 +182,38 @@ impl Stop {
 /// One message that came in.
 #[pyclass(frozen, from_py_object, module = "order_engine._native")]
 #[derive(Clone)]
-pub(super) struct Delivery(Arc<Received>);
+pub(super) struct Delivery(Arc<ports::Delivery>);
 
 #[pymethods]
 impl Delivery {
     #[getter]
     fn routing_key(&self) -> &str {
-        &self.0.delivery.topic
+        &self.0.topic
     }
 
     #[getter]
     fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.delivery.body)
+        PyBytes::new(py, &self.0.body)
     }
 
     #[getter]
     fn message_id(&self) -> Option<&str> {
-        self.0.delivery.message_id.as_deref()
+        self.0.message_id.as_deref()
     }
 
     #[getter]
     fn correlation_id(&self) -> Option<&str> {
-        self.0.delivery.correlation_id.as_deref()
+        self.0.correlation_id.as_deref()
     }
 
     #[getter]
     fn redelivered(&self) -> bool {
-        self.0.delivery.redelivered
+        self.0.redelivered
     }
 
     #[getter]
     fn headers_json(&self) -> String {
-        json(&self.0.delivery.headers)
+        json(&self.0.headers)
     }
 }
 

@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use crate::app::{App, Headers, Role};
 use crate::config::{Needs, Settings};
 use crate::error::Result;
-use crate::python::bridge::{promise, wait_for};
+use crate::python::bridge::{promise, promise_read, read, wait_for};
 use crate::python::errors::raise;
 use crate::python::guarded::{Guarded, Open};
 use crate::python::records;
@@ -32,9 +32,11 @@ pub(super) struct Engine(Guarded<Opened>);
 #[pyclass(frozen, module = "order_engine._native")]
 pub(super) struct AsyncEngine(Guarded<Opened>);
 
-/// Writes every verb twice.
+/// Writes every verb twice: by what those who wait call it, and by what those who await do.
 macro_rules! verbs {
-    ($($verb:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+) => {
+    ($($wait:ident, $promise:ident => {
+        $($verb:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+
+    })+) => {
         #[pymethods]
         impl Engine {
             #[new]
@@ -52,10 +54,10 @@ macro_rules! verbs {
                 wait_for(py, self.0.take(py))
             }
 
-            $(fn $verb(&self, py: Python<'_>, $($argument: $type),*) -> PyResult<$answer> {
+            $($(fn $verb(&self, py: Python<'_>, $($argument: $type),*) -> PyResult<$answer> {
                 let opened = self.0.get(py)?;
-                wait_for(py, verbs::$verb(opened, $($argument),*))
-            })+
+                $wait(py, verbs::$verb(opened, $($argument),*))
+            })+)+
         }
 
         #[pymethods]
@@ -79,69 +81,74 @@ macro_rules! verbs {
                 promise(py, self.0.take(py))
             }
 
-            $(fn $verb<'py>(
+            $($(fn $verb<'py>(
                 &self,
                 py: Python<'py>,
                 $($argument: $type),*
             ) -> PyResult<Bound<'py, PyAny>> {
                 let opened = self.0.get(py)?;
-                promise(py, verbs::$verb(opened, $($argument),*))
-            })+
+                $promise(py, verbs::$verb(opened, $($argument),*))
+            })+)+
         }
     };
 }
 
 verbs! {
-    place_order(
-        user_id: String, items: Vec<(String, i64)>, idempotency_key: Option<String>
-    ) -> Order;
-    place_orders(rows: Vec<Row>) -> Vec<PlacedRow>;
-    get_order(order_id: i64, user_id: Option<String>) -> Order;
-    list_orders(
-        user_id: Option<String>, status: Option<String>, first: i64, after: Option<String>
-    ) -> OrderPage;
-    change_status(order_id: i64, status: String) -> Order;
-    cancel_order(order_id: i64, reason: Option<String>) -> Order;
-    delete_order(order_id: i64) -> ();
-    order_history(order_id: i64) -> Vec<HistoryEntry>;
-    get_user(user_id: String) -> User;
-    upsert_user(
-        user_id: String,
-        username: Option<String>,
-        email: Option<String>,
-        address: Option<String>,
-        contact: Option<String>
-    ) -> ();
-    get_product(product_id: String) -> Product;
-    upsert_product(
-        product_id: String, name: String, price: Decimal, quantity: Option<i64>
-    ) -> ();
-    set_stock(product_id: String, quantity: i64) -> ();
-    apply_event(
-        routing_key: String,
-        body: Vec<u8>,
-        correlation_id: Option<String>,
-        message_id: Option<String>,
-        redelivered: bool
-    ) -> ();
-    execute(
-        query: String,
-        variables_json: Option<String>,
-        operation_name: Option<String>,
-        headers: Headers
-    ) -> String;
-    answer(method: String, target: String, headers: Headers, body: Vec<u8>) -> Answer;
-    next_piece(pieces: Pieces) -> Option<Piece>;
-    open_socket(headers: Headers) -> Option<Socket>;
-    strangler() -> Strangler;
-    events_tail(order_id: Option<i64>, limit: i64) -> Vec<Event>;
-    events_parked(limit: i64) -> Vec<ParkedMessage>;
-    events_retry(ids: Option<Vec<i64>>) -> usize;
-    events_skip(ids: Vec<i64>) -> usize;
-    events_replay(
-        past: PastRow, contract: Option<String>, rate_per_s: i64, dry_run: bool
-    ) -> Replayed;
-    health() -> Vec<Check>;
+    wait_for, promise => {
+        place_order(
+            user_id: String, items: Vec<(String, i64)>, idempotency_key: Option<String>
+        ) -> Order;
+        place_orders(rows: Vec<Row>) -> Vec<PlacedRow>;
+        change_status(order_id: i64, status: String) -> Order;
+        cancel_order(order_id: i64, reason: Option<String>) -> Order;
+        delete_order(order_id: i64) -> ();
+        upsert_user(
+            user_id: String,
+            username: Option<String>,
+            email: Option<String>,
+            address: Option<String>,
+            contact: Option<String>
+        ) -> ();
+        upsert_product(
+            product_id: String, name: String, price: Decimal, quantity: Option<i64>
+        ) -> ();
+        set_stock(product_id: String, quantity: i64) -> ();
+        apply_event(
+            routing_key: String,
+            body: Vec<u8>,
+            correlation_id: Option<String>,
+            message_id: Option<String>,
+            redelivered: bool
+        ) -> ();
+        execute(
+            query: String,
+            variables_json: Option<String>,
+            operation_name: Option<String>,
+            headers: Headers
+        ) -> String;
+        answer(method: String, target: String, headers: Headers, body: Vec<u8>) -> Answer;
+        next_piece(pieces: Pieces) -> Option<Piece>;
+        open_socket(headers: Headers) -> Option<Socket>;
+        strangler() -> Strangler;
+        events_tail(order_id: Option<i64>, limit: i64) -> Vec<Event>;
+        events_parked(limit: i64) -> Vec<ParkedMessage>;
+        events_retry(ids: Option<Vec<i64>>) -> usize;
+        events_skip(ids: Vec<i64>) -> usize;
+        events_replay(
+            past: PastRow, contract: Option<String>, rate_per_s: i64, dry_run: bool
+        ) -> Replayed;
+        health() -> Vec<Check>;
+    }
+    // Short: they ask the database once or twice, and write nothing.
+    read, promise_read => {
+        get_order(order_id: i64, user_id: Option<String>) -> Order;
+        list_orders(
+            user_id: Option<String>, status: Option<String>, first: i64, after: Option<String>
+        ) -> OrderPage;
+        order_history(order_id: i64) -> Vec<HistoryEntry>;
+        get_user(user_id: String) -> User;
+        get_product(product_id: String) -> Product;
+    }
 }
 
 async fn open(flags: Flags, sinks: Vec<String>) -> Result<Guarded<Opened>> {

@@ -8,6 +8,7 @@ mod consumer;
 mod engine;
 mod errors;
 mod guarded;
+mod near;
 mod records;
 mod result_class;
 mod runtime;

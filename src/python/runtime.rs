@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::python::near::Near;
 use crate::python::records;
 
 /// How long the end of the process waits for work that cannot be dropped at once.
@@ -24,6 +25,7 @@ struct Started {
     process: u32,
     handle: Handle,
     runtime: Mutex<Option<Runtime>>,
+    near: Near,
     /// None ends the completer.
     completions: mpsc::Sender<Option<Completion>>,
     completer: Mutex<Option<JoinHandle<()>>>,
@@ -40,23 +42,35 @@ static ENDED: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// `Unavailable` when its threads cannot be started, or the interpreter ends.
 pub(super) fn get() -> Result<&'static Handle> {
+    started().map(|started| &started.handle)
+}
+
+/// Where a thread reads by itself.
+///
+/// # Errors
+/// As [`get`].
+pub(super) fn near() -> Result<&'static Near> {
+    started().map(|started| &started.near)
+}
+
+fn started() -> Result<&'static Started> {
     if ENDED.load(Ordering::Acquire) {
         return Err(ended());
     }
     let current = STARTED.load(Ordering::Acquire);
     if let Some(started) = of_this_process(current) {
-        return Ok(&started.handle);
+        return Ok(started);
     }
     let started = Box::into_raw(Box::new(start()?));
     match STARTED.compare_exchange(current, started, Ordering::AcqRel, Ordering::Acquire) {
         // SAFETY: a `Started` that was stored is never freed.
-        Ok(_) => Ok(unsafe { &(*started).handle }),
+        Ok(_) => Ok(unsafe { &*started }),
         Err(_) => {
             // Another thread of this process was first; these threads have done nothing yet.
             // SAFETY: nobody else has seen this pointer.
             let spare = unsafe { Box::from_raw(started) };
             end(&spare);
-            get()
+            self::started()
         }
     }
 }
@@ -104,6 +118,7 @@ fn start() -> Result<Started> {
     };
     let runtime = Builder::new_multi_thread().enable_all().thread_name("order-engine").build();
     let runtime = runtime.map_err(refused)?;
+    let near = Near::new().map_err(refused)?;
     let (completions, queue) = mpsc::channel();
     let completer = thread::Builder::new().name("order-engine-py".to_owned());
     let completer = completer.spawn(move || complete_all(&queue)).map_err(refused)?;
@@ -111,6 +126,7 @@ fn start() -> Result<Started> {
         process: std::process::id(),
         handle: runtime.handle().clone(),
         runtime: Mutex::new(Some(runtime)),
+        near,
         completions,
         completer: Mutex::new(Some(completer)),
     })

@@ -15,6 +15,7 @@ pub mod orders;
 pub mod outbox;
 pub mod past;
 pub mod placing;
+mod pool;
 pub mod quotes;
 pub mod retention;
 pub mod shadow;
@@ -26,16 +27,16 @@ pub mod users;
 use std::fmt;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, Postgres};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::pool::Pool;
+
+pub use crate::store::pool::{Lease, Transaction};
 
 /// What a statement runs on: a connection, or a transaction on one.
 pub type Connection = PgConnection;
-
-/// A transaction on a connection that it keeps until its end; dropped, it is undone.
-pub type Transaction = sqlx::Transaction<'static, Postgres>;
 
 /// How to reach the database. Settings.
 #[derive(Clone)]
@@ -46,7 +47,7 @@ pub struct StoreOptions {
     pub address: String,
     /// The PostgreSQL schema of the tables.
     pub schema: String,
-    /// Connections of this process, all opened at start.
+    /// Most connections of this process, opened as they are needed.
     pub connections: u32,
     /// How long a request waits for a connection.
     pub acquire_timeout: Duration,
@@ -67,9 +68,6 @@ impl fmt::Debug for StoreOptions {
     }
 }
 
-/// A connection that has been idle for longer than this is tried before it is used.
-const IDLE_BEFORE_PING: Duration = Duration::from_secs(1);
-
 /// Connections of [`Store::aside`].
 pub const CONNECTIONS_ASIDE: u32 = 3;
 /// How long its users wait for one.
@@ -78,7 +76,7 @@ const ACQUIRE_ASIDE: Duration = Duration::from_millis(500);
 /// The database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    pool: PgPool,
+    pool: Pool,
     address: String,
     schema: String,
 }
@@ -100,10 +98,8 @@ impl Store {
             // That a table is there already is no news.
             ("client_min_messages", "warning"),
         ]);
-        let pool = pool(options.connections, options.acquire_timeout)
-            .connect_with(connect)
-            .await
-            .map_err(|error| {
+        let pool = Pool::new(connect, options.connections, options.acquire_timeout);
+        pool.acquire().await.map_err(|error| {
             Error::new(
                 ErrorKind::Unavailable,
                 format!(
@@ -123,12 +119,12 @@ impl Store {
     /// Connects when it is first used.
     #[must_use]
     pub fn aside(&self) -> Self {
-        let options = self.pool.connect_options().as_ref().clone().options([
+        let options = self.pool.options().clone().options([
             ("statement_timeout", "1000"),
             ("lock_timeout", "100"),
             ("idle_in_transaction_session_timeout", "1000"),
         ]);
-        let pool = pool(CONNECTIONS_ASIDE, ACQUIRE_ASIDE).connect_lazy_with(options);
+        let pool = Pool::new(options, CONNECTIONS_ASIDE, ACQUIRE_ASIDE);
         Self { pool, ..self.clone() }
     }
 
@@ -149,14 +145,18 @@ impl Store {
     /// # Errors
     /// `Unavailable` when no connection is to be had in time.
     pub async fn begin(&self) -> Result<Transaction> {
-        self.pool.begin().await.map_err(|error| failed("beginning a transaction", error))
+        self.acquire()
+            .await?
+            .begin()
+            .await
+            .map_err(|error| failed("beginning a transaction", error))
     }
 
     /// Takes a connection, for a statement that needs no transaction.
     ///
     /// # Errors
     /// `Unavailable` when no connection is to be had in time.
-    pub async fn acquire(&self) -> Result<sqlx::pool::PoolConnection<Postgres>> {
+    pub async fn acquire(&self) -> Result<Lease> {
         self.pool.acquire().await.map_err(|error| failed("taking a connection", error))
     }
 
@@ -165,8 +165,7 @@ impl Store {
     /// # Errors
     /// `Unavailable` when the database does not answer.
     pub async fn dedicated(&self) -> Result<PgConnection> {
-        let options = self.pool.connect_options();
-        PgConnection::connect_with(&options)
+        PgConnection::connect_with(self.pool.options())
             .await
             .map_err(|error| failed("opening a connection", error))
     }
@@ -183,31 +182,13 @@ impl Store {
     /// Connections in use and in all.
     #[must_use]
     pub fn connections(&self) -> (u32, u32) {
-        let size = self.pool.size();
-        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(size);
-        (size.saturating_sub(idle), size)
+        self.pool.connections()
     }
 
     /// Closes every connection, once what runs on it has ended.
     pub async fn close(&self) {
         self.pool.close().await;
     }
-}
-
-fn pool(connections: u32, acquire_timeout: Duration) -> PgPoolOptions {
-    PgPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(acquire_timeout)
-        .idle_timeout(None)
-        .test_before_acquire(false)
-        .before_acquire(|connection, metadata| {
-            Box::pin(async move {
-                if metadata.idle_for > IDLE_BEFORE_PING {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
 }
 
 /// Undoes a transaction, and gives its locks back before it returns.

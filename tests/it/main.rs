@@ -17,6 +17,7 @@ mod harness;
 mod intake;
 mod orders;
 mod placing;
+mod pool;
 mod rabbitmq;
 mod relay;
 mod replay;

@@ -377,6 +377,29 @@ def test_waiting_for_an_event_can_be_given_up_and_loses_nothing(
     assert bound.waiting() == 0
 
 
+def test_an_acknowledgement_that_is_given_up_is_made_all_the_same(
+    broker: Broker, bound: ScriptQueue
+) -> None:
+    async def main() -> list[int]:
+        seen: list[int] = []
+        async with consume_async("order.placed", queue=QUEUE, rabbitmq_url=broker.url) as events:
+            async for event in events:
+                seen.append(event["n"])
+                if event["n"] == 19:
+                    events.stop()
+                asking = asyncio.ensure_future(anext(events))
+                # It has begun to acknowledge, and no more.
+                await asyncio.sleep(0)
+                asking.cancel()
+                await asyncio.wait([asking])
+                assert asking.cancelled()
+        return seen
+
+    bound.publish(*({"n": n} for n in range(20)))
+    assert asyncio.run(main()) == list(range(20))
+    assert bound.waiting() == 0
+
+
 def test_functions_of_asyncio(consumer: Consumer, bound: ScriptQueue) -> None:
     seen: list[int] = []
     bound.publish({"n": 1}, {"n": 2}, {"n": 3})

@@ -71,9 +71,10 @@ class _Feed:
     async def next(self) -> Event | None:
         """Settle the last event and wait for the next one; None after a stop."""
         if self._current is not None:
-            done, self._current = self._current, None
-            self._memory.note(identity(done))
-            await self._channel.acknowledge(done)
+            self._memory.note(identity(self._current))
+            # Where this is given up, the next call asks for it again before it goes on.
+            await self._channel.acknowledge(self._current)
+            self._current = None
         while (delivery := await self._channel.next()) is not None:
             event = await sift(self._channel, delivery, self._routing_keys, self._memory)
             if event is not None:
