@@ -351,9 +351,7 @@ pub(crate) fn interpreters(
 ///
 /// # Errors
 /// As [`doors`].
-pub fn first_interpreter(
-    settings: &Settings,
-) -> Result<(&'static str, Arc<dyn Interpreter>)> {
+pub fn first_interpreter(settings: &Settings) -> Result<(&'static str, Arc<dyn Interpreter>)> {
     let doors = doors(settings)?;
     let first = doors.first().map(|door| (door.contract.consumer(), door.contract.interpreter()));
     first.ok_or_else(|| {

@@ -1,6 +1,7 @@
 //! The dialects that the engine speaks. A contract translates; it decides nothing.
 //!
-//! Adding one is a folder beside `flask` and a line in [`ALL`]; the conformance suite then runs it.
+//! Adding one is a folder beside `flask` and a line in [`ALL`]; the conformance suite then runs it,
+//! and the commands and tests of descriptions have it too.
 
 mod amount;
 pub mod asyncapi;
