@@ -29,9 +29,10 @@ COPY --from=wheel /wheels/*.whl /tmp/
 RUN pip install --no-cache-dir /tmp/*.whl && rm /tmp/*.whl
 USER engine
 WORKDIR /engine
-ENV ORDER_ENGINE_HOST=0.0.0.0
-EXPOSE 5000
+# Whichever contracts are served, health and metrics are at one port.
+ENV ORDER_ENGINE_HOST=0.0.0.0 METRICS_PORT=9202
+EXPOSE 5000 4000 3003 8002 8003 9202
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD \
-    ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5000/readyz')"]
+    ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9202/readyz')"]
 ENTRYPOINT ["order-engine"]
 CMD ["serve"]

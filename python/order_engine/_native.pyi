@@ -235,8 +235,9 @@ def described_contracts(language: str) -> list[str]:
     """
 
 def doctor(flags: dict[str, str]) -> list[Check]:
-    """Look at every part the engine would use: settings, database, tables, brokers, ports.
+    """Look at every part the engine would use: settings, database, tables, brokers, Redis, ports.
 
+    The services that are asked before an order is placed are among them, where they are set.
     A part that is down is an entry that is not ok; it is not raised.
     """
 

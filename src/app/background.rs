@@ -1,5 +1,5 @@
-//! What works beside the requests: relays, intakes, catching up with an older application, and
-//! forgetting what is old.
+//! What works beside the requests: relays, intakes, catching up with an older application, showing
+//! in Redis what is so, and forgetting what is old.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,10 +41,14 @@ const HOUSEKEEPING: Duration = Duration::from_secs(600);
 const CATCH_UP: Duration = Duration::from_millis(500);
 /// Most of its events that are announced in one transaction.
 const CAUGHT_UP_AT_ONCE: u32 = 200;
-/// How often stock that other processes changed is shown.
-const STOCK_SHOWN: Duration = Duration::from_secs(2);
+/// How often what other processes changed is shown in Redis.
+const SHOWN: Duration = Duration::from_secs(2);
 /// How long before its commit a change may bear its time, and more.
-const STOCK_WINDOW: TimeDelta = TimeDelta::seconds(60);
+const SHOWN_WINDOW: TimeDelta = TimeDelta::seconds(60);
+/// How often it is looked which lists are due.
+const LISTS: Duration = Duration::from_millis(250);
+/// Most lists that are composed in one transaction. Who asks for one of them then, waits for it.
+const LISTS_AT_ONCE: u32 = 10;
 /// The queue that is the engine's own, and durable: what has come in survives the broker. Another
 /// name is a queue that an older service declares as it pleases.
 const OWN_QUEUE: &str = "order_engine_queue";
@@ -117,6 +121,9 @@ impl Background {
                 None => waits_for("KAFKA_BROKERS", contract),
             },
         };
+        if counters.relay.is_some() && contract.tells_lists() {
+            self.tell_lists(engine);
+        }
         self.counters.push(counters);
         Ok(())
     }
@@ -299,20 +306,81 @@ impl Background {
         });
     }
 
-    /// Starts showing stock that was changed elsewhere, or while Redis was away.
-    pub(super) fn show_stock(&self, engine: &Engine) {
-        let (engine, stopping) = (engine.clone(), self.stopping.clone());
+    /// Starts showing in Redis what was changed elsewhere, or while Redis was away: stock and
+    /// users, as far as the engine shows them. `takes_in` has what Redis has of users taken in,
+    /// once.
+    pub(super) fn show(&self, engine: &Engine, takes_in: bool) {
+        if engine.shows_stock() {
+            let engine = engine.clone();
+            self.sweep("showing stock in Redis", move |since| {
+                let engine = engine.clone();
+                async move { engine.show_stock_since(since).await }
+            });
+        }
+        if engine.shows_users() {
+            let all = engine.clone();
+            self.sweep("showing users in Redis", move |since| {
+                let engine = all.clone();
+                async move { engine.show_users_since(since).await }
+            });
+            if takes_in {
+                self.take_in_preferences(engine);
+            }
+        }
+    }
+
+    /// Starts doing `show` every two seconds, with the time since when all must be shown.
+    fn sweep<F>(
+        &self,
+        activity: &'static str,
+        show: impl Fn(DateTime<Utc>) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = Result<()>> + Send,
+    {
+        let stopping = self.stopping.clone();
         self.tasks.spawn(async move {
-            let mut outage = Outage::new("showing stock in Redis");
+            let mut outage = Outage::new(activity);
             // At first everything; and everything that changed while it could not be shown.
             let mut since = DateTime::<Utc>::UNIX_EPOCH;
             while !stopping.is_cancelled() {
                 let began = Utc::now();
-                let pause = match engine.show_stock_since(since).await {
+                let pause = match show(since).await {
                     Ok(()) => {
                         outage.over();
-                        since = began - STOCK_WINDOW;
-                        STOCK_SHOWN
+                        since = began - SHOWN_WINDOW;
+                        SHOWN
+                    }
+                    Err(error) => outage.failed(&error),
+                };
+                let _ = stopping.run_until_cancelled(sleep(pause)).await;
+            }
+        });
+    }
+
+    fn take_in_preferences(&self, engine: &Engine) {
+        let (engine, stopping) = (engine.clone(), self.stopping.clone());
+        self.tasks.spawn(async move {
+            let mut outage = Outage::new("taking in preferences from Redis");
+            while !stopping.is_cancelled() {
+                let Err(error) = engine.take_in_preferences().await else { break };
+                let pause = outage.failed(&error);
+                let _ = stopping.run_until_cancelled(sleep(pause)).await;
+            }
+        });
+    }
+
+    /// Starts telling the lists of users' orders that are due. Any number of processes may: who is
+    /// due is locked while one of them composes the list.
+    fn tell_lists(&self, engine: &Engine) {
+        let (engine, stopping) = (engine.clone(), self.stopping.clone());
+        self.tasks.spawn(async move {
+            let mut outage = Outage::new("telling the lists of users' orders");
+            while !stopping.is_cancelled() {
+                let pause = match in_time(engine.tell_lists(LISTS_AT_ONCE)).await {
+                    Ok(count) => {
+                        outage.over();
+                        // Whoever asks without end is told a few times a second.
+                        if count < LISTS_AT_ONCE as usize { LISTS } else { Duration::ZERO }
                     }
                     Err(error) => outage.failed(&error),
                 };
@@ -350,13 +418,17 @@ impl Background {
         &self.counters
     }
 
-    /// Whether the brokers are there, as the relays see it.
+    /// Whether the brokers are there, as the relays see it; each broker once.
     pub(super) fn probes(&self) -> Vec<Arc<dyn Probe>> {
-        let probe = |counters: &Counters| {
-            let relay = counters.relay.clone()?;
-            Some(Arc::new(Broker { component: counters.component, relay }) as Arc<dyn Probe>)
-        };
-        self.counters.iter().filter_map(probe).collect()
+        let mut brokers: Vec<Broker> = Vec::new();
+        for Counters { component, relay, .. } in &self.counters {
+            let Some(relay) = relay.clone() else { continue };
+            match brokers.iter_mut().find(|broker| broker.component == *component) {
+                Some(broker) => broker.relays.push(relay),
+                None => brokers.push(Broker { component, relays: vec![relay] }),
+            }
+        }
+        brokers.into_iter().map(|broker| Arc::new(broker) as Arc<dyn Probe>).collect()
     }
 
     /// Ends every task once it has settled what is under way.

@@ -1,29 +1,86 @@
-//! What `/metrics` shows beside the requests: pool, outbox, relays, intakes.
+//! What `/metrics` shows beside the requests: components, pool, cache, other services, outbox,
+//! relays, intakes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::{BoxFuture, join_all, ready};
 
 use crate::app::background::Counters;
 use crate::engine::Engine;
+use crate::engine::ask_stats::AskStats;
 use crate::engine::cache::CacheStats;
 use crate::error::Result;
 use crate::inbound::IntakeStats;
 use crate::outbox::RelayStats;
+use crate::server::health::{Probe, is_up};
 use crate::server::metrics::{Figure, Figures};
 use crate::store::{inbox, outbox};
 
 /// Every part with figures.
-pub(super) fn all(engine: &Engine, counters: &[Counters]) -> Vec<Arc<dyn Figures>> {
+pub(super) fn all(
+    engine: &Engine,
+    counters: &[Counters],
+    probes: &[Arc<dyn Probe>],
+) -> Vec<Arc<dyn Figures>> {
     let contracts = counters.iter().map(|counters| counters.contract).collect();
     vec![
+        Arc::new(Components(probes.to_vec())),
         Arc::new(Pool(engine.clone())),
+        Arc::new(Services(engine.clone())),
         Arc::new(Waiting { engine: engine.clone(), contracts }),
         Arc::new(Traffic(counters.to_vec())),
         Arc::new(Copies(engine.cache_stats())),
     ]
+}
+
+/// What the engine depends on.
+struct Components(Vec<Arc<dyn Probe>>);
+
+impl Figures for Components {
+    fn figures(&self) -> BoxFuture<'_, Vec<Figure>> {
+        async {
+            let states = join_all(self.0.iter().map(|probe| is_up(probe.as_ref()))).await;
+            let state = |(probe, is_up): (&Arc<dyn Probe>, bool)| {
+                Figure::gauge(
+                    "order_engine_component_up",
+                    "Whether a component can be used, as /readyz says",
+                    f64::from(u8::from(is_up)),
+                )
+                .labelled("component", probe.name())
+            };
+            self.0.iter().zip(states).map(state).collect()
+        }
+        .boxed()
+    }
+}
+
+/// The services that are asked before an order is placed.
+struct Services(Engine);
+
+impl Figures for Services {
+    fn figures(&self) -> BoxFuture<'_, Vec<Figure>> {
+        let of = |(service, stats): (&'static str, &AskStats)| {
+            let asked = |outcome, count| {
+                Figure::counter(
+                    "order_engine_upstream_requests",
+                    "Orders about which a service was asked, by what it came to",
+                    whole_unsigned(count),
+                )
+                .labelled("service", service)
+                .labelled("outcome", outcome)
+            };
+            let waited = Figure::counter(
+                "order_engine_upstream_wait_seconds",
+                "Time for which a service was waited for",
+                stats.waited().as_secs_f64(),
+            )
+            .labelled("service", service);
+            [asked("answered", stats.answered()), asked("failed", stats.failed()), waited]
+        };
+        ready(self.0.ask_stats().flat_map(of).collect()).boxed()
+    }
 }
 
 /// Reading orders through the cache.
@@ -70,6 +127,11 @@ impl Figures for Pool {
                 "order_engine_database_connections_used",
                 "Connections to PostgreSQL that something runs on",
                 f64::from(used),
+            ),
+            Figure::gauge(
+                "order_engine_database_connections_awaited",
+                "Uses that wait for a connection to PostgreSQL",
+                f64::from(self.0.store().waiting()),
             ),
         ])
         .boxed()
@@ -185,7 +247,7 @@ fn relay(stats: &RelayStats) -> [Figure; 7] {
     ]
 }
 
-fn intake(stats: &IntakeStats) -> [Figure; 3] {
+fn intake(stats: &IntakeStats) -> [Figure; 5] {
     [
         Figure::counter(
             "order_engine_intake_taken",
@@ -201,6 +263,16 @@ fn intake(stats: &IntakeStats) -> [Figure; 3] {
             "order_engine_intake_parked",
             "Messages set aside because they were not understood",
             whole_unsigned(stats.parked()),
+        ),
+        Figure::counter(
+            "order_engine_intake_reconnects",
+            "Times that broker or database were connected to again",
+            whole_unsigned(stats.reconnects()),
+        ),
+        Figure::gauge(
+            "order_engine_intake_active",
+            "Whether this process takes in; one process at a time does",
+            f64::from(u8::from(stats.is_active())),
         ),
     ]
 }

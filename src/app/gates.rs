@@ -1,12 +1,14 @@
-//! How each door learns who asks, as the settings say.
+//! How each door learns who asks, as the settings say; and what is to be said about that.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::app::verifier;
+use crate::app::{OpenDoor, verifier};
 use crate::auth::{Gate, Gateway};
 use crate::config::auth::{Auth, DoorAuth};
+use crate::domain::caller::Access;
 use crate::error::Result;
 
 /// Makes the gates of a process; all doors with tokens share one.
@@ -29,10 +31,7 @@ impl<'a> Gates<'a> {
             None => Ok(None),
             Some(DoorAuth::Jwt) => self.tokens(),
             Some(DoorAuth::Gateway) => Ok(self.gateway()),
-            Some(DoorAuth::None) => {
-                tracing::warn!(contract, "its auth is none: whoever reaches its door may do all");
-                Ok(Some(Gate::Open))
-            }
+            Some(DoorAuth::None) => Ok(Some(Gate::Open)),
         }
     }
 
@@ -51,5 +50,24 @@ impl<'a> Gates<'a> {
                 user_header: gateway.user_header.clone(),
             }))
         })
+    }
+}
+
+/// Says what an operator should know of who may use these doors. For whoever opens them: settings
+/// are read more often than that.
+pub(super) fn warn(doors: &[OpenDoor], access: Access) {
+    for door in doors.iter().filter(|door| matches!(door.gate, Some(Gate::Open))) {
+        let contract = door.contract.name();
+        tracing::warn!(contract, "its auth is none: whoever reaches its door may do all");
+    }
+    let verifiers = doors.iter().filter_map(|door| door.gate.as_ref()?.verifier());
+    let warnings: BTreeSet<_> = verifiers.flat_map(|verifier| verifier.warnings()).collect();
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    if access == Access::AnyValidToken {
+        tracing::warn!(
+            "access is any-valid-token: whoever has a token may read and change every order"
+        );
     }
 }

@@ -34,7 +34,6 @@ use crate::config::auth::Auth;
 use crate::config::messages::Messages;
 use crate::contracts::gateway::Envelope;
 use crate::contracts::{self, Contract};
-use crate::domain::caller::Access;
 use crate::domain::switch::Stage;
 use crate::engine::ports::{Announcer, Interpreter};
 use crate::engine::{Engine, Rules};
@@ -57,6 +56,7 @@ pub(crate) use carriers::brokers;
 pub(crate) use carriers::{broker, job_queues};
 pub use probes::Check;
 pub use serve::{serve, work};
+pub(crate) use upstream::ask_options;
 
 /// What the engine is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +118,11 @@ impl OpenDoor {
         self.port
     }
 
+    /// The contract that it speaks.
+    pub(crate) fn contract(&self) -> &dyn Contract {
+        self.contract.as_ref()
+    }
+
     /// The fields at the roots of its contract's schema.
     pub(crate) fn operations(&self) -> &'static [&'static str] {
         self.contract.operations()
@@ -150,9 +155,7 @@ impl App {
         let rules = rules(&settings);
         let engine = Engine::with_ports(store, rules, announcers, ports::ports(&doors, &settings)?);
         let mut background = Background::new();
-        if engine.shows_stock() {
-            background.show_stock(&engine);
-        }
+        background.show(&engine, role.takes_in(&settings.messages));
         background.keep_house(&engine, settings.orders.keep_keys);
         let mut probes: Vec<Arc<dyn Probe>> = vec![Arc::new(probes::Database(engine.clone()))];
         for door in &doors {
@@ -163,12 +166,11 @@ impl App {
             background.catch_up(&engine);
         }
         probes.extend(background.probes());
-        if settings.auth.access == Access::AnyValidToken {
-            tracing::warn!(
-                "access is any-valid-token: whoever has a token may read and change every order"
-            );
+        if engine.cache_stats().is_some() {
+            probes.push(Arc::new(probes::Copies(engine.clone())));
         }
-        let figures = figures::all(&engine, background.counters());
+        gates::warn(&doors, settings.auth.access);
+        let figures = figures::all(&engine, background.counters(), &probes);
         let first = doors.first().and_then(|door| Some((door.contract.name(), door.gate.clone()?)));
         let shell = first.map(|(contract, gate)| Shell {
             contract,
@@ -382,11 +384,7 @@ pub(crate) fn verifier(auth: &Auth) -> Result<Verifier> {
         staff_values: auth.admin_names.clone(),
         ..AuthOptions::new(secret)
     };
-    let verifier = Verifier::new(options)?;
-    for warning in verifier.warnings() {
-        tracing::warn!("{warning}");
-    }
-    Ok(verifier)
+    Verifier::new(options)
 }
 
 /// The contracts that settings name.

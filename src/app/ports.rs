@@ -6,9 +6,10 @@ use secrecy::ExposeSecret as _;
 
 use crate::app::{OpenDoor, upstream};
 use crate::config::Settings;
-use crate::engine::ports::{OrderCache, Ports, StockKeys};
+use crate::engine::ports::{OrderCache, Ports, StockKeys, UserKeys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::transport::redis::stock_keys::RedisStockKeys;
+use crate::transport::redis::user_keys::RedisUserKeys;
 use crate::transport::redis::{RedisCache, RedisLink};
 
 /// What an engine may do without, as far as settings name it.
@@ -28,19 +29,30 @@ pub(super) fn ports(doors: &[OpenDoor], settings: &Settings) -> Result<Ports> {
         products: upstream::products(upstream)?,
         orders: orders.transpose()?,
         stock_keys: stock_keys(doors, settings)?,
+        user_keys: user_keys(doors, settings)?,
     })
 }
 
 /// Where stock is shown to others, if a contract wants it.
 fn stock_keys(doors: &[OpenDoor], settings: &Settings) -> Result<Option<Arc<dyn StockKeys>>> {
-    if !doors.iter().any(|door| door.contract.keeps_stock_keys()) {
-        return Ok(None);
-    }
+    let is_wanted = doors.iter().any(|door| door.contract.keeps_stock_keys());
+    let link = is_wanted.then(|| link(settings)).transpose()?;
+    Ok(link.map(|link| Arc::new(RedisStockKeys::new(link)) as Arc<dyn StockKeys>))
+}
+
+/// Where users are shown to others, if a contract wants it.
+fn user_keys(doors: &[OpenDoor], settings: &Settings) -> Result<Option<Arc<dyn UserKeys>>> {
+    let is_wanted = doors.iter().any(|door| door.contract.keeps_user_keys());
+    let link = is_wanted.then(|| link(settings)).transpose()?;
+    Ok(link.map(|link| Arc::new(RedisUserKeys::new(link)) as Arc<dyn UserKeys>))
+}
+
+/// A link to the Redis that other services look into.
+fn link(settings: &Settings) -> Result<Arc<RedisLink>> {
     let redis = settings.redis.as_ref().ok_or_else(|| {
-        let text = "redis_url is not set, and other services are to see stock there. Set \
+        let text = "redis_url is not set, and other services are to see stock and users there. Set \
                     REDIS_URL, or REDIS_HOST and REDIS_PORT.";
         Error::new(ErrorKind::Misconfigured, text).with("problems", text)
     })?;
-    let link = RedisLink::new(redis.url.expose_secret(), redis.timeout)?;
-    Ok(Some(Arc::new(RedisStockKeys::new(Arc::new(link)))))
+    Ok(Arc::new(RedisLink::new(redis.url.expose_secret(), redis.timeout)?))
 }

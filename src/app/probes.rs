@@ -45,10 +45,10 @@ impl Probe for Database {
     }
 }
 
-/// What carries a contract's messages, as its relay sees it.
+/// What carries the messages of one or several contracts, as their relays see it.
 pub(super) struct Broker {
     pub component: &'static str,
-    pub relay: Arc<RelayStats>,
+    pub relays: Vec<Arc<RelayStats>>,
 }
 
 impl Probe for Broker {
@@ -65,8 +65,8 @@ impl Probe for Broker {
     }
 
     fn check(&self) -> BoxFuture<'_, Result<()>> {
-        let (component, relay) = (self.component, &self.relay);
-        let connected = relay.connected.load(Ordering::Relaxed);
+        let component = self.component;
+        let connected = self.relays.iter().all(|relay| relay.connected.load(Ordering::Relaxed));
         async move {
             if connected {
                 return Ok(());
@@ -75,6 +75,27 @@ impl Probe for Broker {
             Err(Error::new(ErrorKind::Unavailable, text).with("component", component))
         }
         .boxed()
+    }
+}
+
+/// The copies of orders in Redis.
+pub(super) struct Copies(pub Engine);
+
+impl Probe for Copies {
+    fn name(&self) -> &'static str {
+        "cache"
+    }
+
+    fn when_down(&self) -> &'static str {
+        "Orders are read from the database, and changed more slowly."
+    }
+
+    fn is_required(&self) -> bool {
+        false
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<()>> {
+        self.0.ping_cache().boxed()
     }
 }
 
@@ -89,5 +110,22 @@ pub(super) async fn look(probe: &dyn Probe) -> Check {
             detail: error.message().to_owned(),
             remedy: Some(format!("{} Start it.", probe.when_down())),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_is_there_when_every_relay_has_it() {
+        let relays = [Arc::<RelayStats>::default(), Arc::default()];
+        let broker = Broker { component: "rabbitmq", relays: relays.to_vec() };
+        let is_up = || broker.check().now_or_never().is_some_and(|state| state.is_ok());
+        assert!(!is_up());
+        relays[1].connected.store(true, Ordering::Relaxed);
+        assert!(!is_up(), "one is not all");
+        relays[0].connected.store(true, Ordering::Relaxed);
+        assert!(is_up());
     }
 }

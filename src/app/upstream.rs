@@ -13,7 +13,7 @@ use crate::transport::http::{AskOptions, GraphQlProducts, RestProducts, RestUser
 /// `Misconfigured` when its URL cannot be used.
 pub(super) fn users(settings: &Upstream) -> Result<Option<Arc<dyn UserService>>> {
     let Some(url) = &settings.users_url else { return Ok(None) };
-    let users = RestUsers::new(url, options(settings), settings.users_age_max)?;
+    let users = RestUsers::new(url, ask_options(settings), settings.users_age_max)?;
     Ok(Some(Arc::new(users)))
 }
 
@@ -23,13 +23,14 @@ pub(super) fn users(settings: &Upstream) -> Result<Option<Arc<dyn UserService>>>
 /// `Misconfigured` when its URL cannot be used.
 pub(super) fn products(settings: &Upstream) -> Result<Option<Arc<dyn ProductService>>> {
     let Some(url) = &settings.products_url else { return Ok(None) };
-    let options = options(settings);
+    let options = ask_options(settings);
     Ok(Some(match settings.protocol {
         Protocol::Rest => Arc::new(RestProducts::new(url, options)?),
         Protocol::GraphQl => Arc::new(GraphQlProducts::new(url, options)?),
     }))
 }
 
-fn options(settings: &Upstream) -> AskOptions {
+/// How services are asked.
+pub(crate) fn ask_options(settings: &Upstream) -> AskOptions {
     AskOptions { timeout: settings.timeout, attempts_max: settings.attempts_max }
 }

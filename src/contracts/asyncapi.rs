@@ -111,11 +111,13 @@ fn show_message(message: &MessageType, direction: Direction, carrier: Carrier) -
     });
     // What others put beside their bodies is theirs.
     if direction == Direction::Out {
-        if let Some(headers) = headers(carrier) {
+        if let Some(headers) = headers(carrier, message.is_about_order) {
             shown["headers"] = headers;
         }
         if carrier == Carrier::Kafka {
-            let key = json!({"type": "string", "description": "The order's `_id`."});
+            let whose =
+                if message.is_about_order { "The order's `_id`." } else { "The user's id." };
+            let key = json!({"type": "string", "description": whose});
             shown["bindings"] = json!({"kafka": {"key": key}});
         }
     }
@@ -123,24 +125,20 @@ fn show_message(message: &MessageType, direction: Direction, carrier: Carrier) -
 }
 
 /// What the transports put beside a body.
-fn headers(carrier: Carrier) -> Option<Value> {
+fn headers(carrier: Carrier, is_about_order: bool) -> Option<Value> {
     let version = "The order's version: 1 when it is placed, one more with every change.";
-    match carrier {
-        Carrier::RabbitMq => Some(json!({
-            "type": "object",
-            "required": ["x-order-version"],
-            "properties": {
+    let replayed = "The past is told again; absent from what is new.";
+    let (mut required, fields) = match carrier {
+        Carrier::RabbitMq => (
+            vec!["x-order-version"],
+            json!({
                 "x-order-version": {"type": "integer", "minimum": 1, "description": version},
-                "x-replay": {
-                    "const": true,
-                    "description": "The past is told again; absent from what is new.",
-                },
-            },
-        })),
-        Carrier::Kafka => Some(json!({
-            "type": "object",
-            "required": ["event_id", "order_version"],
-            "properties": {
+                "x-replay": {"const": true, "description": replayed},
+            }),
+        ),
+        Carrier::Kafka => (
+            vec!["event_id", "order_version"],
+            json!({
                 "event_id": {
                     "type": "string",
                     "format": "uuid",
@@ -149,14 +147,15 @@ fn headers(carrier: Carrier) -> Option<Value> {
                 "order_version": {
                     "type": "string", "pattern": "^[1-9][0-9]*$", "description": version,
                 },
-                "replayed": {
-                    "const": "true",
-                    "description": "The past is told again; absent from what is new.",
-                },
-            },
-        })),
-        Carrier::BullMq => None,
+                "replayed": {"const": "true", "description": replayed},
+            }),
+        ),
+        Carrier::BullMq => return None,
+    };
+    if !is_about_order {
+        required.retain(|name| !name.ends_with("version"));
     }
+    Some(json!({"type": "object", "required": required, "properties": fields}))
 }
 
 /// A key as a part of a JSON pointer.

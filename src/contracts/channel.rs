@@ -30,6 +30,8 @@ pub struct MessageType {
     pub name: &'static str,
     /// When it is sent.
     pub summary: &'static str,
+    /// Whether it is about one order, and not about all of a user's.
+    pub is_about_order: bool,
     /// The JSON Schema of its body.
     pub payload: Value,
     /// The schemas that it refers to, by name.
@@ -56,6 +58,7 @@ impl MessageType {
         Self {
             name,
             summary,
+            is_about_order: true,
             payload: json!({"$ref": format!("#/components/schemas/{}", T::name())}),
             schemas: schemas.into_iter().map(|(name, schema)| (name, json!(schema))).collect(),
         }
@@ -63,7 +66,12 @@ impl MessageType {
 
     /// Messages of others, whose body fits `payload`.
     pub(super) fn like(name: &'static str, summary: &'static str, payload: Value) -> Self {
-        Self { name, summary, payload, schemas: Vec::new() }
+        Self { name, summary, is_about_order: false, payload, schemas: Vec::new() }
+    }
+
+    /// The same, about a user's orders.
+    pub(super) fn about_a_user(self) -> Self {
+        Self { is_about_order: false, ..self }
     }
 
     /// The same, with its name in a `field` of the body.

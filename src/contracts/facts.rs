@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::contracts::channel::{Channel, MessageType};
 use crate::contracts::payload::{Object, object, objects, text};
-use crate::contracts::readable::{id, one, price, text as readable, whole};
+use crate::contracts::readable::{id, maybe, one, price, text as readable, whole};
 use crate::domain::fact::{Fact, ProductFact, StockFact, UserFact};
 use crate::domain::ids::{OrderId, ProductId, UserId};
 use crate::engine::ports::{Delivery, Interpreter};
@@ -46,6 +46,7 @@ fn user(body: &Object<'_>) -> Result<Fact> {
         email: text("email")?,
         address: text("address")?,
         contact: text("contact")?,
+        preferences: None,
     }))
 }
 
@@ -90,7 +91,7 @@ pub(super) fn channels() -> Vec<Channel> {
 }
 
 fn user_schema() -> Value {
-    let text = || one(&readable());
+    let text = || maybe(&readable());
     json!({
         "type": "object",
         "required": ["user_id"],
@@ -114,7 +115,7 @@ fn product_schema() -> Value {
             "product_id": one(&id()),
             "name": one(&readable()),
             "price": one(&price()),
-            "quantity": one(&whole("What there is of it.")),
+            "quantity": maybe(&whole("What there is of it.")),
         },
     })
 }
@@ -128,7 +129,7 @@ fn stock_schema() -> Value {
             "product_id": one(&id()),
             "quantity": one(&whole("What there is of the product now.")),
             "new_stock": one(&whole("The same, where there is no quantity.")),
-            "order_id": one(&json!({
+            "order_id": maybe(&json!({
                 "description": "The number of the order that this answers.",
                 "anyOf": [
                     {"type": "integer", "minimum": 1, "maximum": i64::MAX},
@@ -171,6 +172,7 @@ mod tests {
             email: Some("a@b.c".to_owned()),
             address: Some("1 St".to_owned()),
             contact: Some("555".to_owned()),
+            preferences: None,
         });
         for topic in ["user.registered", "user.profile.updated"] {
             assert_eq!(heard(topic, body, None).unwrap(), std::slice::from_ref(&expected));

@@ -15,6 +15,7 @@ mod payload;
 mod quantity;
 mod readable;
 mod status_word;
+pub mod stock;
 pub mod storefront;
 
 use std::sync::Arc;
@@ -53,6 +54,16 @@ pub trait Contract: Send + Sync {
 
     /// Whether other services see and change the stock in Redis.
     fn keeps_stock_keys(&self) -> bool {
+        false
+    }
+
+    /// Whether other services see what is known of users in Redis.
+    fn keeps_user_keys(&self) -> bool {
+        false
+    }
+
+    /// Whether it tells the lists of users' orders.
+    fn tells_lists(&self) -> bool {
         false
     }
 
@@ -112,7 +123,7 @@ pub struct Member {
 }
 
 /// Every contract there is, the default one first.
-pub static ALL: [Member; 4] = [
+pub static ALL: [Member; 5] = [
     Member { name: flask::NAME, open: |_| Arc::new(flask::Flask) },
     Member {
         name: jobs::NAME,
@@ -123,6 +134,7 @@ pub static ALL: [Member; 4] = [
         open: |options| Arc::new(gateway::Gateway { options: options.gateway }),
     },
     Member { name: storefront::NAME, open: |_| Arc::new(storefront::Storefront) },
+    Member { name: stock::NAME, open: |_| Arc::new(stock::Stock) },
 ];
 
 /// The contract of this name, by `options`.

@@ -75,6 +75,11 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The value as it is written.
+    pub(super) fn json(&self) -> &'a str {
+        self.json
+    }
+
     /// An object.
     pub(super) fn object(&self) -> Result<Object<'a>> {
         let fields = serde_json::from_str(self.json).map(Object);

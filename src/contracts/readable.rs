@@ -11,6 +11,11 @@ pub(super) fn one(schema: &Value) -> Value {
     json!({"anyOf": [schema, {"type": "array", "items": schema, "minItems": 1, "maxItems": 1}]})
 }
 
+/// A field that may be left out, or be null.
+pub(super) fn maybe(schema: &Value) -> Value {
+    json!({"anyOf": [one(schema), {"type": "null"}]})
+}
+
 /// An id: a number, or a text without control characters.
 pub(super) fn id() -> Value {
     let characters = r"^[^\u0000-\u001f\u007f-\u009f]+$";
@@ -45,4 +50,9 @@ pub(super) fn price() -> Value {
         "exclusiveMaximum": 1e15,
         "description": "With at most 4 decimals.",
     })
+}
+
+/// A word in any case, as a regular expression without flags: those of JSON Schema have none.
+pub(super) fn in_any_case(word: &str) -> String {
+    word.chars().flat_map(|letter| ['[', letter.to_ascii_uppercase(), letter, ']']).collect()
 }

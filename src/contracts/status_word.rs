@@ -4,6 +4,7 @@ use utoipa::openapi::schema::{Schema, SchemaType, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::contracts::readable::in_any_case;
 use crate::domain::status::OrderStatus;
 
 /// Stands for such a text in descriptions.
@@ -23,9 +24,4 @@ impl PartialSchema for StatusWord {
             .examples(["shipped"])
             .into()
     }
-}
-
-/// A regular expression that has no flags, as those of JSON Schema.
-fn in_any_case(word: &str) -> String {
-    word.chars().flat_map(|letter| ['[', letter.to_ascii_uppercase(), letter, ']']).collect()
 }

@@ -44,11 +44,13 @@ pub struct OrderEvent {
     pub previous: Option<OrderStatus>,
     /// Why, where a reason was given.
     pub reason: Option<String>,
+    /// Whether the order's user wants no notifications of new orders. Only looked up for `Placed`.
+    pub opted_out: bool,
 }
 
 impl OrderEvent {
     /// The event that `entry` of an order's history tells of, with the order as it was then.
-    /// Everything but its status is as it was placed.
+    /// Everything but its status is as it was placed. What its user wants is not looked up.
     #[must_use]
     pub fn of_the_past(id: Uuid, entry: HistoryEntry, order: &Order) -> Self {
         let kind = match entry.action.as_str() {
@@ -62,6 +64,14 @@ impl OrderEvent {
             updated_at: entry.at,
             ..order.clone()
         };
-        Self { id, kind, at: entry.at, order, previous: entry.previous, reason: entry.reason }
+        Self {
+            id,
+            kind,
+            at: entry.at,
+            order,
+            previous: entry.previous,
+            reason: entry.reason,
+            opted_out: false,
+        }
     }
 }

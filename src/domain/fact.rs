@@ -3,12 +3,15 @@
 use rust_decimal::Decimal;
 
 use crate::domain::ids::{OrderId, ProductId, UserId};
+use crate::domain::preferences::Preferences;
 
 /// Something another service says is so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// A user exists; absent fields leave what is known.
     User(UserFact),
+    /// A user has logged in, and the list of the user's orders is to be told.
+    LoggedIn(UserId),
     /// A product exists and has this price.
     Product(ProductFact),
     /// So many of a product are there.
@@ -28,6 +31,8 @@ pub struct UserFact {
     pub address: Option<String>,
     /// A telephone number or the like.
     pub contact: Option<String>,
+    /// What the user wants to hear of.
+    pub preferences: Option<Preferences>,
 }
 
 /// What is known of a product.

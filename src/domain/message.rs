@@ -26,9 +26,10 @@ pub struct OutgoingMessage {
     pub id: i64,
     /// The event's id: the same on every attempt.
     pub message_id: Uuid,
-    /// Which order it is about; messages of one order leave in order.
+    /// Which order it is about; messages of one order leave in order. Below 0 for the list of a
+    /// user's orders, which has a number of its own.
     pub order: OrderId,
-    /// The order's version.
+    /// The order's version; 0 for a list.
     pub version: i32,
     /// The routing key, topic or queue.
     pub topic: String,

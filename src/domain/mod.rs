@@ -9,6 +9,7 @@ pub mod money;
 pub mod order;
 pub mod past;
 pub mod placement;
+pub mod preferences;
 pub mod product;
 pub mod query;
 pub mod quote;

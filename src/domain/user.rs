@@ -17,6 +17,8 @@ pub struct User {
     pub address: Option<String>,
     /// A telephone number or the like.
     pub contact: Option<String>,
+    /// What the user wants to hear of, as a JSON object.
+    pub preferences: Option<String>,
     /// When any of this was last announced.
     pub updated_at: DateTime<Utc>,
 }

@@ -8,11 +8,11 @@ use crate::domain::fact::{Fact, StockFact};
 use crate::domain::ids::ProductId;
 use crate::domain::stock;
 use crate::engine::ports::{Delivery, Interpreter};
-use crate::engine::{Engine, stock_keys};
+use crate::engine::{Engine, stock_keys, user_keys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::inbox::{self, Identity};
 use crate::store::leases::{self, Lease};
-use crate::store::{Connection, catalog, users};
+use crate::store::{Connection, catalog, lists, users};
 
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Engine {
         }
         self.apply(&mut transaction, facts).await?;
         self.shared.commit(transaction).await?;
-        self.show_stock_of(facts).await;
+        self.show(facts).await;
         Ok(Taken::New)
     }
 
@@ -88,7 +88,7 @@ impl Engine {
         let mut transaction = self.shared.store.begin().await?;
         self.apply(&mut transaction, facts).await?;
         self.shared.commit(transaction).await?;
-        self.show_stock_of(facts).await;
+        self.show(facts).await;
         Ok(())
     }
 
@@ -111,12 +111,13 @@ impl Engine {
         let facts = interpreter.interpret(&delivery)?;
         self.apply(&mut transaction, &facts).await?;
         self.shared.commit(transaction).await?;
-        self.show_stock_of(&facts).await;
+        self.show(&facts).await;
         Ok(())
     }
 
-    /// Shows the stock of the products that facts are about.
-    pub(super) async fn show_stock_of(&self, facts: &[Fact]) {
+    /// Shows the stock of the products, and the users, that facts are about.
+    pub(super) async fn show(&self, facts: &[Fact]) {
+        user_keys::show(&self.shared, facts).await;
         let products: Vec<_> = facts.iter().filter_map(product_of).map(ProductId::as_str).collect();
         stock_keys::show(&self.shared, &products).await;
     }
@@ -130,6 +131,7 @@ impl Engine {
         for fact in facts {
             match fact {
                 Fact::User(user) => users::upsert(connection, user).await?,
+                Fact::LoggedIn(user) => lists::mark(connection, user).await?,
                 Fact::Product(product) => {
                     catalog::upsert_product(connection, product, currency).await?;
                 }
@@ -188,7 +190,7 @@ async fn recognise(
 
 fn product_of(fact: &Fact) -> Option<&ProductId> {
     match fact {
-        Fact::User(_) => None,
+        Fact::User(_) | Fact::LoggedIn(_) => None,
         Fact::Product(product) => Some(&product.product),
         Fact::Stock(stock) => Some(&stock.product),
     }

@@ -46,7 +46,7 @@ impl Engine {
         self.apply(&mut transaction, &facts).await?;
         leases::release(&mut transaction, &claimed).await?;
         self.shared.commit(transaction).await?;
-        self.show_stock_of(&facts).await;
+        self.show(&facts).await;
         Ok(())
     }
 }

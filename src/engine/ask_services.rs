@@ -47,7 +47,7 @@ impl Engine {
         }
         let ports = &self.shared.ports;
         let (user, answers) = tokio::join!(
-            ask_for_user(ports.users.as_deref(), &request, token),
+            self.ask_for_user(ports.users.as_deref(), &request, token),
             self.ask_for_products(ports.products.as_deref(), &request, token),
         );
         user?;
@@ -74,6 +74,20 @@ impl Engine {
         Ok(Some(Placed { order, replayed: true }))
     }
 
+    async fn ask_for_user(
+        &self,
+        service: Option<&dyn UserService>,
+        request: &PlaceOrder,
+        token: Option<&SecretString>,
+    ) -> Result<()> {
+        let Some(service) = service else { return Ok(()) };
+        if self.shared.asked.users.count(service.knows(&request.user, token)).await? {
+            return Ok(());
+        }
+        let text = format!("The user service does not know user {}.", request.user);
+        Err(Error::new(ErrorKind::Forbidden, text).with("component", "user service"))
+    }
+
     /// What is known is read before the service is asked: an answer counts only as long as nobody
     /// has told anything since.
     async fn ask_for_products(
@@ -89,7 +103,7 @@ impl Engine {
             let mut connection = self.shared.store.acquire().await?;
             quotes::known(&mut connection, &names(&products)).await?
         };
-        let quotes = service.quotes(&products, token).await?;
+        let quotes = self.shared.asked.products.count(service.quotes(&products, token)).await?;
         Ok(Some(Answers { quotes, known }))
     }
 
@@ -125,19 +139,6 @@ impl Engine {
         stock_keys::show(&self.shared, &products).await;
         Ok(())
     }
-}
-
-async fn ask_for_user(
-    service: Option<&dyn UserService>,
-    request: &PlaceOrder,
-    token: Option<&SecretString>,
-) -> Result<()> {
-    let Some(service) = service else { return Ok(()) };
-    if service.knows(&request.user, token).await? {
-        return Ok(());
-    }
-    let text = format!("The user service does not know user {}.", request.user);
-    Err(Error::new(ErrorKind::Forbidden, text).with("component", "user service"))
 }
 
 fn names(products: &[ProductId]) -> Vec<&str> {

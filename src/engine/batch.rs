@@ -187,6 +187,7 @@ fn write_down(shared: &Shared, job: &Job, prepared: Prepared, plan: Plan) -> Res
         order,
         previous: None,
         reason: None,
+        opted_out: prepared.opted_out,
     };
     let key = job.key().map(|key| (job.key_scope.clone(), key.to_owned(), job.fingerprint.clone()));
     let messages = shared.announce(&event)?;

@@ -4,6 +4,7 @@
 pub mod apply_fact;
 pub mod apply_message;
 mod ask_services;
+pub mod ask_stats;
 mod batch;
 pub mod cache;
 pub mod cancel_order;
@@ -21,7 +22,9 @@ mod read_through;
 pub mod replay;
 mod retelling;
 mod stock_keys;
+pub mod tell_lists;
 mod transition;
+mod user_keys;
 
 use std::sync::Arc;
 
@@ -32,6 +35,7 @@ use crate::domain::event::OrderEvent;
 use crate::domain::message::Message;
 use crate::domain::money::Currency;
 use crate::domain::placement::PlacementLimits;
+use crate::engine::ask_stats::Asked;
 use crate::engine::cache::Cache;
 use crate::engine::changes::Changes;
 use crate::engine::lanes::Lanes;
@@ -64,6 +68,7 @@ struct Shared {
     announcers: Vec<Arc<dyn Announcer>>,
     ports: Ports,
     cache: Cache,
+    asked: Asked,
     outbox_filled: watch::Sender<()>,
     changes: Changes,
     /// Whether everything is undone instead of committed.
@@ -115,6 +120,7 @@ impl Engine {
             announcers,
             ports,
             cache,
+            asked: Asked::default(),
             outbox_filled,
             changes,
             is_rehearsal,

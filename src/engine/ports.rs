@@ -16,6 +16,7 @@ use crate::domain::message::{Message, OutgoingMessage};
 use crate::domain::order::Order;
 use crate::domain::quote::Quote;
 use crate::domain::stock::{Seen, ShownLevel};
+use crate::domain::user::User;
 use crate::error::Result;
 
 /// A contract's words for what happened. Called inside the transaction that makes it happen, so it
@@ -26,6 +27,16 @@ pub trait Announcer: Send + Sync {
     /// # Errors
     /// `Internal` when the event cannot be put into this contract's words. The transaction fails.
     fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>>;
+
+    /// The messages that this contract sends about all orders of `user`, which come oldest first.
+    /// Few contracts know such a thing.
+    ///
+    /// # Errors
+    /// As [`Announcer::announce`].
+    fn announce_list(&self, user: &UserId, orders: &[Order]) -> Result<Vec<Message>> {
+        let _ = (user, orders);
+        Ok(Vec::new())
+    }
 }
 
 /// A contract's understanding of what others say.
@@ -93,6 +104,31 @@ pub trait StockKeys: Send + Sync + 'static {
     /// # Errors
     /// `Unavailable`: some may be shown and some not.
     fn show<'a>(&'a self, levels: &'a [ShownLevel]) -> BoxFuture<'a, Result<()>>;
+}
+
+/// What other services see of users outside the database.
+pub trait UserKeys: Send + Sync + 'static {
+    /// Shows what is known of users.
+    ///
+    /// # Errors
+    /// `Unavailable`: some may be shown and some not.
+    fn show<'a>(&'a self, users: &'a [User]) -> BoxFuture<'a, Result<()>>;
+
+    /// Some of the preferences that are shown, by whomever: at `cursor`, which is 0 at first and
+    /// then what the page before says.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn preferences(&self, cursor: u64) -> BoxFuture<'_, Result<PreferencesPage>>;
+}
+
+/// Some of the preferences that are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreferencesPage {
+    /// Users' ids and what stands there, unread.
+    pub found: Vec<(String, String)>,
+    /// Where the next page is; 0 behind the last one.
+    pub next: u64,
 }
 
 /// One message that came in.
@@ -239,4 +275,6 @@ pub struct Ports {
     pub orders: Option<Arc<dyn OrderCache>>,
     /// Shows stock to others.
     pub stock_keys: Option<Arc<dyn StockKeys>>,
+    /// Shows users to others.
+    pub user_keys: Option<Arc<dyn UserKeys>>,
 }

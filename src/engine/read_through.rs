@@ -69,4 +69,12 @@ impl Engine {
     pub fn cache_stats(&self) -> Option<Arc<CacheStats>> {
         self.shared.cache.stats()
     }
+
+    /// Whether the cache answers; it does where there is none.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn ping_cache(&self) -> Result<()> {
+        self.shared.cache.ping().await
+    }
 }

@@ -87,6 +87,7 @@ impl Engine {
             order,
             previous: Some(previous),
             reason,
+            opted_out: false,
         };
         let messages = shared.announce(&event)?;
         let deleted = step.kind == EventKind::Deleted;

@@ -75,7 +75,10 @@ impl<I: Inlet> Intake<I> {
         while !stop.is_cancelled() {
             let pause = match self.tenure(&stop).await {
                 Ok(()) => STANDBY,
-                Err(error) => self.outage.failed(&error),
+                Err(error) => {
+                    self.stats.count_reconnect();
+                    self.outage.failed(&error)
+                }
             };
             let _ = stop.run_until_cancelled(sleep(pause)).await;
         }
@@ -99,7 +102,10 @@ impl<I: Inlet> Intake<I> {
         let mut source = connected?;
         self.outage.over();
         tracing::info!(consumer = self.consumer, "taking in messages");
-        self.take_in_all(&mut source, lease, stop).await?;
+        self.stats.set_active(true);
+        let served = self.take_in_all(&mut source, lease, stop).await;
+        self.stats.set_active(false);
+        served?;
         farewell(source).await;
         Ok(())
     }

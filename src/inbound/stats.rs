@@ -1,6 +1,6 @@
 //! What an intake has done so far, for metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::engine::apply_fact::Taken;
 
@@ -10,6 +10,8 @@ pub struct IntakeStats {
     new: AtomicU64,
     repeated: AtomicU64,
     parked: AtomicU64,
+    reconnects: AtomicU64,
+    active: AtomicBool,
 }
 
 impl IntakeStats {
@@ -21,6 +23,15 @@ impl IntakeStats {
             Taken::LeaseLost => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes whether this process is the one that takes in, on a connection that works.
+    pub(super) fn set_active(&self, is_active: bool) {
+        self.active.store(is_active, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_reconnect(&self) {
+        self.reconnects.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Messages whose facts were taken in.
@@ -39,5 +50,17 @@ impl IntakeStats {
     #[must_use]
     pub fn parked(&self) -> u64 {
         self.parked.load(Ordering::Relaxed)
+    }
+
+    /// Times that broker or database had to be connected to again.
+    #[must_use]
+    pub fn reconnects(&self) -> u64 {
+        self.reconnects.load(Ordering::Relaxed)
+    }
+
+    /// Whether this process takes in at present; another one may.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed)
     }
 }

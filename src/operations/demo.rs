@@ -39,6 +39,7 @@ pub async fn seed_demo(settings: &Settings) -> Result<Demo> {
         email: Some("demo@example.com".to_owned()),
         address: Some("1 Example Street".to_owned()),
         contact: None,
+        preferences: None,
     })];
     let mut products = Vec::new();
     for (number, name, cents, stock) in PRODUCTS {

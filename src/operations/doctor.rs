@@ -1,17 +1,17 @@
 //! Looks at every part before the engine is started.
 
+mod around;
+
 use tokio::net::TcpListener;
 
-use crate::app::{self, Check};
+use crate::app::{self, Check, OpenDoor};
 use crate::config::Settings;
-use crate::engine::ports::Outlet;
 use crate::error::{Error, Result};
 use crate::store::adoption::{self, Step};
 use crate::store::{Store, migrate};
-use crate::transport::rabbitmq::RabbitOutlet;
 
-/// Looks at settings, database, tables, broker and ports. What is not right is an entry, not an
-/// error.
+/// Looks at settings, database, tables, brokers, Redis, the services that are asked, and ports.
+/// What is not right is an entry, not an error.
 pub async fn doctor(settings: Result<Settings>) -> Vec<Check> {
     let settings = match settings {
         Ok(settings) => settings,
@@ -20,8 +20,13 @@ pub async fn doctor(settings: Result<Settings>) -> Vec<Check> {
     let mut checks = vec![fine("settings", "They fit together.")];
     checks.extend(settings.auth.secret.is_some().then(|| look_at_tokens(&settings)));
     checks.extend(look_at_database(&settings).await);
-    checks.push(look_at_broker(&settings).await);
-    checks.extend(look_at_ports(&settings).await);
+    match app::doors(&settings) {
+        Ok(doors) => {
+            checks.extend(around::look(&settings, &doors).await);
+            checks.extend(look_at_ports(&settings, &doors).await);
+        }
+        Err(error) => checks.push(wrong("contracts", &error, "Set contract.")),
+    }
     checks
 }
 
@@ -92,37 +97,24 @@ async fn look_at_adoption(store: &Store) -> Option<Check> {
     })
 }
 
-async fn look_at_broker(settings: &Settings) -> Check {
-    let Some(rabbitmq) = &settings.rabbitmq else {
-        let detail = "RABBITMQ_URL is not set: events wait in the outbox.";
-        return fine("rabbitmq", detail);
-    };
-    let options = match app::broker(rabbitmq, &rabbitmq.exchanges.events) {
-        Ok(options) => options,
-        Err(error) => return wrong("rabbitmq", &error, "Set RABBITMQ_URL."),
-    };
-    let address = options.address();
-    match RabbitOutlet::new(options).connect().await {
-        Ok(_) => fine("rabbitmq", &format!("{address} answers.")),
-        Err(error) => wrong("rabbitmq", &error, "Start RabbitMQ, or set RABBITMQ_URL."),
-    }
-}
-
-async fn look_at_ports(settings: &Settings) -> Vec<Check> {
-    let doors = match app::doors(settings) {
-        Ok(doors) => doors,
-        Err(error) => return vec![wrong("contracts", &error, "Set contract.")],
-    };
-    let server = &settings.server;
-    let mut checks = Vec::with_capacity(doors.len());
-    for door in doors {
-        let name = format!("port {}", door.port());
-        checks.push(match TcpListener::bind((server.host.as_str(), door.port())).await {
-            Ok(_) => fine(&name, &format!("It is free on {}.", server.host)),
+/// Listens on all of them at once, as the server will: two doors may have been given one port.
+async fn look_at_ports(settings: &Settings, doors: &[OpenDoor]) -> Vec<Check> {
+    let host = settings.server.host.as_str();
+    let ports = doors.iter().map(|door| (door.port(), door.contract().name()));
+    let ports = ports.chain(settings.server.metrics_port.map(|port| (port, "metrics")));
+    let mut listening = Vec::with_capacity(doors.len() + 1);
+    let mut checks = Vec::with_capacity(doors.len() + 1);
+    for (port, of) in ports {
+        let name = format!("port {port}");
+        checks.push(match TcpListener::bind((host, port)).await {
+            Ok(listener) => {
+                listening.push(listener);
+                fine(&name, &format!("It is free on {host}, for {of}."))
+            }
             Err(error) => Check {
                 name,
                 is_ok: false,
-                detail: format!("It cannot be listened on at {}: {error}.", server.host),
+                detail: format!("It cannot be listened on at {host}, for {of}: {error}."),
                 remedy: Some("Stop the program that has it, or choose another port.".to_owned()),
             },
         });

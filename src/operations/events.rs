@@ -22,7 +22,7 @@ pub struct Parked {
     pub consumer: String,
     /// The routing key or topic.
     pub topic: String,
-    /// The order an outgoing message tells about.
+    /// The order an outgoing message tells about; none for a list of orders.
     pub order: Option<OrderId>,
     /// Why it was set aside.
     pub reason: String,
@@ -148,7 +148,7 @@ impl From<outbox::ParkedMessage> for Parked {
             direction: "outgoing",
             consumer: message.destination,
             topic: message.topic,
-            order: Some(message.order),
+            order: Some(message.order).filter(|order| order.get() > 0),
             reason: message.reason.unwrap_or_default(),
             attempts: message.attempts,
             parked_at: message.parked_at,

@@ -235,7 +235,7 @@ pub(super) fn setting_variables() -> HashMap<&'static str, Vec<&'static str>> {
     config::all().map(|setting| (setting.name, setting.variables.to_vec())).collect()
 }
 
-/// Look at every part the engine would use: settings, database, tables, brokers, ports.
+/// Look at every part the engine would use: settings, database, tables, brokers, Redis, ports.
 #[pyfunction]
 pub(super) fn doctor(py: Python<'_>, flags: Flags) -> PyResult<Vec<Check>> {
     wait_for(py, async move {

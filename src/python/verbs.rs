@@ -136,7 +136,9 @@ pub(super) async fn upsert_user(
     contact: Option<String>,
 ) -> Result<()> {
     let user = UserId::parse(user_id)?;
-    note(&opened, Fact::User(UserFact { user, username, email, address, contact })).await
+    let preferences = None;
+    let fact = UserFact { user, username, email, address, contact, preferences };
+    note(&opened, Fact::User(fact)).await
 }
 
 pub(super) async fn get_product(opened: Arc<Opened>, product_id: String) -> Result<Product> {

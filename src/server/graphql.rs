@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind};
 use crate::server::completion::{Asked, Types};
-use crate::server::metrics::Metrics;
+use crate::server::metrics::{Metrics, NO_OPERATION};
 use crate::server::playground::Playground;
 use crate::server::session::Session;
 use crate::server::{Shell, graphql_http, limits};
@@ -132,7 +132,7 @@ impl GraphQl {
     ) -> Answered {
         let began = Instant::now();
         let (label, answered) = match self.prepare(request, &session) {
-            Err(errors) => ("none", Answered::refused(errors)),
+            Err(errors) => (NO_OPERATION, Answered::refused(errors)),
             Ok(prepared) => (prepared.label, self.run(prepared, only_reads, deadline).await),
         };
         let outcome = match answered.stage {
@@ -199,7 +199,7 @@ impl GraphQl {
     pub fn stream(&self, request: Request, session: Arc<Session>) -> BoxStream<'static, Response> {
         match self.prepare(request, &session) {
             Err(errors) => {
-                self.0.metrics.request(self.0.contract, "none", "REFUSED", Duration::ZERO);
+                self.0.metrics.request(self.0.contract, NO_OPERATION, "REFUSED", Duration::ZERO);
                 stream::iter([Response::from_errors(errors)]).boxed()
             }
             Ok(prepared) if prepared.asked.kind == OperationType::Subscription => {
@@ -283,7 +283,12 @@ impl GraphQl {
         if name.starts_with("__") {
             return "introspection";
         }
-        self.0.operations.iter().find(|operation| **operation == name).copied().unwrap_or("none")
+        self.0
+            .operations
+            .iter()
+            .find(|operation| **operation == name)
+            .copied()
+            .unwrap_or(NO_OPERATION)
     }
 }
 

@@ -61,7 +61,8 @@ pub(super) async fn ready(State(probes): State<Arc<[Arc<dyn Probe>]>>) -> Respon
     (code, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
-async fn is_up(probe: &dyn Probe) -> bool {
+/// Whether a part is there, and says so in time.
+pub async fn is_up(probe: &dyn Probe) -> bool {
     match tokio::time::timeout(PROBE_TIME_MAX, probe.check()).await {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {

@@ -69,6 +69,21 @@ pub fn accepts_html(headers: &HeaderMap) -> bool {
         .any(|range| range.media == "text/html")
 }
 
+/// Whether metrics are wanted as OpenMetrics rather than in Prometheus' own format, which whoever
+/// names neither gets.
+#[must_use]
+pub fn prefers_open_metrics(headers: &HeaderMap) -> bool {
+    let ranges = || {
+        let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).filter_map(Range::parse)
+    };
+    let quality_of = |media: &str| {
+        ranges().filter(|range| range.media == media).map(|range| range.quality).max()
+    };
+    let plain = quality_of("text/plain").unwrap_or_default();
+    quality_of("application/openmetrics-text").is_some_and(|quality| quality >= plain)
+}
+
 /// Whether the body is JSON in UTF-8. Forms and plain text are not, so that no other site can make
 /// a browser send a request.
 #[must_use]
@@ -179,6 +194,28 @@ mod tests {
         ] {
             assert_eq!(answer(&[accept]), None, "{accept}");
         }
+    }
+
+    #[test]
+    fn metrics_come_in_the_format_that_is_preferred() {
+        let prefers = |accept| prefers_open_metrics(&headers(&ACCEPT, &[accept]));
+        for accept in [
+            "application/openmetrics-text",
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+             application/openmetrics-text;version=0.0.1;q=0.5,\
+             text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+        ] {
+            assert!(prefers(accept), "{accept}");
+        }
+        for accept in [
+            "*/*",
+            "text/plain",
+            "text/plain;version=0.0.4;q=0.6,application/openmetrics-text;q=0.5",
+            "application/openmetrics-text;q=0,*/*",
+        ] {
+            assert!(!prefers(accept), "{accept}");
+        }
+        assert!(!prefers_open_metrics(&HeaderMap::new()));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Metrics in the Prometheus text format: what this process counts itself, and the figures that
-//! other parts give when they are asked.
+//! Metrics: what this process counts itself, and the figures that other parts give when they are
+//! asked. `docs/METRICS.md` lists them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,16 +17,19 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use tokio::time::timeout;
 
 use crate::engine::place_order::Placed;
 use crate::error::Result;
-use crate::server::process;
+use crate::server::{exposition, media, process};
 
 /// Upper bounds of the latency buckets, in seconds.
 const LATENCY_BUCKETS: [f64; 13] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-/// How long the parts may take to give their figures.
-const FIGURES_TIME_MAX: Duration = Duration::from_secs(2);
+/// The operation of requests that name none of the contract's.
+pub(super) const NO_OPERATION: &str = "none";
+/// How long a part may take to give its figures.
+const FIGURES_TIME_MAX: Duration = Duration::from_secs(4);
 
 /// Whether a figure only ever grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +49,8 @@ pub struct Figure {
     pub help: &'static str,
     /// How it moves.
     pub kind: FigureKind,
-    /// The contract that it is about; none where it is about all. A label.
-    pub contract: Option<String>,
+    /// What it is about, as label and value; the values come from short lists.
+    pub labels: Vec<(&'static str, String)>,
     /// Its value now.
     pub value: f64,
 }
@@ -56,19 +59,26 @@ impl Figure {
     /// A number that goes up and down.
     #[must_use]
     pub const fn gauge(name: &'static str, help: &'static str, value: f64) -> Self {
-        Self { name, help, kind: FigureKind::Gauge, contract: None, value }
+        Self { name, help, kind: FigureKind::Gauge, labels: Vec::new(), value }
     }
 
     /// A number that only grows.
     #[must_use]
     pub const fn counter(name: &'static str, help: &'static str, value: f64) -> Self {
-        Self { name, help, kind: FigureKind::Counter, contract: None, value }
+        Self { name, help, kind: FigureKind::Counter, labels: Vec::new(), value }
     }
 
     /// This number, of one contract.
     #[must_use]
     pub fn of(self, contract: impl Into<String>) -> Self {
-        Self { contract: Some(contract.into()), ..self }
+        self.labelled("contract", contract)
+    }
+
+    /// This number, with one more label.
+    #[must_use]
+    pub fn labelled(mut self, label: &'static str, value: impl Into<String>) -> Self {
+        self.labels.push((label, value.into()));
+        self
     }
 }
 
@@ -197,7 +207,8 @@ impl Metrics {
         OpenSubscription(self.subscriptions.clone())
     }
 
-    /// Everything as text, with the figures of `parts`.
+    /// Everything as OpenMetrics text, with the figures of `parts`. A part that does not tell its
+    /// own in time is left out.
     ///
     /// # Errors
     /// When a figure cannot be written, which no figure here can cause.
@@ -205,11 +216,9 @@ impl Metrics {
         &self,
         parts: &[Arc<dyn Figures>],
     ) -> std::result::Result<String, std::fmt::Error> {
-        let asked = join_all(parts.iter().map(|part| part.figures()));
-        let mut figures: Vec<Figure> = tokio::time::timeout(FIGURES_TIME_MAX, asked)
-            .await
-            .map(|told| told.into_iter().flatten().collect())
-            .unwrap_or_default();
+        let asked = parts.iter().map(|part| timeout(FIGURES_TIME_MAX, part.figures()));
+        let told = join_all(asked).await;
+        let mut figures: Vec<Figure> = told.into_iter().flatten().flatten().collect();
         figures.extend(process::figures());
         let mut asked = Registry::default();
         asked.register_collector(Box::new(Told(figures)));
@@ -238,11 +247,10 @@ impl Collector for Told {
                 FigureKind::Gauge => MetricType::Gauge,
                 FigureKind::Counter => MetricType::Counter,
             };
-            let mut family = encoder.encode_descriptor(first.name, first.help, None, kind)?;
+            let help = format!("{}.", first.help);
+            let mut family = encoder.encode_descriptor(first.name, &help, None, kind)?;
             for figure in self.0.iter().filter(|figure| figure.name == first.name) {
-                let label = figure.contract.as_deref().map(|contract| [("contract", contract)]);
-                let labels: &[(&str, &str)] = label.as_ref().map_or(&[], |label| label);
-                let mut metric = family.encode_family(&labels)?;
+                let mut metric = family.encode_family(&figure.labels)?;
                 match figure.kind {
                     FigureKind::Gauge => metric.encode_gauge(&figure.value)?,
                     FigureKind::Counter => {
@@ -273,21 +281,16 @@ pub(super) struct Shown {
 
 /// `GET /metrics`.
 pub(super) async fn show(State(shown): State<Shown>, headers: HeaderMap) -> Response {
-    let accepts_open_metrics = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| value.contains("application/openmetrics-text"));
-    let content_type = if accepts_open_metrics {
-        "application/openmetrics-text; version=1.0.0; charset=utf-8"
-    } else {
-        "text/plain; version=0.0.4; charset=utf-8"
-    };
-    match shown.metrics.text(&shown.figures).await {
-        Ok(text) => ([(header::CONTENT_TYPE, content_type)], text).into_response(),
+    let text = match shown.metrics.text(&shown.figures).await {
+        Ok(text) => text,
         Err(error) => {
             tracing::error!(%error, "metrics could not be written");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
-    }
+    };
+    let (content_type, text) = match media::prefers_open_metrics(&headers) {
+        true => (exposition::OPEN_METRICS, text),
+        false => (exposition::PROMETHEUS, exposition::prometheus(&text)),
+    };
+    ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

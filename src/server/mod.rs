@@ -5,6 +5,7 @@ mod body;
 mod completion;
 mod connections;
 mod event_stream;
+mod exposition;
 pub mod graphql;
 mod graphql_http;
 pub mod health;

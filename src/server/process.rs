@@ -1,18 +1,44 @@
-//! The figures of this process, under the names that every Prometheus client uses. Linux only;
-//! elsewhere there are none.
+//! The figures of this process, under the names that every Prometheus client uses, and of the
+//! runtime in it. Those of the process on Linux only; elsewhere there are none.
 
 use std::fs;
+
+use tokio::runtime::Handle;
 
 use crate::server::metrics::Figure;
 
 /// The kernel's clock ticks per second, which its interface fixes at 100.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What `/proc` says about this process.
+/// What is known of this process. On a tokio runtime.
 pub(super) fn figures() -> Vec<Figure> {
+    let build = Figure::gauge("order_engine_build_info", "The build that runs; always 1", 1.0)
+        .labelled("version", env!("CARGO_PKG_VERSION"));
+    [build].into_iter().chain(of_process()).chain(of_runtime()).collect()
+}
+
+/// What the scheduler of tasks has to do.
+fn of_runtime() -> impl Iterator<Item = Figure> {
+    let runtime = Handle::current().metrics();
+    [
+        ("order_engine_runtime_workers", "Threads that run tasks", runtime.num_workers()),
+        ("order_engine_runtime_tasks", "Tasks that have not ended", runtime.num_alive_tasks()),
+        (
+            "order_engine_runtime_queued_tasks",
+            "Tasks that could go on and wait for a thread",
+            runtime.global_queue_depth(),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(name, help, value)| Some(Figure::gauge(name, help, count(value)?)))
+}
+
+/// What `/proc` says about this process.
+fn of_process() -> impl Iterator<Item = Figure> {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let uptime = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let gauge =
         |name, help, value: Option<f64>| value.map(|value| Figure::gauge(name, help, value));
     let cpu = cpu_seconds(&stat).map(|value| {
@@ -26,7 +52,13 @@ pub(super) fn figures() -> Vec<Figure> {
             "Resident memory",
             kilobytes(&status, "VmRSS:").map(|kilobytes| kilobytes * 1024.0),
         ),
+        gauge(
+            "process_virtual_memory_bytes",
+            "Virtual memory",
+            kilobytes(&status, "VmSize:").map(|kilobytes| kilobytes * 1024.0),
+        ),
         gauge("process_open_fds", "Open file descriptors", files),
+        gauge("process_max_fds", "Most file descriptors that may be open", files_max(&limits)),
         gauge("process_threads", "Threads", kilobytes(&status, "Threads:")),
         gauge(
             "process_start_time_seconds",
@@ -36,7 +68,6 @@ pub(super) fn figures() -> Vec<Figure> {
     ]
     .into_iter()
     .flatten()
-    .collect()
 }
 
 fn count(number: usize) -> Option<f64> {
@@ -60,6 +91,12 @@ fn started_at(stat: &str, system: &str) -> Option<f64> {
     Some(booted_at + field(stat, 22)? / TICKS_PER_SECOND)
 }
 
+/// The soft limit in `/proc/self/limits`; none where there is no limit.
+fn files_max(limits: &str) -> Option<f64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 /// The number behind `name` in `/proc/self/status`.
 fn kilobytes(status: &str, name: &str) -> Option<f64> {
     let value = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -76,6 +113,8 @@ mod tests {
         assert_eq!(cpu_seconds(stat), Some(2.0));
         assert_eq!(started_at(stat, "cpu 1\nbtime 500\n"), Some(510.0));
         assert_eq!(kilobytes("Name:\tx\nVmRSS:\t  12 kB\n", "VmRSS:"), Some(12.0));
+        assert_eq!(files_max("Max open files   1024   4096   files\n"), Some(1024.0));
+        assert_eq!(files_max("Max open files   unlimited   unlimited   files\n"), None);
         assert_eq!(cpu_seconds(""), None);
     }
 }

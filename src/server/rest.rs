@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::auth::Gate;
 use crate::engine::place_order::Placed;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::metrics::Metrics;
+use crate::server::metrics::{Metrics, NO_OPERATION};
 use crate::server::session::Session;
 use crate::server::{Shell, body, media};
 
@@ -115,24 +115,29 @@ impl Desk {
     /// `router` with an answer in the contract's words for paths and methods that it does not
     /// have.
     pub fn around(&self, router: Router) -> Router {
-        let words = self.words;
-        let time_max = self.time_max;
-        // A connection on which some of a body is left would be closed under the next request.
-        let drain = async move |request: Request| {
-            let _ = timeout(time_max, body::read(request.into_body())).await;
-        };
+        let (desk, other_desk) = (self.clone(), self.clone());
         let no_path = async move |request: Request| {
-            drain(request).await;
-            words(&Error::new(ErrorKind::NotFound, "There is nothing at this path."))
+            let text = "There is nothing at this path.";
+            desk.turn_away(request, &Error::new(ErrorKind::NotFound, text)).await
         };
         let no_method = async move |request: Request| {
-            drain(request).await;
             let text = "This path does not take that method.";
-            let mut answer = words(&Error::new(ErrorKind::InvalidInput, text));
+            let error = Error::new(ErrorKind::InvalidInput, text);
+            let mut answer = other_desk.turn_away(request, &error).await;
             *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             answer
         };
         router.fallback(no_path).method_not_allowed_fallback(no_method)
+    }
+
+    /// Answers a request that no route takes. What it asked for is not told in metrics: anybody
+    /// may ask for anything.
+    async fn turn_away(&self, request: Request, error: &Error) -> Response {
+        let began = Instant::now();
+        // A connection on which some of a body is left would be closed under the next request.
+        let _ = timeout(self.time_max, body::read(request.into_body())).await;
+        self.metrics.request(self.contract, NO_OPERATION, error.kind().code(), began.elapsed());
+        (self.words)(error)
     }
 }
 

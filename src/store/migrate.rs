@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Store, failed};
 
 /// Every migration, in order: number, name and text. A new file is one more line here.
-const MIGRATIONS: [(i64, &str, &str); 9] = [
+const MIGRATIONS: [(i64, &str, &str); 10] = [
     (1, "orders", include_str!("../../migrations/0001_orders.sql")),
     (2, "messages", include_str!("../../migrations/0002_messages.sql")),
     (3, "adoption", include_str!("../../migrations/0003_adoption.sql")),
@@ -17,6 +17,7 @@ const MIGRATIONS: [(i64, &str, &str); 9] = [
     (7, "stock_keys", include_str!("../../migrations/0007_stock_keys.sql")),
     (8, "upstream", include_str!("../../migrations/0008_upstream.sql")),
     (9, "cache", include_str!("../../migrations/0009_cache.sql")),
+    (10, "user_lists", include_str!("../../migrations/0010_user_lists.sql")),
 ];
 
 /// The table in which sqlx notes what was applied.

@@ -10,6 +10,7 @@ pub mod inbox;
 pub mod journal;
 pub mod leases;
 pub mod levels;
+pub mod lists;
 pub mod migrate;
 pub mod orders;
 pub mod outbox;
@@ -185,6 +186,12 @@ impl Store {
         self.pool.connections()
     }
 
+    /// Those who wait for a connection.
+    #[must_use]
+    pub fn waiting(&self) -> u32 {
+        self.pool.waiting()
+    }
+
     /// Closes every connection, once what runs on it has ended.
     pub async fn close(&self) {
         self.pool.close().await;
@@ -265,6 +272,7 @@ pub fn statements() -> Vec<(String, &'static str)> {
         ("journal", journal::STATEMENTS),
         ("leases", leases::STATEMENTS),
         ("levels", levels::STATEMENTS),
+        ("lists", lists::STATEMENTS),
         ("orders", orders::STATEMENTS),
         ("outbox", outbox::STATEMENTS),
         ("past", past::STATEMENTS),

@@ -19,8 +19,8 @@ use crate::store::statement::statements;
 
 statements! {
     /// Draws the numbers of every order and line of a batch, and reads what is known about each
-    /// request: an answer given before, and the user's address. The functions are the engine's own
-    /// sequences, or an older application's on an adopted database.
+    /// request: an answer given before, and what the user has told. The functions are the engine's
+    /// own sequences, or an older application's on an adopted database.
     PREPARE = "
         select request.n,
                now() as at,
@@ -31,7 +31,8 @@ statements! {
                earlier.fingerprint,
                earlier.order_id as earlier_order,
                users.user_id is not null as user_known,
-               users.address
+               users.address,
+               coalesce(users.opted_out, false) as opted_out
         from unnest($1::text[], $2::text[], $3::text[], $4::int[])
              with ordinality as request (caller, key, user_id, lines, n)
         left join idempotency earlier
@@ -133,6 +134,8 @@ pub struct Prepared {
     pub user_known: bool,
     /// The user's address.
     pub address: Option<String>,
+    /// Whether the user wants no notifications of new orders.
+    pub opted_out: bool,
 }
 
 /// An answer given before.
@@ -190,6 +193,7 @@ pub async fn prepare(
                 }),
                 user_known: row.try_get("user_known")?,
                 address: row.try_get("address")?,
+                opted_out: row.try_get("opted_out")?,
             })
         })
         .fetch_all(connection)

@@ -66,6 +66,13 @@ impl Pool {
         (count(all.saturating_sub(idle)), count(all))
     }
 
+    /// Those who wait for a connection.
+    pub(super) fn waiting(&self) -> u32 {
+        let of_runtimes = self.of_runtimes();
+        let waiting: usize = of_runtimes.values().map(|pool| pool.status().waiting).sum();
+        u32::try_from(waiting).unwrap_or(u32::MAX)
+    }
+
     /// A connection that nobody else uses meanwhile.
     ///
     /// # Errors

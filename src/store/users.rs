@@ -1,10 +1,14 @@
 //! Users: what other services announce of them.
 
+use std::collections::{BTreeMap, HashSet};
+
+use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use crate::domain::fact::UserFact;
 use crate::domain::ids::UserId;
+use crate::domain::preferences::Preferences;
 use crate::domain::user::User;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::statement::statements;
@@ -13,19 +17,51 @@ use crate::store::{Connection, failed};
 statements! {
     /// One user.
     GET = "
-        select user_id, username, email, address, contact, updated_at
+        select user_id, username, email, address, contact, preferences::text, updated_at
         from users where user_id = $1";
+
+    /// Some users.
+    GET_MANY = "
+        select user_id, username, email, address, contact, preferences::text, updated_at
+        from users where user_id = any($1)";
 
     /// What is announced; what is not mentioned stays as it is known.
     UPSERT = "
-        insert into users as known (user_id, username, email, address, contact, updated_at)
-        values ($1, $2, $3, $4, $5, clock_timestamp())
+        insert into users as known (
+            user_id, username, email, address, contact, preferences, opted_out, updated_at
+        )
+        values ($1, $2, $3, $4, $5, $6::text::json, coalesce($7, false), clock_timestamp())
         on conflict (user_id) do update
         set username = coalesce(excluded.username, known.username),
             email = coalesce(excluded.email, known.email),
             address = coalesce(excluded.address, known.address),
             contact = coalesce(excluded.contact, known.contact),
+            preferences = coalesce(excluded.preferences, known.preferences),
+            opted_out = coalesce($7, known.opted_out),
             updated_at = excluded.updated_at";
+
+    /// Preferences of users who have told none here.
+    FILL_IN = "
+        insert into users as known (user_id, preferences, opted_out, updated_at)
+        select user_id, preferences::json, opted_out, clock_timestamp()
+        from unnest($1::text[], $2::text[], $3::boolean[])
+             as found (user_id, preferences, opted_out)
+        order by user_id
+        on conflict (user_id) do update
+        set preferences = excluded.preferences, opted_out = excluded.opted_out,
+            updated_at = excluded.updated_at
+        where known.preferences is null";
+
+    /// Which of some users want no notifications of new orders.
+    OPTED_OUT = "select user_id from users where user_id = any($1) and opted_out";
+
+    /// The users that changed since then and have something to be shown, page by page.
+    CHANGED_SINCE = "
+        select user_id, username, email, address, contact, preferences::text, updated_at
+        from users
+        where updated_at >= $1 and user_id > $2 and (email is not null or preferences is not null)
+        order by user_id
+        limit $3";
 }
 
 /// Reads one user.
@@ -45,21 +81,92 @@ pub async fn get(connection: &mut Connection, id: &UserId) -> Result<User> {
         })
 }
 
+/// Reads those of some users that are known.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn get_many(connection: &mut Connection, ids: &[&str]) -> Result<Vec<User>> {
+    sqlx::query(GET_MANY)
+        .bind(ids)
+        .try_map(|row| read(&row))
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("reading users", error))
+}
+
 /// Takes in what is announced of a user.
 ///
 /// # Errors
 /// As [`failed`].
 pub async fn upsert(connection: &mut Connection, fact: &UserFact) -> Result<()> {
+    let preferences = fact.preferences.as_ref();
     sqlx::query(UPSERT)
         .bind(fact.user.as_str())
         .bind(fact.username.as_deref())
         .bind(fact.email.as_deref())
         .bind(fact.address.as_deref())
         .bind(fact.contact.as_deref())
+        .bind(preferences.map(Preferences::json))
+        .bind(preferences.map(Preferences::opted_out))
         .execute(connection)
         .await
         .map_err(|error| failed("writing a user", error))?;
     Ok(())
+}
+
+/// Takes in the preferences of users who have told none here, and returns how many did not.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn fill_in(
+    connection: &mut Connection,
+    found: &BTreeMap<UserId, Preferences>,
+) -> Result<u64> {
+    let users: Vec<_> = found.keys().map(UserId::as_str).collect();
+    let preferences: Vec<_> = found.values().map(Preferences::json).collect();
+    let opted_out: Vec<_> = found.values().map(Preferences::opted_out).collect();
+    let done = sqlx::query(FILL_IN)
+        .bind(users)
+        .bind(preferences)
+        .bind(opted_out)
+        .execute(connection)
+        .await
+        .map_err(|error| failed("filling in preferences", error))?;
+    Ok(done.rows_affected())
+}
+
+/// Which of some users want no notifications of new orders.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn opted_out(connection: &mut Connection, ids: &[&str]) -> Result<HashSet<UserId>> {
+    let found: Vec<String> = sqlx::query_scalar(OPTED_OUT)
+        .bind(ids)
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("looking for who wants no notifications", error))?;
+    Ok(found.into_iter().map(UserId::from_database).collect())
+}
+
+/// Reads a page of the users that changed since `since`, behind `after`, as far as they have
+/// an e-mail address or preferences.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn changed_since(
+    connection: &mut Connection,
+    since: DateTime<Utc>,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<User>> {
+    sqlx::query(CHANGED_SINCE)
+        .bind(since)
+        .bind(after)
+        .bind(limit)
+        .try_map(|row| read(&row))
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("reading changed users", error))
 }
 
 fn read(row: &PgRow) -> std::result::Result<User, sqlx::Error> {
@@ -69,6 +176,7 @@ fn read(row: &PgRow) -> std::result::Result<User, sqlx::Error> {
         email: row.try_get("email")?,
         address: row.try_get("address")?,
         contact: row.try_get("contact")?,
+        preferences: row.try_get("preferences")?,
         updated_at: row.try_get("updated_at")?,
     })
 }

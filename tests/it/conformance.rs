@@ -167,6 +167,38 @@ impl Dialect for Storefront {
     }
 }
 
+struct Stock;
+
+impl Dialect for Stock {
+    const NAME: &'static str = "stock";
+    // Of a shipped order nothing is told.
+    const MESSAGES: [i64; 2] = [1, 0];
+
+    async fn place(door: &Door, user: &str) -> Option<String> {
+        let body = json!({"userId": user, "products": [{"productId": "1", "quantity": 2}]});
+        let answer = door.call(Method::POST, "/order/create", user, Some(body)).await;
+        (answer.status == 201).then(|| answer.json()["order"]["_id"].as_str().unwrap().to_owned())
+    }
+
+    /// It shows an order only among those of its user.
+    async fn status(door: &Door, user: &str, id: &str) -> Option<String> {
+        let orders = door.call(Method::GET, "/order/1", user, None).await.json();
+        let order = orders.as_array().unwrap().iter().find(|order| order["_id"] == id)?;
+        order["status"].as_str().map(str::to_owned)
+    }
+
+    async fn set_status(door: &Door, user: &str, id: &str, status: &str) -> bool {
+        let body = Some(json!({"status": status}));
+        door.call(Method::PUT, &format!("/order/{id}"), user, body).await.status == 200
+    }
+
+    async fn list(door: &Door, user: &str) -> Vec<String> {
+        let orders = door.call(Method::GET, "/order/all", user, None).await.json();
+        let id = |order: &Value| order["_id"].as_str().map(str::to_owned);
+        orders.as_array().unwrap().iter().filter_map(id).collect()
+    }
+}
+
 async fn conforms<D: Dialect>() {
     let contract = contracts::open(D::NAME, &contracts::Options::default()).unwrap();
     let Some(door) = Door::open(contract.as_ref()).await else { return };
@@ -228,9 +260,14 @@ async fn storefront_conforms() {
     conforms::<Storefront>().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn stock_conforms() {
+    conforms::<Stock>().await;
+}
+
 #[test]
 fn every_contract_is_run() {
-    let run = [Flask::NAME, Jobs::NAME, Gateway::NAME, Storefront::NAME];
+    let run = [Flask::NAME, Jobs::NAME, Gateway::NAME, Storefront::NAME, Stock::NAME];
     let all: Vec<_> = contracts::ALL.iter().map(|member| member.name).collect();
     assert_eq!(all, run, "add a dialect and a test for each contract");
 }

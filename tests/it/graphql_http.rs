@@ -390,8 +390,7 @@ async fn requests_and_orders_are_counted_by_outcome() {
         r#"order_engine_orders_total{outcome="OUT_OF_STOCK"} 1"#,
         "order_engine_subscriptions 0",
         "# TYPE process_resident_memory_bytes gauge",
-        "# TYPE process_cpu_seconds counter",
-        "# EOF",
+        "# TYPE process_cpu_seconds_total counter",
     ] {
         let line = line.replace("DOOR", r#"contract="flask""#);
         assert!(answer.text.lines().any(|found| found == line), "{line} in {}", answer.text);

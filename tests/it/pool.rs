@@ -56,9 +56,11 @@ async fn there_are_no_more_connections_than_allowed_and_nobody_waits_for_ever() 
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let (third, ()) = tokio::join!(store.acquire(), async {
         sleep(Duration::from_millis(20)).await;
+        assert_eq!(store.waiting(), 1);
         drop(first);
     });
     assert!(third.is_ok());
+    assert_eq!(store.waiting(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -169,6 +169,17 @@ async fn what_redis_has_lost_is_shown_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_number_is_replaced_by_one() {
+    let Some(shop) = Shop::open().await else { return };
+    let _: () = shop.redis.clone().set(shop.key(), "many").await.unwrap();
+    shop.engine.note(&[product(&shop.product, "9.5", 10)]).await.unwrap();
+    assert_eq!(shop.shown().await, Some(10));
+    let _: () = shop.redis.clone().set(shop.key(), "many").await.unwrap();
+    shop.place(3).await.unwrap();
+    assert_eq!((shop.shown().await, shop.available().await), (Some(7), 7));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_redis_the_database_decides_and_soon() {
     let Some(database) = Database::new().await else { return };
     let nobody = RedisLink::new("redis://127.0.0.1:1/0", Duration::from_millis(200)).unwrap();

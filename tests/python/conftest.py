@@ -12,6 +12,8 @@ else is made for one test:
 - `browser`: headless Chromium, which logs what it asks the network for;
 - `upstream`: the user and the product service that an engine asks over HTTP, running;
 - `make_gateway` makes engines with the contract `gateway` on Kafka; `gateway_shop` is one, running;
+- `doors` is an engine with every contract, running;
+- `make_stock` and `stock_shop` are the same for the contract `stock`, on Kafka and Redis;
 - `make_bullmq_worker`, `make_kafkajs_consumer` start Node's workers and consumers on them;
 - `legacy_consumer`: the Product service's consumer, running;
 - `legacy_service`: the old order service, running, on the seeded `legacy_database_url`;
@@ -26,27 +28,29 @@ What is not installed is a visible skip, and a failure where CI is set.
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from kafka import KafkaAdminClient  # type: ignore[import-untyped]
 from redis import Redis as RedisClient
 
 from tests.python.adopted import Shared
 from tests.python.browser import WatchedBrowser, open_browser
+from tests.python.doors import Doors, open_doors
 from tests.python.engine_process import EngineProcess
 from tests.python.gateway_shop import GatewayShop
 from tests.python.http_process import HttpProcess
+from tests.python.kafka_topics import delete_topics, make_topics
 from tests.python.legacy_consumer import LegacyConsumer
 from tests.python.legacy_service import LegacyOrderConsumer, LegacyService, seed, upgrade
 from tests.python.missing import skip_or_fail
 from tests.python.node_clients import BullMqWorker, KafkaJsConsumer
 from tests.python.product_service import ProductService
 from tests.python.shop import Shop
+from tests.python.stock_shop import StockShop
 from tests.python.upstream_services import UpstreamServices
 from tests.services import (
     Kafka,
@@ -190,8 +194,7 @@ def fresh_vhost(rabbitmq: RabbitMQ) -> Iterator[Broker]:
 def kafka(kafka_server: Kafka) -> Kafka:
     """The running Kafka without a topic; the first message to one makes it."""
     kafka_server.start()
-    with closing(KafkaAdminClient(bootstrap_servers=kafka_server.url)) as admin:
-        admin.delete_topics([name for name in admin.list_topics() if not name.startswith("__")])
+    delete_topics(kafka_server.url)
     return kafka_server
 
 
@@ -205,26 +208,33 @@ def redis(redis_server: Redis) -> Redis:
 
 
 @pytest.fixture
-def make_server(
-    request: pytest.FixtureRequest,
-    workspace: Workspace,
-    database_url: str,
-    broker: Broker,
-    tmp_path: Path,
+def make_engine(
+    request: pytest.FixtureRequest, workspace: Workspace, tmp_path: Path
 ) -> Iterator[Callable[..., EngineProcess]]:
-    """Makes engines that are not started yet: `make_server("--access", "roles", LOG="debug")`."""
+    """Makes engines that are not started yet: `make_engine({"LOG": "debug"}, "--port", "1")`.
+
+    Fixtures take it as their last argument, so that engines end before what they work on does.
+    """
     engines = request.node.stash.setdefault(SERVERS, [])
 
     with ExitStack() as stack:
 
-        def make(*arguments: str, **env: str) -> EngineProcess:
-            usual = {"DATABASE_URL": database_url, "RABBITMQ_URL": broker.url}
-            engine = EngineProcess(workspace, tmp_path, usual | env, *arguments)
+        def make(env: Mapping[str, str], *arguments: str) -> EngineProcess:
+            engine = EngineProcess(workspace, tmp_path, env, *arguments)
             engines.append(engine)
             stack.callback(engine.stop)
             return engine
 
         yield make
+
+
+@pytest.fixture
+def make_server(
+    database_url: str, broker: Broker, make_engine: Callable[..., EngineProcess]
+) -> Callable[..., EngineProcess]:
+    """Makes engines that are not started yet: `make_server("--access", "roles", LOG="debug")`."""
+    usual = {"DATABASE_URL": database_url, "RABBITMQ_URL": broker.url}
+    return lambda *arguments, **env: make_engine(usual | env, *arguments)
 
 
 @pytest.fixture
@@ -236,40 +246,61 @@ def server(make_server: Callable[..., EngineProcess]) -> EngineProcess:
 
 
 @pytest.fixture
+def doors(make_server: Callable[..., EngineProcess], kafka: Kafka, redis: Redis) -> Iterator[Doors]:
+    """A running engine with every contract, and plenty of mugs."""
+    with closing(open_doors(make_server, kafka.url, redis.url)) as opened:
+        yield opened
+
+
+@pytest.fixture
 def make_gateway(
-    request: pytest.FixtureRequest,
-    workspace: Workspace,
-    database_url: str,
-    kafka: Kafka,
-    tmp_path: Path,
-) -> Iterator[Callable[..., EngineProcess]]:
+    database_url: str, kafka: Kafka, make_engine: Callable[..., EngineProcess]
+) -> Callable[..., EngineProcess]:
     """Makes engines that serve `gateway`, its door open to all; not started yet."""
-    engines = request.node.stash.setdefault(SERVERS, [])
     usual = {
         "DATABASE_URL": database_url,
         "KAFKA_BROKER": kafka.url,
         "METRICS_PORT": "0",
         "ORDER_ENGINE_GATEWAY_AUTH": "none",
     }
-
-    with ExitStack() as stack:
-
-        def make(*arguments: str, **env: str) -> EngineProcess:
-            contract = ("--contract", "gateway")
-            engine = EngineProcess(workspace, tmp_path, usual | env, *contract, *arguments)
-            engines.append(engine)
-            stack.callback(engine.stop)
-            return engine
-
-        yield make
+    gateway = ("--contract", "gateway")
+    return lambda *arguments, **env: make_engine(usual | env, *gateway, *arguments)
 
 
 @pytest.fixture
-def gateway_shop(make_gateway: Callable[..., EngineProcess]) -> Iterator[GatewayShop]:
+def gateway_shop(make_gateway: Callable[..., EngineProcess], kafka: Kafka) -> Iterator[GatewayShop]:
     """A running engine with the contract `gateway` and what is around it."""
+    # A consumer looks only now and then for topics that are not there yet.
+    make_topics(kafka.url, "inventory-events")
     engine = make_gateway()
     engine.start()
     with closing(GatewayShop(engine)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def make_stock(
+    database_url: str, kafka: Kafka, redis: Redis, make_engine: Callable[..., EngineProcess]
+) -> Callable[..., EngineProcess]:
+    """Makes engines that serve `stock`, its door open to all; not started yet."""
+    # A consumer looks only now and then for topics that are not there yet.
+    make_topics(kafka.url, "product_events", "user_logged_in")
+    usual = {
+        "DATABASE_URL": database_url,
+        "KAFKA_BROKER": kafka.url,
+        "REDIS_URL": redis.url,
+        "ORDER_ENGINE_STOCK_AUTH": "none",
+    }
+    stock = ("--contract", "stock")
+    return lambda *arguments, **env: make_engine(usual | env, *stock, *arguments)
+
+
+@pytest.fixture
+def stock_shop(make_stock: Callable[..., EngineProcess]) -> Iterator[StockShop]:
+    """A running engine with the contract `stock` and what is around it."""
+    engine = make_stock()
+    engine.start()
+    with closing(StockShop(engine)) as opened:
         yield opened
 
 

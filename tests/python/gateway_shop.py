@@ -1,40 +1,21 @@
 """An engine with the contract `gateway`, the database and the Kafka that it works on."""
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
-from psycopg.sql import SQL, Identifier
 
-from tests.python.engine_process import EngineProcess
-from tests.python.node_clients import send_messages
-from tests.python.shop import database_of
+from tests.python.kafka_shop import KafkaShop
 from tests.python.waiting import eventually
 
-AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-KNOWN = "select reported from products where product_id = %s"
 
-
-class GatewayShop:
+class GatewayShop(KafkaShop):
     """The running engine as its clients, its neighbours and its operator see it."""
-
-    def __init__(self, server: EngineProcess) -> None:
-        """Connects to the database of an engine that runs."""
-        self.server = server
-        self.brokers = server.env["KAFKA_BROKER"]
-        self.database = database_of(server)
-
-    def close(self) -> None:
-        """Disconnects."""
-        self.database.close()
 
     def say(self, *values: str | None, key: str | None = None) -> None:
         """Has the product service send messages as they are."""
-        topic = "inventory-events"
-        messages = [{"topic": topic, "key": key, "value": value} for value in values]
-        send_messages(self.brokers, messages)
+        self.say_on("inventory-events", *values, key=key)
 
     def offer(self, **stock: int) -> None:
         """Has the product service tell its stock; returns when the engine knows it."""
@@ -44,28 +25,9 @@ class GatewayShop:
             f"the stock is {stock}",
         )
 
-    def put(self, product: str, quantity: int) -> None:
-        """Writes a product down as the engine does, where Kafka is not there to tell it."""
-        self.database.execute(
-            "insert into products (product_id, currency, reported, updated_at)"
-            " values (%s, 'USD', %s, now())",
-            (product, quantity),
-        )
-
-    def reported(self, product: str) -> int | None:
-        """The stock that was told last."""
-        row = self.database.execute(KNOWN, (product,)).fetchone()
-        return None if row is None else row[0]
-
-    def count(self, table: str) -> int:
-        """How many rows there are."""
-        statement = SQL("select count(*) from {}").format(Identifier(table))
-        (number,) = self.database.execute(statement).fetchone() or (0,)
-        return int(number)
-
     def post(self, body: object, headers: Mapping[str, str] | None = None) -> httpx.Response:
-        """Posts a body as JSON."""
-        return self.server.client.post("/", json=body, headers=dict(headers or {}))
+        """Posts an order."""
+        return self.post_to("/", body, headers)
 
     def placed(self, product: str, quantity: int = 1, user: str = "u1") -> dict[str, Any]:
         """Places an order, which must succeed; returns it."""
@@ -80,8 +42,3 @@ def updated(product: str, quantity: object) -> str:
     """Returns the message with which the product service tells its stock."""
     payload = {"_id": product, "quantity": quantity}
     return json.dumps({"type": "product-updated", "payload": payload})
-
-
-def masked(text: str, order_id: str) -> str:
-    """Returns an answer or a message as the golden files have it."""
-    return AT.sub("AT", text).replace(order_id, "ID")

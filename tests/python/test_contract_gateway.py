@@ -9,8 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.python.bad_orders import bad_orders
 from tests.python.engine_process import EngineProcess
-from tests.python.gateway_shop import GatewayShop, masked, updated
+from tests.python.gateway_shop import GatewayShop, updated
+from tests.python.kafka_shop import masked
 from tests.python.node_clients import KafkaJsConsumer
 from tests.python.upstream_services import UpstreamServices
 from tests.python.waiting import eventually
@@ -138,38 +140,10 @@ def test_a_retry_with_the_same_key_has_no_second_effect(gateway_shop: GatewaySho
     assert gateway_shop.count("orders") == 1
 
 
-BAD_BODIES: list[object] = [
-    None,
-    [],
-    "text",
-    {},
-    {"userId": "u"},
-    {"userId": "u", "products": None},
-    {"userId": "u", "products": []},
-    {"userId": "u", "products": {}},
-    {"userId": "u", "products": ["p"]},
-    {"userId": "u", "products": [{"quantity": 1}]},
-    {"userId": "u", "products": [{"_id": None, "quantity": 1}]},
-    {"userId": "u", "products": [{"_id": 1, "quantity": 1}]},
-    {"userId": "u", "products": [{"_id": "", "quantity": 1}]},
-    {"userId": "u", "products": [{"_id": "p\0", "quantity": 1}]},
-    {"userId": "u", "products": [{"_id": "p" * 129, "quantity": 1}]},
-    {"userId": "u", "products": [{"_id": "p"}]},
-    *(
-        {"userId": "u", "products": [{"_id": "p", "quantity": quantity}]}
-        for quantity in (None, "1", 0, -1, 1.5, 2**31, 2**64, True, [1])
-    ),
-    {"userId": 1, "products": ONE},
-    {"userId": "", "products": ONE},
-    {"userId": {"$ne": None}, "products": ONE},
-    {"userId": "u" * 129, "products": ONE},
-]
-
-
 def test_bad_bodies_change_nothing(gateway_shop: GatewayShop) -> None:
     gateway_shop.put("p", 5)
     client = gateway_shop.server.client
-    for body in BAD_BODIES:
+    for body in bad_orders("_id"):
         answer = gateway_shop.post(body)
         assert answer.status_code == httpx.codes.BAD_REQUEST, (body, answer.text)
         assert list(answer.json()) == ["error"], body

@@ -29,6 +29,7 @@ from tests.python.descriptions import (
 )
 from tests.python.engine_process import EngineProcess
 from tests.python.heard_messages import HEARD
+from tests.services import Redis
 
 Document = dict[str, Any]
 
@@ -36,12 +37,10 @@ CONTRACTS = [description.contract for description in ASYNCAPI]
 GOLDEN = FOLDER.parents[1] / "tests" / "golden"
 # In golden files these words stand for what differs from order to order.
 STANDS_FOR = {"ID": "66ffbca00000000000000180", "AT": "2024-10-04T10:00:00.500Z"}
-# Nothing carries messages, so what is announced stays in the outbox.
-NO_CARRIER = {"RABBITMQ_URL": "", "KAFKA_BROKERS": "", "REDIS_URL": ""}
 OPEN_DOORS = {
-    f"ORDER_ENGINE_{contract.upper()}_AUTH": "none"
-    for contract in CONTRACTS
-    if any(each.name == f"{contract}_auth" for each in _native.describe_settings({}))
+    setting.name: "none"
+    for setting in _native.describe_settings({})
+    if setting.name in {f"{contract}_auth" for contract in CONTRACTS}
 }
 
 
@@ -96,12 +95,11 @@ def test_names_of_queues_and_exchanges_are_those_of_the_settings() -> None:
 
 @pytest.mark.parametrize("description", [*OPENAPI, *GRAPHQL], ids=str)
 def test_the_door_is_as_described(
-    description: Description, make_server: Callable[..., EngineProcess]
+    description: Description, make_server: Callable[..., EngineProcess], redis: Redis
 ) -> None:
-    server = make_server("--contract", description.contract, **NO_CARRIER)
-    setting = f"ORDER_ENGINE_{description.contract.upper()}_AUTH"
-    if setting in OPEN_DOORS:
-        server.env[setting] = "jwt"
+    server = make_server("--contract", description.contract, REDIS_URL=redis.url)
+    if f"{description.contract}_auth" in OPEN_DOORS:
+        server.env[f"ORDER_ENGINE_{description.contract.upper()}_AUTH"] = "jwt"
     server.start()
     shown = server.command(description.command, "--contract", description.contract)
     if description in OPENAPI:
@@ -151,11 +149,11 @@ def is_described(body: object, of_channel: dict[str, Draft202012Validator]) -> s
 
 
 @pytest.fixture
-def announced(database_url: str) -> list[tuple[str, str, str | None, object]]:
+def announced(database_url: str, redis: Redis) -> list[tuple[str, str, str | None, object]]:
     """Everything that can happen to an order, in the words of every contract, as it is sent."""
-    settings: dict[str, Any] = {"contract": ",".join(CONTRACTS), "rabbitmq_url": ""}
-    for name, auth in OPEN_DOORS.items():
-        settings[name.removeprefix("ORDER_ENGINE_").lower()] = auth
+    settings: dict[str, Any] = {"contract": ",".join(CONTRACTS)} | OPEN_DOORS
+    # What is announced stays in the outbox.
+    settings |= {"relay": "false", "redis_url": redis.url}
     with OrderEngine(database_url=database_url, **settings) as engine:
         for product in (1, 2):
             engine.upsert_product(product, name="Mug", price="9.5")
@@ -222,11 +220,11 @@ def test_a_message_that_lacks_something_is_not_as_described() -> None:
                 assert not is_described(json.loads(without_items), channels[address])
 
 
-def test_what_is_heard_is_what_is_described(database_url: str) -> None:
+def test_what_is_heard_is_what_is_described(database_url: str, redis: Redis) -> None:
     is_taken_in = set()
-    for contract in ("flask", "gateway"):
+    for contract in HEARD:
         received = validators(contract, "receive")
-        settings: dict[str, Any] = {"contract": contract, "gateway_auth": "none"}
+        settings: dict[str, Any] = {"contract": contract, "redis_url": redis.url} | OPEN_DOORS
         with OrderEngine(database_url=database_url, **settings) as engine:
             for topic, body in HEARD[contract]:
                 taken_in = takes_in(engine, topic, body)

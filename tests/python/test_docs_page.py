@@ -13,9 +13,9 @@ from tests.python.browser import WatchedBrowser
 from tests.python.engine_process import EngineProcess
 from tests.python.missing import skip_or_fail
 from tests.python.waiting import eventually
+from tests.services import Redis
 
 REST = _native.described_contracts("openapi")
-NO_CARRIER = {"RABBITMQ_URL": "", "KAFKA_BROKERS": "", "REDIS_URL": ""}
 
 
 class DocsPage:
@@ -64,22 +64,30 @@ class DocsPage:
         self.find(".auth-btn-wrapper .btn-done").click()
 
 
-def open_door(make_server: Callable[..., EngineProcess], contract: str) -> EngineProcess:
+@pytest.fixture
+def open_door(
+    make_server: Callable[..., EngineProcess], redis: Redis
+) -> Callable[..., EngineProcess]:
     """Serves a contract whose door asks for tokens."""
-    auth = {f"ORDER_ENGINE_{contract.upper()}_AUTH": "jwt"}
-    server = make_server("--contract", contract, "--metrics-port", "0", **NO_CARRIER, **auth)
-    server.start()
-    return server
+
+    def serve(contract: str, **env: str) -> EngineProcess:
+        settings = {f"ORDER_ENGINE_{contract.upper()}_AUTH": "jwt", "REDIS_URL": redis.url}
+        arguments = ("--contract", contract, "--metrics-port", "0")
+        server = make_server(*arguments, **settings, **env)
+        server.start()
+        return server
+
+    return serve
 
 
 @pytest.mark.parametrize("contract", REST)
 def test_every_operation_is_shown_and_can_be_tried_and_nothing_leaves_the_machine(
     contract: str,
-    make_server: Callable[..., EngineProcess],
+    open_door: Callable[..., EngineProcess],
     browser: WatchedBrowser,
     tmp_path: Path,
 ) -> None:
-    server = open_door(make_server, contract)
+    server = open_door(contract)
     page = DocsPage(browser, server)
     page.open()
     assert browser.driver.title == "order-engine API"
@@ -104,9 +112,9 @@ def test_every_operation_is_shown_and_can_be_tried_and_nothing_leaves_the_machin
 
 
 def test_the_page_obeys_a_strict_content_security_policy(
-    make_server: Callable[..., EngineProcess],
+    open_door: Callable[..., EngineProcess],
 ) -> None:
-    server = open_door(make_server, REST[0])
+    server = open_door(REST[0])
     page = server.client.get("/docs")
     policy = page.headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy
@@ -117,15 +125,9 @@ def test_the_page_obeys_a_strict_content_security_policy(
 
 
 def test_without_its_folder_the_page_says_what_there_is(
-    make_server: Callable[..., EngineProcess], tmp_path: Path
+    open_door: Callable[..., EngineProcess], tmp_path: Path
 ) -> None:
-    server = make_server(
-        *("--contract", "jobs"),
-        **NO_CARRIER,
-        ORDER_ENGINE_JOBS_AUTH="none",
-        ORDER_ENGINE_PAGES_DIR=str(tmp_path / "nothing"),
-    )
-    server.start()
+    server = open_door(REST[0], ORDER_ENGINE_PAGES_DIR=str(tmp_path / "nothing"))
     page = server.client.get("/docs")
     assert page.status_code == 200
     assert "/openapi.json" in page.text

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer  # type: ignore[import-untyped]
-from kafka.admin import NewTopic  # type: ignore[import-untyped]
+from kafka import KafkaConsumer  # type: ignore[import-untyped]
 
 from tests.python.engine_process import EngineProcess
 from tests.python.gateway_shop import GatewayShop, updated
+from tests.python.kafka_topics import make_topics
 from tests.python.missing import skip_or_fail
 from tests.python.node_clients import KafkaJsConsumer, kafkajs_partitions, send_messages
 from tests.python.steady_load import Load, steady_load
@@ -36,15 +36,10 @@ TOLD = """
 """
 
 
-def make_topic(brokers: str, name: str, partitions: int) -> None:
-    with closing(KafkaAdminClient(bootstrap_servers=brokers)) as admin:
-        admin.create_topics([NewTopic(name, partitions, 1)])
-
-
 def test_partitions_are_those_that_kafkajs_chooses(
     make_gateway: Callable[..., EngineProcess], kafka: Kafka
 ) -> None:
-    make_topic(kafka.url, "order-events", PARTITIONS)
+    make_topics(kafka.url, "order-events", partitions=PARTITIONS)
     engine = make_gateway()
     engine.start()
     keys = [f"{number * 2654435761 % 2**96:024x}" for number in range(1, KEYS)] + ["ä x"]
@@ -186,7 +181,7 @@ def test_what_is_not_understood_is_set_aside_and_the_partition_goes_on(
 def test_another_engine_takes_over_where_one_was_killed(
     make_gateway: Callable[..., EngineProcess], kafka: Kafka
 ) -> None:
-    make_topic(kafka.url, "inventory-events", 3)
+    make_topics(kafka.url, "inventory-events", partitions=3)
     first, second = make_gateway(), make_gateway()
     first.start()
     products = [f"p{number}" for number in range(100)]
@@ -270,7 +265,7 @@ def test_messages_wait_for_a_topic_that_nobody_has_made(
             consumer.kill()
         assert json.loads(record["value"])["payload"] == order
         # The topic to listen to is found as well.
-        make_topic(strict_kafka.url, "inventory-events", 1)
+        make_topics(strict_kafka.url, "inventory-events")
         shop.say(updated("p", 3))
         eventually(lambda: shop.reported("p") == 3, "it is heard", 40)
 

@@ -12,6 +12,7 @@ from tests.python.conftest import Broker
 from tests.python.engine_process import EngineProcess
 from tests.python.product_service import Product
 from tests.python.shop import Shop
+from tests.services.ports import free_port
 
 OWNER, STRANGER, STAFF = 1, 2, 3
 FIELDS = "{ id user_id total_amount status items { id } history { actor } }"
@@ -259,3 +260,17 @@ def test_any_valid_token_opens_everything_and_says_so_at_start(
     order_id = shop.placed((1, 1))
     query = f"{{ getOrder(id: {order_id}) {{ userId }} }}"
     assert asked(shop, query, token=server.token(STRANGER))["data"]["getOrder"]["userId"] == OWNER
+
+
+def test_what_an_operator_should_know_is_said_once(
+    make_server: Callable[..., EngineProcess],
+) -> None:
+    server = make_server(
+        *("--access", "any-valid-token", "--contract", "flask", "--contract"),
+        f"jobs:{free_port()}",
+        JWT_SECRET_KEY="short",
+        ORDER_ENGINE_JOBS_AUTH="none",
+    )
+    server.start()
+    for warning in ("access is any-valid-token", "its auth is none", "can be guessed"):
+        assert server.log().count(warning) == 1, server.log()

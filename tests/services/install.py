@@ -33,7 +33,7 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get -o DPkg::Lock::Timeout=600 update
 apt-get -o DPkg::Lock::Timeout=600 install --yes --no-install-recommends "$@"
 if command -v systemctl > /dev/null; then
-    for unit in postgresql rabbitmq-server redis-server epmd.socket; do
+    for unit in postgresql rabbitmq-server redis-server prometheus epmd.socket; do
         case " $* " in *" ${unit%.socket} "* | *" rabbitmq-server "*)
             systemctl disable "$unit" > /dev/null 2>&1 || true ;;
         esac
@@ -56,6 +56,8 @@ def missing_packages(programs: Sequence[str] = ()) -> list[str]:
         # Only to fetch the jars.
         (lambda: _found(kafka.find_jars) or _on_path("mvn"), ["maven"]),
         (_has_browser, _browser_packages()),
+        # Only for promtool, which judges metrics and alerts.
+        (lambda: _on_path("promtool"), ["prometheus"]),
         *((partial(_on_path, program), [program]) for program in programs),
     ]
     return [package for is_there, packages in needed if not is_there() for package in packages]

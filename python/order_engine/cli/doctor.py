@@ -16,6 +16,7 @@ from order_engine.cli.settings import OPTIONS, given, setting_options
 def doctor(*, as_json: bool, **options: str | tuple[str, ...] | None) -> None:
     """Check everything the engine needs.
 
+    Settings, database, brokers, Redis, the services that are asked, ports: for the contracts named.
     Says what was found and what to do about what is wrong. Exits with 1 when something is not ok.
     """
     checks = _native.doctor(given(**options))

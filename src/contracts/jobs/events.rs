@@ -150,7 +150,8 @@ mod tests {
             order.updated_at = "2024-10-04T11:30:00.250999Z".parse().unwrap();
         }
         let reason = reason.map(str::to_owned);
-        OrderEvent { id: Uuid::nil(), kind, at: order.updated_at, order, previous, reason }
+        let (id, at) = (Uuid::nil(), order.updated_at);
+        OrderEvent { id, kind, at, order, previous, reason, opted_out: false }
     }
 
     #[test]

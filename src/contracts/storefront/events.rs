@@ -74,7 +74,8 @@ mod tests {
             created_at: at,
             updated_at: at,
         };
-        OrderEvent { id: Uuid::nil(), kind, at, order, previous, reason: None }
+        let id = Uuid::nil();
+        OrderEvent { id, kind, at, order, previous, reason: None, opted_out: false }
     }
 
     #[test]

@@ -70,6 +70,14 @@ impl Cache {
         self.port.is_some().then(|| Arc::clone(&self.stats))
     }
 
+    /// Whether it answers; it does where there is none.
+    pub(super) async fn ping(&self) -> Result<()> {
+        match &self.port {
+            Some(port) => port.ping().await,
+            None => Ok(()),
+        }
+    }
+
     /// The orders of `subject`: from the cache, or as `load` reads them from the database.
     pub(super) async fn read(
         &self,

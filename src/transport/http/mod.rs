@@ -5,8 +5,8 @@ mod breaker;
 mod products;
 mod users;
 
-pub use products::{GraphQlProducts, RestProducts};
-pub use users::RestUsers;
+pub use products::{GraphQlProducts, NAME as PRODUCT_SERVICE, RestProducts};
+pub use users::{NAME as USER_SERVICE, RestUsers};
 
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,8 @@ const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// An id that no service knows.
+const NOBODY: &str = "order-engine-doctor";
 /// What may stand in a segment of a path as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
@@ -52,6 +54,26 @@ struct Remote {
     name: &'static str,
     options: AskOptions,
     breaker: Breaker,
+}
+
+/// Tries a service whose users or products are at `url` by their ids.
+///
+/// # Errors
+/// `Misconfigured` when the URL cannot be used; `Unavailable` naming the service and its address
+/// when nothing there answers, or what does is broken.
+pub async fn reach_rest(url: &str, name: &'static str, options: AskOptions) -> Result<()> {
+    let remote = Remote::new(url, name, options)?;
+    let address = remote.address_of(NOBODY).unwrap_or_else(|| remote.url.clone());
+    remote.reach(address).await
+}
+
+/// Tries a service whose GraphQL is at `url`.
+///
+/// # Errors
+/// As [`reach_rest`].
+pub async fn reach_graphql(url: &str, name: &'static str, options: AskOptions) -> Result<()> {
+    let remote = Remote::new(url, name, options)?;
+    remote.reach(remote.url.clone()).await
 }
 
 /// An answer of a service: a success, or a refusal of this request.
@@ -89,6 +111,11 @@ impl Remote {
             .build()
             .map_err(|error| wrong("no client can be made".into()).because(error))?;
         Ok(Self { client, url, name, options, breaker: Breaker::default() })
+    }
+
+    /// Whether it answers a question about nothing there is, whatever it says to that.
+    async fn reach(&self, address: Url) -> Result<()> {
+        self.ask(self.deadline(), |client| client.get(address.clone())).await.map(drop)
     }
 
     /// Until when an answer that is asked for now must be there.

@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::transport::http::{AskOptions, Remote, with_token};
 
 /// What it is called in messages.
-const NAME: &str = "product service";
+pub const NAME: &str = "product service";
 /// Products that are asked about at the same time, where each takes a call of its own.
 const AT_ONCE: usize = 16;
 /// What is asked over GraphQL.

@@ -15,6 +15,8 @@ use crate::engine::ports::UserService;
 use crate::error::Result;
 use crate::transport::http::{Answer, AskOptions, Remote, with_token};
 
+/// What it is called in messages.
+pub const NAME: &str = "user service";
 /// Most verdicts that are remembered.
 const VERDICTS_MAX: usize = 10_000;
 /// What an answer calls the id of a user.
@@ -35,7 +37,7 @@ impl RestUsers {
     /// # Errors
     /// `Misconfigured` when the URL cannot be used.
     pub fn new(url: &str, options: AskOptions, age_max: Duration) -> Result<Self> {
-        let remote = Remote::new(url, "user service", options)?;
+        let remote = Remote::new(url, NAME, options)?;
         Ok(Self { remote, age_max, good: Mutex::default() })
     }
 

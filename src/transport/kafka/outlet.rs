@@ -164,11 +164,15 @@ fn enqueue(
 
 fn headers(message: &OutgoingMessage) -> OwnedHeaders {
     let (id, version) = (message.message_id.to_string(), message.version.to_string());
-    let headers = OwnedHeaders::new()
-        .insert(Header { key: "event_id", value: Some(&id) })
-        .insert(Header { key: "order_version", value: Some(&version) });
-    match message.is_replayed {
-        false => headers,
-        true => headers.insert(Header { key: "replayed", value: Some("true") }),
-    }
+    let about_one_order = message.order.get() > 0;
+    [
+        (true, "event_id", id.as_str()),
+        (about_one_order, "order_version", version.as_str()),
+        (message.is_replayed, "replayed", "true"),
+    ]
+    .into_iter()
+    .filter(|(is_said, ..)| *is_said)
+    .fold(OwnedHeaders::new(), |headers, (_, key, value)| {
+        headers.insert(Header { key, value: Some(value) })
+    })
 }

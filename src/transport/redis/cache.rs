@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use redis::{Script, cmd};
+use redis::Script;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -176,7 +176,7 @@ impl OrderCache for RedisCache {
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
-        async { self.link.ask::<String>(&cmd("PING")).await.map(drop) }.boxed()
+        self.link.ping().boxed()
     }
 }
 

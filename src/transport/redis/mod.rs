@@ -5,6 +5,7 @@
 
 mod cache;
 pub mod stock_keys;
+pub mod user_keys;
 
 pub use cache::RedisCache;
 
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{
-    Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, RedisError,
-    ScriptInvocation,
+    Client, Cmd, ConnectionInfo, ErrorKind as RedisErrorKind, FromRedisValue,
+    IntoConnectionInfo as _, RedisError, ScriptInvocation,
 };
 use tokio::time::timeout;
 
@@ -59,6 +60,14 @@ impl RedisLink {
         &self.address
     }
 
+    /// Whether Redis answers.
+    ///
+    /// # Errors
+    /// As [`RedisLink::ask`].
+    pub async fn ping(&self) -> Result<()> {
+        self.ask::<String>(&redis::cmd("PING")).await.map(drop)
+    }
+
     /// What Redis answers to a command.
     ///
     /// # Errors
@@ -90,7 +99,7 @@ impl RedisLink {
                 if error.is_io_error() || error.is_timeout() {
                     self.rest();
                 }
-                Err(self.unavailable("does not answer").because(without_url(&error)))
+                Err(self.unavailable(how(&error)).because(without_url(&error)))
             }
             Err(_) => {
                 self.rest();
@@ -111,6 +120,18 @@ impl RedisLink {
     fn unavailable(&self, how: &str) -> Error {
         let text = format!("Redis at {} {how}.", self.address);
         Error::new(ErrorKind::Unavailable, text).with("component", "redis")
+    }
+}
+
+/// What became of a question, for people.
+fn how(error: &RedisError) -> &'static str {
+    match error.kind() {
+        RedisErrorKind::AuthenticationFailed => "does not accept the user or the password",
+        RedisErrorKind::Server(_) | RedisErrorKind::Extension => match error.code() {
+            Some("NOAUTH" | "WRONGPASS") => "does not accept the user or the password",
+            _ => "refuses what it is asked",
+        },
+        _ => "does not answer",
     }
 }
 

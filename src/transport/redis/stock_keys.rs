@@ -38,7 +38,8 @@ static READ: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// Shows levels. The difference to what was shown before is added to the key, and what was adopted
-/// meanwhile is in the key already; so a change by others at the same time is not lost.
+/// meanwhile is in the key already; so a change by others at the same time is not lost. What is no
+/// number is nobody's, and is replaced.
 static SHOW: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "for i = 2, #KEYS do
@@ -46,7 +47,8 @@ static SHOW: LazyLock<Script> = LazyLock::new(|| {
              local product, version = ARGV[at + 1], tonumber(ARGV[at + 2])
              local available, adopted = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
              local before = redis.call('HGET', KEYS[1], product)
-             local there = redis.call('EXISTS', KEYS[i]) == 1
+             local number = redis.pcall('GET', KEYS[i])
+             local there = type(number) == 'string' and string.match(number, '^-?%d+$')
              local shown, was, took = -1, available, adopted
              if before then
                  shown, was, took = string.match(before, '^(%d+):(-?%d+):(-?%d+)$')

@@ -1,0 +1,89 @@
+//! From this dialect's values to the engine's, and back.
+
+use crate::contracts::amount::Amount;
+use crate::contracts::stock::wire::{NewOrder, WireLine, WireOrder, time};
+use crate::domain::caller::Caller;
+use crate::domain::ids::{IdempotencyKey, OrderName, ProductId, UserId};
+use crate::domain::order::Order;
+use crate::domain::placement::{Item, PlaceOrder, Pricing};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The order that a path names. What is no order's name is the name of no order.
+pub(super) fn order_name(id: &str) -> Result<OrderName> {
+    OrderName::parse(id).ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, "Order not found").with("order_id", id.escape_debug())
+    })
+}
+
+/// What a client asks for.
+pub(super) fn placement(
+    new: NewOrder,
+    caller: &Caller,
+    key: Option<IdempotencyKey>,
+) -> Result<PlaceOrder> {
+    let items = new.products.into_iter().map(|line| {
+        Ok(Item { product: ProductId::parse(line.product_id)?, quantity: line.quantity })
+    });
+    let user = match (new.user_id, caller) {
+        (Some(named), _) => UserId::parse(named)?,
+        (None, Caller::User { id, .. }) => id.clone(),
+        (None, Caller::System) => {
+            let text = "The field userId is missing, and nobody is known to ask.";
+            return Err(Error::new(ErrorKind::InvalidInput, text));
+        }
+    };
+    Ok(PlaceOrder {
+        user,
+        items: items.collect::<Result<_>>()?,
+        key,
+        pricing: Pricing::CatalogueIfAny,
+    })
+}
+
+impl From<&Order> for WireOrder {
+    fn from(order: &Order) -> Self {
+        let lines = order.lines.iter().map(|line| WireLine {
+            product_id: line.product.as_str().to_owned(),
+            quantity: line.quantity,
+        });
+        Self {
+            id: OrderName::long(order.id, order.created_at),
+            user_id: order.user.as_str().to_owned(),
+            products: lines.collect(),
+            total_amount: Amount(order.total),
+            status: order.status.as_str(),
+            created_at: time(order.created_at),
+            updated_at: time(order.updated_at),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(user_id: Option<&str>, caller: &Caller) -> Result<String> {
+        let products = vec![WireLine { product_id: "1".to_owned(), quantity: 2 }];
+        let new = NewOrder { user_id: user_id.map(str::to_owned), products };
+        placement(new, caller, None).map(|request| request.user.to_string())
+    }
+
+    #[test]
+    fn the_body_names_the_user_or_who_asks_is_it() {
+        let seven = Caller::User { id: UserId::parse("7").unwrap(), staff: false };
+        assert_eq!(asked(Some("1"), &seven).unwrap(), "1");
+        assert_eq!(asked(None, &seven).unwrap(), "7");
+        for nobody in [asked(None, &Caller::System), asked(Some(""), &seven)] {
+            assert_eq!(nobody.unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_and_not_24_digits_names_no_order() {
+        for id in ["", "0", "-1", "abc", "xyzxyzxyzxyzxyzxyzxyzxyz", "66f1c0de"] {
+            assert_eq!(order_name(id).unwrap_err().kind(), ErrorKind::NotFound, "{id}");
+        }
+        assert!(order_name("66f1c0de0000000000000001").is_ok());
+        assert!(order_name("1").is_ok(), "the number of another contract");
+    }
+}

@@ -1,0 +1,126 @@
+//! What a user wants to hear of, as the user service tells it: kept as it is, and looked at for one
+//! thing, whether new orders are to be notified of.
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Longest preferences, in bytes of JSON.
+const BYTES_MAX: usize = 16 * 1024;
+/// Fields that speak of notifications, without case, `_` and `-`.
+const SWITCHES: [&str; 8] = [
+    "notifications",
+    "notificationsenabled",
+    "enablenotifications",
+    "allownotifications",
+    "receivenotifications",
+    "ordernotifications",
+    "orderupdates",
+    "emailnotifications",
+];
+/// Fields of an object in one of them.
+const PARTS: [&str; 5] = ["enabled", "order", "orders", "orderupdates", "email"];
+/// What a field says to mean no, beside false and 0.
+const NO: [&str; 6] = ["false", "no", "off", "0", "none", "disabled"];
+
+/// A user's preferences.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preferences {
+    json: String,
+    opted_out: bool,
+}
+
+impl Preferences {
+    /// Reads a JSON object.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is none, or has more than 16 KiB.
+    pub fn parse(json: &str) -> Result<Self> {
+        if json.len() > BYTES_MAX {
+            let text = format!("Preferences have at most {BYTES_MAX} bytes, not {}.", json.len());
+            return Err(Error::new(ErrorKind::InvalidInput, text));
+        }
+        let fields: Map<String, Value> = serde_json::from_str(json).map_err(|error| {
+            let text = format!("The preferences are no JSON object: {error}.");
+            Error::new(ErrorKind::InvalidInput, text)
+        })?;
+        Ok(Self { json: json.to_owned(), opted_out: refuses(&fields, &SWITCHES) })
+    }
+
+    /// The object, as it came.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// Whether any of their fields says that no notifications are wanted.
+    #[must_use]
+    pub const fn opted_out(&self) -> bool {
+        self.opted_out
+    }
+}
+
+fn refuses(fields: &Map<String, Value>, names: &[&str]) -> bool {
+    fields.iter().any(|(name, value)| {
+        let name: String = name.chars().filter(|c| !matches!(c, '_' | '-')).collect();
+        names.contains(&name.to_ascii_lowercase().as_str()) && says_no(value)
+    })
+}
+
+fn says_no(value: &Value) -> bool {
+    match value {
+        Value::Bool(is_wanted) => !is_wanted,
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::String(text) => NO.contains(&text.trim().to_ascii_lowercase().as_str()),
+        Value::Object(parts) => refuses(parts, &PARTS),
+        Value::Null | Value::Array(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_says_no_is_heard() {
+        for json in [
+            r#"{"notifications": false}"#,
+            r#"{"notifications": "Off"}"#,
+            r#"{"notifications": 0}"#,
+            r#"{"notifications": {"enabled": false}}"#,
+            r#"{"notifications": {"enabled": true, "email": "no"}}"#,
+            r#"{"notificationsEnabled": "false"}"#,
+            r#"{"order_updates": false, "promotions": true}"#,
+            r#"{"theme": "dark", "Email-Notifications": false}"#,
+        ] {
+            assert!(Preferences::parse(json).unwrap().opted_out(), "{json}");
+        }
+    }
+
+    #[test]
+    fn all_else_allows() {
+        for json in [
+            "{}",
+            r#"{"notifications": true}"#,
+            r#"{"notifications": null}"#,
+            r#"{"notifications": {"sms": false}}"#,
+            r#"{"notifications": ["email"]}"#,
+            r#"{"promotions": false}"#,
+            r#"{"theme": {"notifications": false}}"#,
+        ] {
+            assert!(!Preferences::parse(json).unwrap().opted_out(), "{json}");
+        }
+    }
+
+    #[test]
+    fn they_are_kept_as_they_came_or_refused() {
+        let json = r#"{ "b": 1.50, "a": "\u0000" }"#;
+        assert_eq!(Preferences::parse(json).unwrap().json(), json);
+        let deep = format!(r#"{{"a": {}{}}}"#, "[".repeat(4000), "]".repeat(4000));
+        let long = format!(r#"{{"a": "{}"}}"#, "x".repeat(BYTES_MAX));
+        for json in ["", "null", "[]", "[1]", "true", "{", r#"{"a": NaN}"#, &deep, &long] {
+            let error = Preferences::parse(json).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{json}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The two text formats that metrics are read in. OpenMetrics is what the library writes;
+//! Prometheus' own differs in how it names counters.
+
+/// The `Content-Type` of OpenMetrics.
+pub(super) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The `Content-Type` of Prometheus' own format.
+pub(super) const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Text of OpenMetrics in Prometheus' own format, where a counter's family is called as its samples
+/// are, with `_total`. Without that, readers take a counter for a number of no type.
+pub(super) fn prometheus(open_metrics: &str) -> String {
+    let mut text = String::with_capacity(open_metrics.len() + 1024);
+    let mut lines = open_metrics.lines().peekable();
+    while let Some(line) = lines.next() {
+        let about = lines.peek().copied().filter(|_| line.starts_with("# HELP "));
+        let is_counter = about.unwrap_or(line).strip_suffix(" counter").is_some_and(is_type);
+        let words = line.splitn(4, ' ').collect::<Vec<_>>();
+        match words.as_slice() {
+            ["#", "EOF"] => {}
+            ["#", keyword @ ("HELP" | "TYPE"), name, rest] if is_counter => {
+                text.extend(["# ", keyword, " ", name, "_total ", rest, "\n"]);
+            }
+            _ => text.extend([line, "\n"]),
+        }
+    }
+    text
+}
+
+fn is_type(line: &str) -> bool {
+    line.starts_with("# TYPE ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_is_called_as_its_samples() {
+        let open_metrics = "# HELP orders Orders so far.\n\
+                            # TYPE orders counter\n\
+                            orders_total{outcome=\"PLACED\"} 2\n\
+                            # HELP age_seconds Age.\n\
+                            # TYPE age_seconds gauge\n\
+                            age_seconds 1.5\n\
+                            # EOF\n";
+        let expected = "# HELP orders_total Orders so far.\n\
+                        # TYPE orders_total counter\n\
+                        orders_total{outcome=\"PLACED\"} 2\n\
+                        # HELP age_seconds Age.\n\
+                        # TYPE age_seconds gauge\n\
+                        age_seconds 1.5\n";
+        assert_eq!(prometheus(open_metrics), expected);
+    }
+}

@@ -1,0 +1,115 @@
+//! What is shown of users: the hashes `user:email` and `user:preferences`, by user id.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use redis::Script;
+
+use crate::domain::user::User;
+use crate::engine::ports::{PreferencesPage, UserKeys};
+use crate::error::Result;
+use crate::transport::redis::RedisLink;
+
+const EMAIL: &str = "user:email";
+const PREFERENCES: &str = "user:preferences";
+/// About so many entries are read at a time.
+const PAGE: u32 = 500;
+
+/// Writes fields of both hashes, and answers how many keys are there and are no hash: an older
+/// service keeps other things under these names, and they are left alone.
+static SHOW: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local others = 0
+         local at = 1
+         for i = 1, #KEYS do
+             local kind = redis.call('TYPE', KEYS[i]).ok
+             local is_hash = kind == 'hash' or kind == 'none'
+             if not is_hash then others = others + 1 end
+             local count = tonumber(ARGV[at])
+             for n = at + 1, at + 2 * count, 2 do
+                 if is_hash then redis.call('HSET', KEYS[i], ARGV[n], ARGV[n + 1]) end
+             end
+             at = at + 1 + 2 * count
+         end
+         return others",
+    )
+});
+
+/// Reads a page of a hash; nothing where the key is no hash.
+static SCAN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then return {'0', {}} end
+         return redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])",
+    )
+});
+
+/// The user keys of one Redis.
+pub struct RedisUserKeys {
+    link: Arc<RedisLink>,
+    has_warned: AtomicBool,
+}
+
+impl RedisUserKeys {
+    /// Reaches them through `link`.
+    #[must_use]
+    pub fn new(link: Arc<RedisLink>) -> Self {
+        Self { link, has_warned: AtomicBool::new(false) }
+    }
+
+    fn warn(&self, others: u32) {
+        if others > 0 && !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the keys {EMAIL} and {PREFERENCES} in Redis must be hashes by user id, and \
+                 {others} of them is something else: it is left as it is. Delete or rename it, and \
+                 restart"
+            );
+        }
+    }
+}
+
+impl UserKeys for RedisUserKeys {
+    fn show<'a>(&'a self, users: &'a [User]) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let mut show = SHOW.prepare_invoke();
+            for (key, value_of) in [(EMAIL, email as ValueOf), (PREFERENCES, preferences)] {
+                let fields: Vec<_> = users
+                    .iter()
+                    .filter_map(|user| Some((user.id.as_str(), value_of(user)?)))
+                    .collect();
+                show.key(key).arg(fields.len());
+                for (user, value) in fields {
+                    show.arg(user).arg(value);
+                }
+            }
+            self.warn(self.link.run(&show).await?);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn preferences(&self, cursor: u64) -> BoxFuture<'_, Result<PreferencesPage>> {
+        async move {
+            let mut scan = SCAN.prepare_invoke();
+            scan.key(PREFERENCES).arg(cursor).arg(PAGE);
+            let (next, fields): (u64, Vec<Vec<u8>>) = self.link.run(&scan).await?;
+            // What is not UTF-8 is no JSON and names no user.
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let (pairs, _) = fields.as_chunks::<2>();
+            let found = pairs.iter().map(|[user, json]| (text(user), text(json))).collect();
+            Ok(PreferencesPage { found, next })
+        }
+        .boxed()
+    }
+}
+
+type ValueOf = fn(&User) -> Option<&str>;
+
+fn email(user: &User) -> Option<&str> {
+    user.email.as_deref()
+}
+
+fn preferences(user: &User) -> Option<&str> {
+    user.preferences.as_deref()
+}

@@ -1,0 +1,132 @@
+//! Lists of users' orders: asked for without end, while the broker is away, for many at once.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use order_engine::contracts::{Contract as _, stock};
+use order_engine::domain::caller::Caller;
+use order_engine::domain::fact::Fact;
+use order_engine::domain::ids::UserId;
+use order_engine::engine::Engine;
+use serde_json::Value;
+use sqlx::Executor as _;
+
+use crate::harness::{Database, product, request, user};
+
+/// More than are told in one transaction.
+const ALL: u32 = 1000;
+const LISTS: &str = "select count(*) from outbox where order_id < 0";
+const DUE: &str = "select count(*) from lists_due";
+
+async fn engine(database: &Database) -> Engine {
+    let engine = database.engine(vec![stock::Stock.announcer()]);
+    engine.note(&[product("1", "9.5", 1_000_000)]).await.unwrap();
+    engine
+}
+
+fn id(text: &str) -> UserId {
+    UserId::parse(text).unwrap()
+}
+
+async fn place(engine: &Engine, user: &str) {
+    engine.place_order(&Caller::System, request(user, &[("1", 1)], None)).await.unwrap();
+}
+
+/// Key and number of orders of each list that waits.
+async fn waiting(database: &Database) -> Vec<(String, usize)> {
+    let statement = "select key, body from outbox where order_id < 0 and topic = 'user_orders'
+                     and destination = 'stock' and version = 0 order by order_id, id";
+    let mut connection = database.connection().await;
+    let rows: Vec<(String, String)> =
+        sqlx::query_as(statement).fetch_all(&mut connection).await.unwrap();
+    let count = |body: &str| {
+        let body: Value = serde_json::from_str(body).unwrap();
+        body["orders"].as_array().unwrap().len()
+    };
+    rows.iter().map(|(key, body)| (key.clone(), count(body))).collect()
+}
+
+async fn sent(database: &Database) {
+    database.connection().await.execute("delete from outbox where order_id < 0").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_without_end_adds_one_list_and_the_next_is_of_what_there_is_then() {
+    let Some(database) = Database::new().await else { return };
+    let engine = engine(&database).await;
+    place(&engine, "1").await;
+    for _ in 0..3 {
+        let one = id("1");
+        let asking = (0..20).map(|_| engine.orders_of(&Caller::System, &one));
+        assert!(join_all(asking).await.into_iter().all(|orders| orders.unwrap().len() == 1));
+        engine.tell_lists(ALL).await.unwrap();
+    }
+    assert_eq!(waiting(&database).await, [("1".to_owned(), 1)]);
+    assert_eq!(database.number(DUE).await, 1, "asked for since it was composed");
+
+    place(&engine, "1").await;
+    sent(&database).await;
+    assert_eq!(engine.tell_lists(ALL).await.unwrap(), 1);
+    assert_eq!(waiting(&database).await, [("1".to_owned(), 2)]);
+    sent(&database).await;
+    assert_eq!(engine.tell_lists(ALL).await.unwrap(), 0, "nobody has asked again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_seen_or_is_not_there_is_not_told() {
+    let Some(database) = Database::new().await else { return };
+    let engine = engine(&database).await;
+    place(&engine, "1").await;
+    for (caller, whose) in [(user("2"), "1"), (user("2"), "2"), (Caller::System, "9")] {
+        assert_eq!(engine.orders_of(&caller, &id(whose)).await.unwrap(), []);
+    }
+    assert_eq!(database.number(DUE).await, 0);
+    assert_eq!(engine.orders_of(&user("1"), &id("1")).await.unwrap().len(), 1);
+    assert_eq!(database.number(DUE).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_logs_in_is_told_even_without_an_order() {
+    let Some(database) = Database::new().await else { return };
+    let engine = engine(&database).await;
+    engine.note(&[Fact::LoggedIn(id("1")), Fact::LoggedIn(id("1"))]).await.unwrap();
+    assert_eq!(engine.tell_lists(ALL).await.unwrap(), 1);
+    assert_eq!(waiting(&database).await, [("1".to_owned(), 0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_lists_wait_than_agreed_and_the_others_are_not_forgotten() {
+    let Some(database) = Database::new().await else { return };
+    let engine = engine(&database).await;
+    let users: Vec<_> = (0..250).map(|n| Fact::LoggedIn(id(&format!("user {n}")))).collect();
+    engine.note(&users).await.unwrap();
+    let engine = Arc::new(engine);
+    // Several processes tell lists at the same time.
+    for _ in 0..15 {
+        let telling = (0..4).map(|_| {
+            let engine = Arc::clone(&engine);
+            async move { engine.tell_lists(10).await.unwrap() }
+        });
+        join_all(telling).await;
+    }
+    let lists = database.number(LISTS).await;
+    assert!((200..=230).contains(&lists), "{lists} wait");
+    assert_eq!(lists + database.number(DUE).await, 250);
+    sent(&database).await;
+    while engine.tell_lists(10).await.unwrap() > 0 {}
+    assert_eq!((database.number(DUE).await, lists + database.number(LISTS).await), (0, 250));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_waits_for_a_person_holds_up_only_its_own_user() {
+    let Some(database) = Database::new().await else { return };
+    let engine = engine(&database).await;
+    engine.note(&[Fact::LoggedIn(id("1"))]).await.unwrap();
+    engine.tell_lists(ALL).await.unwrap();
+    database.connection().await.execute("update outbox set parked_at = now()").await.unwrap();
+    engine.note(&[Fact::LoggedIn(id("1")), Fact::LoggedIn(id("2"))]).await.unwrap();
+    assert_eq!(engine.tell_lists(ALL).await.unwrap(), 1);
+    let mut users: Vec<_> = waiting(&database).await.into_iter().map(|(user, _)| user).collect();
+    users.sort_unstable();
+    assert_eq!(users, ["1", "2"]);
+}
