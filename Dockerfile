@@ -16,6 +16,7 @@ RUN apt-get update \
 WORKDIR /build
 COPY Cargo.toml Cargo.lock pyproject.toml README.md LICENSE-MIT LICENSE-APACHE ./
 COPY src ./src
+COPY parking_lot ./parking_lot
 COPY migrations ./migrations
 COPY tests/it ./tests/it
 COPY tests/tidy.rs ./tests/tidy.rs

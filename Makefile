@@ -30,7 +30,7 @@ NODE_IS_NEW := node -e 'const [major, minor] = process.versions.node.split(".").
 
 # Folders are among the sources so that a deleted file is noticed.
 RUST_SOURCES := $(wildcard Cargo.toml Cargo.lock) \
-	$(shell find src migrations -type d -o -name '*.rs' -o -name '*.sql' -o -name '*.md')
+	$(shell find src parking_lot migrations -type d -o -name "*.rs" -o -name "*.sql" -o -name "*.md" -o -name Cargo.toml)
 PYTHON_SOURCES := $(wildcard pyproject.toml README.md) \
 	$(shell find python -name __pycache__ -prune -o -path '*/static' -prune -o \
 		\( -type d -o -name '*.py' -o -name '*.pyi' -o -name py.typed \) -print)
@@ -62,13 +62,13 @@ run: build ## Serves a demo on http://localhost:5000/graphql with an embedded Po
 test: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Runs every test on private servers; installs what it lacks.
 	@$(BIN)/python -m tests.services install
 	$(BIN)/python -m tests.services run -- \
-		$(CARGO) test --profile quick --locked --no-default-features --features kafka \
+		$(CARGO) test --profile quick --locked --workspace --no-default-features --features kafka \
 		--no-fail-fast
 	$(BIN)/python -m pytest
 
 .PHONY: lint
 lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy python tests $(wildcard bench)
@@ -77,7 +77,7 @@ lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
 	@# What a user's checker sees of the package: nothing that is left to be guessed.
 	PYTHONPATH=python $(BIN)/pyright --verifytypes order_engine --ignoreexternal
 	@# The profile of the tests, so that C code, build scripts and macros are compiled once.
-	$(CARGO) clippy --profile quick --all-targets --locked -- -D warnings
+	$(CARGO) clippy --profile quick --workspace --all-targets --locked -- -D warnings
 	@if $(CARGO) deny --version > /dev/null 2>&1; then \
 		set -x; $(CARGO) deny --locked check bans licenses sources; \
 	else \

@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use crate::app::consuming::{self, Consuming, ParkedDelivery};
 use crate::config::Settings;
 use crate::config::rabbitmq::RabbitMq;
-use crate::engine::ports;
 use crate::error::Result;
 use crate::operations;
 use crate::python::bridge::{promise, wait_for};
@@ -182,7 +181,7 @@ impl Stop {
 /// One message that came in.
 #[pyclass(frozen, from_py_object, module = "order_engine._native")]
 #[derive(Clone)]
-pub(super) struct Delivery(Arc<ports::Delivery>);
+pub(super) struct Delivery(Arc<consuming::Delivery>);
 
 #[pymethods]
 impl Delivery {

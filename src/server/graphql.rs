@@ -199,7 +199,7 @@ impl GraphQl {
     pub fn stream(&self, request: Request, session: Arc<Session>) -> BoxStream<'static, Response> {
         match self.prepare(request, &session) {
             Err(errors) => {
-                self.0.metrics.request(self.0.contract, NO_OPERATION, "REFUSED", Duration::ZERO);
+                self.count_refused();
                 stream::iter([Response::from_errors(errors)]).boxed()
             }
             Ok(prepared) if prepared.asked.kind == OperationType::Subscription => {
@@ -214,6 +214,11 @@ impl GraphQl {
                 .boxed()
             }
         }
+    }
+
+    /// Counts a request of which nothing can be executed.
+    pub(super) fn count_refused(&self) {
+        self.0.metrics.request(self.0.contract, NO_OPERATION, "REFUSED", Duration::ZERO);
     }
 
     fn watch(&self, prepared: Prepared, session: Arc<Session>) -> BoxStream<'static, Response> {

@@ -45,12 +45,12 @@ async fn read(State(door): State<Door>, request: Request) -> Response {
         return door.page.show();
     }
     let Some(form) = Answer::negotiate(&parts.headers) else {
-        return not_acceptable();
+        return door.not_acceptable();
     };
     let deadline = door.graphql.deadline();
     match Params::from_address(&parts.uri) {
         Ok(params) => door.answer(params, &parts.headers, form, true, deadline).await,
-        Err(error) => malformed(StatusCode::BAD_REQUEST, form, &error),
+        Err(error) => door.malformed(StatusCode::BAD_REQUEST, form, &error),
     }
 }
 
@@ -60,29 +60,29 @@ async fn write(State(door): State<Door>, headers: HeaderMap, body: Body) -> Resp
     let deadline = door.graphql.deadline();
     let body = timeout_at(deadline, body::read(body)).await;
     let Some(form) = Answer::negotiate(&headers) else {
-        return not_acceptable();
+        return door.not_acceptable();
     };
     if !media::is_json(&headers) {
         let error = Error::new(
             ErrorKind::InvalidInput,
             "Send the request as Content-Type: application/json, in UTF-8.",
         );
-        return malformed(StatusCode::UNSUPPORTED_MEDIA_TYPE, form, &error);
+        return door.malformed(StatusCode::UNSUPPORTED_MEDIA_TYPE, form, &error);
     }
     let body = match body {
         Ok(Ok(body)) => body,
         Ok(Err(error)) if error.kind() == ErrorKind::LimitExceeded => {
-            return malformed(StatusCode::PAYLOAD_TOO_LARGE, form, &error);
+            return door.malformed(StatusCode::PAYLOAD_TOO_LARGE, form, &error);
         }
-        Ok(Err(error)) => return malformed(StatusCode::BAD_REQUEST, form, &error),
+        Ok(Err(error)) => return door.malformed(StatusCode::BAD_REQUEST, form, &error),
         Err(_) => {
             let error = Error::new(ErrorKind::InvalidInput, "The body did not arrive in time.");
-            return malformed(StatusCode::REQUEST_TIMEOUT, form, &error);
+            return door.malformed(StatusCode::REQUEST_TIMEOUT, form, &error);
         }
     };
     match Params::from_json(&body) {
         Ok(params) => door.answer(params, &headers, form, false, deadline).await,
-        Err(error) => malformed(StatusCode::BAD_REQUEST, form, &error),
+        Err(error) => door.malformed(StatusCode::BAD_REQUEST, form, &error),
     }
 }
 
@@ -109,6 +109,23 @@ impl Door {
         }
         response
     }
+
+    /// The answer to something that is no GraphQL request, whatever its document would be.
+    fn malformed(&self, status: StatusCode, form: Answer, error: &Error) -> Response {
+        self.graphql.count_refused();
+        let answered = Answered::failed(Stage::Refused, error.kind(), error.message());
+        let form = if form == Answer::EventStream { Answer::Legacy } else { form };
+        with_body(status, form, &answered)
+    }
+
+    fn not_acceptable(&self) -> Response {
+        let error = Error::new(
+            ErrorKind::InvalidInput,
+            "Answers are application/json, application/graphql-response+json or \
+             text/event-stream; the Accept header takes none of them.",
+        );
+        self.malformed(StatusCode::NOT_ACCEPTABLE, Answer::Legacy, &error)
+    }
 }
 
 async fn upgrade(door: Door, parts: &mut Parts) -> Response {
@@ -132,22 +149,6 @@ fn respond(answered: &Answered, form: Answer) -> Response {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
     response
-}
-
-/// The answer to something that is no GraphQL request, whatever its document would be.
-fn malformed(status: StatusCode, form: Answer, error: &Error) -> Response {
-    let answered = Answered::failed(Stage::Refused, error.kind(), error.message());
-    let form = if form == Answer::EventStream { Answer::Legacy } else { form };
-    with_body(status, form, &answered)
-}
-
-fn not_acceptable() -> Response {
-    let error = Error::new(
-        ErrorKind::InvalidInput,
-        "Answers are application/json, application/graphql-response+json or text/event-stream; \
-         the Accept header takes none of them.",
-    );
-    malformed(StatusCode::NOT_ACCEPTABLE, Answer::Legacy, &error)
 }
 
 fn with_body(status: StatusCode, form: Answer, answered: &Answered) -> Response {

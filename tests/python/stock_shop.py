@@ -11,6 +11,8 @@ from tests.python.engine_process import EngineProcess
 from tests.python.kafka_shop import KafkaShop
 from tests.python.waiting import eventually
 
+LISTS = "select key from outbox where order_id < 0 order by key"
+
 
 class StockShop(KafkaShop):
     """The running engine as its clients, its neighbours and its operator see it."""
@@ -40,6 +42,10 @@ class StockShop(KafkaShop):
     def shown(self, product: str) -> str | None:
         """The stock in Redis."""
         return self.redis.get(f"product:{product}:stock")  # type: ignore[return-value]
+
+    def lists(self) -> list[str]:
+        """The users whose lists wait for Kafka."""
+        return [user for (user,) in self.database.execute(LISTS).fetchall()]
 
     def log_in(self, user: str, **fields: object) -> None:
         """Has the user service tell that a user has logged in."""

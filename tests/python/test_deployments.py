@@ -144,6 +144,7 @@ def test_nothing_is_lost_when_workers_come_and_go(
         storm.rage(lambda: restart_workers(server, storm))
     finally:
         server.stop()
+    assert "SIGSEGV" not in server.log()
     check_books(env, storm)
     check_events(env, storm, witness)
 
@@ -224,6 +225,7 @@ class CeleryWorker:
         self._process.terminate()
         code = self._process.wait(PATIENCE_S)
         assert code == 0, f"exit code {code}\n{self._log.read_text()}"
+        assert "SIGSEGV" not in self._log.read_text()
 
     def place(self, wish: Wish) -> tuple[int, str] | None:
         """Makes one attempt; a task that hangs is a failure."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.python.conftest import Broker
+from tests.python.doors import OPEN
 from tests.python.upstream_services import UpstreamServices
 from tests.services import Kafka, Redis
 from tests.services.kafka import USER
@@ -19,7 +20,7 @@ from tests.services.ports import free_port
 SECRET = "a secret of sufficient length for HS256"
 PASSWORD = "hunter2-is-no-password"
 INHERITED = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
-CONTRACTS = ("storefront", "jobs", "gateway")
+CONTRACTS = ("storefront", "jobs", "gateway", "stock")
 # Everything that the doctor looks at beside settings, tokens, database and ports.
 AROUND = ("rabbitmq", "kafka", "redis", "user service", "product service")
 Doctor = Callable[..., "Told"]
@@ -49,13 +50,15 @@ def doctor(database_url: str, tmp_path: Path) -> Doctor:
     """Asks the doctor about some contracts, on free ports, with a database that is there."""
 
     def ask(*contracts: str, **settings: str) -> Told:
-        usual = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
-            "DATABASE_URL": database_url,
-            "JWT_SECRET_KEY": SECRET,
-            "METRICS_PORT": str(free_port()),
-            "ORDER_ENGINE_JOBS_AUTH": "none",
-            "ORDER_ENGINE_GATEWAY_AUTH": "none",
-        }
+        usual = (
+            {name: os.environ[name] for name in INHERITED if name in os.environ}
+            | {
+                "DATABASE_URL": database_url,
+                "JWT_SECRET_KEY": SECRET,
+                "METRICS_PORT": str(free_port()),
+            }
+            | OPEN
+        )
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "order_engine", "doctor", "--json"),
@@ -173,7 +176,7 @@ def test_a_service_that_is_broken_is_not_there(
 
 
 def test_what_is_not_set_is_named_where_a_contract_would_use_it(doctor: Doctor) -> None:
-    told = doctor(*on_free_ports())
+    told = doctor("storefront:0", "jobs:0", "gateway:0")
     assert told.failed() == set()
     for name, setting in [
         ("rabbitmq", "RABBITMQ_URL"),
@@ -196,3 +199,9 @@ def test_every_port_is_looked_at_and_none_is_given_twice(doctor: Doctor) -> None
 def test_the_contract_gateway_shows_metrics_on_its_documented_port(doctor: Doctor) -> None:
     assert "port 9202" in doctor("gateway:0", METRICS_PORT="").entries
     assert "port 9202" not in doctor("jobs:0", METRICS_PORT="").entries
+
+
+def test_the_contract_stock_cannot_do_without_redis(doctor: Doctor) -> None:
+    told = doctor("stock:0")
+    assert told.failed() == {"redis"}
+    assert told.entries["redis"].detail == "REDIS_URL is not set, and stock needs it."

@@ -1,28 +1,20 @@
 """`/readyz`: what is there and what is not, part by part; and only the database is needed."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.python.conftest import Broker
+from tests.python.doors import Doors
 from tests.python.engine_process import EngineProcess
-from tests.python.shop import database_of
 from tests.python.waiting import eventually
 from tests.services import Kafka, Redis, Service
-from tests.services.ports import free_port
 
 PATIENCE_S = 60.0
 UP = {"state": "up"}
 WAIT = "Orders are taken; their events wait in the outbox."
-PLACE = "mutation { placeOrder(userId: 1, productId: 1, quantity: 1) { success message } }"
-OFFER = """
-    insert into products (product_id, name, price, currency, reported, updated_at)
-    values ('1', 'Mug', 9.5, 'USD', 1000, now())
-"""
 
 
 @dataclass(frozen=True)
@@ -59,31 +51,11 @@ class Checked:
             if sample.name == "order_engine_component_up"
         }
 
-    def place(self) -> None:
-        answer = self.server.graphql(PLACE, token=self.server.token(1)).json()
-        assert answer["data"]["placeOrder"]["success"], answer
-
-
-@pytest.fixture
-def checked(make_server: Callable[..., EngineProcess], kafka: Kafka, redis: Redis) -> Checked:
-    contracts = ["flask", *(f"{name}:{free_port()}" for name in ("storefront", "jobs", "gateway"))]
-    server = make_server(
-        *(word for name in contracts for word in ("--contract", name)),
-        KAFKA_BROKER=kafka.url,
-        REDIS_URL=redis.url,
-        METRICS_PORT="0",
-        ORDER_ENGINE_JOBS_AUTH="none",
-        ORDER_ENGINE_GATEWAY_AUTH="none",
-    )
-    server.start()
-    with database_of(server) as database:
-        database.execute(OFFER)
-    return Checked(server)
-
 
 def test_parts_come_and_go_and_orders_are_taken_all_the_while(
-    checked: Checked, broker: Broker, kafka: Kafka, redis: Redis
+    doors: Doors, broker: Broker, kafka: Kafka, redis: Redis
 ) -> None:
+    checked = Checked(doors.server)
     checked.wait_until_away()
     assert checked.parts().keys() == {"postgresql", "rabbitmq", "kafka", "redis", "cache"}
     assert set(checked.metrics().values()) == {1.0}
@@ -101,7 +73,8 @@ def test_parts_come_and_go_and_orders_are_taken_all_the_while(
                 assert told[name] == {"state": "down", "required": False, "meaning": WAIT}
             metrics = checked.metrics()
             assert {name for name, value in metrics.items() if value == 0} == parts
-            checked.place()
+            for door in doors.urls:
+                assert getattr(doors, door)(), door
         finally:
             service.start()
         checked.wait_until_away()
