@@ -1,8 +1,8 @@
 # The engine as an image: the wheel is built in one stage and installed in another.
 
-FROM node:22-bookworm-slim AS playground
+FROM node:22-bookworm-slim AS pages
 WORKDIR /build/web
-COPY web/package.json web/package-lock.json ./
+COPY web/package.json web/package-lock.json web/.npmrc ./
 RUN npm ci --no-audit --no-fund
 COPY web ./
 RUN npm run build
@@ -21,7 +21,7 @@ COPY migrations ./migrations
 COPY tests/it ./tests/it
 COPY tests/tidy.rs ./tests/tidy.rs
 COPY python ./python
-COPY --from=playground /build/python/order_engine/static ./python/order_engine/static
+COPY --from=pages /build/python/order_engine/static ./python/order_engine/static
 RUN /maturin/bin/maturin build --release --locked --out /wheels
 
 FROM python:3.13-slim-bookworm

@@ -40,8 +40,8 @@ WEB_SOURCES := $(shell find web -name node_modules -prune -o -type f -print)
 VENV := .venv/.made-with-$(subst ==,-,$(MATURIN))
 WHEEL := .venv/.wheel-$(PROFILE)
 REQUIREMENTS := .venv/.requirements
-PLAYGROUND := .venv/.playground
-PLAYGROUND_PAGE := python/order_engine/static/graphiql/index.html
+PAGES := .venv/.pages
+BUNDLES := $(addprefix python/order_engine/static/,graphiql/index.html swagger-ui/index.html)
 NODE_CLIENTS := tests/node/node_modules/.package-lock.json
 
 .PHONY: help
@@ -113,7 +113,7 @@ $(VENV):
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(MATURIN)
 	@touch $@
 
-$(WHEEL): $(VENV) $(PLAYGROUND) $(RUST_SOURCES) $(PYTHON_SOURCES)
+$(WHEEL): $(VENV) $(PAGES) $(RUST_SOURCES) $(PYTHON_SOURCES)
 	@echo "building the wheel (profile $(PROFILE); the first time takes minutes)"
 	@rm -f $(WHEELS)/*.whl .venv/.wheel-*
 	$(BIN)/maturin build --profile $(PROFILE) --locked --compatibility linux --out $(WHEELS) \
@@ -124,19 +124,19 @@ $(WHEEL): $(VENV) $(PLAYGROUND) $(RUST_SOURCES) $(PYTHON_SOURCES)
 			--force-reinstall --no-deps "$$wheel"
 	@touch $@
 
-# Without Node the wheel is built all the same, and the page tells how to get the playground; it is
-# tried again the next time. In CI it must work.
-$(PLAYGROUND): $(VENV) $(WEB_SOURCES) $(if $(wildcard $(PLAYGROUND_PAGE)),,again)
+# Without Node the wheel is built all the same, and the pages tell how to get them; it is tried again
+# the next time. In CI it must work.
+$(PAGES): $(VENV) $(WEB_SOURCES) $(if $(filter-out $(wildcard $(BUNDLES)),$(BUNDLES)),again)
 	@if ! $(NODE_IS_NEW) 2> /dev/null || ! command -v npm > /dev/null; then \
-		echo "installing Node.js into .venv, for the playground"; \
+		echo "installing Node.js into .venv, for the pages"; \
 		export PATH="$(CURDIR)/$(BIN):$$PATH"; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check $(NODE_WHEEL) || true; \
 	fi; \
-	echo "building the playground"; \
+	echo "building the pages: the playground, and that of /docs"; \
 	if $(NODE_IS_NEW) && (cd web && $(NPM) ci && $(NPM) run build -- --logLevel warn); then \
 		touch $@; \
 	else \
-		echo "note: no playground; it needs Node.js 20.19 or newer and the npm registry"; \
+		echo "note: no playground and no page at /docs; they need Node.js 20.19 or newer and the npm registry"; \
 		[ -z "$${CI:-}" ] || exit 1; \
 		[ -e $@ ] || touch $@; \
 	fi
@@ -149,6 +149,6 @@ $(REQUIREMENTS): $(VENV) tests/requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
 
-$(NODE_CLIENTS): tests/node/package-lock.json $(PLAYGROUND)
+$(NODE_CLIENTS): tests/node/package-lock.json $(PAGES)
 	@if command -v npm > /dev/null; then cd tests/node && $(NPM) ci; touch $(CURDIR)/$@; \
 	else echo "note: the tests with clients in Node cannot run, Node.js is missing"; fi

@@ -1,8 +1,12 @@
-// How the playground is bundled: into the Python package, with every file also gzipped.
+// How the pages are bundled: into the Python package, with every file also gzipped. The mode says
+// which of them: `graphiql` or `swagger-ui`, a folder here and there.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { defineConfig } from 'vite';
+
+// Where the server shows the files of a page, as seen from the page.
+const FILES = { graphiql: 'graphql/assets/', 'swagger-ui': 'docs/assets/' };
 
 // The server sends these as they lie on the disk, so that it compresses nothing per request.
 const precompress = {
@@ -16,17 +20,32 @@ const precompress = {
   },
 };
 
-// The page lies at /graphql or behind any prefix, its files below it. Files find each other by
+// The page lies at its path or behind any prefix, its files below it. Files find each other by
 // themselves; only the page must be told where they are.
-const besidePage = {
+const besidePage = (files) => ({
   name: 'beside-page',
-  transformIndexHtml: { order: 'post', handler: (html) => html.replaceAll('"./', '"graphql/assets/') },
+  transformIndexHtml: { order: 'post', handler: (html) => html.replaceAll('"./', `"${files}`) },
+});
+
+// Swagger UI comes bundled with packages of its own; their notices, and its own, go with it.
+const notices = {
+  name: 'notices',
+  generateBundle() {
+    const names = ['NOTICE', 'swagger-ui-es-bundle.js.LICENSE.txt'];
+    const read = (name) => readFileSync(join('node_modules', 'swagger-ui-dist', name), 'utf8');
+    this.emitFile({
+      type: 'asset',
+      fileName: 'notices.txt',
+      source: names.map(read).join('\n'),
+    });
+  },
 };
 
-export default defineConfig({
+export default defineConfig(({ mode }) => ({
+  root: mode,
   base: './',
   build: {
-    outDir: '../python/order_engine/static/graphiql',
+    outDir: `../../python/order_engine/static/${mode}`,
     emptyOutDir: true,
     assetsDir: '',
     // No data: scripts or workers, which the page's content security policy refuses.
@@ -39,5 +58,5 @@ export default defineConfig({
     license: { fileName: 'licenses.md' },
   },
   worker: { format: 'es' },
-  plugins: [precompress, besidePage],
-});
+  plugins: [precompress, besidePage(FILES[mode]), ...(mode === 'swagger-ui' ? [notices] : [])],
+}));

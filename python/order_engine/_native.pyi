@@ -64,7 +64,9 @@ __all__ = [
     "consumer_parked",
     "consumer_retry",
     "consumer_skip",
+    "describe_contract",
     "describe_settings",
+    "described_contracts",
     "doctor",
     "error_kinds",
     "events_parked",
@@ -207,6 +209,29 @@ def describe_settings(flags: dict[str, str]) -> list[Setting]:
     """List every setting as it would take effect, in the order of the documentation.
 
     Describes wrong values as they are, without judging them; secrets are masked.
+    """
+
+def describe_contract(flags: dict[str, str], contract: str, language: str) -> str:
+    """Describe a part of a contract, as the settings have it: text that ends with a new line.
+
+    Connects to nothing and starts no thread.
+
+    Args:
+        flags: Settings.
+        contract: The contract's name.
+        language: `openapi` for its REST door, `graphql` for its GraphQL schema, `asyncapi` for its
+            events.
+
+    Raises:
+        Misconfigured: There is no such contract, it has no such part, or settings are wrong.
+        InvalidInput: There is no such language.
+    """
+
+def described_contracts(language: str) -> list[str]:
+    """List the contracts that have the part that a language describes.
+
+    Raises:
+        InvalidInput: There is no such language.
     """
 
 def doctor(flags: dict[str, str]) -> list[Check]:

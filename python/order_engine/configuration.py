@@ -10,12 +10,12 @@ from order_engine import _native, arguments
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PLAYGROUND = Path(__file__).with_name("static") / "graphiql"
+PAGES = Path(__file__).with_name("static")
 
 
 def given(values: Mapping[str, object]) -> dict[str, str]:
     """Write settings as the native module takes them; None is one that is not given."""
-    return with_playground(arguments.settings(values))
+    return with_pages(arguments.settings(values))
 
 
 def of_app(config: Mapping[str, object]) -> dict[str, str]:
@@ -39,8 +39,8 @@ def value(flags: dict[str, str], name: str) -> str | None:
     return next((setting.value for setting in settings if setting.name == name), None)
 
 
-def with_playground(flags: dict[str, str]) -> dict[str, str]:
-    """Add where this package keeps the playground, unless another place is set."""
-    if has(flags, "playground_dir"):
+def with_pages(flags: dict[str, str]) -> dict[str, str]:
+    """Add where this package keeps the pages for people, unless another place is set."""
+    if has(flags, "pages_dir"):
         return flags
-    return {**flags, "playground_dir": str(PLAYGROUND)}
+    return {**flags, "pages_dir": str(PAGES)}

@@ -149,7 +149,7 @@ impl Background {
         let mut counters = Counters::none(contract);
         if role.sends(&settings.messages) {
             let outlet =
-                RabbitOutlet::new(broker(rabbitmq, rabbitmq.exchange_of(contract.name()))?);
+                RabbitOutlet::new(broker(rabbitmq, rabbitmq.exchanges.of(contract.name()))?);
             let needs_queue = rabbitmq.topics_need_queue.clone();
             let relay =
                 self.relay(engine, contract.name(), outlet, needs_queue, &settings.messages);
@@ -162,7 +162,7 @@ impl Background {
                 topics: contract.topics().iter().map(|topic| (*topic).to_owned()).collect(),
                 prefetch: rabbitmq.prefetch,
             };
-            let options = broker(rabbitmq, &rabbitmq.exchange)?;
+            let options = broker(rabbitmq, &rabbitmq.exchanges.events)?;
             let inlet = RabbitInlet::new(options, &inlet_options)?;
             counters.intake = Some(self.intake(engine, contract, inlet));
         }

@@ -40,7 +40,7 @@ impl Consuming {
             topics,
             prefetch: settings.prefetch,
         };
-        let inlet = RabbitInlet::new(broker(settings, &settings.exchange)?, &options)?;
+        let inlet = RabbitInlet::new(broker(settings, &settings.exchanges.events)?, &options)?;
         let subscription = Arc::new(Mutex::new(Subscription::new(options.queue, inlet)));
         Ok(Self { subscription, parking: parking(settings, queue)?, stop })
     }
@@ -89,5 +89,5 @@ impl Consuming {
 /// # Errors
 /// `Misconfigured` when the URL or the name cannot be used.
 pub fn parking(settings: &RabbitMq, queue: &str) -> Result<RabbitParking> {
-    RabbitParking::new(broker(settings, &settings.exchange)?, queue)
+    RabbitParking::new(broker(settings, &settings.exchanges.events)?, queue)
 }

@@ -4,6 +4,7 @@
 mod background;
 mod carriers;
 pub mod consuming;
+pub mod describing;
 mod figures;
 mod gates;
 mod logging;
@@ -177,7 +178,7 @@ impl App {
             metrics: Arc::new(Metrics::new()),
             probes: probes.clone().into(),
             figures: figures.into(),
-            playground_dir: settings.server.playground_dir.filter(|folder| folder.is_dir()),
+            pages_dir: settings.server.pages_dir.filter(|folder| folder.is_dir()),
             time_max: settings.server.request_timeout,
             shutdown: CancellationToken::new(),
         });
@@ -392,9 +393,8 @@ pub(crate) fn verifier(auth: &Auth) -> Result<Verifier> {
 /// `Misconfigured` for a name that no contract has, or when none is named.
 pub(crate) fn doors(settings: &Settings) -> Result<Vec<OpenDoor>> {
     let wanted = &settings.server.contracts;
-    let known = || contracts::ALL.map(|member| member.name).join(", ");
     if wanted.is_empty() {
-        let text = format!("contract names nothing to serve; there is {}.", known());
+        let text = format!("contract names nothing to serve; there is {}.", known_contracts());
         return Err(Error::new(ErrorKind::Misconfigured, text));
     }
     let options = contract_options(settings);
@@ -406,7 +406,7 @@ pub(crate) fn doors(settings: &Settings) -> Result<Vec<OpenDoor>> {
                 let text = format!(
                     "There is no contract named {:?}; there is {}.",
                     door.contract,
-                    known()
+                    known_contracts()
                 );
                 Error::new(ErrorKind::Misconfigured, text)
             })?;
@@ -414,6 +414,10 @@ pub(crate) fn doors(settings: &Settings) -> Result<Vec<OpenDoor>> {
             Ok(OpenDoor { gate: gates.of(contract.name())?, contract, port })
         })
         .collect()
+}
+
+fn known_contracts() -> String {
+    contracts::ALL.map(|member| member.name).join(", ")
 }
 
 /// What the contracts do by setting.

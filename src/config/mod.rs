@@ -31,6 +31,8 @@ pub struct Settings {
     pub database: Option<database::Database>,
     /// Where events go and come from; absent when nothing names a broker.
     pub rabbitmq: Option<rabbitmq::RabbitMq>,
+    /// The exchanges of that broker, whether one is named or not.
+    pub exchanges: rabbitmq::Exchanges,
     /// Where the events of some contracts go and come from; absent when nothing names a broker.
     pub kafka: Option<kafka::Kafka>,
     /// Where caches, jobs and stock keys are; absent when nothing names a Redis.
@@ -126,9 +128,11 @@ impl Settings {
                 problems.add(missing(name));
             }
         }
+        let exchanges = rabbitmq::exchanges(&sources, &mut problems);
         let settings = Self {
             database: database::read(&sources, &mut problems),
-            rabbitmq: rabbitmq::read(&sources, &mut problems),
+            rabbitmq: rabbitmq::read(&sources, &exchanges, &mut problems),
+            exchanges,
             kafka: kafka::read(&sources, &mut problems),
             redis: redis::read(&sources, &mut problems),
             jobs: jobs::read(&sources, &mut problems),
@@ -160,7 +164,8 @@ impl Settings {
     ) -> Result<rabbitmq::RabbitMq> {
         let mut problems = Problems::default();
         let sources = Sources::read(flags, directory, &mut problems);
-        let Some(settings) = rabbitmq::read(&sources, &mut problems) else {
+        let exchanges = rabbitmq::exchanges(&sources, &mut problems);
+        let Some(settings) = rabbitmq::read(&sources, &exchanges, &mut problems) else {
             problems.add(missing("rabbitmq_url"));
             return Err(problems.into_error());
         };

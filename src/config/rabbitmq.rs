@@ -69,10 +69,8 @@ pub const SETTINGS: &[Setting] = &[
 pub struct RabbitMq {
     /// The broker's URL. Never printed.
     pub url: SecretString,
-    /// The exchange of events in, and of those out that have no exchange of their own.
-    pub exchange: String,
-    /// The exchange of the contract `storefront`'s events out.
-    pub storefront_exchange: String,
+    /// Its exchanges.
+    pub exchanges: Exchanges,
     /// Whether what is created is durable.
     pub is_durable: bool,
     /// The queue of events in.
@@ -83,22 +81,41 @@ pub struct RabbitMq {
     pub topics_need_queue: Vec<String>,
 }
 
-impl RabbitMq {
+/// The exchanges, which have names also where no broker is set.
+#[derive(Clone, Debug)]
+pub struct Exchanges {
+    /// Of events in, and of those out that have no exchange of their own.
+    pub events: String,
+    /// Of the contract `storefront`'s events out.
+    pub storefront: String,
+}
+
+impl Exchanges {
     /// The exchange of a contract's events out.
     #[must_use]
-    pub fn exchange_of(&self, contract: &str) -> &str {
+    pub fn of(&self, contract: &str) -> &str {
         match contract {
-            "storefront" => &self.storefront_exchange,
-            _ => &self.exchange,
+            "storefront" => &self.storefront,
+            _ => &self.events,
         }
     }
 }
 
-pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Option<RabbitMq> {
+pub(super) fn exchanges(sources: &Sources, problems: &mut Problems) -> Exchanges {
+    Exchanges {
+        events: short_name(sources, "rabbitmq_exchange", problems),
+        storefront: short_name(sources, "storefront_exchange", problems),
+    }
+}
+
+pub(super) fn read(
+    sources: &Sources,
+    exchanges: &Exchanges,
+    problems: &mut Problems,
+) -> Option<RabbitMq> {
     let settings = RabbitMq {
         url: sources.text("rabbitmq_url").unwrap_or_default().to_owned().into(),
-        exchange: short_name(sources, "rabbitmq_exchange", problems),
-        storefront_exchange: short_name(sources, "storefront_exchange", problems),
+        exchanges: exchanges.clone(),
         is_durable: sources.flag("rabbitmq_exchange_durable", problems),
         queue: short_name(sources, "rabbitmq_queue", problems),
         prefetch: sources.number("rabbitmq_prefetch", 1..=2000, problems),

@@ -1,5 +1,5 @@
 //! Which doors are open: `ORDER_ENGINE_CONTRACT`, `ORDER_ENGINE_HOST`, `ORDER_ENGINE_PORT`,
-//! `ORDER_ENGINE_PLAYGROUND_DIR`, `ORDER_ENGINE_REQUEST_TIMEOUT_SECONDS`,
+//! `ORDER_ENGINE_PAGES_DIR`, `ORDER_ENGINE_REQUEST_TIMEOUT_SECONDS`,
 //! `ORDER_ENGINE_DRAIN_SECONDS`, `METRICS_PORT`.
 
 use std::path::PathBuf;
@@ -32,11 +32,12 @@ pub const SETTINGS: &[Setting] = &[
                contract's own, 5000 for flask.",
     },
     Setting {
-        name: "playground_dir",
-        variables: &["ORDER_ENGINE_PLAYGROUND_DIR"],
+        name: "pages_dir",
+        variables: &["ORDER_ENGINE_PAGES_DIR"],
         is_secret: false,
         default: "",
-        help: "The folder with the playground's page. Unset: the one in the Python package.",
+        help: "The folder with the pages for people: the playground's, and that of /docs. Unset: \
+               the one in the Python package.",
     },
     Setting {
         name: "request_timeout_seconds",
@@ -73,8 +74,8 @@ pub struct Server {
     pub contracts: Vec<Door>,
     /// The address to listen on.
     pub host: String,
-    /// The folder with the playground's page.
-    pub playground_dir: Option<PathBuf>,
+    /// The folder with the pages for people.
+    pub pages_dir: Option<PathBuf>,
     /// How long one request may take.
     pub request_timeout: Duration,
     /// How long requests under way may take to end at shutdown.
@@ -106,7 +107,7 @@ pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Server {
         contracts,
         metrics_port,
         host: sources.text("host").unwrap_or_default().to_owned(),
-        playground_dir: sources.text("playground_dir").map(PathBuf::from),
+        pages_dir: sources.text("pages_dir").map(PathBuf::from),
         request_timeout: sources.seconds("request_timeout_seconds", 1..=300, problems),
         drain: sources.seconds("drain_seconds", 0..=300, problems),
     }

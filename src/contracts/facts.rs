@@ -1,7 +1,11 @@
 //! What the user and product services say on RabbitMQ, in every shape in which they have been
 //! heard.
 
+use serde_json::{Value, json};
+
+use crate::contracts::channel::{Channel, MessageType};
 use crate::contracts::payload::{Object, object, objects, text};
+use crate::contracts::readable::{id, maybe, one, price, text as readable, whole};
 use crate::domain::fact::{Fact, ProductFact, StockFact, UserFact};
 use crate::domain::ids::{OrderId, ProductId, UserId};
 use crate::engine::ports::{Delivery, Interpreter};
@@ -69,6 +73,72 @@ fn stock(entry: &Object<'_>, answered: Option<OrderId>) -> Result<Fact> {
         quantity: entry.need(&["quantity", "new_stock"])?.integer()?,
         order,
     }))
+}
+
+/// What these services are understood to say.
+pub(super) fn channels() -> Vec<Channel> {
+    let described = |topic| match topic {
+        "user.registered" => ("A user has registered.", user_schema()),
+        "user.profile.updated" => ("What is known of a user has changed.", user_schema()),
+        "product.created" => ("There is a new product.", product_schema()),
+        _ => ("So many of some products are there now.", stock_schema()),
+    };
+    let channel = |topic: &&'static str| {
+        let (summary, payload) = described(topic);
+        Channel::heard(*topic, vec![MessageType::like(topic, summary, payload)])
+    };
+    TOPICS.iter().map(channel).collect()
+}
+
+fn user_schema() -> Value {
+    let text = || maybe(&readable());
+    json!({
+        "type": "object",
+        "required": ["user_id"],
+        "properties": {
+            "user_id": one(&id()),
+            "username": text(),
+            "email": text(),
+            "address": text(),
+            "contact": text(),
+        },
+    })
+}
+
+fn product_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["name", "price"],
+        "anyOf": [{"required": ["id"]}, {"required": ["product_id"]}],
+        "properties": {
+            "id": one(&id()),
+            "product_id": one(&id()),
+            "name": one(&readable()),
+            "price": one(&price()),
+            "quantity": maybe(&whole("What there is of it.")),
+        },
+    })
+}
+
+fn stock_schema() -> Value {
+    let entry = json!({
+        "type": "object",
+        "required": ["product_id"],
+        "anyOf": [{"required": ["quantity"]}, {"required": ["new_stock"]}],
+        "properties": {
+            "product_id": one(&id()),
+            "quantity": one(&whole("What there is of the product now.")),
+            "new_stock": one(&whole("The same, where there is no quantity.")),
+            "order_id": maybe(&json!({
+                "description": "The number of the order that this answers.",
+                "anyOf": [
+                    {"type": "integer", "minimum": 1, "maximum": i64::MAX},
+                    {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"},
+                ],
+            })),
+        },
+    });
+    json!({"anyOf": [entry, {"type": "array", "items": entry}]})
 }
 
 #[cfg(test)]

@@ -1,14 +1,20 @@
 //! The dialects that the engine speaks. A contract translates; it decides nothing.
 //!
-//! Adding one is a folder beside `flask` and a line in [`ALL`]; the conformance suite then runs it.
+//! Adding one is a folder beside `flask` and a line in [`ALL`]; the conformance suite then runs it,
+//! and the commands and tests of descriptions have it too.
 
 mod amount;
+pub mod asyncapi;
 pub mod canonical;
+pub mod channel;
 mod facts;
 pub mod flask;
 pub mod gateway;
 pub mod jobs;
 mod payload;
+mod quantity;
+mod readable;
+mod status_word;
 pub mod stock;
 pub mod storefront;
 
@@ -17,6 +23,7 @@ use std::sync::Arc;
 use axum::Router;
 use utoipa::openapi::OpenApi;
 
+use crate::contracts::channel::Channel;
 use crate::engine::Engine;
 use crate::engine::ports::{Announcer, Interpreter};
 use crate::server::Shell;
@@ -41,6 +48,9 @@ pub trait Contract: Send + Sync {
 
     /// The routing keys or topics that it listens to; none where nobody talks to it.
     fn topics(&self) -> &'static [&'static str];
+
+    /// What is said on its channels, by it and, in the order of its topics, to it.
+    fn channels(&self) -> Vec<Channel>;
 
     /// Whether other services see and change the stock in Redis.
     fn keeps_stock_keys(&self) -> bool {
@@ -68,6 +78,11 @@ pub trait Contract: Send + Sync {
 
     /// Its GraphQL schema on `engine`, if it has one; for callers without HTTP.
     fn graphql(&self, engine: &Engine, shell: &Shell) -> Option<GraphQl>;
+
+    /// Its GraphQL schema in GraphQL's own language, if it has one; generated from the code.
+    fn sdl(&self) -> Option<String> {
+        None
+    }
 
     /// The description of its REST door, if it has one; generated from the code.
     fn openapi(&self) -> Option<OpenApi> {

@@ -10,7 +10,7 @@ use crate::domain::money::{checked_amount, read_amount};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Longest text that is taken in, in bytes.
-const TEXT_BYTES_MAX: usize = 4096;
+pub(super) const TEXT_BYTES_MAX: usize = 4096;
 
 /// A JSON object.
 pub(super) struct Object<'a>(HashMap<String, &'a RawValue>);

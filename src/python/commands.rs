@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::app::describing::{self, Language};
 use crate::app::{self, App, Role};
 use crate::config::{self, Needs, Settings};
 use crate::domain::ids::{OrderId, UserId};
@@ -189,6 +190,36 @@ pub(super) fn mint_token(
         operations::mint_token(&load(flags, Needs::SECRET)?, &user, admin, lifetime)
     };
     minted().map_err(|error| raise(py, &error))
+}
+
+/// Describe a part of a contract, as the settings have it, in `openapi`, `graphql` or `asyncapi`.
+#[pyfunction]
+pub(super) fn describe_contract(
+    py: Python<'_>,
+    flags: Flags,
+    contract: &str,
+    language: &str,
+) -> PyResult<String> {
+    let described = || {
+        let language = named(language)?;
+        describing::describe(&load(flags, Needs::NOTHING)?, contract, language)
+    };
+    described().map_err(|error| raise(py, &error))
+}
+
+/// List the contracts that are described in `openapi`, `graphql` or `asyncapi`.
+#[pyfunction]
+pub(super) fn described_contracts(py: Python<'_>, language: &str) -> PyResult<Vec<&'static str>> {
+    named(language).map(describing::described_in).map_err(|error| raise(py, &error))
+}
+
+fn named(language: &str) -> Result<Language> {
+    let found = Language::ALL.into_iter().find(|each| each.name() == language);
+    found.ok_or_else(|| {
+        let names = Language::ALL.map(Language::name).join(", ");
+        let text = format!("There is no language named {language:?}; there is {names}.");
+        Error::new(ErrorKind::InvalidInput, text)
+    })
 }
 
 /// List every setting as it would take effect, in the order of the documentation.

@@ -26,9 +26,10 @@ mod _native {
 
     #[pymodule_export]
     use super::commands::{
-        adopt, describe_settings, doctor, events_parked, events_replay, events_retry, events_skip,
-        events_tail, migrate, mint_token, seed_demo, serve, setting_variables, shadow_clear,
-        shadow_ignore, shadow_report, switch, switches, undo_adoption, validate_settings, work,
+        adopt, describe_contract, describe_settings, described_contracts, doctor, events_parked,
+        events_replay, events_retry, events_skip, events_tail, migrate, mint_token, seed_demo,
+        serve, setting_variables, shadow_clear, shadow_ignore, shadow_report, switch, switches,
+        undo_adoption, validate_settings, work,
     };
     #[pymodule_export]
     use super::consumer::{

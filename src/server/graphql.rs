@@ -22,7 +22,7 @@ use crate::server::completion::{Asked, Types};
 use crate::server::metrics::{Metrics, NO_OPERATION};
 use crate::server::playground::Playground;
 use crate::server::session::Session;
-use crate::server::{Shell, graphql_http, limits, playground};
+use crate::server::{Shell, graphql_http, limits};
 
 /// A schema that can be asked. Cheap to clone.
 #[derive(Clone)]
@@ -106,12 +106,9 @@ impl GraphQl {
 
     /// The routes of this schema: `/graphql` with its transports and the playground.
     pub fn routes(self, shell: &Shell) -> Router {
-        let page = Playground::new(shell.playground_dir.as_deref());
-        let router = graphql_http::routes(self, shell.gate.clone(), page);
-        match &shell.playground_dir {
-            Some(directory) => router.merge(playground::assets(directory)),
-            None => router,
-        }
+        let page = Playground::new(shell);
+        let files = page.files();
+        graphql_http::routes(self, shell.gate.clone(), page).merge(files)
     }
 
     /// Until when a request that begins now may take.

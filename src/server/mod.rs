@@ -1,5 +1,5 @@
 //! The HTTP shell that all doors share: limits, sessions, GraphQL over HTTP, health, metrics, the
-//! playground's files, connections and shutdown. What a door says is the contracts' matter.
+//! pages for people, connections and shutdown. What a door says is the contracts' matter.
 
 mod body;
 mod completion;
@@ -15,6 +15,7 @@ mod media;
 pub mod metrics;
 pub mod openapi;
 pub mod operations;
+mod page;
 pub mod params;
 pub mod playground;
 mod process;
@@ -56,8 +57,8 @@ pub struct Shell {
     pub probes: Arc<[Arc<dyn Probe>]>,
     /// The parts that `/metrics` asks: outbox, relay, intake, pool.
     pub figures: Arc<[Arc<dyn Figures>]>,
-    /// The folder with the playground's `index.html` and its assets.
-    pub playground_dir: Option<PathBuf>,
+    /// The folder with the pages for people, each in a folder with its `index.html`.
+    pub pages_dir: Option<PathBuf>,
     /// How long a request may take, the reading of its body included.
     pub time_max: Duration,
     /// Cancelled when the server is to stop: streams end, nothing new is begun.
@@ -70,6 +71,11 @@ impl Shell {
         router
             .merge(self.beside())
             .layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| answer_panic(&*panic)))
+    }
+
+    /// The folder of one page, where there are pages.
+    fn page_dir(&self, name: &str) -> Option<PathBuf> {
+        self.pages_dir.as_ref().map(|pages| pages.join(name))
     }
 
     /// What every door has beside its own routes, alone.

@@ -1,14 +1,13 @@
-//! The page at `GET /graphql`: the playground, bundled when the package is built, from a folder.
+//! The page at `GET /graphql`: the playground.
 
-use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
-use axum::middleware::map_response;
-use axum::response::{Html, IntoResponse, Response};
-use tower_http::services::ServeDir;
+use axum::response::Response;
+
+use crate::server::Shell;
+use crate::server::page::Page;
 
 /// The editor draws styles and fonts of its own and works in workers; nothing comes from elsewhere.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -33,58 +32,37 @@ const PAGE_WITHOUT_PLAYGROUND: &str = r#"<!doctype html>
 </html>
 "#;
 
-/// The playground's page.
+/// The playground.
 #[derive(Clone)]
 pub struct Playground {
-    page: Bytes,
+    page: Page,
+    directory: Option<PathBuf>,
 }
 
 impl Playground {
-    /// Reads the page from `directory`; says how to get it where there is none.
+    /// Reads the page from the folder with all pages; says how to get it where there is none.
     #[must_use]
-    pub fn new(directory: Option<&Path>) -> Self {
-        let page = directory.and_then(|directory| fs::read(directory.join("index.html")).ok());
-        Self {
-            page: page.map_or(Bytes::from_static(PAGE_WITHOUT_PLAYGROUND.as_bytes()), Bytes::from),
-        }
+    pub fn new(shell: &Shell) -> Self {
+        let directory = shell.page_dir("graphiql");
+        let page =
+            Page::new(directory.as_deref(), PAGE_WITHOUT_PLAYGROUND, CONTENT_SECURITY_POLICY);
+        Self { page, directory }
     }
 
     /// The page.
     #[must_use]
     pub fn show(&self) -> Response {
-        let policy = [
-            (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (header::REFERRER_POLICY, "no-referrer"),
-            (header::CACHE_CONTROL, "no-cache"),
-            (header::VARY, "accept"),
-        ];
-        (policy, Html(self.page.clone())).into_response()
+        let mut response = self.page.show();
+        // Programs get something else at the same path.
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+        response
     }
-}
 
-/// The files that the page loads, under `/graphql/assets`. Their names change with their content,
-/// so a browser may keep them for ever.
-pub fn assets(directory: &Path) -> Router {
-    let files =
-        ServeDir::new(directory).precompressed_gzip().append_index_html_on_directories(false);
-    Router::new().nest_service("/graphql/assets", files).route_layer(map_response(keep_for_ever))
-}
-
-async fn keep_for_ever(mut response: Response) -> Response {
-    let is_page = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
-    let is_kept = response.status().is_success() && !is_page;
-    let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // A worker's own policy is that of its script.
-    headers
-        .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
-    if is_kept {
-        let kept = HeaderValue::from_static("public, max-age=31536000, immutable");
-        headers.insert(header::CACHE_CONTROL, kept);
+    /// The files that the page loads.
+    pub fn files(&self) -> Router {
+        match &self.directory {
+            Some(directory) => self.page.files("/graphql/assets", directory),
+            None => Router::new(),
+        }
     }
-    response
 }

@@ -74,7 +74,7 @@ impl Door {
             metrics: Arc::new(Metrics::new()),
             probes,
             figures: Arc::new([]),
-            playground_dir: None,
+            pages_dir: None,
             time_max,
             shutdown: CancellationToken::new(),
         };

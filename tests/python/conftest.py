@@ -9,6 +9,7 @@ else is made for one test:
 - `server`: a running engine on both; `make_server` makes one with other settings;
 - `shop`: that server with its database and its broker as other programs see them;
 - `product_service` publishes what other services say;
+- `browser`: headless Chromium, which logs what it asks the network for;
 - `upstream`: the user and the product service that an engine asks over HTTP, running;
 - `make_gateway` makes engines with the contract `gateway` on Kafka; `gateway_shop` is one, running;
 - `doors` is an engine with every contract, running;
@@ -37,6 +38,7 @@ import pytest
 from redis import Redis as RedisClient
 
 from tests.python.adopted import Shared
+from tests.python.browser import WatchedBrowser, open_browser
 from tests.python.doors import Doors, open_doors
 from tests.python.engine_process import EngineProcess
 from tests.python.gateway_shop import GatewayShop
@@ -355,6 +357,13 @@ def legacy_consumer(
     consumer.start()
     yield consumer
     consumer.kill()
+
+
+@pytest.fixture
+def browser() -> Iterator[WatchedBrowser]:
+    """Chromium with an empty profile."""
+    with open_browser() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,40 +1,21 @@
 """A person at the playground: headless Chromium types a token and a query, and reads the answer."""
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from tests.python.browser import WatchedBrowser
 from tests.python.engine_process import EngineProcess
 from tests.python.missing import skip_or_fail
 from tests.python.product_service import Product
 from tests.python.shop import Shop
 from tests.python.waiting import eventually
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# Every name but the server's own address is unknown: the page must work without the internet.
-CHROMIUM_FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost",
-    "--window-size=1280,800",
-)
 
 # The editor keeps its lines in the order in which it drew them, each with its place in `top`.
 READ_LINES = """
@@ -48,10 +29,10 @@ READ_LINES = """
 class Playground:
     """The page as a person sees it, and what the browser asked the network for meanwhile."""
 
-    def __init__(self, browser: webdriver.Chrome, server: EngineProcess) -> None:
-        self.browser = browser
+    def __init__(self, watched: WatchedBrowser, server: EngineProcess) -> None:
+        self.watched = watched
+        self.browser = watched.driver
         self.url = f"{server.url}/graphql"
-        self.events: list[dict[str, Any]] = []
 
     def open(self, fragment: str = "") -> None:
         """Opens the page and returns when its editor takes keys."""
@@ -108,34 +89,10 @@ class Playground:
 
         return eventually(shown, f"an answer with {containing!r}")
 
-    def network(self, method: str) -> list[dict[str, Any]]:
-        """Returns the parameters of all network events of this kind since the browser started."""
-        for entry in self.browser.get_log("performance"):  # type: ignore[no-untyped-call]
-            self.events.append(json.loads(entry["message"])["message"])
-        return [event["params"] for event in self.events if event["method"] == method]
-
 
 @pytest.fixture
-def playground(server: EngineProcess) -> Iterator[Playground]:
-    """Chromium with an empty profile, which logs what it asks the network for."""
-    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
-    chromedriver = shutil.which("chromedriver")
-    if chromium is None or chromedriver is None:
-        skip_or_fail("no Chromium: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        for flag in (*CHROMIUM_FLAGS, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        browser = webdriver.Chrome(options, Service(executable_path=chromedriver))
-        try:
-            # What Chromium asks for its own start page is no request of the playground.
-            browser.get("about:blank")
-            browser.get_log("performance")  # type: ignore[no-untyped-call]
-            yield Playground(browser, server)
-        finally:
-            browser.quit()
+def playground(browser: WatchedBrowser, server: EngineProcess) -> Playground:
+    return Playground(browser, server)
 
 
 def test_a_query_is_answered_with_the_token_and_nothing_leaves_the_machine(
@@ -154,7 +111,9 @@ def test_a_query_is_answered_with_the_token_and_nothing_leaves_the_machine(
     assert fetched == {"success": True, "message": "Orders fetched successfully."}
     assert playground.browser.save_screenshot(str(tmp_path / "playground.png"))
 
-    sent = [event["request"]["url"] for event in playground.network("Network.requestWillBeSent")]
+    sent = [
+        event["request"]["url"] for event in playground.watched.network("Network.requestWillBeSent")
+    ]
     assert playground.url in sent
     allowed = (f"{server.url}/", "data:", "blob:")
     assert [url for url in sent if not url.startswith(allowed)] == []
@@ -166,15 +125,14 @@ def test_the_page_obeys_a_strict_content_security_policy(
     playground.open(f"#token={server.token(1)}")
     playground.press_run()
     playground.answer(containing="getOrders")
-    page = playground.network("Network.responseReceived")[0]["response"]
+    page = playground.watched.network("Network.responseReceived")[0]["response"]
     policy = {name.lower(): text for name, text in page["headers"].items()}[
         "content-security-policy"
     ]
     assert "default-src 'self'" in policy
     assert "script-src" not in policy
     assert "unsafe-eval" not in policy
-    log = playground.browser.get_log("browser")  # type: ignore[no-untyped-call]
-    assert [entry["message"] for entry in log if entry["level"] == "SEVERE"] == []
+    assert playground.watched.complaints() == []
 
 
 def test_a_link_brings_the_token_and_the_address_forgets_it(
@@ -231,14 +189,14 @@ def test_a_subscription_sends_the_token_over_a_web_socket(
     playground.press_run()
 
     def frames(direction: str) -> list[dict[str, Any]]:
-        events = playground.network(f"Network.webSocketFrame{direction}")
+        events = playground.watched.network(f"Network.webSocketFrame{direction}")
         return [json.loads(event["response"]["payloadData"]) for event in events]
 
     eventually(
         lambda: "connection_ack" in [frame["type"] for frame in frames("Received")],
         "connection_ack",
     )
-    (created,) = playground.network("Network.webSocketCreated")
+    (created,) = playground.watched.network("Network.webSocketCreated")
     assert created["url"] == playground.url.replace("http", "ws", 1)
     assert frames("Sent")[0] == {
         "type": "connection_init",

@@ -117,7 +117,7 @@ def test_errors_of_the_module_hold_no_secret(settings: dict[str, str]) -> None:
 
 def test_the_reprs_of_an_open_engine_hold_no_secret(database_url: str, tmp_path: Path) -> None:
     with OrderEngine(
-        database_url=database_url, jwt_secret_key=WRONG * 2, playground_dir=str(tmp_path)
+        database_url=database_url, jwt_secret_key=WRONG * 2, pages_dir=str(tmp_path)
     ) as engine:
         shown = f"{engine!r} {engine} {engine.health()!r} {vars(engine)!r}"
     assert WRONG not in shown

@@ -13,6 +13,7 @@ from order_engine.cli.config import config
 from order_engine.cli.consume import consume
 from order_engine.cli.consumer import consumer
 from order_engine.cli.demo import demo
+from order_engine.cli.describe import asyncapi, openapi, schema
 from order_engine.cli.doctor import doctor
 from order_engine.cli.errors import ReadableErrors
 from order_engine.cli.events import events
@@ -44,6 +45,9 @@ for _command in (
     token,
     doctor,
     config,
+    openapi,
+    schema,
+    asyncapi,
     events,
     switch,
     shadow,

@@ -33,7 +33,7 @@ def serve_until_stopped(flags: dict[str, str], on_ready: Callable[[list[str]], N
     KeyboardInterrupt as soon as the server has ended well.
     """
     with _signals_left_alone():
-        _native.serve(configuration.with_playground(flags), on_ready)
+        _native.serve(configuration.with_pages(flags), on_ready)
 
 
 def work_until_stopped(flags: dict[str, str], duty: str, on_ready: Callable[[], None]) -> None:

@@ -1,5 +1,7 @@
 //! Events in this dialect's words: `order.placed` and `order.updated`.
 
+use crate::contracts::channel::{Channel, MessageType};
+use crate::contracts::facts;
 use crate::contracts::flask::NAME;
 use crate::contracts::flask::json::dumps;
 use crate::contracts::flask::wire::{ORDER_PLACED, ORDER_UPDATED, WireEvent};
@@ -22,6 +24,18 @@ impl Announcer for Words {
         };
         Ok(vec![Message { destination: NAME, topic: topic.into(), key: None, body }])
     }
+}
+
+/// What is said on the exchange.
+pub(super) fn channels() -> Vec<Channel> {
+    let out = [
+        (ORDER_PLACED, "An order was placed."),
+        (ORDER_UPDATED, "An order's status changed, or it was deleted."),
+    ];
+    let out = out.map(|(key, summary)| {
+        Channel::out(key, vec![MessageType::of::<WireEvent<'_>>(key, summary)])
+    });
+    out.into_iter().chain(facts::channels()).collect()
 }
 
 #[cfg(test)]

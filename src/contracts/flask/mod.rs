@@ -13,6 +13,7 @@ use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
 
+use crate::contracts::channel::Channel;
 use crate::contracts::{Carrier, Contract, facts};
 use crate::engine::Engine;
 use crate::engine::ports::{Announcer, Interpreter};
@@ -50,6 +51,10 @@ impl Contract for Flask {
         facts::TOPICS
     }
 
+    fn channels(&self) -> Vec<Channel> {
+        events::channels()
+    }
+
     fn consumer(&self) -> &'static str {
         facts::CONSUMER
     }
@@ -60,6 +65,10 @@ impl Contract for Flask {
 
     fn graphql(&self, engine: &Engine, shell: &Shell) -> Option<GraphQl> {
         Some(door(engine, shell))
+    }
+
+    fn sdl(&self) -> Option<String> {
+        Some(surface::sdl())
     }
 
     fn router(&self, engine: &Engine, shell: &Shell) -> Router {

@@ -4,6 +4,7 @@
 use async_graphql::{InputObject, InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use rust_decimal::Decimal;
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::domain::status::OrderStatus;
@@ -34,8 +35,9 @@ pub(super) fn float(amount: Decimal) -> Float {
 }
 
 /// A user or product id in a message: a number wherever it is one, as consumers read it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = flask::Id)]
 pub(super) enum WireId<'a> {
     /// Every id that came from this dialect.
     Number(i64),
@@ -44,7 +46,8 @@ pub(super) enum WireId<'a> {
 }
 
 /// A line of an order in a message.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = flask::Line)]
 pub(super) struct WireLine<'a> {
     pub id: i64,
     pub product_id: WireId<'a>,
@@ -53,21 +56,34 @@ pub(super) struct WireLine<'a> {
 
 /// The body of `order.placed` and `order.updated`. Consumers read the fields up to `items`, and
 /// for an update the status; the rest is an addition.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = flask::OrderEvent)]
 pub(super) struct WireEvent<'a> {
     pub order_id: i64,
     pub user_id: WireId<'a>,
     pub total_amount: Float,
     pub items: Vec<WireLine<'a>>,
+    /// Where the order stands, `Shipped`; absent for a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub status: Option<&'static str>,
+    /// Where it stood before; absent for a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub previous_status: Option<&'static str>,
+    /// The same on every attempt; absent from messages of an older service.
+    #[schema(value_type = String, format = "uuid", required = false)]
     pub event_id: Uuid,
+    /// 1 for a new order, one more with every change; absent from messages of an older service.
+    #[schema(required = false)]
     pub version: i32,
+    /// Why, where a reason was given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub reason: Option<&'a str>,
+    /// Whether the order was deleted; absent otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
     pub deleted: bool,
 }
 

@@ -1,11 +1,15 @@
 //! Events in this dialect's words, on the topic `order-events`; and what the product service says
 //! on `inventory-events`.
 
+use serde_json::json;
+
+use crate::contracts::channel::{Channel, MessageType};
 use crate::contracts::gateway::NAME;
 use crate::contracts::gateway::wire::{
     ORDER_PLACED, ORDER_SHIPPED, PRODUCT_UPDATED, WireEvent, WireOrder,
 };
 use crate::contracts::payload::{object, text};
+use crate::contracts::readable::{id, one, whole};
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::fact::{Fact, StockFact};
 use crate::domain::ids::ProductId;
@@ -56,6 +60,37 @@ impl Interpreter for Understanding {
             order: None,
         })])
     }
+}
+
+/// What is said on the topics.
+pub(super) fn channels() -> Vec<Channel> {
+    let about_order = |name, summary| MessageType::of::<WireEvent>(name, summary).named_in("type");
+    let stock = json!({
+        "type": "object",
+        "required": ["payload"],
+        "properties": {
+            "payload": {
+                "type": "object",
+                "required": ["_id", "quantity"],
+                "properties": {
+                    "_id": one(&id()),
+                    "quantity": one(&whole("What there is of the product now.")),
+                },
+            },
+        },
+    });
+    let about_stock =
+        MessageType::like(PRODUCT_UPDATED, "The product service has so many of a product.", stock);
+    vec![
+        Channel::out(
+            ORDER_EVENTS,
+            vec![
+                about_order(ORDER_PLACED, "An order was placed."),
+                about_order(ORDER_SHIPPED, "An order has left."),
+            ],
+        ),
+        Channel::heard(INVENTORY_EVENTS, vec![about_stock.named_in("type")]),
+    ]
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use axum::Router;
 use utoipa::openapi::OpenApi;
 
+use crate::contracts::channel::Channel;
 use crate::contracts::{Carrier, Contract};
 use crate::engine::Engine;
 use crate::engine::ports::{Announcer, Interpreter};
@@ -70,6 +71,10 @@ impl Contract for Gateway {
         &[events::INVENTORY_EVENTS]
     }
 
+    fn channels(&self) -> Vec<Channel> {
+        events::channels()
+    }
+
     fn operations(&self) -> &'static [&'static str] {
         &[]
     }
@@ -84,6 +89,6 @@ impl Contract for Gateway {
 
     fn router(&self, engine: &Engine, shell: &Shell) -> Router {
         let routes = surface::routes(engine, shell, self.options);
-        shell.around(openapi::described(routes, self.openapi()))
+        shell.around(openapi::described(routes, self.openapi(), shell))
     }
 }

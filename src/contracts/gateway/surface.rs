@@ -16,6 +16,7 @@ use crate::domain::query::OrderFilter;
 use crate::engine::Engine;
 use crate::error::{ErrorKind, Result};
 use crate::server::Shell;
+use crate::server::openapi::IdempotencyKey;
 use crate::server::rest::{self, Desk};
 
 /// Names the user of a request whose body does not.
@@ -122,10 +123,10 @@ async fn find(
 #[utoipa::path(
     post, path = "/", request_body = NewOrder,
     params(
-        ("x-user-id" = Option<String>, Header,
+        ("x-user-id" = Option<String>, Header, min_length = 1, max_length = 128,
+         pattern = r"^[!-~]([ -~]*[!-~])?[ \t]*$",
          description = "Whose it is, where the body is silent."),
-        ("Idempotency-Key" = Option<String>, Header,
-         description = "Names the request, so that a retry places nothing twice."),
+        IdempotencyKey,
     ),
     responses(
         (status = 201, description = "Placed.", body = WireOrder),

@@ -4,6 +4,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::contracts::quantity;
+
 /// The `type` of a message about a new order.
 pub(super) const ORDER_PLACED: &str = "order-placed";
 /// The `type` of a message about an order on its way.
@@ -40,10 +42,16 @@ pub(super) struct WireOrder {
 pub(super) struct WireLine {
     /// Which product.
     #[serde(rename = "_id")]
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$",
+        example = "product_id_1"
+    )]
     pub id: String,
     /// How many.
-    #[schema(minimum = 1, maximum = 2_147_483_647)]
+    #[serde(deserialize_with = "quantity::read")]
+    #[schema(minimum = 1, maximum = 2_147_483_647, example = 2)]
     pub quantity: u32,
 }
 
@@ -53,7 +61,12 @@ pub(super) struct WireLine {
 pub(super) struct NewOrder {
     /// Whose it will be. Absent: the user of the header `x-user-id`, else who asks.
     #[serde(default, rename = "userId")]
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$",
+        example = "user_id_1"
+    )]
     pub user_id: Option<String>,
     /// What is wanted.
     #[schema(min_items = 1, max_items = 500)]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::contracts::channel::{Channel, MessageType};
 use crate::contracts::jobs::wire::{
     CANCEL_PAYMENT, JobData, ORDER_PLACED, PROCESS_PAYMENT, RESTORE_INVENTORY, SEND_NOTIFICATION,
     UPDATE_INVENTORY, WireOrder,
@@ -71,6 +72,36 @@ impl From<&OrderEvent> for JobData {
             version: event.order.version,
         }
     }
+}
+
+/// What is said in the queues that are not switched off.
+pub(super) fn channels(queues: &Queues) -> Vec<Channel> {
+    let job = MessageType::of::<JobData>;
+    let Queues { order, payment, inventory, notification } = queues;
+    [
+        (order, vec![job(ORDER_PLACED, "An order was placed.")]),
+        (
+            payment,
+            vec![
+                job(PROCESS_PAYMENT, "A new order is to be paid."),
+                job(CANCEL_PAYMENT, "A cancelled order's payment is to be given up, or back."),
+            ],
+        ),
+        (
+            inventory,
+            vec![
+                job(UPDATE_INVENTORY, "A new order's products are to be taken out."),
+                job(RESTORE_INVENTORY, "A cancelled order's products are to be put back."),
+            ],
+        ),
+        (
+            notification,
+            vec![job(SEND_NOTIFICATION, "A customer is to hear where an order stands.")],
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(queue, jobs)| queue.as_deref().map(|queue| Channel::out(queue, jobs)))
+    .collect()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use axum::Router;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 
+use crate::contracts::channel::Channel;
 use crate::contracts::{Carrier, Contract, facts};
 use crate::engine::Engine;
 use crate::engine::ports::{Announcer, Interpreter};
@@ -88,6 +89,10 @@ impl Contract for Jobs {
         &[]
     }
 
+    fn channels(&self) -> Vec<Channel> {
+        events::channels(&self.options.queues)
+    }
+
     fn operations(&self) -> &'static [&'static str] {
         &[]
     }
@@ -102,6 +107,6 @@ impl Contract for Jobs {
 
     fn router(&self, engine: &Engine, shell: &Shell) -> Router {
         let routes = surface::routes(engine, shell, self.options.check_totals);
-        shell.around(openapi::described(routes, self.openapi()))
+        shell.around(openapi::described(routes, self.openapi(), shell))
     }
 }

@@ -16,6 +16,7 @@ use crate::domain::query::OrderFilter;
 use crate::domain::status::OrderStatus;
 use crate::engine::Engine;
 use crate::server::Shell;
+use crate::server::openapi::IdempotencyKey;
 use crate::server::rest::{Asked, Desk, json};
 
 /// Where the routes are: as documented, and as deployed.
@@ -57,8 +58,7 @@ pub(super) fn routes(engine: &Engine, shell: &Shell, check_totals: bool) -> Rout
 /// Places an order. The client says what it costs.
 #[utoipa::path(
     post, path = "/orders", request_body = NewOrder,
-    params(("Idempotency-Key" = Option<String>, Header,
-            description = "Names the request, so that a retry places nothing twice.")),
+    params(IdempotencyKey),
     responses(
         (status = 201, description = "Placed.", body = Created),
         (status = 400, description = "Something in the body is wrong.", body = Told),

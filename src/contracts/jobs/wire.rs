@@ -6,6 +6,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::contracts::amount::Amount;
+use crate::contracts::quantity;
+use crate::contracts::status_word::StatusWord;
 
 /// The job of a new order, which the deployed workers know.
 pub(super) const ORDER_PLACED: &str = "order-placed";
@@ -25,8 +27,14 @@ pub(super) const SEND_NOTIFICATION: &str = "send-notification";
 #[serde(rename_all = "camelCase")]
 #[schema(as = Product)]
 pub(super) struct WireProduct {
-    #[schema(min_length = 1, max_length = 128, example = "product-id")]
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$",
+        example = "product-id"
+    )]
     pub product_id: String,
+    #[serde(deserialize_with = "quantity::read")]
     #[schema(minimum = 1, maximum = 2_147_483_647, example = 2)]
     pub quantity: u32,
 }
@@ -35,12 +43,18 @@ pub(super) struct WireProduct {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewOrder {
-    #[schema(min_length = 1, max_length = 128, example = "user-id")]
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$",
+        example = "user-id"
+    )]
     pub user_id: String,
     #[schema(min_items = 1, max_items = 500)]
     pub products: Vec<WireProduct>,
     /// What all of it costs, with at most 4 decimals.
     #[schema(value_type = f64, minimum = 0, exclusive_maximum = 1_000_000_000_000_000_i64,
+             multiple_of = 0.0001,
              example = 200.00)]
     pub total_amount: Amount,
 }
@@ -48,9 +62,8 @@ pub(super) struct NewOrder {
 /// The body of `PUT /orders/{id}`.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct NewStatus {
-    /// Where the order stands now, in any case: pending, confirmed, shipped, delivered, cancelled
-    /// or returned.
-    #[schema(example = "shipped")]
+    // A comment of its own would keep utoipa from showing the word's.
+    #[schema(value_type = StatusWord, inline)]
     pub status: String,
 }
 
@@ -99,9 +112,11 @@ pub(super) struct JobData {
     pub order: WireOrder,
     /// Where the order stood before; absent for a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub previous_status: Option<&'static str>,
     /// Why, where a reason was given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub reason: Option<String>,
     /// The event's id: the same in the jobs of all queues.
     #[schema(value_type = String, format = "uuid")]

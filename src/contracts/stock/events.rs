@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::contracts::channel::{Channel, MessageType};
 use crate::contracts::stock::NAME;
 use crate::contracts::stock::wire::{ORDER_CREATED, USER_ORDERS, UserOrders, WireOrder};
 use crate::domain::event::{EventKind, OrderEvent};
@@ -48,6 +49,22 @@ fn written(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|error| {
         Error::new(ErrorKind::Internal, "An event could not be written.").because(error)
     })
+}
+
+/// What is said on the topics.
+pub(super) fn channels() -> Vec<Channel> {
+    let created = MessageType::of::<WireOrder>(
+        ORDER_CREATED,
+        "An order was placed, and its user wants to hear of it.",
+    );
+    let list = MessageType::of::<UserOrders<'_>>(
+        USER_ORDERS,
+        "A user has logged in, or a user's orders were asked for.",
+    );
+    vec![
+        Channel::out(ORDER_CREATED, vec![created]),
+        Channel::out(USER_ORDERS, vec![list.about_a_user()]),
+    ]
 }
 
 #[cfg(test)]

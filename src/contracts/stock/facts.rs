@@ -1,6 +1,10 @@
 //! What the product and user services say, in every shape in which they have been heard.
 
+use serde_json::{Value, json};
+
+use crate::contracts::channel::{Channel, MessageType};
 use crate::contracts::payload::{Object, object, objects, text};
+use crate::contracts::readable::{id, in_any_case, maybe, one, text as readable, whole};
 use crate::contracts::stock::wire::{PRODUCT_EVENTS, USER_LOGGED_IN};
 use crate::domain::fact::{Fact, StockFact, UserFact};
 use crate::domain::ids::{OrderName, ProductId, UserId};
@@ -70,6 +74,88 @@ fn login(message: &Object<'_>) -> Result<Vec<Fact>> {
         preferences: preferences.map(|field| Preferences::parse(field.json())).transpose()?,
     };
     Ok(vec![Fact::User(known), Fact::LoggedIn(user)])
+}
+
+/// What these services are understood to say.
+pub(super) fn channels() -> Vec<Channel> {
+    let stock = MessageType::like(
+        PRODUCT_EVENTS,
+        "A product is new, has so many left, or is gone; several in a list.",
+        stock_schema(),
+    );
+    let login = MessageType::like(USER_LOGGED_IN, "A user has logged in.", login_schema());
+    vec![Channel::heard(PRODUCT_EVENTS, vec![stock]), Channel::heard(USER_LOGGED_IN, vec![login])]
+}
+
+/// The names of a product's id, and of a user's, the first that is there counting.
+const PRODUCT_IDS: [&str; 4] = ["productId", "product_id", "id", "_id"];
+const USER_IDS: [&str; 4] = ["userId", "user_id", "id", "_id"];
+
+fn stock_schema() -> Value {
+    let (named, number) = (one_of(&PRODUCT_IDS), one_of(&["stock", "quantity"]));
+    let long_name = "[0-9a-fA-F]{8}0[0-9a-fA-F]{14}[1-9a-fA-F]";
+    let order = maybe(&json!({
+        "description": "The order that this answers.",
+        "anyOf": [
+            {"type": "integer", "minimum": 1, "maximum": i64::MAX},
+            {"type": "string", "pattern": format!("^([1-9][0-9]{{0,17}}|{long_name})$")},
+        ],
+    }));
+    let mut fields = ids(&PRODUCT_IDS);
+    fields["stock"] = one(&whole("What there is of the product now."));
+    fields["quantity"] = one(&whole("The same, where there is no stock."));
+    fields["orderId"] = order.clone();
+    fields["order_id"] = order;
+    let gone = ["delet", "remov"].map(in_any_case).join("|");
+    let gone = one(&json!({"type": "string", "pattern": gone}));
+    let is_gone = ["type", "event", "eventType"]
+        .map(|kind| json!({"properties": {kind: gone}, "required": [kind]}));
+    let around = ["payload", "data", "product"];
+    let of_stock = json!({"properties": fields, "allOf": [named, number]});
+    let of_gone = json!({"properties": fields, "allOf": [named]});
+    let message = json!({
+        "type": "object",
+        "properties": {
+            "type": maybe(&readable()),
+            "event": maybe(&readable()),
+            "eventType": maybe(&readable()),
+        },
+        "anyOf": [
+            within(&around, &of_stock),
+            {"allOf": [{"anyOf": is_gone}, within(&around, &of_gone)]},
+        ],
+    });
+    json!({"anyOf": [message, {"type": "array", "items": message}]})
+}
+
+fn login_schema() -> Value {
+    let mut fields = ids(&USER_IDS);
+    fields["email"] = maybe(&readable());
+    fields["preferences"] = maybe(&json!({"type": "object", "description": "At most 16 KiB."}));
+    let user = json!({"properties": fields, "allOf": [one_of(&USER_IDS)]});
+    json!({"type": "object", "allOf": [within(&["payload", "data", "user"], &user)]})
+}
+
+fn ids(names: &[&str]) -> Value {
+    names.iter().map(|name| ((*name).to_owned(), one(&id()))).collect()
+}
+
+/// Any of these fields is there.
+fn one_of(names: &[&str]) -> Value {
+    json!({"anyOf": names.iter().map(|name| json!({"required": [name]})).collect::<Vec<_>>()})
+}
+
+/// `body` is the message, or in one of the fields `around` it.
+fn within(around: &[&str], body: &Value) -> Value {
+    let absent: Value =
+        around.iter().map(|name| ((*name).to_owned(), json!({"type": "null"}))).collect();
+    let object = json!({"type": "object", "allOf": [body]});
+    let inside = around.iter().map(|name| {
+        let inside = one(&object);
+        json!({"properties": {*name: inside}, "required": [name]})
+    });
+    let flat = json!({"allOf": [body, {"properties": absent}]});
+    json!({"anyOf": inside.chain([flat]).collect::<Vec<_>>()})
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use axum::Router;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 
+use crate::contracts::channel::Channel;
 use crate::contracts::{Carrier, Contract};
 use crate::engine::Engine;
 use crate::engine::ports::{Announcer, Interpreter};
@@ -50,6 +51,10 @@ impl Contract for Stock {
         &facts::TOPICS
     }
 
+    fn channels(&self) -> Vec<Channel> {
+        events::channels().into_iter().chain(facts::channels()).collect()
+    }
+
     fn keeps_stock_keys(&self) -> bool {
         true
     }
@@ -76,6 +81,6 @@ impl Contract for Stock {
 
     fn router(&self, engine: &Engine, shell: &Shell) -> Router {
         let routes = surface::routes(engine, shell);
-        shell.around(openapi::described(routes, self.openapi()))
+        shell.around(openapi::described(routes, self.openapi(), shell))
     }
 }

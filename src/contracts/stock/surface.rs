@@ -20,6 +20,7 @@ use crate::domain::status::OrderStatus;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::Shell;
+use crate::server::openapi::IdempotencyKey;
 use crate::server::rest::{Asked, Desk, json};
 
 /// The description of the routes.
@@ -59,8 +60,7 @@ pub(super) fn routes(engine: &Engine, shell: &Shell) -> Router {
 /// Places an order, if there is stock.
 #[utoipa::path(
     post, path = "/order/create", request_body = NewOrder,
-    params(("Idempotency-Key" = Option<String>, Header,
-            description = "Names the request, so that a retry places nothing twice.")),
+    params(IdempotencyKey),
     responses(
         (status = 201, description = "Placed.", body = Done),
         (status = 400, description = "Something in the body is wrong, a product is not known, or \

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::contracts::amount::Amount;
+use crate::contracts::quantity;
+use crate::contracts::status_word::StatusWord;
 
 /// The topic of new orders.
 pub(super) const ORDER_CREATED: &str = "order_created";
@@ -47,10 +49,16 @@ pub(super) struct WireOrder {
 #[schema(as = stock::Line)]
 pub(super) struct WireLine {
     /// Which product.
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$",
+        example = "product_id_1"
+    )]
     pub product_id: String,
     /// How many.
-    #[schema(minimum = 1, maximum = 2_147_483_647)]
+    #[serde(deserialize_with = "quantity::read")]
+    #[schema(minimum = 1, maximum = 2_147_483_647, example = 2)]
     pub quantity: u32,
 }
 
@@ -61,7 +69,12 @@ pub(super) struct WireLine {
 pub(super) struct NewOrder {
     /// Whose it will be. Absent: who asks.
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$",
+        example = "user_id_1"
+    )]
     pub user_id: Option<String>,
     /// What is wanted.
     #[schema(min_items = 1, max_items = 500)]
@@ -72,9 +85,8 @@ pub(super) struct NewOrder {
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = stock::Change)]
 pub(super) struct Change {
-    /// Where the order stands now, in any case: pending, confirmed, shipped, delivered, cancelled
-    /// or returned.
-    #[schema(example = "shipped")]
+    // A comment of its own would keep utoipa from showing the word's.
+    #[schema(value_type = StatusWord, inline)]
     pub status: String,
 }
 

@@ -1,6 +1,8 @@
 //! Events in this dialect's words: `order.placed`, and `order.shipped` when an order leaves. Other
 //! changes are not told.
 
+use crate::contracts::channel::{Channel, MessageType};
+use crate::contracts::facts;
 use crate::contracts::storefront::NAME;
 use crate::contracts::storefront::wire::{ORDER_PLACED, ORDER_SHIPPED, WireEvent};
 use crate::domain::event::{EventKind, OrderEvent};
@@ -30,6 +32,15 @@ fn topic(event: &OrderEvent) -> Option<&'static str> {
         EventKind::Updated if has_left => Some(ORDER_SHIPPED),
         EventKind::Updated | EventKind::Deleted => None,
     }
+}
+
+/// What is said on the exchanges.
+pub(super) fn channels() -> Vec<Channel> {
+    let out = [(ORDER_PLACED, "An order was placed."), (ORDER_SHIPPED, "An order has left.")];
+    let out = out.map(|(key, summary)| {
+        Channel::out(key, vec![MessageType::of::<WireEvent<'_>>(key, summary)])
+    });
+    out.into_iter().chain(facts::channels()).collect()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
+use crate::contracts::channel::Channel;
 use crate::contracts::{Carrier, Contract, facts};
 use crate::engine::Engine;
 use crate::engine::ports::{Announcer, Interpreter};
@@ -47,6 +48,10 @@ impl Contract for Storefront {
         facts::TOPICS
     }
 
+    fn channels(&self) -> Vec<Channel> {
+        events::channels()
+    }
+
     fn consumer(&self) -> &'static str {
         facts::CONSUMER
     }
@@ -57,6 +62,10 @@ impl Contract for Storefront {
 
     fn graphql(&self, engine: &Engine, shell: &Shell) -> Option<GraphQl> {
         Some(door(engine, shell))
+    }
+
+    fn sdl(&self) -> Option<String> {
+        Some(surface::sdl())
     }
 
     fn router(&self, engine: &Engine, shell: &Shell) -> Router {

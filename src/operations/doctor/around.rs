@@ -33,7 +33,7 @@ async fn look_at_rabbitmq(settings: &Settings, doors: &[OpenDoor]) -> Option<Che
     let Some(rabbitmq) = &settings.rabbitmq else {
         return unset(name, "RABBITMQ_URL", Carrier::RabbitMq, doors);
     };
-    let options = match app::broker(rabbitmq, &rabbitmq.exchange) {
+    let options = match app::broker(rabbitmq, &rabbitmq.exchanges.events) {
         Ok(options) => options,
         Err(error) => return Some(wrong(name, &error, "Set RABBITMQ_URL.")),
     };

@@ -8,7 +8,7 @@ mod types;
 
 use std::sync::Arc;
 
-use async_graphql::Schema;
+use async_graphql::{Schema, SchemaBuilder};
 
 use crate::contracts::flask::surface::mutation::Mutation;
 use crate::contracts::flask::surface::query::Query;
@@ -35,5 +35,14 @@ pub const OPERATIONS: &[&str] = &[
 /// The schema on `engine`. Built once for each door.
 #[must_use]
 pub fn schema(engine: Engine, metrics: Arc<Metrics>) -> Schema<Query, Mutation, Subscription> {
-    resolving::bounded(Schema::build(Query, Mutation, Subscription), engine, metrics).finish()
+    resolving::bounded(roots(), engine, metrics).finish()
+}
+
+/// The schema in its own language; that needs no engine.
+pub(super) fn sdl() -> String {
+    roots().finish().sdl()
+}
+
+fn roots() -> SchemaBuilder<Query, Mutation, Subscription> {
+    Schema::build(Query, Mutation, Subscription)
 }

@@ -6,7 +6,7 @@ mod types;
 
 use std::sync::Arc;
 
-use async_graphql::{EmptySubscription, Schema};
+use async_graphql::{EmptySubscription, Schema, SchemaBuilder};
 
 use crate::contracts::storefront::surface::mutation::Mutation;
 use crate::contracts::storefront::surface::query::Query;
@@ -21,6 +21,14 @@ pub const OPERATIONS: &[&str] =
 /// The schema on `engine`. Built once for each door.
 #[must_use]
 pub fn schema(engine: Engine, metrics: Arc<Metrics>) -> Schema<Query, Mutation, EmptySubscription> {
-    let schema = Schema::build(Query, Mutation, EmptySubscription);
-    resolving::bounded(schema, engine, metrics).finish()
+    resolving::bounded(roots(), engine, metrics).finish()
+}
+
+/// The schema in its own language; that needs no engine.
+pub(super) fn sdl() -> String {
+    roots().finish().sdl()
+}
+
+fn roots() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
+    Schema::build(Query, Mutation, EmptySubscription)
 }

@@ -1,0 +1,36 @@
+//! A quantity as clients write it: a whole number, also as `2.0`, which is one in JSON Schema and
+//! was one to the JavaScript of the services that are replaced.
+
+use rust_decimal::prelude::ToPrimitive as _;
+use serde::de::Error as _;
+use serde::{Deserialize as _, Deserializer};
+
+use crate::contracts::amount::Amount;
+
+/// Reads one, for `deserialize_with`. What it may be is for others to say.
+pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let number = Amount::deserialize(deserializer).map(|amount| amount.0).ok();
+    number
+        .filter(rust_decimal::Decimal::is_integer)
+        .and_then(|whole| whole.to_u32())
+        .ok_or_else(|| D::Error::custom("a quantity is a whole number of 0 or more"))
+}
+
+#[cfg(test)]
+mod tests {
+    fn read(json: &str) -> Option<u32> {
+        super::read(&mut serde_json::Deserializer::from_str(json)).ok()
+    }
+
+    #[test]
+    fn whole_numbers_are_read_however_they_are_written() {
+        for (json, quantity) in
+            [("2", 2), ("2.0", 2), ("2e0", 2), ("0", 0), ("4294967295", u32::MAX)]
+        {
+            assert_eq!(read(json), Some(quantity), "{json}");
+        }
+        for json in ["1.5", "-1", "4294967296", "1e400", "\"2\"", "true", "null", "[1]", "{}"] {
+            assert_eq!(read(json), None, "{json}");
+        }
+    }
+}
