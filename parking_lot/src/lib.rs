@@ -83,7 +83,6 @@ fn take(inner: &mut Inner<bool>) -> bool {
 
 // SAFETY: `take` gives the right to one thread, and to no other until `unlock`.
 unsafe impl lock_api::RawMutex for RawMutex {
-    #[expect(clippy::declare_interior_mutable_const, reason = "the trait wants a constant")]
     const INIT: Self = Self(Watched::new(false));
 
     type GuardMarker = GuardNoSend;
@@ -124,7 +123,6 @@ fn write(inner: &mut Inner<Users>) -> bool {
 
 // SAFETY: there is a writer or there are readers, and never two writers.
 unsafe impl lock_api::RawRwLock for RawRwLock {
-    #[expect(clippy::declare_interior_mutable_const, reason = "the trait wants a constant")]
     const INIT: Self = Self(Watched::new(Users { readers: 0, has_writer: false }));
 
     type GuardMarker = GuardNoSend;

@@ -115,6 +115,7 @@ def load(doors: Doors) -> Iterator[Ledger]:
             thread.join()
 
 
+@pytest.mark.timeout(4 * PATIENCE_S)
 def test_parts_that_go_away_under_load(
     make_server: Callable[..., EngineProcess],
     broker: Broker,
@@ -130,6 +131,8 @@ def test_parts_that_go_away_under_load(
         PRODUCTS_SERVICE_URL=parts.upstream.products_url,
     )
     witness = Witness(broker.url)
+    # What nobody listens to waits there.
+    Witness(broker.url, "storefront_exchange", ("order.placed", "order.shipped"))
     away = {}
     with closing(opened) as doors, load(doors) as ledger:
         for name, part in vars(parts).items():
