@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::broker;
@@ -18,7 +19,16 @@ pub use crate::transport::rabbitmq::ParkedDelivery;
 pub struct Consuming {
     subscription: Arc<Mutex<Subscription<RabbitInlet>>>,
     parking: RabbitParking,
+    /// What is waiting for the next delivery, also where whoever asked for it has given up: a
+    /// connection takes longer to make than some wait.
+    asked: Mutex<Option<JoinHandle<Option<Arc<Delivery>>>>>,
     stop: CancellationToken,
+}
+
+impl Drop for Consuming {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
 }
 
 impl Consuming {
@@ -42,14 +52,23 @@ impl Consuming {
         };
         let inlet = RabbitInlet::new(broker(settings, &settings.exchanges.events)?, &options)?;
         let subscription = Arc::new(Mutex::new(Subscription::new(options.queue, inlet)));
-        Ok(Self { subscription, parking: parking(settings, queue)?, stop })
+        Ok(Self { subscription, parking: parking(settings, queue)?, asked: Mutex::default(), stop })
     }
 
     /// Waits for the next delivery, through every outage; the same one again until it is
     /// acknowledged or set aside, and none when it is time to stop.
     pub async fn next(&self) -> Option<Arc<Delivery>> {
-        let next = async { self.subscription.lock().await.next().await };
-        self.stop.run_until_cancelled(next).await
+        let mut asked = self.asked.lock().await;
+        let next = asked.get_or_insert_with(|| {
+            let (subscription, stop) = (Arc::clone(&self.subscription), self.stop.clone());
+            tokio::spawn(async move {
+                stop.run_until_cancelled(async { subscription.lock().await.next().await }).await
+            })
+        });
+        // It ends in an error only where the runtime ends.
+        let received = next.await.ok().flatten();
+        *asked = None;
+        received
     }
 
     /// Tells the broker that a delivery has been dealt with for good; it comes again when that is

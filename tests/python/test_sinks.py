@@ -55,10 +55,10 @@ def database(database_url: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 @pytest.fixture
-def make_engine(
+def open_engine(
     database: psycopg.Connection[Any], database_url: str
 ) -> Iterator[Callable[..., OrderEngine]]:
-    """Opens engines with one sink called `shop`: `make_engine(sink, attempts_max=1)`."""
+    """Opens engines with one sink called `shop`: `open_engine(sink, attempts_max=1)`."""
     assert database is not None
     opened: list[OrderEngine] = []
 
@@ -83,10 +83,10 @@ def waiting(database: psycopg.Connection[Any]) -> int:
 
 
 def test_a_sink_is_told_of_everything_in_order(
-    make_engine: Callable[..., OrderEngine], database: psycopg.Connection[Any]
+    open_engine: Callable[..., OrderEngine], database: psycopg.Connection[Any]
 ) -> None:
     sink = Recorder()
-    engine = make_engine(sink)
+    engine = open_engine(sink)
     orders = [place(engine) for _ in range(20)]
     for order in orders:
         engine.change_status(order, "shipped")
@@ -115,7 +115,7 @@ def test_a_sink_is_told_of_everything_in_order(
 
 
 def test_a_sink_that_raises_is_told_again_and_loses_nothing(
-    make_engine: Callable[..., OrderEngine], database: psycopg.Connection[Any]
+    open_engine: Callable[..., OrderEngine], database: psycopg.Connection[Any]
 ) -> None:
     def fail_twice(_: list[SinkMessage]) -> Outcome:
         if sink.calls <= 2:
@@ -124,7 +124,7 @@ def test_a_sink_that_raises_is_told_again_and_loses_nothing(
         return None
 
     sink = Recorder(fail_twice)
-    engine = make_engine(sink)
+    engine = open_engine(sink)
     order = place(engine)
     (message,) = sink.wait_for(1)
     assert (message.order_id, message.attempts) == (order, 0)
@@ -134,7 +134,7 @@ def test_a_sink_that_raises_is_told_again_and_loses_nothing(
 
 @pytest.mark.parametrize("answer", ["taken", [], [None, None], 7])
 def test_an_answer_of_another_shape_is_a_failure(
-    make_engine: Callable[..., OrderEngine], answer: object
+    open_engine: Callable[..., OrderEngine], answer: object
 ) -> None:
     class Odd:
         calls = 0
@@ -144,13 +144,13 @@ def test_an_answer_of_another_shape_is_a_failure(
             return answer if self.calls == 1 else [None] * len(batch)
 
     sink = Odd()
-    engine = make_engine(sink)
+    engine = open_engine(sink)
     place(engine)
     eventually(lambda: sink.calls >= 2, "the batch comes again")
 
 
 def test_a_refused_message_is_parked_and_skipped_or_tried_again(
-    make_engine: Callable[..., OrderEngine], database: psycopg.Connection[Any]
+    open_engine: Callable[..., OrderEngine], database: psycopg.Connection[Any]
 ) -> None:
     refused: set[int] = set()
 
@@ -158,7 +158,7 @@ def test_a_refused_message_is_parked_and_skipped_or_tried_again(
         return [ValueError("not mine") if each.order_id in refused else None for each in batch]
 
     sink = Recorder(refuse)
-    engine = make_engine(sink, attempts_max=1)
+    engine = open_engine(sink, attempts_max=1)
     good = place(engine)
     sink.wait_for(1)
     # Both are refused before they exist: their numbers are the next ones.
@@ -180,7 +180,7 @@ def test_a_refused_message_is_parked_and_skipped_or_tried_again(
 
 
 def test_what_happens_while_nobody_takes_waits_for_the_next_process(
-    make_engine: Callable[..., OrderEngine],
+    open_engine: Callable[..., OrderEngine],
     database: psycopg.Connection[Any],
     database_url: str,
 ) -> None:
@@ -188,14 +188,14 @@ def test_what_happens_while_nobody_takes_waits_for_the_next_process(
         orders = [place(engine)]
     assert waiting(database) == 1
     sink = Recorder()
-    make_engine(sink)
+    open_engine(sink)
     assert [each.order_id for each in sink.wait_for(1)] == orders
 
 
 def test_a_server_writes_for_the_sinks_that_settings_name(
     make_server: Callable[..., EngineProcess],
     database: psycopg.Connection[Any],
-    make_engine: Callable[..., OrderEngine],
+    open_engine: Callable[..., OrderEngine],
 ) -> None:
     server = make_server(ORDER_ENGINE_SINKS="shop")
     server.start()
@@ -204,13 +204,13 @@ def test_a_server_writes_for_the_sinks_that_settings_name(
     answer = server.graphql(query, token=token).json()
     assert waiting(database) == 1
     sink = Recorder()
-    make_engine(sink)
+    open_engine(sink)
     (message,) = sink.wait_for(1)
     assert str(message.order_id) == answer["data"]["placeOrder"]["order"]["id"]
 
 
 def test_a_sink_that_takes_too_long_is_given_the_same_again(
-    make_engine: Callable[..., OrderEngine],
+    open_engine: Callable[..., OrderEngine],
 ) -> None:
     go_on = threading.Event()
 
@@ -220,7 +220,7 @@ def test_a_sink_that_takes_too_long_is_given_the_same_again(
         return None
 
     sink = Recorder(wait)
-    engine = make_engine(sink, sink_timeout_seconds=1)
+    engine = open_engine(sink, sink_timeout_seconds=1)
     order = place(engine)
     eventually(lambda: [part.name for part in engine.health() if not part.ok] == ["shop"], "down")
     go_on.set()
@@ -228,7 +228,7 @@ def test_a_sink_that_takes_too_long_is_given_the_same_again(
 
 
 def test_close_waits_for_the_batch_under_way(
-    make_engine: Callable[..., OrderEngine], database: psycopg.Connection[Any]
+    open_engine: Callable[..., OrderEngine], database: psycopg.Connection[Any]
 ) -> None:
     entered = threading.Event()
     go_on = threading.Event()
@@ -239,7 +239,7 @@ def test_close_waits_for_the_batch_under_way(
         return None
 
     sink = Recorder(wait)
-    engine = make_engine(sink)
+    engine = open_engine(sink)
     place(engine)
     assert entered.wait(20)
     closing = threading.Thread(target=engine.close)
@@ -272,7 +272,7 @@ def test_asyncio_sinks_are_awaited(database: psycopg.Connection[Any], database_u
 
 
 def test_a_fork_has_sinks_of_its_own(
-    make_engine: Callable[..., OrderEngine], database_url: str
+    open_engine: Callable[..., OrderEngine], database_url: str
 ) -> None:
     script = """
         import os, sys
@@ -301,7 +301,7 @@ def test_a_fork_has_sinks_of_its_own(
     )
     assert done.returncode == 0, done.stderr
     rest = Recorder()
-    make_engine(rest)
+    open_engine(rest)
     eventually(lambda: len(done.stdout.split()) + len(rest.taken) == 2, "both were told once")
 
 
