@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 from redis import Redis as RedisClient
 
+from order_engine import OrderEngine
 from tests.python.conftest import Broker
-from tests.python.doors import MUG, STOCK, Doors
+from tests.python.doors import MUG, STOCK, USER, Doors
 from tests.python.node_clients import BullMqWorker, KafkaJsConsumer
 from tests.python.waiting import eventually
 from tests.python.witness import Witness
@@ -90,6 +91,38 @@ def by_order(told: list[tuple[Any, int]]) -> dict[Any, list[int]]:
     for order, version in told:
         versions[order].append(version)
     return dict(versions)
+
+
+def test_a_contract_that_is_served_later_is_told_of_the_past(
+    doors: Doors,
+    broker: Broker,
+    make_bullmq_worker: Callable[..., BullMqWorker],
+    make_kafkajs_consumer: Callable[..., KafkaJsConsumer],
+) -> None:
+    # What nobody listens to waits.
+    Witness(broker.url)
+    with OrderEngine(database_url=doors.server.env["DATABASE_URL"]) as flask_only:
+        placed = [flask_only.place_order(user_id=USER, items=[(MUG, 1)]).id for _ in range(5)]
+    storefront = Witness(broker.url, "storefront_exchange", ("order.placed", "order.shipped"))
+    worker = make_bullmq_worker("order-queue")
+    kafkajs = make_kafkajs_consumer("notifications", "order-events")
+    eventually(lambda: doors.waiting() == 0, "what is new has left", PATIENCE_S)
+    assert (storefront.heard(), worker.records(), kafkajs.records()) == ([], [], [])
+
+    for contract in ("storefront", "jobs", "gateway"):
+        doors.server.command("events", "replay", "--contract", contract)
+    events = kafkajs.wait_for_messages(len(placed), PATIENCE_S)
+    assert [int(event["key"][8:], 16) for event in sorted(events, key=by_key)] == placed
+    assert {event["headers"]["replayed"] for event in events} == {"true"}
+    jobs = worker.wait_for_records(len(placed), PATIENCE_S)
+    assert sorted(int(job["data"]["_id"][8:], 16) for job in jobs) == placed
+    eventually(lambda: doors.waiting() == 0, "the past has been told", PATIENCE_S)
+    told = [message.body["_id"] for message in storefront.heard()]
+    assert sorted(int(name[8:], 16) for name in told) == placed
+
+
+def by_key(event: dict[str, Any]) -> str:
+    return str(event["key"])
 
 
 def test_a_stuck_carrier_delays_nobody_else(doors: Doors, broker: Broker, kafka: Kafka) -> None:
