@@ -29,7 +29,7 @@ class AsyncOrderEngine:
     The work is done on the engine's own threads; the loop goes on. Any number of calls may be
     under way at once, from any loop of the process. A lone read of an order, list, history, user
     or product begins in the loop's thread, which stays with it for a moment: 2 ms at most, and
-    seldom where the database does not answer within 0.2 ms.
+    seldom where the database does not answer within 0.5 ms.
 
     Cancelling a call ends its work, unless that has been committed already or is being so:
     whether a cancelled `place_order` has placed the order, only its `idempotency_key` tells.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 /// How long the thread of an event loop stays with a read; tokio's clock counts no less.
 const MOMENT: Duration = Duration::from_millis(1);
 /// A read that took longer kept the event loop from other work for too long.
-const QUICK: Duration = Duration::from_micros(200);
+const QUICK: Duration = Duration::from_micros(500);
 /// So many reads that were not quick, one after the other, may be the machine's moods. After more,
 /// 1, 3, 7 … are left to the other threads before the next is tried,
 const SLOW_ALLOWED: u32 = 2;
