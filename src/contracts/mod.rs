@@ -11,6 +11,7 @@ mod facts;
 pub mod flask;
 pub mod gateway;
 pub mod jobs;
+mod moment;
 mod payload;
 mod quantity;
 mod readable;

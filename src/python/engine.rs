@@ -139,7 +139,8 @@ verbs! {
         ) -> Replayed;
         health() -> Vec<Check>;
     }
-    // Short: they ask the database once or twice, and write nothing.
+    // Short: they ask the database once or twice, and write nothing. They ask nobody else: what
+    // they started on the way, such as a link to Redis, would go on only while somebody reads.
     read, promise_read => {
         get_order(order_id: i64, user_id: Option<String>) -> Order;
         list_orders(

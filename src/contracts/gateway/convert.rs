@@ -1,6 +1,7 @@
 //! From this dialect's values to the engine's, and back.
 
-use crate::contracts::gateway::wire::{NewOrder, WireLine, WireOrder, time};
+use crate::contracts::gateway::wire::{NewOrder, WireLine, WireOrder};
+use crate::contracts::moment::moment;
 use crate::domain::caller::Caller;
 use crate::domain::ids::{IdempotencyKey, OrderName, ProductId, UserId};
 use crate::domain::order::Order;
@@ -52,8 +53,8 @@ impl From<&Order> for WireOrder {
                     quantity: line.quantity,
                 })
                 .collect(),
-            created_at: time(order.created_at),
-            updated_at: time(order.updated_at),
+            created_at: moment(order.created_at),
+            updated_at: moment(order.updated_at),
         }
     }
 }

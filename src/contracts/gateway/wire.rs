@@ -1,6 +1,5 @@
 //! Types spelled as this dialect spells them.
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -96,9 +95,4 @@ pub(super) struct WireEvent {
     pub kind: &'static str,
     /// The order after it.
     pub payload: WireOrder,
-}
-
-/// A time as JavaScript writes it.
-pub(super) fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

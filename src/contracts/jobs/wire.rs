@@ -1,11 +1,12 @@
 //! Types and words spelled as this dialect spells them, for requests, answers and jobs.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::contracts::amount::Amount;
+use crate::contracts::moment::moment;
 use crate::contracts::quantity;
 use crate::contracts::status_word::StatusWord;
 
@@ -132,6 +133,6 @@ pub(super) struct WireTime(pub DateTime<Utc>);
 
 impl Serialize for WireTime {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
+        serializer.serialize_str(&moment(self.0))
     }
 }

@@ -1,7 +1,8 @@
 //! From this dialect's values to the engine's, and back.
 
 use crate::contracts::amount::Amount;
-use crate::contracts::stock::wire::{NewOrder, WireLine, WireOrder, time};
+use crate::contracts::moment::moment;
+use crate::contracts::stock::wire::{NewOrder, WireLine, WireOrder};
 use crate::domain::caller::Caller;
 use crate::domain::ids::{IdempotencyKey, OrderName, ProductId, UserId};
 use crate::domain::order::Order;
@@ -52,8 +53,8 @@ impl From<&Order> for WireOrder {
             products: lines.collect(),
             total_amount: Amount(order.total),
             status: order.status.as_str(),
-            created_at: time(order.created_at),
-            updated_at: time(order.updated_at),
+            created_at: moment(order.created_at),
+            updated_at: moment(order.updated_at),
         }
     }
 }

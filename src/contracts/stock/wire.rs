@@ -1,6 +1,5 @@
 //! Types and words spelled as this dialect spells them, for requests, answers and messages.
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -117,9 +116,4 @@ pub(super) struct UserOrders<'a> {
     pub user_id: &'a str,
     /// The newest of them, the oldest of these first.
     pub orders: &'a [WireOrder],
-}
-
-/// A time as JavaScript writes it.
-pub(super) fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -3,9 +3,8 @@
 use async_graphql::ID;
 
 use crate::contracts::amount::Amount;
-use crate::contracts::storefront::wire::{
-    OrderInput, OrderProductInput, WireEvent, WireProduct, moment,
-};
+use crate::contracts::moment::moment;
+use crate::contracts::storefront::wire::{OrderInput, OrderProductInput, WireEvent, WireProduct};
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::{OrderName, ProductId};
 use crate::domain::order::Line;

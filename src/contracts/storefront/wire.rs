@@ -2,7 +2,6 @@
 //! point: the schema shows prices that way. Events have every digit.
 
 use async_graphql::{ID, InputObject};
-use chrono::{DateTime, SecondsFormat, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -21,11 +20,6 @@ pub(super) type Float = f64;
 /// The floating-point number nearest to an amount. Its text is read, because that rounds once.
 pub(super) fn float(amount: Decimal) -> Float {
     amount.to_string().parse().unwrap_or(Float::NAN)
-}
-
-/// A moment as JavaScript writes it: `2024-10-04T10:00:00.000Z`.
-pub(super) fn moment(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// A product of a new order.
@@ -85,12 +79,6 @@ pub(super) struct WireEvent<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn moments_have_milliseconds_and_a_z() {
-        let at = "2024-10-04T10:00:00.1239Z".parse().unwrap();
-        assert_eq!(moment(at), "2024-10-04T10:00:00.123Z");
-    }
 
     #[test]
     #[expect(clippy::float_cmp, reason = "the nearest number is one number")]

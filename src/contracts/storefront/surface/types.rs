@@ -2,7 +2,8 @@
 
 use async_graphql::{ID, Object};
 
-use crate::contracts::storefront::wire::{Float, float, moment};
+use crate::contracts::moment::moment;
+use crate::contracts::storefront::wire::{Float, float};
 use crate::domain::ids::OrderName;
 use crate::domain::order::{Line, Order};
 
