@@ -18,6 +18,7 @@ mod intake;
 mod lists;
 mod orders;
 mod placing;
+mod plans;
 mod pool;
 mod rabbitmq;
 mod relay;
