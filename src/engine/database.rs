@@ -28,6 +28,9 @@ pub trait Database: Clone + Send + Sync + 'static {
     /// Begins a transaction.
     fn begin(&self) -> impl Future<Output = Result<Self::Work>> + Send;
 
+    /// Each of these orders that there is, as it is committed. See [`orders::get_each`].
+    fn orders(&self, ids: &[OrderId]) -> impl Future<Output = Result<Vec<Order>>> + Send;
+
     /// What is to be shown of the stock of `products`, as it is committed.
     fn levels(&self, products: &[&str]) -> impl Future<Output = Result<Vec<ShownLevel>>> + Send;
 
@@ -133,6 +136,10 @@ impl Database for Store {
 
     async fn begin(&self) -> Result<Transaction> {
         Self::begin(self).await
+    }
+
+    async fn orders(&self, ids: &[OrderId]) -> Result<Vec<Order>> {
+        orders::get_each(&mut *self.acquire().await?, ids).await
     }
 
     async fn levels(&self, products: &[&str]) -> Result<Vec<ShownLevel>> {

@@ -20,6 +20,7 @@ mod lanes;
 pub mod place_order;
 pub mod ports;
 mod read_through;
+mod reads;
 pub mod replay;
 mod retelling;
 mod stock_keys;
@@ -42,6 +43,7 @@ use crate::engine::changes::Changes;
 use crate::engine::database::{Database, UnitOfWork};
 use crate::engine::lanes::Lanes;
 use crate::engine::ports::{Announcer, Ports};
+use crate::engine::reads::Reads;
 use crate::error::Result;
 use crate::store::Store;
 
@@ -66,6 +68,7 @@ pub struct Engine<D = Store> {
 /// What every verb works with.
 struct Shared<D = Store> {
     store: D,
+    reads: Reads<D>,
     rules: Rules,
     announcers: Vec<Arc<dyn Announcer>>,
     ports: Ports,
@@ -107,6 +110,7 @@ impl<D: Database> Engine<D> {
         let outbox_filled = watch::Sender::new(());
         let cache = Cache::new(store.clone(), ports.orders.clone());
         let shared = Arc::new(Shared {
+            reads: Reads::new(store.clone()),
             store,
             rules,
             announcers,
