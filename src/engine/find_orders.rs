@@ -5,10 +5,11 @@ use crate::domain::ids::OrderName;
 use crate::domain::order::{HistoryEntry, Order};
 use crate::domain::query::{OrderFilter, Page};
 use crate::engine::Engine;
+use crate::engine::database::Database;
 use crate::error::Result;
 use crate::store::orders;
 
-impl Engine {
+impl<D: Database> Engine<D> {
     /// One order.
     ///
     /// # Errors
@@ -20,7 +21,9 @@ impl Engine {
         let visible = found.filter(|order| is_seen(order, name, &scope));
         visible.ok_or_else(|| orders::not_found(name))
     }
+}
 
+impl Engine {
     /// A page of at most `first` orders, newest first.
     ///
     /// # Errors

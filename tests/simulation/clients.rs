@@ -211,6 +211,28 @@ async fn change(world: &World, wish: &Wish, order: OrderId, twin: usize) {
             }
             () = process.died() => {}
         }
+        read(world, wish, order).await;
+    }
+}
+
+/// Reads an order: as it was when it was asked for, or later.
+async fn read(world: &World, wish: &Wish, order: OrderId) {
+    let version = world.database.state().tables.orders[&order.get()].0.version;
+    let process = world.some_process().await;
+    let (engine, caller) = (&process.engine, wish.caller());
+    let answer = tokio::select! {
+        biased;
+        answer = timeout(PATIENCE, engine.get_order(&caller, order)) => answer,
+        () = process.died() => return,
+    };
+    let (now, is_deleted) = world.database.state().tables.orders[&order.get()].clone();
+    match answer.expect("every request is answered in time") {
+        Ok(found) => {
+            let versions = version..=now.version;
+            assert!(versions.contains(&found.version), "order {order} is read as it was before");
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => assert!(is_deleted, "{order}"),
+        Err(error) => assert!(error.is_retryable(), "{error:?}"),
     }
 }
 

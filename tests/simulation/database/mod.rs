@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use order_engine::domain::ids::OrderId;
 use order_engine::domain::money::Currency;
+use order_engine::domain::order::Order;
 use order_engine::domain::stock::{Level, ShownLevel};
 use order_engine::engine::database::Database;
 use order_engine::error::{Error, ErrorKind, Result};
@@ -336,6 +338,18 @@ impl Database for Link {
     async fn begin(&self) -> Result<SimulatedWork> {
         let start = self.connect().await?;
         Ok(SimulatedWork::new(self.clone(), start))
+    }
+
+    async fn orders(&self, ids: &[OrderId]) -> Result<Vec<Order>> {
+        self.connect().await?;
+        let orders = {
+            let state = self.database.state();
+            let found = ids.iter().filter_map(|id| state.tables.orders.get(&id.get()));
+            found.filter(|(_, is_deleted)| !is_deleted).map(|(order, _)| order.clone()).collect()
+        };
+        let after = self.roll().after;
+        self.travel(after).await;
+        Ok(orders)
     }
 
     async fn levels(&self, _products: &[&str]) -> Result<Vec<ShownLevel>> {
