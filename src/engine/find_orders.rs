@@ -5,10 +5,11 @@ use crate::domain::ids::OrderName;
 use crate::domain::order::{HistoryEntry, Order};
 use crate::domain::query::{OrderFilter, Page};
 use crate::engine::Engine;
+use crate::engine::database::Database;
 use crate::error::Result;
 use crate::store::orders;
 
-impl Engine {
+impl<D: Database> Engine<D> {
     /// One order.
     ///
     /// # Errors
@@ -19,7 +20,9 @@ impl Engine {
         let found = self.shared.reads.order(name.id()).await?;
         orders::visible(Vec::from_iter(found), name, &scope)
     }
+}
 
+impl Engine {
     /// A page of at most `first` orders, newest first.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod graphql_http;
 mod harness;
 mod intake;
 mod lists;
+mod model;
 mod orders;
 mod placing;
 mod plans;
