@@ -68,8 +68,10 @@ pub(super) async fn place(shared: &Shared, jobs: &[&Job]) -> Result<Vec<Result<P
 }
 
 async fn place_all(shared: &Shared, jobs: &[&Job]) -> Result<Vec<Result<Placed>>> {
+    fail_point!("placing: asked");
     let mut transaction = shared.store.begin().await?;
     let prepared = placing::prepare(&mut transaction, &questions(jobs)).await?;
+    fail_point!("placing: prepared");
     let products = wanted_products(jobs, &prepared);
     let mut offers = match products.is_empty() {
         true => Offers::new(),
@@ -78,6 +80,7 @@ async fn place_all(shared: &Shared, jobs: &[&Job]) -> Result<Vec<Result<Placed>>
     if stock_keys::take_in(shared, &mut transaction, &products, &offers).await? {
         offers = placing::lock_products(&mut transaction, &products).await?;
     }
+    fail_point!("placing: locked");
     let mut decided = Vec::with_capacity(jobs.len());
     let mut verdicts = Vec::with_capacity(jobs.len());
     let at = prepared.first().map(|first| first.at);
@@ -96,7 +99,9 @@ async fn place_all(shared: &Shared, jobs: &[&Job]) -> Result<Vec<Result<Placed>>
     }
     if let Some(at) = at.filter(|_| !decided.is_empty()) {
         placing::write(&mut transaction, at, &decided).await?;
+        fail_point!("placing: written");
         shared.commit(transaction).await?;
+        fail_point!("placing: committed");
         shared.committed();
         stock_keys::show(shared, &products).await;
     }

@@ -49,6 +49,7 @@ impl Engine {
         if let Wanted::Status(status) = wanted {
             caller.check_may_set(status, shared.rules.access)?;
         }
+        fail_point!("changing: locked");
         let Some(step) = decide(&order, &wanted)? else {
             return Ok(order);
         };
@@ -77,6 +78,7 @@ impl Engine {
         let previous = order.status;
         if step.status == OrderStatus::Cancelled && previous != OrderStatus::Cancelled {
             orders::release_stock(&mut transaction, order.id).await?;
+            fail_point!("changing: released");
         }
         let order =
             Order { status: step.status, version: order.version + 1, updated_at: at, ..order };
@@ -92,7 +94,9 @@ impl Engine {
         let messages = shared.announce(&event)?;
         let deleted = step.kind == EventKind::Deleted;
         orders::change(&mut transaction, &event, caller.name(), deleted, &messages).await?;
+        fail_point!("changing: written");
         shared.commit(transaction).await?;
+        fail_point!("changing: committed");
         shared.committed();
         if event.order.status == OrderStatus::Cancelled {
             let products: Vec<_> =

@@ -101,9 +101,11 @@ impl<O: Outlet> Relay<O> {
         while !stop.is_cancelled() {
             in_time(self.shares.tend(&mut database)).await?;
             let batch = self.claim(&mut database).await?;
+            fail_point!("relaying: claimed", if !batch.is_empty());
             // No transaction is open here, however long the broker takes. An empty batch asks
             // whether the connection still lives.
             let verdicts = publisher.publish(&batch).await?;
+            fail_point!("relaying: confirmed", if !batch.is_empty());
             self.settle(&mut database, &batch, &verdicts).await?;
             self.outage.over();
             self.stats.connected.store(true, Ordering::Relaxed);
@@ -188,6 +190,7 @@ impl<O: Outlet> Relay<O> {
         let held = self.shares.held();
         let removed =
             in_time(outbox::mark_sent(database, self.options.destination, held, done)).await?;
+        fail_point!("relaying: removed");
         self.check_fence(done.len(), removed);
         Ok(())
     }

@@ -136,7 +136,8 @@ impl RabbitPublisher {
 
     async fn send_one(&self, message: &OutgoingMessage) -> lapin::Result<Confirmation> {
         let options = BasicPublishOptions { mandatory: true, immediate: false };
-        self.channel
+        let confirm = self
+            .channel
             .basic_publish(
                 self.options.exchange.clone(),
                 short(&message.topic),
@@ -144,8 +145,9 @@ impl RabbitPublisher {
                 message.body.as_bytes(),
                 properties(message),
             )
-            .await?
-            .await
+            .await?;
+        fail_point!("relaying: published to RabbitMQ");
+        confirm.await
     }
 }
 
