@@ -5,7 +5,6 @@ All links of a process share one thread, so that hundreds of connections cost no
 
 import asyncio
 import contextlib
-import itertools
 import socket
 import struct
 import threading
@@ -36,10 +35,11 @@ class Traffic:
 
 
 class _Connection:
-    """Two sockets between which a link forwards."""
+    """Two sockets between which a link forwards, in a task of its own."""
 
-    def __init__(self, near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
-        self.ends = (near, far)
+    def __init__(self, near: socket.socket, far: socket.socket) -> None:
+        self.near, self.far = near, far
+        self.task = asyncio.current_task()
         self.forwarded_bytes = 0
         # Whether all that comes is swallowed, for ever, and nobody is told.
         self.is_half_open = False
@@ -47,11 +47,15 @@ class _Connection:
         self.is_reply_lost = False
 
     def hang_up(self, *, reset: bool = False) -> None:
-        for end in self.ends:
-            if reset:
-                end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-                end.transport.abort()
-            end.close()
+        if reset:
+            for end in (self.near, self.far):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        if self.task is not None:
+            self.task.cancel()
+
+    def close(self) -> None:
+        self.near.close()
+        self.far.close()
 
 
 class BreakableLink:
@@ -69,9 +73,10 @@ class BreakableLink:
         self._open: set[_Connection] = set()
         self.lost_replies = 0
         self._loop = _loop()
-        listener = socket.create_server(("127.0.0.1", port))
-        self.port: int = listener.getsockname()[1]
-        self._server = self._run(self._listen(listener))
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener.settimeout(0)
+        self.port: int = self._listener.getsockname()[1]
+        self._tasks = [self._run(self._listen())]
 
     def __enter__(self) -> "BreakableLink":
         """Is open already."""
@@ -86,8 +91,10 @@ class BreakableLink:
         """Ends it for good."""
 
         async def end() -> None:
-            self._server.close()
-            self._hang_up()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._listener.close()
 
         self._run(end())
 
@@ -160,61 +167,65 @@ class BreakableLink:
         else:
             self._run(run())
 
-    async def _listen(self, listener: socket.socket) -> asyncio.Server:
+    async def _listen(self) -> asyncio.Task[None]:
         self._flowing = asyncio.Event()
         self._flowing.set()
-        return await asyncio.start_server(self._forward, sock=listener)
+        return asyncio.create_task(self._accept())
 
     def _hang_up(self, reset: bool = False) -> None:  # noqa: FBT001, FBT002 - see `reset`.
         for connection in self._open:
             connection.hang_up(reset=reset)
 
-    async def _forward(self, reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
-        far_reader, far = None, None
-        with contextlib.suppress(OSError):
-            if not self._is_cut:
-                far_reader, far = await asyncio.open_connection("127.0.0.1", self._target_port)
-        if far_reader is None or far is None:
-            near.close()
-            return
+    async def _accept(self) -> None:
+        while True:
+            near, _ = await self._loop.sock_accept(self._listener)
+            self._tasks = [task for task in self._tasks if not task.done()]
+            self._tasks.append(asyncio.create_task(self._forward(near)))
+
+    async def _forward(self, near: socket.socket) -> None:
+        far = socket.socket()
+        far.settimeout(0)
         connection = _Connection(near, far)
         connection.is_half_open = self._is_half_open
         self._open.add(connection)
         try:
-            await asyncio.gather(
-                self._pump(connection, reader, far, is_request=True),
-                self._pump(connection, far_reader, near, is_request=False),
-            )
+            if not self._is_cut:
+                await self._loop.sock_connect(far, ("127.0.0.1", self._target_port))
+                await asyncio.gather(
+                    self._pump(connection, near, far, is_request=True),
+                    self._pump(connection, far, near, is_request=False),
+                )
+        except OSError:
+            # Nobody listens there, or has hung up: so does the link.
+            pass
         finally:
             self._open.discard(connection)
+            connection.close()
 
     async def _pump(
         self,
         connection: _Connection,
-        source: asyncio.StreamReader,
-        sink: asyncio.StreamWriter,
+        source: socket.socket,
+        sink: socket.socket,
         *,
         is_request: bool,
     ) -> None:
         with contextlib.suppress(OSError):
-            while chunk := await source.read(CHUNK_BYTES):
+            while chunk := await self._loop.sock_recv(source, CHUNK_BYTES):
                 if self._is_lost(connection, chunk, is_request=is_request):
                     connection.hang_up(reset=True)
                     then, self._then = self._then, None
                     if then is not None:
                         then()
                     return
-                for start in itertools.count(step=self._traffic.slice_bytes):
+                for start in range(0, len(chunk), self._traffic.slice_bytes):
                     piece = chunk[start : start + self._traffic.slice_bytes]
-                    if not piece or not await self._pass_on(connection, piece, sink):
-                        break
+                    await self._pass_on(connection, piece, sink)
         if not connection.is_half_open:
             connection.hang_up()
 
-    async def _pass_on(
-        self, connection: _Connection, piece: bytes, sink: asyncio.StreamWriter
-    ) -> bool:
-        """Passes a piece on as the traffic is now; whether the rest may follow."""
+    async def _pass_on(self, connection: _Connection, piece: bytes, sink: socket.socket) -> None:
+        """Passes a piece on as the traffic is now."""
         traffic = self._traffic
         pause_s = traffic.delay_s
         if traffic.bytes_per_s is not None:
@@ -223,14 +234,12 @@ class BreakableLink:
             await asyncio.sleep(pause_s)
         await self._flowing.wait()
         if connection.is_half_open:
-            return True
+            return
         connection.forwarded_bytes += len(piece)
         if traffic.limit_bytes is not None and connection.forwarded_bytes > traffic.limit_bytes:
             connection.hang_up(reset=True)
-            return False
-        sink.write(piece)
-        await sink.drain()
-        return True
+            return
+        await self._loop.sock_sendall(sink, piece)
 
     def _is_lost(self, connection: _Connection, chunk: bytes, *, is_request: bool) -> bool:
         """Whether this is what a test wants to be lost."""

@@ -83,18 +83,21 @@ class Kafka(Service):
         super().__init__(workspace)
         self.password = secrets.token_hex(12)
         self._sasl_port = free_port()
+        self.linked_port, self.link_port = free_port(), free_port()
         controller = f"127.0.0.1:{free_port()}"
         self._data = self.folder / "data"
         self._format()
         self._settings = self.folder / "server.properties"
-        advertised = f"PLAINTEXT://{self.url},SASL://{self.sasl_url}"
+        common = f"PLAINTEXT://{self.url},SASL://{self.sasl_url}"
+        linked = f"LINK://127.0.0.1:{self.linked_port}"
         login = "org.apache.kafka.common.security.plain.PlainLoginModule"
         listeners = {
-            "listeners": f"{advertised},CONTROLLER://{controller}",
-            "advertised.listeners": advertised,
+            "listeners": f"{common},{linked},CONTROLLER://{controller}",
+            # Who comes by the link is told to go on coming by it.
+            "advertised.listeners": f"{common},LINK://{self.link_url}",
             "controller.quorum.voters": f"1@{controller}",
             "listener.security.protocol.map": (
-                "PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT"
+                "PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,LINK:PLAINTEXT,CONTROLLER:PLAINTEXT"
             ),
             "sasl.enabled.mechanisms": "PLAIN",
             "listener.name.sasl.plain.sasl.jaas.config": (
@@ -118,6 +121,13 @@ class Kafka(Service):
     def sasl_url(self) -> str:
         """The same broker for a client that logs in as `USER` with `password` (SASL, PLAIN)."""
         return f"127.0.0.1:{self._sasl_port}"
+
+    @property
+    def link_url(self) -> str:
+        """The same broker for a client behind a link of the test's, from `link_port` on to
+        `linked_port`.
+        """
+        return f"127.0.0.1:{self.link_port}"
 
     def command(self) -> Sequence[str]:
         """The server's main class, without the shell scripts around it."""
