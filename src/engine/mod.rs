@@ -19,6 +19,7 @@ mod lanes;
 pub mod place_order;
 pub mod ports;
 mod read_through;
+mod reads;
 pub mod replay;
 mod retelling;
 mod stock_keys;
@@ -40,6 +41,7 @@ use crate::engine::cache::Cache;
 use crate::engine::changes::Changes;
 use crate::engine::lanes::Lanes;
 use crate::engine::ports::{Announcer, Ports};
+use crate::engine::reads::Reads;
 use crate::error::Result;
 use crate::store::{self, Store, Transaction};
 
@@ -64,6 +66,7 @@ pub struct Engine {
 /// What every verb works with.
 struct Shared {
     store: Store,
+    reads: Reads,
     rules: Rules,
     announcers: Vec<Arc<dyn Announcer>>,
     ports: Ports,
@@ -115,6 +118,7 @@ impl Engine {
         let outbox_filled = watch::Sender::new(());
         let cache = Cache::new(store.clone(), ports.orders.clone());
         let shared = Arc::new(Shared {
+            reads: Reads::new(store.clone()),
             store,
             rules,
             announcers,

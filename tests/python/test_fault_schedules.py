@@ -164,7 +164,7 @@ def links(
         opened = {
             "postgresql": BreakableLink(postgres.port),
             "rabbitmq": BreakableLink(broker.server.port),
-            "kafka": BreakableLink(kafka.linked_port, kafka.link_port),
+            "kafka": BreakableLink(*reversed(kafka.link_ports)),
             "redis": BreakableLink(redis.port),
             "upstream": BreakableLink(upstream.port),
         }
