@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
+use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::domain::caller::Scope;
@@ -15,8 +15,8 @@ use crate::domain::order::{HistoryEntry, Line, Order};
 use crate::domain::query::OrderFilter;
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::failed;
 use crate::store::statement::statements;
+use crate::store::{Connection, failed};
 
 statements! {
     /// One order with its lines, if the caller may see it.
@@ -143,7 +143,7 @@ statements! {
 ///
 /// # Errors
 /// `NotFound` when it does not exist, is deleted or is outside `scope`.
-pub async fn get(connection: &mut PgConnection, name: OrderName, scope: &Scope) -> Result<Order> {
+pub async fn get(connection: &mut Connection, name: OrderName, scope: &Scope) -> Result<Order> {
     let rows = sqlx::query(GET)
         .bind(name.id().get())
         .bind(scope.owner())
@@ -159,7 +159,7 @@ pub async fn get(connection: &mut PgConnection, name: OrderName, scope: &Scope) 
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn get_each(connection: &mut PgConnection, ids: &[OrderId]) -> Result<Vec<Order>> {
+pub async fn get_each(connection: &mut Connection, ids: &[OrderId]) -> Result<Vec<Order>> {
     let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
     let rows = sqlx::query(GET_EACH)
         .bind(ids)
@@ -173,7 +173,7 @@ pub async fn get_each(connection: &mut PgConnection, ids: &[OrderId]) -> Result<
 ///
 /// # Errors
 /// `NotFound` when there never was one.
-pub async fn get_placed(connection: &mut PgConnection, id: OrderId) -> Result<Order> {
+pub async fn get_placed(connection: &mut Connection, id: OrderId) -> Result<Order> {
     let rows = sqlx::query(GET_PLACED)
         .bind(id.get())
         .fetch_all(connection)
@@ -186,7 +186,7 @@ pub async fn get_placed(connection: &mut PgConnection, id: OrderId) -> Result<Or
 ///
 /// # Errors
 /// As [`get`].
-pub async fn lock(connection: &mut PgConnection, name: OrderName, scope: &Scope) -> Result<Order> {
+pub async fn lock(connection: &mut Connection, name: OrderName, scope: &Scope) -> Result<Order> {
     let locked: Option<i64> = sqlx::query_scalar(LOCK)
         .bind(name.id().get())
         .bind(scope.owner())
@@ -202,7 +202,7 @@ pub async fn lock(connection: &mut PgConnection, name: OrderName, scope: &Scope)
 /// # Errors
 /// As [`failed`].
 pub async fn list(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     scope: &Scope,
     filter: &OrderFilter,
     limit: i64,
@@ -233,7 +233,7 @@ pub async fn list(
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn get_many(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Order>> {
+pub async fn get_many(connection: &mut Connection, ids: &[i64]) -> Result<Vec<Order>> {
     let rows = sqlx::query(GET_MANY)
         .bind(ids)
         .fetch_all(connection)
@@ -246,7 +246,7 @@ pub async fn get_many(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn history(connection: &mut PgConnection, id: OrderId) -> Result<Vec<HistoryEntry>> {
+pub async fn history(connection: &mut Connection, id: OrderId) -> Result<Vec<HistoryEntry>> {
     let rows = sqlx::query(HISTORY)
         .bind(id.get())
         .fetch_all(connection)
@@ -269,7 +269,7 @@ pub struct Noted {
 /// # Errors
 /// As [`failed`].
 pub async fn changes_since(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     moment: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<Noted>> {
@@ -287,7 +287,7 @@ pub async fn changes_since(
 /// # Errors
 /// As [`failed`].
 pub async fn change(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     event: &OrderEvent,
     actor: &str,
     deleted: bool,
@@ -322,7 +322,7 @@ pub async fn change(
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn release_stock(connection: &mut PgConnection, id: OrderId) -> Result<()> {
+pub async fn release_stock(connection: &mut Connection, id: OrderId) -> Result<()> {
     for statement in [HELD_PRODUCTS, RELEASE] {
         sqlx::query(statement)
             .bind(id.get())
@@ -337,7 +337,7 @@ pub async fn release_stock(connection: &mut PgConnection, id: OrderId) -> Result
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>> {
+pub async fn now(connection: &mut Connection) -> Result<DateTime<Utc>> {
     sqlx::query_scalar(NOW)
         .fetch_one(connection)
         .await

@@ -72,6 +72,8 @@ class BreakableLink:
         self.lost_requests = 0
         self._open: set[_Connection] = set()
         self.lost_replies = 0
+        self.taken_bytes = 0
+        """What clients have said so far, whether it was passed on or not."""
         self._loop = _loop()
         self._listener = socket.create_server(("127.0.0.1", port))
         self._listener.settimeout(0)
@@ -97,6 +99,10 @@ class BreakableLink:
             self._listener.close()
 
         self._run(end())
+
+    def lead_to(self, target_port: int) -> None:
+        """Forwards whoever connects from now on to another port."""
+        self._target_port = target_port
 
     def cut(self) -> None:
         """Hangs up, and goes on doing so with whoever connects."""
@@ -212,6 +218,7 @@ class BreakableLink:
     ) -> None:
         with contextlib.suppress(OSError):
             while chunk := await self._loop.sock_recv(source, CHUNK_BYTES):
+                self.taken_bytes += len(chunk) if is_request else 0
                 if self._is_lost(connection, chunk, is_request=is_request):
                     connection.hang_up(reset=True)
                     then, self._then = self._then, None

@@ -20,6 +20,11 @@ def random_of(name: str) -> random.Random:
     return random.Random(f"{SEED} {name}")  # noqa: S311 - not for secrets.
 
 
+def tell(figures: str) -> None:
+    """Says what a run gave; pytest shows it with -s, or with a failure."""
+    print(f"\n{figures}")  # noqa: T201
+
+
 class Deadline:
     """Ends what waits in a loop of its own."""
 
