@@ -14,7 +14,9 @@ use tokio::time::timeout;
 
 use crate::store::StoreOptions;
 
-/// How long one of several servers may take to let somebody in: another one may be faster.
+/// How long the only server may take to let somebody in.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one of several servers may take: another one may be faster.
 const HOST_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// The servers of one database. Cheap to clone.
@@ -52,7 +54,8 @@ impl Hosts {
     /// of them takes writes at present.
     pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         if let [only] = &*self.each {
-            return PgConnection::connect_with(only).await;
+            let connecting = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(only));
+            return connecting.await.unwrap_or_else(|_| Err(mute()));
         }
         let first = self.good.load(Ordering::Relaxed);
         let mut why = "none of the servers takes writes".to_owned();
@@ -69,6 +72,10 @@ impl Hosts {
         }
         Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::ConnectionRefused, why)))
     }
+}
+
+fn mute() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "it does not let anybody in in time"))
 }
 
 /// Connects; none where only reading is allowed, as on a standby.

@@ -23,7 +23,7 @@ use crate::transport::redis::{connection_info, without_url};
 /// How long a connection may take, log-in included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a batch may take.
-const ADD_TIMEOUT: Duration = Duration::from_secs(10);
+const ADD_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A Redis, and what the jobs are told. Settings.
 #[derive(Clone, Debug)]

@@ -57,7 +57,7 @@ def test_a_server_answers_and_goes_on(
     with closing(Shop(server, broker.url)) as shop:
         shop.offer(Product(1))
         order_id = shop.placed((1, 1), key="first")
-        for number in range(3):
+        for number in range(2):
             link.half_open()
             began = time.monotonic()
             told = shop.place((1, 1), key=f"mute {number}")
@@ -73,10 +73,10 @@ def test_a_server_answers_and_goes_on(
                 partial(placed, shop, f"mute {number}"), "orders are placed", ANSWERED_WITHIN_S
             )
             assert time.monotonic() - healed < ANSWERED_WITHIN_S
-        assert shop.row("select count(*) from orders") == (4,)
+        assert shop.row("select count(*) from orders") == (3,)
         # Whoever was muted in a transaction holds nothing: the same product is sold on.
         eventually(lambda: shop.row("select count(*) from outbox") == (0,), "all is sent")
-        assert len({each.body["order_id"] for each in shop.witness.heard()}) == 4
+        assert len({each.body["order_id"] for each in shop.witness.heard()}) == 3
         # A server that waits for such a connection would not end.
         link.half_open()
         server.stop()

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::transport::rabbitmq::{Connector, NAME_BYTES_MAX, PERSISTENT, RabbitOptions, is_soft};
 
 /// How long a batch may take, from the first byte to the last confirm.
-const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The way out to an exchange.
 pub struct RabbitOutlet {
