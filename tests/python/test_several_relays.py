@@ -8,6 +8,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import TypeVar
 
 import httpx
 import pytest
@@ -22,11 +23,14 @@ from tests.python.shop import Shop
 from tests.python.waiting import eventually
 from tests.services import RabbitMQ
 
+T = TypeVar("T")
+
 STOCK = 10**6
 ORDERS = 150
-STUCK = 3
+STUCK = 8
 # A message is larger than this.
 MESSAGE_BYTES = 200
+RELAYS = "select count(*) from leases where name like 'relay:flask:alive:%%'"
 TOKEN = {"JWT_SECRET_KEY": "of all processes, so that tokens suit each of them"}
 
 
@@ -46,10 +50,10 @@ def heard(shop: Shop) -> list[Heard]:
 
 
 @pytest.fixture
-def link(rabbitmq: RabbitMQ) -> Iterator[BreakableLink]:
-    """Between one of the processes and the broker."""
-    with BreakableLink(rabbitmq.port) as opened:
-        yield opened
+def links(rabbitmq: RabbitMQ) -> Iterator[list[BreakableLink]]:
+    """Between two of the processes and the broker."""
+    with BreakableLink(rabbitmq.port) as one, BreakableLink(rabbitmq.port) as other:
+        yield [one, other]
 
 
 def test_processes_share_the_work_and_nothing_is_sent_twice(
@@ -73,32 +77,47 @@ def test_processes_share_the_work_and_nothing_is_sent_twice(
 def test_a_relay_that_slept_too_long_is_refused(
     make_server: Callable[..., EngineProcess],
     broker: Broker,
-    link: BreakableLink,
+    links: list[BreakableLink],
 ) -> None:
-    url = broker.url.replace(f":{broker.server.port}/", f":{link.port}/")
-    sleeper, other = make_server(**TOKEN, RABBITMQ_URL=url), make_server(**TOKEN)
+    sleeper, other = (
+        make_server(
+            **TOKEN, RABBITMQ_URL=broker.url.replace(f":{broker.server.port}/", f":{link.port}/")
+        )
+        for link in links
+    )
     sleeper.start()
     with closing(Shop(sleeper, broker.url)) as shop:
         shop.offer(Product(1, quantity=STOCK))
         shop.witness.wait_for(shop.placed((1, 1)))
-        # It has claimed messages and sent them; the broker's confirms do not come.
-        link.freeze()
-        before = link.taken_bytes
-        placed = [shop.placed((1, 1)) for _ in range(STUCK)]
-        eventually(lambda: link.taken_bytes > before + MESSAGE_BYTES, "it is sending")
-        os.kill(sleeper.pid, signal.SIGSTOP)
-        # Half a minute passes: its leases are free.
-        shop.rows("update leases set expires_at = clock_timestamp() returning name")
         other.start()
-        for order_id in placed:
-            shop.witness.wait_for(order_id)
-        eventually(lambda: shop.row("select count(*) from outbox") == (0,), "all is sent")
+        eventually(lambda: shop.row(RELAYS) == (2,), "both relays are connected")
+        os.kill(other.pid, signal.SIGSTOP)
+        # One has claimed messages and sent them; the broker's confirms do not come, and it sleeps.
+        placed = stuck(links[0], lambda: [shop.placed((1, 1)) for _ in range(STUCK)])
+        os.kill(sleeper.pid, signal.SIGSTOP)
+        # Half a minute passes: its leases are free. The other one takes over and is as far.
+        shop.rows("update leases set expires_at = clock_timestamp() returning name")
+        stuck(links[1], lambda: os.kill(other.pid, signal.SIGCONT))
         os.kill(sleeper.pid, signal.SIGCONT)
-        link.mend()
+        links[0].mend()
         eventually(
             lambda: figure(sleeper, "order_engine_relay_late_total") >= 1, "its write is refused"
         )
+        assert shop.row("select count(*) from outbox") == (STUCK,), "it has removed nothing"
+        links[1].mend()
+        eventually(lambda: shop.row("select count(*) from outbox") == (0,), "all is sent")
         assert figure(other, "order_engine_relay_late_total") == 0
-        # What it had sent arrives after all, under the same ids; it goes on with its fair part.
+        for order_id in placed:
+            shop.witness.wait_for(order_id)
+        # What the sleeper had sent arrives after all, under the same ids; it goes on as before.
         assert check_heard(shop.database, heard(shop)) >= 1
         shop.witness.wait_for(shop.placed((1, 1)))
+
+
+def stuck(link: BreakableLink, begin: Callable[[], T]) -> T:
+    """Has a relay send messages that do not arrive; returns what `begin` does."""
+    link.freeze()
+    before = link.taken_bytes
+    begun = begin()
+    eventually(lambda: link.taken_bytes > before + MESSAGE_BYTES, "messages are being sent")
+    return begun
