@@ -68,6 +68,16 @@ test: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Runs every test on private server
 		--no-fail-fast
 	$(BIN)/python -m pytest
 
+# SEED repeats a run; MINUTES is how long connections break. The figures of each test are shown.
+.PHONY: chaos
+chaos: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Crashes and broken connections for long: MINUTES=5 SEED=1.
+	@$(BIN)/python -m tests.services install
+	ORDER_ENGINE_TEST_CHAOS=1 ORDER_ENGINE_TEST_MINUTES=$(or $(MINUTES),5) \
+		ORDER_ENGINE_TEST_SEED=$(SEED) $(BIN)/python -m pytest -rP \
+		$(addprefix tests/python/,test_crash_matrix.py test_crash.py test_lost_commit.py \
+		test_silent_connections.py test_fault_schedules.py test_several_relays.py \
+		test_failover.py test_broker_cluster.py)
+
 .PHONY: lint
 lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
 	$(CARGO) fmt --all --check
