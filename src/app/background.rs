@@ -189,6 +189,7 @@ impl Background {
     }
 
     #[cfg(feature = "kafka")]
+    #[expect(clippy::unnecessary_wraps, reason = "as the one below, which may fail")]
     fn on_kafka(
         &self,
         engine: &Engine,

@@ -10,9 +10,9 @@ use tokio::sync::oneshot;
 
 use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
+use crate::engine::database::Database;
 use crate::error::{Error, ErrorKind, Result};
 use crate::outage::in_time;
-use crate::store::{Store, orders};
 
 /// Statements at a time: one is decoded while the database works on the other.
 const READS_MAX: usize = 2;
@@ -42,31 +42,31 @@ impl State {
 
 /// Reads under way, and those that wait for them. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Reads {
-    store: Store,
+pub(super) struct Reads<D> {
+    store: D,
     /// On which what has waited is read.
     runtime: Handle,
     state: Arc<Mutex<State>>,
 }
 
 /// What becomes of a request.
-enum Entry {
+enum Entry<D: Database> {
     /// It is read at once, by who asks.
-    Now(Turn),
+    Now(Turn<D>),
     /// It is read with others.
     Together(oneshot::Receiver<Result<Option<Order>>>),
 }
 
-impl Reads {
+impl<D: Database> Reads<D> {
     /// Nothing under way. Must be called on a tokio runtime.
-    pub(super) fn new(store: Store) -> Self {
+    pub(super) fn new(store: D) -> Self {
         Self { store, runtime: Handle::current(), state: Arc::default() }
     }
 
     /// The order of this number, if there is one.
     ///
     /// # Errors
-    /// As [`orders::get_each`].
+    /// As [`Database::orders`].
     pub(super) async fn order(&self, id: OrderId) -> Result<Option<Order>> {
         match self.enter(id) {
             Entry::Now(_turn) => Ok(read(&self.store, &[id]).await?.pop()),
@@ -74,7 +74,7 @@ impl Reads {
         }
     }
 
-    fn enter(&self, id: OrderId) -> Entry {
+    fn enter(&self, id: OrderId) -> Entry<D> {
         let mut state = self.state();
         if state.under_way < READS_MAX {
             state.under_way += 1;
@@ -91,9 +91,9 @@ impl Reads {
 }
 
 /// The right to read; its end, whatever the reason, lets those read who wait.
-struct Turn(Reads);
+struct Turn<D: Database>(Reads<D>);
 
-impl Drop for Turn {
+impl<D: Database> Drop for Turn<D> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         let batch = state.batch();
@@ -108,14 +108,14 @@ impl Drop for Turn {
 }
 
 /// Reads a batch, and what comes meanwhile, until nothing is left.
-async fn go_on(turn: Turn, mut batch: Vec<Waiting>) {
+async fn go_on<D: Database>(turn: Turn<D>, mut batch: Vec<Waiting>) {
     while !batch.is_empty() {
         serve(&turn.0.store, batch).await;
         batch = turn.0.state().batch();
     }
 }
 
-async fn serve(store: &Store, mut batch: Vec<Waiting>) {
+async fn serve<D: Database>(store: &D, mut batch: Vec<Waiting>) {
     // Who has gone away needs no answer.
     batch.retain(|waiting| !waiting.answer.is_closed());
     let ids: BTreeSet<OrderId> = batch.iter().map(|waiting| waiting.id).collect();
@@ -142,16 +142,12 @@ async fn serve(store: &Store, mut batch: Vec<Waiting>) {
     }
 }
 
-async fn read(store: &Store, ids: &[OrderId]) -> Result<Vec<Order>> {
+async fn read<D: Database>(store: &D, ids: &[OrderId]) -> Result<Vec<Order>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     // Others wait for this one: it must end although its connection may have gone without a word.
-    in_time(async {
-        let mut connection = store.acquire().await?;
-        orders::get_each(&mut connection, ids).await
-    })
-    .await
+    in_time(store.orders(ids)).await
 }
 
 fn closed() -> Error {
