@@ -8,8 +8,10 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?= python3
 CARGO ?= cargo
-# The Cargo profile of the wheel: `quick` is built in minutes, `release` is fully optimised.
+# The Cargo profile of the wheel: `quick` is built in minutes, for demo and tests; `release` is fully
+# optimised. Only `quick` has the fail points, at which a test has the engine killed.
 PROFILE ?= quick
+FEATURES := $(if $(filter quick,$(PROFILE)),--features fail-points)
 
 export CARGO
 # Where Node is missing, the one that was installed into .venv serves.
@@ -73,6 +75,16 @@ simulate: ## Runs SEEDS (100 000) simulated worlds FROM a seed on; SEED=n repeat
 		$(CARGO) test --profile quick --locked --no-default-features --features kafka \
 		--test simulation every_promise -- --nocapture
 
+# SEED repeats a run; MINUTES is how long connections break. The figures of each test are shown.
+.PHONY: chaos
+chaos: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Crashes and broken connections for long: MINUTES=5 SEED=1.
+	@$(BIN)/python -m tests.services install
+	ORDER_ENGINE_TEST_CHAOS=1 ORDER_ENGINE_TEST_MINUTES=$(or $(MINUTES),5) \
+		ORDER_ENGINE_TEST_SEED=$(SEED) $(BIN)/python -m pytest -rP \
+		$(addprefix tests/python/,test_crash_matrix.py test_crash.py test_lost_commit.py \
+		test_silent_connections.py test_fault_schedules.py test_several_relays.py \
+		test_failover.py test_broker_cluster.py)
+
 .PHONY: lint
 lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
 	$(CARGO) fmt --all --check
@@ -85,6 +97,7 @@ lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
 	PYTHONPATH=python $(BIN)/pyright --verifytypes order_engine --ignoreexternal
 	@# The profile of the tests, so that C code, build scripts and macros are compiled once.
 	$(CARGO) clippy --profile quick --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --profile quick --locked --features fail-points -- -D warnings
 	@if $(CARGO) deny --version > /dev/null 2>&1; then \
 		set -x; $(CARGO) deny --locked check bans licenses sources; \
 	else \
@@ -123,7 +136,7 @@ $(VENV):
 $(WHEEL): $(VENV) $(PAGES) $(RUST_SOURCES) $(PYTHON_SOURCES)
 	@echo "building the wheel (profile $(PROFILE); the first time takes minutes)"
 	@rm -f $(WHEELS)/*.whl .venv/.wheel-*
-	$(BIN)/maturin build --profile $(PROFILE) --locked --compatibility linux --out $(WHEELS) \
+	$(BIN)/maturin build --profile $(PROFILE) $(FEATURES) --locked --compatibility linux --out $(WHEELS) \
 		--interpreter $(BIN)/python
 	@wheel=$$(echo $(WHEELS)/*.whl); set -x; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$wheel[embedded]"; \
