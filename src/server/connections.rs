@@ -11,12 +11,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::serve::Listener;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::server::rates::Peer;
+use crate::server::tls::{Identity, Stream};
 
 /// Most connections at a time; more wait in the kernel's queue.
 const CONNECTIONS_MAX: u32 = 4096;
@@ -28,6 +32,8 @@ pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 /// A listener whose connections are counted and watched.
 pub(super) struct Door {
     listener: TcpListener,
+    /// What its connections prove themselves with, where they speak TLS.
+    identity: Option<Identity>,
     free: Arc<Semaphore>,
     quiet_max: Duration,
     /// Ends what is still open when the time to drain is over.
@@ -35,9 +41,13 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new(listener: TcpListener, closing: CancellationToken) -> Self {
+    pub(super) fn new(
+        listener: TcpListener,
+        identity: Option<Identity>,
+        closing: CancellationToken,
+    ) -> Self {
         let free = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
-        Self { listener, free, quiet_max: QUIET_MAX, closing }
+        Self { listener, identity, free, quiet_max: QUIET_MAX, closing }
     }
 
     pub(super) fn connections(&self) -> Connections {
@@ -67,6 +77,10 @@ impl Listener for Door {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps waiting for full packets");
         }
+        let stream = match &self.identity {
+            Some(identity) => identity.greet(stream),
+            None => Stream::Plain(stream),
+        };
         let connection = Connection {
             stream,
             quiet_max: self.quiet_max,
@@ -82,9 +96,15 @@ impl Listener for Door {
     }
 }
 
+impl Connected<IncomingStream<'_, Door>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
 /// A connection that ends when it is quiet for too long, or when the server gives up.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     quiet_max: Duration,
     quiet: Pin<Box<Sleep>>,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -163,6 +183,7 @@ impl AsyncWrite for Connection {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
 
     use super::*;
 
@@ -170,7 +191,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let closing = CancellationToken::new();
-        let mut door = Door::new(listener, closing.clone());
+        let mut door = Door::new(listener, None, closing.clone());
         door.quiet_max = quiet_max;
         let (client, (connection, _)) =
             tokio::join!(TcpStream::connect(address), Listener::accept(&mut door));
