@@ -66,6 +66,10 @@ test: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Runs every test on private server
 		--no-fail-fast
 	$(BIN)/python -m pytest
 
+.PHONY: attack
+attack: build $(REQUIREMENTS) ## Attacks every door for some minutes: more damaged input, 10 000 connections.
+	ATTACK_EXAMPLES=3000 ATTACK_CONNECTIONS=10000 $(BIN)/python -m pytest tests/python/test_attacks_*.py
+
 .PHONY: lint
 lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
 	$(CARGO) fmt --all --check

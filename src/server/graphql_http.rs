@@ -30,7 +30,23 @@ struct Door {
 /// `/graphql`, by every method it has.
 pub(super) fn routes(graphql: GraphQl, gate: Gate, page: Playground) -> Router {
     let door = Door { graphql, gate, page };
-    Router::new().route("/graphql", get(read).post(write)).with_state(door)
+    Router::new()
+        .route("/graphql", get(read).post(write))
+        .fallback(no_path)
+        .method_not_allowed_fallback(no_method)
+        .with_state(door)
+}
+
+/// There is nothing at this path. The body is read all the same, as in [`write`].
+async fn no_path(State(door): State<Door>, request: Request) -> StatusCode {
+    let _ = timeout_at(door.graphql.deadline(), body::read(request.into_body())).await;
+    StatusCode::NOT_FOUND
+}
+
+/// The path does not take that method.
+async fn no_method(State(door): State<Door>, request: Request) -> StatusCode {
+    let _ = timeout_at(door.graphql.deadline(), body::read(request.into_body())).await;
+    StatusCode::METHOD_NOT_ALLOWED
 }
 
 /// `GET`: the page, a WebSocket, or a query in the address.

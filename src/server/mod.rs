@@ -107,8 +107,9 @@ pub async fn serve(
     drain: Duration,
 ) -> Result<()> {
     let closing = CancellationToken::new();
+    let places = connections::places(listeners.len(), process::files_may_be_open());
     let serving = listeners.into_iter().map(async |(listener, router)| {
-        let door = Door::new(listener, identity.cloned(), closing.clone());
+        let door = Door::new(listener, identity.cloned(), places, closing.clone());
         let connections = door.connections();
         axum::serve(door, router.into_make_service_with_connect_info::<Peer>())
             .with_graceful_shutdown(shutdown.clone().cancelled_owned())
