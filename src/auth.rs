@@ -204,7 +204,8 @@ impl Verifier {
     /// Makes a token for `user`, good from now on for `lifetime`.
     ///
     /// # Errors
-    /// `InvalidInput` when `lifetime` reaches beyond the calendar; `Misconfigured` without a secret.
+    /// `InvalidInput` when `lifetime` reaches beyond the calendar; `Misconfigured` without a
+    /// secret.
     pub fn mint(
         &self,
         user: &UserId,

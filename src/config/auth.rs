@@ -30,16 +30,17 @@ pub const SETTINGS: &[Setting] = &[
         variables: &["ORDER_ENGINE_JWT_PUBLIC_KEY_FILE"],
         is_secret: false,
         default: "",
-        help: "A file with the one public key of an issuer that signs with its private one, in PEM: \
-               RSA for RS256, P-256 for ES256, Ed25519 for EdDSA. It may stand beside a secret.",
+        help: "A file with the one public key of an issuer that signs with its private one, in \
+               PEM: RSA for RS256, P-256 for ES256, Ed25519 for EdDSA. It may stand beside a \
+               secret.",
     },
     Setting {
         name: "jwt_jwks_url",
         variables: &["ORDER_ENGINE_JWT_JWKS_URL"],
         is_secret: false,
         default: "",
-        help: "Where such an issuer serves its public keys, a JSON Web Key Set: https://, or http:// \
-               on this machine.",
+        help: "Where such an issuer serves its public keys, a JSON Web Key Set: https://, or \
+               http:// on this machine.",
     },
     Setting {
         name: "jwt_jwks_file",
@@ -62,8 +63,8 @@ pub const SETTINGS: &[Setting] = &[
         variables: &["ORDER_ENGINE_JWT_JWKS_COOLDOWN_SECONDS"],
         is_secret: false,
         default: "30",
-        help: "A token with an unknown key has the set fetched at once, but not within this time of \
-               the last fetch, 1 to 3600 seconds.",
+        help: "A token with an unknown key has the set fetched at once, but not within this time \
+               of the last fetch, 1 to 3600 seconds.",
     },
     Setting {
         name: "jwt_jwks_stale_seconds",

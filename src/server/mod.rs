@@ -95,8 +95,8 @@ impl Shell {
     }
 }
 
-/// Serves `router` on each listener until `shutdown` is cancelled, then gives the requests under way
-/// `drain` to end. With an `identity` all of them speak TLS.
+/// Serves `router` on each listener until `shutdown` is cancelled, then gives the requests under
+/// way `drain` to end. With an `identity` all of them speak TLS.
 ///
 /// # Errors
 /// `Unavailable` when a listener fails.
