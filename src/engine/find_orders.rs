@@ -5,20 +5,24 @@ use crate::domain::ids::OrderName;
 use crate::domain::order::{HistoryEntry, Order};
 use crate::domain::query::{OrderFilter, Page};
 use crate::engine::Engine;
+use crate::engine::database::Database;
 use crate::error::Result;
 use crate::store::orders;
 
-impl Engine {
+impl<D: Database> Engine<D> {
     /// One order.
     ///
     /// # Errors
     /// `NotFound` when it does not exist or the caller may not see it; `Unavailable`.
     pub async fn get_order(&self, caller: &Caller, name: impl Into<OrderName>) -> Result<Order> {
+        let name = name.into();
         let scope = caller.scope(self.shared.rules.access);
-        let mut connection = self.shared.store.acquire().await?;
-        orders::get(&mut connection, name.into(), &scope).await
+        let found = self.shared.reads.order(name.id()).await?;
+        orders::visible(Vec::from_iter(found), name, &scope)
     }
+}
 
+impl Engine {
     /// A page of at most `first` orders, newest first.
     ///
     /// # Errors

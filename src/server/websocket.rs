@@ -88,6 +88,9 @@ pub(super) async fn serve(
     let mut late = std::pin::pin!(late(is_initialised));
     loop {
         let message = tokio::select! {
+            // Whoever stops says so, whatever else there would be to say.
+            biased;
+            () = shutdown.cancelled() => close(1001, "The server stops."),
             answer = answers.next() => match answer {
                 Some(WsMessage::Text(text)) => Message::Text(text.into()),
                 Some(WsMessage::Close(code, reason)) => close(code, &reason),
@@ -95,7 +98,6 @@ pub(super) async fn serve(
             },
             _ = signs.tick() => Message::Ping(Bytes::new()),
             () = &mut late => close(4408, "Connection initialisation timeout"),
-            () = shutdown.cancelled() => close(1001, "The server stops."),
         };
         let is_last = matches!(message, Message::Close(_));
         if sink.send(message).await.is_err() || is_last {
