@@ -68,6 +68,10 @@ test: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Runs every test on private server
 		--no-fail-fast
 	$(BIN)/python -m pytest
 
+.PHONY: attack
+attack: build $(REQUIREMENTS) ## Attacks every door for some minutes: more damaged input, 10 000 connections.
+	ATTACK_EXAMPLES=3000 ATTACK_CONNECTIONS=10000 $(BIN)/python -m pytest tests/python/test_attacks_*.py
+
 # Only with this are the seeds other ones each time; `make test` runs the first 10 000.
 .PHONY: simulate
 simulate: ## Runs SEEDS (100 000) simulated worlds FROM a seed on; SEED=n repeats one and tells of it.

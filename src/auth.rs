@@ -5,26 +5,32 @@
 
 mod claims;
 mod gate;
+mod keys;
+mod served;
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
-use jsonwebtoken::crypto::{aws_lc, sign, verify};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use jsonwebtoken::crypto::{aws_lc, sign};
+use jsonwebtoken::{Algorithm, EncodingKey};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::auth::claims::Claims;
+use crate::auth::keys::{Header, Key};
 use crate::domain::caller::Caller;
 use crate::domain::ids::UserId;
 use crate::error::{Error, ErrorKind, Result};
 
 pub use gate::{Gate, Gateway};
+pub use served::{KeySource, ServedKeys, ServedOptions};
 
+/// The fact of an error that says that a token names a key that is not known.
+const UNKNOWN_KEY: &str = "unknown_key";
 /// Longest token, in bytes.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// Shortest secret that RFC 7518 allows for HS256, in bytes.
@@ -33,7 +39,7 @@ const SECRET_BYTES_MIN: usize = 32;
 /// What tokens are checked against. Settings.
 #[derive(Clone, Debug)]
 pub struct AuthOptions {
-    /// The secret that the services of one deployment share.
+    /// The secret that the services of one deployment share; empty where they share none.
     pub secret: SecretString,
     /// What `iss` must be; any issuer when absent.
     pub issuer: Option<String>,
@@ -73,69 +79,87 @@ pub struct Principal {
     pub expires_at: DateTime<Utc>,
 }
 
-/// A key and the one algorithm it is used with.
-struct Key {
-    /// Which key a token means, where it says so.
-    id: Option<String>,
-    algorithm: Algorithm,
-    /// The algorithm as tokens spell it.
-    algorithm_name: &'static str,
-    verifying: DecodingKey,
+/// The public keys of an issuer that keeps its private ones to itself.
+#[derive(Default)]
+pub struct Issuer {
+    /// One key, as PEM text.
+    pub pem: Option<Vec<u8>>,
+    /// Those that it serves.
+    pub served: Option<Arc<ServedKeys>>,
 }
 
 /// Checks tokens. Built once, shared by every door.
 pub struct Verifier {
     keys: Vec<Key>,
-    signing: EncodingKey,
+    served: Option<Arc<ServedKeys>>,
+    /// Absent where no secret is shared: then only the issuer makes tokens.
+    signing: Option<EncodingKey>,
     options: AuthOptions,
     leeway: TimeDelta,
-}
-
-/// What is read of a token's header. Whatever else it carries (`jku`, `jwk`, `x5u`) is ignored.
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
-    crit: Option<Value>,
 }
 
 impl Verifier {
     /// A verifier for tokens signed with the shared secret (HS256).
     ///
     /// # Errors
-    /// `Misconfigured` when the secret is empty; `Internal` when a token made here is not
-    /// understood here.
+    /// As [`Verifier::with_issuer`].
     pub fn new(options: AuthOptions) -> Result<Self> {
+        Self::with_issuer(options, Issuer::default())
+    }
+
+    /// A verifier for tokens signed with the shared secret, if there is one, and for those of an
+    /// issuer (RS256, ES256, `EdDSA`).
+    ///
+    /// # Errors
+    /// `Misconfigured` when there is neither secret nor issuer, or the PEM text is no public key;
+    /// `Internal` when a token made here is not understood here.
+    pub fn with_issuer(options: AuthOptions, issuer: Issuer) -> Result<Self> {
         // The crate would guess from its features, and panic when another crate changes them. Only
         // the first call in a process has an effect, and all of them ask for the same.
         let _ = aws_lc::DEFAULT_PROVIDER.install_default();
         let secret = options.secret.expose_secret().as_bytes();
-        if secret.is_empty() {
+        let has_secret = !secret.is_empty();
+        if !has_secret && issuer.pem.is_none() && issuer.served.is_none() {
             return Err(Error::new(
                 ErrorKind::Misconfigured,
                 "JWT_SECRET_KEY is empty: set it to the secret that signs your users' tokens.",
             ));
         }
+        let mut keys: Vec<_> = has_secret.then(|| Key::secret(secret)).into_iter().collect();
+        keys.extend(issuer.pem.map(|pem| Key::from_pem(&pem)).transpose()?);
         let verifier = Self {
-            keys: vec![Key {
-                id: None,
-                algorithm: Algorithm::HS256,
-                algorithm_name: "HS256",
-                verifying: DecodingKey::from_secret(secret),
-            }],
-            signing: EncodingKey::from_secret(secret),
+            keys,
+            served: issuer.served,
+            signing: has_secret.then(|| EncodingKey::from_secret(secret)),
             leeway: TimeDelta::from_std(options.leeway).unwrap_or(TimeDelta::MAX),
             options,
         };
-        verifier.self_test()?;
+        if has_secret {
+            verifier.self_test()?;
+        }
         Ok(verifier)
+    }
+
+    /// The keys that the issuer serves, where it does.
+    #[must_use]
+    pub fn served(&self) -> Option<&Arc<ServedKeys>> {
+        self.served.as_ref()
+    }
+
+    /// Whether `refused` may be asked again, because a key that its token names has been fetched
+    /// meanwhile.
+    pub async fn learns_from(&self, refused: &Error) -> bool {
+        match &self.served {
+            Some(served) if refused.fact(UNKNOWN_KEY).is_some() => served.learn().await,
+            _ => false,
+        }
     }
 
     /// What an operator should know about the secret.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let length = self.options.secret.expose_secret().len();
-        if length >= SECRET_BYTES_MIN {
+        if length == 0 || length >= SECRET_BYTES_MIN {
             return Vec::new();
         }
         vec![format!(
@@ -147,7 +171,8 @@ impl Verifier {
     /// Who asks, by the value of the one `Authorization` header.
     ///
     /// # Errors
-    /// `TokenMissing` without a bearer token, `TokenExpired`, `TokenInvalid`.
+    /// `TokenMissing` without a bearer token, `TokenExpired`, `TokenInvalid`; `Unavailable` for the
+    /// token of an issuer whose keys cannot be had.
     pub fn verify(&self, authorization: Option<&str>, now: DateTime<Utc>) -> Result<Caller> {
         self.authenticate(authorization, now).map(|principal| principal.caller)
     }
@@ -162,7 +187,7 @@ impl Verifier {
         now: DateTime<Utc>,
     ) -> Result<Principal> {
         let token = bearer(authorization)?;
-        let claims = self.signed_claims(token).ok_or_else(invalid)?;
+        let claims = self.signed_claims(token)?;
         let claims = Claims::parse(&claims).ok_or_else(invalid)?;
         let expires_at = self.check_times(&claims, now)?;
         let user = claims.user_id().ok_or_else(invalid)?;
@@ -179,7 +204,8 @@ impl Verifier {
     /// Makes a token for `user`, good from now on for `lifetime`.
     ///
     /// # Errors
-    /// `InvalidInput` when `lifetime` reaches beyond the calendar.
+    /// `InvalidInput` when `lifetime` reaches beyond the calendar; `Misconfigured` without a
+    /// secret.
     pub fn mint(
         &self,
         user: &UserId,
@@ -233,32 +259,50 @@ impl Verifier {
             let _ = write!(token, "{part}.");
         }
         token.pop();
-        let signature =
-            sign(token.as_bytes(), &self.signing, Algorithm::HS256).map_err(|error| {
-                Error::new(ErrorKind::Internal, "A token could not be signed.").because(error)
-            })?;
+        let signing = self.signing.as_ref().ok_or_else(|| {
+            let text = "jwt_secret_key is not set, so no token can be signed. Set JWT_SECRET_KEY.";
+            Error::new(ErrorKind::Misconfigured, text)
+        })?;
+        let signature = sign(token.as_bytes(), signing, Algorithm::HS256).map_err(|error| {
+            Error::new(ErrorKind::Internal, "A token could not be signed.").because(error)
+        })?;
         Ok(format!("{token}.{signature}"))
     }
 
     /// The claims, as JSON text, of a token that one of the keys has signed.
-    fn signed_claims(&self, token: &str) -> Option<String> {
+    fn signed_claims(&self, token: &str) -> Result<String> {
         if token.len() > TOKEN_BYTES_MAX {
-            return None;
+            return Err(invalid());
         }
-        let (message, signature) = token.rsplit_once('.')?;
-        let (header, claims) = message.split_once('.')?;
-        let header: Header = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
+        let (message, signature) = token.rsplit_once('.').ok_or_else(invalid)?;
+        let (header, claims) = message.split_once('.').ok_or_else(invalid)?;
+        let header = decoded(header)?;
+        let header: Header = serde_json::from_slice(&header).map_err(|_| invalid())?;
         if header.crit.is_some() {
-            return None;
+            return Err(invalid());
         }
-        let is_meant = |key: &&Key| {
-            key.algorithm_name == header.alg
-                && (key.id.is_none() || header.kid.is_none() || key.id == header.kid)
-        };
-        self.keys.iter().filter(is_meant).find(|key| {
-            verify(signature, message.as_bytes(), &key.verifying, key.algorithm).unwrap_or(false)
+        let has_signed = |key: &Key| key.is_meant(&header) && key.has_signed(message, signature);
+        if !self.keys.iter().any(has_signed) {
+            self.check_served(&header, has_signed)?;
+        }
+        String::from_utf8(decoded(claims)?).map_err(|_| invalid())
+    }
+
+    /// Whether one of the keys that the issuer serves fits; says so when there is none of that
+    /// name.
+    fn check_served(&self, header: &Header, has_signed: impl Fn(&Key) -> bool) -> Result<()> {
+        let served = self.served.as_ref().filter(|_| header.is_of_an_issuer());
+        let Some(served) = served else { return Err(invalid()) };
+        let keys = served.current().ok_or_else(|| {
+            let text = "The keys that tokens are checked with cannot be had at present.";
+            Error::new(ErrorKind::Unavailable, text)
+                .with("component", "token keys")
+                .with(UNKNOWN_KEY, "all")
         })?;
-        String::from_utf8(URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+        if !keys.iter().any(|key| key.is_meant(header)) {
+            return Err(invalid().with(UNKNOWN_KEY, "one"));
+        }
+        if keys.iter().any(has_signed) { Ok(()) } else { Err(invalid()) }
     }
 
     fn check_times(&self, claims: &Claims<'_>, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
@@ -305,6 +349,11 @@ pub(crate) fn bearer(authorization: Option<&str>) -> Result<&str> {
     // The old service calls a bare token, without its scheme, a bad one.
     let is_bare_token = !value.contains(' ') && value.matches('.').count() == 2;
     Err(if is_bare_token { invalid() } else { missing() })
+}
+
+/// A part of a token.
+fn decoded(part: &str) -> Result<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| invalid())
 }
 
 fn number_or_text(user: &UserId) -> Value {

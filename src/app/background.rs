@@ -11,9 +11,11 @@ use tokio_util::task::TaskTracker;
 
 #[cfg(feature = "kafka")]
 use crate::app::brokers;
+use crate::app::keys::TokenKeys;
 use crate::app::probes::Broker;
 use crate::app::sinks::{self, Handover};
-use crate::app::{Role, broker, job_queues};
+use crate::app::{OpenDoor, Role, broker, job_queues};
+use crate::auth::ServedKeys;
 use crate::config::Settings;
 use crate::config::kafka::Kafka;
 use crate::config::messages::Messages;
@@ -307,6 +309,23 @@ impl Background {
         });
     }
 
+    /// Fetches the keys that an issuer serves for the tokens of these doors, and starts doing so
+    /// again and again; gives what asks whether they are there.
+    pub(super) async fn keep_keys(&self, doors: &[OpenDoor]) -> Option<Arc<dyn Probe>> {
+        // All doors with tokens share one verifier.
+        let verifier = doors.iter().find_map(|door| door.gate.as_ref()?.verifier())?;
+        let keys = Arc::clone(verifier.served()?);
+        let mut outage = Outage::new("fetching the keys that tokens are checked with");
+        let mut pause = kept(&keys, &mut outage).await;
+        let (kept_keys, stopping) = (Arc::clone(&keys), self.stopping.clone());
+        self.tasks.spawn(async move {
+            while stopping.run_until_cancelled(sleep(pause)).await.is_some() {
+                pause = kept(&kept_keys, &mut outage).await;
+            }
+        });
+        Some(Arc::new(TokenKeys(keys)))
+    }
+
     /// Starts showing in Redis what was changed elsewhere, or while Redis was away: stock and
     /// users, as far as the engine shows them. `takes_in` has what Redis has of users taken in,
     /// once.
@@ -437,6 +456,17 @@ impl Background {
         self.stopping.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+/// Fetches an issuer's keys; how long to wait before the next time.
+async fn kept(keys: &ServedKeys, outage: &mut Outage) -> Duration {
+    match keys.fetch().await {
+        Ok(()) => {
+            outage.over();
+            keys.refresh()
+        }
+        Err(error) => outage.failed(&error),
     }
 }
 

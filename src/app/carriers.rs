@@ -28,6 +28,7 @@ pub(crate) fn broker(settings: &RabbitMq, exchange: &str) -> Result<RabbitOption
 pub(crate) fn job_queues(redis: &Redis, jobs: &Jobs) -> Result<BullMqOutlet> {
     BullMqOutlet::new(BullMqOptions {
         url: redis.url.expose_secret().to_owned().into(),
+        ca_file: redis.ca_file.clone(),
         prefix: jobs.prefix.clone(),
         attempts: jobs.attempts,
         backoff: jobs.backoff,

@@ -36,7 +36,7 @@ impl<'a> Gates<'a> {
     }
 
     fn tokens(&mut self) -> Result<Option<Gate>> {
-        if self.tokens.is_none() && self.settings.secret.is_some() {
+        if self.tokens.is_none() && self.settings.can_check_tokens() {
             self.tokens = Some(Gate::Tokens(Arc::new(verifier(self.settings)?)));
         }
         Ok(self.tokens.clone())

@@ -7,6 +7,7 @@ pub mod consuming;
 pub mod describing;
 mod figures;
 mod gates;
+mod keys;
 mod logging;
 mod ports;
 mod probes;
@@ -20,7 +21,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -28,10 +28,10 @@ use tokio_util::sync::CancellationToken;
 use crate::app::background::Background;
 use crate::app::gates::Gates;
 use crate::app::sinks::Handover;
-use crate::auth::{AuthOptions, Gate, Verifier};
+use crate::auth::Gate;
 use crate::config::Settings;
-use crate::config::auth::Auth;
 use crate::config::messages::Messages;
+use crate::config::server::RateLimits;
 use crate::contracts::gateway::Envelope;
 use crate::contracts::{self, Contract};
 use crate::domain::switch::Stage;
@@ -44,6 +44,7 @@ use crate::server::health::Probe;
 use crate::server::in_process::{self, header_map};
 use crate::server::metrics::Metrics;
 use crate::server::params::Params;
+use crate::server::rates::{RateOptions, Rates};
 use crate::server::session::Session;
 use crate::store::{Store, StoreOptions, migrate};
 
@@ -54,7 +55,9 @@ pub use crate::strangler::{Passage, Reply, Strangler};
 #[cfg(feature = "kafka")]
 pub(crate) use carriers::brokers;
 pub(crate) use carriers::{broker, job_queues};
+pub(crate) use keys::verifier;
 pub use probes::Check;
+pub(crate) use serve::identity;
 pub use serve::{serve, work};
 pub(crate) use upstream::ask_options;
 
@@ -169,6 +172,7 @@ impl App {
         if engine.cache_stats().is_some() {
             probes.push(Arc::new(probes::Copies(engine.clone())));
         }
+        probes.extend(background.keep_keys(&doors).await);
         gates::warn(&doors, settings.auth.access);
         let figures = figures::all(&engine, background.counters(), &probes);
         let first = doors.first().and_then(|door| Some((door.contract.name(), door.gate.clone()?)));
@@ -180,6 +184,7 @@ impl App {
             figures: figures.into(),
             pages_dir: settings.server.pages_dir.filter(|folder| folder.is_dir()),
             time_max: settings.server.request_timeout,
+            rates: rates(settings.server.rates).map(Arc::new),
             shutdown: CancellationToken::new(),
         });
         let graphql = shell
@@ -248,7 +253,7 @@ impl App {
             "query": query, "operationName": operation_name, "variables": variables,
         });
         let params = Params::from_json(body.to_string().as_bytes())?;
-        let session = Session::from_headers(&shell.gate, &header_map(headers)?);
+        let session = Session::from_headers(&shell.gate, &header_map(headers)?).await;
         let deadline = graphql.deadline();
         let request = params.into();
         let answered = graphql.execute(request, Arc::new(session), false, deadline).await;
@@ -337,6 +342,14 @@ fn rules(settings: &Settings) -> Rules {
     }
 }
 
+fn rates(limits: RateLimits) -> Option<Rates> {
+    Rates::new(RateOptions {
+        user_per_minute: limits.user_per_minute,
+        address_per_minute: limits.address_per_minute,
+        burst: limits.burst,
+    })
+}
+
 /// What understands incoming messages, by the name that they are taken in under.
 ///
 /// # Errors
@@ -369,22 +382,6 @@ pub(crate) fn database(settings: &Settings) -> Result<&StoreOptions> {
     settings.database.as_ref().map(|database| &database.options).ok_or_else(|| {
         Error::new(ErrorKind::Misconfigured, "database_url is not set. Set DATABASE_URL.")
     })
-}
-
-/// What tokens are checked with.
-///
-/// # Errors
-/// `Misconfigured` when no secret is set.
-pub(crate) fn verifier(auth: &Auth) -> Result<Verifier> {
-    let secret = auth.secret.clone().unwrap_or_else(|| SecretString::from(String::new()));
-    let options = AuthOptions {
-        issuer: auth.issuer.clone(),
-        audience: auth.audience.clone(),
-        leeway: auth.leeway,
-        staff_values: auth.admin_names.clone(),
-        ..AuthOptions::new(secret)
-    };
-    Verifier::new(options)
 }
 
 /// The contracts that settings name.

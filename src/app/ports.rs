@@ -20,7 +20,8 @@ pub(super) fn ports(doors: &[OpenDoor], settings: &Settings) -> Result<Ports> {
     let upstream = &settings.upstream;
     let cache = settings.redis.as_ref().filter(|redis| !redis.cache_age_max.is_zero());
     let orders = cache.map(|redis| {
-        let link = RedisLink::new(redis.url.expose_secret(), redis.timeout)?;
+        let link =
+            RedisLink::new(redis.url.expose_secret(), redis.ca_file.as_deref(), redis.timeout)?;
         let cache = RedisCache::new(Arc::new(link), redis.cache_age_max);
         Ok(Arc::new(cache) as Arc<dyn OrderCache>)
     });
@@ -54,5 +55,9 @@ fn link(settings: &Settings) -> Result<Arc<RedisLink>> {
                     REDIS_URL, or REDIS_HOST and REDIS_PORT.";
         Error::new(ErrorKind::Misconfigured, text).with("problems", text)
     })?;
-    Ok(Arc::new(RedisLink::new(redis.url.expose_secret(), redis.timeout)?))
+    Ok(Arc::new(RedisLink::new(
+        redis.url.expose_secret(),
+        redis.ca_file.as_deref(),
+        redis.timeout,
+    )?))
 }

@@ -31,7 +31,7 @@ impl Rehearsal {
     /// Rehearses what `contract` would do on `engine`. What it counts is nobody's to see.
     pub(super) fn new(engine: Engine, contract: &dyn Contract, shell: &Shell) -> Self {
         let metrics = Arc::new(Metrics::new());
-        let shell = Shell { metrics, time_max: TIME_MAX, ..shell.clone() };
+        let shell = Shell { metrics, time_max: TIME_MAX, rates: None, ..shell.clone() };
         let router = contract.router(&engine, &shell);
         Self { engine, router }
     }

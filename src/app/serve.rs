@@ -8,8 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Role, doors, logging};
 use crate::config::Settings;
+use crate::config::server::{Server as ServerSettings, Tls};
 use crate::contracts::Carrier;
 use crate::error::{Error, ErrorKind, Result};
+use crate::server::tls::Identity;
 use crate::server::{self, Shell};
 
 /// Serves until `stop` is cancelled or SIGINT or SIGTERM comes, then finishes what is under way; a
@@ -26,6 +28,7 @@ pub async fn serve(
     let hurry = CancellationToken::new();
     stop_on_signals(&stop, &hurry)?;
     let (host, drain) = (settings.server.host.clone(), settings.server.drain);
+    let identity = identity(&settings.server)?;
     let mut listeners = Vec::new();
     for door in doors(&settings)? {
         listeners.push(listen(&host, door.port, "--port", door.contract.name()).await?);
@@ -34,15 +37,16 @@ pub async fn serve(
         Some(port) => Some(listen(&host, port, "--metrics-port", "metrics").await?),
         None => None,
     };
-    let urls = listeners.iter().map(|listener| url(&host, listener)).collect::<Result<_>>()?;
+    let scheme = if identity.is_some() { "https" } else { "http" };
+    let url = |listener| url(scheme, &host, listener);
+    let urls = listeners.iter().map(url).collect::<Result<_>>()?;
     if let Some(metrics) = &metrics {
-        tracing::info!(url = url(&host, metrics)?, "showing metrics");
+        tracing::info!(url = url(metrics)?, "showing metrics");
     }
     let app = App::open(settings, Role::Server).await?;
     let serving = async {
-        let served =
-            serve_doors(&app, Listeners { doors: listeners, metrics }, urls, ready, stop, drain)
-                .await;
+        let listeners = Listeners { doors: listeners, metrics, identity };
+        let served = serve_doors(&app, listeners, urls, ready, stop, drain).await;
         app.close().await;
         served
     };
@@ -86,6 +90,8 @@ struct Listeners {
     doors: Vec<TcpListener>,
     /// For metrics alone, if there is one.
     metrics: Option<TcpListener>,
+    /// What all of them prove themselves with, where they speak TLS.
+    identity: Option<Identity>,
 }
 
 /// Refuses to wait for ever: something must carry the messages of a contract that is named.
@@ -132,7 +138,7 @@ async fn serve_doors(
     }
     // Who started the server may not care to be told.
     let _ = ready.send(urls);
-    server::serve(served, shell.shutdown.clone(), drain).await
+    server::serve(served, listeners.identity.as_ref(), shell.shutdown.clone(), drain).await
 }
 
 async fn listen(host: &str, port: u16, flag: &str, of: &str) -> Result<TcpListener> {
@@ -145,12 +151,21 @@ async fn listen(host: &str, port: u16, flag: &str, of: &str) -> Result<TcpListen
     })
 }
 
-fn url(host: &str, listener: &TcpListener) -> Result<String> {
+/// What the doors prove themselves with, where the settings say so.
+///
+/// # Errors
+/// `Misconfigured` when it cannot be used.
+pub(crate) fn identity(server: &ServerSettings) -> Result<Option<Identity>> {
+    let load = |tls: &Tls| Identity::load(&tls.certificate_file, &tls.key_file);
+    server.tls.as_ref().map(load).transpose()
+}
+
+fn url(scheme: &str, host: &str, listener: &TcpListener) -> Result<String> {
     let address = listener.local_addr().map_err(|error| {
         Error::new(ErrorKind::Internal, "A listener has no address.").because(error)
     })?;
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    Ok(format!("http://{host}:{}", address.port()))
+    Ok(format!("{scheme}://{host}:{}", address.port()))
 }
 
 /// Cancels `stop` when the process is asked to end, and `hurry` when it is asked again.

@@ -41,6 +41,14 @@ impl Gate {
             Self::Gateway(_) | Self::Open => None,
         }
     }
+
+    /// Whether who was `refused` may be asked again, as [`Verifier::learns_from`] says.
+    pub async fn learns_from(&self, refused: &Error) -> bool {
+        match self.verifier() {
+            Some(verifier) => verifier.learns_from(refused).await,
+            None => false,
+        }
+    }
 }
 
 impl Gateway {

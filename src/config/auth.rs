@@ -2,8 +2,12 @@
 //! `ORDER_ENGINE_JWT_LEEWAY_SECONDS`, `ORDER_ENGINE_JWT_ISSUER`, `ORDER_ENGINE_JWT_AUDIENCE`,
 //! `ORDER_ENGINE_JWT_ADMIN_NAMES`, `ORDER_ENGINE_JOBS_AUTH`, `ORDER_ENGINE_GATEWAY_AUTH`,
 //! `ORDER_ENGINE_STOCK_AUTH`, `ORDER_ENGINE_AUTH_GATEWAY_SECRET`,
-//! `ORDER_ENGINE_AUTH_GATEWAY_SECRET_HEADER`, `ORDER_ENGINE_AUTH_GATEWAY_USER_HEADER`.
+//! `ORDER_ENGINE_AUTH_GATEWAY_SECRET_HEADER`, `ORDER_ENGINE_AUTH_GATEWAY_USER_HEADER`,
+//! `ORDER_ENGINE_JWT_PUBLIC_KEY_FILE`, `ORDER_ENGINE_JWT_JWKS_URL`, `ORDER_ENGINE_JWT_JWKS_FILE`,
+//! `ORDER_ENGINE_JWT_JWKS_REFRESH_SECONDS`, `ORDER_ENGINE_JWT_JWKS_COOLDOWN_SECONDS`,
+//! `ORDER_ENGINE_JWT_JWKS_STALE_SECONDS`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -20,6 +24,55 @@ pub const SETTINGS: &[Setting] = &[
         default: "",
         help: "The secret that HS256 tokens are signed with, shared with the service that issues \
                them; 32 bytes or more.",
+    },
+    Setting {
+        name: "jwt_public_key_file",
+        variables: &["ORDER_ENGINE_JWT_PUBLIC_KEY_FILE"],
+        is_secret: false,
+        default: "",
+        help: "A file with the one public key of an issuer that signs with its private one, in \
+               PEM: RSA for RS256, P-256 for ES256, Ed25519 for EdDSA. It may stand beside a \
+               secret.",
+    },
+    Setting {
+        name: "jwt_jwks_url",
+        variables: &["ORDER_ENGINE_JWT_JWKS_URL"],
+        is_secret: false,
+        default: "",
+        help: "Where such an issuer serves its public keys, a JSON Web Key Set: https://, or \
+               http:// on this machine.",
+    },
+    Setting {
+        name: "jwt_jwks_file",
+        variables: &["ORDER_ENGINE_JWT_JWKS_FILE"],
+        is_secret: false,
+        default: "",
+        help: "A file with such a set, read as often as a served one is fetched. Instead of \
+               jwt_jwks_url.",
+    },
+    Setting {
+        name: "jwt_jwks_refresh_seconds",
+        variables: &["ORDER_ENGINE_JWT_JWKS_REFRESH_SECONDS"],
+        is_secret: false,
+        default: "300",
+        help: "How often the set is fetched, 1 to 86400 seconds. A key that is gone from it counts \
+               no longer.",
+    },
+    Setting {
+        name: "jwt_jwks_cooldown_seconds",
+        variables: &["ORDER_ENGINE_JWT_JWKS_COOLDOWN_SECONDS"],
+        is_secret: false,
+        default: "30",
+        help: "A token with an unknown key has the set fetched at once, but not within this time \
+               of the last fetch, 1 to 3600 seconds.",
+    },
+    Setting {
+        name: "jwt_jwks_stale_seconds",
+        variables: &["ORDER_ENGINE_JWT_JWKS_STALE_SECONDS"],
+        is_secret: false,
+        default: "86400",
+        help: "How much longer than jwt_jwks_refresh_seconds the keys count while the set cannot \
+               be fetched, 0 to 604800 seconds.",
     },
     Setting {
         name: "access",
@@ -130,11 +183,30 @@ pub struct TrustedGateway {
     pub user_header: String,
 }
 
+/// Where an issuer's public keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySet {
+    /// It serves them.
+    Url(String),
+    /// Somebody puts them into a file.
+    File(PathBuf),
+}
+
 /// How callers prove who they are.
 #[derive(Debug)]
 pub struct Auth {
     /// The shared secret, absent when it is not set. Never printed.
     pub secret: Option<SecretString>,
+    /// The file with an issuer's one public key.
+    pub public_key_file: Option<PathBuf>,
+    /// Where an issuer's public keys are.
+    pub key_set: Option<KeySet>,
+    /// How often they are fetched.
+    pub key_refresh: Duration,
+    /// How long after a fetch no token makes another.
+    pub key_cooldown: Duration,
+    /// How much longer they count while they cannot be fetched.
+    pub key_stale: Duration,
     /// What a valid token allows.
     pub access: Access,
     /// How far the issuer's clock may be off.
@@ -152,6 +224,12 @@ pub struct Auth {
 }
 
 impl Auth {
+    /// Whether there is anything that tokens can be checked with.
+    #[must_use]
+    pub const fn can_check_tokens(&self) -> bool {
+        self.secret.is_some() || self.public_key_file.is_some() || self.key_set.is_some()
+    }
+
     /// Who may use the door of a contract; none where it was not chosen.
     #[must_use]
     pub fn of(&self, contract: &str) -> Option<DoorAuth> {
@@ -172,7 +250,7 @@ impl Auth {
             Some(DoorAuth::Gateway) if self.gateway.is_none() => {
                 problems.add(super::missing("auth_gateway_secret"));
             }
-            Some(DoorAuth::Jwt) if self.secret.is_none() => {
+            Some(DoorAuth::Jwt) if !self.can_check_tokens() => {
                 problems.add(super::missing("jwt_secret_key"));
             }
             Some(_) => {}
@@ -189,6 +267,11 @@ pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Auth {
     let auths = [("jwt", DoorAuth::Jwt), ("gateway", DoorAuth::Gateway), ("none", DoorAuth::None)];
     Auth {
         secret: sources.text("jwt_secret_key").map(|secret| secret.to_owned().into()),
+        public_key_file: sources.text("jwt_public_key_file").map(PathBuf::from),
+        key_set: key_set(sources, problems),
+        key_refresh: sources.seconds("jwt_jwks_refresh_seconds", 1..=86_400, problems),
+        key_cooldown: sources.seconds("jwt_jwks_cooldown_seconds", 1..=3_600, problems),
+        key_stale: sources.seconds("jwt_jwks_stale_seconds", 0..=604_800, problems),
         access: sources.choice("access", &access, problems).unwrap_or_default(),
         leeway: sources.seconds("jwt_leeway_seconds", 0..=60, problems),
         issuer: sources.text("jwt_issuer").map(str::to_owned),
@@ -209,6 +292,25 @@ pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Auth {
             })
             .collect(),
     }
+}
+
+/// Keys that came over a network without TLS could be anybody's.
+fn key_set(sources: &Sources, problems: &mut Problems) -> Option<KeySet> {
+    let file = sources.text("jwt_jwks_file").map(|file| KeySet::File(file.into()));
+    let Some(url) = sources.text("jwt_jwks_url") else { return file };
+    let called = sources.called("jwt_jwks_url");
+    if file.is_some() {
+        problems.add(format!("{called} and jwt_jwks_file are both set; set one of them."));
+    }
+    let host = |rest: &str| rest.split(['/', ':', '?']).next().unwrap_or_default().to_owned();
+    let is_here = |rest: &str| matches!(host(rest).as_str(), "localhost" | "127.0.0.1");
+    let is_safe = url.starts_with("https://") || url.strip_prefix("http://").is_some_and(is_here);
+    if !is_safe || url.contains('@') {
+        problems.add(format!(
+            "{called} must begin with https:// (or http:// on this machine) and hold no password."
+        ));
+    }
+    Some(KeySet::Url(url.to_owned()))
 }
 
 fn gateway(sources: &Sources, problems: &mut Problems) -> Option<TrustedGateway> {

@@ -1,6 +1,8 @@
 //! Where caches, jobs and stock keys are: `REDIS_URL`, or `REDIS_HOST` and `REDIS_PORT`, and
-//! `ORDER_ENGINE_REDIS_TIMEOUT_MS`, `ORDER_ENGINE_CACHE_MAX_AGE_SECONDS`.
+//! `REDIS_CA_FILE` or `SSL_CERT_FILE`, `ORDER_ENGINE_REDIS_TIMEOUT_MS`,
+//! `ORDER_ENGINE_CACHE_MAX_AGE_SECONDS`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -32,6 +34,14 @@ pub const SETTINGS: &[Setting] = &[
         help: "Its port, 1 to 65535.",
     },
     Setting {
+        name: "redis_ca_file",
+        variables: &["REDIS_CA_FILE", "SSL_CERT_FILE"],
+        is_secret: false,
+        default: "",
+        help: "Under rediss://, the file with the certificates to trust, in PEM. Unset: those that \
+               Mozilla trusts.",
+    },
+    Setting {
         name: "redis_timeout_ms",
         variables: &["ORDER_ENGINE_REDIS_TIMEOUT_MS"],
         is_secret: false,
@@ -55,6 +65,8 @@ pub const SETTINGS: &[Setting] = &[
 pub struct Redis {
     /// Its URL. Never printed.
     pub url: SecretString,
+    /// The file with the certificates to trust, where they are not the usual ones.
+    pub ca_file: Option<PathBuf>,
     /// How long it may take to answer.
     pub timeout: Duration,
     /// How long copies of orders are kept; zero for not at all.
@@ -71,5 +83,6 @@ pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Option<Redis> 
         let called = sources.called("redis_url");
         problems.add(format!("{called} must begin with redis:// or rediss://."));
     }
-    Some(Redis { url: url.into(), timeout, cache_age_max })
+    let ca_file = sources.text("redis_ca_file").map(PathBuf::from);
+    Some(Redis { url: url.into(), ca_file, timeout, cache_age_max })
 }

@@ -1,6 +1,8 @@
 //! Which doors are open: `ORDER_ENGINE_CONTRACT`, `ORDER_ENGINE_HOST`, `ORDER_ENGINE_PORT`,
 //! `ORDER_ENGINE_PAGES_DIR`, `ORDER_ENGINE_REQUEST_TIMEOUT_SECONDS`,
-//! `ORDER_ENGINE_DRAIN_SECONDS`, `METRICS_PORT`.
+//! `ORDER_ENGINE_DRAIN_SECONDS`, `METRICS_PORT`, `ORDER_ENGINE_RATE_LIMIT_USER_PER_MINUTE`,
+//! `ORDER_ENGINE_RATE_LIMIT_ADDRESS_PER_MINUTE`, `ORDER_ENGINE_RATE_LIMIT_BURST`,
+//! `ORDER_ENGINE_TLS_CERTIFICATE_FILE`, `ORDER_ENGINE_TLS_KEY_FILE`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -62,6 +64,45 @@ pub const SETTINGS: &[Setting] = &[
                one. Unset: 9202 where the contract gateway is served, none elsewhere. Every door \
                has the three as well.",
     },
+    Setting {
+        name: "rate_limit_user_per_minute",
+        variables: &["ORDER_ENGINE_RATE_LIMIT_USER_PER_MINUTE"],
+        is_secret: false,
+        default: "0",
+        help: "Requests of one user that this process answers in a minute, 0 to 1000000; more get \
+               429 and Retry-After. 0: any number.",
+    },
+    Setting {
+        name: "rate_limit_address_per_minute",
+        variables: &["ORDER_ENGINE_RATE_LIMIT_ADDRESS_PER_MINUTE"],
+        is_secret: false,
+        default: "0",
+        help: "The same for requests without a user's good token, by the address they come from \
+               (version 6: its /64). Behind a proxy that is the proxy's. 0: any number.",
+    },
+    Setting {
+        name: "rate_limit_burst",
+        variables: &["ORDER_ENGINE_RATE_LIMIT_BURST"],
+        is_secret: false,
+        default: "60",
+        help: "How many of them may come at once, 1 to 100000.",
+    },
+    Setting {
+        name: "tls_certificate_file",
+        variables: &["ORDER_ENGINE_TLS_CERTIFICATE_FILE"],
+        is_secret: false,
+        default: "",
+        help: "The file with the certificate of the doors and those between it and its authority, \
+               in PEM. With it every port that is listened on speaks TLS 1.2 or 1.3, and nothing \
+               else. Read at start.",
+    },
+    Setting {
+        name: "tls_key_file",
+        variables: &["ORDER_ENGINE_TLS_KEY_FILE"],
+        is_secret: false,
+        default: "",
+        help: "The file with its private key, in PEM, not encrypted.",
+    },
 ];
 
 /// Where the service that the contract `gateway` replaces shows its metrics.
@@ -82,6 +123,30 @@ pub struct Server {
     pub drain: Duration,
     /// The port of metrics alone, if there is one.
     pub metrics_port: Option<u16>,
+    /// How often callers may ask.
+    pub rates: RateLimits,
+    /// What the doors prove themselves with, where they speak TLS.
+    pub tls: Option<Tls>,
+}
+
+/// How often callers may ask; none for any number.
+#[derive(Clone, Copy, Debug)]
+pub struct RateLimits {
+    /// Requests of one user in a minute.
+    pub user_per_minute: Option<u32>,
+    /// Requests without a user from one address in a minute.
+    pub address_per_minute: Option<u32>,
+    /// How many may come at once.
+    pub burst: u32,
+}
+
+/// What the doors prove themselves with.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The file with the certificate and those between it and its authority.
+    pub certificate_file: PathBuf,
+    /// The file with its private key.
+    pub key_file: PathBuf,
 }
 
 /// One contract to serve.
@@ -106,11 +171,34 @@ pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Server {
     Server {
         contracts,
         metrics_port,
+        rates: rate_limits(sources, problems),
+        tls: tls(sources, problems),
         host: sources.text("host").unwrap_or_default().to_owned(),
         pages_dir: sources.text("pages_dir").map(PathBuf::from),
         request_timeout: sources.seconds("request_timeout_seconds", 1..=300, problems),
         drain: sources.seconds("drain_seconds", 0..=300, problems),
     }
+}
+
+fn rate_limits(sources: &Sources, problems: &mut Problems) -> RateLimits {
+    let mut limit = |name| {
+        let limit = sources.number(name, 0..=1_000_000, problems);
+        (limit > 0).then_some(limit)
+    };
+    RateLimits {
+        user_per_minute: limit("rate_limit_user_per_minute"),
+        address_per_minute: limit("rate_limit_address_per_minute"),
+        burst: sources.number("rate_limit_burst", 1..=100_000, problems),
+    }
+}
+
+fn tls(sources: &Sources, problems: &mut Problems) -> Option<Tls> {
+    let [certificate, key] =
+        ["tls_certificate_file", "tls_key_file"].map(|name| sources.text(name).map(PathBuf::from));
+    if certificate.is_some() != key.is_some() {
+        problems.add("tls_certificate_file and tls_key_file belong together; set both.".to_owned());
+    }
+    certificate.zip(key).map(|(certificate_file, key_file)| Tls { certificate_file, key_file })
 }
 
 fn doors(sources: &Sources, problems: &mut Problems) -> Vec<Door> {

@@ -18,28 +18,37 @@ pub async fn doctor(settings: Result<Settings>) -> Vec<Check> {
         Err(error) => return error.message().lines().map(wrong_setting).collect(),
     };
     let mut checks = vec![fine("settings", "They fit together.")];
-    checks.extend(settings.auth.secret.is_some().then(|| look_at_tokens(&settings)));
+    if settings.auth.can_check_tokens() {
+        checks.push(look_at_tokens(&settings).await);
+    }
     checks.extend(look_at_database(&settings).await);
     match app::doors(&settings) {
         Ok(doors) => {
             checks.extend(around::look(&settings, &doors).await);
             checks.extend(look_at_ports(&settings, &doors).await);
+            checks.extend(look_at_tls(&settings));
         }
         Err(error) => checks.push(wrong("contracts", &error, "Set contract.")),
     }
     checks
 }
 
-fn look_at_tokens(settings: &Settings) -> Check {
-    match app::verifier(&settings.auth) {
-        Ok(verifier) => match verifier.warnings().pop() {
-            None => fine("tokens", "The secret is long enough."),
-            Some(warning) => Check {
-                remedy: Some("Use 32 bytes or more.".to_owned()),
-                ..fine("tokens", &warning)
-            },
-        },
-        Err(error) => wrong("tokens", &error, "Set JWT_SECRET_KEY."),
+async fn look_at_tokens(settings: &Settings) -> Check {
+    let verifier = match app::verifier(&settings.auth) {
+        Ok(verifier) => verifier,
+        Err(error) => return around::caused("tokens", &error, "See docs/CONFIG.md: jwt_."),
+    };
+    if let Some(keys) = verifier.served()
+        && let Err(error) = keys.fetch().await
+    {
+        let remedy = "Look at what jwt_jwks_url or jwt_jwks_file names.";
+        return around::caused("tokens", &error, remedy);
+    }
+    match verifier.warnings().pop() {
+        None => fine("tokens", "They can be checked."),
+        Some(warning) => {
+            Check { remedy: Some("Use 32 bytes or more.".to_owned()), ..fine("tokens", &warning) }
+        }
     }
 }
 
@@ -52,7 +61,7 @@ async fn look_at_database(settings: &Settings) -> Vec<Check> {
         Ok(store) => store,
         Err(error) => {
             let remedy = "Start PostgreSQL, or set DATABASE_URL to where it is.";
-            return vec![wrong("postgresql", &error, remedy)];
+            return vec![around::caused("postgresql", &error, remedy)];
         }
     };
     let tables = match migrate::pending(&store).await {
@@ -94,6 +103,16 @@ async fn look_at_adoption(store: &Store) -> Option<Check> {
             detail: format!("That of {schema}, begun on {since}, has not come to its end."),
             remedy: Some("Run: order-engine adopt".to_owned()),
         },
+    })
+}
+
+/// Nothing to say where the doors speak no TLS.
+fn look_at_tls(settings: &Settings) -> Option<Check> {
+    let tls = settings.server.tls.as_ref()?;
+    let files = "tls_certificate_file and tls_key_file";
+    Some(match app::identity(&settings.server) {
+        Ok(_) => fine("tls", &format!("{} and its key fit.", tls.certificate_file.display())),
+        Err(error) => around::caused("tls", &error, &format!("Set {files}, and see who may read.")),
     })
 }
 

@@ -11,15 +11,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::serve::Listener;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Most connections at a time; more wait in the kernel's queue.
-const CONNECTIONS_MAX: u32 = 4096;
+use crate::server::rates::Peer;
+use crate::server::tls::{Identity, Stream};
+
+/// Most connections of a door at a time; more wait in the kernel's queue.
+const CONNECTIONS_MAX: u32 = 16_384;
+/// Fewest that a door takes, however few files may be open.
+const CONNECTIONS_MIN: u32 = 64;
+/// How long a new connection may say nothing while three of four places are taken.
+const QUIET_CROWDED: Duration = Duration::from_secs(5);
 /// How long a connection may hear nothing from the server.
 pub(super) const QUIET_MAX: Duration = Duration::from_secs(60);
 /// How often a stream must therefore give a sign of life.
@@ -28,6 +36,10 @@ pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 /// A listener whose connections are counted and watched.
 pub(super) struct Door {
     listener: TcpListener,
+    /// What its connections prove themselves with, where they speak TLS.
+    identity: Option<Identity>,
+    /// Most connections at a time.
+    places: u32,
     free: Arc<Semaphore>,
     quiet_max: Duration,
     /// Ends what is still open when the time to drain is over.
@@ -35,24 +47,45 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new(listener: TcpListener, closing: CancellationToken) -> Self {
-        let free = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
-        Self { listener, free, quiet_max: QUIET_MAX, closing }
+    /// A door of `places` connections.
+    pub(super) fn new(
+        listener: TcpListener,
+        identity: Option<Identity>,
+        places: u32,
+        closing: CancellationToken,
+    ) -> Self {
+        let free = Arc::new(Semaphore::new(places as usize));
+        Self { listener, identity, places, free, quiet_max: QUIET_MAX, closing }
     }
 
     pub(super) fn connections(&self) -> Connections {
-        Connections(Arc::clone(&self.free))
+        Connections { free: Arc::clone(&self.free), places: self.places }
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.free.available_permits() < self.places as usize / 4
     }
 }
 
+/// How many connections each of several doors may have, so that half of the files that the process
+/// may open are left for the database, the brokers and itself.
+pub(super) fn places(doors: usize, files_max: Option<u32>) -> u32 {
+    let Some(files_max) = files_max else { return CONNECTIONS_MAX };
+    let doors = u32::try_from(doors.max(1)).unwrap_or(u32::MAX);
+    (files_max / 2 / doors).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
+}
+
 /// The connections of a door.
-pub(super) struct Connections(Arc<Semaphore>);
+pub(super) struct Connections {
+    free: Arc<Semaphore>,
+    places: u32,
+}
 
 impl Connections {
     /// Ends once none is open; the door must have ceased to accept.
     pub(super) async fn all_closed(&self) {
         // Nobody closes the semaphore, so all permits come back one day.
-        let _ = self.0.acquire_many(CONNECTIONS_MAX).await;
+        let _ = self.free.acquire_many(self.places).await;
     }
 }
 
@@ -67,10 +100,16 @@ impl Listener for Door {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps waiting for full packets");
         }
+        let stream = match &self.identity {
+            Some(identity) => identity.greet(stream),
+            None => Stream::Plain(stream),
+        };
+        // Whoever only holds a place must not keep out those who have something to ask.
+        let patience = if self.is_crowded() { QUIET_CROWDED } else { self.quiet_max };
         let connection = Connection {
             stream,
             quiet_max: self.quiet_max,
-            quiet: Box::pin(sleep(self.quiet_max)),
+            quiet: Box::pin(sleep(patience.min(self.quiet_max))),
             closing: Box::pin(self.closing.clone().cancelled_owned()),
             _permit: permit,
         };
@@ -82,9 +121,15 @@ impl Listener for Door {
     }
 }
 
+impl Connected<IncomingStream<'_, Door>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
 /// A connection that ends when it is quiet for too long, or when the server gives up.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     quiet_max: Duration,
     quiet: Pin<Box<Sleep>>,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -163,6 +208,7 @@ impl AsyncWrite for Connection {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
 
     use super::*;
 
@@ -170,7 +216,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let closing = CancellationToken::new();
-        let mut door = Door::new(listener, closing.clone());
+        let mut door = Door::new(listener, None, CONNECTIONS_MAX, closing.clone());
         door.quiet_max = quiet_max;
         let (client, (connection, _)) =
             tokio::join!(TcpStream::connect(address), Listener::accept(&mut door));
@@ -199,6 +245,14 @@ mod tests {
             () = tokio::time::sleep(Duration::from_secs(10)) => panic!("still open"),
         };
         assert_eq!(kind, io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn half_of_the_files_are_left_for_the_rest() {
+        assert_eq!(places(1, Some(20_000)), 10_000);
+        assert_eq!(places(5, Some(1_024)), 102);
+        assert_eq!(places(5, Some(256)), CONNECTIONS_MIN);
+        assert_eq!((places(1, None), places(0, Some(1 << 30))), (CONNECTIONS_MAX, CONNECTIONS_MAX));
     }
 
     #[tokio::test]

@@ -24,8 +24,9 @@ use crate::server::completion::{Asked, Types};
 use crate::server::documents::Documents;
 use crate::server::metrics::{Metrics, NO_OPERATION};
 use crate::server::playground::Playground;
+use crate::server::rates::Rates;
 use crate::server::session::Session;
-use crate::server::{Shell, graphql_http, limits};
+use crate::server::{Shell, graphql_http, limits, rates};
 
 /// A schema that can be asked. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +40,7 @@ struct Inner {
     operations: &'static [&'static str],
     contract: &'static str,
     metrics: Arc<Metrics>,
+    rates: Option<Arc<Rates>>,
     time_max: Duration,
     shutdown: CancellationToken,
 }
@@ -70,6 +72,8 @@ pub enum Stage {
     NotForReading,
     /// It was not done in time.
     OutOfTime,
+    /// Its caller asks too often, and may ask again after so many seconds.
+    TooOften(u64),
 }
 
 /// The answer to a request.
@@ -104,6 +108,7 @@ impl GraphQl {
             operations,
             contract: shell.contract,
             metrics: Arc::clone(&shell.metrics),
+            rates: shell.rates.clone(),
             time_max: shell.time_max,
             shutdown: shell.shutdown.clone(),
         }))
@@ -136,11 +141,25 @@ impl GraphQl {
         deadline: Instant,
     ) -> Answered {
         let began = Instant::now();
-        let (label, answered) = match self.prepare(request, &session) {
-            Err(errors) => (NO_OPERATION, Answered::refused(errors)),
+        let prepared = self.prepare(request, &session);
+        self.conclude(prepared, &session, only_reads, deadline, began).await
+    }
+
+    /// Executes what may be executed, and counts the request.
+    async fn conclude(
+        &self,
+        prepared: std::result::Result<Prepared, Answered>,
+        session: &Session,
+        only_reads: bool,
+        deadline: Instant,
+        began: Instant,
+    ) -> Answered {
+        let (label, answered) = match prepared {
+            Err(refused) => (NO_OPERATION, refused),
             Ok(prepared) => (prepared.label, self.run(prepared, only_reads, deadline).await),
         };
         let outcome = match answered.stage {
+            Stage::TooOften(_) => ErrorKind::LimitExceeded.code(),
             Stage::Executed => session.failure().map_or("OK", ErrorKind::code),
             Stage::Refused | Stage::NotForReading => "REFUSED",
             Stage::OutOfTime => ErrorKind::Unavailable.code(),
@@ -203,18 +222,18 @@ impl GraphQl {
     /// server stops.
     pub fn stream(&self, request: Request, session: Arc<Session>) -> BoxStream<'static, Response> {
         match self.prepare(request, &session) {
-            Err(errors) => {
+            Err(refused) => {
                 self.count_refused();
-                stream::iter([Response::from_errors(errors)]).boxed()
+                stream::iter([refused.response]).boxed()
             }
             Ok(prepared) if prepared.asked.kind == OperationType::Subscription => {
                 self.watch(prepared, session)
             }
-            Ok(Prepared { request, .. }) => {
+            Ok(prepared) => {
                 let graphql = self.clone();
                 stream::once(async move {
-                    let deadline = graphql.deadline();
-                    graphql.execute(request, session, false, deadline).await.response
+                    let (deadline, began) = (graphql.deadline(), Instant::now());
+                    graphql.conclude(Ok(prepared), &session, false, deadline, began).await.response
                 })
                 .boxed()
             }
@@ -264,6 +283,21 @@ impl GraphQl {
 
     /// Everything that can be refused before anything is executed.
     fn prepare(
+        &self,
+        request: Request,
+        session: &Arc<Session>,
+    ) -> std::result::Result<Prepared, Answered> {
+        if let Some(rates) = &self.0.rates
+            && let Err(error) = rates.admit(session)
+        {
+            self.0.metrics.rate_limited();
+            let stage = Stage::TooOften(rates::retry_after(&error).unwrap_or(1));
+            return Err(Answered::failed(stage, error.kind(), error.message()));
+        }
+        self.check(request, session).map_err(Answered::refused)
+    }
+
+    fn check(
         &self,
         mut request: Request,
         session: &Arc<Session>,

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State, WebSocketUpgrade};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::time::{Instant, timeout_at};
@@ -18,7 +17,7 @@ use crate::server::media::{self, Answer};
 use crate::server::params::Params;
 use crate::server::playground::Playground;
 use crate::server::session::Session;
-use crate::server::{body, event_stream, websocket};
+use crate::server::{body, event_stream, rates, websocket};
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -31,7 +30,23 @@ struct Door {
 /// `/graphql`, by every method it has.
 pub(super) fn routes(graphql: GraphQl, gate: Gate, page: Playground) -> Router {
     let door = Door { graphql, gate, page };
-    Router::new().route("/graphql", get(read).post(write)).with_state(door)
+    Router::new()
+        .route("/graphql", get(read).post(write))
+        .fallback(no_path)
+        .method_not_allowed_fallback(no_method)
+        .with_state(door)
+}
+
+/// There is nothing at this path. The body is read all the same, as in [`write`].
+async fn no_path(State(door): State<Door>, request: Request) -> StatusCode {
+    let _ = timeout_at(door.graphql.deadline(), body::read(request.into_body())).await;
+    StatusCode::NOT_FOUND
+}
+
+/// The path does not take that method.
+async fn no_method(State(door): State<Door>, request: Request) -> StatusCode {
+    let _ = timeout_at(door.graphql.deadline(), body::read(request.into_body())).await;
+    StatusCode::METHOD_NOT_ALLOWED
 }
 
 /// `GET`: the page, a WebSocket, or a query in the address.
@@ -49,20 +64,21 @@ async fn read(State(door): State<Door>, request: Request) -> Response {
     };
     let deadline = door.graphql.deadline();
     match Params::from_address(&parts.uri) {
-        Ok(params) => door.answer(params, &parts.headers, form, true, deadline).await,
+        Ok(params) => door.answer(params, &parts, form, true, deadline).await,
         Err(error) => door.malformed(StatusCode::BAD_REQUEST, form, &error),
     }
 }
 
 /// `POST`: any operation, as JSON. The body is read whatever becomes of the request: a connection
 /// on which some of it is left is closed, perhaps just when the client sends its next request.
-async fn write(State(door): State<Door>, headers: HeaderMap, body: Body) -> Response {
+async fn write(State(door): State<Door>, request: Request) -> Response {
     let deadline = door.graphql.deadline();
+    let (parts, body) = request.into_parts();
     let body = timeout_at(deadline, body::read(body)).await;
-    let Some(form) = Answer::negotiate(&headers) else {
+    let Some(form) = Answer::negotiate(&parts.headers) else {
         return door.not_acceptable();
     };
-    if !media::is_json(&headers) {
+    if !media::is_json(&parts.headers) {
         let error = Error::new(
             ErrorKind::InvalidInput,
             "Send the request as Content-Type: application/json, in UTF-8.",
@@ -81,7 +97,7 @@ async fn write(State(door): State<Door>, headers: HeaderMap, body: Body) -> Resp
         }
     };
     match Params::from_json(&body) {
-        Ok(params) => door.answer(params, &headers, form, false, deadline).await,
+        Ok(params) => door.answer(params, &parts, form, false, deadline).await,
         Err(error) => door.malformed(StatusCode::BAD_REQUEST, form, &error),
     }
 }
@@ -90,12 +106,13 @@ impl Door {
     async fn answer(
         &self,
         params: Params,
-        headers: &HeaderMap,
+        parts: &Parts,
         form: Answer,
         only_reads: bool,
         deadline: Instant,
     ) -> Response {
-        let session = Arc::new(Session::from_headers(&self.gate, headers));
+        let session = Session::from_headers(&self.gate, &parts.headers).await;
+        let session = Arc::new(session.at(rates::address(&parts.extensions)));
         if form == Answer::EventStream {
             return event_stream::answer(self.graphql.stream(params.into(), session));
         }
@@ -130,7 +147,7 @@ impl Door {
 
 async fn upgrade(door: Door, parts: &mut Parts) -> Response {
     match WebSocketUpgrade::from_request_parts(parts, &()).await {
-        Ok(upgrade) => websocket::answer(upgrade, &parts.headers, door.graphql, door.gate),
+        Ok(upgrade) => websocket::answer(upgrade, parts, door.graphql, door.gate),
         Err(rejection) => rejection.into_response(),
     }
 }
@@ -143,10 +160,17 @@ fn respond(answered: &Answered, form: Answer) -> Response {
         Stage::Refused => StatusCode::BAD_REQUEST,
         Stage::NotForReading => StatusCode::METHOD_NOT_ALLOWED,
         Stage::OutOfTime => StatusCode::SERVICE_UNAVAILABLE,
+        Stage::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
     };
     let mut response = with_body(status, form, answered);
-    if answered.stage == Stage::NotForReading {
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    match answered.stage {
+        Stage::NotForReading => {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        }
+        Stage::TooOften(seconds) => {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        Stage::Executed | Stage::Refused | Stage::OutOfTime => {}
     }
     response
 }

@@ -155,10 +155,12 @@ impl Socket {
         let Some(protocol) = websocket::protocol(&headers) else { return Ok(None) };
         let (incoming, source) = futures_channel::mpsc::channel(MESSAGES_MAX);
         let (sink, outgoing) = futures_channel::mpsc::channel(MESSAGES_MAX);
-        let session = Session::from_headers(&shell.gate, &headers);
         let gate = shell.gate.clone();
         let graphql = graphql.clone();
-        tokio::spawn(websocket::serve(sink, source, protocol, graphql, gate, session));
+        tokio::spawn(async move {
+            let session = Session::from_headers(&gate, &headers).await;
+            websocket::serve(sink, source, protocol, graphql, gate, session).await;
+        });
         let protocol = protocol.sec_websocket_protocol().to_owned();
         Ok(Some(Self { incoming, outgoing, protocol }))
     }

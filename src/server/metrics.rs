@@ -120,6 +120,7 @@ pub struct Metrics {
     orders: Family<OutcomeLabel, Counter>,
     shadowed: Family<ShadowLabels, Counter>,
     subscriptions: Gauge,
+    rate_limited: Counter,
 }
 
 impl Default for Metrics {
@@ -140,6 +141,7 @@ impl Metrics {
             orders: Family::default(),
             shadowed: Family::default(),
             subscriptions: Gauge::default(),
+            rate_limited: Counter::default(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -167,7 +169,17 @@ impl Metrics {
             "Open subscriptions",
             metrics.subscriptions.clone(),
         );
+        registry.register(
+            "order_engine_rate_limited_requests",
+            "Requests that were refused because their caller asked too often",
+            metrics.rate_limited.clone(),
+        );
         metrics
+    }
+
+    /// Counts a request whose caller asked too often.
+    pub(super) fn rate_limited(&self) {
+        self.rate_limited.inc();
     }
 
     /// Counts a request that a contract's door has answered. All labels come from short fixed

@@ -20,9 +20,11 @@ mod page;
 pub mod params;
 pub mod playground;
 mod process;
+pub mod rates;
 pub mod resolving;
 pub mod rest;
 pub mod session;
+pub mod tls;
 mod websocket;
 
 use std::any::Any;
@@ -44,6 +46,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::server::connections::Door;
 use crate::server::health::Probe;
 use crate::server::metrics::{Figures, Metrics, Shown};
+use crate::server::rates::{Peer, Rates};
+use crate::server::tls::Identity;
 
 /// What every door needs from the composition root.
 #[derive(Clone)]
@@ -62,6 +66,8 @@ pub struct Shell {
     pub pages_dir: Option<PathBuf>,
     /// How long a request may take, the reading of its body included.
     pub time_max: Duration,
+    /// How often callers may ask; none for as often as they like.
+    pub rates: Option<Arc<Rates>>,
     /// Cancelled when the server is to stop: streams end, nothing new is begun.
     pub shutdown: CancellationToken,
 }
@@ -90,21 +96,23 @@ impl Shell {
     }
 }
 
-/// Serves `router` on each listener until `shell.shutdown` is cancelled, then gives the requests
-/// under way `drain` to end.
+/// Serves `router` on each listener until `shutdown` is cancelled, then gives the requests under
+/// way `drain` to end. With an `identity` all of them speak TLS.
 ///
 /// # Errors
 /// `Unavailable` when a listener fails.
 pub async fn serve(
     listeners: Vec<(TcpListener, Router)>,
+    identity: Option<&Identity>,
     shutdown: CancellationToken,
     drain: Duration,
 ) -> Result<()> {
     let closing = CancellationToken::new();
+    let places = connections::places(listeners.len(), process::files_may_be_open());
     let serving = listeners.into_iter().map(async |(listener, router)| {
-        let door = Door::new(listener, closing.clone());
+        let door = Door::new(listener, identity.cloned(), places, closing.clone());
         let connections = door.connections();
-        axum::serve(door, router)
+        axum::serve(door, router.into_make_service_with_connect_info::<Peer>())
             .with_graceful_shutdown(shutdown.clone().cancelled_owned())
             .await?;
         // WebSockets are not among the requests that axum waits for; they are told goodbye.

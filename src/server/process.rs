@@ -70,6 +70,12 @@ fn of_process() -> impl Iterator<Item = Figure> {
     .flatten()
 }
 
+/// How many files this process may open; none where that is not known, or has no bound.
+pub(super) fn files_may_be_open() -> Option<u32> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    soft_limit(&limits)?.parse().ok()
+}
+
 fn count(number: usize) -> Option<f64> {
     u32::try_from(number).ok().map(f64::from)
 }
@@ -93,8 +99,12 @@ fn started_at(stat: &str, system: &str) -> Option<f64> {
 
 /// The soft limit in `/proc/self/limits`; none where there is no limit.
 fn files_max(limits: &str) -> Option<f64> {
+    soft_limit(limits)?.parse().ok()
+}
+
+fn soft_limit(limits: &str) -> Option<&str> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_whitespace().next()?.parse().ok()
+    line.split_whitespace().next()
 }
 
 /// The number behind `name` in `/proc/self/status`.

@@ -17,8 +17,9 @@ use crate::auth::Gate;
 use crate::engine::place_order::Placed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::metrics::{Metrics, NO_OPERATION};
+use crate::server::rates::Rates;
 use crate::server::session::Session;
-use crate::server::{Shell, body, media};
+use crate::server::{Shell, body, media, rates};
 
 /// A failure in a contract's words.
 pub type Words = fn(&Error) -> Response;
@@ -29,6 +30,7 @@ pub struct Desk {
     gate: Gate,
     contract: &'static str,
     metrics: Arc<Metrics>,
+    rates: Option<Arc<Rates>>,
     time_max: Duration,
     words: Words,
 }
@@ -67,6 +69,7 @@ impl Desk {
             gate: shell.gate.clone(),
             contract: shell.contract,
             metrics,
+            rates: shell.rates.clone(),
             time_max: shell.time_max,
             words,
         }
@@ -81,7 +84,9 @@ impl Desk {
     ) -> Response {
         let began = Instant::now();
         let (parts, body) = request.into_parts();
-        let session = Session::from_headers(&self.gate, &parts.headers);
+        let session = Session::from_headers(&self.gate, &parts.headers).await;
+        let session = session.at(rates::address(&parts.extensions));
+        let admitted = self.rates.as_ref().map_or(Ok(()), |rates| rates.admit(&session));
         let is_json = media::is_json(&parts.headers);
         let deadline = began + self.time_max;
         let (result, session) = match timeout_at(deadline, body::read(body)).await {
@@ -89,18 +94,27 @@ impl Desk {
             Ok(Err(error)) => (Err(error), session),
             Ok(Ok(body)) => {
                 let asked = Asked { session, is_json, body };
-                let result = timeout_at(deadline, work(&asked)).await.unwrap_or_else(|_| {
-                    Err(late(
-                        "The request was not done in time and may still take effect; repeat it \
-                         with the same Idempotency-Key.",
-                    ))
-                });
+                let result = match admitted {
+                    Err(error) => Err(error),
+                    Ok(()) => timeout_at(deadline, work(&asked)).await.unwrap_or_else(|_| {
+                        Err(late(
+                            "The request was not done in time and may still take effect; repeat \
+                             it with the same Idempotency-Key.",
+                        ))
+                    }),
+                };
                 (result, asked.session)
             }
         };
         let answer = result.unwrap_or_else(|error| {
             session.failed(&error);
-            (self.words)(&error)
+            let mut answer = (self.words)(&error);
+            if let Some(seconds) = rates::retry_after(&error) {
+                self.metrics.rate_limited();
+                *answer.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+                answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            }
+            answer
         });
         let outcome = session.failure().map_or("OK", ErrorKind::code);
         self.metrics.request(self.contract, operation, outcome, began.elapsed());

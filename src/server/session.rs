@@ -1,6 +1,7 @@
 //! What the resolvers of one GraphQL request share: who asks, the request's idempotency key, and
 //! what became of it.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -28,14 +29,21 @@ pub struct Session {
     /// The header's values; a second one is a contradiction.
     keys: Vec<String>,
     key_is_spent: AtomicBool,
+    /// Where the request comes from, where that is known.
+    address: Option<IpAddr>,
     failure: OnceLock<ErrorKind>,
 }
 
 impl Session {
-    /// The session of a request with these headers.
-    #[must_use]
-    pub fn from_headers(gate: &Gate, headers: &HeaderMap) -> Self {
-        let who = authenticate(gate, headers);
+    /// The session of a request with these headers. Waits only for the key of a token, where an
+    /// issuer serves it and it is not known yet.
+    pub async fn from_headers(gate: &Gate, headers: &HeaderMap) -> Self {
+        let mut who = authenticate(gate, headers);
+        if let Err(refused) = &who
+            && gate.learns_from(refused).await
+        {
+            who = authenticate(gate, headers);
+        }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let keys = headers.get_all(IDEMPOTENCY_KEY).iter().map(|key| text(key.as_bytes()));
         let authorization =
@@ -45,12 +53,16 @@ impl Session {
     }
 
     /// The session of a request that carries nothing but the value of an `Authorization` header.
-    #[must_use]
-    pub fn from_authorization(gate: &Gate, authorization: Option<&str>) -> Self {
+    pub async fn from_authorization(gate: &Gate, authorization: Option<&str>) -> Self {
         match gate.verifier() {
             None => Self::anonymous(),
             Some(verifier) => {
-                let who = verifier.authenticate(authorization, Utc::now());
+                let mut who = verifier.authenticate(authorization, Utc::now());
+                if let Err(refused) = &who
+                    && verifier.learns_from(refused).await
+                {
+                    who = verifier.authenticate(authorization, Utc::now());
+                }
                 let token = token(gate, &who, authorization);
                 Self { token, ..Self::new(Arc::new(who)) }
             }
@@ -76,6 +88,7 @@ impl Session {
             token: None,
             keys: Vec::new(),
             key_is_spent: AtomicBool::new(false),
+            address: None,
             failure: OnceLock::new(),
         }
     }
@@ -83,7 +96,20 @@ impl Session {
     /// A session for one more request of the same bearer.
     #[must_use]
     pub fn another(&self) -> Self {
-        Self { token: self.token.clone(), ..Self::new(Arc::clone(&self.who)) }
+        let token = self.token.clone();
+        Self { token, address: self.address, ..Self::new(Arc::clone(&self.who)) }
+    }
+
+    /// This session, of a request from `address`.
+    #[must_use]
+    pub fn at(self, address: Option<IpAddr>) -> Self {
+        Self { address, ..self }
+    }
+
+    /// Where the request comes from, where that is known.
+    #[must_use]
+    pub const fn address(&self) -> Option<IpAddr> {
+        self.address
     }
 
     /// Who asks.
@@ -207,12 +233,18 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
     use crate::auth::{AuthOptions, Gateway, Verifier};
 
     fn session(headers: &[(HeaderName, &'static str)]) -> Session {
         let verifier = Verifier::new(AuthOptions::new("secret".into())).unwrap();
-        Session::from_headers(&Gate::Tokens(Arc::new(verifier)), &map(headers))
+        opened(&Gate::Tokens(Arc::new(verifier)), &map(headers))
+    }
+
+    fn opened(gate: &Gate, headers: &HeaderMap) -> Session {
+        Session::from_headers(gate, headers).now_or_never().expect("no key is waited for")
     }
 
     fn map(headers: &[(HeaderName, &'static str)]) -> HeaderMap {
@@ -230,7 +262,7 @@ mod tests {
         let secret = (HeaderName::from_static("x-gateway-secret"), "s");
         let user = (HeaderName::from_static("x-user-id"), "7");
         let name = |headers: &[_]| {
-            let session = Session::from_headers(&gate, &map(headers));
+            let session = opened(&gate, &map(headers));
             session.caller().map(|caller| caller.name().to_owned()).map_err(|e| e.kind())
         };
         assert_eq!(name(&[secret.clone(), user.clone()]), Ok("7".to_owned()));
@@ -240,7 +272,7 @@ mod tests {
 
     #[test]
     fn an_open_door_asks_nobody() {
-        let session = Session::from_headers(&Gate::Open, &HeaderMap::new());
+        let session = opened(&Gate::Open, &HeaderMap::new());
         assert_eq!(session.caller().unwrap(), &Caller::System);
     }
 

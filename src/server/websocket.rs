@@ -9,6 +9,7 @@ use async_graphql::{Data, Executor, Request, Response as Answered};
 use axum::body::Bytes;
 use axum::extract::WebSocketUpgrade;
 use axum::extract::ws::{CloseFrame, Message};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, BoxStream};
@@ -21,6 +22,7 @@ use crate::error::{Error, ErrorKind};
 use crate::server::connections::SIGN_OF_LIFE;
 use crate::server::graphql::{GraphQl, told};
 use crate::server::limits::{BODY_BYTES_MAX, OPERATIONS_PER_SOCKET_MAX};
+use crate::server::rates;
 use crate::server::session::Session;
 
 /// How long a client may take to send `connection_init`.
@@ -29,21 +31,22 @@ const INIT_TIME_MAX: Duration = Duration::from_secs(10);
 /// Answers the upgrade and serves the socket until one side closes it.
 pub(super) fn answer(
     upgrade: WebSocketUpgrade,
-    headers: &HeaderMap,
+    parts: &Parts,
     graphql: GraphQl,
     gate: Gate,
 ) -> Response {
-    let Some(protocol) = protocol(headers) else {
+    let Some(protocol) = protocol(&parts.headers) else {
         let message = "Offer the WebSocket protocol graphql-transport-ws.";
         return (StatusCode::BAD_REQUEST, message).into_response();
     };
-    let session = Session::from_headers(&gate, headers);
+    let (headers, address) = (parts.headers.clone(), rates::address(&parts.extensions));
     upgrade
         .protocols(ALL_WEBSOCKET_PROTOCOLS)
         .max_message_size(BODY_BYTES_MAX)
         .max_frame_size(BODY_BYTES_MAX)
         .on_upgrade(move |socket| async move {
             let (sink, source) = socket.split();
+            let session = Session::from_headers(&gate, &headers).await.at(address);
             serve(sink, source, protocol, graphql, gate, session).await;
         })
 }
@@ -75,7 +78,7 @@ pub(super) async fn serve(
     let init = move |payload: Value| {
         // Nobody waits any more when the time for it is over.
         let _ = initialised.send(());
-        std::future::ready(Ok(data(&gate, session, &payload)))
+        async move { Ok(data(&gate, session, &payload).await) }
     };
     let operations =
         Operations { graphql, free: Arc::new(Semaphore::new(OPERATIONS_PER_SOCKET_MAX)) };
@@ -85,6 +88,9 @@ pub(super) async fn serve(
     let mut late = std::pin::pin!(late(is_initialised));
     loop {
         let message = tokio::select! {
+            // Whoever stops says so, whatever else there would be to say.
+            biased;
+            () = shutdown.cancelled() => close(1001, "The server stops."),
             answer = answers.next() => match answer {
                 Some(WsMessage::Text(text)) => Message::Text(text.into()),
                 Some(WsMessage::Close(code, reason)) => close(code, &reason),
@@ -92,7 +98,6 @@ pub(super) async fn serve(
             },
             _ = signs.tick() => Message::Ping(Bytes::new()),
             () = &mut late => close(4408, "Connection initialisation timeout"),
-            () = shutdown.cancelled() => close(1001, "The server stops."),
         };
         let is_last = matches!(message, Message::Close(_));
         if sink.send(message).await.is_err() || is_last {
@@ -119,10 +124,13 @@ fn close(code: u16, reason: &str) -> Message {
 }
 
 /// Browsers cannot set headers on a socket, so a token may come with `connection_init`.
-fn data(gate: &Gate, session: Session, payload: &Value) -> Data {
+async fn data(gate: &Gate, session: Session, payload: &Value) -> Data {
     let named = ["Authorization", "authorization"].iter().find_map(|name| payload.get(name));
     let session = match named {
-        Some(value) => Session::from_authorization(gate, Some(value.as_str().unwrap_or("?"))),
+        Some(value) => {
+            let text = Some(value.as_str().unwrap_or("?"));
+            Session::from_authorization(gate, text).await.at(session.address())
+        }
         None => session,
     };
     let mut data = Data::default();

@@ -4,9 +4,10 @@
 //! here has a deadline, and after any failure its connection is given up and made anew.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use bullmq::options::RedisConnectionOptions;
+use bullmq::options::{RedisConnectionOptions, TlsCerts};
 use bullmq::redis_connection::RedisConnection;
 use bullmq::types::{BackoffStrategy, KeepJobs, RemoveOnFinish};
 use bullmq::{JobOptions, Queue, QueueOptions};
@@ -18,7 +19,7 @@ use tokio::time::timeout;
 use crate::domain::message::OutgoingMessage;
 use crate::engine::ports::{Outlet, Publisher, Verdict};
 use crate::error::{Error, ErrorKind, Result};
-use crate::transport::redis::{connection_info, without_url};
+use crate::transport::redis::{authorities, connection_info, without_url};
 
 /// How long a connection may take, log-in included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,6 +31,8 @@ const ADD_TIMEOUT: Duration = Duration::from_secs(8);
 pub struct BullMqOptions {
     /// Its URL. Never printed.
     pub url: SecretString,
+    /// The file with the certificates to trust under TLS, where they are not the usual ones.
+    pub ca_file: Option<PathBuf>,
     /// What the keys of the queues begin with. BullMQ's own default is `bull`.
     pub prefix: String,
     /// How often a worker tries a job that fails.
@@ -43,6 +46,7 @@ pub struct BullMqOptions {
 /// The way out to the queues.
 pub struct BullMqOutlet {
     options: BullMqOptions,
+    authorities: Option<Vec<u8>>,
     address: String,
 }
 
@@ -50,10 +54,12 @@ impl BullMqOutlet {
     /// A way out; connects when asked to.
     ///
     /// # Errors
-    /// `Misconfigured` when the URL cannot be read.
+    /// `Misconfigured` when the URL or the file cannot be read.
     pub fn new(options: BullMqOptions) -> Result<Self> {
-        let address = connection_info(options.url.expose_secret())?.addr().to_string();
-        Ok(Self { options, address })
+        let url = options.url.expose_secret();
+        let address = connection_info(url)?.addr().to_string();
+        let authorities = authorities(url, options.ca_file.as_deref())?;
+        Ok(Self { options, authorities, address })
     }
 
     /// Where the Redis is, without the password.
@@ -67,7 +73,11 @@ impl Outlet for BullMqOutlet {
     type Publisher = BullMqPublisher;
 
     async fn connect(&self) -> Result<BullMqPublisher> {
-        let server = RedisConnectionOptions::new().url(self.options.url.expose_secret());
+        let mut server = RedisConnectionOptions::new().url(self.options.url.expose_secret());
+        if let Some(authorities) = &self.authorities {
+            let root_cert = Some(authorities.clone());
+            server = server.tls_certs(TlsCerts { root_cert, ..TlsCerts::default() });
+        }
         let connecting = RedisConnection::new_managed_only(&server);
         let connection = match timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(connection)) => connection,

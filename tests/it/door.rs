@@ -76,6 +76,7 @@ impl Door {
             figures: Arc::new([]),
             pages_dir: None,
             time_max,
+            rates: None,
             shutdown: CancellationToken::new(),
         };
         let router = contract.router(&engine, &shell);

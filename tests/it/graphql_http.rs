@@ -435,8 +435,12 @@ async fn shutdown_ends_streams_and_waits_for_requests_under_way() {
     let address = listener.local_addr().unwrap();
     let shutdown = door.shell.shutdown.clone();
     let drain = Duration::from_secs(20);
-    let serving =
-        tokio::spawn(server::serve(vec![(listener, door.router.clone())], shutdown.clone(), drain));
+    let serving = tokio::spawn(server::serve(
+        vec![(listener, door.router.clone())],
+        None,
+        shutdown.clone(),
+        drain,
+    ));
     let mut stream = TcpStream::connect(address).await.unwrap();
     let body = json!({"query": "subscription { orderUpdated { id } }"}).to_string();
     let request = format!(
@@ -467,7 +471,8 @@ async fn what_does_not_end_is_cut_off_after_the_drain() {
     let router = Router::new().route("/", get(std::future::pending::<&'static str>));
     let shutdown = CancellationToken::new();
     let drain = Duration::from_millis(100);
-    let serving = tokio::spawn(server::serve(vec![(listener, router)], shutdown.clone(), drain));
+    let serving =
+        tokio::spawn(server::serve(vec![(listener, router)], None, shutdown.clone(), drain));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     shutdown.cancel();

@@ -31,7 +31,7 @@ impl Shop {
     async fn open() -> Option<Self> {
         let url = given("ORDER_ENGINE_TEST_REDIS_URL")?;
         let database = Database::new().await?;
-        let link = Arc::new(RedisLink::new(&url, Duration::from_secs(5)).unwrap());
+        let link = Arc::new(RedisLink::new(&url, None, Duration::from_secs(5)).unwrap());
         let stock_keys = Some(Arc::new(RedisStockKeys::new(link.clone())) as Arc<dyn StockKeys>);
         let engine = database.engine_with_ports(Ports { stock_keys, ..Ports::default() });
         let client = redis::Client::open(url).unwrap();
@@ -182,7 +182,7 @@ async fn what_is_no_number_is_replaced_by_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_the_database_decides_and_soon() {
     let Some(database) = Database::new().await else { return };
-    let nobody = RedisLink::new("redis://127.0.0.1:1/0", Duration::from_millis(200)).unwrap();
+    let nobody = RedisLink::new("redis://127.0.0.1:1/0", None, Duration::from_millis(200)).unwrap();
     let stock_keys = Some(Arc::new(RedisStockKeys::new(Arc::new(nobody))) as Arc<dyn StockKeys>);
     let engine = database.engine_with_ports(Ports { stock_keys, ..Ports::default() });
     engine.note(&[product("1", "9.5", 2)]).await.unwrap();

@@ -33,7 +33,7 @@ impl Home {
     async fn open() -> Option<Self> {
         let url = given("ORDER_ENGINE_TEST_REDIS_URL")?;
         let database = Database::new().await?;
-        let link = Arc::new(RedisLink::new(&url, Duration::from_secs(5)).unwrap());
+        let link = Arc::new(RedisLink::new(&url, None, Duration::from_secs(5)).unwrap());
         let user_keys = Some(Arc::new(RedisUserKeys::new(link)) as Arc<dyn UserKeys>);
         let engine = database.engine_with_ports(Ports { user_keys, ..Ports::default() });
         let client = redis::Client::open(url).unwrap();
@@ -136,7 +136,7 @@ async fn preferences_that_redis_has_count_for_who_has_told_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_users_are_taken_in_and_soon() {
     let Some(database) = Database::new().await else { return };
-    let nobody = RedisLink::new("redis://127.0.0.1:1/0", Duration::from_millis(200)).unwrap();
+    let nobody = RedisLink::new("redis://127.0.0.1:1/0", None, Duration::from_millis(200)).unwrap();
     let user_keys = Some(Arc::new(RedisUserKeys::new(Arc::new(nobody))) as Arc<dyn UserKeys>);
     let engine = database.engine_with_ports(Ports { user_keys, ..Ports::default() });
     let began = Instant::now();

@@ -34,10 +34,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import pytest
 from redis import Redis as RedisClient
 
 from tests.python.adopted import Shared
+from tests.python.attacked import Attacked, all_contracts, attack, settings_of_attacked
 from tests.python.browser import WatchedBrowser, open_browser
 from tests.python.doors import Doors, open_doors
 from tests.python.engine_process import EngineProcess
@@ -346,6 +348,27 @@ def shared_shop(shared_server: EngineProcess) -> Iterator[Shop]:
     """The engine of a module with what is around it."""
     with closing(Shop(shared_server, shared_server.env["RABBITMQ_URL"])) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def attacked(
+    request: pytest.FixtureRequest,
+    workspace: Workspace,
+    shared_places: dict[str, str],
+    redis_server: Redis,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Attacked]:
+    """A running engine with every door, each of which needs a token, for all tests of a module."""
+    redis_server.start()
+    contracts, ports = all_contracts()
+    env = shared_places | settings_of_attacked(redis_server.url)
+    server = EngineProcess(workspace, tmp_path_factory.mktemp("attacked"), env, *contracts)
+    request.node.stash.setdefault(SERVERS, []).append(server)
+    with httpx.Client(trust_env=False) as client:
+        opened = attack(server, ports, client)
+        with closing(opened.database):
+            yield opened
+    server.stop()
 
 
 @pytest.fixture

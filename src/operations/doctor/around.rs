@@ -9,7 +9,7 @@ use crate::config::Settings;
 use crate::config::upstream::Protocol;
 use crate::contracts::Carrier;
 use crate::engine::ports::Outlet;
-use crate::error::{Result, chain};
+use crate::error::{Error, Result, chain};
 use crate::operations::doctor::{fine, wrong};
 use crate::transport::http::{self, PRODUCT_SERVICE, USER_SERVICE};
 #[cfg(feature = "kafka")]
@@ -68,7 +68,8 @@ async fn look_at_redis(settings: &Settings, doors: &[OpenDoor]) -> Option<Check>
     let name = "redis";
     let remedy = "Start Redis, or set REDIS_URL, user and password included.";
     if let Some(redis) = &settings.redis {
-        return Some(match RedisLink::new(redis.url.expose_secret(), redis.timeout) {
+        let url = redis.url.expose_secret();
+        return Some(match RedisLink::new(url, redis.ca_file.as_deref(), redis.timeout) {
             Ok(link) => answers(name, link.address(), link.ping().await, remedy),
             Err(error) => wrong(name, &error, "Set REDIS_URL."),
         });
@@ -107,12 +108,15 @@ async fn look_at_services(settings: &Settings) -> Vec<Check> {
 fn answers(name: &str, address: &str, reached: Result<()>, remedy: &str) -> Check {
     match reached {
         Ok(()) => fine(name, &format!("{address} answers.")),
-        Err(error) => {
-            let cause = error.source().map(|cause| format!(" Cause: {}.", chain(cause)));
-            let detail = error.message().to_owned() + &cause.unwrap_or_default();
-            Check { detail, ..wrong(name, &error, remedy) }
-        }
+        Err(error) => caused(name, &error, remedy),
     }
+}
+
+/// What is wrong, with what lies behind it.
+pub(super) fn caused(name: &str, error: &Error, remedy: &str) -> Check {
+    let cause = error.source().map(|cause| format!(" Cause: {}.", chain(cause)));
+    let detail = error.message().to_owned() + &cause.unwrap_or_default();
+    Check { detail, ..wrong(name, error, remedy) }
 }
 
 /// What is not there for the messages of some contract; nothing to say where none would use it.

@@ -2,9 +2,11 @@
 //! while they fail, and never believed further than a bounded answer goes.
 
 mod breaker;
+mod keys;
 mod products;
 mod users;
 
+pub use keys::ServedKeySet;
 pub use products::{GraphQlProducts, NAME as PRODUCT_SERVICE, RestProducts};
 pub use users::{NAME as USER_SERVICE, RestUsers};
 

@@ -9,13 +9,16 @@ pub mod user_keys;
 
 pub use cache::RedisCache;
 
+use std::error::Error as _;
+use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{
     Client, Cmd, ConnectionInfo, ErrorKind as RedisErrorKind, FromRedisValue,
-    IntoConnectionInfo as _, RedisError, ScriptInvocation,
+    IntoConnectionInfo as _, RedisError, ScriptInvocation, TlsCertificates,
 };
 use tokio::time::timeout;
 
@@ -35,15 +38,22 @@ pub struct RedisLink {
 }
 
 impl RedisLink {
-    /// A link to the Redis at `url`, which is not connected to yet. Must be called on a tokio
-    /// runtime.
+    /// A link to the Redis at `url`, which is not connected to yet. By TLS it must prove itself to
+    /// the authorities of `ca_file`, or to the usual ones. Must be called on a tokio runtime.
     ///
     /// # Errors
-    /// `Misconfigured` when the URL cannot be read.
-    pub fn new(url: &str, time_max: Duration) -> Result<Self> {
+    /// `Misconfigured` when the URL or the file cannot be read.
+    pub fn new(url: &str, ca_file: Option<&Path>, time_max: Duration) -> Result<Self> {
         let info = connection_info(url)?;
         let address = info.addr().to_string();
-        let client = Client::open(info).map_err(|error| unreadable(&error))?;
+        let client = match authorities(url, ca_file)? {
+            Some(root_cert) => {
+                let trusted = TlsCertificates { client_tls: None, root_cert: Some(root_cert) };
+                Client::build_with_tls(info, trusted)
+            }
+            None => Client::open(info),
+        };
+        let client = client.map_err(|error| unreadable(&error))?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(time_max))
             .set_response_timeout(Some(time_max))
@@ -143,12 +153,28 @@ pub(super) fn connection_info(url: &str) -> Result<ConnectionInfo> {
     url.into_connection_info().map_err(|error| unreadable(&error))
 }
 
+/// The certificates to trust under TLS, where they are not the usual ones.
+///
+/// # Errors
+/// `Misconfigured` when the file cannot be read.
+pub(super) fn authorities(url: &str, ca_file: Option<&Path>) -> Result<Option<Vec<u8>>> {
+    let Some(file) = ca_file.filter(|_| url.starts_with("rediss://")) else { return Ok(None) };
+    fs::read(file).map(Some).map_err(|error| {
+        let text = format!("redis_ca_file, {}, cannot be read.", file.display());
+        Error::new(ErrorKind::Misconfigured, &text).with("problems", text).because(error)
+    })
+}
+
 fn unreadable(error: &RedisError) -> Error {
     let text = "REDIS_URL is not of the form redis://user:password@host:6379/0.";
     Error::new(ErrorKind::Misconfigured, text).because(without_url(error))
 }
 
-/// The library's errors may repeat what they were given, password included.
+/// The library's errors may repeat what they were given, password included. Those of sockets and
+/// TLS do not, and are needed: they say why a certificate is refused.
 pub(super) fn without_url(error: &RedisError) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("{:?}", error.kind()))
+    let kind = error.kind();
+    let cause = error.source().filter(|_| error.is_io_error());
+    let text = cause.map_or_else(|| format!("{kind:?}"), |cause| format!("{kind:?}: {cause}"));
+    Error::new(ErrorKind::Unavailable, text)
 }

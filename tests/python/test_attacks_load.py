@@ -1,0 +1,199 @@
+"""More than the engine can do, and clients that only hold a place: others are served all the same.
+
+`ATTACK_CONNECTIONS` (as `make attack` sets it) has that many idle connections instead of a few.
+"""
+
+import asyncio
+import json
+import os
+import resource
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from order_engine import OrderEngine
+from tests.python.engine_process import EngineProcess
+from tests.python.shop import database_of
+from tests.python.steady_load import steady_load
+from tests.python.waiting import eventually
+
+IDLE = int(os.environ.get("ATTACK_CONNECTIONS", "400"))
+FEW_FILES = 600
+PATIENCE_S = 20.0
+WAVE = 600
+GROWTH_MAX_BYTES = 150_000_000
+PER_IDLE_MAX_BYTES = 30_000
+READERS, PIPELINED = 40, 400
+WRITERS = 100
+STOCK = 1_000_000
+PLACE = {
+    "query": "mutation { placeOrder(userId: 1, productId: 1, quantity: 1) { success message } }"
+}
+
+Make = Callable[..., EngineProcess]
+
+
+@pytest.fixture
+def loaded(make_server: Make) -> Iterator[EngineProcess]:
+    """A running engine with plenty of mugs, and no broker."""
+    server = make_server(RABBITMQ_URL="", ORDER_ENGINE_REQUEST_TIMEOUT_SECONDS="3")
+    server.start()
+    stocked(server)
+    yield server
+    assert "panicked" not in server.log()
+
+
+def stocked(server: EngineProcess) -> None:
+    with OrderEngine(database_url=server.env["DATABASE_URL"]) as engine:
+        engine.upsert_product(1, name="Mug", price="9.5")
+        engine.set_stock(1, STOCK)
+
+
+def resident_bytes(server: EngineProcess) -> int:
+    pages = int(Path(f"/proc/{server.pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+def connected(server: EngineProcess) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
+
+
+def is_served(server: EngineProcess) -> bool:
+    """Whether a new client gets its answer, from the database too."""
+    headers = {"Authorization": f"Bearer {server.token(1)}"}
+    try:
+        answer = httpx.post(
+            f"{server.url}/graphql",
+            json={"query": "{ getOrders { id } }"},
+            headers=headers,
+            trust_env=False,
+            timeout=PATIENCE_S,
+        )
+    except httpx.TransportError:
+        return False
+    return answer.status_code == httpx.codes.OK and "errors" not in answer.json()
+
+
+def test_c36_idle_connections_keep_nobody_out(make_server: Make) -> None:
+    server = make_server(RABBITMQ_URL="")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # What is started inherits the bound: it has fewer places than there are idle connections.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(FEW_FILES * IDLE // 400, soft), hard))
+    try:
+        server.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    before = resident_bytes(server)
+    with ExitStack() as stack:
+        for _ in range(IDLE):
+            idle = stack.enter_context(socket.socket())
+            idle.settimeout(0)
+            idle.connect_ex(("127.0.0.1", server.port))
+        eventually(lambda: is_served(server), "an honest client is served", PATIENCE_S)
+        assert resident_bytes(server) - before < GROWTH_MAX_BYTES + IDLE * PER_IDLE_MAX_BYTES
+    began = time.monotonic()
+    assert is_served(server)
+    assert time.monotonic() - began < PATIENCE_S / 4
+    assert "Too many open files" not in server.log()
+
+
+def test_c36_who_does_not_read_makes_nothing_grow(loaded: EngineProcess) -> None:
+    before = resident_bytes(loaded)
+    request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * PIPELINED
+    with ExitStack() as stack:
+        for _ in range(READERS):
+            reader = stack.enter_context(closing(connected(loaded)))
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.sendall(request)
+        eventually(lambda: is_served(loaded), "others are served")
+        assert resident_bytes(loaded) - before < GROWTH_MAX_BYTES
+
+
+def test_c36_who_writes_without_end_is_told_to_stop(loaded: EngineProcess) -> None:
+    head = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with ExitStack() as stack:
+        writers = [stack.enter_context(closing(connected(loaded))) for _ in range(WRITERS)]
+        for writer in writers:
+            writer.sendall(head + b"Content-Length: 100\r\n\r\n{")
+        eventually(lambda: is_served(loaded), "others are served")
+        for writer in writers:
+            assert writer.recv(12) == b"HTTP/1.1 408"
+
+
+async def placed_at_once(server: EngineProcess, number: int) -> Counter[str]:
+    """Sends that many placements in one moment, each on a connection of its own; the outcomes."""
+    body = json.dumps(PLACE).encode()
+    head = (
+        "POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {server.token(1)}\r\nConnection: close\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+
+    async def place() -> str:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        try:
+            writer.write(head.encode() + body)
+            answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
+        finally:
+            writer.close()
+        status = answer.split(b" ", 2)[1].decode()
+        is_placed = b'"success":true' in answer
+        return f"{status} {is_placed}"
+
+    return Counter(await asyncio.gather(*(place() for _ in range(number))))
+
+
+def test_a_wave_of_orders_is_answered_and_leaves_nothing_behind(loaded: EngineProcess) -> None:
+    before = resident_bytes(loaded)
+    outcomes = Counter[str]()
+    for _ in range(3):
+        outcomes += asyncio.run(placed_at_once(loaded, WAVE))
+    assert sum(outcomes.values()) == 3 * WAVE
+    # An order, or a clear no: nothing else.
+    assert set(outcomes) <= {"200 True", "200 False", "503 False"}, outcomes
+    assert outcomes["200 True"] > WAVE
+    began = time.monotonic()
+    assert is_served(loaded)
+    assert time.monotonic() - began < 1.0
+    assert resident_bytes(loaded) - before < GROWTH_MAX_BYTES
+    with closing(database_of(loaded)) as database:
+        (orders,) = database.execute("select count(*) from orders").fetchone() or (0,)
+    assert outcomes["200 True"] <= orders <= 3 * WAVE
+
+
+def test_it_starts_and_stops_under_load(loaded: EngineProcess) -> None:
+    token = f"Bearer {loaded.token(1)}"
+    placed: list[int] = []
+
+    def ask(client: httpx.Client, _number: int) -> str | None:
+        try:
+            answer = client.post("/graphql", json=PLACE, headers={"Authorization": token})
+        except httpx.TransportError:
+            # Nobody listens, or it was closed before anything of the request was read.
+            return None
+        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            return None
+        body = answer.json()
+        if answer.status_code == httpx.codes.OK and body["data"]["placeOrder"]["success"]:
+            placed.append(1)
+            return None
+        return answer.text
+
+    with steady_load(loaded.url, 100, 8, ask) as load:
+        for _ in range(2):
+            since = len(placed)
+            eventually(lambda since=since: len(placed) > since + 20, "orders are taken")  # type: ignore[misc]
+            loaded.stop()
+            loaded.start()
+        since = len(placed)
+        eventually(lambda: len(placed) > since + 20, "orders are taken again")
+    assert load.failures == []
+    with closing(database_of(loaded)) as database:
+        (orders,) = database.execute("select count(*) from orders").fetchone() or (0,)
+    assert orders >= len(placed), "an acknowledged order exists"
