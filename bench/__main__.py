@@ -10,7 +10,7 @@ from tests.services import ServiceError
 
 from bench import document, report, results, run
 from bench.errors import BenchError
-from bench.plan import Plan
+from bench.plan import PARTS, Plan
 
 
 def main() -> int:
@@ -26,6 +26,22 @@ def main() -> int:
         help="of each measurement under load (default: %(default)s)",
     )
     parser.add_argument(
+        "--only",
+        choices=PARTS,
+        nargs="+",
+        default=PARTS,
+        metavar="PART",
+        help=f"measure only these of {', '.join(PARTS)}",
+    )
+    parser.add_argument(
+        "--peers",
+        choices=Plan.peers,
+        nargs="*",
+        default=Plan.peers,
+        metavar="PEER",
+        help=f"compare only with these of {', '.join(Plan.peers)}; with none after --peers alone",
+    )
+    parser.add_argument(
         "--write", type=Path, metavar="FILE", help="put the tables into this document, too"
     )
     parser.add_argument(
@@ -37,7 +53,14 @@ def main() -> int:
         if arguments.again:
             found = results.load()
         else:
-            found = run.measure(Plan(rounds=arguments.rounds, seconds=arguments.seconds))
+            found = run.measure(
+                Plan(
+                    rounds=arguments.rounds,
+                    seconds=arguments.seconds,
+                    parts=tuple(arguments.only),
+                    peers=tuple(arguments.peers),
+                )
+            )
             found.save()
         text = report.render(found)
         sys.stdout.write(text)
