@@ -2,10 +2,9 @@
 //! time, and say it once.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::timeout;
-use uuid::Uuid;
+use tokio::time::{Instant, timeout};
 
 use crate::error::{Error, ErrorKind, Result, chain};
 
@@ -82,7 +81,7 @@ impl Outage {
 pub fn backoff(first: Duration, most: Duration, tries: u32) -> Duration {
     let doublings = tries.saturating_sub(1).min(31);
     let pause = first.saturating_mul(1 << doublings).min(most);
-    pause.mul_f64(1.0 - chance() / 2.0)
+    pause.mul_f64(1.0 - fastrand::f64() / 2.0)
 }
 
 /// Bounds a step of the database to 20 seconds; it may have gone without a word.
@@ -95,12 +94,6 @@ pub async fn in_time<T>(step: impl Future<Output = Result<T>>) -> Result<T> {
         let error = Error::new(ErrorKind::Unavailable, message);
         Err(error.with("component", "postgresql").because(elapsed))
     })
-}
-
-/// A number from 0 to 1; the last bytes of a version 7 UUID are random.
-fn chance() -> f64 {
-    let [.., a, b, c, d] = *Uuid::now_v7().as_bytes();
-    f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

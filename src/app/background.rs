@@ -189,6 +189,7 @@ impl Background {
     }
 
     #[cfg(feature = "kafka")]
+    #[expect(clippy::unnecessary_wraps, reason = "as the one below, which may fail")]
     fn on_kafka(
         &self,
         engine: &Engine,
@@ -200,7 +201,7 @@ impl Background {
         let options = brokers(kafka);
         let mut counters = Counters::none(contract);
         if role.sends(&settings.messages) {
-            let outlet = KafkaOutlet::new(options.clone())?;
+            let outlet = KafkaOutlet::new(options.clone());
             // A topic that is not there is one that nobody has made yet.
             let every = NeedsQueue::Every;
             counters.relay =
@@ -211,7 +212,7 @@ impl Background {
                 group: format!("{}-{}", kafka.group, contract.name()),
                 topics: contract.topics().iter().map(|topic| (*topic).to_owned()).collect(),
             };
-            let inlet = KafkaInlet::new(options, inlet_options)?;
+            let inlet = KafkaInlet::new(options, inlet_options);
             counters.intake = Some(self.intake(engine, contract, inlet));
         }
         Ok(counters)

@@ -28,8 +28,8 @@ pub const SETTINGS: &[Setting] = &[
         variables: &["KAFKA_SECURITY_PROTOCOL"],
         is_secret: false,
         default: "plaintext",
-        help: "plaintext, ssl, sasl_plaintext or sasl_ssl. TLS needs a build with the Cargo \
-               feature kafka-tls.",
+        help: "plaintext, ssl, sasl_plaintext or sasl_ssl. Under ssl and sasl_ssl the brokers must \
+               show a certificate for their host.",
     },
     Setting {
         name: "kafka_sasl_mechanism",
@@ -37,7 +37,7 @@ pub const SETTINGS: &[Setting] = &[
         is_secret: false,
         default: "plain",
         help: "How to log in under sasl_plaintext and sasl_ssl: plain, scram-sha-256 or \
-               scram-sha-512. SCRAM needs a build with the Cargo feature kafka-tls.",
+               scram-sha-512.",
     },
     Setting {
         name: "kafka_username",

@@ -10,12 +10,12 @@ use crate::domain::order::{Line, Order};
 use crate::domain::placement::{self, Offers, PlaceOrder, Plan};
 use crate::domain::quote::Prices;
 use crate::domain::status::OrderStatus;
+use crate::engine::database::{Database, UnitOfWork};
 use crate::engine::place_order::Placed;
 use crate::engine::ports::Subject;
 use crate::engine::{Shared, stock_keys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::placing::{Decided, Prepared, Question};
-use crate::store::{orders, placing};
 
 /// One request to place an order, checked as far as it can be without the database.
 #[derive(Debug)]
@@ -54,7 +54,10 @@ enum Verdict {
 /// # Errors
 /// Only those that concern the whole batch: nothing of it is placed then, unless the error has the
 /// fact `outcome = unknown`.
-pub(super) async fn place(shared: &Shared, jobs: &[&Job]) -> Result<Vec<Result<Placed>>> {
+pub(super) async fn place<D: Database>(
+    shared: &Shared<D>,
+    jobs: &[&Job],
+) -> Result<Vec<Result<Placed>>> {
     if shared.is_rehearsal {
         return place_all(shared, jobs).await;
     }
@@ -67,16 +70,16 @@ pub(super) async fn place(shared: &Shared, jobs: &[&Job]) -> Result<Vec<Result<P
     answers
 }
 
-async fn place_all(shared: &Shared, jobs: &[&Job]) -> Result<Vec<Result<Placed>>> {
-    let mut transaction = shared.store.begin().await?;
-    let prepared = placing::prepare(&mut transaction, &questions(jobs)).await?;
+async fn place_all<D: Database>(shared: &Shared<D>, jobs: &[&Job]) -> Result<Vec<Result<Placed>>> {
+    let mut work = shared.store.begin().await?;
+    let prepared = work.prepare(&questions(jobs)).await?;
     let products = wanted_products(jobs, &prepared);
     let mut offers = match products.is_empty() {
         true => Offers::new(),
-        false => placing::lock_products(&mut transaction, &products).await?,
+        false => work.lock_products(&products).await?,
     };
-    if stock_keys::take_in(shared, &mut transaction, &products, &offers).await? {
-        offers = placing::lock_products(&mut transaction, &products).await?;
+    if stock_keys::take_in(shared, &mut work, &products, &offers).await? {
+        offers = work.lock_products(&products).await?;
     }
     let mut decided = Vec::with_capacity(jobs.len());
     let mut verdicts = Vec::with_capacity(jobs.len());
@@ -89,14 +92,14 @@ async fn place_all(shared: &Shared, jobs: &[&Job]) -> Result<Vec<Result<Placed>>
         answers.push(match verdict {
             Verdict::Refuse(error) => Err(error),
             Verdict::Place(n) => Ok(Placed { order: order_of(&decided, n)?, replayed: false }),
-            Verdict::Replay(id) => orders::get_placed(&mut transaction, id)
-                .await
-                .map(|order| Placed { order, replayed: true }),
+            Verdict::Replay(id) => {
+                work.placed(id).await.map(|order| Placed { order, replayed: true })
+            }
         });
     }
     if let Some(at) = at.filter(|_| !decided.is_empty()) {
-        placing::write(&mut transaction, at, &decided).await?;
-        shared.commit(transaction).await?;
+        work.write(at, &decided).await?;
+        shared.commit(work).await?;
         shared.committed();
         stock_keys::show(shared, &products).await;
     }
@@ -122,8 +125,8 @@ fn wanted_products<'a>(jobs: &[&'a Job], prepared: &[Prepared]) -> Vec<&'a str> 
     distinct.into_iter().collect()
 }
 
-fn decide(
-    shared: &Shared,
+fn decide<D: Database>(
+    shared: &Shared<D>,
     job: &Job,
     prepared: Prepared,
     offers: &mut Offers,
@@ -158,7 +161,12 @@ fn unknown_user(request: &PlaceOrder) -> Error {
 }
 
 /// Turns a plan into the order, its first event and its messages.
-fn write_down(shared: &Shared, job: &Job, prepared: Prepared, plan: Plan) -> Result<Decided> {
+fn write_down<D: Database>(
+    shared: &Shared<D>,
+    job: &Job,
+    prepared: Prepared,
+    plan: Plan,
+) -> Result<Decided> {
     let lines = plan.lines.into_iter().zip(prepared.line_ids);
     let order = Order {
         id: prepared.order,

@@ -5,10 +5,11 @@ use crate::domain::ids::OrderName;
 use crate::domain::order::Order;
 use crate::domain::status::OrderStatus;
 use crate::engine::Engine;
+use crate::engine::database::Database;
 use crate::engine::transition::Wanted;
 use crate::error::Result;
 
-impl Engine {
+impl<D: Database> Engine<D> {
     /// Cancels an order and releases what it still holds, exactly once. `reason` is at most 500
     /// characters.
     ///

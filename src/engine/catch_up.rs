@@ -2,10 +2,10 @@
 //! done it.
 
 use crate::domain::ids::OrderId;
-use crate::engine::retelling::tell;
-use crate::engine::{Engine, Shared};
+use crate::engine::database::{Database, UnitOfWork};
+use crate::engine::{Engine, Shared, retelling};
 use crate::error::Result;
-use crate::store::{Connection, past, unannounced};
+use crate::store::{past, unannounced};
 
 impl Engine {
     /// Announces up to `limit` events that an older application has left, and returns how many
@@ -18,7 +18,8 @@ impl Engine {
         let left = unannounced::take(&mut transaction, limit).await?;
         let count = left.len();
         if count > 0 {
-            let told = tell(&self.shared, left, &mut transaction).await?;
+            let events = retelling::read(left, &mut transaction).await?;
+            let told = retelling::tell(&self.shared, events)?;
             past::tell_first(&mut transaction, &told).await?;
             self.shared.commit(transaction).await?;
             self.shared.committed();
@@ -29,15 +30,15 @@ impl Engine {
 
 /// Announces what an older application has left of `order`, so that what the engine is about to do
 /// to it is announced behind that. The order is locked.
-pub(super) async fn catch_up_on(
-    shared: &Shared,
-    connection: &mut Connection,
+pub(super) async fn catch_up_on<D: Database>(
+    shared: &Shared<D>,
+    work: &mut D::Work,
     order: OrderId,
 ) -> Result<()> {
-    let left = unannounced::take_of(connection, order).await?;
+    let left = work.unannounced(order).await?;
     if !left.is_empty() {
-        let told = tell(shared, left, connection).await?;
-        past::tell_first(connection, &told).await?;
+        let told = retelling::tell(shared, left)?;
+        work.tell_first(&told).await?;
     }
     Ok(())
 }

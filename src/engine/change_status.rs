@@ -5,10 +5,11 @@ use crate::domain::ids::OrderName;
 use crate::domain::order::Order;
 use crate::domain::status::OrderStatus;
 use crate::engine::Engine;
+use crate::engine::database::Database;
 use crate::engine::transition::Wanted;
 use crate::error::Result;
 
-impl Engine {
+impl<D: Database> Engine<D> {
     /// Moves an order to `to` and returns it. An order that is there already is returned as it is,
     /// and nothing is announced. Moving to `Cancelled` releases what it still holds.
     ///

@@ -36,10 +36,10 @@ const BACKLOG: usize = 1024;
 
 /// The feed of one process. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Changes(Arc<Feed>);
+pub(super) struct Changes<D = Store>(Arc<Feed<D>>);
 
-struct Feed {
-    store: Store,
+struct Feed<D = Store> {
+    store: D,
     hint: Notify,
     watchers: broadcast::Sender<Arc<OrderEvent>>,
     /// Whether the task runs. Changed under the lock, so that it never ends under a new watcher.
@@ -77,8 +77,8 @@ fn is_wanted(event: &OrderEvent, scope: &Scope, order: Option<OrderId>) -> bool 
         && scope.owner().is_none_or(|owner| owner == event.order.user.as_str())
 }
 
-impl Changes {
-    pub(super) fn new(store: Store) -> Self {
+impl<D> Changes<D> {
+    pub(super) fn new(store: D) -> Self {
         let (watchers, _) = broadcast::channel(BACKLOG);
         let (ready, _) = watch::channel(false);
         let reading = Mutex::new(false);
@@ -89,7 +89,9 @@ impl Changes {
     pub(super) fn hint(&self) {
         self.0.hint.notify_one();
     }
+}
 
+impl Changes {
     /// Begins to listen, and to read if nobody did.
     async fn subscribe(&self) -> broadcast::Receiver<Arc<OrderEvent>> {
         let receiver = self.0.watchers.subscribe();

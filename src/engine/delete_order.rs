@@ -4,10 +4,11 @@ use crate::domain::caller::Caller;
 use crate::domain::ids::OrderName;
 use crate::domain::order::Order;
 use crate::engine::Engine;
+use crate::engine::database::Database;
 use crate::engine::transition::Wanted;
 use crate::error::Result;
 
-impl Engine {
+impl<D: Database> Engine<D> {
     /// Deletes an order and returns it as it was last. A pending or confirmed one is cancelled by
     /// it, so that what it held is free again.
     ///

@@ -1,6 +1,6 @@
 //! Reads orders: one, a page, a history.
 
-use crate::domain::caller::Caller;
+use crate::domain::caller::{Caller, Scope};
 use crate::domain::ids::OrderName;
 use crate::domain::order::{HistoryEntry, Order};
 use crate::domain::query::{OrderFilter, Page};
@@ -14,9 +14,11 @@ impl Engine {
     /// # Errors
     /// `NotFound` when it does not exist or the caller may not see it; `Unavailable`.
     pub async fn get_order(&self, caller: &Caller, name: impl Into<OrderName>) -> Result<Order> {
+        let name = name.into();
         let scope = caller.scope(self.shared.rules.access);
-        let mut connection = self.shared.store.acquire().await?;
-        orders::get(&mut connection, name.into(), &scope).await
+        let found = self.shared.reads.order(name.id()).await?;
+        let visible = found.filter(|order| is_seen(order, name, &scope));
+        visible.ok_or_else(|| orders::not_found(name))
     }
 
     /// A page of at most `first` orders, newest first.
@@ -52,4 +54,10 @@ impl Engine {
         let order = orders::get(&mut connection, name.into(), &scope).await?;
         orders::history(&mut connection, order.id).await
     }
+}
+
+/// Whether `order` is the one that `name` means, and within `scope`.
+pub(super) fn is_seen(order: &Order, name: OrderName, scope: &Scope) -> bool {
+    let is_own = scope.owner().is_none_or(|owner| owner == order.user.as_str());
+    is_own && order.id == name.id() && name.means(order.created_at)
 }

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::engine::Shared;
 use crate::engine::batch::{self, Job};
+use crate::engine::database::Database;
 use crate::engine::place_order::Placed;
 use crate::error::{Error, ErrorKind, Result, chain};
 
@@ -47,7 +48,7 @@ pub(super) struct Lanes {
 
 impl Lanes {
     /// Starts the lanes on the current runtime.
-    pub(super) fn start(shared: &Arc<Shared>) -> Self {
+    pub(super) fn start<D: Database>(shared: &Arc<Shared<D>>) -> Self {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
         let gate = Arc::new(Mutex::new(receiver));
         let closing = CancellationToken::new();
@@ -84,8 +85,8 @@ fn closed() -> Error {
     Error::new(ErrorKind::Unavailable, "The engine is shutting down. Try again.")
 }
 
-async fn run_lane(
-    shared: Arc<Shared>,
+async fn run_lane<D: Database>(
+    shared: Arc<Shared<D>>,
     gate: Arc<Mutex<mpsc::Receiver<Waiting>>>,
     closing: CancellationToken,
 ) {
@@ -109,18 +110,20 @@ async fn next_batch(
     let mut receiver = gate.lock().await;
     let mut batch = Vec::new();
     tokio::select! {
-        _ = receiver.recv_many(&mut batch, batch_max) => {}
+        // In this order, and not by chance, so that a simulated run can be repeated.
+        biased;
         () = closing.cancelled() => {
             receiver.close();
             receiver.recv_many(&mut batch, batch_max).await;
         }
+        _ = receiver.recv_many(&mut batch, batch_max) => {}
     }
     batch
 }
 
 /// Serves a batch; twins of one key wait for the first of them. A caller that gave up while it
 /// waited gets no order any more.
-async fn serve(shared: &Shared, mut batch: Vec<Waiting>) {
+async fn serve<D: Database>(shared: &Shared<D>, mut batch: Vec<Waiting>) {
     batch.retain(|waiting| !waiting.answer.is_closed());
     while !batch.is_empty() {
         let (now, later) = without_twins(batch);
@@ -139,7 +142,7 @@ fn without_twins(batch: Vec<Waiting>) -> (Vec<Waiting>, Vec<Waiting>) {
 }
 
 /// Tries a batch until it is committed or the database's answer is final.
-async fn serve_distinct(shared: &Shared, mut batch: Vec<Waiting>) {
+async fn serve_distinct<D: Database>(shared: &Shared<D>, mut batch: Vec<Waiting>) {
     for tries in 1..=TRIES_MAX {
         let jobs: Vec<&Job> = batch.iter().map(|waiting| &waiting.job).collect();
         let error = match batch::place(shared, &jobs).await {
@@ -200,7 +203,7 @@ fn outcome_unknown(error: &Error) -> Error {
 
 /// Answers a batch that cannot be placed together: one request at a time, so that a poisonous one
 /// fails alone, unless the database itself is away.
-async fn give_up(shared: &Shared, batch: Vec<Waiting>, error: &Error) {
+async fn give_up<D: Database>(shared: &Shared<D>, batch: Vec<Waiting>, error: &Error) {
     if batch.len() == 1 || error.kind() == ErrorKind::Unavailable {
         let told = match error.fact("outcome") {
             Some("unknown") => outcome_unknown(error),

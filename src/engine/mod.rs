@@ -11,6 +11,7 @@ pub mod cancel_order;
 pub mod catch_up;
 pub mod change_status;
 pub mod changes;
+pub mod database;
 pub mod delete_order;
 pub mod find_orders;
 pub mod get_product;
@@ -19,6 +20,7 @@ mod lanes;
 pub mod place_order;
 pub mod ports;
 mod read_through;
+mod reads;
 pub mod replay;
 mod retelling;
 mod stock_keys;
@@ -38,10 +40,12 @@ use crate::domain::placement::PlacementLimits;
 use crate::engine::ask_stats::Asked;
 use crate::engine::cache::Cache;
 use crate::engine::changes::Changes;
+use crate::engine::database::{Database, UnitOfWork};
 use crate::engine::lanes::Lanes;
 use crate::engine::ports::{Announcer, Ports};
+use crate::engine::reads::Reads;
 use crate::error::Result;
-use crate::store::{self, Store, Transaction};
+use crate::store::Store;
 
 /// What the engine's rules depend on. Settings.
 #[derive(Clone, Copy, Debug)]
@@ -56,37 +60,38 @@ pub struct Rules {
 
 /// The engine. Cheap to clone; every clone is the same engine.
 #[derive(Clone)]
-pub struct Engine {
-    shared: Arc<Shared>,
+pub struct Engine<D = Store> {
+    shared: Arc<Shared<D>>,
     lanes: Lanes,
 }
 
 /// What every verb works with.
-struct Shared {
-    store: Store,
+struct Shared<D = Store> {
+    store: D,
+    reads: Reads<D>,
     rules: Rules,
     announcers: Vec<Arc<dyn Announcer>>,
     ports: Ports,
-    cache: Cache,
+    cache: Cache<D>,
     asked: Asked,
     outbox_filled: watch::Sender<()>,
-    changes: Changes,
+    changes: Changes<D>,
     /// Whether everything is undone instead of committed.
     is_rehearsal: bool,
 }
 
-impl Engine {
+impl<D: Database> Engine<D> {
     /// An engine on `store` that announces every event through each of `announcers`. Must be
     /// called on a tokio runtime, which its lanes then run on.
     #[must_use]
-    pub fn new(store: Store, rules: Rules, announcers: Vec<Arc<dyn Announcer>>) -> Self {
+    pub fn new(store: D, rules: Rules, announcers: Vec<Arc<dyn Announcer>>) -> Self {
         Self::start(store, rules, announcers, Ports::default(), false)
     }
 
     /// As [`Engine::new`], with what it may do without.
     #[must_use]
     pub fn with_ports(
-        store: Store,
+        store: D,
         rules: Rules,
         announcers: Vec<Arc<dyn Announcer>>,
         ports: Ports,
@@ -94,18 +99,8 @@ impl Engine {
         Self::start(store, rules, announcers, ports, false)
     }
 
-    /// An engine on the same database that decides, composes and writes as this one does, and then
-    /// undoes it: nothing lasts, nothing is announced, and what it holds it gives back at once.
-    /// Only the numbers of orders, lines and messages that it has drawn are gone. It keeps out of
-    /// this one's way: see [`Store::aside`].
-    #[must_use]
-    pub fn rehearsal(&self) -> Self {
-        let Shared { store, rules, announcers, .. } = self.shared.as_ref();
-        Self::start(store.aside(), *rules, announcers.clone(), Ports::default(), true)
-    }
-
     fn start(
-        store: Store,
+        store: D,
         rules: Rules,
         announcers: Vec<Arc<dyn Announcer>>,
         ports: Ports,
@@ -115,6 +110,7 @@ impl Engine {
         let outbox_filled = watch::Sender::new(());
         let cache = Cache::new(store.clone(), ports.orders.clone());
         let shared = Arc::new(Shared {
+            reads: Reads::new(store.clone()),
             store,
             rules,
             announcers,
@@ -131,7 +127,7 @@ impl Engine {
 
     /// The database underneath, for the parts that are wired beside the engine.
     #[must_use]
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &D {
         &self.shared.store
     }
 
@@ -154,7 +150,19 @@ impl Engine {
     }
 }
 
-impl Shared {
+impl Engine {
+    /// An engine on the same database that decides, composes and writes as this one does, and then
+    /// undoes it: nothing lasts, nothing is announced, and what it holds it gives back at once.
+    /// Only the numbers of orders, lines and messages that it has drawn are gone. It keeps out of
+    /// this one's way: see [`Store::aside`].
+    #[must_use]
+    pub fn rehearsal(&self) -> Self {
+        let Shared { store, rules, announcers, .. } = self.shared.as_ref();
+        Self::start(store.aside(), *rules, announcers.clone(), Ports::default(), true)
+    }
+}
+
+impl<D: Database> Shared<D> {
     /// What every contract says about `event`.
     fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>> {
         let mut messages = Vec::with_capacity(self.announcers.len());
@@ -165,10 +173,10 @@ impl Shared {
     }
 
     /// Ends a transaction in which all is written: the one place where something comes to last.
-    async fn commit(&self, transaction: Transaction) -> Result<()> {
+    async fn commit(&self, work: D::Work) -> Result<()> {
         match self.is_rehearsal {
-            false => store::commit(transaction).await,
-            true => store::roll_back(transaction).await,
+            false => work.commit().await,
+            true => work.roll_back().await,
         }
     }
 

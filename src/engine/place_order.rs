@@ -8,6 +8,7 @@ use crate::domain::placement::{self, PlaceOrder, Pricing};
 use crate::domain::quote::Prices;
 use crate::engine::Engine;
 use crate::engine::batch::Job;
+use crate::engine::database::Database;
 use crate::error::Result;
 
 /// An answered placement.
@@ -19,7 +20,7 @@ pub struct Placed {
     pub replayed: bool,
 }
 
-impl Engine {
+impl<D: Database> Engine<D> {
     /// Places an order. Order, reservation, history, key and messages are one transaction; when
     /// this answers, it is committed.
     ///

@@ -8,6 +8,7 @@ use crate::domain::order::Order;
 use crate::domain::query::{LIST_MAX, OrderFilter};
 use crate::engine::Engine;
 use crate::engine::cache::CacheStats;
+use crate::engine::find_orders::is_seen;
 use crate::engine::ports::Subject;
 use crate::error::{ErrorKind, Result};
 use crate::store::orders;
@@ -26,20 +27,17 @@ impl Engine {
         let name = name.into();
         let scope = caller.scope(self.shared.rules.access);
         let load = async {
-            let mut connection = self.shared.store.acquire().await?;
             // Kept for whoever may see it; who that is says each read.
-            Ok(vec![orders::get(&mut connection, name.id().into(), &Scope::Everyone).await?])
+            let order = self.shared.reads.order(name.id()).await?;
+            Ok(vec![order.ok_or_else(|| orders::not_found(name))?])
         };
         let found = Box::pin(self.shared.cache.read(Subject::Order(name.id()), load)).await;
         let found = match found {
-            // It was looked for by its number, and is told by the name that was given.
+            // Another name of the same number may have been looked for.
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             found => found?,
         };
-        let mut visible = found.into_iter().filter(|order| {
-            let is_own = scope.owner().is_none_or(|owner| owner == order.user.as_str());
-            is_own && order.id == name.id() && name.means(order.created_at)
-        });
+        let mut visible = found.into_iter().filter(|order| is_seen(order, name, &scope));
         visible.next().ok_or_else(|| orders::not_found(name))
     }
 

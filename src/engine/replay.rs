@@ -10,7 +10,7 @@ use crate::domain::ids::OrderId;
 use crate::domain::message::Message;
 use crate::domain::past::{Past, Position};
 use crate::engine::Engine;
-use crate::engine::retelling::tell;
+use crate::engine::retelling;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::orders::{self, Noted};
 use crate::store::{Connection, past};
@@ -139,7 +139,8 @@ impl Replay {
         events: &[Noted],
         connection: &mut Connection,
     ) -> Result<Vec<(OrderEvent, Vec<Message>)>> {
-        let mut told = tell(&self.engine.shared, events.to_vec(), connection).await?;
+        let events = retelling::read(events.to_vec(), connection).await?;
+        let mut told = retelling::tell(&self.engine.shared, events)?;
         if let Some(destination) = &self.destination {
             for (_, messages) in &mut told {
                 messages.retain(|message| message.destination == destination);

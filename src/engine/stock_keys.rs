@@ -9,18 +9,19 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::placement::Offers;
 use crate::domain::stock::ShownLevel;
+use crate::engine::database::{Database, UnitOfWork};
 use crate::engine::{Engine, Shared};
 use crate::error::{Result, chain};
-use crate::store::{Connection, levels};
+use crate::store::levels;
 
 /// Products that are shown at a time.
 const PAGE: i64 = 500;
 
 /// Takes in what others did to the stock of `products`, of which the known ones are locked. Returns
 /// whether there was anything. A Redis that does not answer has nothing to say.
-pub(super) async fn take_in(
-    shared: &Shared,
-    connection: &mut Connection,
+pub(super) async fn take_in<D: Database>(
+    shared: &Shared<D>,
+    work: &mut D::Work,
     products: &[&str],
     offers: &Offers,
 ) -> Result<bool> {
@@ -33,11 +34,11 @@ pub(super) async fn take_in(
         let heard = keys.have(&unknown).await.unwrap_or_default();
         let heard = unknown.into_iter().zip(heard).filter(|(_, is_there)| *is_there);
         let heard: Vec<_> = heard.map(|(product, _)| product).collect();
-        levels::make_room(connection, &heard, shared.rules.currency).await?;
+        work.make_room(&heard, shared.rules.currency).await?;
         // Another batch may have made them known, and taken in what there was, since the locks.
         is_news = !heard.is_empty();
     }
-    let known = levels::of(connection, products).await?;
+    let known = work.levels(products).await?;
     let seen = match keys.read(&known).await {
         Ok(seen) => seen,
         Err(error) => {
@@ -54,20 +55,18 @@ pub(super) async fn take_in(
     if drifts.is_empty() {
         return Ok(is_news);
     }
-    levels::adopt(connection, &drifts).await?;
+    work.adopt(&drifts).await?;
     Ok(true)
 }
 
 /// Shows the stock of `products` as it is committed now. What cannot be shown is shown later, by
 /// [`Engine::show_stock_since`].
-pub(super) async fn show(shared: &Shared, products: &[&str]) {
+pub(super) async fn show<D: Database>(shared: &Shared<D>, products: &[&str]) {
     if shared.ports.stock_keys.is_none() || products.is_empty() {
         return;
     }
     let shown = async {
-        let mut connection = shared.store.acquire().await?;
-        let levels = levels::of(&mut connection, products).await?;
-        drop(connection);
+        let levels = shared.store.levels(products).await?;
         push(shared, &levels).await
     };
     if let Err(error) = shown.await {
@@ -75,7 +74,7 @@ pub(super) async fn show(shared: &Shared, products: &[&str]) {
     }
 }
 
-async fn push(shared: &Shared, levels: &[ShownLevel]) -> Result<()> {
+async fn push<D: Database>(shared: &Shared<D>, levels: &[ShownLevel]) -> Result<()> {
     match &shared.ports.stock_keys {
         Some(keys) if !levels.is_empty() => keys.show(levels).await,
         _ => Ok(()),

@@ -9,10 +9,10 @@ use crate::domain::order::Order;
 use crate::domain::status::{Change, OrderStatus};
 use crate::engine::Engine;
 use crate::engine::catch_up::catch_up_on;
+use crate::engine::database::{Database, UnitOfWork};
 use crate::engine::ports::Subject;
 use crate::engine::stock_keys;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Transaction, orders};
 
 /// Longest reason, in characters.
 const REASON_LENGTH_MAX: usize = 500;
@@ -31,7 +31,7 @@ struct Step {
     kind: EventKind,
 }
 
-impl Engine {
+impl<D: Database> Engine<D> {
     /// Changes one order under its row's lock and announces the change.
     pub(super) async fn transition(
         &self,
@@ -44,8 +44,8 @@ impl Engine {
         let shared = &self.shared;
         let scope = caller.scope(shared.rules.access);
         let position = shared.cache.prepare().await?;
-        let mut transaction = shared.store.begin().await?;
-        let order = orders::lock(&mut transaction, name, &scope).await?;
+        let mut work = shared.store.begin().await?;
+        let order = work.lock_order(name, &scope).await?;
         if let Wanted::Status(status) = wanted {
             caller.check_may_set(status, shared.rules.access)?;
         }
@@ -53,11 +53,11 @@ impl Engine {
             return Ok(order);
         };
         if shared.is_rehearsal {
-            return self.change(transaction, caller, order, &step, reason).await;
+            return self.change(work, caller, order, &step, reason).await;
         }
         let subjects = vec![Subject::Order(order.id), Subject::ListOf(order.user.clone())];
         let closed = shared.cache.close(position, subjects).await;
-        let changed = self.change(transaction, caller, order, &step, reason).await;
+        let changed = self.change(work, caller, order, &step, reason).await;
         shared.cache.reopen(closed).await;
         changed
     }
@@ -65,18 +65,18 @@ impl Engine {
     /// Takes a decided step of a locked order.
     async fn change(
         &self,
-        mut transaction: Transaction,
+        mut work: D::Work,
         caller: &Caller,
         order: Order,
         step: &Step,
         reason: Option<String>,
     ) -> Result<Order> {
         let shared = &self.shared;
-        catch_up_on(shared, &mut transaction, order.id).await?;
-        let at = orders::now(&mut transaction).await?;
+        catch_up_on(shared, &mut work, order.id).await?;
+        let at = work.now().await?;
         let previous = order.status;
         if step.status == OrderStatus::Cancelled && previous != OrderStatus::Cancelled {
-            orders::release_stock(&mut transaction, order.id).await?;
+            work.release_stock(order.id).await?;
         }
         let order =
             Order { status: step.status, version: order.version + 1, updated_at: at, ..order };
@@ -91,8 +91,8 @@ impl Engine {
         };
         let messages = shared.announce(&event)?;
         let deleted = step.kind == EventKind::Deleted;
-        orders::change(&mut transaction, &event, caller.name(), deleted, &messages).await?;
-        shared.commit(transaction).await?;
+        work.change(&event, caller.name(), deleted, &messages).await?;
+        shared.commit(work).await?;
         shared.committed();
         if event.order.status == OrderStatus::Cancelled {
             let products: Vec<_> =

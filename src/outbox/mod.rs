@@ -10,6 +10,7 @@
 //! topics have nobody to receive them. Every message is sent at least once; one order's messages
 //! are sent one after the other, in the order of its versions.
 
+pub mod ports;
 mod relay;
 mod routes;
 mod shares;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::message::OutgoingMessage;
@@ -13,11 +13,12 @@ use crate::engine::Engine;
 use crate::engine::ports::{Outlet, Publisher, Verdict};
 use crate::error::Result;
 use crate::outage::{Outage, backoff, in_time};
+use crate::outbox::ports::{Desk, Outbox};
 use crate::outbox::routes::{NeedsQueue, Routes};
 use crate::outbox::shares::Shares;
 use crate::outbox::stats::RelayStats;
-use crate::store::Connection;
-use crate::store::outbox::{self, Refusal};
+use crate::store::Store;
+use crate::store::outbox::Refusal;
 
 /// Most messages on the way at once.
 const BATCH_MAX: usize = 500;
@@ -41,8 +42,8 @@ pub struct RelayOptions {
 
 /// Sends the messages of one destination. Any number of relays, in any number of processes, share
 /// the work.
-pub struct Relay<O> {
-    engine: Engine,
+pub struct Relay<O, D = Store> {
+    engine: Engine<D>,
     outbox_filled: watch::Receiver<()>,
     outlet: O,
     options: RelayOptions,
@@ -55,10 +56,10 @@ pub struct Relay<O> {
     stats: Arc<RelayStats>,
 }
 
-impl<O: Outlet> Relay<O> {
+impl<O: Outlet, D: Outbox> Relay<O, D> {
     /// A relay from `engine`'s database to `outlet`. It does nothing until it is run.
     #[must_use]
-    pub fn new(engine: Engine, outlet: O, options: RelayOptions) -> Self {
+    pub fn new(engine: Engine<D>, outlet: O, options: RelayOptions) -> Self {
         Self {
             shares: Shares::new(options.destination),
             routes: Routes::new(options.needs_queue.clone()),
@@ -97,38 +98,38 @@ impl<O: Outlet> Relay<O> {
         let Some(opened) = stop.run_until_cancelled(self.connect()).await else {
             return Ok(());
         };
-        let (mut publisher, mut database) = opened?;
+        let (mut publisher, mut desk) = opened?;
         while !stop.is_cancelled() {
-            in_time(self.shares.tend(&mut database)).await?;
-            let batch = self.claim(&mut database).await?;
+            in_time(self.shares.tend(&mut desk)).await?;
+            let batch = self.claim(&mut desk).await?;
             // No transaction is open here, however long the broker takes. An empty batch asks
             // whether the connection still lives.
             let verdicts = publisher.publish(&batch).await?;
-            self.settle(&mut database, &batch, &verdicts).await?;
+            self.settle(&mut desk, &batch, &verdicts).await?;
             self.outage.over();
             self.stats.connected.store(true, Ordering::Relaxed);
             if batch.is_empty() {
                 self.rest(stop).await;
             }
         }
-        in_time(self.shares.release(&mut database)).await
+        in_time(self.shares.release(&mut desk)).await
     }
 
-    async fn connect(&self) -> Result<(O::Publisher, Connection)> {
+    async fn connect(&self) -> Result<(O::Publisher, D::Desk)> {
         let publisher = self.outlet.connect().await?;
-        let database = in_time(outbox::connect(self.engine.store())).await?;
-        Ok((publisher, database))
+        let desk = in_time(self.engine.store().desk()).await?;
+        Ok((publisher, desk))
     }
 
     /// The messages to send now: at most one of each order.
-    async fn claim(&mut self, database: &mut Connection) -> Result<Vec<OutgoingMessage>> {
+    async fn claim(&mut self, desk: &mut D::Desk) -> Result<Vec<OutgoingMessage>> {
         let began = Instant::now();
         let closed = self.routes.closed(began);
         if !closed.is_empty() && self.around_again.is_some_and(|at| began < at) {
             return Ok(Vec::new());
         }
         let held = self.shares.held();
-        let claim = outbox::claim(database, self.options.destination, held, &closed, BATCH_MAX);
+        let claim = desk.claim(self.options.destination, held, &closed, BATCH_MAX);
         let batch = in_time(claim).await?;
         // Nine times as long a rest: a backlog that nobody receives costs a tenth of one core.
         self.around_again = Some(Instant::now() + began.elapsed() * 9);
@@ -138,6 +139,8 @@ impl<O: Outlet> Relay<O> {
     /// Waits until this process has written a message, or another one may have.
     async fn rest(&mut self, stop: &CancellationToken) {
         tokio::select! {
+            // In this order, and not by chance, so that a simulated run can be repeated.
+            biased;
             () = stop.cancelled() => {}
             // The engine in here keeps the sending end.
             _ = self.outbox_filled.changed() => {}
@@ -148,7 +151,7 @@ impl<O: Outlet> Relay<O> {
     /// Writes down what became of each message.
     async fn settle(
         &mut self,
-        database: &mut Connection,
+        desk: &mut D::Desk,
         batch: &[OutgoingMessage],
         verdicts: &[Verdict],
     ) -> Result<()> {
@@ -176,33 +179,27 @@ impl<O: Outlet> Relay<O> {
                 }
             }
         }
-        self.remove(database, &done).await?;
-        self.postpone(database, &refusals).await
+        self.remove(desk, &done).await?;
+        self.postpone(desk, &refusals).await
     }
 
     /// Removes from the outbox what is done with.
-    async fn remove(&mut self, database: &mut Connection, done: &[&OutgoingMessage]) -> Result<()> {
+    async fn remove(&mut self, desk: &mut D::Desk, done: &[&OutgoingMessage]) -> Result<()> {
         if done.is_empty() {
             return Ok(());
         }
         let held = self.shares.held();
-        let removed =
-            in_time(outbox::mark_sent(database, self.options.destination, held, done)).await?;
+        let removed = in_time(desk.mark_sent(self.options.destination, held, done)).await?;
         self.check_fence(done.len(), removed);
         Ok(())
     }
 
     /// Lets the orders of refused messages wait; parks what has been refused too often.
-    async fn postpone(
-        &mut self,
-        database: &mut Connection,
-        refusals: &[Refusal<'_>],
-    ) -> Result<()> {
+    async fn postpone(&mut self, desk: &mut D::Desk, refusals: &[Refusal<'_>]) -> Result<()> {
         if refusals.is_empty() {
             return Ok(());
         }
-        let noted = in_time(outbox::note_refusals(
-            database,
+        let noted = in_time(desk.note_refusals(
             self.options.destination,
             self.shares.held(),
             refusals,

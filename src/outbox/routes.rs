@@ -6,7 +6,9 @@
 //! is done when nobody wanted it.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::domain::message::OutgoingMessage;
 use crate::outage::backoff;

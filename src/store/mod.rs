@@ -94,6 +94,9 @@ impl Store {
             ("statement_timeout", timeout_ms.as_str()),
             ("lock_timeout", timeout_ms.as_str()),
             ("idle_in_transaction_session_timeout", "30000"),
+            // Plans are kept as long as the connection: one made while a table was small would go on
+            // to read the whole of it. See docs/decisions/0015-plans-that-stay-good.md.
+            ("enable_seqscan", "off"),
             // Compiling a plan takes a hundred times as long as these statements do.
             ("jit", "off"),
             // That a table is there already is no news.

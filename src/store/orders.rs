@@ -80,6 +80,15 @@ statements! {
         select order_id, version, event_id, at, actor, action, previous_status, status, reason
         from order_history where at >= $1 order by at, order_id, version limit $2";
 
+    /// Single orders that are asked for at one time.
+    GET_EACH = "
+        select o.id, o.user_id, o.status, o.total, o.currency, o.address, o.version,
+               o.created_at, o.updated_at, l.id as line_id, l.product_id, l.name, l.quantity,
+               l.unit_price
+        from orders o join order_lines l on l.order_id = o.id
+        where o.id = any($1) and o.deleted_at is null
+        order by o.id, l.position";
+
     /// The orders of a set, deleted or not.
     GET_MANY = "
         select o.id, o.user_id, o.status, o.total, o.currency, o.address, o.version,
@@ -143,6 +152,21 @@ pub async fn get(connection: &mut PgConnection, name: OrderName, scope: &Scope) 
         .map_err(|error| failed("reading an order", error))?;
     let order = collect(&rows)?.pop().filter(|order| name.means(order.created_at));
     order.ok_or_else(|| not_found(name))
+}
+
+/// Reads each of these orders that there is, by number. Whether a caller may see it is decided
+/// afterwards.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn get_each(connection: &mut PgConnection, ids: &[OrderId]) -> Result<Vec<Order>> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
+    let rows = sqlx::query(GET_EACH)
+        .bind(ids)
+        .fetch_all(connection)
+        .await
+        .map_err(|error| failed("reading orders", error))?;
+    collect(&rows)
 }
 
 /// Reads one order as it was when it was placed.

@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.services.errors import MissingServiceError
@@ -21,6 +22,9 @@ JARS = POM.with_name("jars")
 FETCHED_POM = JARS / "pom.xml"
 OLDEST_JAVA = 17
 USER = "order_engine"
+# Who may log in by these, and with which password, a running broker is told by its operator.
+SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+LOGIN = "org.apache.kafka.common.security"
 PROBE_TIMEOUT_S = 10.0
 # Metadata, version 0, of all topics: the answer begins with its length, the correlation id and the
 # number of brokers that accept requests.
@@ -62,18 +66,53 @@ SINGLE_BROKER = {
 }
 
 
+@dataclass(frozen=True)
+class Listener:
+    """A port of the broker, and what is spoken there."""
+
+    protocol: str
+    port: int
+    certificate: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is, `host:port`."""
+        return f"127.0.0.1:{self.port}"
+
+    def settings(self, prefix: str, password: str) -> dict[str, str]:
+        """The lines of `server.properties` of this listener, which begin with `prefix`."""
+        lines = {}
+        if self.certificate:
+            lines[f"{prefix}.ssl.keystore.type"] = "PEM"
+            lines[f"{prefix}.ssl.keystore.location"] = str(self.certificate)
+        if self.protocol.startswith("SASL"):
+            plain = f'{LOGIN}.plain.PlainLoginModule required user_{USER}="{password}";'
+            lines[f"{prefix}.plain.sasl.jaas.config"] = plain
+            for mechanism in SCRAM:
+                module = f"{LOGIN}.scram.ScramLoginModule required;"
+                lines[f"{prefix}.{mechanism.lower()}.sasl.jaas.config"] = module
+        return lines
+
+
 class Kafka(Service):
     """The server of `tests/java/pom.xml`; topics, messages and offsets survive a restart."""
 
     name = "Kafka"
 
-    def __init__(self, workspace: Workspace, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        settings: Mapping[str, str] | None = None,
+        certificates: Mapping[str, Path] | None = None,
+    ) -> None:
         """Writes the configuration.
 
         Args:
             workspace: Who ends it.
             settings: Lines of `server.properties` beside or instead of the usual ones, by which a
                 topic is made when a client names it, with three partitions.
+            certificates: Files with a key (PKCS 8) and its certificate, in PEM. With each of them
+                the server listens at `tls_url(name)`, and at the same with `login=True`.
 
         Raises:
             MissingServiceError: Java or the server's jars are missing, or Java is too old.
@@ -82,32 +121,38 @@ class Kafka(Service):
         find_jars()
         super().__init__(workspace)
         self.password = secrets.token_hex(12)
-        self._sasl_port = free_port()
-        controller = f"127.0.0.1:{free_port()}"
+        self._listeners = {
+            "PLAINTEXT": Listener("PLAINTEXT", self.port),
+            "SASL": Listener("SASL_PLAINTEXT", free_port()),
+        }
+        for name, certificate in (certificates or {}).items():
+            self._listeners[name] = Listener("SSL", free_port(), certificate)
+            self._listeners[f"{name}_LOGIN"] = Listener("SASL_SSL", free_port(), certificate)
         self._data = self.folder / "data"
         self._format()
         self._settings = self.folder / "server.properties"
-        advertised = f"PLAINTEXT://{self.url},SASL://{self.sasl_url}"
-        login = "org.apache.kafka.common.security.plain.PlainLoginModule"
-        listeners = {
-            "listeners": f"{advertised},CONTROLLER://{controller}",
-            "advertised.listeners": advertised,
-            "controller.quorum.voters": f"1@{controller}",
-            "listener.security.protocol.map": (
-                "PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT"
-            ),
-            "sasl.enabled.mechanisms": "PLAIN",
-            "listener.name.sasl.plain.sasl.jaas.config": (
-                f'{login} required user_{USER}="{self.password}";'
-            ),
-        }
         usual = {
             "log.dirs": str(self._data),
             "auto.create.topics.enable": "true",
             "num.partitions": "3",
         }
-        lines = SINGLE_BROKER | listeners | usual | dict(settings or {})
+        lines = SINGLE_BROKER | self._doors() | usual | dict(settings or {})
         self._settings.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
+
+    def _doors(self) -> dict[str, str]:
+        controller = f"127.0.0.1:{free_port()}"
+        advertised = ",".join(f"{name}://{at.url}" for name, at in self._listeners.items())
+        protocols = [f"{name}:{at.protocol}" for name, at in self._listeners.items()]
+        lines = {
+            "listeners": f"{advertised},CONTROLLER://{controller}",
+            "advertised.listeners": advertised,
+            "controller.quorum.voters": f"1@{controller}",
+            "listener.security.protocol.map": ",".join([*protocols, "CONTROLLER:PLAINTEXT"]),
+            "sasl.enabled.mechanisms": ",".join(["PLAIN", *SCRAM]),
+        }
+        for name, listener in self._listeners.items():
+            lines |= listener.settings(f"listener.name.{name.lower()}", self.password)
+        return lines
 
     @property
     def url(self) -> str:
@@ -117,7 +162,11 @@ class Kafka(Service):
     @property
     def sasl_url(self) -> str:
         """The same broker for a client that logs in as `USER` with `password` (SASL, PLAIN)."""
-        return f"127.0.0.1:{self._sasl_port}"
+        return self._listeners["SASL"].url
+
+    def tls_url(self, certificate: str, *, login: bool = False) -> str:
+        """The same broker by TLS with one of its certificates; with `login`, as `sasl_url`."""
+        return self._listeners[f"{certificate}_LOGIN" if login else certificate].url
 
     def command(self) -> Sequence[str]:
         """The server's main class, without the shell scripts around it."""

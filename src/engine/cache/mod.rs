@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::domain::order::Order;
 use crate::engine::cache::switch::{Position, Switch};
+use crate::engine::database::Database;
 use crate::engine::ports::{Cached, OrderCache, Subject};
 use crate::error::{Error, Result, chain};
 use crate::store::Store;
@@ -41,9 +42,9 @@ impl CacheStats {
 }
 
 /// The cache of one engine, or its duty towards the caches of others.
-pub(super) struct Cache {
+pub(super) struct Cache<D = Store> {
     port: Option<Arc<dyn OrderCache>>,
-    switch: Switch,
+    switch: Switch<D>,
     stats: Arc<CacheStats>,
     /// Reads of one subject that miss go one after the other, so that only the first asks the
     /// database.
@@ -59,8 +60,8 @@ pub(super) struct Closed {
     failure: Option<Error>,
 }
 
-impl Cache {
-    pub(super) fn new(store: Store, port: Option<Arc<dyn OrderCache>>) -> Self {
+impl<D: Database> Cache<D> {
+    pub(super) fn new(store: D, port: Option<Arc<dyn OrderCache>>) -> Self {
         let switch = Switch::new(store, port.clone());
         Self { port, switch, stats: Arc::default(), turns: Mutex::default() }
     }

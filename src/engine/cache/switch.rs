@@ -6,15 +6,15 @@
 //! little later than it is told of changes, because some still believe that it is off.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
+use crate::engine::database::Database;
 use crate::engine::ports::OrderCache;
 use crate::error::{Error, ErrorKind, Result, chain};
-use crate::store::Store;
-use crate::store::cache_state::{self, CacheState};
+use crate::store::cache_state::CacheState;
 
 /// How long an answer of the database is believed, from when it was asked.
 const BELIEVED: Duration = Duration::from_millis(500);
@@ -31,8 +31,8 @@ const OFF: Duration = Duration::from_secs(3);
 const OFF_LONG: Duration = Duration::from_secs(60);
 
 /// The switch as one process sees it.
-pub(super) struct Switch {
-    store: Store,
+pub(super) struct Switch<D> {
+    store: D,
     port: Option<Arc<dyn OrderCache>>,
     seen: Mutex<Option<Position>>,
     /// One at a time asks the database.
@@ -67,8 +67,8 @@ impl Position {
     }
 }
 
-impl Switch {
-    pub(super) fn new(store: Store, port: Option<Arc<dyn OrderCache>>) -> Self {
+impl<D: Database> Switch<D> {
+    pub(super) fn new(store: D, port: Option<Arc<dyn OrderCache>>) -> Self {
         Self { store, port, seen: Mutex::default(), asking: AsyncMutex::default() }
     }
 
@@ -84,7 +84,7 @@ impl Switch {
             }
             CacheState::Unused => {
                 // Others learn that there is a cache before it is used.
-                let _ = self.write_off(OFF).await;
+                let _ = self.store.turn_cache_off(OFF).await;
                 None
             }
         }
@@ -112,10 +112,7 @@ impl Switch {
 
     async fn ask(&self) -> Result<Position> {
         let asked = Instant::now();
-        let state = {
-            let mut connection = self.store.acquire().await?;
-            cache_state::get(&mut connection).await?
-        };
+        let state = self.store.cache_state().await?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let off_since = state.off_after().map(|generation| {
             let before = seen.as_ref().filter(|seen| seen.state.off_after() == Some(generation));
@@ -146,13 +143,8 @@ impl Switch {
             error = chain(reason),
             "orders are read from the database and no more from the cache, for a while"
         );
-        self.write_off(if self.port.is_some() { OFF } else { OFF_LONG }).await?;
+        self.store.turn_cache_off(if self.port.is_some() { OFF } else { OFF_LONG }).await?;
         self.ask().await
-    }
-
-    async fn write_off(&self, time: Duration) -> Result<()> {
-        let mut connection = self.store.acquire().await?;
-        cache_state::turn_off(&mut connection, time).await
     }
 
     /// Uses the cache again if it is in order.
@@ -160,8 +152,7 @@ impl Switch {
         let (Some(port), Ok(_turn)) = (&self.port, self.asking.try_lock()) else { return };
         let returned = async {
             port.ping().await?;
-            let mut connection = self.store.acquire().await?;
-            cache_state::turn_on(&mut connection, TOLD_FIRST).await
+            self.store.turn_cache_on(TOLD_FIRST).await
         };
         match returned.await {
             Ok(()) => tracing::info!("orders are read from the cache"),

@@ -48,7 +48,7 @@ async fn look_at_kafka(settings: &Settings, doors: &[OpenDoor]) -> Option<Check>
     let Some(kafka) = &settings.kafka else {
         return unset(name, "KAFKA_BROKERS", Carrier::Kafka, doors);
     };
-    let connected = async { KafkaOutlet::new(app::brokers(kafka))?.connect().await.map(drop) };
+    let connected = async { KafkaOutlet::new(app::brokers(kafka)).connect().await.map(drop) };
     let remedy = "Start Kafka, or set KAFKA_BROKERS, KAFKA_SECURITY_PROTOCOL and who logs in.";
     Some(answers(name, &kafka.brokers, connected.await, remedy))
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use rdkafka::Message as _;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -12,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::engine::ports::{Delivery, Inlet, Source};
 use crate::error::Result;
-use crate::transport::kafka::{Ear, KafkaOptions, State, blocking, retire};
+use crate::transport::kafka::{Ear, KafkaOptions, State, blocking, greet, retire};
 
 /// What to consume.
 #[derive(Clone, Debug)]
@@ -31,12 +32,9 @@ pub struct KafkaInlet {
 
 impl KafkaInlet {
     /// A way in; connects when asked to.
-    ///
-    /// # Errors
-    /// `Misconfigured` for a connection that this build cannot make.
-    pub fn new(options: KafkaOptions, inlet: InletOptions) -> Result<Self> {
-        options.check()?;
-        Ok(Self { options, inlet })
+    #[must_use]
+    pub fn new(options: KafkaOptions, inlet: InletOptions) -> Self {
+        Self { options, inlet }
     }
 
     fn open(&self, state: &Arc<State>) -> Result<StreamConsumer<Ear>> {
@@ -77,9 +75,24 @@ impl Inlet for KafkaInlet {
             places: HashMap::new(),
             last_tag: 0,
         };
-        let options = self.options.clone();
-        blocking(move || options.greet(consumer.client(), &state)).await??;
+        let asking = (Arc::clone(&consumer), Arc::clone(&state));
+        let greeted = blocking(move || greet(asking.0.client(), &asking.1)).await?;
+        greeted.map_err(|error| {
+            hear_out(&consumer, &state);
+            self.options.unanswered(&error, &state)
+        })?;
         Ok(source)
+    }
+}
+
+/// A consumer says what it has to complain of only where its messages come.
+fn hear_out(consumer: &StreamConsumer<Ear>, state: &State) {
+    while let Some(said) = consumer.recv().now_or_never() {
+        if let Err(KafkaError::MessageConsumption(code)) = said
+            && code != RDKafkaErrorCode::AllBrokersDown
+        {
+            state.complain(&code.to_string());
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::domain::message::OutgoingMessage;
 use crate::engine::ports::{Outlet, Publisher, Verdict};
 use crate::error::Result;
-use crate::transport::kafka::{Ear, KafkaOptions, State, blocking, retire};
+use crate::transport::kafka::{Ear, KafkaOptions, State, blocking, greet, retire};
 
 /// How long librdkafka tries to deliver a message.
 const DELIVERY_MS: &str = "10000";
@@ -29,12 +29,9 @@ pub struct KafkaOutlet {
 
 impl KafkaOutlet {
     /// A way out; connects when asked to.
-    ///
-    /// # Errors
-    /// `Misconfigured` for a connection that this build cannot make.
-    pub fn new(options: KafkaOptions) -> Result<Self> {
-        options.check()?;
-        Ok(Self { options })
+    #[must_use]
+    pub fn new(options: KafkaOptions) -> Self {
+        Self { options }
     }
 }
 
@@ -90,9 +87,10 @@ impl Publisher for KafkaPublisher {
 
 impl KafkaPublisher {
     async fn greet(&self) -> Result<()> {
-        let (options, state) = (self.options.clone(), Arc::clone(&self.state));
+        let state = Arc::clone(&self.state);
         let Some(producer) = self.producer.clone() else { return Ok(()) };
-        blocking(move || options.greet(producer.client(), &state)).await?
+        let greeted = blocking(move || greet(producer.client(), &state)).await?;
+        greeted.map_err(|error| self.options.unanswered(&error, &self.state))
     }
 
     /// Hands a message over at once, in the order of the calls; its report comes later.
