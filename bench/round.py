@@ -6,11 +6,12 @@ from contextlib import contextmanager
 
 from tests.services import Workspace
 
-from bench import boundary, bulk, catalogue, disk, latency, memory, relay
+from bench import boundary, bulk, catalogue, disk, latency, memory, relay, steady
 from bench import measurement as m
 from bench.consumer import Consumer
 from bench.contestant import Contestant, memory_of, peers_at_work
 from bench.engine import Engine
+from bench.errors import BenchError
 from bench.floor import Floor
 from bench.loads import Loads
 from bench.measurement import DISK, ENGINE, PGBENCH, Measurement
@@ -19,6 +20,8 @@ from bench.plan import Plan
 from bench.requests import Client
 from bench.servers import Servers, Site
 
+# Where placing was not measured before.
+OPEN_LOOP_PER_SECOND = 500.0
 LOADS = {"place", "read", "list"}
 
 
@@ -49,7 +52,8 @@ class Round:
         self._site = site
         self._consumer = consumer
         self._secret = secret
-        self._note = note
+        self._note = self._remembering(note)
+        self._capacity = 0.0
         self._orders = Orders(site.connection)
         self._floor = Floor(servers.binaries, site.database_url, site.connection)
         self._client = Client(plan, secret, number)
@@ -60,7 +64,7 @@ class Round:
             client=self._client,
             floor=self._floor,
             consumer=consumer,
-            note=note,
+            note=self._note,
         )
 
     def measure(self) -> None:
@@ -82,6 +86,8 @@ class Round:
                 self._single_orders(engine)
             if parts & LOADS:
                 self._under_load(engine)
+            if "open" in parts:
+                self._open_loop(engine)
             loaded_mb = memory.most_resident_mb(engine.pid)
         sizes = {"idle_mb": idle_mb, "loaded_mb": loaded_mb}
         self._note(Measurement(ENGINE, m.MEMORY, self._plan.crowd, sizes))
@@ -92,6 +98,16 @@ class Round:
             self._bulk()
         if "relay" in parts:
             self._relay()
+
+    def _remembering(self, note: Callable[[Measurement], None]) -> Callable[[Measurement], None]:
+        """Keeps what the engine places at most, beside telling it."""
+
+        def noted(one: Measurement) -> None:
+            if (one.subject, one.operation) == (ENGINE, m.PLACE):
+                self._capacity = max(self._capacity, one.values["per_second"])
+            note(one)
+
+        return noted
 
     def _engine(self, *, has_relay: bool = True) -> Engine:
         return Engine(
@@ -135,6 +151,23 @@ class Round:
                 self._loads.listing(own, peers)
             for one in (own, *peers):
                 self._note(memory_of(one))
+
+    def _open_loop(self, engine: Engine) -> None:
+        """Half of what the engine has placed before, or 500 a second, at a constant rate."""
+        one = Contestant(ENGINE, engine, self._orders)
+        rate = self._capacity / 2 if self._capacity else OPEN_LOOP_PER_SECOND
+        requests = self._loads.file("steady", self._client.placements(is_hot=False))
+        self._loads.warm_up(one, requests)
+        before = self._orders.count()
+        seconds = self._plan.open_loop_seconds
+        done = steady.run(
+            engine.port, requests, per_second=rate, seconds=seconds, seed=self._number
+        )
+        placed = self._orders.count() - before
+        if placed != done.requests:
+            raise BenchError(f"{done.requests} orders were answered, {placed} were placed")
+        self._orders.wait_until_sent()
+        self._note(Measurement(ENGINE, m.OPEN_LOOP, 0, done.values))
 
     def _bulk(self) -> None:
         for one in bulk.measure_engine(self._site.database_url, self._number):
