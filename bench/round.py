@@ -10,6 +10,7 @@ from bench import boundary, bulk, catalogue, disk, latency, memory, relay, stead
 from bench import measurement as m
 from bench.consumer import Consumer
 from bench.contestant import Contestant, memory_of, peers_at_work
+from bench.counted_loads import CountedLoads
 from bench.engine import Engine
 from bench.errors import BenchError
 from bench.floor import Floor
@@ -57,13 +58,13 @@ class Round:
         self._orders = Orders(site.connection)
         self._floor = Floor(servers.binaries, site.database_url, site.connection)
         self._client = Client(plan, secret, number)
+        self._counted = CountedLoads(workspace.folder, consumer, seconds=plan.seconds, seed=number)
         self._loads = Loads(
-            workspace.folder,
             plan,
             number=number,
             client=self._client,
             floor=self._floor,
-            consumer=consumer,
+            counted=self._counted,
             note=self._note,
         )
 
@@ -156,8 +157,8 @@ class Round:
         """Half of what the engine has placed before, or 500 a second, at a constant rate."""
         one = Contestant(ENGINE, engine, self._orders)
         rate = self._capacity / 2 if self._capacity else OPEN_LOOP_PER_SECOND
-        requests = self._loads.file("steady", self._client.placements(is_hot=False))
-        self._loads.warm_up(one, requests)
+        requests = self._counted.file("steady", self._client.placements(is_hot=False))
+        self._counted.warm_up(one, requests)
         before = self._orders.count()
         seconds = self._plan.open_loop_seconds
         done = steady.run(
@@ -178,8 +179,8 @@ class Round:
     def _relay(self) -> None:
         with self._serving(has_relay=False) as engine:
             one = Contestant(ENGINE, engine, self._orders)
-            requests = self._loads.file("paused", self._client.placements(is_hot=False))
-            values = self._loads.place(one, requests, self._plan.crowd, has_relay=False)
+            requests = self._counted.file("paused", self._client.placements(is_hot=False))
+            values = self._counted.place(one, requests, self._plan.crowd, has_relay=False)
             self._note(Measurement(ENGINE, m.PLACE_PAUSED, self._plan.crowd, values))
         self._orders.fill_outbox(self._plan.backlog)
         engine = self._engine()
