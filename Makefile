@@ -93,6 +93,12 @@ bench: ## Measures the engine, fully optimised, beside pgbench and what a team w
 	@$(BIN)/python -m tests.services install wrk
 	$(BIN)/python -m bench
 
+.PHONY: growth
+growth: ## Measures whether more orders, messages or time make the engine slower.
+	@$(MAKE) PROFILE=release build $(REQUIREMENTS)
+	@$(BIN)/python -m tests.services install wrk
+	$(BIN)/python -m bench.growth
+
 .PHONY: clean
 clean: ## Removes everything that was built; the demo's data in .order-engine stays.
 	rm -rf .venv target dist web/node_modules tests/node/node_modules tests/java/jars \

@@ -67,9 +67,8 @@ class Loads:
         files = {}
         for one in (engine, *peers):
             known = one.orders.choose(self._plan.requests, self._number)
-            files[one.subject] = self._counted.file(
-                f"reads {one.subject}", self._client.reads(known)
-            )
+            requests = self._client.reads(known)
+            files[one.subject] = self._counted.file(f"reads {one.subject}", requests)
         self._asking(m.READ, engine, peers, files, partial(self._floor.read, self._plan))
 
     def listing(self, engine: Contestant, peers: list[Contestant]) -> None:
@@ -96,14 +95,10 @@ class Loads:
             self._counted.check(one, files[one.subject])
             self._counted.warm_up(one, files[one.subject])
         for connections in self._plan.connections:
-            steps: list[Step] = [
-                (
-                    one.subject,
-                    operation,
-                    partial(self._counted.ask, one, files[one.subject], connections),
-                )
-                for one in (engine, *self._those_at(connections, peers))
-            ]
+            steps: list[Step] = []
+            for one in (engine, *self._those_at(connections, peers)):
+                ask = partial(self._counted.ask, one, files[one.subject], connections)
+                steps.append((one.subject, operation, ask))
             steps.insert(1, (PGBENCH, operation, partial(on_floor, connections)))
             self._take(steps, connections)
 

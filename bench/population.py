@@ -51,11 +51,12 @@ class Population:
         orders: int,
         services: tuple[Engine, Engine],
         connection: psycopg.Connection,
+        database_url: str,
         secret: str,
     ) -> None:
         """`services` are an engine with and, for later, one without a relay."""
         self.orders = orders
-        self.connection = connection
+        self.database_url = database_url
         self.contestant = Contestant(ENGINE, services[0], Orders(connection))
         self.engine, self.paused = services
         self._users = orders // ORDERS_OF_A_USER
@@ -125,7 +126,7 @@ def populated(
         connection.execute("checkpoint")
         engine.start()
         try:
-            yield Population(orders, (engine, paused), connection, secret)
+            yield Population(orders, (engine, paused), connection, url, secret)
         finally:
             engine.stop()
 

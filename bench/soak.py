@@ -1,4 +1,4 @@
-"""Placing for minutes at half of what the engine can, while tables, memory and latency are watched."""
+"""Placing for minutes at half of what the engine can, with an eye on what might grow meanwhile."""
 
 from __future__ import annotations
 
@@ -64,10 +64,7 @@ def run(
 
 def _watch(population: Population, looks: list[dict[str, float]], ended: threading.Event) -> None:
     begin = time.perf_counter()
-    dsn = population.connection.info
-    with psycopg.connect(
-        **{**dsn.get_parameters(), "password": dsn.password}, autocommit=True
-    ) as connection:
+    with psycopg.connect(population.database_url, autocommit=True) as connection:
         while True:
             looks.append({"at_s": time.perf_counter() - begin} | _look(population, connection))
             if ended.wait(EVERY_S):
