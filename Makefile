@@ -46,6 +46,8 @@ NODE_CLIENTS := tests/node/node_modules/.package-lock.json
 # What the engine is compared with, each with packages of its own.
 PYTHON_PEERS := $(patsubst %,target/peers/%/.installed,flask_sqlalchemy fastapi_strawberry)
 NODE_PEER := bench/peers/express_graphql/node_modules/.package-lock.json
+# What draws the plots.
+PLOTS := .venv/.bench-requirements
 
 .PHONY: help
 help: ## Lists the targets.
@@ -89,13 +91,13 @@ lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
 
 .PHONY: bench
 bench: ## Measures the engine, fully optimised, beside pgbench and what a team would otherwise write.
-	@$(MAKE) PROFILE=release build $(REQUIREMENTS) $(PYTHON_PEERS) $(NODE_PEER)
+	@$(MAKE) PROFILE=release build $(REQUIREMENTS) $(PLOTS) $(PYTHON_PEERS) $(NODE_PEER)
 	@$(BIN)/python -m tests.services install wrk
 	$(BIN)/python -m bench
 
 .PHONY: growth
 growth: ## Measures whether more orders, messages or time make the engine slower.
-	@$(MAKE) PROFILE=release build $(REQUIREMENTS)
+	@$(MAKE) PROFILE=release build $(REQUIREMENTS) $(PLOTS)
 	@$(BIN)/python -m tests.services install wrk
 	$(BIN)/python -m bench.growth
 
@@ -162,6 +164,11 @@ $(REQUIREMENTS): $(VENV) tests/requirements.txt
 $(NODE_CLIENTS): tests/node/package-lock.json $(PAGES)
 	@if command -v npm > /dev/null; then cd tests/node && $(NPM) ci; touch $(CURDIR)/$@; \
 	else echo "note: the tests with clients in Node cannot run, Node.js is missing"; fi
+
+$(PLOTS): $(VENV) bench/requirements.txt
+	@echo "installing what draws the plots"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+	@touch $@
 
 target/peers/%/.installed: bench/peers/%/requirements.txt $(VENV)
 	@echo "installing the packages of bench/peers/$*"

@@ -42,7 +42,10 @@ def main() -> int:
         help=f"compare only with these of {', '.join(Plan.peers)}; with none after --peers alone",
     )
     parser.add_argument(
-        "--write", type=Path, metavar="FILE", help="put the tables into this document, too"
+        "--write",
+        type=Path,
+        metavar="FILE",
+        help="put the tables into this document, and draw plots beside it",
     )
     parser.add_argument(
         "--again", action="store_true", help="take the numbers of the last run, measure nothing"
@@ -65,7 +68,11 @@ def main() -> int:
         text = report.render(found)
         sys.stdout.write(text)
         if arguments.write:
-            document.write(arguments.write, text)
+            # Only here, because only this needs matplotlib.
+            from bench import plots  # noqa: PLC0415
+
+            drawn = plots.draw_run(found, document.folder_of_plots(arguments.write))
+            document.write(arguments.write, text + plots.links(drawn), document.RUN)
     except (BenchError, ServiceError) as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1

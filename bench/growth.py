@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
+import signal
 import statistics
 import sys
 from contextlib import ExitStack, closing
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.services import ServiceError, Workspace
 
-from bench import engine, load, relay, soak
+from bench import document, engine, load, relay, soak
 from bench.consumer import Consumer
 from bench.counted_loads import CountedLoads
 from bench.door import Door
@@ -25,6 +26,7 @@ from bench.tables import decimal, ratios, spread, table, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from bench.contestant import Contestant
 
@@ -68,16 +70,43 @@ def main() -> int:
     parser.add_argument(
         "--minutes", type=float, default=2.0, help="of the soak (default: %(default)s)"
     )
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="DOCUMENT",
+        help="put the tables into this document, and draw plots beside it",
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="take the numbers of the last run, measure nothing"
+    )
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, leave)
     try:
-        found = measure(given)
+        found = json.loads(FILE.read_text()) if given.again else measure(given)
+        FILE.parent.mkdir(parents=True, exist_ok=True)
+        FILE.write_text(json.dumps(found, indent=1) + "\n")
+        text = render(found)
+        sys.stdout.write(text)
+        if given.write:
+            # Only here, because only this needs matplotlib.
+            from bench import plots  # noqa: PLC0415
+
+            drawn = plots.draw_growth(found, document.folder_of_plots(given.write))
+            document.write(given.write, text + plots.links(drawn), document.GROWTH)
     except (BenchError, ServiceError) as error:
         sys.stderr.write(f"growth: {error}\n")
         return 1
-    FILE.parent.mkdir(parents=True, exist_ok=True)
-    FILE.write_text(json.dumps(found, indent=1) + "\n")
-    sys.stdout.write(render(found))
+    except FileNotFoundError:
+        sys.stderr.write(f"growth: {FILE} is missing: measure first\n")
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     return 0
+
+
+def leave(number: int, _frame: FrameType | None) -> None:
+    """Ends the servers as well when this process is asked to end."""
+    raise SystemExit(128 + number)
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:

@@ -99,9 +99,9 @@ class Connection(asyncio.Protocol):
         answer, self._received = self._received[:size], self._received[size:]
         self._load.answered(self, self._due, answer)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """Ends the load: the engine closes no connection that is in use."""
-        self._load.fail(f"a connection was closed: {error}")
+        self._load.fail(f"a connection was closed: {exc}")
 
 
 class Load:
