@@ -11,7 +11,8 @@ from bench.errors import BenchError
 from bench.requests import Request, write
 
 CHECKED_REQUESTS = 8
-WARM_UP_SECONDS = 1
+# Compilers at run time, such as V8, need more than a moment.
+WARM_UP_SECONDS = 2
 WARM_UP_CONNECTIONS = 16
 DELIVERY_TIMEOUT_S = 120.0
 

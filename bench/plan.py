@@ -23,7 +23,7 @@ class Plan:
     """At which they are."""
     parts: tuple[str, ...] = PARTS
     """What is measured."""
-    open_loop_seconds: int = 10
+    open_loop_seconds: int = 6
     """Of placing at a constant rate, half of what the engine has placed before."""
     crowd: int = 256
     """Connections at which only the engine places; beside it is pgbench's highest number."""

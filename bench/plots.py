@@ -175,7 +175,8 @@ def _soaking(found: dict[str, Any]) -> Any:  # noqa: ANN401 - as above
     panels[3].set_ylabel("rows")
     panels[3].set_xlabel("minutes")
     for panel in panels:
-        panel.set_ylim(bottom=0)
+        # Room for the legend.
+        panel.set_ylim(0, 1.3 * max(panel.get_ylim()[1], 1))
         panel.legend(frameon=False, fontsize=7, loc="upper left", ncols=3)
     return figure
 

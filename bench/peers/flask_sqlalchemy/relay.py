@@ -9,6 +9,7 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
 from sqlalchemy import delete, select, tuple_
+from sqlalchemy.exc import SQLAlchemyError
 
 from models import Outbox, Session
 
@@ -34,8 +35,8 @@ def _run() -> None:
     while True:
         try:
             _serve(pika.BlockingConnection(pika.URLParameters(os.environ["RABBITMQ_URL"])))
-        except AMQPError:  # noqa: PERF203 - once per connection
-            log.exception("the broker is away; the messages wait")
+        except (AMQPError, SQLAlchemyError):  # noqa: PERF203 - once per connection
+            log.exception("messages could not be sent; they wait")
             time.sleep(IDLE_S)
 
 
