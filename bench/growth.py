@@ -47,6 +47,7 @@ LOOKED_AT = {
 }
 # A short one beside it, to compare with.
 BACKLOGS = (10_000, 1_000_000)
+BACKLOG_RATES = ("messages", "per_second", "first_tenth_per_second", "last_tenth_per_second")
 RELAY_FLOOR_PER_SECOND = 1_000
 
 Rounds = list[dict[str, list[float]]]
@@ -224,10 +225,19 @@ def render(found: dict[str, Any]) -> str:
         cells += [spread(ratios(one, rates[0]), decimal) for one in rates[1:]]
         rows.append((operation, *cells))
     backlogs = [
-        (whole(one["messages"]), whole(one["per_second"]), decimal(one["first_after_s"]))
+        (
+            *map(whole, (one[name] for name in BACKLOG_RATES)),
+            decimal(one["first_after_s"]),
+        )
         for one in found["backlogs"]
     ]
-    backlog_heading = ("messages waiting", "sent per second", "first one after the start, s")
+    backlog_heading = (
+        "messages waiting",
+        "sent per second",
+        "of the first tenth",
+        "of the last tenth",
+        "first one after the start, s",
+    )
     soaked = found["soak"]
     title = f"{soaked['minutes']:g} minutes at {whole(soaked['per_second'])} orders/s"
     parts = [

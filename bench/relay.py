@@ -23,12 +23,17 @@ def drain(
     engine.start()
     first = consumer.wait_for(before + 1, timeout_s)
     last = consumer.wait_for(before + backlog, timeout_s)
+    tenth = max(2, backlog // 10)
+    early = consumer.wait_for(before + tenth, timeout_s)
+    late = consumer.wait_for(before + backlog - tenth + 1, timeout_s)
     orders.wait_until_sent()
     arrived = consumer.count - before
     if arrived != backlog:
         raise BenchError(f"{arrived} messages arrived of a backlog of {backlog}")
     return {
         "per_second": (backlog - 1) / (last - first),
+        "first_tenth_per_second": (tenth - 1) / (early - first),
+        "last_tenth_per_second": (tenth - 1) / (last - late),
         "messages": backlog,
         "first_after_s": first - start,
     }
