@@ -71,6 +71,13 @@ test: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Runs every test on private server
 		--no-fail-fast
 	$(BIN)/python -m pytest
 
+# Only with this are the seeds other ones each time; `make test` runs the first 10 000.
+.PHONY: simulate
+simulate: ## Runs SEEDS (100 000) simulated worlds FROM a seed on; SEED=n repeats one and tells of it.
+	SEED=$(SEED) SEEDS=$(or $(SEEDS),100000) FROM=$(or $(FROM),$(shell date +%s)000000) \
+		$(CARGO) test --profile quick --locked --no-default-features --features kafka \
+		--test simulation every_promise -- --nocapture
+
 .PHONY: lint
 lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
 	$(CARGO) fmt --all --check

@@ -327,7 +327,8 @@ fn long_functions(lines: &[&str]) -> Vec<(usize, usize)> {
         ]
         .iter()
         .any(|start| code.starts_with(start));
-        if !is_function || code.ends_with(';') || code.ends_with('}') {
+        let head_ends = lines[begin..].iter().find(|line| line.ends_with([';', '{', '}']));
+        if !is_function || head_ends.is_none_or(|line| !line.ends_with('{')) {
             continue;
         }
         let close = format!("{}}}", " ".repeat(indent));

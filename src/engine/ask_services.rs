@@ -65,8 +65,9 @@ impl Engine {
     async fn placed_before(&self, caller: &Caller, request: &PlaceOrder) -> Result<Option<Placed>> {
         let Some(key) = &request.key else { return Ok(None) };
         let mut connection = self.shared.store.acquire().await?;
-        let earlier = placing::earlier(&mut connection, &caller.key_scope(), key.as_str()).await?;
-        let Some(earlier) = earlier else { return Ok(None) };
+        let scope = caller.key_scope();
+        let earlier = placing::earlier(&mut connection, &[(&scope, key.as_str())]).await?.pop();
+        let Some(earlier) = earlier.flatten() else { return Ok(None) };
         if earlier.fingerprint != fingerprint(request) {
             return Err(mismatch());
         }

@@ -15,7 +15,7 @@ use crate::engine::place_order::Placed;
 use crate::engine::ports::Subject;
 use crate::engine::{Shared, stock_keys};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::placing::{Decided, Prepared, Question};
+use crate::store::placing::{Decided, Earlier, Prepared, Question};
 
 /// One request to place an order, checked as far as it can be without the database.
 #[derive(Debug)]
@@ -49,15 +49,42 @@ enum Verdict {
     Refuse(Error),
 }
 
+impl Verdict {
+    /// What a key says that was used before.
+    fn of_key(job: &Job, earlier: &Earlier) -> Self {
+        match earlier.fingerprint == job.fingerprint {
+            true => Self::Replay(earlier.order),
+            false => Self::Refuse(mismatch()),
+        }
+    }
+
+    fn places(&self) -> bool {
+        matches!(self, Self::Place(_))
+    }
+}
+
+/// The answers to a batch, in the order of its jobs.
+type Answers = std::result::Result<Vec<Result<Placed>>, Failure>;
+
+/// Why a batch as a whole was not placed.
+pub(super) struct Failure {
+    /// What happened.
+    pub error: Error,
+    /// Which jobs may be placed all the same, because nobody said what became of the commit.
+    pub in_doubt: Vec<usize>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, in_doubt: Vec::new() }
+    }
+}
+
 /// Places what can be placed and answers every request, in order. No two jobs share a key.
 ///
 /// # Errors
-/// Only those that concern the whole batch: nothing of it is placed then, unless the error has the
-/// fact `outcome = unknown`.
-pub(super) async fn place<D: Database>(
-    shared: &Shared<D>,
-    jobs: &[&Job],
-) -> Result<Vec<Result<Placed>>> {
+/// Only those that concern the whole batch: nothing of it is placed then, but for what is in doubt.
+pub(super) async fn place<D: Database>(shared: &Shared<D>, jobs: &[&Job]) -> Answers {
     if shared.is_rehearsal {
         return place_all(shared, jobs).await;
     }
@@ -70,7 +97,7 @@ pub(super) async fn place<D: Database>(
     answers
 }
 
-async fn place_all<D: Database>(shared: &Shared<D>, jobs: &[&Job]) -> Result<Vec<Result<Placed>>> {
+async fn place_all<D: Database>(shared: &Shared<D>, jobs: &[&Job]) -> Answers {
     let mut work = shared.store.begin().await?;
     let prepared = work.prepare(&questions(jobs)).await?;
     let products = wanted_products(jobs, &prepared);
@@ -87,23 +114,56 @@ async fn place_all<D: Database>(shared: &Shared<D>, jobs: &[&Job]) -> Result<Vec
     for (job, prepared) in jobs.iter().zip(prepared) {
         verdicts.push(decide(shared, job, prepared, &mut offers, &mut decided)?);
     }
+    look_again(&mut work, jobs, &mut verdicts).await?;
+    let placed = verdicts.iter().enumerate().filter(|(_, verdict)| verdict.places());
+    let placed: Vec<_> = placed.map(|(n, _)| n).collect();
     let mut answers = Vec::with_capacity(jobs.len());
     for verdict in verdicts {
         answers.push(match verdict {
             Verdict::Refuse(error) => Err(error),
             Verdict::Place(n) => Ok(Placed { order: order_of(&decided, n)?, replayed: false }),
-            Verdict::Replay(id) => {
-                work.placed(id).await.map(|order| Placed { order, replayed: true })
-            }
+            Verdict::Replay(id) => match work.placed(id).await {
+                Ok(order) => Ok(Placed { order, replayed: true }),
+                Err(error) if error.kind() == ErrorKind::NotFound => Err(error),
+                // The transaction has failed with it.
+                Err(error) => return Err(error.into()),
+            },
         });
     }
     if let Some(at) = at.filter(|_| !decided.is_empty()) {
         work.write(at, &decided).await?;
-        shared.commit(work).await?;
+        shared.commit(work).await.map_err(|error| match error.fact("outcome") {
+            Some("unknown") => Failure { error, in_doubt: placed },
+            _ => error.into(),
+        })?;
         shared.committed();
         stock_keys::show(shared, &products).await;
     }
     Ok(answers)
+}
+
+/// Looks once more for the keys of refused requests, now that their products are locked: a twin, or
+/// an earlier try whose end nobody told, may have taken the very stock that is missing now.
+async fn look_again(
+    work: &mut impl UnitOfWork,
+    jobs: &[&Job],
+    verdicts: &mut [Verdict],
+) -> Result<()> {
+    let refused = jobs.iter().zip(verdicts);
+    let refused = refused.filter(|(_, verdict)| matches!(verdict, Verdict::Refuse(_)));
+    let named = refused.filter_map(|(job, verdict)| Some((job, job.key()?, verdict)));
+    let named: Vec<_> = named.collect();
+    if named.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<_> = named.iter().map(|(job, key, _)| (job.key_scope.as_str(), *key)).collect();
+    let found = work.earlier(&keys).await?;
+    for ((job, _, verdict), earlier) in named.into_iter().zip(found) {
+        if let Some(earlier) = earlier {
+            *verdict = Verdict::of_key(job, &earlier);
+        }
+    }
+    Ok(())
 }
 
 fn questions<'a>(jobs: &[&'a Job]) -> Vec<Question<'a>> {
@@ -132,11 +192,8 @@ fn decide<D: Database>(
     offers: &mut Offers,
     decided: &mut Vec<Decided>,
 ) -> Result<Verdict> {
-    if let Some(earlier) = prepared.earlier {
-        if earlier.fingerprint != job.fingerprint {
-            return Ok(Verdict::Refuse(mismatch()));
-        }
-        return Ok(Verdict::Replay(earlier.order));
+    if let Some(earlier) = &prepared.earlier {
+        return Ok(Verdict::of_key(job, earlier));
     }
     if !prepared.user_known && !shared.rules.placement.unknown_users {
         return Ok(Verdict::Refuse(unknown_user(&job.request)));

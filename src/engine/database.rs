@@ -57,12 +57,11 @@ pub trait UnitOfWork: Send {
         questions: &[Question<'_>],
     ) -> impl Future<Output = Result<Vec<Prepared>>> + Send;
 
-    /// The answer that a key was given before, as it is committed now.
+    /// The answers that keys of callers were given before, as they are committed now.
     fn earlier(
         &mut self,
-        caller: &str,
-        key: &str,
-    ) -> impl Future<Output = Result<Option<Earlier>>> + Send;
+        keys: &[(&str, &str)],
+    ) -> impl Future<Output = Result<Vec<Option<Earlier>>>> + Send;
 
     /// Locks products, always in the same order, and returns what the known ones offer.
     fn lock_products(&mut self, products: &[&str]) -> impl Future<Output = Result<Offers>> + Send;
@@ -169,8 +168,8 @@ impl UnitOfWork for Transaction {
         placing::prepare(self, questions).await
     }
 
-    async fn earlier(&mut self, caller: &str, key: &str) -> Result<Option<Earlier>> {
-        placing::earlier(self, caller, key).await
+    async fn earlier(&mut self, keys: &[(&str, &str)]) -> Result<Vec<Option<Earlier>>> {
+        placing::earlier(self, keys).await
     }
 
     async fn lock_products(&mut self, products: &[&str]) -> Result<Offers> {

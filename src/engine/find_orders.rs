@@ -1,14 +1,15 @@
 //! Reads orders: one, a page, a history.
 
-use crate::domain::caller::{Caller, Scope};
+use crate::domain::caller::Caller;
 use crate::domain::ids::OrderName;
 use crate::domain::order::{HistoryEntry, Order};
 use crate::domain::query::{OrderFilter, Page};
 use crate::engine::Engine;
+use crate::engine::database::Database;
 use crate::error::Result;
 use crate::store::orders;
 
-impl Engine {
+impl<D: Database> Engine<D> {
     /// One order.
     ///
     /// # Errors
@@ -17,10 +18,11 @@ impl Engine {
         let name = name.into();
         let scope = caller.scope(self.shared.rules.access);
         let found = self.shared.reads.order(name.id()).await?;
-        let visible = found.filter(|order| is_seen(order, name, &scope));
-        visible.ok_or_else(|| orders::not_found(name))
+        orders::visible(Vec::from_iter(found), name, &scope)
     }
+}
 
+impl Engine {
     /// A page of at most `first` orders, newest first.
     ///
     /// # Errors
@@ -54,10 +56,4 @@ impl Engine {
         let order = orders::get(&mut connection, name.into(), &scope).await?;
         orders::history(&mut connection, order.id).await
     }
-}
-
-/// Whether `order` is the one that `name` means, and within `scope`.
-pub(super) fn is_seen(order: &Order, name: OrderName, scope: &Scope) -> bool {
-    let is_own = scope.owner().is_none_or(|owner| owner == order.user.as_str());
-    is_own && order.id == name.id() && name.means(order.created_at)
 }

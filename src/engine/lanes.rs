@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::Shared;
-use crate::engine::batch::{self, Job};
+use crate::engine::batch::{self, Failure, Job};
 use crate::engine::database::Database;
 use crate::engine::place_order::Placed;
 use crate::error::{Error, ErrorKind, Result, chain};
@@ -36,6 +36,24 @@ const PAUSE: Duration = Duration::from_millis(20);
 struct Waiting {
     job: Job,
     answer: oneshot::Sender<Result<Placed>>,
+    /// Whether an earlier try may have placed it without saying so.
+    in_doubt: bool,
+}
+
+impl Waiting {
+    fn answer(self, answer: Result<Placed>) {
+        // A caller that has gone away does not read its answer; its order stands.
+        let _ = self.answer.send(answer);
+    }
+
+    /// Answers that it could not be placed, as far as that is known.
+    fn fail(self, error: &Error) {
+        let told = match self.in_doubt {
+            true => outcome_unknown(error),
+            false => not_placed(error),
+        };
+        self.answer(Err(told));
+    }
 }
 
 /// The queue and the lanes behind it. Cheap to clone.
@@ -63,7 +81,8 @@ impl Lanes {
     /// Queues a request and waits for its answer.
     pub(super) async fn submit(&self, job: Job) -> Result<Placed> {
         let (answer, answered) = oneshot::channel();
-        self.queue.try_send(Waiting { job, answer }).map_err(|error| match error {
+        let waiting = Waiting { job, answer, in_doubt: false };
+        self.queue.try_send(waiting).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::new(
                 ErrorKind::Unavailable,
                 format!("{QUEUE_MAX} orders are waiting to be placed already. Try again later."),
@@ -145,16 +164,18 @@ fn without_twins(batch: Vec<Waiting>) -> (Vec<Waiting>, Vec<Waiting>) {
 async fn serve_distinct<D: Database>(shared: &Shared<D>, mut batch: Vec<Waiting>) {
     for tries in 1..=TRIES_MAX {
         let jobs: Vec<&Job> = batch.iter().map(|waiting| &waiting.job).collect();
-        let error = match batch::place(shared, &jobs).await {
+        let failure = match batch::place(shared, &jobs).await {
             Ok(answers) => return answer_each(batch, answers),
-            Err(error) => error,
+            Err(failure) => failure,
         };
         tracing::warn!(
-            error = chain(&error),
+            error = chain(&failure.error),
             orders = batch.len(),
             tries,
             "placing a batch failed"
         );
+        doubt(&mut batch, &failure);
+        let error = failure.error;
         let tries_max = match error.kind() {
             // A rehearsal that would have to wait is not worth it.
             ErrorKind::Conflict if !shared.is_rehearsal => TRIES_MAX,
@@ -164,31 +185,29 @@ async fn serve_distinct<D: Database>(shared: &Shared<D>, mut batch: Vec<Waiting>
         if tries >= tries_max {
             return give_up(shared, batch, &error).await;
         }
-        if error.fact("outcome") == Some("unknown") {
-            // Only a key tells a second try whether the first one was committed.
-            batch = answer_those_without_key(batch, &error);
+        // Only a key tells a second try whether the first one was committed.
+        let is_final = |waiting: &mut Waiting| waiting.in_doubt && waiting.job.key().is_none();
+        batch.extract_if(.., is_final).for_each(|waiting| waiting.fail(&error));
+        if batch.is_empty() {
+            return;
         }
         tokio::time::sleep(PAUSE * tries).await;
     }
 }
 
-fn answer_each(batch: Vec<Waiting>, answers: Vec<Result<Placed>>) {
-    for (waiting, answer) in batch.into_iter().zip(answers) {
-        // A caller that has gone away does not read its answer; its order stands.
-        let _ = waiting.answer.send(answer);
+/// Takes note of whom a failure leaves in doubt.
+fn doubt(batch: &mut [Waiting], failure: &Failure) {
+    for n in &failure.in_doubt {
+        if let Some(waiting) = batch.get_mut(*n) {
+            waiting.in_doubt = true;
+        }
     }
 }
 
-fn answer_those_without_key(batch: Vec<Waiting>, error: &Error) -> Vec<Waiting> {
-    let (keyed, others): (Vec<_>, Vec<_>) =
-        batch.into_iter().partition(|waiting| waiting.job.key().is_some());
-    answer_all(others, &outcome_unknown(error));
-    keyed
-}
-
-fn answer_all(batch: Vec<Waiting>, error: &Error) {
-    let answers = batch.iter().map(|_| Err(error.retold())).collect();
-    answer_each(batch, answers);
+fn answer_each(batch: Vec<Waiting>, answers: Vec<Result<Placed>>) {
+    for (waiting, answer) in batch.into_iter().zip(answers) {
+        waiting.answer(answer);
+    }
 }
 
 fn outcome_unknown(error: &Error) -> Error {
@@ -201,24 +220,32 @@ fn outcome_unknown(error: &Error) -> Error {
     .with("outcome", "unknown")
 }
 
+/// `error` as those are told who were not in what may have been committed.
+fn not_placed(error: &Error) -> Error {
+    match error.fact("outcome") {
+        Some(_) => Error::new(error.kind(), error.message())
+            .with("component", error.fact("component").unwrap_or("postgresql")),
+        None => error.retold(),
+    }
+}
+
 /// Answers a batch that cannot be placed together: one request at a time, so that a poisonous one
 /// fails alone, unless the database itself is away.
 async fn give_up<D: Database>(shared: &Shared<D>, batch: Vec<Waiting>, error: &Error) {
     if batch.len() == 1 || error.kind() == ErrorKind::Unavailable {
-        let told = match error.fact("outcome") {
-            Some("unknown") => outcome_unknown(error),
-            _ => error.retold(),
-        };
-        return answer_all(batch, &told);
+        return batch.into_iter().for_each(|waiting| waiting.fail(error));
     }
-    for waiting in batch {
-        let answer = match batch::place(shared, &[&waiting.job]).await {
-            Ok(answers) => answers.into_iter().next().unwrap_or_else(|| Err(error.retold())),
-            Err(own) => {
-                tracing::error!(error = chain(&own), "placing an order failed");
-                Err(own)
+    for mut waiting in batch {
+        match batch::place(shared, &[&waiting.job]).await {
+            Ok(mut answers) => {
+                let answer = answers.pop();
+                waiting.answer(answer.unwrap_or_else(|| Err(error.retold())));
             }
-        };
-        let _ = waiting.answer.send(answer);
+            Err(failure) => {
+                tracing::error!(error = chain(&failure.error), "placing an order failed");
+                waiting.in_doubt |= !failure.in_doubt.is_empty();
+                waiting.fail(&failure.error);
+            }
+        }
     }
 }

@@ -8,7 +8,6 @@ use crate::domain::order::Order;
 use crate::domain::query::{LIST_MAX, OrderFilter};
 use crate::engine::Engine;
 use crate::engine::cache::CacheStats;
-use crate::engine::find_orders::is_seen;
 use crate::engine::ports::Subject;
 use crate::error::{ErrorKind, Result};
 use crate::store::orders;
@@ -37,8 +36,7 @@ impl Engine {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             found => found?,
         };
-        let mut visible = found.into_iter().filter(|order| is_seen(order, name, &scope));
-        visible.next().ok_or_else(|| orders::not_found(name))
+        orders::visible(found, name, &scope)
     }
 
     /// The newest 1 000 orders of `user`, newest first, from the cache where it has them; none when

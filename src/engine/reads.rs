@@ -12,7 +12,6 @@ use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
 use crate::engine::database::Database;
 use crate::error::{Error, ErrorKind, Result};
-use crate::outage::in_time;
 
 /// Statements at a time: one is decoded while the database works on the other.
 const READS_MAX: usize = 2;
@@ -146,8 +145,7 @@ async fn read<D: Database>(store: &D, ids: &[OrderId]) -> Result<Vec<Order>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    // Others wait for this one: it must end although its connection may have gone without a word.
-    in_time(store.orders(ids)).await
+    store.orders(ids).await
 }
 
 fn closed() -> Error {

@@ -3,6 +3,7 @@
 //! to wait behind the others.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_graphql::indexmap::IndexMap;
 use async_graphql::parser::parse_schema;
@@ -17,7 +18,7 @@ pub(super) struct Types(HashMap<Name, HashMap<Name, Type>>);
 
 /// A checked document's operation, kept for its answer.
 pub(super) struct Asked {
-    pub document: ExecutableDocument,
+    pub document: Arc<ExecutableDocument>,
     pub selected: SelectionSet,
     pub kind: OperationType,
 }
@@ -197,7 +198,7 @@ mod tests {
     ";
 
     fn completed(query: &str, data: Value, paths: &[&[PathSegment]]) -> String {
-        let document = parse_query(query).unwrap();
+        let document = Arc::new(parse_query(query).unwrap());
         let operation = &selected(&document, None).unwrap().node;
         let (selected, kind) = (operation.selection_set.node.clone(), operation.ty);
         let asked = Asked { document, selected, kind };

@@ -1,10 +1,12 @@
 //! A GraphQL schema behind its limits, for every transport: HTTP, event streams, sockets and
-//! Python. A document is parsed once.
+//! Python.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::parser::types::{OperationDefinition, OperationType, Selection};
+use async_graphql::parser::types::{
+    ExecutableDocument, OperationDefinition, OperationType, Selection,
+};
 use async_graphql::{
     ErrorExtensionValues, Executor, Pos, Positioned, Request, Response, ServerError, Value,
     Variables,
@@ -19,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind};
 use crate::server::completion::{Asked, Types};
+use crate::server::documents::Documents;
 use crate::server::metrics::{Metrics, NO_OPERATION};
 use crate::server::playground::Playground;
 use crate::server::session::Session;
@@ -31,6 +34,7 @@ pub struct GraphQl(Arc<Inner>);
 struct Inner {
     schema: Box<dyn Schema>,
     types: Types,
+    documents: Documents,
     /// The fields at the roots of the schema, which may be labels of metrics.
     operations: &'static [&'static str],
     contract: &'static str,
@@ -96,6 +100,7 @@ impl GraphQl {
         Self(Arc::new(Inner {
             schema: Box::new(schema),
             types: Types::of(sdl),
+            documents: Documents::new(),
             operations,
             contract: shell.contract,
             metrics: Arc::clone(&shell.metrics),
@@ -226,10 +231,17 @@ impl GraphQl {
         let shutdown = self.0.shutdown.clone();
         let was_good = session.caller().is_ok();
         let left = session.time_left();
+        let expired = async move {
+            match was_good {
+                true => tokio::time::sleep(left).await,
+                // The stream says what is wrong, and ends by itself.
+                false => std::future::pending().await,
+            }
+        };
         let over = async move {
             tokio::select! {
                 () = shutdown.cancelled_owned() => {}
-                () = tokio::time::sleep(left) => {}
+                () = expired => {}
             }
         };
         let farewell = stream::once(async move {
@@ -256,23 +268,20 @@ impl GraphQl {
         mut request: Request,
         session: &Arc<Session>,
     ) -> std::result::Result<Prepared, Vec<ServerError>> {
-        limits::check_text(&request.query).map_err(|error| vec![told(&error, None)])?;
-        let name = request.operation_name.clone();
-        let variables = std::mem::take(&mut request.variables);
-        let document = request.parsed_query().map_err(|error| vec![syntax_error(&error)])?;
-        limits::check_document(document).map_err(|error| vec![told(&error, None)])?;
-        let Some(operation) = limits::selected(document, name.as_deref()) else {
+        let document = self.0.documents.read(&request.query).map_err(|error| vec![error])?;
+        let name = request.operation_name.as_deref();
+        let Some(operation) = limits::selected(&document, name) else {
             let message = match name {
                 Some(_) => "The document has no operation of that name.",
                 None => "The document has several operations; operationName must name one.",
             };
             return Err(vec![told(&Error::new(ErrorKind::InvalidInput, message), None)]);
         };
-        check_variables(&operation.node, &variables)?;
+        check_variables(&operation.node, &request.variables)?;
         let label = self.label(&operation.node);
         let (kind, selected) = (operation.node.ty, operation.node.selection_set.node.clone());
-        let asked = Asked { document: document.clone(), selected, kind };
-        request.variables = variables;
+        request.set_parsed_query(ExecutableDocument::clone(&document));
+        let asked = Asked { document, selected, kind };
         Ok(Prepared { request: request.data(Arc::clone(session)), asked, label })
     }
 
@@ -341,14 +350,6 @@ fn code(kind: ErrorKind) -> ErrorExtensionValues {
     let mut extensions = ErrorExtensionValues::default();
     extensions.set("code", kind.code());
     extensions
-}
-
-/// The parser draws a picture of the place; the position and its last line say as much.
-fn syntax_error(error: &ServerError) -> ServerError {
-    let reason = error.message.lines().last().unwrap_or_default();
-    let reason = reason.trim().trim_start_matches("= ");
-    let position = error.locations.first().copied();
-    told(&Error::new(ErrorKind::InvalidInput, format!("Syntax error: {reason}.")), position)
 }
 
 /// Refuses what the library would notice only while it executes: a required variable is missing.

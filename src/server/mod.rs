@@ -4,6 +4,7 @@
 mod body;
 mod completion;
 mod connections;
+mod documents;
 mod event_stream;
 mod exposition;
 pub mod graphql;

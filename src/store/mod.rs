@@ -94,8 +94,8 @@ impl Store {
             ("statement_timeout", timeout_ms.as_str()),
             ("lock_timeout", timeout_ms.as_str()),
             ("idle_in_transaction_session_timeout", "30000"),
-            // Plans are kept as long as the connection: one made while a table was small would go on
-            // to read the whole of it. See docs/decisions/0015-plans-that-stay-good.md.
+            // A plan is kept as long as its connection: one made while a table was small would go
+            // on to read the whole of it. See docs/decisions/0015-plans-that-stay-good.md.
             ("enable_seqscan", "off"),
             // Compiling a plan takes a hundred times as long as these statements do.
             ("jit", "off"),
@@ -209,15 +209,26 @@ pub async fn roll_back(transaction: Transaction) -> Result<()> {
     transaction.rollback().await.map_err(|error| failed("rolling back", error))
 }
 
-/// Commits; an error says that the outcome is not known.
+/// Commits.
 ///
 /// # Errors
-/// `Unavailable` with the fact `outcome = unknown`.
+/// As [`failed`], with the fact `outcome = unknown` unless the database has said that it undid the
+/// transaction: for a trigger that waits for the commit, for example.
 pub async fn commit(transaction: Transaction) -> Result<()> {
-    transaction
-        .commit()
-        .await
-        .map_err(|error| failed("committing", error).with("outcome", "unknown"))
+    transaction.commit().await.map_err(|error| {
+        let is_undone = is_undone(&error);
+        let error = failed("committing", error);
+        if is_undone { error } else { error.with("outcome", "unknown") }
+    })
+}
+
+/// Whether a failed commit is known to have had no effect: a constraint, another transaction or a
+/// lock was in the way.
+fn is_undone(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| {
+        code.starts_with("23") || matches!(code.as_ref(), "40001" | "40P01" | "55P03")
+    })
 }
 
 /// The one conversion of a database error. `doing` completes "PostgreSQL failed while …".

@@ -19,16 +19,7 @@ use crate::store::failed;
 use crate::store::statement::statements;
 
 statements! {
-    /// One order with its lines, if the caller may see it.
-    GET = "
-        select o.id, o.user_id, o.status, o.total, o.currency, o.address, o.version,
-               o.created_at, o.updated_at, l.id as line_id, l.product_id, l.name, l.quantity,
-               l.unit_price
-        from orders o join order_lines l on l.order_id = o.id
-        where o.id = $1 and o.deleted_at is null and ($2::text is null or o.user_id = $2)
-        order by l.position";
-
-    /// As GET, deleted or not: what a repeated request is answered from.
+    /// One order as it was placed, deleted or not: what a repeated request is answered from.
     GET_PLACED = "
         select o.id, o.user_id, 'pending' as status, o.total, o.currency, o.address, 1 as version,
                o.created_at, o.created_at as updated_at, l.id as line_id, l.product_id, l.name,
@@ -37,11 +28,9 @@ statements! {
         where o.id = $1
         order by l.position";
 
-    /// Locks one order, if the caller may see it.
+    /// Locks one order, deleted or not, if it is the caller's.
     LOCK = "
-        select id from orders
-        where id = $1 and deleted_at is null and ($2::text is null or user_id = $2)
-        for update";
+        select id from orders where id = $1 and ($2::text is null or user_id = $2) for update";
 
     /// A page of one user's orders, newest first.
     LIST_OF_USER = "
@@ -57,11 +46,13 @@ statements! {
         from page o join order_lines l on l.order_id = o.id
         order by o.id desc, l.position";
 
-    /// A page of everybody's orders, newest first.
+    /// A page of everybody's orders, newest first. The condition on `deleted_at` is written so that
+    /// no plan uses the index of users, which would be walked from end to end.
     LIST_OF_ALL = "
         with page as (
             select * from orders
-            where deleted_at is null and id < $1 and ($2::text is null or status = $2)
+            where id < $1 and ($2::text is null or status = $2)
+              and coalesce(deleted_at, '-infinity') = '-infinity'
             order by id desc limit $3
         )
         select o.id, o.user_id, o.status, o.total, o.currency, o.address, o.version,
@@ -80,20 +71,12 @@ statements! {
         select order_id, version, event_id, at, actor, action, previous_status, status, reason
         from order_history where at >= $1 order by at, order_id, version limit $2";
 
-    /// Single orders that are asked for at one time.
-    GET_EACH = "
-        select o.id, o.user_id, o.status, o.total, o.currency, o.address, o.version,
-               o.created_at, o.updated_at, l.id as line_id, l.product_id, l.name, l.quantity,
-               l.unit_price
-        from orders o join order_lines l on l.order_id = o.id
-        where o.id = any($1) and o.deleted_at is null
-        order by o.id, l.position";
-
-    /// The orders of a set, deleted or not.
+    /// The orders of a set, deleted or not: with that in the condition, a plan that is made while
+    /// there are no orders yet walks through an index of all that are not deleted.
     GET_MANY = "
         select o.id, o.user_id, o.status, o.total, o.currency, o.address, o.version,
-               o.created_at, o.updated_at, l.id as line_id, l.product_id, l.name, l.quantity,
-               l.unit_price
+               o.created_at, o.updated_at, o.deleted_at, l.id as line_id, l.product_id, l.name,
+               l.quantity, l.unit_price
         from orders o join order_lines l on l.order_id = o.id
         where o.id = any($1)
         order by o.id, l.position";
@@ -144,29 +127,45 @@ statements! {
 /// # Errors
 /// `NotFound` when it does not exist, is deleted or is outside `scope`.
 pub async fn get(connection: &mut PgConnection, name: OrderName, scope: &Scope) -> Result<Order> {
-    let rows = sqlx::query(GET)
-        .bind(name.id().get())
-        .bind(scope.owner())
-        .fetch_all(connection)
-        .await
-        .map_err(|error| failed("reading an order", error))?;
-    let order = collect(&rows)?.pop().filter(|order| name.means(order.created_at));
-    order.ok_or_else(|| not_found(name))
+    visible(get_each(connection, &[name.id()]).await?, name, scope)
 }
 
-/// Reads each of these orders that there is, by number. Whether a caller may see it is decided
-/// afterwards.
+/// The order of `found` that `name` means.
+///
+/// # Errors
+/// `NotFound` when it is not among them or is outside `scope`.
+pub fn visible(found: Vec<Order>, name: OrderName, scope: &Scope) -> Result<Order> {
+    let mut visible = found.into_iter().filter(|order| {
+        let is_own = scope.owner().is_none_or(|owner| owner == order.user.as_str());
+        is_own && order.id == name.id() && name.means(order.created_at)
+    });
+    visible.next().ok_or_else(|| not_found(name))
+}
+
+/// Reads each of these orders that there is and is not deleted, by number.
 ///
 /// # Errors
 /// As [`failed`].
 pub async fn get_each(connection: &mut PgConnection, ids: &[OrderId]) -> Result<Vec<Order>> {
     let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
-    let rows = sqlx::query(GET_EACH)
+    let mut rows = Vec::with_capacity(ids.len());
+    for row in rows_of(connection, &ids).await? {
+        let deleted_at: Option<DateTime<Utc>> = row
+            .try_get("deleted_at")
+            .map_err(|error| failed("reading an order's columns", error))?;
+        if deleted_at.is_none() {
+            rows.push(row);
+        }
+    }
+    collect(&rows)
+}
+
+async fn rows_of(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<PgRow>> {
+    sqlx::query(GET_MANY)
         .bind(ids)
         .fetch_all(connection)
         .await
-        .map_err(|error| failed("reading orders", error))?;
-    collect(&rows)
+        .map_err(|error| failed("reading orders", error))
 }
 
 /// Reads one order as it was when it was placed.
@@ -234,12 +233,7 @@ pub async fn list(
 /// # Errors
 /// As [`failed`].
 pub async fn get_many(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Order>> {
-    let rows = sqlx::query(GET_MANY)
-        .bind(ids)
-        .fetch_all(connection)
-        .await
-        .map_err(|error| failed("reading orders", error))?;
-    collect(&rows)
+    collect(&rows_of(connection, ids).await?)
 }
 
 /// Reads every change of one order, oldest first. Whether the caller may see it is decided before.

@@ -59,7 +59,9 @@ statements! {
           )
         limit $4";
 
-    /// Removes what has been sent.
+    /// Removes what has been sent. Each message is looked for by its whole key: joined freely, a
+    /// plan that is made while nothing waits, and kept, compares all that waits with all that was
+    /// sent.
     MARK_SENT = "
         with held as (
             select mine.share
@@ -68,14 +70,21 @@ statements! {
             where leases.owner = $5
             order by leases.name
             for share of leases
+        ), found as (
+            select place
+            from unnest($6::bigint[], $7::int[], $8::bigint[]) as sent (order_id, version, id)
+            cross join lateral (
+                select ctid as place from outbox
+                where destination = $1 and order_id = sent.order_id
+                  and version = sent.version and id = sent.id
+                  and share in (select share from held)
+                offset 0
+            ) as message
         )
-        delete from outbox
-        using unnest($6::bigint[], $7::int[], $8::bigint[]) as sent (order_id, version, id)
-        where outbox.destination = $1 and outbox.order_id = sent.order_id
-          and outbox.version = sent.version and outbox.id = sent.id
-          and outbox.share in (select share from held)";
+        delete from outbox where ctid = any(array(select place from found))";
 
-    /// Writes down refusals: each order waits until its delay has passed, or for a person.
+    /// Writes down refusals: each order waits until its delay has passed, or for a person. They are
+    /// looked for as above.
     NOTE_REFUSALS = "
         with held as (
             select mine.share
@@ -84,17 +93,25 @@ statements! {
             where leases.owner = $5
             order by leases.name
             for share of leases
+        ), found as (
+            select place, reason, delay
+            from unnest($6::bigint[], $7::int[], $8::bigint[], $9::text[], $10::float8[])
+                 as refused (order_id, version, id, reason, delay)
+            cross join lateral (
+                select ctid as place from outbox
+                where destination = $1 and order_id = refused.order_id
+                  and version = refused.version and id = refused.id
+                  and share in (select share from held)
+                offset 0
+            ) as message
         )
         update outbox
         set attempts = outbox.attempts + 1,
-            last_error = refused.reason,
-            not_before = now() + make_interval(secs => refused.delay),
+            last_error = found.reason,
+            not_before = now() + make_interval(secs => found.delay),
             parked_at = case when outbox.attempts + 1 >= $11 then now() end
-        from unnest($6::bigint[], $7::int[], $8::bigint[], $9::text[], $10::float8[])
-             as refused (order_id, version, id, reason, delay)
-        where outbox.destination = $1 and outbox.order_id = refused.order_id
-          and outbox.version = refused.version and outbox.id = refused.id
-          and outbox.share in (select share from held)
+        from found
+        where outbox.ctid = found.place
         returning outbox.id, outbox.parked_at is not null as parked";
 
     /// What waits for a person, the longest waiting first.

@@ -40,8 +40,13 @@ statements! {
         left join users on users.user_id = request.user_id
         order by request.n";
 
-    /// What a key was answered with before.
-    EARLIER = "select fingerprint, order_id from idempotency where caller = $1 and key = $2";
+    /// What keys were answered with before.
+    EARLIER = "
+        select earlier.fingerprint, earlier.order_id as earlier_order
+        from unnest($1::text[], $2::text[]) with ordinality as asked (caller, key, n)
+        left join idempotency earlier
+            on earlier.caller = asked.caller and earlier.key = asked.key
+        order by asked.n";
 
     /// Locks the products of a batch, always in the same order, so that no two batches wait for
     /// each other.
@@ -181,16 +186,11 @@ pub async fn prepare(
         .bind(users)
         .bind(lines)
         .try_map(|row: sqlx::postgres::PgRow| {
-            let fingerprint: Option<Vec<u8>> = row.try_get("fingerprint")?;
-            let earlier: Option<i64> = row.try_get("earlier_order")?;
             Ok(Prepared {
                 at: row.try_get("at")?,
                 order: OrderId::from_database(row.try_get("order_id")?),
                 line_ids: row.try_get("line_ids")?,
-                earlier: fingerprint.zip(earlier).map(|(fingerprint, order)| Earlier {
-                    fingerprint,
-                    order: OrderId::from_database(order),
-                }),
+                earlier: read_earlier(&row)?,
                 user_known: row.try_get("user_known")?,
                 address: row.try_get("address")?,
                 opted_out: row.try_get("opted_out")?,
@@ -201,25 +201,29 @@ pub async fn prepare(
         .map_err(|error| failed("preparing orders", error))
 }
 
-/// The answer that a key of `caller` was given before.
+/// The answers that keys were given before, each a caller's, in their order.
 ///
 /// # Errors
 /// As [`failed`].
 pub async fn earlier(
     connection: &mut PgConnection,
-    caller: &str,
-    key: &str,
-) -> Result<Option<Earlier>> {
+    keys: &[(&str, &str)],
+) -> Result<Vec<Option<Earlier>>> {
+    let (callers, keys): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
     sqlx::query(EARLIER)
-        .bind(caller)
-        .bind(key)
-        .try_map(|row: sqlx::postgres::PgRow| {
-            let order = OrderId::from_database(row.try_get("order_id")?);
-            Ok(Earlier { fingerprint: row.try_get("fingerprint")?, order })
-        })
-        .fetch_optional(connection)
+        .bind(callers)
+        .bind(keys)
+        .try_map(|row: sqlx::postgres::PgRow| read_earlier(&row))
+        .fetch_all(connection)
         .await
-        .map_err(|error| failed("looking for an earlier answer", error))
+        .map_err(|error| failed("looking for earlier answers", error))
+}
+
+fn read_earlier(row: &sqlx::postgres::PgRow) -> std::result::Result<Option<Earlier>, sqlx::Error> {
+    let fingerprint: Option<Vec<u8>> = row.try_get("fingerprint")?;
+    let order: Option<i64> = row.try_get("earlier_order")?;
+    let read = |(fingerprint, order)| Earlier { fingerprint, order: OrderId::from_database(order) };
+    Ok(fingerprint.zip(order).map(read))
 }
 
 /// Locks the products that a batch names and returns what they offer. `products` has no doubles.

@@ -9,8 +9,10 @@ use order_engine::domain::message::Message;
 use order_engine::engine::Engine;
 use order_engine::engine::ports::Announcer;
 use order_engine::error::{Error, ErrorKind, Result};
+use sqlx::Executor;
 
 use crate::harness::{Database, product, request, stock, user};
+use crate::relay::until;
 
 /// Announces every event in one word, except those of a poisonous user.
 struct OneWord;
@@ -206,4 +208,56 @@ async fn closing_answers_what_waits_and_takes_no_more() {
     assert_eq!(i64::try_from(placed).unwrap(), reopened, "answered and kept must agree");
     let late = engine.place_order(&user("1"), request("1", &[("1", 1)], None)).await;
     assert_eq!(late.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twins_in_two_processes_that_want_the_last_one_are_told_of_one_order() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let engines = [engine(&database, 1).await, database.engine(vec![Arc::new(OneWord)])];
+    let mut blocker = database.connection().await;
+    blocker.execute("begin; select from products for update").await.unwrap();
+    let place = |engine: Engine| {
+        tokio::spawn(async move {
+            engine.place_order(&user("1"), request("1", &[("1", 1)], Some("k"))).await
+        })
+    };
+    let twins = engines.map(place);
+    let waiting = "select count(*) from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock'";
+    until(&database, waiting, 2).await;
+    blocker.execute("commit").await.unwrap();
+    let answers: Vec<_> = join_all(twins).await.into_iter().map(|twin| twin.unwrap()).collect();
+    let [Ok(first), Ok(second)] = &answers[..] else { panic!("{answers:?}") };
+    assert_eq!(first.order, second.order);
+    assert_ne!(first.replayed, second.replayed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_the_database_undoes_is_tried_again_and_not_in_doubt() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let engine = engine(&database, 10).await;
+    let mut connection = database.connection().await;
+    connection
+        .execute(
+            "create sequence tries;
+             create function refuse() returns trigger language plpgsql as
+                 'begin
+                      if nextval(''tries'') = 1 then
+                          raise exception ''not now'' using errcode = ''40001'';
+                      end if;
+                      return null;
+                  end';
+             create constraint trigger refuse after insert on orders
+             deferrable initially deferred for each row execute function refuse()",
+        )
+        .await
+        .unwrap();
+    let placed = engine.place_order(&user("1"), request("1", &[("1", 1)], None)).await.unwrap();
+    assert!(!placed.replayed);
+    assert_eq!(database.number("select last_value from tries").await, 2);
+    assert_eq!(database.number("select count(*) from orders").await, 1);
 }

@@ -1,0 +1,113 @@
+//! Every statement finds its rows by their keys, by the plan that PostgreSQL makes of it while the
+//! tables are new and empty: connections keep such a plan when the tables are full.
+
+use order_engine::store::{outbox, statements};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
+
+use crate::harness::Database;
+
+/// Tables that grow with the orders, the products or the users.
+const GROWING: &[&str] = &[
+    "idempotency",
+    "inbox",
+    "order_history",
+    "order_lines",
+    "orders",
+    "outbox",
+    "products",
+    "reservations",
+    "users",
+];
+/// What reads much on purpose: what an operator asks for, and queues that are taken from one end.
+const WALKS: &[&str] = &[
+    "journal::TAIL",
+    "lists::TAKE",
+    "outbox::BACKLOG",
+    "outbox::PARKED",
+    "outbox::RETRY",
+    "outbox::SKIP",
+    "past::WAITING",
+    "unannounced::TAKE",
+];
+/// Read in the order of its index, and no further than a batch.
+const FROM_THE_FRONT: &str = "outbox::CLAIM";
+
+#[tokio::test]
+async fn rows_are_found_by_their_keys_though_the_plan_is_older_than_they_are() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let mut pooled = database.store.dedicated().await.unwrap();
+    let mut relays = outbox::connect(&database.store).await.unwrap();
+    let mut seen = 0;
+    for (name, sql) in statements() {
+        let connection = if name.starts_with("outbox::") { &mut relays } else { &mut pooled };
+        let Some(plan) = plan_of(connection, sql).await else { continue };
+        let mut scans = Vec::new();
+        collect(&plan, &mut scans);
+        for scan in scans {
+            seen += 1;
+            if !WALKS.contains(&name.as_str()) {
+                check(&mut *connection, &name, scan).await;
+            }
+        }
+    }
+    assert!(seen > 40, "only {seen} scans were looked at");
+}
+
+/// What PostgreSQL would do whatever the parameters are; none for what is not planned.
+async fn plan_of(connection: &mut PgConnection, sql: &'static str) -> Option<Value> {
+    let planned = ["select", "with", "insert", "update", "delete"];
+    if !planned.iter().any(|word| sql.trim_start().starts_with(word)) {
+        return None;
+    }
+    let mut work = connection.begin().await.unwrap();
+    work.execute("set local plan_cache_mode = force_generic_plan").await.unwrap();
+    work.execute(AssertSqlSafe(format!("prepare asked as {sql}"))).await.unwrap();
+    let counted = "select cardinality(parameter_types) from pg_prepared_statements
+                   where name = 'asked'";
+    let parameters: i32 = work.fetch_one(counted).await.unwrap().get(0);
+    let nulls = vec!["null"; usize::try_from(parameters).unwrap()].join(", ");
+    let nulls = if nulls.is_empty() { nulls } else { format!("({nulls})") };
+    let explain = format!("explain (format json) execute asked{nulls}");
+    let plan: Value = work.fetch_one(AssertSqlSafe(explain)).await.unwrap().get(0);
+    work.execute("deallocate asked").await.unwrap();
+    work.rollback().await.unwrap();
+    Some(plan[0]["Plan"].clone())
+}
+
+fn collect<'a>(node: &'a Value, scans: &mut Vec<&'a Value>) {
+    if node["Node Type"].as_str().is_some_and(|kind| kind.contains("Scan")) {
+        scans.push(node);
+    }
+    for inner in node["Plans"].as_array().into_iter().flatten() {
+        collect(inner, scans);
+    }
+}
+
+async fn check(connection: &mut PgConnection, name: &str, scan: &Value) {
+    if let Some(table) = scan["Relation Name"].as_str() {
+        let is_whole = scan["Node Type"] == "Seq Scan";
+        assert!(!(is_whole && GROWING.contains(&table)), "{name} reads all of {table}");
+    }
+    let Some(index) = scan["Index Name"].as_str() else { return };
+    let (table, first): (String, String) = sqlx::query_as(
+        "select c.relname::text, a.attname::text
+         from pg_index i join pg_class c on c.oid = i.indrelid
+         join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+         where i.indexrelid = $1::regclass",
+    )
+    .bind(index)
+    .fetch_one(connection)
+    .await
+    .unwrap();
+    if !GROWING.contains(&table.as_str()) {
+        return;
+    }
+    let condition = scan["Index Cond"].as_str().unwrap_or_default();
+    assert!(condition.contains(&first), "{name} walks through {index}: {condition:?}");
+    // All that waits has the same few destinations.
+    let is_one = table != "outbox" || condition.contains("order_id") || name == FROM_THE_FRONT;
+    assert!(is_one, "{name} goes through all that waits: {condition:?}");
+}

@@ -1,0 +1,394 @@
+//! A database in memory that answers as PostgreSQL may: late, with a conflict, with a lost
+//! connection before or after what was asked has taken effect.
+
+mod desk;
+pub mod tables;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use order_engine::domain::ids::OrderId;
+use order_engine::domain::money::Currency;
+use order_engine::domain::order::Order;
+use order_engine::domain::stock::{Level, ShownLevel};
+use order_engine::engine::database::Database;
+use order_engine::error::{Error, ErrorKind, Result};
+use order_engine::outbox::ports::Outbox;
+use order_engine::store::cache_state::CacheState;
+use rust_decimal::Decimal;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use self::desk::{SimulatedDesk, Undo};
+use self::tables::{Change, ProductRow, Tables};
+use self::work::{Locked, SimulatedWork};
+
+/// How long the server bears a transaction of which it hears nothing.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(30);
+
+/// How often which fault comes, in ten thousand calls.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// The connection is lost before what was asked has taken effect.
+    pub lost: u32,
+    /// The connection is lost after it, or while it goes on.
+    pub lost_late: u32,
+    /// Somebody else is in the way.
+    pub conflict: u32,
+    /// An answer takes seconds.
+    pub slow: u32,
+}
+
+impl Faults {
+    /// Whether no fault ever comes.
+    pub fn is_none(self) -> bool {
+        let Self { lost, lost_late, conflict, slow } = self;
+        [lost, lost_late, conflict, slow] == [0; 4]
+    }
+}
+
+/// A process that talks to the database, as far as it is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    Running,
+    /// Stopped by a signal: it goes on some day.
+    Frozen,
+    /// Killed.
+    Dead,
+}
+
+/// All that is simulated of the database.
+pub struct State {
+    pub tables: Tables,
+    pub faults: Faults,
+    pub dice: fastrand::Rng,
+    pub lives: Vec<Life>,
+    /// Whether it takes connections.
+    pub is_up: bool,
+    /// How often it was started; connections to an earlier one are lost.
+    starts: u32,
+    /// How far its clock is ahead of the simulation's.
+    ahead: Duration,
+    locks: BTreeMap<Locked, u64>,
+    /// The process of each transaction that has not ended.
+    open: BTreeMap<u64, usize>,
+    transactions: u64,
+    /// What may be lost when it crashes: written without waiting for the disk.
+    undo: Vec<(Instant, Undo)>,
+    /// Users whose order was in a commit that was answered with an error.
+    pub in_doubt: BTreeSet<String>,
+    /// Numbers whose change was in such a commit.
+    pub changes_in_doubt: BTreeSet<i64>,
+    /// What product services have acknowledged, by product and order.
+    pub shipped: BTreeMap<(String, i64), i64>,
+    /// When each order was committed.
+    pub committed_at: BTreeMap<i64, Instant>,
+    /// Destination, order and version of what the broker has, or nobody wanted: nothing else may
+    /// leave the outbox.
+    pub arrived: BTreeSet<(String, i64, i32)>,
+}
+
+/// The database. Cheap to clone.
+#[derive(Clone)]
+pub struct Simulated {
+    state: Arc<Mutex<State>>,
+    /// Something is unlocked, or a process goes on.
+    changed: Arc<Notify>,
+    born: Instant,
+}
+
+impl Simulated {
+    /// An empty one in which nothing fails yet.
+    pub fn new(seed: u64) -> Self {
+        let state = State {
+            tables: Tables::default(),
+            faults: Faults::default(),
+            dice: fastrand::Rng::with_seed(seed),
+            lives: Vec::new(),
+            is_up: true,
+            starts: 0,
+            ahead: Duration::ZERO,
+            locks: BTreeMap::new(),
+            open: BTreeMap::new(),
+            transactions: 0,
+            undo: Vec::new(),
+            in_doubt: BTreeSet::new(),
+            changes_in_doubt: BTreeSet::new(),
+            shipped: BTreeMap::new(),
+            committed_at: BTreeMap::new(),
+            arrived: BTreeSet::new(),
+        };
+        Self { state: Arc::new(Mutex::new(state)), changed: Arc::default(), born: Instant::now() }
+    }
+
+    /// What there is, for looking and for meddling.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        // What panicked in between is told by the panic itself.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connections of one more process.
+    pub fn link(&self) -> Link {
+        let mut state = self.state();
+        state.lives.push(Life::Running);
+        Link { database: self.clone(), process: state.lives.len() - 1 }
+    }
+
+    /// Stops a process, lets it go on, or ends it. The server ends the transactions of one that is
+    /// gone soon, and those of one that is silent after a while.
+    pub fn set_life(&self, process: usize, life: Life) {
+        let left: Vec<u64> = {
+            let mut state = self.state();
+            state.lives[process] = life;
+            let open = state.open.iter().filter(|(_, of)| **of == process);
+            open.map(|(transaction, _)| *transaction).collect()
+        };
+        self.changed.notify_waiters();
+        let patience = match life {
+            Life::Running => return,
+            Life::Frozen => IDLE_IN_TRANSACTION,
+            Life::Dead => Duration::from_millis(self.state().dice.u64(..2_000)),
+        };
+        let database = self.clone();
+        tokio::spawn(async move {
+            sleep(patience).await;
+            let is_still = database.state().lives[process] == life;
+            for transaction in left.into_iter().filter(|_| is_still) {
+                database.state().end(transaction);
+            }
+            database.changed.notify_waiters();
+        });
+    }
+
+    /// Lets the database's clock jump, so that leases end that were just taken.
+    pub fn jump(&self, ahead: Duration) {
+        self.state().ahead += ahead;
+    }
+
+    /// Ends the server as a power cut does: what is under way is undone, and of what was written
+    /// without waiting for the disk a last part is lost.
+    pub fn crash(&self) {
+        let mut state = self.state();
+        state.is_up = false;
+        state.starts += 1;
+        state.locks.clear();
+        state.open.clear();
+        state.lose_unflushed();
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Puts a product on sale.
+    pub fn put_product(&self, product: &str, quantity: i64, currency: Currency) {
+        let row = ProductRow {
+            name: format!("Product {product}"),
+            price: Decimal::ONE,
+            currency,
+            level: Level { reported: Some(quantity), reserved: 0 },
+        };
+        self.state().tables.products.insert(product.to_owned(), row);
+    }
+
+    /// A product service reports a change, unless an order is just being placed: below 0 what it
+    /// has subtracted for orders, at most as much as they hold; above a restock.
+    pub fn report(&self, product: &str, change: i64) {
+        let mut state = self.state();
+        let Some(level) = state.tables.products.get(product).map(|row| row.level) else { return };
+        if !state.locks.contains_key(&Locked::Product(product.to_owned())) {
+            let quantity = level.reported.unwrap_or_default() + change.max(-level.reserved);
+            for hold in state.tables.report(product, quantity) {
+                let place = (product.to_owned(), hold.order.get());
+                *state.shipped.entry(place).or_default() += hold.quantity;
+            }
+            state.undo.clear();
+        }
+    }
+
+    /// The database's time.
+    pub fn now(&self) -> DateTime<Utc> {
+        let ahead = self.state().ahead;
+        self.time(ahead)
+    }
+
+    fn time(&self, ahead: Duration) -> DateTime<Utc> {
+        let passed = TimeDelta::from_std(self.born.elapsed() + ahead).expect("a short time");
+        DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + passed
+    }
+}
+
+impl State {
+    /// Whether something comes that comes so often in ten thousand times.
+    pub fn comes(&mut self, often: u32) -> bool {
+        often > 0 && self.dice.u32(..10_000) < often
+    }
+
+    /// Has a person send everything again that is parked.
+    pub fn retry_parked(&mut self) {
+        self.tables.retry();
+        self.undo.clear();
+    }
+
+    /// Makes a transaction's changes count.
+    fn commit(&mut self, transaction: u64, changes: Vec<Change>) {
+        for change in changes {
+            if let Change::Place { event, .. } = &change {
+                self.committed_at.insert(event.order.id.get(), Instant::now());
+            }
+            self.tables.apply(change);
+        }
+        // A commit that waits for the disk waits for what was written before it.
+        self.undo.clear();
+        self.end(transaction);
+    }
+
+    /// Ends a transaction: its locks are free.
+    fn end(&mut self, transaction: u64) {
+        self.open.remove(&transaction);
+        self.locks.retain(|_, holder| *holder != transaction);
+    }
+}
+
+/// The connections of one process.
+#[derive(Clone)]
+pub struct Link {
+    database: Simulated,
+    process: usize,
+}
+
+/// What becomes of one call.
+struct Fate {
+    /// Before what is asked takes effect.
+    before: Duration,
+    /// Until its answer is there.
+    after: Duration,
+    turn: Turn,
+}
+
+/// How a call goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Well,
+    /// The connection is lost, and nothing came of it.
+    Lost,
+    /// The connection is lost afterwards, or it still goes on.
+    LostLate,
+    Conflict,
+}
+
+impl Link {
+    /// Which process this is.
+    pub fn process(&self) -> usize {
+        self.process
+    }
+
+    /// Waits while the process is stopped; for ever once it is dead.
+    pub async fn live(&self) {
+        loop {
+            let changed = self.database.changed.notified();
+            if self.database.state().lives[self.process] == Life::Running {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Decides what becomes of the next call.
+    fn roll(&self) -> Fate {
+        let mut state = self.database.state();
+        let faults = state.faults;
+        let turn = match () {
+            () if state.comes(faults.lost) => Turn::Lost,
+            () if state.comes(faults.lost_late) => Turn::LostLate,
+            () if state.comes(faults.conflict) => Turn::Conflict,
+            () => Turn::Well,
+        };
+        let slow = if state.comes(faults.slow) { state.dice.u64(..30_000) } else { 0 };
+        let quick = state.dice.u64(..4);
+        let (before, after) = if state.dice.bool() { (quick, slow) } else { (slow, quick) };
+        Fate { before: Duration::from_millis(before), after: Duration::from_millis(after), turn }
+    }
+
+    /// On its way for a time; then the process may be stopped.
+    async fn travel(&self, time: Duration) {
+        if !time.is_zero() {
+            sleep(time).await;
+        }
+        self.live().await;
+    }
+
+    /// Connects; returns which start of the server that was.
+    async fn connect(&self) -> Result<u32> {
+        let fate = self.roll();
+        self.travel(fate.before.min(Duration::from_secs(10))).await;
+        let state = self.database.state();
+        match fate.turn {
+            _ if !state.is_up => Err(lost()),
+            Turn::Lost | Turn::LostLate => Err(lost()),
+            Turn::Well | Turn::Conflict => Ok(state.starts),
+        }
+    }
+}
+
+impl Database for Link {
+    type Work = SimulatedWork;
+
+    async fn begin(&self) -> Result<SimulatedWork> {
+        let start = self.connect().await?;
+        Ok(SimulatedWork::new(self.clone(), start))
+    }
+
+    async fn orders(&self, ids: &[OrderId]) -> Result<Vec<Order>> {
+        self.connect().await?;
+        let orders = {
+            let state = self.database.state();
+            let found = ids.iter().filter_map(|id| state.tables.orders.get(&id.get()));
+            found.filter(|(_, is_deleted)| !is_deleted).map(|(order, _)| order.clone()).collect()
+        };
+        let after = self.roll().after;
+        self.travel(after).await;
+        Ok(orders)
+    }
+
+    async fn levels(&self, _products: &[&str]) -> Result<Vec<ShownLevel>> {
+        unreachable!("stock is shown to nobody")
+    }
+
+    async fn cache_state(&self) -> Result<CacheState> {
+        self.connect().await?;
+        Ok(CacheState::Unused)
+    }
+
+    async fn turn_cache_off(&self, _time: Duration) -> Result<()> {
+        unreachable!("there is no cache")
+    }
+
+    async fn turn_cache_on(&self, _pause: Duration) -> Result<()> {
+        unreachable!("there is no cache")
+    }
+
+    async fn close(&self) {}
+}
+
+impl Outbox for Link {
+    type Desk = SimulatedDesk;
+
+    async fn desk(&self) -> Result<SimulatedDesk> {
+        let start = self.connect().await?;
+        Ok(SimulatedDesk::new(self.clone(), start))
+    }
+}
+
+/// As `store::failed` says it.
+fn lost() -> Error {
+    Error::new(ErrorKind::Unavailable, "The database does not answer. Try again.")
+        .with("component", "postgresql")
+}
+
+/// As `store::failed` says it.
+fn conflict() -> Error {
+    Error::new(ErrorKind::Conflict, "The same thing was changed at the same time. Try again.")
+        .with("component", "postgresql")
+}

@@ -1,0 +1,423 @@
+//! The tables of the simulated database, and what the store's statements do to them. Written from
+//! what `src/store` documents; `tests/it/model.rs` holds it against PostgreSQL.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use order_engine::domain::event::OrderEvent;
+use order_engine::domain::ids::{OrderId, ProductId};
+use order_engine::domain::message::{Message, OutgoingMessage};
+use order_engine::domain::money::Currency;
+use order_engine::domain::order::Order;
+use order_engine::domain::placement::{Offer, Offers};
+use order_engine::domain::status::OrderStatus;
+use order_engine::domain::stock::{Hold, Level, reconcile};
+use order_engine::store::leases::{LEASE, Lease};
+use order_engine::store::outbox::{Held, Refusal};
+use order_engine::store::placing::{Decided, Earlier, Prepared, Question};
+use rust_decimal::Decimal;
+use uuid::Uuid;
+
+/// A row of `products`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProductRow {
+    pub name: String,
+    pub price: Decimal,
+    pub currency: Currency,
+    pub level: Level,
+}
+
+/// A row of `order_history`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryRow {
+    pub event_id: Uuid,
+    pub actor: String,
+    pub action: &'static str,
+    pub previous: Option<OrderStatus>,
+    pub status: OrderStatus,
+    pub reason: Option<String>,
+    pub at: DateTime<Utc>,
+}
+
+/// A row of `outbox`, but for its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxRow {
+    pub message_id: Uuid,
+    pub message: Message,
+    pub attempts: i32,
+    pub not_before: Option<DateTime<Utc>>,
+    pub is_parked: bool,
+}
+
+/// The key of `outbox`: destination, order, version, number.
+pub type Place = (String, i64, i32, i64);
+
+/// A row of `leases`, but for its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseRow {
+    pub owner: Uuid,
+    pub token: i64,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// What a transaction writes, once it is committed.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A placed order with its event, its key and its numbered messages.
+    Place {
+        event: OrderEvent,
+        actor: String,
+        holds: Vec<(ProductId, i64)>,
+        key: Option<(String, String, Vec<u8>)>,
+        messages: Vec<(i64, Message)>,
+    },
+    /// What an order still held is free.
+    Release(OrderId),
+    /// A changed order with its event and its numbered messages.
+    Move { event: OrderEvent, actor: String, deleted: bool, messages: Vec<(i64, Message)> },
+}
+
+/// What is committed.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    /// Each order, and whether it is deleted.
+    pub orders: BTreeMap<i64, (Order, bool)>,
+    pub history: BTreeMap<(i64, i32), HistoryRow>,
+    pub products: BTreeMap<String, ProductRow>,
+    pub reservations: BTreeMap<(String, i64), i64>,
+    pub keys: BTreeMap<(String, String), (Vec<u8>, i64)>,
+    pub outbox: BTreeMap<Place, OutboxRow>,
+    pub leases: BTreeMap<String, LeaseRow>,
+    order_ids: i64,
+    line_ids: i64,
+    message_ids: i64,
+}
+
+/// To which of sixteen shares an order belongs.
+fn share_of(order: i64) -> i16 {
+    i16::try_from(order & 15).expect("fifteen at most")
+}
+
+fn seconds(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).expect("a short time")
+}
+
+impl Tables {
+    /// `placing::PREPARE`.
+    pub fn prepare(&mut self, questions: &[Question<'_>], at: DateTime<Utc>) -> Vec<Prepared> {
+        let mut prepared = Vec::with_capacity(questions.len());
+        for question in questions {
+            self.order_ids += 1;
+            let lines = i64::try_from(question.lines).expect("few lines");
+            let line_ids = (self.line_ids + 1..=self.line_ids + lines).collect();
+            self.line_ids += lines;
+            prepared.push(Prepared {
+                at,
+                order: OrderId::from_database(self.order_ids),
+                line_ids,
+                earlier: question.key.and_then(|key| self.earlier(question.caller, key)),
+                user_known: false,
+                address: None,
+                opted_out: false,
+            });
+        }
+        prepared
+    }
+
+    /// `placing::EARLIER`.
+    pub fn earlier(&self, caller: &str, key: &str) -> Option<Earlier> {
+        let found = self.keys.get(&(caller.to_owned(), key.to_owned()))?;
+        let (fingerprint, order) = found.clone();
+        Some(Earlier { fingerprint, order: OrderId::from_database(order) })
+    }
+
+    /// What `placing::LOCK_PRODUCTS` reads.
+    pub fn offers(&self, products: &[&str]) -> Offers {
+        let mut offers = HashMap::new();
+        for product in products {
+            let Some(row) = self.products.get(*product) else { continue };
+            let offer = Offer {
+                name: Some(row.name.clone()),
+                price: Some(row.price),
+                currency: row.currency,
+                level: row.level,
+            };
+            offers.insert(ProductId::parse(*product).expect("a product id"), offer);
+        }
+        offers
+    }
+
+    /// `orders::GET_PLACED`.
+    pub fn placed(&self, id: OrderId) -> Option<Order> {
+        let (order, _) = self.orders.get(&id.get())?;
+        let at = order.created_at;
+        Some(Order { status: OrderStatus::Pending, version: 1, updated_at: at, ..order.clone() })
+    }
+
+    /// The products that an order holds something of, in their common order.
+    pub fn held_products(&self, order: OrderId) -> Vec<String> {
+        let held = self.reservations.keys().filter(|(_, holder)| *holder == order.get());
+        held.map(|(product, _)| product.clone()).collect()
+    }
+
+    /// Numbers messages as they are written.
+    pub fn number(&mut self, messages: &[Message]) -> Vec<(i64, Message)> {
+        let mut numbered = Vec::with_capacity(messages.len());
+        for message in messages {
+            self.message_ids += 1;
+            numbered.push((self.message_ids, message.clone()));
+        }
+        numbered
+    }
+
+    /// What `placing::WRITE` will change.
+    pub fn placings(&mut self, batch: &[Decided]) -> Vec<Change> {
+        let placing = |decided: &Decided| Change::Place {
+            event: decided.event.clone(),
+            actor: decided.actor.clone(),
+            holds: decided.holds.clone(),
+            key: decided.key.clone(),
+            messages: self.number(&decided.messages),
+        };
+        batch.iter().map(placing).collect()
+    }
+
+    /// Makes a change of a committed transaction count.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Place { event, actor, holds, key, messages } => {
+                let order = event.order.id.get();
+                for (product, quantity) in holds {
+                    let row = self.products.get_mut(product.as_str()).expect("a locked product");
+                    row.level.reserved += quantity;
+                    self.reservations.insert((product.as_str().to_owned(), order), quantity);
+                }
+                if let Some((caller, key, fingerprint)) = key {
+                    self.keys.insert((caller, key), (fingerprint, order));
+                }
+                self.orders.insert(order, (event.order.clone(), false));
+                self.note(&event, actor, messages);
+            }
+            Change::Release(order) => {
+                for product in self.held_products(order) {
+                    let place = (product.clone(), order.get());
+                    let quantity = self.reservations.remove(&place).expect("it is held");
+                    let row = self.products.get_mut(&product).expect("a locked product");
+                    row.level.reserved -= quantity;
+                }
+            }
+            Change::Move { event, actor, deleted, messages } => {
+                let (order, is_deleted) =
+                    self.orders.get_mut(&event.order.id.get()).expect("a locked order");
+                order.status = event.order.status;
+                order.version = event.order.version;
+                order.updated_at = event.at;
+                *is_deleted |= deleted;
+                self.note(&event, actor, messages);
+            }
+        }
+    }
+
+    fn note(&mut self, event: &OrderEvent, actor: String, messages: Vec<(i64, Message)>) {
+        let place = (event.order.id.get(), event.order.version);
+        let row = HistoryRow {
+            event_id: event.id,
+            actor,
+            action: event.kind.as_str(),
+            previous: event.previous,
+            status: event.order.status,
+            reason: event.reason.clone(),
+            at: event.at,
+        };
+        assert!(self.history.insert(place, row).is_none(), "version {place:?} came to be twice");
+        for (id, message) in messages {
+            let place = (message.destination.to_owned(), place.0, place.1, id);
+            let row = OutboxRow {
+                message_id: event.id,
+                message,
+                attempts: 0,
+                not_before: None,
+                is_parked: false,
+            };
+            self.outbox.insert(place, row);
+        }
+    }
+
+    /// A product service reports so many; the oldest holds are acknowledged, and returned.
+    pub fn report(&mut self, product: &str, quantity: i64) -> Vec<Hold> {
+        let row = self.products.get_mut(product).expect("a known product");
+        let holds = self.reservations.iter().filter(|((of, _), _)| of == product);
+        let holds = holds.map(|((_, order), quantity)| Hold {
+            order: OrderId::from_database(*order),
+            quantity: *quantity,
+        });
+        let reconciled = reconcile(row.level, quantity, holds.collect::<Vec<_>>());
+        row.level.reported = Some(reconciled.reported);
+        for hold in &reconciled.acknowledged {
+            let place = (product.to_owned(), hold.order.get());
+            let left = self.reservations[&place] - hold.quantity;
+            match left {
+                0 => self.reservations.remove(&place),
+                _ => self.reservations.insert(place, left),
+            };
+            row.level.reserved -= hold.quantity;
+        }
+        reconciled.acknowledged
+    }
+
+    /// `outbox::CLAIM`.
+    pub fn claim(
+        &self,
+        destination: &str,
+        held: &Held,
+        except: &[String],
+        limit: usize,
+        now: DateTime<Utc>,
+    ) -> Vec<OutgoingMessage> {
+        let mut claimed = Vec::new();
+        let mut last = None;
+        for ((of, order, version, id), row) in &self.outbox {
+            if of != destination || !held.contains_key(&share_of(*order)) || last == Some(*order) {
+                continue;
+            }
+            last = Some(*order);
+            let is_left_out = except.iter().any(|topic| *topic == row.message.topic);
+            if is_left_out || self.waits(destination, *order, now) {
+                continue;
+            }
+            claimed.push(OutgoingMessage {
+                id: *id,
+                message_id: row.message_id,
+                order: OrderId::from_database(*order),
+                version: *version,
+                topic: row.message.topic.clone().into_owned(),
+                key: row.message.key.clone(),
+                body: row.message.body.clone(),
+                attempts: row.attempts,
+                is_replayed: false,
+            });
+        }
+        claimed.truncate(limit);
+        claimed
+    }
+
+    /// Whether an order waits for another try or for a person.
+    fn waits(&self, destination: &str, order: i64, now: DateTime<Utc>) -> bool {
+        let from = (destination.to_owned(), order, i32::MIN, i64::MIN);
+        let to = (destination.to_owned(), order, i32::MAX, i64::MAX);
+        let mut rows = self.outbox.range(from..=to);
+        rows.any(|(_, row)| row.is_parked || row.not_before.is_some_and(|at| at > now))
+    }
+
+    /// Whether the leases prove that the share of this order is still in the same hands.
+    fn is_fenced_in(&self, held: &Held, order: i64) -> bool {
+        held.get(&share_of(order)).is_some_and(|lease| self.is_still(lease))
+    }
+
+    fn is_still(&self, lease: &Lease) -> bool {
+        let row = self.leases.get(&lease.name);
+        row.is_some_and(|row| row.token == lease.token && row.owner == lease.owner)
+    }
+
+    /// `outbox::MARK_SENT`; returns what it removed.
+    pub fn mark_sent(
+        &mut self,
+        destination: &str,
+        held: &Held,
+        sent: &[&OutgoingMessage],
+    ) -> Vec<(Place, OutboxRow)> {
+        let mut removed = Vec::new();
+        for message in sent {
+            let place = place_of(destination, message);
+            if self.is_fenced_in(held, place.1) {
+                removed.extend(self.outbox.remove_entry(&place));
+            }
+        }
+        removed
+    }
+
+    /// `outbox::NOTE_REFUSALS`.
+    pub fn note_refusals(
+        &mut self,
+        destination: &str,
+        held: &Held,
+        refusals: &[Refusal<'_>],
+        attempts_max: i32,
+        now: DateTime<Utc>,
+    ) -> Vec<(i64, bool)> {
+        let mut noted = Vec::new();
+        for refusal in refusals {
+            let place = place_of(destination, refusal.message);
+            if !self.is_fenced_in(held, place.1) {
+                continue;
+            }
+            let Some(row) = self.outbox.get_mut(&place) else { continue };
+            row.attempts += 1;
+            row.not_before = Some(now + seconds(refusal.delay));
+            row.is_parked = row.attempts >= attempts_max;
+            noted.push((place.3, row.is_parked));
+        }
+        noted
+    }
+
+    /// `outbox::RETRY`, of all that is parked.
+    pub fn retry(&mut self) {
+        for row in self.outbox.values_mut().filter(|row| row.is_parked) {
+            row.is_parked = false;
+            row.not_before = None;
+            row.attempts = 0;
+        }
+    }
+
+    /// `leases::CLAIM`.
+    pub fn claim_leases(
+        &mut self,
+        owner: Uuid,
+        names: &[String],
+        limit: usize,
+        now: DateTime<Utc>,
+    ) -> Vec<Lease> {
+        let mut names: Vec<_> = names.iter().collect();
+        names.sort_unstable();
+        let is_free = |row: &LeaseRow| row.owner == owner || row.expires_at <= now;
+        names.retain(|name| self.leases.get(*name).is_none_or(is_free));
+        names.truncate(limit);
+        let expires_at = now + seconds(LEASE);
+        let mut claimed = Vec::with_capacity(names.len());
+        for name in names {
+            let token = self.leases.get(name).map_or(1, |row| row.token + 1);
+            self.leases.insert(name.clone(), LeaseRow { owner, token, expires_at });
+            claimed.push(Lease { name: name.clone(), owner, token });
+        }
+        claimed
+    }
+
+    /// `leases::RENEW`.
+    pub fn renew_leases(&mut self, leases: &[Lease], now: DateTime<Utc>) -> Vec<Lease> {
+        self.set_expiry(leases, now + seconds(LEASE))
+    }
+
+    /// `leases::RELEASE`.
+    pub fn release_leases(&mut self, leases: &[Lease], now: DateTime<Utc>) {
+        self.set_expiry(leases, now);
+    }
+
+    fn set_expiry(&mut self, leases: &[Lease], at: DateTime<Utc>) -> Vec<Lease> {
+        let kept: Vec<_> = leases.iter().filter(|lease| self.is_still(lease)).cloned().collect();
+        for lease in &kept {
+            self.leases.get_mut(&lease.name).expect("it is there").expires_at = at;
+        }
+        kept
+    }
+
+    /// `leases::COUNT`.
+    pub fn count_leases(&self, prefix: &str, now: DateTime<Utc>) -> usize {
+        let named = self.leases.iter().filter(|(name, _)| name.starts_with(prefix));
+        named.filter(|(_, row)| row.expires_at > now).count()
+    }
+}
+
+fn place_of(destination: &str, message: &OutgoingMessage) -> Place {
+    (destination.to_owned(), message.order.get(), message.version, message.id)
+}

@@ -1,0 +1,371 @@
+//! Transactions of the simulated database: row locks, and changes that count from the commit on.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use order_engine::domain::caller::Scope;
+use order_engine::domain::event::OrderEvent;
+use order_engine::domain::ids::{OrderId, OrderName};
+use order_engine::domain::message::Message;
+use order_engine::domain::money::Currency;
+use order_engine::domain::order::Order;
+use order_engine::domain::placement::Offers;
+use order_engine::domain::stock::ShownLevel;
+use order_engine::engine::database::UnitOfWork;
+use order_engine::error::Result;
+use order_engine::store::orders::not_found;
+use order_engine::store::placing::{Decided, Earlier, Prepared, Question};
+use tokio::time::{sleep, timeout};
+
+use super::tables::Change;
+use super::{Fate, Link, Turn, conflict, lost};
+
+/// How long a lock is waited for.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a statement takes at most.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// What one transaction keeps from others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Locked {
+    Product(String),
+    Order(i64),
+    /// A key that is inserted and not committed yet.
+    Key(String, String),
+}
+
+/// A transaction. Dropped, it is undone.
+pub struct SimulatedWork {
+    link: Link,
+    start: u32,
+    id: u64,
+    changes: Vec<Change>,
+    /// Nothing can be asked of it any more.
+    is_spent: bool,
+}
+
+impl SimulatedWork {
+    pub fn new(link: Link, start: u32) -> Self {
+        let id = {
+            let mut state = link.database.state();
+            state.transactions += 1;
+            let id = state.transactions;
+            state.open.insert(id, link.process);
+            id
+        };
+        Self { link, start, id, changes: Vec::new(), is_spent: false }
+    }
+
+    /// Sends a statement; it takes effect when this returns.
+    async fn send(&mut self) -> Result<Fate> {
+        assert!(!self.is_spent, "a transaction that has failed is used again");
+        let fate = self.link.roll();
+        self.is_spent = true;
+        self.link.travel(fate.before.min(STATEMENT_TIMEOUT)).await;
+        self.check_connection()?;
+        match fate.turn {
+            Turn::Lost => {
+                self.linger();
+                return Err(lost());
+            }
+            Turn::Conflict => {
+                self.undo();
+                return Err(conflict());
+            }
+            Turn::LostLate | Turn::Well => {}
+        }
+        self.is_spent = false;
+        Ok(fate)
+    }
+
+    /// Waits for a statement's answer.
+    async fn receive<T>(&mut self, fate: Fate, answer: T) -> Result<T> {
+        self.is_spent = true;
+        self.link.travel(fate.after.min(STATEMENT_TIMEOUT)).await;
+        self.check_connection()?;
+        if fate.turn == Turn::LostLate {
+            self.linger();
+            return Err(lost());
+        }
+        self.is_spent = false;
+        Ok(answer)
+    }
+
+    fn check_connection(&self) -> Result<()> {
+        let state = self.link.database.state();
+        match state.is_up && state.open.contains_key(&self.id) {
+            true => Ok(()),
+            false => Err(lost()),
+        }
+    }
+
+    /// Undoes it now.
+    fn undo(&mut self) {
+        self.changes.clear();
+        self.link.database.state().end(self.id);
+        self.link.database.changed.notify_waiters();
+    }
+
+    /// The server notices later that the connection is gone, and undoes it only then.
+    fn linger(&mut self) {
+        let (database, id) = (self.link.database.clone(), self.id);
+        let pause = Duration::from_millis(database.state().dice.u64(..3_000));
+        // Its locks are no longer its own to give back.
+        self.id = 0;
+        tokio::spawn(async move {
+            sleep(pause).await;
+            database.state().end(id);
+            database.changed.notify_waiters();
+        });
+    }
+
+    /// Locks, or waits for whoever has locked it.
+    async fn lock(&mut self, what: Locked) -> Result<()> {
+        self.is_spent = true;
+        let (link, id) = (self.link.clone(), self.id);
+        let locking = async {
+            loop {
+                let changed = link.database.changed.notified();
+                self.check_connection()?;
+                {
+                    let mut state = link.database.state();
+                    let holder = *state.locks.entry(what.clone()).or_insert(id);
+                    if holder == id {
+                        return Ok(());
+                    }
+                }
+                changed.await;
+            }
+        };
+        match timeout(LOCK_TIMEOUT, locking).await {
+            Ok(locked) => locked?,
+            Err(_) => {
+                self.undo();
+                return Err(conflict());
+            }
+        }
+        self.is_spent = false;
+        Ok(())
+    }
+
+    /// Takes note of whom an error leaves in doubt.
+    fn doubt(&self) {
+        let mut state = self.link.database.state();
+        for change in &self.changes {
+            match change {
+                Change::Place { event, .. } => {
+                    state.in_doubt.insert(event.order.user.as_str().to_owned());
+                }
+                Change::Move { event, .. } => {
+                    state.changes_in_doubt.insert(event.order.id.get());
+                }
+                Change::Release(_) => {}
+            }
+        }
+    }
+
+    fn commit_now(&mut self) {
+        let changes = std::mem::take(&mut self.changes);
+        self.link.database.state().commit(self.id, changes);
+        self.link.database.changed.notify_waiters();
+    }
+
+    /// The connection is lost during the commit, which goes on and comes to some end or other.
+    fn commit_later(&mut self) {
+        let (database, id, start) = (self.link.database.clone(), self.id, self.start);
+        let changes = std::mem::take(&mut self.changes);
+        self.id = 0;
+        tokio::spawn(async move {
+            let (pause, goes_well) = {
+                let mut state = database.state();
+                (Duration::from_millis(state.dice.u64(..3_000)), state.dice.u32(..4) > 0)
+            };
+            sleep(pause).await;
+            let mut state = database.state();
+            match goes_well && state.starts == start && state.open.contains_key(&id) {
+                true => state.commit(id, changes),
+                false => state.end(id),
+            }
+            drop(state);
+            database.changed.notify_waiters();
+        });
+    }
+}
+
+impl Drop for SimulatedWork {
+    fn drop(&mut self) {
+        self.undo();
+    }
+}
+
+impl UnitOfWork for SimulatedWork {
+    async fn prepare(&mut self, questions: &[Question<'_>]) -> Result<Vec<Prepared>> {
+        let fate = self.send().await?;
+        let now = self.link.database.now();
+        let prepared = self.link.database.state().tables.prepare(questions, now);
+        self.receive(fate, prepared).await
+    }
+
+    async fn earlier(&mut self, keys: &[(&str, &str)]) -> Result<Vec<Option<Earlier>>> {
+        let fate = self.send().await?;
+        let earlier = {
+            let tables = &self.link.database.state().tables;
+            keys.iter().map(|(caller, key)| tables.earlier(caller, key)).collect()
+        };
+        self.receive(fate, earlier).await
+    }
+
+    async fn lock_products(&mut self, products: &[&str]) -> Result<Offers> {
+        let fate = self.send().await?;
+        let mut sorted = products.to_vec();
+        sorted.sort_unstable();
+        for product in sorted {
+            let is_known = self.link.database.state().tables.products.contains_key(product);
+            if is_known {
+                self.lock(Locked::Product(product.to_owned())).await?;
+            }
+        }
+        let offers = self.link.database.state().tables.offers(products);
+        self.receive(fate, offers).await
+    }
+
+    async fn placed(&mut self, id: OrderId) -> Result<Order> {
+        let fate = self.send().await?;
+        let order = self.link.database.state().tables.placed(id);
+        let order = order.ok_or_else(|| not_found(id.into()))?;
+        self.receive(fate, order).await
+    }
+
+    async fn write(&mut self, _at: DateTime<Utc>, batch: &[Decided]) -> Result<()> {
+        let fate = self.send().await?;
+        let mut keys: Vec<_> = batch.iter().filter_map(|decided| decided.key.as_ref()).collect();
+        keys.sort_unstable();
+        for (caller, key, _) in keys {
+            let own = Locked::Key(caller.clone(), key.clone());
+            let is_double = self.link.database.state().locks.get(&own) == Some(&self.id);
+            if !is_double {
+                self.lock(own).await?;
+            }
+            let is_known = self.link.database.state().tables.earlier(caller, key).is_some();
+            if is_known || is_double {
+                self.is_spent = true;
+                self.undo();
+                return Err(conflict());
+            }
+        }
+        let placings = self.link.database.state().tables.placings(batch);
+        self.changes.extend(placings);
+        self.receive(fate, ()).await
+    }
+
+    async fn lock_order(&mut self, name: OrderName, scope: &Scope) -> Result<Order> {
+        let fate = self.send().await?;
+        let id = name.id().get();
+        let found = |work: &Self| {
+            let state = work.link.database.state();
+            let (order, is_deleted) = state.tables.orders.get(&id)?;
+            let is_seen = scope.owner().is_none_or(|owner| owner == order.user.as_str());
+            (is_seen && !is_deleted).then(|| order.clone())
+        };
+        if found(self).is_some() {
+            self.lock(Locked::Order(id)).await?;
+        }
+        let order = found(self).ok_or_else(|| not_found(name))?;
+        self.receive(fate, order).await
+    }
+
+    async fn unannounced(&mut self, _order: OrderId) -> Result<Vec<OrderEvent>> {
+        let fate = self.send().await?;
+        self.receive(fate, Vec::new()).await
+    }
+
+    async fn tell_first(&mut self, _told: &[(OrderEvent, Vec<Message>)]) -> Result<()> {
+        unreachable!("no older application shares this database")
+    }
+
+    async fn now(&mut self) -> Result<DateTime<Utc>> {
+        let fate = self.send().await?;
+        let now = self.link.database.now();
+        self.receive(fate, now).await
+    }
+
+    async fn release_stock(&mut self, id: OrderId) -> Result<()> {
+        let fate = self.send().await?;
+        let held = self.link.database.state().tables.held_products(id);
+        for product in held {
+            self.lock(Locked::Product(product)).await?;
+        }
+        self.changes.push(Change::Release(id));
+        self.receive(fate, ()).await
+    }
+
+    async fn change(
+        &mut self,
+        event: &OrderEvent,
+        actor: &str,
+        deleted: bool,
+        messages: &[Message],
+    ) -> Result<()> {
+        let fate = self.send().await?;
+        let messages = self.link.database.state().tables.number(messages);
+        let (event, actor) = (event.clone(), actor.to_owned());
+        self.changes.push(Change::Move { event, actor, deleted, messages });
+        self.receive(fate, ()).await
+    }
+
+    async fn levels(&mut self, _products: &[&str]) -> Result<Vec<ShownLevel>> {
+        unreachable!("stock is shown to nobody")
+    }
+
+    async fn make_room(&mut self, _products: &[&str], _currency: Currency) -> Result<()> {
+        unreachable!("stock is shown to nobody")
+    }
+
+    async fn adopt(&mut self, _drifts: &[(&str, i64)]) -> Result<()> {
+        unreachable!("stock is shown to nobody")
+    }
+
+    async fn commit(mut self) -> Result<()> {
+        assert!(!self.is_spent, "a transaction that has failed is committed");
+        self.link.live().await;
+        let fate = self.link.roll();
+        // It is on its way: what becomes of the process no longer matters.
+        sleep(fate.before).await;
+        let unknown = || Err(lost().with("outcome", "unknown"));
+        let alive = self.check_connection();
+        match fate.turn {
+            _ if alive.is_err() => {
+                self.doubt();
+                return unknown();
+            }
+            Turn::Lost => {
+                self.doubt();
+                self.linger();
+                return unknown();
+            }
+            // A deferred trigger of an older application's was in somebody's way.
+            Turn::Conflict => return Err(conflict()),
+            Turn::LostLate if self.link.database.state().dice.bool() => {
+                self.doubt();
+                self.commit_later();
+                return unknown();
+            }
+            Turn::LostLate => {
+                self.doubt();
+                self.commit_now();
+            }
+            Turn::Well => self.commit_now(),
+        }
+        self.link.travel(fate.after).await;
+        match fate.turn {
+            Turn::LostLate => unknown(),
+            _ => Ok(()),
+        }
+    }
+
+    async fn roll_back(mut self) -> Result<()> {
+        self.undo();
+        Ok(())
+    }
+}

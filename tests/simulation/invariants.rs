@@ -1,0 +1,113 @@
+//! What must be true when all has come to rest.
+
+use std::collections::BTreeMap;
+
+use order_engine::domain::status::OrderStatus::{
+    self, Cancelled, Confirmed, Delivered, Pending, Returned, Shipped,
+};
+
+use crate::database::State;
+use crate::database::tables::HistoryRow;
+use crate::plan::Plan;
+use crate::world::World;
+
+/// The changes that the contracts allow, written down once more.
+const ALLOWED: [(OrderStatus, OrderStatus); 7] = [
+    (Pending, Confirmed),
+    (Pending, Shipped),
+    (Pending, Cancelled),
+    (Confirmed, Shipped),
+    (Confirmed, Cancelled),
+    (Shipped, Delivered),
+    (Delivered, Returned),
+];
+
+/// Checks everything.
+pub fn check(world: &World, plan: &Plan) {
+    answers_were_true(world);
+    let database = world.database.state();
+    histories_are_whole(&database);
+    everything_was_told(&database, plan);
+    stock_adds_up(&database);
+}
+
+/// One request has one effect at most, and the effect that was told.
+fn answers_were_true(world: &World) {
+    let told = world.told();
+    let database = world.database.state();
+    let mut placed: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+    for (order, _) in database.tables.orders.values() {
+        placed.entry(order.user.as_str()).or_default().push(order.id.get());
+    }
+    for (user, told) in told.iter() {
+        let mine = placed.get(user.as_str()).cloned().unwrap_or_default();
+        match told.placed {
+            Some(order) => assert_eq!(mine, [order.get()], "{user} was told of one order"),
+            None if told.is_unsure => assert!(mine.len() < 2, "{user} has {mine:?}"),
+            None => assert!(mine.is_empty(), "{user} was refused, and has {mine:?}"),
+        }
+    }
+}
+
+/// Every order's versions are there, one after the other, and each change was allowed.
+fn histories_are_whole(database: &State) {
+    for (id, (order, _)) in &database.tables.orders {
+        let rows = database.tables.history.range((*id, i32::MIN)..=(*id, i32::MAX));
+        let mut last: Option<&HistoryRow> = None;
+        for (expected, ((_, version), row)) in (1..).zip(rows) {
+            assert_eq!(*version, expected, "a version of order {id} is missing");
+            match last {
+                None => assert_eq!((row.action, row.status), ("placed", Pending)),
+                Some(last) => {
+                    assert_eq!(row.previous, Some(last.status), "order {id}, version {version}");
+                    let step = (last.status, row.status);
+                    let is_deleted = row.action == "deleted" && row.status != Shipped;
+                    let is_allowed = ALLOWED.contains(&step) || is_deleted && step.0 == step.1;
+                    assert!(is_allowed, "order {id} went from {:?} to {:?}", step.0, step.1);
+                }
+            }
+            last = Some(row);
+        }
+        let last = last.expect("an order has a history");
+        assert_eq!(order.status, last.status, "order {id} is not as its history says");
+    }
+}
+
+/// What was committed has reached every broker, or there was nobody who wanted it.
+fn everything_was_told(database: &State, plan: &Plan) {
+    for destination in plan.destinations {
+        for (order, version) in database.tables.history.keys() {
+            let place = ((*destination).to_owned(), *order, *version);
+            let is_told = database.arrived.contains(&place);
+            assert!(is_told, "version {version} of order {order} was never told to {destination}");
+        }
+    }
+}
+
+/// What an order wanted is held or acknowledged, and free again when it is cancelled; a product's
+/// sum is that of its orders; nothing is sold that is not there.
+fn stock_adds_up(database: &State) {
+    let tables = &database.tables;
+    for (id, (order, _)) in &tables.orders {
+        let mut wanted: BTreeMap<&str, i64> = BTreeMap::new();
+        for line in &order.lines {
+            *wanted.entry(line.product.as_str()).or_default() += i64::from(line.quantity);
+        }
+        for (product, wanted) in wanted {
+            let place = (product.to_owned(), *id);
+            let held = tables.reservations.get(&place).copied().unwrap_or_default();
+            let shipped = database.shipped.get(&place).copied().unwrap_or_default();
+            match order.status {
+                Cancelled => assert_eq!(held, 0, "order {id} holds what it gave back"),
+                _ => assert_eq!(held + shipped, wanted, "order {id} of {product}"),
+            }
+        }
+    }
+    for (product, row) in &tables.products {
+        let holds = tables.reservations.iter().filter(|((of, _), _)| of == product);
+        let held: i64 = holds.map(|(_, quantity)| quantity).sum();
+        assert_eq!(row.level.reserved, held, "what is reserved of {product}");
+        let reported = row.level.reported.expect("it is stocked");
+        assert!(held <= reported, "{product}: {held} are sold, and {reported} are there");
+    }
+}
