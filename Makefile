@@ -45,6 +45,11 @@ REQUIREMENTS := .venv/.requirements
 PAGES := .venv/.pages
 BUNDLES := $(addprefix python/order_engine/static/,graphiql/index.html swagger-ui/index.html)
 NODE_CLIENTS := tests/node/node_modules/.package-lock.json
+# What the engine is compared with, each with packages of its own.
+PYTHON_PEERS := $(patsubst %,target/peers/%/.installed,flask_sqlalchemy fastapi_strawberry)
+NODE_PEER := bench/peers/express_graphql/node_modules/.package-lock.json
+# What draws the plots.
+PLOTS := .venv/.bench-requirements
 
 .PHONY: help
 help: ## Lists the targets.
@@ -109,14 +114,21 @@ lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
 	fi
 
 .PHONY: bench
-bench: ## Measures the engine, fully optimised, beside pgbench.
-	@$(MAKE) PROFILE=release build $(REQUIREMENTS)
+bench: ## Measures the engine, fully optimised, beside pgbench and what a team would otherwise write.
+	@$(MAKE) PROFILE=release build $(REQUIREMENTS) $(PLOTS) $(PYTHON_PEERS) $(NODE_PEER)
 	@$(BIN)/python -m tests.services install wrk
 	$(BIN)/python -m bench
+
+.PHONY: growth
+growth: ## Measures whether more orders, messages or time make the engine slower.
+	@$(MAKE) PROFILE=release build $(REQUIREMENTS) $(PLOTS)
+	@$(BIN)/python -m tests.services install wrk
+	$(BIN)/python -m bench.growth
 
 .PHONY: clean
 clean: ## Removes everything that was built; the demo's data in .order-engine stays.
 	rm -rf .venv target dist web/node_modules tests/node/node_modules tests/java/jars \
+		bench/peers/express_graphql/node_modules \
 		python/order_engine/static .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find python tests $(wildcard bench) -name __pycache__ -exec rm -rf {} +
 
@@ -176,3 +188,19 @@ $(REQUIREMENTS): $(VENV) tests/requirements.txt
 $(NODE_CLIENTS): tests/node/package-lock.json $(PAGES)
 	@if command -v npm > /dev/null; then cd tests/node && $(NPM) ci; touch $(CURDIR)/$@; \
 	else echo "note: the tests with clients in Node cannot run, Node.js is missing"; fi
+
+$(PLOTS): $(VENV) bench/requirements.txt
+	@echo "installing what draws the plots"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+	@touch $@
+
+target/peers/%/.installed: bench/peers/%/requirements.txt $(VENV)
+	@echo "installing the packages of bench/peers/$*"
+	@$(BIN)/python -m venv --clear --without-pip $(@D)
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check --python $(@D)/bin/python install -r $<
+	@touch $@
+
+$(NODE_PEER): bench/peers/express_graphql/package-lock.json $(PAGES)
+	@echo "installing the packages of bench/peers/express_graphql"
+	@cd bench/peers/express_graphql && $(NPM) ci
+	@touch $@
