@@ -18,7 +18,7 @@ from bench.engine import Engine
 from bench.measurement import ENGINE
 from bench.orders import SCHEMA, Orders
 from bench.plan import Plan
-from bench.requests import READ, Client, Request
+from bench.requests import READ, TOKEN_LIFE, Client, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,6 @@ LIST = (
     "query ($first: Int!, $after: String) { orders(first: $first, after: $after) {"
     " edges { node { id userId productId quantity status } } pageInfo { endCursor } } }"
 )
-TOKEN_LIFE = dt.timedelta(hours=24)
 
 
 class Population:
