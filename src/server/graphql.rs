@@ -148,14 +148,14 @@ impl GraphQl {
     /// Executes what may be executed, and counts the request.
     async fn conclude(
         &self,
-        prepared: std::result::Result<Prepared, Answered>,
+        prepared: std::result::Result<Prepared, Box<Answered>>,
         session: &Session,
         only_reads: bool,
         deadline: Instant,
         began: Instant,
     ) -> Answered {
         let (label, answered) = match prepared {
-            Err(refused) => (NO_OPERATION, refused),
+            Err(refused) => (NO_OPERATION, *refused),
             Ok(prepared) => (prepared.label, self.run(prepared, only_reads, deadline).await),
         };
         let outcome = match answered.stage {
@@ -286,15 +286,15 @@ impl GraphQl {
         &self,
         request: Request,
         session: &Arc<Session>,
-    ) -> std::result::Result<Prepared, Answered> {
+    ) -> std::result::Result<Prepared, Box<Answered>> {
         if let Some(rates) = &self.0.rates
             && let Err(error) = rates.admit(session)
         {
             self.0.metrics.rate_limited();
             let stage = Stage::TooOften(rates::retry_after(&error).unwrap_or(1));
-            return Err(Answered::failed(stage, error.kind(), error.message()));
+            return Err(Box::new(Answered::failed(stage, error.kind(), error.message())));
         }
-        self.check(request, session).map_err(Answered::refused)
+        self.check(request, session).map_err(|errors| Box::new(Answered::refused(errors)))
     }
 
     fn check(

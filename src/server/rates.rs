@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::server::session::Session;
 
 /// Cells of one table.
-const CELLS: usize = 32_768;
+const CELLS: u64 = 32_768;
 /// The fact of an error that says after how many seconds to ask again.
 const RETRY_AFTER: &str = "retry_after_s";
 
@@ -125,7 +125,7 @@ impl Sketch {
     fn take(&self, caller: impl Hash, now: Duration) -> std::result::Result<(), Duration> {
         let now_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
         let waits = self.tables.each_ref().map(|table| {
-            let at = table.seed.hash_one(&caller) as usize % CELLS;
+            let at = usize::try_from(table.seed.hash_one(&caller) % CELLS).unwrap_or_default();
             let pay = |paid: u64| {
                 (paid <= now_us + self.ahead_us).then(|| paid.max(now_us) + self.cost_us)
             };

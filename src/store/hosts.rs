@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
@@ -88,6 +89,6 @@ async fn connect_to_write(host: &PgConnectOptions) -> Result<Option<PgConnection
 
 /// Whether another server would say the same: the password is wrong, or there is no such database.
 fn is_about_who_asks(error: &sqlx::Error) -> bool {
-    let refusal = error.as_database_error().and_then(|refusal| refusal.code());
+    let refusal = error.as_database_error().and_then(DatabaseError::code);
     refusal.is_some_and(|state| state.starts_with("28") || state.starts_with("3D"))
 }

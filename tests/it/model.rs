@@ -103,7 +103,7 @@ fn told(answer: &Result<Placed>) -> String {
 fn wishes(dice: &mut fastrand::Rng, round: usize) -> Vec<Wish> {
     let mut wishes: Vec<Wish> = Vec::new();
     for n in 0..dice.usize(5..40) {
-        let twin = wishes.iter().filter(|wish| wish.key.is_some()).next_back().cloned();
+        let twin = wishes.iter().rfind(|wish| wish.key.is_some()).cloned();
         if let Some(twin) = twin.filter(|_| dice.u32(..6) == 0) {
             wishes.push(twin);
             continue;
@@ -239,7 +239,9 @@ fn simulated_tables(database: &Simulated) -> BTreeMap<&'static str, Vec<String>>
         ("keys", keys.collect()),
         ("outbox", outbox.collect()),
     ]);
-    found.values_mut().for_each(|rows| rows.sort_unstable());
+    for rows in found.values_mut() {
+        rows.sort_unstable();
+    }
     found
 }
 
