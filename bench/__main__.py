@@ -10,7 +10,7 @@ from tests.services import ServiceError
 
 from bench import document, report, results, run
 from bench.errors import BenchError
-from bench.plan import Plan
+from bench.plan import PARTS, Plan
 
 
 def main() -> int:
@@ -26,7 +26,26 @@ def main() -> int:
         help="of each measurement under load (default: %(default)s)",
     )
     parser.add_argument(
-        "--write", type=Path, metavar="FILE", help="put the tables into this document, too"
+        "--only",
+        choices=PARTS,
+        nargs="+",
+        default=PARTS,
+        metavar="PART",
+        help=f"measure only these of {', '.join(PARTS)}",
+    )
+    parser.add_argument(
+        "--peers",
+        choices=Plan.peers,
+        nargs="*",
+        default=Plan.peers,
+        metavar="PEER",
+        help=f"compare only with these of {', '.join(Plan.peers)}; with none after --peers alone",
+    )
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="FILE",
+        help="put the tables into this document, and draw plots beside it",
     )
     parser.add_argument(
         "--again", action="store_true", help="take the numbers of the last run, measure nothing"
@@ -37,12 +56,23 @@ def main() -> int:
         if arguments.again:
             found = results.load()
         else:
-            found = run.measure(Plan(rounds=arguments.rounds, seconds=arguments.seconds))
+            found = run.measure(
+                Plan(
+                    rounds=arguments.rounds,
+                    seconds=arguments.seconds,
+                    parts=tuple(arguments.only),
+                    peers=tuple(arguments.peers),
+                )
+            )
             found.save()
         text = report.render(found)
         sys.stdout.write(text)
         if arguments.write:
-            document.write(arguments.write, text)
+            # Only here, because only this needs matplotlib.
+            from bench import plots  # noqa: PLC0415
+
+            drawn = plots.draw_run(found, document.folder_of_plots(arguments.write))
+            document.write(arguments.write, text + plots.links(drawn), document.RUN)
     except (BenchError, ServiceError) as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1

@@ -4,12 +4,20 @@ from pathlib import Path
 
 from bench.errors import BenchError
 
-BEGIN = "<!-- results: written by `python -m bench --write` -->\n"
-END = "<!-- end of results -->\n"
+RUN = (
+    "<!-- results: written by `python -m bench --write` -->\n",
+    "<!-- end of results -->\n",
+)
+GROWTH = (
+    "<!-- growth: written by `python -m bench.growth --write` -->\n",
+    "<!-- end of growth -->\n",
+)
+PLOTS = "performance"
+"""The folder of the plots, beside the document."""
 
 
-def write(path: Path, report: str) -> None:
-    """Replaces what stands between the comments.
+def write(path: Path, report: str, comments: tuple[str, str]) -> None:
+    """Replaces what stands between the two comments.
 
     Raises:
         BenchError: the document cannot be read, or does not have each comment once.
@@ -18,8 +26,16 @@ def write(path: Path, report: str) -> None:
         text = path.read_text()
     except OSError as error:
         raise BenchError(f"{path} cannot be read: {error.strerror}") from None
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after:
-        raise BenchError(f"{path} needs one line {BEGIN.strip()} and, behind it, one {END.strip()}")
-    path.write_text(f"{before}{BEGIN}\n{report}\n{END}{after}")
+    first, last = comments
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
+    if not begin or not end or first in rest or last in after:
+        raise BenchError(
+            f"{path} needs one line {first.strip()} and, behind it, one {last.strip()}"
+        )
+    path.write_text(f"{before}{first}\n{report}\n{last}{after}")
+
+
+def folder_of_plots(path: Path) -> Path:
+    """Returns where the plots of the document are."""
+    return path.parent / PLOTS

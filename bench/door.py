@@ -1,7 +1,8 @@
-"""The engine's HTTP door for one request at a time, whose answer is looked at."""
+"""An HTTP door for one request at a time, whose answer is looked at."""
 
 import http.client
 import json
+from typing import Any
 
 from bench.errors import BenchError
 from bench.requests import Request
@@ -16,8 +17,8 @@ class Door:
         """Connects to 127.0.0.1 with the first request."""
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
 
-    def post(self, request: Request) -> None:
-        """Sends a request and waits for its answer.
+    def post(self, request: Request) -> Any:  # noqa: ANN401 - what JSON may hold
+        """Sends a request, waits for its answer and returns the value of its only field.
 
         Raises:
             BenchError: there is no answer, or it is a refusal, which is then in the message.
@@ -31,12 +32,14 @@ class Door:
             response = self._connection.getresponse()
             answer = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise BenchError(f"the engine does not answer {request.body}: {error!r}") from error
+            raise BenchError(f"the server does not answer {request.body}: {error!r}") from error
         if response.status != http.HTTPStatus.OK or not _is_success(answer):
             text = answer.decode(errors="replace")
             raise BenchError(
-                f"the engine answers {request.body} with HTTP {response.status}: {text}"
+                f"the server answers {request.body} with HTTP {response.status}: {text}"
             )
+        (field,) = json.loads(answer)["data"].values()
+        return field
 
     def close(self) -> None:
         """Hangs up."""
@@ -47,5 +50,6 @@ def _is_success(answer: bytes) -> bool:
     body = json.loads(answer)
     fields = (body.get("data") or {"data": None}).values()
     return "errors" not in body and all(
-        field is not None and field.get("success", True) for field in fields
+        field is not None and (isinstance(field, list) or field.get("success", True))
+        for field in fields
     )

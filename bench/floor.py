@@ -13,14 +13,16 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
-from bench import catalogue
+from bench import catalogue, schema
 from bench.errors import BenchError
 from bench.plan import Plan
 
 HERE = Path(__file__).parent
-MIGRATIONS = HERE.parent / "migrations"
 SCHEMA = "floor"
 GRACE_S = 30
+BULK_CLIENTS = 2
+# As floor_bulk.sql has it.
+BULK_ORDERS = 64
 
 
 class Floor:
@@ -34,12 +36,7 @@ class Floor:
 
     def prepare(self, plan: Plan) -> None:
         """Makes the tables from the engine's migrations and fills in users and products."""
-        schema = sql.Identifier(SCHEMA)
-        with self._connection.transaction():
-            self._connection.execute(sql.SQL("create schema {}").format(schema))
-            self._connection.execute(sql.SQL("set local search_path to {}").format(schema))
-            for migration in sorted(MIGRATIONS.glob("*.sql")):
-                self._connection.execute(migration.read_bytes())
+        schema.make(self._connection, SCHEMA)
         catalogue.fill(self._connection, SCHEMA, plan)
 
     def place(self, plan: Plan, clients: int) -> dict[str, float]:
@@ -64,6 +61,30 @@ class Floor:
         """
         _, values = self._run("floor_read.sql", {"orders": self._orders()}, clients, plan.seconds)
         return values
+
+    def list(self, plan: Plan, clients: int) -> dict[str, float]:
+        """Lists the orders of random regular customers, as often as goes.
+
+        Raises:
+            BenchError: pgbench failed.
+        """
+        variables = {"users": plan.users, "regulars": plan.regulars}
+        _, values = self._run("floor_list.sql", variables, clients, plan.seconds)
+        return values
+
+    def place_in_bulk(self, plan: Plan) -> dict[str, float]:
+        """Places orders in statements of 64, with two clients, as many as go.
+
+        Raises:
+            BenchError: pgbench failed, or there are not as many new orders as it says.
+        """
+        before = self._orders()
+        variables = {"users": plan.users, "products": plan.products}
+        done, values = self._run("floor_bulk.sql", variables, BULK_CLIENTS, plan.seconds)
+        placed = self._orders() - before
+        if placed != done * BULK_ORDERS:
+            raise BenchError(f"pgbench counts {done * BULK_ORDERS} orders; there are {placed} more")
+        return {"per_second": values["per_second"] * BULK_ORDERS}
 
     def _orders(self) -> int:
         query = sql.SQL("select count(*) from {}").format(sql.Identifier(SCHEMA, "orders"))

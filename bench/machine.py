@@ -37,7 +37,7 @@ def describe(folder: Path, connection: psycopg.Connection, rabbitmq: str) -> dic
         "PostgreSQL": f"{_setting(connection, 'server_version')}, "
         + ", ".join(f"{name} {value}" for name, value in settings.items()),
         "RabbitMQ": f"{rabbitmq}, publisher confirms",
-        "load generator": f"wrk {_wrk_version()}, closed loop",
+        "load generator": f"wrk {_wrk_version()}, closed loop; bench/steady.py, open loop",
         "Python": platform.python_version(),
     }
 

@@ -1,4 +1,4 @@
-"""What the engine's tables say: the witness that counts what the engine says it has done."""
+"""What the tables say: the witness that counts what the engine, or a peer, says it has done."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ from sample, generate_series(%s, %s) n
 
 
 class Orders:
-    """The engine's orders and outbox, seen over a connection of one's own."""
+    """The orders and the outbox of one schema, seen over a connection of one's own."""
 
-    def __init__(self, connection: psycopg.Connection) -> None:
+    def __init__(self, connection: psycopg.Connection, schema: str = SCHEMA) -> None:
         """Takes a connection in autocommit mode, so that every look sees the present."""
         self._connection = connection
+        self._schema = schema
 
     def count(self) -> int:
         """Returns how many orders there are."""
@@ -77,7 +78,7 @@ class Orders:
             BenchError: there are no orders.
         """
         query = sql.SQL("select id, user_id from {} order by id").format(
-            sql.Identifier(SCHEMA, "orders")
+            sql.Identifier(self._schema, "orders")
         )
         rows = self._connection.execute(query).fetchall()
         if not rows:
@@ -88,11 +89,11 @@ class Orders:
     def fill_outbox(self, count: int) -> None:
         """Adds copies of the first waiting message until there are at least `count`."""
         waiting = self.waiting()
-        query = sql.SQL(COPIES).format(outbox=sql.Identifier(SCHEMA, "outbox"))
+        query = sql.SQL(COPIES).format(outbox=sql.Identifier(self._schema, "outbox"))
         # Their orders are numbered behind the real ones.
         self._connection.execute(query, [waiting + 1_000_000, count + 1_000_000 - 1])
 
     def _number(self, query: LiteralString, table: str) -> int:
-        name = sql.Identifier(SCHEMA, table)
+        name = sql.Identifier(self._schema, table)
         row = self._connection.execute(sql.SQL(query).format(name)).fetchone()
         return 0 if row is None else int(row[0])

@@ -10,23 +10,30 @@ from bench.orders import Orders
 DRAIN_TIMEOUT_S = 180.0
 
 
-def drain(engine: Engine, consumer: Consumer, orders: Orders) -> dict[str, float]:
+def drain(
+    engine: Engine, consumer: Consumer, orders: Orders, timeout_s: float = DRAIN_TIMEOUT_S
+) -> dict[str, float]:
     """Starts an engine on a full outbox and waits until everything has arrived.
 
     Raises:
-        BenchError: it did not, within three minutes, or more arrived than there was.
+        BenchError: it did not, within `timeout_s` seconds, or more arrived than there was.
     """
     backlog, before = orders.waiting(), consumer.count
     start = time.perf_counter()
     engine.start()
-    first = consumer.wait_for(before + 1, DRAIN_TIMEOUT_S)
-    last = consumer.wait_for(before + backlog, DRAIN_TIMEOUT_S)
+    first = consumer.wait_for(before + 1, timeout_s)
+    last = consumer.wait_for(before + backlog, timeout_s)
+    tenth = max(2, backlog // 10)
+    early = consumer.wait_for(before + tenth, timeout_s)
+    late = consumer.wait_for(before + backlog - tenth + 1, timeout_s)
     orders.wait_until_sent()
     arrived = consumer.count - before
     if arrived != backlog:
         raise BenchError(f"{arrived} messages arrived of a backlog of {backlog}")
     return {
         "per_second": (backlog - 1) / (last - first),
+        "first_tenth_per_second": (tenth - 1) / (early - first),
+        "last_tenth_per_second": (tenth - 1) / (last - late),
         "messages": backlog,
         "first_after_s": first - start,
     }

@@ -1,31 +1,56 @@
-"""The tables: medians with their spread, and ratios within each round; Markdown."""
+"""The report of a run, a section for each part that was measured."""
 
-import statistics
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from bench import measurement as m
-from bench.measurement import DISK, ENGINE, PGBENCH, Measurement
-from bench.results import Results
+from bench.measurement import DISK, ENGINE, PEERS, PGBENCH
+from bench.tables import decimal, in_each, median, ratios, sizes, spread, table, whole
 
-NOTHING = "-"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.results import Results
+
 LOAD_LATENCIES = ("p50_ms", "p90_ms", "p99_ms")
+# What the engine and the peers both do, and pgbench where it does.
+SHARED = (m.PLACE, m.PLACE_HOT, m.READ, m.LIST)
 
 
 def render(results: Results) -> str:
     """Returns the report of a run."""
+    sections: list[tuple[str, Callable[[Results], str], str]] = [
+        ("", _about, m.SYNC),
+        ("**Placing orders** (orders per second)", _placing, m.PLACE),
+        ("**Reading one order** (reads per second)", _reading, m.READ),
+        ("**Listing one's orders** (lists per second)", _listing, m.LIST),
+        (
+            "**Beside what a team would otherwise write** (requests per second)",
+            _peers,
+            m.MEMORY_AFTER_LOAD,
+        ),
+        (
+            "**From order to event, idle** (milliseconds after the request was sent)",
+            _order_to_event,
+            m.ORDER_TO_EVENT,
+        ),
+        (
+            "**Placing at a constant rate** (milliseconds after the request was due)",
+            _open_loop,
+            m.OPEN_LOOP,
+        ),
+        ("**From Python, in process**", _boundary, m.AWAITS),
+        ("**In bulk from Python, in process**", _bulk, m.BULK),
+        ("**Relay, memory, start, disk**", _process, m.SYNC),
+    ]
+    measured = {one.operation for each in results.rounds for one in each}
     parts = [
-        _about(results),
-        "**Placing orders** (orders per second)",
-        _placing(results),
-        "**Reading one order** (reads per second)",
-        _reading(results),
-        "**From order to event, idle** (milliseconds after the request was sent)",
-        _order_to_event(results),
-        "**From Python, in process**",
-        _boundary(results),
-        "**Relay, memory, start, disk**",
-        _process(results),
+        part
+        for heading, section, operation in sections
+        if operation in measured
+        for part in (heading, section(results))
+        if part
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -34,26 +59,79 @@ def _about(results: Results) -> str:
     plan = results.plan
     facts = {"measured": results.taken_at} | results.machine
     facts["run"] = f"{plan.rounds} rounds, {plan.seconds} s each measurement under load"
-    return _table(("", ""), facts.items())
+    return table(("", ""), facts.items())
 
 
 def _placing(results: Results) -> str:
     most = max(results.plan.connections)
     rows = []
     for operation in (m.PLACE, m.PLACE_HOT, m.PLACE_PAUSED):
-        for connections in _sizes(results, operation):
+        for connections in sizes(results, ENGINE, operation):
             beside = connections if connections in results.plan.connections else most
             row = _load_row(results, operation, connections, (m.PLACE, beside))
-            events = _median(results, "events_per_second", ENGINE, operation, connections)
+            events = median(results, "events_per_second", ENGINE, operation, connections)
             rows.append((operation, *row, events))
     heading = ("", *_load_heading("orders/s"), "events/s meanwhile")
-    return _table(heading, rows)
+    return table(heading, rows)
 
 
 def _reading(results: Results) -> str:
-    sizes = _sizes(results, m.READ)
-    rows = [_load_row(results, m.READ, size, (m.READ, size)) for size in sizes]
-    return _table(_load_heading("reads/s"), rows)
+    return _beside_floor(results, m.READ, "reads/s")
+
+
+def _listing(results: Results) -> str:
+    return _beside_floor(results, m.LIST, "lists/s")
+
+
+def _beside_floor(results: Results, operation: str, unit: str) -> str:
+    rows = [
+        _load_row(results, operation, size, (operation, size))
+        for size in sizes(results, ENGINE, operation)
+    ]
+    return table(_load_heading(unit), rows)
+
+
+def _peers(results: Results) -> str:
+    """Rates, ratios and 99th percentiles of the peers, and what they take."""
+    measured = [peer for peer in PEERS if sizes(results, peer, m.START)]
+    rates, latencies = [], []
+    for operation in SHARED:
+        for size in sizes(results, measured[0], operation) if measured else []:
+            ours = in_each(results, "per_second", ENGINE, operation, size)
+            cells = [spread(ours, whole)]
+            for peer in measured:
+                theirs = in_each(results, "per_second", peer, operation, size)
+                cells += [spread(theirs, whole), spread(ratios(ours, theirs), decimal)]
+            rates.append((operation, str(size), *cells))
+            percentiles = (
+                median(results, "p99_ms", subject, operation, size)
+                for subject in (ENGINE, *measured)
+            )
+            latencies.append((operation, str(size), *percentiles))
+    beside = [cell for peer in measured for cell in (peer, f"engine ÷ {peer}")]
+    taken = [
+        (
+            subject,
+            spread(in_each(results, "held_mb", subject, m.MEMORY_AFTER_LOAD, 0), decimal),
+            spread(in_each(results, "ready_s", subject, m.START, 0), decimal),
+        )
+        for subject in (ENGINE, *measured)
+    ]
+    return "\n\n".join(
+        [
+            *(
+                [
+                    table(("", "connections", "engine", *beside), rates),
+                    "99 of 100 requests were answered within so many milliseconds:",
+                    table(("", "connections", "engine", *measured), latencies),
+                ]
+                if rates
+                else []
+            ),
+            "All processes together, after the loads, and from start to ready:",
+            table(("", "memory, MB", "start, s"), taken),
+        ]
+    )
 
 
 def _order_to_event(results: Results) -> str:
@@ -65,47 +143,74 @@ def _order_to_event(results: Results) -> str:
     rows = []
     for name, words in told.items():
         values = [
-            _spread(_each(results, f"{name}_{percent}_ms", ENGINE, m.ORDER_TO_EVENT, 1), _decimal)
+            spread(in_each(results, f"{name}_{percent}_ms", ENGINE, m.ORDER_TO_EVENT, 1), decimal)
             for percent in ("p50", "p99")
         ]
         rows.append((words, *values))
-    return _table(("", "p50 ms", "p99 ms"), rows)
+    return table(("", "p50 ms", "p99 ms"), rows)
+
+
+def _open_loop(results: Results) -> str:
+    names = ("per_second", "p50_ms", "p90_ms", "p99_ms", "p99_9_ms", "max_ms")
+    cells = [
+        spread(
+            in_each(results, name, ENGINE, m.OPEN_LOOP, 0),
+            whole if name == "per_second" else decimal,
+        )
+        for name in names
+    ]
+    return table(("orders/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "longest ms"), [cells])
 
 
 def _boundary(results: Results) -> str:
     rows = []
     for subject in (m.ENGINE, m.PSYCOPG, m.ENGINE_ASYNC, m.ASYNCPG):
-        reads = _each(results, "each_us", subject, m.GET_FROM_PYTHON, 1)
-        places = _each(results, "all_ms", subject, m.AWAITS, 1_000)
-        rows.append((subject, _spread(reads, _whole), _spread(places, _whole)))
-    return _table(("", "one read, µs", "1 000 placed, ms"), rows)
+        reads = in_each(results, "each_us", subject, m.GET_FROM_PYTHON, 1)
+        places = in_each(results, "all_ms", subject, m.AWAITS, 1_000)
+        rows.append((subject, spread(reads, whole), spread(places, whole)))
+    return table(("", "one read, µs", "1 000 placed, ms"), rows)
+
+
+def _bulk(results: Results) -> str:
+    ours = in_each(results, "per_second", ENGINE, m.BULK, 0)
+    theirs = in_each(results, "per_second", PGBENCH, m.BULK, 0)
+    rows = [
+        ("place_orders with 50 000 orders, orders/s", spread(ours, whole)),
+        ("pgbench, 64 orders in one statement, 2 clients, orders/s", spread(theirs, whole)),
+        ("ratio", spread(ratios(ours, theirs), decimal)),
+        (
+            "import order_engine, ms",
+            spread(in_each(results, "import_ms", ENGINE, m.IMPORT, 0), decimal),
+        ),
+    ]
+    return table(("", ""), rows)
 
 
 def _process(results: Results) -> str:
     crowd = results.plan.crowd
     rows = [
         (
-            f"relay, a backlog of {_whole(results.plan.backlog)} messages, messages/s",
-            _spread(_each(results, "per_second", ENGINE, m.DRAIN, 0), _whole),
+            f"relay, a backlog of {whole(results.plan.backlog)} messages, messages/s",
+            spread(in_each(results, "per_second", ENGINE, m.DRAIN, 0), whole),
         ),
         (
             "memory of the engine after its start, MB",
-            _spread(_each(results, "idle_mb", ENGINE, m.MEMORY, crowd), _decimal),
+            spread(in_each(results, "idle_mb", ENGINE, m.MEMORY, crowd), decimal),
         ),
         (
             f"most memory of the engine, {crowd} connections, MB",
-            _spread(_each(results, "loaded_mb", ENGINE, m.MEMORY, crowd), _decimal),
+            spread(in_each(results, "loaded_mb", ENGINE, m.MEMORY, crowd), decimal),
         ),
         (
             "from start to ready, s",
-            _spread(_each(results, "ready_s", ENGINE, m.START, 0), _decimal),
+            spread(in_each(results, "ready_s", ENGINE, m.START, 0), decimal),
         ),
         (
             "what the disk makes durable, one after the other, blocks of 8 KiB/s",
-            _spread(_each(results, "per_second", DISK, m.SYNC, 0), _whole),
+            spread(in_each(results, "per_second", DISK, m.SYNC, 0), whole),
         ),
     ]
-    return _table(("", ""), rows)
+    return table(("", ""), rows)
 
 
 def _load_heading(unit: str) -> tuple[str, ...]:
@@ -123,72 +228,12 @@ def _load_heading(unit: str) -> tuple[str, ...]:
 def _load_row(
     results: Results, operation: str, connections: int, floor: tuple[str, int]
 ) -> tuple[str, ...]:
-    engine = _each(results, "per_second", ENGINE, operation, connections)
-    pgbench = _each(results, "per_second", PGBENCH, *floor)
-    ratios = [ours / theirs for ours, theirs in zip(engine, pgbench, strict=True)]
+    engine = in_each(results, "per_second", ENGINE, operation, connections)
+    pgbench = in_each(results, "per_second", PGBENCH, *floor)
     return (
         str(connections),
-        _spread(engine, _whole),
-        _spread(pgbench, _whole),
-        _spread(ratios, _decimal),
-        *(_median(results, name, ENGINE, operation, connections) for name in LOAD_LATENCIES),
+        spread(engine, whole),
+        spread(pgbench, whole),
+        spread(ratios(engine, pgbench), decimal),
+        *(median(results, name, ENGINE, operation, connections) for name in LOAD_LATENCIES),
     )
-
-
-def _sizes(results: Results, operation: str) -> list[int]:
-    """The connections at which something was measured, smallest first."""
-    of_engine = partial(_is, subject=ENGINE, operation=operation)
-    return sorted({one.connections for each in results.rounds for one in filter(of_engine, each)})
-
-
-def _is(one: Measurement, *, subject: str, operation: str) -> bool:
-    return (one.subject, one.operation) == (subject, operation)
-
-
-def _each(
-    results: Results, value: str, subject: str, operation: str, connections: int
-) -> list[float]:
-    """One value in every round; an empty list where nobody measures it."""
-    return [
-        one.values[value]
-        for each in results.rounds
-        for one in each
-        if _is(one, subject=subject, operation=operation)
-        and one.connections == connections
-        and value in one.values
-    ]
-
-
-def _median(results: Results, value: str, subject: str, operation: str, connections: int) -> str:
-    values = _each(results, value, subject, operation, connections)
-    if not values:
-        return NOTHING
-    return (_decimal if value.endswith("_ms") else _whole)(statistics.median(values))
-
-
-def _spread(values: Sequence[float], form: Callable[[float], str]) -> str:
-    """The median, and in parentheses the least and the most of the rounds."""
-    if not values:
-        return NOTHING
-    least, most = form(min(values)), form(max(values))
-    return f"{form(statistics.median(values))} ({least} to {most})"
-
-
-def _whole(value: float) -> str:
-    return f"{value:,.0f}".replace(",", " ")
-
-
-def _decimal(value: float) -> str:
-    return f"{value:.2f}"
-
-
-def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table whose columns are aligned in plain text, too."""
-    table = [tuple(heading), *map(tuple, rows)]
-    widths = [max(3, *(len(row[column]) for row in table)) for column in range(len(heading))]
-    lines = [
-        " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in table
-    ]
-    lines.insert(1, " | ".join("-" * width for width in widths))
-    return "\n".join(f"| {line} |" for line in lines)

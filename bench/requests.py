@@ -18,6 +18,7 @@ PLACE = (
     " placeOrder(userId: $user, productId: $product, quantity: $quantity) {"
     " success message order { id userId productId quantity status } } }"
 )
+LIST = "query { getOrders { id userId productId quantity status } }"
 READ = "query ($id: ID!) { getOrder(id: $id) { id userId productId quantity status } }"
 
 
@@ -30,7 +31,7 @@ class Request:
 
 
 class Client:
-    """Makes the requests of 1 to `plan.users` customers, each with the customer's own token."""
+    """Makes the requests of all users, regular customers too, each with the user's own token."""
 
     def __init__(self, plan: Plan, secret: str, seed: int) -> None:
         """Mints the tokens; the same seed makes the same requests."""
@@ -39,7 +40,7 @@ class Client:
         expires = dt.datetime.now(dt.timezone.utc) + TOKEN_LIFE
         self._tokens = {
             user: jwt.encode({"user_id": user, "exp": expires}, secret, algorithm="HS256")
-            for user in range(1, plan.users + 1)
+            for user in range(1, plan.users + plan.regulars + 1)
         }
 
     def placements(self, *, is_hot: bool) -> list[Request]:
@@ -55,6 +56,12 @@ class Client:
     def reads(self, orders: Iterable[tuple[int, int]]) -> list[Request]:
         """Returns a request for each of these orders, given with their owners, by the owner."""
         return [self._request(user, READ, {"id": str(order)}) for order, user in orders]
+
+    def lists(self) -> list[Request]:
+        """Returns a request for the orders of each regular customer."""
+        behind = self._plan.users + 1
+        users = range(behind, behind + self._plan.regulars)
+        return [self._request(user, LIST, {}) for user in users]
 
     def _request(self, user: int, query: str, variables: dict[str, int | str]) -> Request:
         body = json.dumps({"query": query, "variables": variables}, separators=(",", ":"))

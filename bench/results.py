@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.errors import BenchError
 from bench.measurement import Measurement
@@ -35,8 +36,11 @@ def load(path: Path = FILE) -> Results:
     """
     try:
         raw = json.loads(path.read_text())
-        raw["plan"]["connections"] = tuple(raw["plan"]["connections"])
-        raw["plan"] = Plan(**raw["plan"])
+        # JSON has no tuples.
+        plan: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in raw["plan"].items()
+        }
+        raw["plan"] = Plan(**plan)
         raw["rounds"] = [[Measurement(**one) for one in each] for each in raw["rounds"]]
         return Results(**raw)
     except FileNotFoundError:

@@ -2,85 +2,113 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from functools import partial
-from pathlib import Path
+from contextlib import contextmanager
 
 from tests.services import Workspace
 
-from bench import boundary, catalogue, disk, latency, load, memory, relay
+from bench import boundary, bulk, catalogue, disk, latency, memory, relay, steady
 from bench import measurement as m
 from bench.consumer import Consumer
-from bench.door import Door
+from bench.contestant import Contestant, memory_of, peers_at_work
+from bench.counted_loads import CountedLoads
 from bench.engine import Engine
 from bench.errors import BenchError
 from bench.floor import Floor
+from bench.loads import Loads
 from bench.measurement import DISK, ENGINE, PGBENCH, Measurement
 from bench.orders import SCHEMA, Orders
 from bench.plan import Plan
-from bench.requests import Client, Request, write
-from bench.servers import Site
+from bench.requests import Client
+from bench.servers import Servers, Site
 
-CHECKED_REQUESTS = 8
-WARM_UP_SECONDS = 1
-WARM_UP_CONNECTIONS = 16
-
-Step = tuple[str, str, Callable[[], dict[str, float]]]
-"""Who does what, and how to measure it."""
+# Where placing was not measured before.
+OPEN_LOOP_PER_SECOND = 500.0
+LOADS = {"place", "read", "list"}
 
 
 class Round:
-    """Measures the engine and pgbench in turns, so that a slow moment of the machine hits both."""
+    """Measures the engine, pgbench and the peers in turns."""
 
     def __init__(  # noqa: PLR0913 - each is another thing
         self,
         workspace: Workspace,
+        servers: Servers,
         site: Site,
         plan: Plan,
         *,
         number: int,
-        binaries: Path,
+        consumer: Consumer,
         secret: str,
         note: Callable[[Measurement], None],
     ) -> None:
-        """Takes an empty site.
+        """Takes an empty site, and a consumer that is connected to the site's broker.
 
-        `number` makes the random choices, `binaries` is where pgbench is, tokens are signed with
-        `secret`, and `note` is told about everything as soon as it is measured.
+        `number` makes the random choices, tokens are signed with `secret`, and `note` is told
+        about everything as soon as it is measured.
         """
         self._workspace = workspace
+        self._servers = servers
         self._plan = plan
         self._number = number
         self._site = site
+        self._consumer = consumer
         self._secret = secret
-        self._note = note
+        self._note = self._remembering(note)
+        self._capacity = 0.0
         self._orders = Orders(site.connection)
-        self._floor = Floor(binaries, site.database_url, site.connection)
+        self._floor = Floor(servers.binaries, site.database_url, site.connection)
         self._client = Client(plan, secret, number)
+        self._counted = CountedLoads(workspace.folder, consumer, seconds=plan.seconds, seed=number)
+        self._loads = Loads(
+            plan,
+            number=number,
+            client=self._client,
+            floor=self._floor,
+            counted=self._counted,
+            note=self._note,
+        )
 
-    def measure(self, consumer: Consumer) -> None:
-        """Measures everything; `consumer` is connected to the site's broker.
+    def measure(self) -> None:
+        """Measures everything that the plan has.
 
         Raises:
             BenchError: something failed, or the numbers cannot be trusted.
-            ServiceError: the engine did not start or did not stop.
+            ServiceError: the engine or a peer did not start or did not stop.
         """
         syncs = {"per_second": disk.syncs_per_second(self._workspace.folder)}
         self._note(Measurement(DISK, m.SYNC, 0, syncs))
         self._engine().migrate()
         catalogue.fill(self._site.connection, SCHEMA, self._plan)
         self._floor.prepare(self._plan)
+        parts = set(self._plan.parts)
         with self._serving() as engine:
             idle_mb = memory.resident_mb(engine.pid)
-            self._single_orders(engine, consumer)
-            self._placing(engine, consumer)
-            self._reading(engine)
+            if "events" in parts:
+                self._single_orders(engine)
+            if parts & LOADS:
+                self._under_load(engine)
+            if "open" in parts:
+                self._open_loop(engine)
             loaded_mb = memory.most_resident_mb(engine.pid)
-        for one in boundary.measure(self._site.database_url, self._number):
-            self._note(one)
         sizes = {"idle_mb": idle_mb, "loaded_mb": loaded_mb}
         self._note(Measurement(ENGINE, m.MEMORY, self._plan.crowd, sizes))
-        self._relay(consumer)
+        if "python" in parts:
+            for one in boundary.measure(self._site.database_url, self._number):
+                self._note(one)
+        if "bulk" in parts:
+            self._bulk()
+        if "relay" in parts:
+            self._relay()
+
+    def _remembering(self, note: Callable[[Measurement], None]) -> Callable[[Measurement], None]:
+        """Keeps what the engine places at most, beside telling it."""
+
+        def noted(one: Measurement) -> None:
+            if (one.subject, one.operation) == (ENGINE, m.PLACE):
+                self._capacity = max(self._capacity, one.values["per_second"])
+            note(one)
+
+        return noted
 
     def _engine(self, *, has_relay: bool = True) -> Engine:
         return Engine(
@@ -103,102 +131,61 @@ class Round:
         finally:
             engine.stop()
 
-    def _single_orders(self, engine: Engine, consumer: Consumer) -> None:
+    def _single_orders(self, engine: Engine) -> None:
         count = latency.WARM_UP_ORDERS + self._plan.single_orders
         requests = [self._client.placement() for _ in range(count)]
-        values, series = latency.order_to_event(engine.port, consumer, self._orders, requests)
+        values, series = latency.order_to_event(engine.port, self._consumer, self._orders, requests)
         self._note(Measurement(ENGINE, m.ORDER_TO_EVENT, 1, values, series))
 
-    def _placing(self, engine: Engine, consumer: Consumer) -> None:
-        many = self._file("many", self._client.placements(is_hot=False), engine)
-        hot = self._file("hot", self._client.placements(is_hot=True), engine)
-        self._warm_up(engine, many)
-        for connections in (*self._plan.connections, self._plan.crowd):
-            steps: list[Step] = [
-                (ENGINE, m.PLACE, partial(self._place, engine, many, connections, consumer)),
-                (ENGINE, m.PLACE_HOT, partial(self._place, engine, hot, connections, consumer)),
-            ]
-            if connections in self._plan.connections:
-                on_floor = partial(self._floor.place, self._plan, connections)
-                steps.insert(1, (PGBENCH, m.PLACE, on_floor))
-            self._take(steps, connections)
+    def _under_load(self, engine: Engine) -> None:
+        own = Contestant(ENGINE, engine, self._orders)
+        with peers_at_work(
+            self._workspace, self._servers, self._site, self._plan, self._secret
+        ) as (peers, starts):
+            for start in starts:
+                self._note(start)
+            if "place" in self._plan.parts:
+                self._loads.placing(own, peers)
+            if "read" in self._plan.parts:
+                self._loads.reading(own, peers)
+            if "list" in self._plan.parts:
+                self._loads.listing(own, peers)
+            for one in (own, *peers):
+                self._note(memory_of(one))
 
-    def _reading(self, engine: Engine) -> None:
-        known = self._orders.choose(self._plan.requests, self._number)
-        requests = self._file("reads", self._client.reads(known), engine)
-        self._warm_up(engine, requests)
-        for connections in self._plan.connections:
-            steps: list[Step] = [
-                (ENGINE, m.READ, partial(self._read, engine, requests, connections)),
-                (PGBENCH, m.READ, partial(self._floor.read, self._plan, connections)),
-            ]
-            self._take(steps, connections)
+    def _open_loop(self, engine: Engine) -> None:
+        """Half of what the engine has placed before, or 500 a second, at a constant rate."""
+        one = Contestant(ENGINE, engine, self._orders)
+        rate = self._capacity / 2 if self._capacity else OPEN_LOOP_PER_SECOND
+        requests = self._counted.file("steady", self._client.placements(is_hot=False))
+        self._counted.warm_up(one, requests)
+        before = self._orders.count()
+        seconds = self._plan.open_loop_seconds
+        done = steady.run(
+            engine.port, requests, per_second=rate, seconds=seconds, seed=self._number
+        )
+        placed = self._orders.count() - before
+        if placed != done.requests:
+            raise BenchError(f"{done.requests} orders were answered, {placed} were placed")
+        self._orders.wait_until_sent()
+        self._note(Measurement(ENGINE, m.OPEN_LOOP, 0, done.values))
 
-    def _relay(self, consumer: Consumer) -> None:
+    def _bulk(self) -> None:
+        for one in bulk.measure_engine(self._site.database_url, self._number):
+            self._note(one)
+        floor = self._floor.place_in_bulk(self._plan)
+        self._note(Measurement(PGBENCH, m.BULK, 0, floor))
+
+    def _relay(self) -> None:
         with self._serving(has_relay=False) as engine:
-            requests = self._file("paused", self._client.placements(is_hot=False), engine)
-            values = self._place(engine, requests, self._plan.crowd, None)
+            one = Contestant(ENGINE, engine, self._orders)
+            requests = self._counted.file("paused", self._client.placements(is_hot=False))
+            values = self._counted.place(one, requests, self._plan.crowd, has_relay=False)
             self._note(Measurement(ENGINE, m.PLACE_PAUSED, self._plan.crowd, values))
         self._orders.fill_outbox(self._plan.backlog)
         engine = self._engine()
         try:
-            self._note(Measurement(ENGINE, m.DRAIN, 0, relay.drain(engine, consumer, self._orders)))
+            drained = relay.drain(engine, self._consumer, self._orders)
+            self._note(Measurement(ENGINE, m.DRAIN, 0, drained))
         finally:
             engine.stop()
-
-    def _take(self, steps: list[Step], connections: int) -> None:
-        # Every second round the other way round, so that nobody always comes first.
-        for subject, operation, measure in steps if self._number % 2 else reversed(steps):
-            self._note(Measurement(subject, operation, connections, measure()))
-
-    def _place(
-        self, engine: Engine, requests: Path, connections: int, consumer: Consumer | None
-    ) -> dict[str, float]:
-        """Places under load; with a consumer, waits until everything has been sent."""
-        orders = self._orders.count()
-        events = consumer.count if consumer else 0
-        done = self._load(engine, requests, connections)
-        values = done.values
-        if consumer:
-            arrived = consumer.count - events
-            values["events_per_second"] = arrived / done.requests * values["per_second"]
-        self._orders.wait_until_quiet()
-        if consumer:
-            self._orders.wait_until_sent()
-        placed = self._orders.count() - orders
-        # Those that wrk left unanswered at its end may have been placed.
-        if not done.requests <= placed <= done.requests + connections:
-            raise BenchError(f"{done.requests} orders were answered, {placed} were placed")
-        return values
-
-    def _load(self, engine: Engine, requests: Path, connections: int) -> load.Load:
-        return load.run(
-            engine.port,
-            requests,
-            connections=connections,
-            seconds=self._plan.seconds,
-            seed=self._number,
-        )
-
-    def _read(self, engine: Engine, requests: Path, connections: int) -> dict[str, float]:
-        return self._load(engine, requests, connections).values
-
-    def _file(self, name: str, requests: list[Request], engine: Engine) -> Path:
-        """Writes requests for wrk, after a look at how some of them are answered."""
-        with closing(Door(engine.port)) as door:
-            for request in requests[:CHECKED_REQUESTS]:
-                door.post(request)
-        path = self._workspace.folder / f"{name}.requests"
-        write(path, requests)
-        return path
-
-    def _warm_up(self, engine: Engine, requests: Path) -> None:
-        load.run(
-            engine.port,
-            requests,
-            connections=WARM_UP_CONNECTIONS,
-            seconds=WARM_UP_SECONDS,
-            seed=self._number,
-        )
-        self._orders.wait_until_quiet()
-        self._orders.wait_until_sent()

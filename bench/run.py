@@ -46,13 +46,14 @@ def measure(plan: Plan) -> Results:
                 rounds.append([])
                 Round(
                     workspace,
+                    servers,
                     site,
                     plan,
                     number=number,
-                    binaries=servers.binaries,
+                    consumer=consumer,
                     secret=secret,
                     note=partial(_note, rounds[-1]),
-                ).measure(consumer)
+                ).measure()
     now = dt.datetime.now(dt.timezone.utc)
     return Results(now.strftime("%Y-%m-%d %H:%M UTC"), machine_facts, plan, rounds)
 

@@ -47,15 +47,25 @@ class Servers:
             list(pool.map(lambda server: server.start(), (self._postgresql, self._rabbitmq)))
 
     @contextmanager
+    def database(self) -> Iterator[str]:
+        """Makes an empty database and yields its URL."""
+        url = self._postgresql.create_database()
+        try:
+            yield url
+        finally:
+            self._postgresql.drop_database(url)
+
+    @contextmanager
     def site(self) -> Iterator[Site]:
         """Makes a database and a virtual host, so that no round works on another's leftovers."""
-        database_url = self._postgresql.create_database()
         rabbitmq_url = self._rabbitmq.create_vhost()
         try:
-            with psycopg.connect(database_url, autocommit=True) as connection:
+            with (
+                self.database() as database_url,
+                psycopg.connect(database_url, autocommit=True) as connection,
+            ):
                 # What the round before has left to write is written now.
                 connection.execute("checkpoint")
                 yield Site(database_url, rabbitmq_url, connection)
         finally:
             self._rabbitmq.delete_vhost(rabbitmq_url)
-            self._postgresql.drop_database(database_url)

@@ -13,6 +13,9 @@
 //! engine ─► store ─► domain ─► error
 //! ```
 
+#[macro_use]
+mod fail_point;
+
 pub mod app;
 pub mod auth;
 pub mod config;

@@ -52,7 +52,9 @@ impl Engine {
             return Ok(known);
         }
         self.apply(&mut transaction, facts).await?;
+        fail_point!("taking in: applied");
         self.shared.commit(transaction).await?;
+        fail_point!("taking in: committed");
         self.show(facts).await;
         Ok(Taken::New)
     }

@@ -98,8 +98,10 @@ pub(super) async fn place<D: Database>(shared: &Shared<D>, jobs: &[&Job]) -> Ans
 }
 
 async fn place_all<D: Database>(shared: &Shared<D>, jobs: &[&Job]) -> Answers {
+    fail_point!("placing: asked");
     let mut work = shared.store.begin().await?;
     let prepared = work.prepare(&questions(jobs)).await?;
+    fail_point!("placing: prepared");
     let products = wanted_products(jobs, &prepared);
     let mut offers = match products.is_empty() {
         true => Offers::new(),
@@ -108,6 +110,7 @@ async fn place_all<D: Database>(shared: &Shared<D>, jobs: &[&Job]) -> Answers {
     if stock_keys::take_in(shared, &mut work, &products, &offers).await? {
         offers = work.lock_products(&products).await?;
     }
+    fail_point!("placing: locked");
     let mut decided = Vec::with_capacity(jobs.len());
     let mut verdicts = Vec::with_capacity(jobs.len());
     let at = prepared.first().map(|first| first.at);
@@ -132,10 +135,12 @@ async fn place_all<D: Database>(shared: &Shared<D>, jobs: &[&Job]) -> Answers {
     }
     if let Some(at) = at.filter(|_| !decided.is_empty()) {
         work.write(at, &decided).await?;
+        fail_point!("placing: written");
         shared.commit(work).await.map_err(|error| match error.fact("outcome") {
             Some("unknown") => Failure { error, in_doubt: placed },
             _ => error.into(),
         })?;
+        fail_point!("placing: committed");
         shared.committed();
         stock_keys::show(shared, &products).await;
     }

@@ -49,6 +49,7 @@ impl<D: Database> Engine<D> {
         if let Wanted::Status(status) = wanted {
             caller.check_may_set(status, shared.rules.access)?;
         }
+        fail_point!("changing: locked");
         let Some(step) = decide(&order, &wanted)? else {
             return Ok(order);
         };
@@ -77,6 +78,7 @@ impl<D: Database> Engine<D> {
         let previous = order.status;
         if step.status == OrderStatus::Cancelled && previous != OrderStatus::Cancelled {
             work.release_stock(order.id).await?;
+            fail_point!("changing: released");
         }
         let order =
             Order { status: step.status, version: order.version + 1, updated_at: at, ..order };
@@ -92,7 +94,9 @@ impl<D: Database> Engine<D> {
         let messages = shared.announce(&event)?;
         let deleted = step.kind == EventKind::Deleted;
         work.change(&event, caller.name(), deleted, &messages).await?;
+        fail_point!("changing: written");
         shared.commit(work).await?;
+        fail_point!("changing: committed");
         shared.committed();
         if event.order.status == OrderStatus::Cancelled {
             let products: Vec<_> =

@@ -129,11 +129,13 @@ impl<I: Inlet> Intake<I> {
                 },
                 delivery = source.next() => {
                     let delivery = delivery?;
+                    fail_point!("taking in: received");
                     match self.take_in(lease, &delivery, stop).await {
                         None | Some(Taken::LeaseLost) => return Ok(()),
                         Some(taken) => self.stats.count(taken),
                     }
                     source.acknowledge(delivery.tag).await?;
+                    fail_point!("taking in: acknowledged");
                 }
             }
         }

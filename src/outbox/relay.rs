@@ -102,9 +102,11 @@ impl<O: Outlet, D: Outbox> Relay<O, D> {
         while !stop.is_cancelled() {
             in_time(self.shares.tend(&mut desk)).await?;
             let batch = self.claim(&mut desk).await?;
+            fail_point!("relaying: claimed", if !batch.is_empty());
             // No transaction is open here, however long the broker takes. An empty batch asks
             // whether the connection still lives.
             let verdicts = publisher.publish(&batch).await?;
+            fail_point!("relaying: confirmed", if !batch.is_empty());
             self.settle(&mut desk, &batch, &verdicts).await?;
             self.outage.over();
             self.stats.connected.store(true, Ordering::Relaxed);
@@ -190,6 +192,7 @@ impl<O: Outlet, D: Outbox> Relay<O, D> {
         }
         let held = self.shares.held();
         let removed = in_time(desk.mark_sent(self.options.destination, held, done)).await?;
+        fail_point!("relaying: removed");
         self.check_fence(done.len(), removed);
         Ok(())
     }

@@ -1,13 +1,13 @@
 //! What an operator sees of events: the latest changes and whether their messages have left.
 
-use sqlx::{PgConnection, Row};
+use sqlx::Row;
 
 use crate::domain::ids::OrderId;
 use crate::domain::order::HistoryEntry;
 use crate::error::Result;
-use crate::store::failed;
 use crate::store::orders::history_entry;
 use crate::store::statement::statements;
+use crate::store::{Connection, failed};
 
 statements! {
     /// The latest changes, of one order or of all that are younger than so many seconds, oldest
@@ -51,7 +51,7 @@ pub struct Entry {
 /// # Errors
 /// As [`failed`].
 pub async fn tail(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     order: Option<OrderId>,
     limit: u32,
 ) -> Result<Vec<Entry>> {

@@ -30,8 +30,8 @@ const LEDGER: &str = "_sqlx_migrations";
 /// `Misconfigured` when the database was migrated by a newer build or a migration was edited,
 /// `Unavailable` when the database does not answer.
 pub async fn migrate(store: &Store) -> Result<Vec<String>> {
-    let mut connection = store.dedicated().await?;
     // A migration may take longer than a request is allowed to.
+    let mut connection = store.dedicated().await?.into_inner();
     connection
         .execute("set statement_timeout = 0; set lock_timeout = 0")
         .await
@@ -71,6 +71,7 @@ pub async fn pending(store: &Store) -> Result<Vec<String>> {
     let done = match done {
         None => 0,
         Some(_) => connection
+            .inner()
             .list_applied_migrations(LEDGER)
             .await
             .map_err(|error| refused(error, store))?

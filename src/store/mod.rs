@@ -6,6 +6,8 @@
 pub mod adoption;
 pub mod cache_state;
 pub mod catalog;
+mod connection;
+mod hosts;
 pub mod inbox;
 pub mod journal;
 pub mod leases;
@@ -29,21 +31,21 @@ use std::fmt;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection as _, PgConnection};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::pool::Pool;
+use crate::store::hosts::Hosts;
+use crate::store::pool::{Connector, Pool};
 
+pub use crate::store::connection::Connection;
 pub use crate::store::pool::{Lease, Transaction};
-
-/// What a statement runs on: a connection, or a transaction on one.
-pub type Connection = PgConnection;
 
 /// How to reach the database. Settings.
 #[derive(Clone)]
 pub struct StoreOptions {
     /// Host, port, user, password, database, TLS.
     pub connect: PgConnectOptions,
+    /// Further servers of the same database, of which one takes writes at a time.
+    pub other_hosts: Vec<(String, u16)>,
     /// `host:port/database`, for messages.
     pub address: String,
     /// The PostgreSQL schema of the tables.
@@ -89,11 +91,13 @@ impl Store {
     /// `Unavailable` naming the address when the database does not answer or refuses.
     pub async fn connect(options: &StoreOptions) -> Result<Self> {
         let timeout_ms = options.statement_timeout.as_millis().to_string();
-        let connect = options.connect.clone().application_name("order-engine").options([
+        let session = [
             ("search_path", options.schema.as_str()),
             ("statement_timeout", timeout_ms.as_str()),
             ("lock_timeout", timeout_ms.as_str()),
-            ("idle_in_transaction_session_timeout", "30000"),
+            // Who is not heard of any more in the middle of a transaction holds no locks for longer
+            // than others wait for them.
+            ("idle_in_transaction_session_timeout", timeout_ms.as_str()),
             // A plan is kept as long as its connection: one made while a table was small would go
             // on to read the whole of it. See docs/decisions/0015-plans-that-stay-good.md.
             ("enable_seqscan", "off"),
@@ -101,8 +105,11 @@ impl Store {
             ("jit", "off"),
             // That a table is there already is no news.
             ("client_min_messages", "warning"),
-        ]);
-        let pool = Pool::new(connect, options.connections, options.acquire_timeout);
+        ];
+        let hosts =
+            Hosts::new(options, |host| host.application_name("order-engine").options(session));
+        let connector = Connector::new(hosts, options.statement_timeout);
+        let pool = Pool::new(connector, options.connections, options.acquire_timeout);
         pool.acquire().await.map_err(|error| {
             Error::new(
                 ErrorKind::Unavailable,
@@ -123,12 +130,14 @@ impl Store {
     /// Connects when it is first used.
     #[must_use]
     pub fn aside(&self) -> Self {
-        let options = self.pool.options().clone().options([
+        let session = [
             ("statement_timeout", "1000"),
             ("lock_timeout", "100"),
             ("idle_in_transaction_session_timeout", "1000"),
-        ]);
-        let pool = Pool::new(options, CONNECTIONS_ASIDE, ACQUIRE_ASIDE);
+        ];
+        let hosts = self.pool.connector().hosts().but(|host| host.options(session));
+        let connector = Connector::new(hosts, Duration::from_secs(1));
+        let pool = Pool::new(connector, CONNECTIONS_ASIDE, ACQUIRE_ASIDE);
         Self { pool, ..self.clone() }
     }
 
@@ -168,10 +177,9 @@ impl Store {
     ///
     /// # Errors
     /// `Unavailable` when the database does not answer.
-    pub async fn dedicated(&self) -> Result<PgConnection> {
-        PgConnection::connect_with(self.pool.options())
-            .await
-            .map_err(|error| failed("opening a connection", error))
+    pub async fn dedicated(&self) -> Result<Connection> {
+        let opened = self.pool.connector().connect().await;
+        opened.map_err(|error| failed("opening a connection", error))
     }
 
     /// Whether the database answers.

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
+use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::domain::caller::Scope;
@@ -15,8 +15,8 @@ use crate::domain::order::{HistoryEntry, Line, Order};
 use crate::domain::query::OrderFilter;
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::failed;
 use crate::store::statement::statements;
+use crate::store::{Connection, failed};
 
 statements! {
     /// One order as it was placed, deleted or not: what a repeated request is answered from.
@@ -126,7 +126,7 @@ statements! {
 ///
 /// # Errors
 /// `NotFound` when it does not exist, is deleted or is outside `scope`.
-pub async fn get(connection: &mut PgConnection, name: OrderName, scope: &Scope) -> Result<Order> {
+pub async fn get(connection: &mut Connection, name: OrderName, scope: &Scope) -> Result<Order> {
     visible(get_each(connection, &[name.id()]).await?, name, scope)
 }
 
@@ -146,7 +146,7 @@ pub fn visible(found: Vec<Order>, name: OrderName, scope: &Scope) -> Result<Orde
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn get_each(connection: &mut PgConnection, ids: &[OrderId]) -> Result<Vec<Order>> {
+pub async fn get_each(connection: &mut Connection, ids: &[OrderId]) -> Result<Vec<Order>> {
     let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
     let mut rows = Vec::with_capacity(ids.len());
     for row in rows_of(connection, &ids).await? {
@@ -160,7 +160,7 @@ pub async fn get_each(connection: &mut PgConnection, ids: &[OrderId]) -> Result<
     collect(&rows)
 }
 
-async fn rows_of(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<PgRow>> {
+async fn rows_of(connection: &mut Connection, ids: &[i64]) -> Result<Vec<PgRow>> {
     sqlx::query(GET_MANY)
         .bind(ids)
         .fetch_all(connection)
@@ -172,7 +172,7 @@ async fn rows_of(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<PgRow
 ///
 /// # Errors
 /// `NotFound` when there never was one.
-pub async fn get_placed(connection: &mut PgConnection, id: OrderId) -> Result<Order> {
+pub async fn get_placed(connection: &mut Connection, id: OrderId) -> Result<Order> {
     let rows = sqlx::query(GET_PLACED)
         .bind(id.get())
         .fetch_all(connection)
@@ -185,7 +185,7 @@ pub async fn get_placed(connection: &mut PgConnection, id: OrderId) -> Result<Or
 ///
 /// # Errors
 /// As [`get`].
-pub async fn lock(connection: &mut PgConnection, name: OrderName, scope: &Scope) -> Result<Order> {
+pub async fn lock(connection: &mut Connection, name: OrderName, scope: &Scope) -> Result<Order> {
     let locked: Option<i64> = sqlx::query_scalar(LOCK)
         .bind(name.id().get())
         .bind(scope.owner())
@@ -201,7 +201,7 @@ pub async fn lock(connection: &mut PgConnection, name: OrderName, scope: &Scope)
 /// # Errors
 /// As [`failed`].
 pub async fn list(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     scope: &Scope,
     filter: &OrderFilter,
     limit: i64,
@@ -232,7 +232,7 @@ pub async fn list(
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn get_many(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Order>> {
+pub async fn get_many(connection: &mut Connection, ids: &[i64]) -> Result<Vec<Order>> {
     collect(&rows_of(connection, ids).await?)
 }
 
@@ -240,7 +240,7 @@ pub async fn get_many(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn history(connection: &mut PgConnection, id: OrderId) -> Result<Vec<HistoryEntry>> {
+pub async fn history(connection: &mut Connection, id: OrderId) -> Result<Vec<HistoryEntry>> {
     let rows = sqlx::query(HISTORY)
         .bind(id.get())
         .fetch_all(connection)
@@ -263,7 +263,7 @@ pub struct Noted {
 /// # Errors
 /// As [`failed`].
 pub async fn changes_since(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     moment: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<Noted>> {
@@ -281,7 +281,7 @@ pub async fn changes_since(
 /// # Errors
 /// As [`failed`].
 pub async fn change(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     event: &OrderEvent,
     actor: &str,
     deleted: bool,
@@ -316,7 +316,7 @@ pub async fn change(
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn release_stock(connection: &mut PgConnection, id: OrderId) -> Result<()> {
+pub async fn release_stock(connection: &mut Connection, id: OrderId) -> Result<()> {
     for statement in [HELD_PRODUCTS, RELEASE] {
         sqlx::query(statement)
             .bind(id.get())
@@ -331,7 +331,7 @@ pub async fn release_stock(connection: &mut PgConnection, id: OrderId) -> Result
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>> {
+pub async fn now(connection: &mut Connection) -> Result<DateTime<Utc>> {
     sqlx::query_scalar(NOW)
         .fetch_one(connection)
         .await

@@ -1,7 +1,6 @@
 //! The past: reading events from the history, and putting their messages into the outbox again.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::domain::event::OrderEvent;
@@ -9,9 +8,9 @@ use crate::domain::ids::OrderId;
 use crate::domain::message::Message;
 use crate::domain::past::Position;
 use crate::error::Result;
-use crate::store::failed;
 use crate::store::orders::{Noted, noted};
 use crate::store::statement::statements;
+use crate::store::{Connection, failed};
 
 statements! {
     /// The smallest order that changed in a time. Fenced, so that it is found by the index by time
@@ -89,7 +88,7 @@ statements! {
 /// # Errors
 /// As [`failed`].
 pub async fn first_order(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     since: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Result<Option<OrderId>> {
@@ -108,7 +107,7 @@ pub async fn first_order(
 /// # Errors
 /// As [`failed`].
 pub async fn orders(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     from: OrderId,
     wanted: &[OrderId],
     limit: u32,
@@ -130,7 +129,7 @@ pub async fn orders(
 /// # Errors
 /// As [`failed`].
 pub async fn events(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     orders: &[OrderId],
     since: Option<DateTime<Utc>>,
     until: DateTime<Utc>,
@@ -185,7 +184,7 @@ impl<'a> Columns<'a> {
 /// # Errors
 /// As [`failed`].
 pub async fn tell_again(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     told: &[(OrderEvent, Vec<Message>)],
 ) -> Result<u64> {
     tell(connection, TELL_AGAIN, told).await
@@ -196,14 +195,14 @@ pub async fn tell_again(
 /// # Errors
 /// As [`failed`].
 pub async fn tell_first(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     told: &[(OrderEvent, Vec<Message>)],
 ) -> Result<u64> {
     tell(connection, TELL_FIRST, told).await
 }
 
 async fn tell(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     statement: &'static str,
     told: &[(OrderEvent, Vec<Message>)],
 ) -> Result<u64> {
@@ -227,7 +226,7 @@ async fn tell(
 /// # Errors
 /// As [`failed`].
 pub async fn count_left(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     told: &[(OrderEvent, Vec<Message>)],
 ) -> Result<u64> {
     let columns = Columns::of(told);
@@ -246,7 +245,7 @@ pub async fn count_left(
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn waiting(connection: &mut PgConnection, destination: Option<&str>) -> Result<u64> {
+pub async fn waiting(connection: &mut Connection, destination: Option<&str>) -> Result<u64> {
     let waiting: i64 = sqlx::query_scalar(WAITING)
         .bind(destination)
         .fetch_one(connection)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
-use sqlx::{PgConnection, Row};
+use sqlx::Row;
 use uuid::Uuid;
 
 use crate::domain::event::OrderEvent;
@@ -14,8 +14,8 @@ use crate::domain::money::Currency;
 use crate::domain::placement::{Offer, Offers};
 use crate::domain::stock::Level;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::failed;
 use crate::store::statement::statements;
+use crate::store::{Connection, failed};
 
 statements! {
     /// Draws the numbers of every order and line of a batch, and reads what is known about each
@@ -172,7 +172,7 @@ pub struct Decided {
 /// # Errors
 /// As [`failed`].
 pub async fn prepare(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     questions: &[Question<'_>],
 ) -> Result<Vec<Prepared>> {
     let callers: Vec<_> = questions.iter().map(|q| q.caller).collect();
@@ -206,7 +206,7 @@ pub async fn prepare(
 /// # Errors
 /// As [`failed`].
 pub async fn earlier(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     keys: &[(&str, &str)],
 ) -> Result<Vec<Option<Earlier>>> {
     let (callers, keys): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
@@ -230,7 +230,7 @@ fn read_earlier(row: &sqlx::postgres::PgRow) -> std::result::Result<Option<Earli
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn lock_products(connection: &mut PgConnection, products: &[&str]) -> Result<Offers> {
+pub async fn lock_products(connection: &mut Connection, products: &[&str]) -> Result<Offers> {
     let rows = sqlx::query(LOCK_PRODUCTS)
         .bind(products)
         .fetch_all(connection)
@@ -360,7 +360,7 @@ impl<'a> Columns<'a> {
 /// # Errors
 /// `Conflict` when a twin with the same key committed since [`prepare`]; else as [`failed`].
 pub async fn write(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     at: DateTime<Utc>,
     batch: &[Decided],
 ) -> Result<()> {

@@ -6,16 +6,17 @@
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool::managed::{self, Metrics, Object, PoolError, QueueMode, RecycleResult};
-use futures_util::FutureExt;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use sqlx::Executor as _;
 use tokio::runtime::{Handle, Id, RuntimeFlavor};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::store::connection::Connection;
+use crate::store::hosts::Hosts;
 
 /// A connection that has not been used for longer than this is tried before it is.
 const IDLE_BEFORE_PING: Duration = Duration::from_secs(1);
@@ -30,7 +31,7 @@ const SETTLE_MAX: Duration = Duration::from_secs(10);
 /// a connection was opened hear when the database answers on it. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Pool {
-    connect: Arc<PgConnectOptions>,
+    connector: Connector,
     connections_max: u32,
     /// How long one waits for a connection.
     patience: Duration,
@@ -40,9 +41,9 @@ pub(super) struct Pool {
 
 impl Pool {
     /// A pool that connects when it is first used.
-    pub(super) fn new(connect: PgConnectOptions, connections_max: u32, patience: Duration) -> Self {
+    pub(super) fn new(connector: Connector, connections_max: u32, patience: Duration) -> Self {
         Self {
-            connect: Arc::new(connect),
+            connector,
             connections_max,
             patience,
             of_runtimes: Arc::default(),
@@ -50,8 +51,8 @@ impl Pool {
         }
     }
 
-    pub(super) fn options(&self) -> &PgConnectOptions {
-        &self.connect
+    pub(super) fn connector(&self) -> &Connector {
+        &self.connector
     }
 
     /// Connections in use and in all.
@@ -88,6 +89,7 @@ impl Pool {
             })?;
         Ok(Lease {
             connection: Some(connection),
+            losses: self.connector.losses.clone(),
             runtime: Handle::current().id(),
             has_begun: false,
             token: self.leases.token(),
@@ -100,7 +102,7 @@ impl Pool {
             return Err(sqlx::Error::PoolClosed);
         }
         let connections = of_runtimes.entry(Handle::current().id()).or_insert_with(|| {
-            let pool = managed::Pool::builder(Connector { connect: Arc::clone(&self.connect) })
+            let pool = managed::Pool::builder(self.connector.clone())
                 .max_size(self.connections_max as usize)
                 .queue_mode(QueueMode::Lifo)
                 .build();
@@ -127,19 +129,57 @@ impl Pool {
     }
 }
 
-/// Opens connections, and looks at them before they are used again.
-struct Connector {
-    connect: Arc<PgConnectOptions>,
+/// When a connection was found to be lost last: where one is, others are too.
+#[derive(Clone, Default)]
+struct Losses(Arc<Mutex<Option<Instant>>>);
+
+impl Losses {
+    fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether there was one within this time.
+    fn happened_within(&self, time: Duration) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|at| at.elapsed() < time)
+    }
+}
+
+/// Opens connections, and looks at them before they are used again. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Connector {
+    hosts: Hosts,
+    statement_timeout: Duration,
+    losses: Losses,
+}
+
+impl Connector {
+    /// To `hosts`, which end statements after `statement_timeout`.
+    pub(super) fn new(hosts: Hosts, statement_timeout: Duration) -> Self {
+        Self { hosts, statement_timeout, losses: Losses::default() }
+    }
+
+    pub(super) fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// As [`Hosts::connect`].
+    pub(super) async fn connect(&self) -> Result<Connection, sqlx::Error> {
+        Ok(Connection::new(self.hosts.connect().await?, self.statement_timeout))
+    }
 }
 
 impl managed::Manager for Connector {
-    type Type = PgConnection;
+    type Type = Connection;
     type Error = sqlx::Error;
 
     /// Opens a connection. A database that has just been started is waited for.
-    async fn create(&self) -> Result<PgConnection, sqlx::Error> {
+    async fn create(&self) -> Result<Connection, sqlx::Error> {
         loop {
-            match PgConnection::connect_with(&self.connect).await {
+            match self.connect().await {
                 Err(error) if is_starting(&error) => sleep(KNOCK_AGAIN).await,
                 done => return done,
             }
@@ -148,9 +188,12 @@ impl managed::Manager for Connector {
 
     async fn recycle(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         metrics: &Metrics,
     ) -> RecycleResult<sqlx::Error> {
+        if self.losses.happened_within(metrics.last_used()) {
+            return Err(managed::RecycleError::message("another one was lost since it was used"));
+        }
         if metrics.age() > AGE_MAX {
             return Err(managed::RecycleError::message("it is old"));
         }
@@ -177,6 +220,7 @@ fn is_starting(error: &sqlx::Error) -> bool {
 pub struct Lease {
     /// None only while it is dropped.
     connection: Option<Object<Connector>>,
+    losses: Losses,
     /// On which it was opened.
     runtime: Id,
     /// Whether a transaction was begun that has not ended.
@@ -205,9 +249,9 @@ impl Lease {
 }
 
 impl Deref for Lease {
-    type Target = PgConnection;
+    type Target = Connection;
 
-    fn deref(&self) -> &PgConnection {
+    fn deref(&self) -> &Connection {
         match &self.connection {
             Some(connection) => connection,
             None => unreachable!("it is taken out only when the lease is dropped"),
@@ -216,7 +260,7 @@ impl Deref for Lease {
 }
 
 impl DerefMut for Lease {
-    fn deref_mut(&mut self) -> &mut PgConnection {
+    fn deref_mut(&mut self) -> &mut Connection {
         match &mut self.connection {
             Some(connection) => connection,
             None => unreachable!("it is taken out only when the lease is dropped"),
@@ -227,7 +271,12 @@ impl DerefMut for Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
-        if !self.has_begun && is_quiet(&mut connection) {
+        if connection.is_lost() {
+            self.losses.note();
+            drop(Object::take(connection));
+            return;
+        }
+        if !self.has_begun && connection.is_quiet() {
             return;
         }
         // It was left in the middle of something, which must come to its end first: what the server
@@ -242,23 +291,19 @@ impl Drop for Lease {
             return;
         };
         let (has_begun, token) = (self.has_begun, self.token.clone());
+        let losses = self.losses.clone();
         threads.spawn(async move {
             let _token = token;
             let settled = timeout(SETTLE_MAX, settle(&mut connection, has_begun)).await;
             if !matches!(settled, Ok(Ok(()))) {
+                losses.note();
                 drop(Object::take(connection));
             }
         });
     }
 }
 
-/// Whether nothing is to be sent and no answer outstanding. (sqlx hides this method from its
-/// documentation; it does nothing more than that.)
-fn is_quiet(connection: &mut PgConnection) -> bool {
-    matches!(connection.flush().now_or_never(), Some(Ok(())))
-}
-
-async fn settle(connection: &mut PgConnection, has_begun: bool) -> Result<(), sqlx::Error> {
+async fn settle(connection: &mut Connection, has_begun: bool) -> Result<(), sqlx::Error> {
     match has_begun {
         true => connection.execute("rollback").await.map(drop),
         false => connection.ping().await,
@@ -287,15 +332,15 @@ impl Transaction {
 }
 
 impl Deref for Transaction {
-    type Target = PgConnection;
+    type Target = Connection;
 
-    fn deref(&self) -> &PgConnection {
+    fn deref(&self) -> &Connection {
         &self.0
     }
 }
 
 impl DerefMut for Transaction {
-    fn deref_mut(&mut self) -> &mut PgConnection {
+    fn deref_mut(&mut self) -> &mut Connection {
         &mut self.0
     }
 }

@@ -1,11 +1,10 @@
 //! Forgets what only served to recognise repetitions, once they can no longer come.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 
 use crate::error::Result;
-use crate::store::failed;
 use crate::store::statement::statements;
+use crate::store::{Connection, failed};
 
 statements! {
     /// Forgets a bounded number of old idempotency keys.
@@ -26,7 +25,7 @@ statements! {
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn forget(connection: &mut PgConnection, before: DateTime<Utc>) -> Result<u64> {
+pub async fn forget(connection: &mut Connection, before: DateTime<Utc>) -> Result<u64> {
     let mut gone = 0;
     for statement in [FORGET_KEYS, FORGET_INBOX] {
         gone += sqlx::query(statement)

@@ -1,12 +1,12 @@
 //! What the rehearsals beside the old code have shown: counts, and the differences themselves.
 
 use chrono::{DateTime, Utc};
+use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
 
 use crate::error::Result;
-use crate::store::failed;
 use crate::store::statement::statements;
+use crate::store::{Connection, failed};
 
 statements! {
     /// Adds to the counts; in one order, so that no two processes wait for each other.
@@ -108,7 +108,7 @@ pub type Since = (String, Counts, DateTime<Utc>);
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn count(connection: &mut PgConnection, counts: &[(String, Counts)]) -> Result<()> {
+pub async fn count(connection: &mut Connection, counts: &[(String, Counts)]) -> Result<()> {
     let column = |of: fn(&Counts) -> i64| counts.iter().map(|(_, one)| of(one)).collect::<Vec<_>>();
     let operations: Vec<_> = counts.iter().map(|(operation, _)| operation.as_str()).collect();
     sqlx::query(COUNT)
@@ -128,7 +128,7 @@ pub async fn count(connection: &mut PgConnection, counts: &[(String, Counts)]) -
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn keep(connection: &mut PgConnection, difference: &Difference) -> Result<()> {
+pub async fn keep(connection: &mut Connection, difference: &Difference) -> Result<()> {
     let doing = "keeping a difference";
     sqlx::query(KEEP)
         .bind(&difference.operation)
@@ -155,7 +155,7 @@ pub async fn keep(connection: &mut PgConnection, difference: &Difference) -> Res
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn counts(connection: &mut PgConnection, operation: Option<&str>) -> Result<Vec<Since>> {
+pub async fn counts(connection: &mut Connection, operation: Option<&str>) -> Result<Vec<Since>> {
     let read = |row: &PgRow| {
         let counts = Counts {
             matched: row.try_get("matched")?,
@@ -176,7 +176,7 @@ pub async fn counts(connection: &mut PgConnection, operation: Option<&str>) -> R
 /// # Errors
 /// As [`failed`].
 pub async fn differences(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     operation: Option<&str>,
     limit: u32,
 ) -> Result<Vec<(i64, Difference)>> {
@@ -205,7 +205,7 @@ pub async fn differences(
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn clear(connection: &mut PgConnection, operation: Option<&str>) -> Result<u64> {
+pub async fn clear(connection: &mut Connection, operation: Option<&str>) -> Result<u64> {
     let mut gone = 0;
     for statement in [CLEAR_COUNTS, CLEAR_DIFFERENCES] {
         let done = sqlx::query(statement).bind(operation).execute(&mut *connection).await;

@@ -1,12 +1,12 @@
 //! Who answers which operation while a service is moved over, as operators have set it.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row};
+use sqlx::Row;
 
 use crate::domain::switch::{Stage, Switch};
 use crate::error::Result;
-use crate::store::failed;
 use crate::store::statement::statements;
+use crate::store::{Connection, failed};
 
 statements! {
     /// Everything that is set.
@@ -47,7 +47,7 @@ pub struct Setting {
 ///
 /// # Errors
 /// As [`failed`]; `InvalidInput` for a stage that this build does not know.
-pub async fn all(connection: &mut PgConnection) -> Result<Vec<Setting>> {
+pub async fn all(connection: &mut Connection) -> Result<Vec<Setting>> {
     let doing = "reading the switches";
     let rows =
         sqlx::query(ALL).fetch_all(connection).await.map_err(|error| failed(doing, error))?;
@@ -77,7 +77,7 @@ pub async fn all(connection: &mut PgConnection) -> Result<Vec<Setting>> {
 /// # Errors
 /// As [`failed`].
 pub async fn set(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     operation: &str,
     stage: Option<Stage>,
     percent: Option<u8>,
@@ -98,7 +98,7 @@ pub async fn set(
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn unset_others(connection: &mut PgConnection, except: &str) -> Result<()> {
+pub async fn unset_others(connection: &mut Connection, except: &str) -> Result<()> {
     sqlx::query(UNSET)
         .bind(except)
         .execute(connection)
@@ -111,11 +111,7 @@ pub async fn unset_others(connection: &mut PgConnection, except: &str) -> Result
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn ignore(
-    connection: &mut PgConnection,
-    operation: &str,
-    fields: &[String],
-) -> Result<()> {
+pub async fn ignore(connection: &mut Connection, operation: &str, fields: &[String]) -> Result<()> {
     sqlx::query(IGNORE)
         .bind(operation)
         .bind(fields)

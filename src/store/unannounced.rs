@@ -1,13 +1,11 @@
 //! What an older application on the same database did to orders, and nobody has announced yet. Its
 //! triggers note it in the transaction that does it.
 
-use sqlx::PgConnection;
-
 use crate::domain::ids::OrderId;
 use crate::error::Result;
-use crate::store::failed;
 use crate::store::orders::{Noted, noted};
 use crate::store::statement::statements;
+use crate::store::{Connection, failed};
 
 statements! {
     /// Takes some events, by order and version. Who else takes at the same time waits, so that of
@@ -41,7 +39,7 @@ statements! {
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn take(connection: &mut PgConnection, limit: u32) -> Result<Vec<Noted>> {
+pub async fn take(connection: &mut Connection, limit: u32) -> Result<Vec<Noted>> {
     let rows = sqlx::query(TAKE)
         .bind(i64::from(limit))
         .fetch_all(connection)
@@ -54,7 +52,7 @@ pub async fn take(connection: &mut PgConnection, limit: u32) -> Result<Vec<Noted
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn take_of(connection: &mut PgConnection, order: OrderId) -> Result<Vec<Noted>> {
+pub async fn take_of(connection: &mut Connection, order: OrderId) -> Result<Vec<Noted>> {
     let rows = sqlx::query(TAKE_OF_ORDER)
         .bind(order.get())
         .fetch_all(connection)

@@ -24,7 +24,7 @@ use crate::transport::redis::{authorities, connection_info, without_url};
 /// How long a connection may take, log-in included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a batch may take.
-const ADD_TIMEOUT: Duration = Duration::from_secs(10);
+const ADD_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A Redis, and what the jobs are told. Settings.
 #[derive(Clone, Debug)]
@@ -150,7 +150,10 @@ impl BullMqPublisher {
         // With this id a second relay of the same event adds nothing.
         let id = format!("{}-{name}", message.message_id);
         match queue.add(name, data).options(self.job_options(&id)).await {
-            Ok(_) => Ok(Verdict::Confirmed),
+            Ok(_) => {
+                fail_point!("relaying: added to BullMQ");
+                Ok(Verdict::Confirmed)
+            }
             Err(bullmq::Error::Redis(error)) if is_about_a_key(&error) => {
                 self.undo(queue, &id).await?;
                 Ok(Verdict::Refused(error.to_string()))

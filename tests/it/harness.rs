@@ -68,6 +68,7 @@ impl Database {
             .expect("a new database");
         admin.close().await.expect("a closed connection");
         let options = StoreOptions {
+            other_hosts: Vec::new(),
             connect: server.database(&name),
             address: name,
             schema: "order_engine".to_owned(),

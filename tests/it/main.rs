@@ -11,6 +11,7 @@ mod broker;
 mod catch_up;
 mod conformance;
 mod door;
+mod fail_points;
 mod flask_contract;
 mod graphql_http;
 mod harness;

@@ -1,9 +1,9 @@
 //! Every statement finds its rows by their keys, by the plan that PostgreSQL makes of it while the
 //! tables are new and empty: connections keep such a plan when the tables are full.
 
-use order_engine::store::{outbox, statements};
+use order_engine::store::{Connection, outbox, statements};
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Executor, Row};
 
 use crate::harness::Database;
 
@@ -57,23 +57,23 @@ async fn rows_are_found_by_their_keys_though_the_plan_is_older_than_they_are() {
 }
 
 /// What PostgreSQL would do whatever the parameters are; none for what is not planned.
-async fn plan_of(connection: &mut PgConnection, sql: &'static str) -> Option<Value> {
+async fn plan_of(connection: &mut Connection, sql: &'static str) -> Option<Value> {
     let planned = ["select", "with", "insert", "update", "delete"];
     if !planned.iter().any(|word| sql.trim_start().starts_with(word)) {
         return None;
     }
-    let mut work = connection.begin().await.unwrap();
-    work.execute("set local plan_cache_mode = force_generic_plan").await.unwrap();
-    work.execute(AssertSqlSafe(format!("prepare asked as {sql}"))).await.unwrap();
+    connection.execute("begin").await.unwrap();
+    connection.execute("set local plan_cache_mode = force_generic_plan").await.unwrap();
+    connection.execute(AssertSqlSafe(format!("prepare asked as {sql}"))).await.unwrap();
     let counted = "select cardinality(parameter_types) from pg_prepared_statements
                    where name = 'asked'";
-    let parameters: i32 = work.fetch_one(counted).await.unwrap().get(0);
+    let parameters: i32 = connection.fetch_one(counted).await.unwrap().get(0);
     let nulls = vec!["null"; usize::try_from(parameters).unwrap()].join(", ");
     let nulls = if nulls.is_empty() { nulls } else { format!("({nulls})") };
     let explain = format!("explain (format json) execute asked{nulls}");
-    let plan: Value = work.fetch_one(AssertSqlSafe(explain)).await.unwrap().get(0);
-    work.execute("deallocate asked").await.unwrap();
-    work.rollback().await.unwrap();
+    let plan: Value = connection.fetch_one(AssertSqlSafe(explain)).await.unwrap().get(0);
+    connection.execute("deallocate asked").await.unwrap();
+    connection.execute("rollback").await.unwrap();
     Some(plan[0]["Plan"].clone())
 }
 
@@ -86,7 +86,7 @@ fn collect<'a>(node: &'a Value, scans: &mut Vec<&'a Value>) {
     }
 }
 
-async fn check(connection: &mut PgConnection, name: &str, scan: &Value) {
+async fn check(connection: &mut Connection, name: &str, scan: &Value) {
     if let Some(table) = scan["Relation Name"].as_str() {
         let is_whole = scan["Node Type"] == "Seq Scan";
         assert!(!(is_whole && GROWING.contains(&table)), "{name} reads all of {table}");

@@ -136,6 +136,12 @@ def started(kind: Callable[[Workspace], S], workspace: Workspace) -> S:
 def migrated_template(postgres: PostgreSQL) -> str:
     """The name of a database with the engine's tables, from which others are copied."""
     url = postgres.create_database()
+    migrate(url)
+    return url
+
+
+def migrate(url: str) -> None:
+    """Makes the engine's tables in a database."""
     done = subprocess.run(
         [sys.executable, "-m", "order_engine", "migrate"],
         env=dict(os.environ) | {"DATABASE_URL": url},
@@ -145,7 +151,6 @@ def migrated_template(postgres: PostgreSQL) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return url
 
 
 @pytest.fixture

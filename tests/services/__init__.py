@@ -2,7 +2,7 @@
 
 from tests.services.errors import MissingServiceError, ServiceError
 from tests.services.kafka import Kafka
-from tests.services.postgresql import PostgreSQL
+from tests.services.postgresql import PostgreSQL, Standby
 from tests.services.rabbitmq import RabbitMQ
 from tests.services.redis import Redis
 from tests.services.service import Service
@@ -16,5 +16,6 @@ __all__ = [
     "Redis",
     "Service",
     "ServiceError",
+    "Standby",
     "Workspace",
 ]

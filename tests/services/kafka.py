@@ -73,11 +73,13 @@ class Listener:
     protocol: str
     port: int
     certificate: Path | None = None
+    called_port: int | None = None
+    """The port at which clients are told to come, where it is not its own."""
 
     @property
     def url(self) -> str:
-        """Where it is, `host:port`."""
-        return f"127.0.0.1:{self.port}"
+        """Where clients find it, `host:port`."""
+        return f"127.0.0.1:{self.called_port or self.port}"
 
     def settings(self, prefix: str, password: str) -> dict[str, str]:
         """The lines of `server.properties` of this listener, which begin with `prefix`."""
@@ -124,6 +126,7 @@ class Kafka(Service):
         self._listeners = {
             "PLAINTEXT": Listener("PLAINTEXT", self.port),
             "SASL": Listener("SASL_PLAINTEXT", free_port()),
+            "LINK": Listener("PLAINTEXT", free_port(), called_port=free_port()),
         }
         for name, certificate in (certificates or {}).items():
             self._listeners[name] = Listener("SSL", free_port(), certificate)
@@ -142,9 +145,10 @@ class Kafka(Service):
     def _doors(self) -> dict[str, str]:
         controller = f"127.0.0.1:{free_port()}"
         advertised = ",".join(f"{name}://{at.url}" for name, at in self._listeners.items())
+        own = [f"{name}://127.0.0.1:{at.port}" for name, at in self._listeners.items()]
         protocols = [f"{name}:{at.protocol}" for name, at in self._listeners.items()]
         lines = {
-            "listeners": f"{advertised},CONTROLLER://{controller}",
+            "listeners": ",".join([*own, f"CONTROLLER://{controller}"]),
             "advertised.listeners": advertised,
             "controller.quorum.voters": f"1@{controller}",
             "listener.security.protocol.map": ",".join([*protocols, "CONTROLLER:PLAINTEXT"]),
@@ -167,6 +171,17 @@ class Kafka(Service):
     def tls_url(self, certificate: str, *, login: bool = False) -> str:
         """The same broker by TLS with one of its certificates; with `login`, as `sasl_url`."""
         return self._listeners[f"{certificate}_LOGIN" if login else certificate].url
+
+    @property
+    def link_url(self) -> str:
+        """The same broker for a client that comes by a link of the test's: see `link_ports`."""
+        return self._listeners["LINK"].url
+
+    @property
+    def link_ports(self) -> tuple[int, int]:
+        """The port of that link, and the one that it leads to."""
+        link = self._listeners["LINK"]
+        return link.called_port or link.port, link.port
 
     def command(self) -> Sequence[str]:
         """The server's main class, without the shell scripts around it."""

@@ -84,13 +84,21 @@ class PostgreSQL(Service):
         """Removes a database of `create_database`, and cuts the connections to it."""
         self._sql(f'DROP DATABASE IF EXISTS "{_database(url)}" WITH (FORCE)')
 
+    def synchronise_with(self, *standbys: "Standby") -> None:
+        """Has every commit wait until one of these standbys has it on disk."""
+        names = ", ".join(standby.called for standby in standbys)
+        self._sql(f"ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 ({names})'")
+        self._sql("SELECT pg_reload_conf()")
+
     def _url(self, database: str) -> str:
         return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
 
-    def _sql(self, statement: str) -> None:
-        done = self._client("psql", "--no-psqlrc", "--quiet", "--dbname=postgres", "-c", statement)
+    def _sql(self, statement: str) -> str:
+        options = ("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--dbname=postgres")
+        done = self._client("psql", *options, "-c", statement)
         if done.returncode != 0:
             raise ServiceError(self._failure(f"refused {statement}: {done.stderr.strip()}"))
+        return done.stdout.strip()
 
     def _client(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -133,6 +141,63 @@ class PostgreSQL(Service):
         )
         if initdb.wait(CLIENT_TIMEOUT_S) != 0:
             raise ServiceError(f"initdb failed in {self._data}:\n{tail(self.log, 40)}")
+
+
+class Standby(PostgreSQL):
+    """A copy of another server, which follows it until it is promoted."""
+
+    def __init__(self, workspace: Workspace, primary: PostgreSQL, called: str) -> None:
+        """Copies the primary, which runs.
+
+        Args:
+            workspace: Who ends it.
+            primary: Whom to follow.
+            called: The name that the primary knows it by.
+        """
+        self.called = called
+        self._primary = primary
+        super().__init__(workspace)
+        self.password = primary.password
+
+    def received(self) -> int:
+        """How far it has got with what the primary has written, as a number of bytes."""
+        return int(self._sql("SELECT pg_last_wal_receive_lsn() - '0/0'::pg_lsn"))
+
+    def promote(self) -> None:
+        """Makes it a primary of its own; returns when it takes writes."""
+        self._sql("SELECT pg_promote(true)")
+
+    def follow(self, primary: PostgreSQL) -> None:
+        """Goes on with another primary, such as a standby that was promoted."""
+        told = self._told_of(primary)
+        self._sql(f"ALTER SYSTEM SET primary_conninfo = '{told}'")
+        self._sql("SELECT pg_reload_conf()")
+
+    def _told_of(self, primary: PostgreSQL) -> str:
+        return (
+            f"host=127.0.0.1 port={primary.port} user={USER} password={primary.password}"
+            f" application_name={self.called}"
+        )
+
+    def _make_cluster(self) -> None:
+        if self.user is not None:
+            shutil.chown(self.folder, self.user)
+        copy = self._workspace.spawn(
+            [
+                str(self.binaries / "pg_basebackup"),
+                f"--dbname={self._told_of(self._primary)}",
+                f"--pgdata={self._data}",
+                "--wal-method=stream",
+                "--checkpoint=fast",
+                "--write-recovery-conf",
+                "--no-sync",
+            ],
+            log=self.log,
+            env=self.environment(),
+            user=self.user,
+        )
+        if copy.wait(CLIENT_TIMEOUT_S) != 0:
+            raise ServiceError(f"pg_basebackup failed in {self._data}:\n{tail(self.log, 40)}")
 
 
 def find_binaries() -> Path:

@@ -35,18 +35,23 @@ class RabbitMQ(Service):
 
     name = "RabbitMQ"
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, beside: "RabbitMQ | None" = None) -> None:
         """Writes the configuration.
+
+        Args:
+            workspace: Who ends it.
+            beside: A running node, whose cluster this one joins when it is first started.
 
         Raises:
             MissingServiceError: RabbitMQ is not installed.
         """
         self._programs = find_programs()
         super().__init__(workspace)
-        self.password = secrets.token_hex(12)
-        self._node = f"order-engine-{self.port}@localhost"
+        self.password: str = beside.password if beside else secrets.token_hex(12)
+        self.node = f"order-engine-{self.port}@localhost"
+        self._beside = beside
         self._epmd: subprocess.Popen[bytes] | None = None
-        self._epmd_port = free_port()
+        self.epmd_port: int = beside.epmd_port if beside else free_port()
         self._distribution_port = free_port()
         self._vhosts = 0
         self._write_settings()
@@ -71,7 +76,7 @@ class RabbitMQ(Service):
             "HOME": str(self.folder),
             "ERL_CRASH_DUMP": str(self.folder / "erl_crash.dump"),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "ERL_EPMD_PORT": str(self._epmd_port),
+            "ERL_EPMD_PORT": str(self.epmd_port),
             # With this the start script becomes the node instead of waiting for it.
             "RABBITMQ_ALLOW_INPUT": "true",
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.folder / "advanced.config"),
@@ -82,7 +87,7 @@ class RabbitMQ(Service):
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
             "RABBITMQ_LOG_BASE": str(self.folder / "log"),
             "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
-            "RABBITMQ_NODENAME": self._node,
+            "RABBITMQ_NODENAME": self.node,
             "RABBITMQ_PID_FILE": str(self.folder / "rabbitmq.pid"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
                 "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"
@@ -101,8 +106,9 @@ class RabbitMQ(Service):
             return False
 
     def start(self) -> None:
-        """Starts the node, and before the first time its epmd, which then stays."""
-        if self._epmd is None or self._epmd.poll() is not None:
+        """Starts the node, and before the first one of a cluster its epmd, which then stays."""
+        is_there = self._epmd is not None and self._epmd.poll() is None
+        if not is_there and self._beside is None:
             self._start_epmd()
         super().start()
 
@@ -128,7 +134,7 @@ class RabbitMQ(Service):
     def _evaluate(self, expression: str) -> None:
         # `rabbitmqctl` boots an Erlang VM for each call, this takes a few milliseconds.
         done = subprocess.run(
-            [self._programs.erl_call, "-n", self._node, "-e"],
+            [self._programs.erl_call, "-n", self.node, "-e"],
             input=expression,
             env=self.environment(),
             capture_output=True,
@@ -145,6 +151,10 @@ class RabbitMQ(Service):
         (self.folder / "advanced.config").write_text("[].\n")
         (self.folder / "enabled_plugins").write_text("[].\n")
         (self.folder / "rabbitmq-env.conf").touch()
+        # The nodes of a cluster share the secret by which they know each other.
+        cookie = self.folder / ".erlang.cookie"
+        cookie.write_text(self.password)
+        cookie.chmod(0o400)
         (self.folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
             "loopback_users = none\n"
@@ -157,18 +167,21 @@ class RabbitMQ(Service):
             # A nearly full disk must not block the publishers of a test without a word.
             "disk_free_limit.absolute = 1MB\n"
         )
+        if self._beside is not None:
+            with (self.folder / "rabbitmq.conf").open("a") as settings:
+                settings.write(f"cluster_formation.classic_config.nodes.1 = {self._beside.node}\n")
 
     def _start_epmd(self) -> None:
         self._epmd = self._workspace.spawn(
-            [self._programs.epmd, "-port", str(self._epmd_port), "-address", "127.0.0.1"],
+            [self._programs.epmd, "-port", str(self.epmd_port), "-address", "127.0.0.1"],
             log=self.log,
             env=self.environment(),
             farewell=signal.SIGKILL,
         )
         deadline = time.monotonic() + CALL_TIMEOUT_S
-        while not _listens(self._epmd_port):
+        while not _listens(self.epmd_port):
             if self._epmd.poll() is not None or time.monotonic() > deadline:
-                raise ServiceError(self._failure(f"has no epmd on port {self._epmd_port}"))
+                raise ServiceError(self._failure(f"has no epmd on port {self.epmd_port}"))
             time.sleep(POLL_INTERVAL_S)
 
 

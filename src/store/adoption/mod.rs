@@ -18,7 +18,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::domain::money::Currency;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{StoreOptions, failed};
+use crate::store::hosts::Hosts;
+use crate::store::{Connection, StoreOptions, failed};
 
 pub use copying::Stage;
 pub use inspection::OldTables;
@@ -85,15 +86,16 @@ impl Session {
     /// # Errors
     /// `Unavailable` when the database does not answer.
     pub async fn open(options: &StoreOptions) -> Result<Self> {
-        let connect = options.connect.clone().application_name(NAME).options([
+        let session = [
             ("lock_timeout", LOCK_WAIT),
             ("statement_timeout", "0"),
             ("client_min_messages", "warning"),
             // A float is written with the digits that name it exactly.
             ("extra_float_digits", "1"),
             ("jit", "off"),
-        ]);
-        let connection = PgConnection::connect_with(&connect)
+        ];
+        let connection = Hosts::new(options, |host| host.application_name(NAME).options(session))
+            .connect()
             .await
             .map_err(|error| refused("opening a connection to adopt", error))?;
         let (address, schema) = (options.address.clone(), options.schema.clone());
@@ -127,7 +129,7 @@ impl Session {
     /// # Errors
     /// As [`adoption`].
     pub async fn adoption(&mut self) -> Result<Option<Adoption>> {
-        adoption(&mut self.connection, &self.schema).await
+        known(&mut self.connection, &self.schema).await
     }
 
     /// Makes the engine's tables the ones that names mean, and keeps what this session writes from
@@ -214,7 +216,11 @@ impl Session {
 ///
 /// # Errors
 /// As [`refused`].
-pub async fn adoption(connection: &mut PgConnection, schema: &str) -> Result<Option<Adoption>> {
+pub async fn adoption(connection: &mut Connection, schema: &str) -> Result<Option<Adoption>> {
+    known(connection.inner(), schema).await
+}
+
+async fn known(connection: &mut PgConnection, schema: &str) -> Result<Option<Adoption>> {
     let is_known: bool = sqlx::query_scalar("select to_regclass($1) is not null")
         .bind(format!("{}.adoption", ident(schema)))
         .fetch_one(&mut *connection)

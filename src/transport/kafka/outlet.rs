@@ -101,6 +101,7 @@ impl KafkaPublisher {
         let sent = self.producer.as_ref().map(|producer| enqueue(producer, message));
         async move {
             let delivery = sent.unwrap_or(Err(KafkaError::Canceled))?;
+            fail_point!("relaying: published to Kafka");
             match delivery.await {
                 Ok(report) => report.map(drop).map_err(|(error, _)| error),
                 Err(_) => Err(KafkaError::Canceled),

@@ -32,7 +32,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one call may take, such as a declaration.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Twice this without a sign of life is the end of a connection.
-const HEARTBEAT_S: u16 = 20;
+const HEARTBEAT_S: u16 = 4;
 /// Longest name in AMQP, in bytes.
 const NAME_BYTES_MAX: usize = 255;
 /// The delivery mode of a message that survives a restart of the broker where the queue does.

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::transport::rabbitmq::{Connector, NAME_BYTES_MAX, PERSISTENT, RabbitOptions, is_soft};
 
 /// How long a batch may take, from the first byte to the last confirm.
-const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The way out to an exchange.
 pub struct RabbitOutlet {
@@ -136,7 +136,8 @@ impl RabbitPublisher {
 
     async fn send_one(&self, message: &OutgoingMessage) -> lapin::Result<Confirmation> {
         let options = BasicPublishOptions { mandatory: true, immediate: false };
-        self.channel
+        let confirm = self
+            .channel
             .basic_publish(
                 self.options.exchange.clone(),
                 short(&message.topic),
@@ -144,8 +145,9 @@ impl RabbitPublisher {
                 message.body.as_bytes(),
                 properties(message),
             )
-            .await?
-            .await
+            .await?;
+        fail_point!("relaying: published to RabbitMQ");
+        confirm.await
     }
 }
 

@@ -1,0 +1,84 @@
+"""Sends what the outbox holds to RabbitMQ: a task of each process, awake after each order."""
+
+import asyncio
+import logging
+
+import aio_pika
+import asyncpg
+from aio_pika.abc import AbstractExchange
+
+EXCHANGE = "event_exchange"
+BATCH = 100
+IDLE_S = 1.0
+RETRY_S = 1.0
+
+log = logging.getLogger("relay")
+
+TAKE = """
+select id, order_id, version, message_id, topic, body from outbox
+where destination = 'fastapi' order by order_id limit $1 for update skip locked
+"""
+DELETE = """
+delete from outbox
+using unnest($1::bigint[], $2::integer[], $3::bigint[]) as sent (order_id, version, id)
+where outbox.destination = 'fastapi' and outbox.order_id = sent.order_id
+  and outbox.version = sent.version and outbox.id = sent.id
+"""
+
+
+class Relay:
+    """The sender of one process."""
+
+    def __init__(self, pool: asyncpg.Pool, url: str) -> None:
+        """Sends nothing before `run`."""
+        self._pool = pool
+        self._url = url
+        self._orders_came = asyncio.Event()
+
+    def wake(self) -> None:
+        """Says that a message has been committed."""
+        self._orders_came.set()
+
+    async def run(self) -> None:
+        """Sends until it is cancelled."""
+        # It connects again by itself; a publish that fails meanwhile is tried again.
+        connection = await aio_pika.connect_robust(self._url)
+        async with connection:
+            # Publisher confirms are on by default: `publish` returns when the broker has it.
+            channel = await connection.channel(on_return_raises=True)
+            exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.DIRECT)
+            while True:
+                self._orders_came.clear()
+                try:
+                    sent = await self._send(exchange)
+                except (aio_pika.exceptions.AMQPError, asyncpg.PostgresError, OSError):
+                    log.exception("messages could not be sent; they wait")
+                    await asyncio.sleep(RETRY_S)
+                    continue
+                if not sent:
+                    await self._pause()
+
+    async def _pause(self) -> None:
+        try:
+            await asyncio.wait_for(self._orders_came.wait(), IDLE_S)
+        except TimeoutError:
+            return
+
+    async def _send(self, exchange: AbstractExchange) -> int:
+        """Sends a batch; the other process skips its rows meanwhile. Returns how many it were."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            waiting = await connection.fetch(TAKE, BATCH)
+            await asyncio.gather(*(self._publish(exchange, row) for row in waiting))
+            keys = [[row[name] for row in waiting] for name in ("order_id", "version", "id")]
+            await connection.execute(DELETE, *keys)
+        return len(waiting)
+
+    @staticmethod
+    async def _publish(exchange: AbstractExchange, row: asyncpg.Record) -> None:
+        message = aio_pika.Message(
+            row["body"].encode(),
+            content_type="application/json",
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            message_id=str(row["message_id"]),
+        )
+        await exchange.publish(message, row["topic"], mandatory=True)

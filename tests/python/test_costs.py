@@ -1,0 +1,173 @@
+"""What placing and reading cost PostgreSQL, counted: statements, commits, rows, bytes of its log.
+
+A guard against getting slower that does not depend on the machine: where placements that wait
+together are no longer committed together, or a statement, a row or an index is added, a count
+grows. Who means it raises the bound here, and says what for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from bench import catalogue
+from bench.plan import Plan
+
+from order_engine import AsyncOrderEngine
+from tests.python.conftest import migrate, started
+from tests.services import PostgreSQL, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+SIZES = Plan(users=200, products=200, regulars=0)
+AT_ONCE = 64
+TIMES = 1_000
+WARM_UP = 512
+TABLES = ("orders", "order_lines", "order_history", "reservations", "outbox", "idempotency")
+
+# Five: begin, prepare, lock what is sold, write everything, commit.
+STATEMENTS_PER_COMMIT_MAX = 5.5
+# Counted: 65 to 79; each of them one more where nothing is combined.
+COMMITS_PER_1000_PLACED_MAX = 150
+STATEMENTS_PER_1000_READS_MAX = 1_010
+# Counted: 1 600; an index more is about 90.
+LOG_BYTES_PER_ORDER_MAX = 1_750
+
+STATEMENTS = """
+select coalesce(sum(calls), 0), coalesce(sum(calls) filter (where upper(query) = 'COMMIT'), 0)
+from pg_stat_statements s join pg_database d on d.oid = s.dbid
+where d.datname = current_database() and query !~ 'pg_stat_statements|pg_current_wal'
+"""
+
+
+class CountingPostgreSQL(PostgreSQL):
+    """Counts every statement. Nothing but what the engine does happens in it."""
+
+    def command(self) -> Sequence[str]:
+        """With the module that counts, and without what comes by when it likes."""
+        counted = ("--shared_preload_libraries=pg_stat_statements", "--autovacuum=off")
+        return [*super().command(), *counted]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What something has cost so far."""
+
+    statements: int
+    commits: int
+    rows: int
+    log_bytes: int
+
+    def since(self, before: Costs) -> Costs:
+        return Costs(*(now - then for now, then in zip(self.parts(), before.parts(), strict=True)))
+
+    def parts(self) -> tuple[int, ...]:
+        return (self.statements, self.commits, self.rows, self.log_bytes)
+
+
+class Till:
+    """Where costs are read."""
+
+    def __init__(self, url: str) -> None:
+        self.connection = psycopg.connect(
+            url, autocommit=True, options="-c search_path=order_engine,public"
+        )
+        self.connection.execute("create extension if not exists pg_stat_statements schema public")
+
+    def read(self) -> Costs:
+        statements, commits = self._row(STATEMENTS)
+        counts = " + ".join(f"(select count(*) from {table})" for table in TABLES)  # noqa: S608
+        (rows,) = self._row(f"select {counts} -- pg_stat_statements")
+        (log_bytes,) = self._row("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
+        return Costs(int(statements), int(commits), int(rows), int(log_bytes))
+
+    def _row(self, query: str) -> tuple[Any, ...]:
+        row = self.connection.execute(query.encode()).fetchone()
+        assert row is not None
+        return row
+
+
+@pytest.fixture(scope="module")
+def counted_url(workspace: Workspace) -> Iterator[str]:
+    """A migrated database with users and products, on a server of its own that counts."""
+    server = started(CountingPostgreSQL, workspace)
+    url = server.create_database()
+    migrate(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        catalogue.fill(connection, "order_engine", SIZES)
+    yield url
+    server.stop()
+
+
+@pytest.fixture
+def till(counted_url: str) -> Iterator[Till]:
+    made = Till(counted_url)
+    with closing(made.connection):
+        yield made
+
+
+async def crowd(ask: Callable[[int], Awaitable[object]], times: int, at_once: int) -> None:
+    """Asks so many times, so many at once: each asks again when it has its answer."""
+    numbers = iter(range(times))
+
+    async def one() -> None:
+        for number in numbers:
+            await ask(number)
+
+    await asyncio.gather(*(one() for _ in range(at_once)))
+
+
+async def cost_of_placing(url: str, till: Till, at_once: int = AT_ONCE) -> Costs:
+    async with AsyncOrderEngine(database_url=url, relay=False) as engine:
+
+        async def place(number: int) -> None:
+            product = 1 + number * 7 % SIZES.products
+            await engine.place_order(user_id=1 + number % SIZES.users, items=[(product, 2)])
+
+        await crowd(place, WARM_UP, AT_ONCE)
+        before = till.read()
+        await crowd(place, TIMES, at_once)
+        return till.read().since(before)
+
+
+def test_placements_that_wait_together_are_committed_together(counted_url: str, till: Till) -> None:
+    costs = asyncio.run(cost_of_placing(counted_url, till))
+    assert costs.commits <= COMMITS_PER_1000_PLACED_MAX
+    assert costs.statements <= STATEMENTS_PER_COMMIT_MAX * costs.commits
+
+
+def test_an_order_is_so_many_rows_and_bytes(counted_url: str, till: Till) -> None:
+    costs = asyncio.run(cost_of_placing(counted_url, till))
+    # The order, its line, what it holds, its history, its message.
+    assert costs.rows == 5 * TIMES
+    assert costs.log_bytes <= LOG_BYTES_PER_ORDER_MAX * TIMES
+
+
+def test_one_after_the_other_costs_a_commit_each(counted_url: str, till: Till) -> None:
+    # That the counts above mean something.
+    costs = asyncio.run(cost_of_placing(counted_url, till, at_once=1))
+    assert costs.commits >= TIMES
+
+
+def test_a_read_is_a_statement_at_most(counted_url: str, till: Till) -> None:
+    async def cost_of_reading() -> Costs:
+        async with AsyncOrderEngine(database_url=counted_url, relay=False) as engine:
+            placed = await engine.place_order(user_id=1, items=[(1, 2)])
+
+            async def read(_: int) -> None:
+                await engine.get_order(placed.id)
+
+            await crowd(read, WARM_UP, AT_ONCE)
+            before = till.read()
+            await crowd(read, TIMES, AT_ONCE)
+            return till.read().since(before)
+
+    costs = asyncio.run(cost_of_reading())
+    assert costs.statements <= STATEMENTS_PER_1000_READS_MAX
+    assert costs.rows == 0
+    assert costs.log_bytes <= TIMES
