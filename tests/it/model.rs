@@ -1,5 +1,5 @@
-//! Holds three against each other: the engine on PostgreSQL one request at a time, the same requests
-//! in one batch, and the database that the simulation believes in.
+//! Holds three against each other: the engine on PostgreSQL one request at a time, the same
+//! requests in one batch, and the database that the simulation believes in.
 
 #[path = "../simulation/database/mod.rs"]
 #[expect(dead_code, reason = "its faults are for the simulation")]
@@ -100,8 +100,8 @@ fn told(answer: &Result<Placed>) -> String {
     }
 }
 
-/// What is told of all answers. Of a request that is refused a second time in a batch the reason may
-/// be another one: it is served after all others, when less is left.
+/// What is told of all answers. Of a request that is refused a second time in a batch the reason
+/// may be another one: it is served after all others, when less is left.
 fn tell(wishes: &[Wish], answers: &[Result<Placed>]) -> Vec<String> {
     let is_twin = |n: usize| wishes[..n].iter().any(|wish| wish.user == wishes[n].user);
     let answers = answers.iter().enumerate();
