@@ -1,5 +1,5 @@
-//! Clients that place and change orders, repeat what was not answered, and hold every answer against
-//! what is committed.
+//! Clients that place and change orders, repeat what was not answered, and hold every answer
+//! against what is committed.
 
 use std::sync::Arc;
 use std::time::Duration;

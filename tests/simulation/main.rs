@@ -1,5 +1,6 @@
-//! The lanes, changes and relays of several processes, as they are, in a simulated world: its clock,
-//! database and broker do what a seed says. `make simulate` runs many; docs/RELIABILITY.md says more.
+//! The lanes, changes and relays of several processes, as they are, in a simulated world: its
+//! clock, database and broker do what a seed says. `make simulate` runs many; docs/RELIABILITY.md
+//! says more.
 
 #![expect(clippy::expect_used, reason = "in a test a panic is a failure, told where it happened")]
 
