@@ -88,6 +88,6 @@ async fn connect_to_write(host: &PgConnectOptions) -> Result<Option<PgConnection
 
 /// Whether another server would say the same: the password is wrong, or there is no such database.
 fn is_about_who_asks(error: &sqlx::Error) -> bool {
-    let refusal = error.as_database_error().and_then(|refusal| refusal.code());
+    let refusal = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     refusal.is_some_and(|state| state.starts_with("28") || state.starts_with("3D"))
 }
