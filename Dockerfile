@@ -19,6 +19,7 @@ COPY src ./src
 COPY parking_lot ./parking_lot
 COPY migrations ./migrations
 COPY tests/it ./tests/it
+COPY tests/simulation ./tests/simulation
 COPY tests/tidy.rs ./tests/tidy.rs
 COPY python ./python
 COPY --from=pages /build/python/order_engine/static ./python/order_engine/static
