@@ -225,8 +225,10 @@ class BreakableLink:
                     if then is not None:
                         then()
                     return
-                for start in range(0, len(chunk), self._traffic.slice_bytes):
-                    piece = chunk[start : start + self._traffic.slice_bytes]
+                # Whatever becomes of the traffic meanwhile, every byte is passed on once.
+                size = self._traffic.slice_bytes
+                for start in range(0, len(chunk), size):
+                    piece = chunk[start : start + size]
                     await self._pass_on(connection, piece, sink)
         if not connection.is_half_open:
             connection.hang_up()

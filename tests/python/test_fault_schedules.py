@@ -47,11 +47,11 @@ NEIGHBOUR = "99"
 REFUSED_PAUSE_S = 0.02
 DOCUMENTED = (
     "cannot reach its database",
-    "The database does not answer",
     "did not say whether",
     "was not done in time",
-    "does not answer in time",
+    "does not answer",
     "cannot be asked",
+    "is left alone for a moment",
     "cannot be reached",
 )
 BOOKS = """

@@ -28,7 +28,7 @@ from tests.services.kafka import SCRAM, USER
 NOBODYS_PASSWORD = "hunter2-is-no-password"
 READ_WITHIN_MS = 20_000
 # What the log says of sending, and of taking in.
-CERTIFICATE = ("certificate verify failed", "Ssl (Local: SSL error)")
+CERTIFICATE = ("certificate verify failed", "SSL (Local: SSL error)")
 PASSWORD = ("Authentication failed", "Authentication (Local: Authentication failure)")
 
 

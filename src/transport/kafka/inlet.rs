@@ -3,17 +3,21 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use rdkafka::Message as _;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use crate::engine::ports::{Delivery, Inlet, Source};
 use crate::error::Result;
 use crate::transport::kafka::{Ear, KafkaOptions, State, blocking, greet, retire};
+
+/// How long a consumer that found no broker is listened to.
+const HEARD_OUT: Duration = Duration::from_millis(200);
 
 /// What to consume.
 #[derive(Clone, Debug)]
@@ -77,22 +81,27 @@ impl Inlet for KafkaInlet {
         };
         let asking = (Arc::clone(&consumer), Arc::clone(&state));
         let greeted = blocking(move || greet(asking.0.client(), &asking.1)).await?;
-        greeted.map_err(|error| {
-            hear_out(&consumer, &state);
-            self.options.unanswered(&error, &state)
-        })?;
+        if let Err(error) = greeted {
+            hear_out(&consumer, &state).await;
+            return Err(self.options.unanswered(&error, &state));
+        }
         Ok(source)
     }
 }
 
 /// A consumer says what it has to complain of only where its messages come.
-fn hear_out(consumer: &StreamConsumer<Ear>, state: &State) {
-    while let Some(said) = consumer.recv().now_or_never() {
-        if let Err(KafkaError::MessageConsumption(code)) = said
-            && code != RDKafkaErrorCode::AllBrokersDown
-        {
-            state.complain(&code.to_string());
+async fn hear_out(consumer: &StreamConsumer<Ear>, state: &State) {
+    let complaint = async {
+        loop {
+            if let Err(KafkaError::MessageConsumption(code)) = consumer.recv().await
+                && code != RDKafkaErrorCode::AllBrokersDown
+            {
+                break code;
+            }
         }
+    };
+    if let Ok(code) = timeout(HEARD_OUT, complaint).await {
+        state.complain(&code.to_string());
     }
 }
 
