@@ -23,6 +23,7 @@ mod placing;
 mod plans;
 mod pool;
 mod rabbitmq;
+mod reads;
 mod relay;
 mod replay;
 mod stock_keys;

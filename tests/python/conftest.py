@@ -356,24 +356,40 @@ def shared_shop(shared_server: EngineProcess) -> Iterator[Shop]:
 
 
 @pytest.fixture(scope="module")
-def attacked(
+def make_attacked(
     request: pytest.FixtureRequest,
     workspace: Workspace,
     shared_places: dict[str, str],
     redis_server: Redis,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Attacked]:
-    """A running engine with every door, each of which needs a token, for all tests of a module."""
+) -> Iterator[Callable[..., Attacked]]:
+    """Starts engines with every door, each of which needs a token, for all tests of a module.
+
+    `make_attacked("--access", "roles", ORDER_ENGINE_LOG="debug")`.
+    """
     redis_server.start()
-    contracts, ports = all_contracts()
-    env = shared_places | settings_of_attacked(redis_server.url)
-    server = EngineProcess(workspace, tmp_path_factory.mktemp("attacked"), env, *contracts)
-    request.node.stash.setdefault(SERVERS, []).append(server)
-    with httpx.Client(trust_env=False) as client:
-        opened = attack(server, ports, client)
-        with closing(opened.database):
-            yield opened
-    server.stop()
+
+    with ExitStack() as stack:
+
+        def make(*arguments: str, **env: str) -> Attacked:
+            contracts, ports = all_contracts()
+            settings = shared_places | settings_of_attacked(redis_server.url) | env
+            folder = tmp_path_factory.mktemp("attacked")
+            server = EngineProcess(workspace, folder, settings, *contracts, *arguments)
+            request.node.stash.setdefault(SERVERS, []).append(server)
+            stack.callback(server.stop)
+            client = stack.enter_context(httpx.Client(trust_env=False))
+            opened = attack(server, ports, client)
+            stack.enter_context(closing(opened.database))
+            return opened
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def attacked(make_attacked: Callable[..., Attacked]) -> Attacked:
+    """A running engine with every door, each of which needs a token, for all tests of a module."""
+    return make_attacked()
 
 
 @pytest.fixture

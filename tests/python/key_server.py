@@ -87,7 +87,7 @@ class KeyServer:
                 self.end_headers()
                 self.wfile.write(owner.body)
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 """Says nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -3,9 +3,8 @@
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 
 import httpx
 import pytest
@@ -18,13 +17,7 @@ from tests.python.attacked import (
     STRANGER,
     Attacked,
     Door,
-    all_contracts,
-    attack,
-    settings_of_attacked,
 )
-from tests.python.conftest import SERVERS
-from tests.python.engine_process import EngineProcess
-from tests.services import Redis, Workspace
 
 BURST = 5
 LIMITS = {
@@ -38,23 +31,9 @@ CROWD = 8
 
 
 @pytest.fixture(scope="module")
-def limited(
-    request: pytest.FixtureRequest,
-    workspace: Workspace,
-    shared_places: dict[str, str],
-    redis_server: Redis,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Attacked]:
+def limited(make_attacked: Callable[..., Attacked]) -> Attacked:
     """An engine that lets each caller ask five times."""
-    contracts, ports = all_contracts()
-    env = shared_places | settings_of_attacked(redis_server.url) | LIMITS
-    server = EngineProcess(workspace, tmp_path_factory.mktemp("limited"), env, *contracts)
-    request.node.stash.setdefault(SERVERS, []).append(server)
-    with httpx.Client(trust_env=False) as client:
-        opened = attack(server, ports, client)
-        with closing(opened.database):
-            yield opened
-    server.stop()
+    return make_attacked(**LIMITS)
 
 
 @pytest.fixture(params=CONTRACTS)

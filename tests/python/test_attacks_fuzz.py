@@ -39,7 +39,7 @@ many = settings(
     derandomize=ASKED is None,
     deadline=None,
     database=None,
-    suppress_health_check=[*HealthCheck],
+    suppress_health_check=list(HealthCheck.__members__.values()),
 )
 
 

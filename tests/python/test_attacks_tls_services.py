@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from tests.python.certificates import HOST, Certificates
 from tests.python.conftest import Broker
 from tests.python.engine_process import EngineProcess
 from tests.python.missing import skip_or_fail
+from tests.python.refusals import refusal
 from tests.python.secret_services import (
     SecretPostgreSQL,
     SecretRabbitMQ,
@@ -32,7 +31,6 @@ WHY = {
     "another host": "not valid for",
     "expired": "expired",
 }
-COMMAND_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -117,16 +115,7 @@ def plain(postgres: PostgreSQL, broker: Broker, redis: Redis) -> dict[str, str]:
 
 def diagnosed(engine: EngineProcess) -> str:
     """What the doctor says of settings that must not do."""
-    done = subprocess.run(
-        [sys.executable, "-m", "order_engine", "doctor", "--port", "0"],
-        env=engine.env,
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_TIMEOUT_S,
-        check=False,
-    )
-    told = done.stdout + done.stderr
-    assert done.returncode != 0, told
+    told = refusal(engine.env, "doctor", "--port", "0")
     for variable in VARIABLES.values():
         assert engine.env[variable].partition("@")[0].rpartition(":")[2] not in told
     return told

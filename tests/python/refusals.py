@@ -1,0 +1,22 @@
+"""What a command of the engine says when it must not go on."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+
+COMMAND_TIMEOUT_S = 60.0
+
+
+def refusal(env: Mapping[str, str], *command: str) -> str:
+    """Runs `order-engine` with a command, which must fail, and returns all that it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "order_engine", *command],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_TIMEOUT_S,
+        check=False,
+    )
+    told = done.stdout + done.stderr
+    assert done.returncode != 0, told
+    return told
