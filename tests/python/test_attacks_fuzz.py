@@ -39,7 +39,13 @@ many = settings(
     derandomize=ASKED is None,
     deadline=None,
     database=None,
-    suppress_health_check=list(HealthCheck.__members__.values()),
+    suppress_health_check=[
+        HealthCheck.data_too_large,
+        HealthCheck.filter_too_much,
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.large_base_example,
+        HealthCheck.too_slow,
+    ],
 )
 
 
