@@ -27,9 +27,8 @@ from tests.services.kafka import SCRAM, USER
 
 NOBODYS_PASSWORD = "hunter2-is-no-password"
 READ_WITHIN_MS = 20_000
-# What the log says of sending, and of taking in.
-CERTIFICATE = ("certificate verify failed", "SSL (Local: SSL error)")
-PASSWORD = ("Authentication failed", "Authentication (Local: Authentication failure)")
+CERTIFICATE = "certificate verify failed"
+PASSWORD = "Authentication failed"
 
 
 class Guarded:
@@ -163,7 +162,7 @@ def test_a_bad_certificate_or_password_is_refused_and_the_order_waits(
     make_gateway: Callable[..., EngineProcess],
     guarded: Guarded,
     wrong: dict[str, str],
-    complaint: tuple[str, str],
+    complaint: str,
 ) -> None:
     certificate = wrong.get("certificate", "GOOD")
     settings = guarded.settings("sasl_ssl", "scram-sha-256", certificate)
@@ -175,9 +174,7 @@ def test_a_bad_certificate_or_password_is_refused_and_the_order_waits(
     with closing(GatewayShop(engine)) as shop:
         shop.put("p", 3)
         shop.placed("p")
-        eventually(
-            lambda: all(each in engine.log() for each in complaint), f"the log says {complaint}"
-        )
+        eventually(lambda: complaint in engine.log(), "the log says why")
         assert shop.count("outbox") == 1
     assert NOBODYS_PASSWORD not in engine.log()
 
