@@ -1,5 +1,6 @@
 """Free ports on the loopback interface."""
 
+import itertools
 import secrets
 import socket
 
@@ -7,15 +8,19 @@ import socket
 # client takes the port of a server that is being restarted; and away from every standard port.
 FIRST_PORT, LAST_PORT = 20_000, 24_999
 
+# One walk through all of them, begun anywhere: two ports drawn before either is listened on are
+# never the same, nor is one drawn whose server is stopped just now and comes back.
+_walk = itertools.cycle(range(FIRST_PORT, LAST_PORT + 1))
+next(itertools.islice(_walk, secrets.randbelow(LAST_PORT - FIRST_PORT), None))
+
 
 def free_port() -> int:
     """Returns a TCP port of 127.0.0.1 on which nobody listens now.
 
     Raises:
-        OSError: no free port was found in 200 random attempts.
+        OSError: nobody leaves a port free.
     """
-    for _ in range(200):
-        port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT + 1)
+    for port in itertools.islice(_walk, LAST_PORT - FIRST_PORT + 1):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
