@@ -7,6 +7,7 @@ mod claims;
 mod gate;
 mod keys;
 mod served;
+mod verified;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use serde_json::{Map, Value, json};
 
 use crate::auth::claims::Claims;
 use crate::auth::keys::{Header, Key};
+use crate::auth::verified::{Fingerprint, KeySet};
 use crate::domain::caller::Caller;
 use crate::domain::ids::UserId;
 use crate::error::{Error, ErrorKind, Result};
@@ -90,7 +92,8 @@ pub struct Issuer {
 
 /// Checks tokens. Built once, shared by every door.
 pub struct Verifier {
-    keys: Vec<Key>,
+    /// Those that never change.
+    own: Arc<KeySet>,
     served: Option<Arc<ServedKeys>>,
     /// Absent where no secret is shared: then only the issuer makes tokens.
     signing: Option<EncodingKey>,
@@ -128,7 +131,7 @@ impl Verifier {
         let mut keys: Vec<_> = has_secret.then(|| Key::secret(secret)).into_iter().collect();
         keys.extend(issuer.pem.map(|pem| Key::from_pem(&pem)).transpose()?);
         let verifier = Self {
-            keys,
+            own: Arc::new(KeySet::new(keys)),
             served: issuer.served,
             signing: has_secret.then(|| EncodingKey::from_secret(secret)),
             leeway: TimeDelta::from_std(options.leeway).unwrap_or(TimeDelta::MAX),
@@ -187,8 +190,28 @@ impl Verifier {
         now: DateTime<Utc>,
     ) -> Result<Principal> {
         let token = bearer(authorization)?;
-        let claims = self.signed_claims(token)?;
-        let claims = Claims::parse(&claims).ok_or_else(invalid)?;
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(invalid());
+        }
+        let fingerprint = Fingerprint::of(token);
+        if let Some(principal) = self.recall(fingerprint, now) {
+            return Ok(principal);
+        }
+        let (claims, keys) = self.signed_claims(token)?;
+        let principal = self.principal(&claims, now)?;
+        keys.remember(fingerprint, &principal);
+        Ok(principal)
+    }
+
+    /// What is known of a token by the keys as they are now.
+    fn recall(&self, token: Fingerprint, now: DateTime<Utc>) -> Option<Principal> {
+        let known = self.own.recall(token, now);
+        known.or_else(|| self.served.as_ref()?.current()?.recall(token, now))
+    }
+
+    /// Whose token has these claims.
+    fn principal(&self, claims: &str, now: DateTime<Utc>) -> Result<Principal> {
+        let claims = Claims::parse(claims).ok_or_else(invalid)?;
         let expires_at = self.check_times(&claims, now)?;
         let user = claims.user_id().ok_or_else(invalid)?;
         let fits = claims.is_access_token()
@@ -269,11 +292,9 @@ impl Verifier {
         Ok(format!("{token}.{signature}"))
     }
 
-    /// The claims, as JSON text, of a token that one of the keys has signed.
-    fn signed_claims(&self, token: &str) -> Result<String> {
-        if token.len() > TOKEN_BYTES_MAX {
-            return Err(invalid());
-        }
+    /// The claims, as JSON text, of a token that one of the keys has signed, and the keys that it
+    /// is one of.
+    fn signed_claims(&self, token: &str) -> Result<(String, Arc<KeySet>)> {
         let (message, signature) = token.rsplit_once('.').ok_or_else(invalid)?;
         let (header, claims) = message.split_once('.').ok_or_else(invalid)?;
         let header = decoded(header)?;
@@ -282,15 +303,21 @@ impl Verifier {
             return Err(invalid());
         }
         let has_signed = |key: &Key| key.is_meant(&header) && key.has_signed(message, signature);
-        if !self.keys.iter().any(has_signed) {
-            self.check_served(&header, has_signed)?;
-        }
-        String::from_utf8(decoded(claims)?).map_err(|_| invalid())
+        let keys = match self.own.keys().iter().any(has_signed) {
+            true => Arc::clone(&self.own),
+            false => self.signed_by_served(&header, has_signed)?,
+        };
+        let claims = String::from_utf8(decoded(claims)?).map_err(|_| invalid())?;
+        Ok((claims, keys))
     }
 
-    /// Whether one of the keys that the issuer serves fits; says so when there is none of that
+    /// The keys that the issuer serves, one of which has signed; says so when there is none of that
     /// name.
-    fn check_served(&self, header: &Header, has_signed: impl Fn(&Key) -> bool) -> Result<()> {
+    fn signed_by_served(
+        &self,
+        header: &Header,
+        has_signed: impl Fn(&Key) -> bool,
+    ) -> Result<Arc<KeySet>> {
         let served = self.served.as_ref().filter(|_| header.is_of_an_issuer());
         let Some(served) = served else { return Err(invalid()) };
         let keys = served.current().ok_or_else(|| {
@@ -299,10 +326,10 @@ impl Verifier {
                 .with("component", "token keys")
                 .with(UNKNOWN_KEY, "all")
         })?;
-        if !keys.iter().any(|key| key.is_meant(header)) {
+        if !keys.keys().iter().any(|key| key.is_meant(header)) {
             return Err(invalid().with(UNKNOWN_KEY, "one"));
         }
-        if keys.iter().any(has_signed) { Ok(()) } else { Err(invalid()) }
+        if keys.keys().iter().any(has_signed) { Ok(keys) } else { Err(invalid()) }
     }
 
     fn check_times(&self, claims: &Claims<'_>, now: DateTime<Utc>) -> Result<DateTime<Utc>> {

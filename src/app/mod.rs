@@ -185,6 +185,7 @@ impl App {
             pages_dir: settings.server.pages_dir.filter(|folder| folder.is_dir()),
             time_max: settings.server.request_timeout,
             rates: rates(settings.server.rates).map(Arc::new),
+            leaving: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         });
         let graphql = shell

@@ -1,6 +1,8 @@
 //! What a process of the engine's own does until it is told to stop: serve doors, or only send
 //! events, or only take them in.
 
+use std::time::Duration;
+
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -15,7 +17,8 @@ use crate::server::tls::Identity;
 use crate::server::{self, Shell};
 
 /// Serves until `stop` is cancelled or SIGINT or SIGTERM comes, then finishes what is under way; a
-/// second signal ends it at once. `ready` gets the base URLs once every door is open.
+/// second signal ends it at once. Between SIGTERM and the closing of the doors there is time for a
+/// load balancer to turn away. `ready` gets the base URLs once every door is open.
 ///
 /// # Errors
 /// `Misconfigured`, also when a port is taken; `Unavailable` when the database is not there.
@@ -25,9 +28,10 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<()> {
     logging::start(&settings.logging);
-    let hurry = CancellationToken::new();
-    stop_on_signals(&stop, &hurry)?;
+    let ending = Ending::by(stop);
+    ending.on_signals()?;
     let (host, drain) = (settings.server.host.clone(), settings.server.drain);
+    let notice = settings.server.notice;
     let identity = identity(&settings.server)?;
     let mut listeners = Vec::new();
     for door in doors(&settings)? {
@@ -44,13 +48,17 @@ pub async fn serve(
         tracing::info!(url = url(metrics)?, "showing metrics");
     }
     let app = App::open(settings, Role::Server).await?;
+    if let Some(shell) = &app.shell {
+        let (leaving, shutdown) = (shell.leaving.clone(), shell.shutdown.clone());
+        tokio::spawn(ending.clone().follow(leaving, notice, shutdown));
+    }
     let serving = async {
         let listeners = Listeners { doors: listeners, metrics, identity };
-        let served = serve_doors(&app, listeners, urls, ready, stop, drain).await;
+        let served = serve_doors(&app, listeners, urls, ready, drain).await;
         app.close().await;
         served
     };
-    let served = hurry.run_until_cancelled(serving).await.unwrap_or(Ok(()));
+    let served = ending.hurry.run_until_cancelled(serving).await.unwrap_or(Ok(()));
     tracing::info!("stopped");
     served
 }
@@ -69,17 +77,17 @@ pub async fn work(
 ) -> Result<()> {
     logging::start(&settings.logging);
     check_has_work(&settings)?;
-    let hurry = CancellationToken::new();
-    stop_on_signals(&stop, &hurry)?;
+    let ending = Ending::by(stop);
+    ending.on_signals()?;
     let app = App::open(settings, role).await?;
     tracing::info!(?role, "working");
     // Who started the process may not care to be told.
     let _ = ready.send(Vec::new());
     let working = async {
-        stop.cancelled().await;
+        ending.asked().await;
         app.close().await;
     };
-    hurry.run_until_cancelled(working).await;
+    ending.hurry.run_until_cancelled(working).await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -115,8 +123,7 @@ async fn serve_doors(
     listeners: Listeners,
     urls: Vec<String>,
     ready: oneshot::Sender<Vec<String>>,
-    stop: CancellationToken,
-    drain: std::time::Duration,
+    drain: Duration,
 ) -> Result<()> {
     let Some(shell) = &app.shell else {
         return Err(Error::new(ErrorKind::Misconfigured, "jwt_secret_key is not set."));
@@ -128,11 +135,6 @@ async fn serve_doors(
     });
     let metrics = listeners.metrics.map(|listener| (listener, shell.beside()));
     let served = listeners.doors.into_iter().zip(routers).chain(metrics).collect();
-    let shutdown = shell.shutdown.clone();
-    tokio::spawn(async move {
-        stop.cancelled().await;
-        shutdown.cancel();
-    });
     for url in &urls {
         tracing::info!(url, "serving");
     }
@@ -168,24 +170,69 @@ fn url(scheme: &str, host: &str, listener: &TcpListener) -> Result<String> {
     Ok(format!("{scheme}://{host}:{}", address.port()))
 }
 
-/// Cancels `stop` when the process is asked to end, and `hurry` when it is asked again.
-fn stop_on_signals(stop: &CancellationToken, hurry: &CancellationToken) -> Result<()> {
-    let listen = |kind| {
-        signal(kind).map_err(|error| {
-            Error::new(ErrorKind::Internal, "Signals cannot be waited for.").because(error)
-        })
-    };
-    let mut interrupts = listen(SignalKind::interrupt())?;
-    let mut terminations = listen(SignalKind::terminate())?;
-    let (stop, hurry) = (stop.clone(), hurry.clone());
-    tokio::spawn(async move {
-        for token in [stop, hurry] {
+/// How a process is asked to end.
+#[derive(Clone)]
+struct Ending {
+    /// Soon: whoever sends requests is to be told first.
+    soon: CancellationToken,
+    /// Now: what is under way is finished.
+    now: CancellationToken,
+    /// At once, whatever is under way.
+    hurry: CancellationToken,
+}
+
+impl Ending {
+    /// When `stop` is cancelled.
+    fn by(stop: CancellationToken) -> Self {
+        Self { soon: CancellationToken::new(), now: stop, hurry: CancellationToken::new() }
+    }
+
+    /// Also when a signal comes, and at once when a second one does.
+    fn on_signals(&self) -> Result<()> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| {
+                Error::new(ErrorKind::Internal, "Signals cannot be waited for.").because(error)
+            })
+        };
+        let mut interrupts = listen(SignalKind::interrupt())?;
+        let mut terminations = listen(SignalKind::terminate())?;
+        let Self { soon, now, hurry } = self.clone();
+        tokio::spawn(async move {
             tokio::select! {
-                _ = interrupts.recv() => token.cancel(),
-                _ = terminations.recv() => token.cancel(),
-                () = token.cancelled() => {}
+                _ = interrupts.recv() => now.cancel(),
+                _ = terminations.recv() => soon.cancel(),
+                () = now.cancelled() => {}
             }
+            tokio::select! {
+                _ = interrupts.recv() => hurry.cancel(),
+                _ = terminations.recv() => hurry.cancel(),
+            }
+        });
+        Ok(())
+    }
+
+    /// Until it is asked to end, no matter how.
+    async fn asked(&self) {
+        tokio::select! {
+            () = self.soon.cancelled() => {}
+            () = self.now.cancelled() => {}
         }
-    });
-    Ok(())
+    }
+
+    /// Cancels `leaving` when it is asked to end, and `shutdown` too, `notice` later where there is
+    /// time.
+    async fn follow(
+        self,
+        leaving: CancellationToken,
+        notice: Duration,
+        shutdown: CancellationToken,
+    ) {
+        self.asked().await;
+        leaving.cancel();
+        if !self.now.is_cancelled() {
+            tracing::info!(?notice, "the doors will close");
+            tokio::time::sleep(notice).await;
+        }
+        shutdown.cancel();
+    }
 }

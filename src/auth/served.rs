@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 
 use crate::auth::keys::Key;
+use crate::auth::verified::KeySet;
 use crate::error::{Result, chain};
 
 /// Where a set of keys is had from.
@@ -40,9 +41,8 @@ pub struct ServedKeys {
 
 #[derive(Default)]
 struct State {
-    keys: Arc<[Key]>,
-    /// When they were fetched last.
-    fetched_at: Option<Instant>,
+    /// Those that were fetched last, and when.
+    fetched: Option<(Arc<KeySet>, Instant)>,
     /// When that was tried last.
     tried_at: Option<Instant>,
 }
@@ -56,10 +56,11 @@ impl ServedKeys {
     }
 
     /// The keys as they were fetched last; none while that is too long ago.
-    pub(super) fn current(&self) -> Option<Arc<[Key]>> {
+    pub(super) fn current(&self) -> Option<Arc<KeySet>> {
         let state = self.state();
         let age_max = self.options.refresh + self.options.stale;
-        state.fetched_at.filter(|at| at.elapsed() <= age_max).map(|_| Arc::clone(&state.keys))
+        let fetched = state.fetched.as_ref().filter(|(_, at)| at.elapsed() <= age_max);
+        fetched.map(|(keys, _)| Arc::clone(keys))
     }
 
     /// Whether tokens can be checked with them.
@@ -91,7 +92,7 @@ impl ServedKeys {
         let _one = self.fetching.lock().await;
         let (fetched_at, tried_at) = {
             let state = self.state();
-            (state.fetched_at, state.tried_at)
+            (state.fetched.as_ref().map(|(_, at)| *at), state.tried_at)
         };
         if fetched_at.is_some_and(|at| at >= asked_at) {
             return true;
@@ -110,10 +111,8 @@ impl ServedKeys {
 
     async fn fetch_alone(&self) -> Result<()> {
         self.state().tried_at = Some(Instant::now());
-        let keys = Key::from_set(&self.source.fetch().await?)?;
-        let mut state = self.state();
-        state.keys = keys.into();
-        state.fetched_at = Some(Instant::now());
+        let keys = KeySet::new(Key::from_set(&self.source.fetch().await?)?);
+        self.state().fetched = Some((Arc::new(keys), Instant::now()));
         Ok(())
     }
 

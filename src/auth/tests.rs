@@ -144,6 +144,31 @@ fn clocks_may_differ_by_the_leeway_and_no_more() {
 }
 
 #[test]
+fn a_token_is_remembered_until_it_expires() {
+    let verifier = verifier();
+    let token = token(&format!(r#"{{"user_id":1,"exp":{}}}"#, NOW + 60));
+    let remembered = Fingerprint::of(token.strip_prefix("Bearer ").unwrap());
+    let kind = |token: &str, at| verifier.verify(Some(token), at).map_err(|e| e.kind());
+    assert!(verifier.recall(remembered, now()).is_none());
+    let known = kind(&token, now());
+    assert!(known.is_ok() && verifier.recall(remembered, now()).is_some());
+    assert_eq!(kind(&token, now() + TimeDelta::seconds(64)), known);
+    assert_eq!(kind(&token, now() + TimeDelta::seconds(65)), Err(ErrorKind::TokenExpired));
+    for changed in [format!("{token}A"), token[..token.len() - 1].to_owned()] {
+        assert_eq!(kind(&changed, now()), Err(ErrorKind::TokenInvalid), "{changed}");
+    }
+}
+
+#[test]
+fn what_is_refused_is_not_remembered() {
+    let verifier = verifier();
+    let early = token(&format!(r#"{{"user_id":1,"exp":4102444800,"nbf":{}}}"#, NOW + 60));
+    assert!(verifier.verify(Some(&early), now()).is_err());
+    let remembered = Fingerprint::of(early.strip_prefix("Bearer ").unwrap());
+    assert!(verifier.recall(remembered, now()).is_none());
+}
+
+#[test]
 fn the_user_stands_in_user_id_or_in_sub() {
     let with = |claims: &str| checked(&token(&format!(r#"{{{claims}"exp":4102444800}}"#)));
     assert_eq!(with(r#""sub":7,"#), customer("7"));

@@ -1,6 +1,7 @@
 //! Which doors are open: `ORDER_ENGINE_CONTRACT`, `ORDER_ENGINE_HOST`, `ORDER_ENGINE_PORT`,
 //! `ORDER_ENGINE_PAGES_DIR`, `ORDER_ENGINE_REQUEST_TIMEOUT_SECONDS`,
-//! `ORDER_ENGINE_DRAIN_SECONDS`, `METRICS_PORT`, `ORDER_ENGINE_RATE_LIMIT_USER_PER_MINUTE`,
+//! `ORDER_ENGINE_NOTICE_SECONDS`, `ORDER_ENGINE_DRAIN_SECONDS`, `METRICS_PORT`,
+//! `ORDER_ENGINE_RATE_LIMIT_USER_PER_MINUTE`,
 //! `ORDER_ENGINE_RATE_LIMIT_ADDRESS_PER_MINUTE`, `ORDER_ENGINE_RATE_LIMIT_BURST`,
 //! `ORDER_ENGINE_TLS_CERTIFICATE_FILE`, `ORDER_ENGINE_TLS_KEY_FILE`.
 
@@ -47,6 +48,14 @@ pub const SETTINGS: &[Setting] = &[
         is_secret: false,
         default: "15",
         help: "How long one request may take, 1 to 300 seconds.",
+    },
+    Setting {
+        name: "notice_seconds",
+        variables: &["ORDER_ENGINE_NOTICE_SECONDS"],
+        is_secret: false,
+        default: "3",
+        help: "How long after SIGTERM /readyz says no while the doors still answer, so that a load \
+               balancer turns to others first, 0 to 300 seconds. SIGINT closes them at once.",
     },
     Setting {
         name: "drain_seconds",
@@ -119,6 +128,8 @@ pub struct Server {
     pub pages_dir: Option<PathBuf>,
     /// How long one request may take.
     pub request_timeout: Duration,
+    /// How long the doors stay open after it was said that they will close.
+    pub notice: Duration,
     /// How long requests under way may take to end at shutdown.
     pub drain: Duration,
     /// The port of metrics alone, if there is one.
@@ -176,6 +187,7 @@ pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Server {
         host: sources.text("host").unwrap_or_default().to_owned(),
         pages_dir: sources.text("pages_dir").map(PathBuf::from),
         request_timeout: sources.seconds("request_timeout_seconds", 1..=300, problems),
+        notice: sources.seconds("notice_seconds", 0..=300, problems),
         drain: sources.seconds("drain_seconds", 0..=300, problems),
     }
 }

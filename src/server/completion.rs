@@ -8,19 +8,78 @@ use std::sync::Arc;
 use async_graphql::indexmap::IndexMap;
 use async_graphql::parser::parse_schema;
 use async_graphql::parser::types::{
-    BaseType, ExecutableDocument, Field, OperationType, Selection, SelectionSet, Type, TypeKind,
-    TypeSystemDefinition,
+    BaseType, ExecutableDocument, Field, OperationDefinition, OperationType, Selection,
+    SelectionSet, Type, TypeKind, TypeSystemDefinition,
 };
 use async_graphql::{Name, PathSegment, Response, Value};
+
+use crate::server::limits::selected;
 
 /// The types of a schema's fields, by object and field.
 pub(super) struct Types(HashMap<Name, HashMap<Name, Type>>);
 
 /// A checked document's operation, kept for its answer.
 pub(super) struct Asked {
-    pub document: Arc<ExecutableDocument>,
-    pub selected: SelectionSet,
-    pub kind: OperationType,
+    document: Arc<ExecutableDocument>,
+    name: Option<String>,
+}
+
+impl Asked {
+    /// The operation of this name; the only one where there is none. None when there is no such.
+    pub(super) fn of(document: Arc<ExecutableDocument>, name: Option<&str>) -> Option<Self> {
+        selected(&document, name)?;
+        Some(Self { document, name: name.map(str::to_owned) })
+    }
+
+    pub(super) fn operation(&self) -> &OperationDefinition {
+        match selected(&self.document, self.name.as_deref()) {
+            Some(operation) => &operation.node,
+            None => unreachable!("it was found when this was made"),
+        }
+    }
+
+    pub(super) fn document(&self) -> &ExecutableDocument {
+        &self.document
+    }
+}
+
+/// Where the fields of an answer stand, by the keys that they answer under.
+struct Shape<'a>(IndexMap<&'a str, Shape<'a>>);
+
+impl<'a> Shape<'a> {
+    fn of(sets: &[&'a SelectionSet], document: &'a ExecutableDocument) -> Self {
+        let mut fields: IndexMap<&str, Vec<&SelectionSet>> = IndexMap::new();
+        for_each_field(sets, document, &mut |field| {
+            let key = field.response_key().node.as_str();
+            fields.entry(key).or_default().push(&field.selection_set.node);
+        });
+        let shapes = fields.into_iter().map(|(key, sets)| (key, Self::of(&sets, document)));
+        Self(shapes.collect())
+    }
+
+    /// Whether the keys of `fields` stand as they should.
+    fn is_that_of(&self, fields: &IndexMap<Name, Value>) -> bool {
+        let mut keys = self.0.keys();
+        fields.keys().all(|field| keys.any(|key| key == field))
+    }
+
+    fn put_in_order(&self, value: &mut Value) {
+        match value {
+            Value::List(items) => items.iter_mut().for_each(|item| self.put_in_order(item)),
+            Value::Object(fields) => {
+                if !self.is_that_of(fields) {
+                    fields.sort_by_cached_key(|key, _| self.0.get_index_of(key.as_str()));
+                }
+                let mut shapes = self.0.iter();
+                for (field, value) in fields {
+                    if let Some((_, shape)) = shapes.find(|(key, _)| *key == field) {
+                        shape.put_in_order(value);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Types {
@@ -55,17 +114,19 @@ impl Types {
                 None => response.data = Value::Null,
             }
         }
-        put_in_order(&mut response.data, &[&asked.selected], &asked.document);
+        let selected = &asked.operation().selection_set.node;
+        Shape::of(&[selected], &asked.document).put_in_order(&mut response.data);
     }
 
     /// How much of a failed field's path leads to what may be null; none when nothing does.
     fn nullable_length(&self, asked: &Asked, path: &[PathSegment]) -> Option<usize> {
-        let mut object = match asked.kind {
+        let operation = asked.operation();
+        let mut object = match operation.ty {
             OperationType::Query => "Query",
             OperationType::Mutation => "Mutation",
             OperationType::Subscription => "Subscription",
         };
-        let mut sets = vec![&asked.selected];
+        let mut sets = vec![&operation.selection_set.node];
         let mut element: Option<&Type> = None;
         let mut nullable = None;
         for (n, segment) in path.iter().enumerate() {
@@ -158,39 +219,12 @@ fn set_null(data: &mut Value, path: &[PathSegment]) {
     }
 }
 
-fn put_in_order(value: &mut Value, sets: &[&SelectionSet], document: &ExecutableDocument) {
-    match value {
-        Value::List(items) => {
-            for item in items {
-                put_in_order(item, sets, document);
-            }
-        }
-        Value::Object(fields) => {
-            let mut inner: IndexMap<&str, Vec<&SelectionSet>> = IndexMap::new();
-            for_each_field(sets, document, &mut |field| {
-                let key = field.response_key().node.as_str();
-                inner.entry(key).or_default().push(&field.selection_set.node);
-            });
-            if !fields.keys().eq(inner.keys().filter(|key| fields.contains_key(**key))) {
-                fields.sort_by_cached_key(|key, _| inner.get_index_of(key.as_str()));
-            }
-            for (key, value) in fields {
-                if let Some(sets) = inner.get(key.as_str()) {
-                    put_in_order(value, sets, document);
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use async_graphql::parser::parse_query;
     use async_graphql::{Pos, ServerError, value};
 
     use super::*;
-    use crate::server::limits::selected;
 
     const SDL: &str = "
         type Query { one: Item  must: Item!  many: [Item]  all: [Item!]! }
@@ -199,9 +233,7 @@ mod tests {
 
     fn completed(query: &str, data: Value, paths: &[&[PathSegment]]) -> String {
         let document = Arc::new(parse_query(query).unwrap());
-        let operation = &selected(&document, None).unwrap().node;
-        let (selected, kind) = (operation.selection_set.node.clone(), operation.ty);
-        let asked = Asked { document, selected, kind };
+        let asked = Asked::of(document, None).unwrap();
         let mut response = Response::new(data);
         response.errors = paths
             .iter()

@@ -4,9 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::parser::types::{
-    ExecutableDocument, OperationDefinition, OperationType, Selection,
-};
+use async_graphql::parser::types::{OperationDefinition, OperationType, Selection};
 use async_graphql::{
     ErrorExtensionValues, Executor, Pos, Positioned, Request, Response, ServerError, Value,
     Variables,
@@ -26,7 +24,7 @@ use crate::server::metrics::{Metrics, NO_OPERATION};
 use crate::server::playground::Playground;
 use crate::server::rates::Rates;
 use crate::server::session::Session;
-use crate::server::{Shell, graphql_http, limits, rates};
+use crate::server::{Shell, graphql_http, rates};
 
 /// A schema that can be asked. Cheap to clone.
 #[derive(Clone)]
@@ -170,7 +168,7 @@ impl GraphQl {
 
     async fn run(&self, prepared: Prepared, only_reads: bool, deadline: Instant) -> Answered {
         let Prepared { request, asked, .. } = prepared;
-        match asked.kind {
+        match asked.operation().ty {
             OperationType::Mutation if only_reads => {
                 let message = "Mutations must be sent by POST.";
                 return Answered::failed(Stage::NotForReading, ErrorKind::InvalidInput, message);
@@ -196,7 +194,7 @@ impl GraphQl {
     /// value of an argument that only its resolver refused, a number beyond 32 bits, is the
     /// document's fault too, as long as nothing else can have been executed.
     fn answered(&self, mut response: Response, asked: &Asked) -> Answered {
-        let is_alone = asked.selected.items.len() == 1;
+        let is_alone = asked.operation().selection_set.node.items.len() == 1;
         let is_refusal = |error: &ServerError| {
             error.path.is_empty()
                 || (is_alone && error.path.len() == 1 && error.extensions.is_none())
@@ -226,7 +224,7 @@ impl GraphQl {
                 self.count_refused();
                 stream::iter([refused.response]).boxed()
             }
-            Ok(prepared) if prepared.asked.kind == OperationType::Subscription => {
+            Ok(prepared) if prepared.asked.operation().ty == OperationType::Subscription => {
                 self.watch(prepared, session)
             }
             Ok(prepared) => {
@@ -304,18 +302,16 @@ impl GraphQl {
     ) -> std::result::Result<Prepared, Vec<ServerError>> {
         let document = self.0.documents.read(&request.query).map_err(|error| vec![error])?;
         let name = request.operation_name.as_deref();
-        let Some(operation) = limits::selected(&document, name) else {
+        let Some(asked) = Asked::of(document, name) else {
             let message = match name {
                 Some(_) => "The document has no operation of that name.",
                 None => "The document has several operations; operationName must name one.",
             };
             return Err(vec![told(&Error::new(ErrorKind::InvalidInput, message), None)]);
         };
-        check_variables(&operation.node, &request.variables)?;
-        let label = self.label(&operation.node);
-        let (kind, selected) = (operation.node.ty, operation.node.selection_set.node.clone());
-        request.set_parsed_query(ExecutableDocument::clone(&document));
-        let asked = Asked { document, selected, kind };
+        check_variables(asked.operation(), &request.variables)?;
+        let label = self.label(asked.operation());
+        request.set_parsed_query(asked.document().clone());
         Ok(Prepared { request: request.data(Arc::clone(session)), asked, label })
     }
 

@@ -9,6 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Result, chain};
 
@@ -33,13 +34,26 @@ pub trait Probe: Send + Sync + 'static {
     fn check(&self) -> BoxFuture<'_, Result<()>>;
 }
 
+/// What says whether the process can do its work.
+#[derive(Clone)]
+pub(super) struct Readiness {
+    /// The parts that are asked.
+    pub probes: Arc<[Arc<dyn Probe>]>,
+    /// Cancelled when the doors will close soon.
+    pub leaving: CancellationToken,
+}
+
 /// `GET /healthz`.
 pub(super) async fn live() -> Response {
     ([(header::CACHE_CONTROL, "no-store")], "ok").into_response()
 }
 
 /// `GET /readyz`.
-pub(super) async fn ready(State(probes): State<Arc<[Arc<dyn Probe>]>>) -> Response {
+pub(super) async fn ready(State(readiness): State<Readiness>) -> Response {
+    let Readiness { probes, leaving } = readiness;
+    if leaving.is_cancelled() {
+        return told(StatusCode::SERVICE_UNAVAILABLE, "stopping", Map::new());
+    }
     let states = join_all(probes.iter().map(|probe| is_up(probe.as_ref()))).await;
     let mut parts = Map::new();
     let mut is_ready = true;
@@ -52,12 +66,14 @@ pub(super) async fn ready(State(probes): State<Arc<[Arc<dyn Probe>]>>) -> Respon
         };
         parts.insert(probe.name().to_owned(), state);
     }
-    let (code, status) = if is_ready {
-        (StatusCode::OK, "ready")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
-    };
-    let body = json!({"status": status, "parts": Value::Object(parts)});
+    match is_ready {
+        true => told(StatusCode::OK, "ready", parts),
+        false => told(StatusCode::SERVICE_UNAVAILABLE, "not ready", parts),
+    }
+}
+
+fn told(code: StatusCode, status: &str, parts: Map<String, Value>) -> Response {
+    let body = json!({"status": status, "parts": parts});
     (code, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 

@@ -44,7 +44,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::auth::Gate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::connections::Door;
-use crate::server::health::Probe;
+use crate::server::health::{Probe, Readiness};
 use crate::server::metrics::{Figures, Metrics, Shown};
 use crate::server::rates::{Peer, Rates};
 use crate::server::tls::Identity;
@@ -68,6 +68,8 @@ pub struct Shell {
     pub time_max: Duration,
     /// How often callers may ask; none for as often as they like.
     pub rates: Option<Arc<Rates>>,
+    /// Cancelled when the doors will close soon: `/readyz` says no, everything else goes on.
+    pub leaving: CancellationToken,
     /// Cancelled when the server is to stop: streams end, nothing new is begun.
     pub shutdown: CancellationToken,
 }
@@ -89,9 +91,11 @@ impl Shell {
     pub fn beside(&self) -> Router {
         let shown =
             Shown { metrics: Arc::clone(&self.metrics), figures: Arc::clone(&self.figures) };
+        let readiness =
+            Readiness { probes: Arc::clone(&self.probes), leaving: self.leaving.clone() };
         Router::new()
             .route("/healthz", get(health::live))
-            .route("/readyz", get(health::ready).with_state(Arc::clone(&self.probes)))
+            .route("/readyz", get(health::ready).with_state(readiness))
             .route("/metrics", get(metrics::show).with_state(shown))
     }
 }

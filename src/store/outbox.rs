@@ -35,9 +35,8 @@ statements! {
     /// need not wait for the disk.
     TUNE = "
         select set_config(name, value, false)
-        from (values ('enable_seqscan', 'off'), ('enable_bitmapscan', 'off'),
-                     ('enable_sort', 'off'), ('jit', 'off'), ('synchronous_commit', 'off'),
-                     ('plan_cache_mode', 'force_generic_plan')) as setting (name, value)";
+        from (values ('enable_bitmapscan', 'off'), ('enable_sort', 'off'),
+                     ('synchronous_commit', 'off')) as setting (name, value)";
 
     /// The first message of each order, the oldest orders first. Left out: orders that wait for
     /// another try or for a person, and those whose first message has one of the topics $3.

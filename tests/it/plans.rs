@@ -63,7 +63,6 @@ async fn plan_of(connection: &mut Connection, sql: &'static str) -> Option<Value
         return None;
     }
     connection.execute("begin").await.unwrap();
-    connection.execute("set local plan_cache_mode = force_generic_plan").await.unwrap();
     connection.execute(AssertSqlSafe(format!("prepare asked as {sql}"))).await.unwrap();
     let counted = "select cardinality(parameter_types) from pg_prepared_statements
                    where name = 'asked'";

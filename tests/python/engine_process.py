@@ -21,7 +21,8 @@ class EngineProcess(HttpProcess):
         self, workspace: Workspace, folder: Path, env: Mapping[str, str], *arguments: str
     ) -> None:
         """Picks the port and a secret; `arguments` are more of the command line."""
-        super().__init__(workspace, folder, env)
+        # No balancer sends requests here: nobody has to be told before the doors close.
+        super().__init__(workspace, folder, {"ORDER_ENGINE_NOTICE_SECONDS": "0", **env})
         self._arguments = arguments
 
     def command_line(self) -> list[str]:

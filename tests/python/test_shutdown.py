@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+import httpx
 import psycopg
 import pytest
 
@@ -22,6 +23,8 @@ from tests.python.waiting import eventually
 
 # A second to drain, and what the database may take to give a request up.
 ENDED_WITHIN_S = 10.0
+# How long the doors stay open for those who are to be told.
+NOTICE_S = 2.0
 # The runtime lets go of what still runs after three seconds.
 ENDED_AT_ONCE_S = 6.0
 BLOCKED = """
@@ -52,6 +55,37 @@ def test_a_request_under_way_is_answered_and_the_door_is_closed(shop: Shop) -> N
     assert shop.row("select count(*) from orders where id = %s", order_id) == (1,)
     shop.server.start()
     shop.witness.wait_for(order_id)
+
+
+def test_a_balancer_is_told_before_the_doors_close(
+    make_server: Callable[..., EngineProcess], broker: Broker
+) -> None:
+    server = make_server(ORDER_ENGINE_NOTICE_SECONDS=str(int(NOTICE_S)))
+    server.start()
+    with closing(Shop(server, broker.url)) as shop:
+        shop.offer(Product(1))
+        began = time.monotonic()
+        os.kill(server.pid, signal.SIGTERM)
+        eventually(
+            lambda: server.client.get("/readyz").json()["status"] == "stopping", "it is told"
+        )
+        assert server.client.get("/readyz").status_code == httpx.codes.SERVICE_UNAVAILABLE
+        assert server.client.get("/healthz").status_code == httpx.codes.OK
+        order_id = shop.placed((1, 1))
+        assert time.monotonic() - began < NOTICE_S
+        eventually(lambda: is_closed(server.port), "the door is closed")
+        assert time.monotonic() - began >= NOTICE_S
+        assert server.wait(20) == 0
+        assert shop.row("select count(*) from orders where id = %s", order_id) == (1,)
+
+
+def test_nobody_waits_for_a_balancer_at_the_keyboard(
+    make_server: Callable[..., EngineProcess],
+) -> None:
+    server = make_server(ORDER_ENGINE_NOTICE_SECONDS="60")
+    server.start()
+    os.kill(server.pid, signal.SIGINT)
+    assert server.wait(ENDED_WITHIN_S) == 0
 
 
 def test_a_request_that_does_not_end_is_cut_off(
