@@ -8,6 +8,7 @@ from bench.consumer import Consumer
 from bench.contestant import Contestant
 from bench.door import Door
 from bench.errors import BenchError
+from bench.processor import Clocks
 from bench.requests import Request, write
 
 CHECKED_REQUESTS = 8
@@ -20,9 +21,21 @@ DELIVERY_TIMEOUT_S = 120.0
 class CountedLoads:
     """Loads that are refused as a measurement when a single answer was no success."""
 
-    def __init__(self, folder: Path, consumer: Consumer, *, seconds: int, seed: int) -> None:
-        """Keeps the files of requests in `folder`; each load takes so many seconds."""
+    def __init__(
+        self,
+        folder: Path,
+        consumer: Consumer,
+        servers: dict[str, int],
+        *,
+        seconds: int,
+        seed: int,
+    ) -> None:
+        """Keeps the files of requests in `folder`; each load takes so many seconds.
+
+        `servers` are the processes behind everybody's door whose processor time is taken as well.
+        """
         self._folder = folder
+        self._servers = servers
         self._consumer = consumer
         self._seconds = seconds
         self._seed = seed
@@ -38,8 +51,9 @@ class CountedLoads:
         """
         self.check(one, requests)
         orders, events = one.orders.count(), self._consumer.count
+        clocks = self._clocks(one)
         done = self._load(one, requests, connections)
-        values = done.values
+        values = done.values | clocks.per_request(done.requests)
         if has_relay:
             arrived = self._consumer.count - events
             values["events_per_second"] = arrived / done.requests * values["per_second"]
@@ -73,7 +87,9 @@ class CountedLoads:
 
     def ask(self, one: Contestant, requests: Path, connections: int) -> dict[str, float]:
         """Asks under load for what changes nothing."""
-        return self._load(one, requests, connections).values
+        clocks = self._clocks(one)
+        done = self._load(one, requests, connections)
+        return done.values | clocks.per_request(done.requests)
 
     def check(self, one: Contestant, requests: Path) -> None:
         """Looks at how some of the requests are answered.
@@ -85,6 +101,9 @@ class CountedLoads:
             for line in requests.read_text().splitlines()[:CHECKED_REQUESTS]:
                 token, _, body = line.partition("\t")
                 door.post(Request(token, body))
+
+    def _clocks(self, one: Contestant) -> Clocks:
+        return Clocks({"service": one.service.pid} | self._servers)
 
     def _load(self, one: Contestant, requests: Path, connections: int) -> load.Load:
         return load.run(

@@ -52,17 +52,6 @@ class Engine(Service):
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def pid(self) -> int:
-        """The process.
-
-        Raises:
-            BenchError: it does not run.
-        """
-        if self._process is None:
-            raise BenchError("the engine does not run")
-        return self._process.pid
-
     def command(self) -> Sequence[str]:
         """The server in the foreground."""
         return [str(PROGRAM), "serve", f"--port={self.port}"]

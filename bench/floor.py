@@ -16,6 +16,7 @@ from psycopg import sql
 from bench import catalogue, schema
 from bench.errors import BenchError
 from bench.plan import Plan
+from bench.processor import Clocks
 
 HERE = Path(__file__).parent
 SCHEMA = "floor"
@@ -28,8 +29,14 @@ BULK_ORDERS = 64
 class Floor:
     """The schema `floor` of a database, and pgbench at work in it."""
 
-    def __init__(self, binaries: Path, url: str, connection: psycopg.Connection) -> None:
-        """Keeps where pgbench is and where it works; `connection` is to the same database."""
+    def __init__(
+        self, binaries: Path, url: str, connection: psycopg.Connection, server: int
+    ) -> None:
+        """Keeps where pgbench is and where it works; `connection` is to the same database.
+
+        `server` is PostgreSQL's first process, whose processor time is taken as well.
+        """
+        self._server = server
         self._pgbench = binaries / "pgbench"
         self._url = urlsplit(url)
         self._connection = connection
@@ -114,6 +121,7 @@ class Floor:
             "PGOPTIONS": f"-c search_path={SCHEMA}",
             "LC_ALL": "C",
         }
+        clocks = Clocks({"postgresql": self._server})
         done = subprocess.run(
             command,
             env=environment,
@@ -124,13 +132,11 @@ class Floor:
         )
         if done.returncode != 0:
             raise BenchError(f"pgbench ended with {done.returncode}: {done.stderr}")
-        return (
-            int(_told(r"number of transactions actually processed: (\d+)", done.stdout)),
-            {
-                "per_second": _told(r"tps = ([\d.]+) \(without initial connection", done.stdout),
-                "mean_ms": _told(r"latency average = ([\d.]+) ms", done.stdout),
-            },
-        )
+        transactions = int(_told(r"number of transactions actually processed: (\d+)", done.stdout))
+        rate = _told(r"tps = ([\d.]+) \(without initial connection", done.stdout)
+        mean_ms = _told(r"latency average = ([\d.]+) ms", done.stdout)
+        values = {"per_second": rate, "mean_ms": mean_ms} | clocks.per_request(transactions)
+        return transactions, values
 
 
 def _told(pattern: str, output: str) -> float:

@@ -155,7 +155,7 @@ def _rounds(
     rounds: Rounds = []
     for number in range(1, given.rounds + 1):
         _tell(f"round {number} of {given.rounds}")
-        counted = CountedLoads(folder, consumer, seconds=given.seconds, seed=number)
+        counted = CountedLoads(folder, consumer, {}, seconds=given.seconds, seed=number)
         found: dict[str, list[float]] = {}
         for operation in files[0]:
             measure_one = counted.place if operation == PLACE else counted.ask

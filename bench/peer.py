@@ -54,17 +54,6 @@ class Peer(Service):
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def pid(self) -> int:
-        """The first of its processes.
-
-        Raises:
-            BenchError: it does not run.
-        """
-        if self._process is None:
-            raise BenchError(f"{self.subject} does not run")
-        return self._process.pid
-
     def environment(self) -> dict[str, str]:
         """Nothing but what it is told, so that no setting of the machine changes it."""
         kept = {name: os.environ[name] for name in PATH_KEPT if name in os.environ}

@@ -25,6 +25,7 @@ def render(results: Results) -> str:
         ("**Placing orders** (orders per second)", _placing, m.PLACE),
         ("**Reading one order** (reads per second)", _reading, m.READ),
         ("**Listing one's orders** (lists per second)", _listing, m.LIST),
+        ("**What a request costs** (µs of processor time)", _costs, m.MEMORY_AFTER_LOAD),
         (
             "**Beside what a team would otherwise write** (requests per second)",
             _peers,
@@ -81,6 +82,21 @@ def _reading(results: Results) -> str:
 
 def _listing(results: Results) -> str:
     return _beside_floor(results, m.LIST, "lists/s")
+
+
+def _costs(results: Results) -> str:
+    """Who has worked how long for one request, and PostgreSQL for one of pgbench's."""
+    rows = []
+    for operation in (m.PLACE, m.READ, m.LIST):
+        for size in sizes(results, ENGINE, operation):
+            cells = [
+                spread(in_each(results, f"{who}_us", ENGINE, operation, size), whole)
+                for who in ("service", "postgresql", "rabbitmq")
+            ]
+            floor = in_each(results, "postgresql_us", PGBENCH, operation, size)
+            rows.append((operation, str(size), *cells, spread(floor, whole)))
+    heading = ("", "connections", "engine", "PostgreSQL", "RabbitMQ", "PostgreSQL under pgbench")
+    return table(heading, rows)
 
 
 def _beside_floor(results: Results, operation: str, unit: str) -> str:

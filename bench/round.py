@@ -56,9 +56,14 @@ class Round:
         self._note = self._remembering(note)
         self._capacity = 0.0
         self._orders = Orders(site.connection)
-        self._floor = Floor(servers.binaries, site.database_url, site.connection)
+        pids = servers.pids()
+        self._floor = Floor(
+            servers.binaries, site.database_url, site.connection, pids["postgresql"]
+        )
         self._client = Client(plan, secret, number)
-        self._counted = CountedLoads(workspace.folder, consumer, seconds=plan.seconds, seed=number)
+        self._counted = CountedLoads(
+            workspace.folder, consumer, pids, seconds=plan.seconds, seed=number
+        )
         self._loads = Loads(
             plan,
             number=number,

@@ -37,6 +37,10 @@ class Servers:
         """The folder of PostgreSQL's programs."""
         return self._postgresql.binaries
 
+    def pids(self) -> dict[str, int]:
+        """Returns the first process of each, by its name in the numbers; only while they run."""
+        return {"postgresql": self._postgresql.pid, "rabbitmq": self._rabbitmq.pid}
+
     def start(self) -> None:
         """Starts both; they end with the workspace.
 

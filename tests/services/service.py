@@ -48,6 +48,17 @@ class Service(ABC):
     def is_ready(self) -> bool:
         """Whether the server answers a client."""
 
+    @property
+    def pid(self) -> int:
+        """The first of its processes.
+
+        Raises:
+            ServiceError: it does not run.
+        """
+        if self._process is None:
+            raise ServiceError(f"{self.name} does not run")
+        return self._process.pid
+
     def environment(self) -> dict[str, str]:
         """The environment of the server: the own one, without what would redirect it."""
         return dict(os.environ)
