@@ -103,7 +103,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "",
         help: "The file with the certificate of the doors and those between it and its authority, \
                in PEM. With it every port that is listened on speaks TLS 1.2 or 1.3, and nothing \
-               else. Read at start.",
+               else. Another one that is put there is shown to new connections within seconds.",
     },
     Setting {
         name: "tls_key_file",

@@ -1,7 +1,7 @@
 //! The placing path: requests that arrive while a commit is under way go into the next one
 //! together.
 //!
-//! A few lanes take what waits in one queue. An idle lane starts at once, so a lone request waits
+//! A few lanes take what waits in one queue, see [`Queue`]. An idle lane starts at once, so a lone request waits
 //! for nobody; while all are busy requests gather, and one transaction serves them all. Each
 //! request is decided by itself and answered only after the commit that contains it.
 
@@ -9,22 +9,20 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::Shared;
 use crate::engine::batch::{self, Failure, Job};
 use crate::engine::database::Database;
 use crate::engine::place_order::Placed;
+use crate::engine::queue::Queue;
 use crate::error::{Error, ErrorKind, Result, chain};
 
 /// Lanes of one process: one works while the other's commit is written to disk.
 const LANES: usize = 2;
 /// Most requests of one transaction.
 const BATCH_MAX: usize = 128;
-/// Most requests that wait. Beyond it they are refused at once.
-const QUEUE_MAX: usize = 8192;
 /// How often a batch is tried that met other writers.
 const TRIES_MAX: u32 = 5;
 /// How often a batch is tried while the database does not answer: twice, because a connection that
@@ -59,42 +57,52 @@ impl Waiting {
 /// The queue and the lanes behind it. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Lanes {
-    queue: mpsc::Sender<Waiting>,
-    closing: CancellationToken,
+    entrance: Arc<Entrance>,
     tasks: TaskTracker,
+}
+
+/// Where requests join the queue. When nobody can any more, the lanes end.
+struct Entrance(Arc<Queue<Waiting>>);
+
+impl Drop for Entrance {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Where the lanes take from the queue. When all of them have gone, however that came, nobody waits
+/// for them any longer.
+struct Exit(Arc<Queue<Waiting>>);
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
 }
 
 impl Lanes {
     /// Starts the lanes on the current runtime.
     pub(super) fn start<D: Database>(shared: &Arc<Shared<D>>) -> Self {
-        let (queue, receiver) = mpsc::channel(QUEUE_MAX);
-        let gate = Arc::new(Mutex::new(receiver));
-        let closing = CancellationToken::new();
+        let queue = Arc::new(Queue::new());
+        let exit = Arc::new(Exit(Arc::clone(&queue)));
         let tasks = TaskTracker::new();
         for _ in 0..LANES {
-            let lane = run_lane(Arc::clone(shared), Arc::clone(&gate), closing.clone());
-            tasks.spawn(lane);
+            tasks.spawn(run_lane(Arc::clone(shared), Arc::clone(&exit)));
         }
-        Self { queue, closing, tasks }
+        Self { entrance: Arc::new(Entrance(queue)), tasks }
     }
 
     /// Queues a request and waits for its answer.
     pub(super) async fn submit(&self, job: Job) -> Result<Placed> {
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { job, answer, in_doubt: false };
-        self.queue.try_send(waiting).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::new(
-                ErrorKind::Unavailable,
-                format!("{QUEUE_MAX} orders are waiting to be placed already. Try again later."),
-            ),
-            mpsc::error::TrySendError::Closed(_) => closed(),
-        })?;
+        let user = job.request.user.clone();
+        self.entrance.0.join(&user, Waiting { job, answer, in_doubt: false })?;
         answered.await.map_err(|_| closed())?
     }
 
     /// Takes no more requests, answers those that wait, and ends.
     pub(super) async fn close(&self) {
-        self.closing.cancel();
+        self.entrance.0.close();
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -104,40 +112,16 @@ fn closed() -> Error {
     Error::new(ErrorKind::Unavailable, "The engine is shutting down. Try again.")
 }
 
-async fn run_lane<D: Database>(
-    shared: Arc<Shared<D>>,
-    gate: Arc<Mutex<mpsc::Receiver<Waiting>>>,
-    closing: CancellationToken,
-) {
+async fn run_lane<D: Database>(shared: Arc<Shared<D>>, exit: Arc<Exit>) {
     // Requests that are rehearsed together would see each other's reservations.
     let batch_max = if shared.is_rehearsal { 1 } else { BATCH_MAX };
     loop {
-        let batch = next_batch(&gate, &closing, batch_max).await;
+        let batch = exit.0.take(batch_max).await;
         if batch.is_empty() {
             return;
         }
         serve(&shared, batch).await;
     }
-}
-
-/// Waits for at least one request; none means that the queue is closed and drained.
-async fn next_batch(
-    gate: &Mutex<mpsc::Receiver<Waiting>>,
-    closing: &CancellationToken,
-    batch_max: usize,
-) -> Vec<Waiting> {
-    let mut receiver = gate.lock().await;
-    let mut batch = Vec::new();
-    tokio::select! {
-        // In this order, and not by chance, so that a simulated run can be repeated.
-        biased;
-        () = closing.cancelled() => {
-            receiver.close();
-            receiver.recv_many(&mut batch, batch_max).await;
-        }
-        _ = receiver.recv_many(&mut batch, batch_max) => {}
-    }
-    batch
 }
 
 /// Serves a batch; twins of one key wait for the first of them. A caller that gave up while it

@@ -19,6 +19,7 @@ pub mod get_user;
 mod lanes;
 pub mod place_order;
 pub mod ports;
+mod queue;
 mod read_through;
 mod reads;
 pub mod replay;

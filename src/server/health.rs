@@ -73,7 +73,7 @@ pub(super) async fn ready(State(readiness): State<Readiness>) -> Response {
 }
 
 fn told(code: StatusCode, status: &str, parts: Map<String, Value>) -> Response {
-    let body = json!({"status": status, "parts": parts});
+    let body = json!({"status": status, "parts": Value::Object(parts)});
     (code, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 

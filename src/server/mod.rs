@@ -124,8 +124,15 @@ pub async fn serve(
         io::Result::Ok(())
     });
     let mut serving = std::pin::pin!(futures_util::future::try_join_all(serving));
+    let renewing = async {
+        match identity {
+            Some(identity) => identity.keep_current().await,
+            None => std::future::pending().await,
+        }
+    };
     let served = tokio::select! {
         served = &mut serving => served,
+        never = renewing => match never {},
         () = drained(&shutdown, drain) => {
             tracing::warn!(?drain, "requests still under way are cut off");
             closing.cancel();

@@ -104,6 +104,8 @@ impl Store {
             // And one that is made anew for each use costs more than the use: twice as much for
             // reading an order.
             ("plan_cache_mode", "force_generic_plan"),
+            // Starting helpers takes ten times as long as well.
+            ("max_parallel_workers_per_gather", "0"),
             // Compiling a plan takes a hundred times as long as these statements do.
             ("jit", "off"),
             // That a table is there already is no news.

@@ -77,6 +77,7 @@ impl Door {
             pages_dir: None,
             time_max,
             rates: None,
+            leaving: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         };
         let router = contract.router(&engine, &shell);

@@ -1,6 +1,7 @@
 //! Placing: stock, idempotency and batches under concurrency.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
 use order_engine::domain::caller::Caller;
@@ -12,7 +13,7 @@ use order_engine::error::{Error, ErrorKind, Result};
 use sqlx::Executor;
 
 use crate::harness::{Database, product, request, stock, user};
-use crate::relay::until;
+use crate::relay::{eventually, until};
 
 /// Announces every event in one word, except those of a poisonous user.
 struct OneWord;
@@ -185,6 +186,31 @@ async fn many_products_in_any_order_do_not_lock_each_other_out() {
     let drift = "select count(*) from products p where reserved <> (
         select coalesce(sum(quantity), 0) from reservations r where r.product_id = p.product_id)";
     assert_eq!(database.number(drift).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_orders_much_keeps_nobody_waiting() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let engine = engine(&database, 10_000).await;
+    let placed = Arc::new(AtomicUsize::new(0));
+    let flood: Vec<_> = (0..3000)
+        .map(|_| {
+            let (engine, placed) = (engine.clone(), Arc::clone(&placed));
+            tokio::spawn(async move {
+                engine.place_order(&user("1"), request("1", &[("1", 1)], None)).await.unwrap();
+                placed.fetch_add(1, Ordering::Relaxed);
+            })
+        })
+        .collect();
+    eventually("the flood is under way", || placed.load(Ordering::Relaxed) > 0).await;
+    let before = placed.load(Ordering::Relaxed);
+    engine.place_order(&user("2"), request("2", &[("1", 1)], None)).await.unwrap();
+    let meanwhile = placed.load(Ordering::Relaxed) - before;
+    // Two batches were under way and two more may have been, of 128 each; all others come later.
+    assert!(meanwhile < 800, "{meanwhile} of another user's orders came first");
+    join_all(flood).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

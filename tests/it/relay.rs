@@ -170,7 +170,7 @@ pub async fn until(database: &Database, statement: &'static str, wanted: i64) {
 }
 
 /// Waits until `condition` holds.
-async fn eventually(what: &str, condition: impl Fn() -> bool) {
+pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
         assert!(Instant::now() < deadline, "it never came to be that {what}");

@@ -12,12 +12,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from order_engine import OrderEngine
+from tests.python.breakable_link import BreakableLink, Traffic
 from tests.python.engine_process import EngineProcess
 from tests.python.shop import database_of
 from tests.python.steady_load import steady_load
@@ -31,6 +34,13 @@ GROWTH_MAX_BYTES = 150_000_000
 PER_IDLE_MAX_BYTES = 30_000
 READERS, PIPELINED = 40, 400
 WRITERS = 100
+USERS = 50
+# What each piece waits on the way to a database far away, and how long too much is asked of it.
+FAR_S = 0.15
+OVERLOAD_S = 12.0
+# Waiting in line for 5 s, and two batches of five round trips.
+PLACED_WITHIN_S = 10.0
+REFUSED_WITHIN_S = 1.0
 STOCK = 1_000_000
 PLACE = {
     "query": "mutation { placeOrder(userId: 1, productId: 1, quantity: 1) { success message } }"
@@ -126,34 +136,64 @@ def test_c36_who_writes_without_end_is_told_to_stop(loaded: EngineProcess) -> No
             assert writer.recv(12) == b"HTTP/1.1 408"
 
 
-async def placed_at_once(server: EngineProcess, number: int) -> Counter[str]:
-    """Sends that many placements in one moment, each on a connection of its own; the outcomes."""
-    body = json.dumps(PLACE).encode()
+@dataclass(frozen=True)
+class Placing:
+    """How one placement ended."""
+
+    outcome: str
+    """The status, and whether there is an order."""
+    text: bytes
+    took_s: float
+
+
+def placement(server: EngineProcess, user: int) -> bytes:
+    """A request as it travels."""
+    query = PLACE["query"].replace("userId: 1", f"userId: {user}")
+    body = json.dumps({"query": query}).encode()
     head = (
         "POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        f"Authorization: Bearer {server.token(1)}\r\nConnection: close\r\n"
+        f"Authorization: Bearer {server.token(user)}\r\nConnection: close\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
+    return head.encode() + body
 
-    async def place() -> str:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        try:
-            writer.write(head.encode() + body)
-            answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
-        finally:
-            writer.close()
-        status = answer.split(b" ", 2)[1].decode()
-        is_placed = b'"success":true' in answer
-        return f"{status} {is_placed}"
 
-    return Counter(await asyncio.gather(*(place() for _ in range(number))))
+async def place(server: EngineProcess, request: bytes) -> Placing:
+    """Sends a placement on a connection of its own."""
+    began = time.monotonic()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    try:
+        writer.write(request)
+        answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
+    finally:
+        writer.close()
+    status = answer.split(b" ", 2)[1].decode()
+    is_placed = b'"success":true' in answer
+    return Placing(f"{status} {is_placed}", answer, time.monotonic() - began)
+
+
+async def placed_at_once(server: EngineProcess, number: int) -> list[Placing]:
+    """Sends that many placements in one moment."""
+    requests = [placement(server, user % USERS + 1) for user in range(number)]
+    return await asyncio.gather(*(place(server, request) for request in requests))
+
+
+async def placed_at_rate(server: EngineProcess, per_second: float, seconds: float) -> list[Placing]:
+    """Sends placements when they are due, whether those before are answered or not."""
+    requests = [placement(server, user) for user in range(1, USERS + 1)]
+    began = time.monotonic()
+    under_way = []
+    for number in range(int(per_second * seconds)):
+        await asyncio.sleep(max(0.0, began + number / per_second - time.monotonic()))
+        under_way.append(asyncio.create_task(place(server, requests[number % USERS])))
+    return await asyncio.gather(*under_way)
 
 
 def test_a_wave_of_orders_is_answered_and_leaves_nothing_behind(loaded: EngineProcess) -> None:
     before = resident_bytes(loaded)
     outcomes = Counter[str]()
     for _ in range(3):
-        outcomes += asyncio.run(placed_at_once(loaded, WAVE))
+        outcomes += Counter(one.outcome for one in asyncio.run(placed_at_once(loaded, WAVE)))
     assert sum(outcomes.values()) == 3 * WAVE
     # An order, or a clear no: nothing else.
     assert set(outcomes) <= {"200 True", "200 False", "503 False"}, outcomes
@@ -165,6 +205,44 @@ def test_a_wave_of_orders_is_answered_and_leaves_nothing_behind(loaded: EnginePr
     with closing(database_of(loaded)) as database:
         (orders,) = database.execute("select count(*) from orders").fetchone() or (0,)
     assert outcomes["200 True"] <= orders <= 3 * WAVE
+
+
+def test_of_three_times_what_it_can_do_a_third_is_done_and_the_rest_refused_at_once(
+    make_server: Make, database_url: str
+) -> None:
+    address = urlsplit(database_url)
+    with BreakableLink(address.port or 5432) as link:
+        through = address._replace(netloc=address.netloc.replace(str(address.port), str(link.port)))
+        server = make_server(RABBITMQ_URL="", DATABASE_URL=through.geturl())
+        server.start()
+        stocked(server)
+        # A database so far away that it, and nothing here, says how much can be done.
+        link.shape(Traffic(delay_s=FAR_S))
+        asyncio.run(placed_at_once(server, WAVE))
+        began = time.monotonic()
+        wave = asyncio.run(placed_at_once(server, WAVE))
+        capacity = WAVE / (time.monotonic() - began)
+        assert {one.outcome for one in wave} == {"200 True"}
+        before = resident_bytes(server)
+        told = asyncio.run(placed_at_rate(server, 3 * capacity, OVERLOAD_S))
+        placed = [one.took_s for one in told if one.outcome == "200 True"]
+        refused = [one for one in told if one.outcome != "200 True"]
+        rate = len(placed) / (OVERLOAD_S + max(placed))
+        print(  # noqa: T201 - figures, with -rP
+            f"capacity {capacity:.0f}/s, asked {3 * capacity:.0f}/s for {OVERLOAD_S:g} s, "
+            f"placed {rate:.0f}/s within {max(placed):.2f} s, refused {len(refused)} "
+            f"within {max(one.took_s for one in refused):.2f} s"
+        )
+        assert rate > 0.7 * capacity, (rate, capacity)
+        assert max(placed) < PLACED_WITHIN_S
+        assert {one.outcome for one in refused} <= {"200 False", "503 False"}
+        assert all(b"Try again later" in one.text for one in refused)
+        assert max(one.took_s for one in refused) < REFUSED_WITHIN_S
+        assert resident_bytes(server) - before < GROWTH_MAX_BYTES
+        link.mend()
+        began = time.monotonic()
+        assert asyncio.run(place(server, placement(server, 1))).outcome == "200 True"
+        assert time.monotonic() - began < 1.0
 
 
 def test_it_starts_and_stops_under_load(loaded: EngineProcess) -> None:

@@ -110,6 +110,34 @@ def test_clients_see_what_is_wrong_with_a_certificate(
         asked(server, trusting(certificates.authority))
 
 
+def test_a_renewed_certificate_is_shown_and_a_broken_one_is_not(
+    make_server: Callable[..., EngineProcess], certificates: Certificates, tmp_path: Path
+) -> None:
+    certificate, key = tmp_path / "door.pem", tmp_path / "door.key"
+
+    def put(kind: str = "good") -> None:
+        for file, text in zip((certificate, key), certificates.issue(kind), strict=True):
+            file.write_bytes(text.read_bytes())
+
+    def is_trusted() -> bool:
+        try:
+            return "data" in asked(server, trusting(certificates.authority))
+        except httpx.ConnectError:
+            return False
+
+    put("expired")
+    with serving(make_server, (certificate, key)) as server:
+        assert not is_trusted()
+        put()
+        eventually(is_trusted, "the renewed certificate is shown")
+        key.write_text("hunter2")
+        eventually(lambda: "go on with the certificate they have" in server.log(), "it is told")
+        assert is_trusted()
+        assert "hunter2" not in server.log()
+        put("expired")
+        eventually(lambda: not is_trusted(), "it is looked at again")
+
+
 @pytest.mark.parametrize("what", ["missing", "unreadable", "swapped", "of another", "alone"])
 def test_files_that_do_not_fit_are_told_at_start_and_by_the_doctor(
     make_server: Callable[..., EngineProcess],
