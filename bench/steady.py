@@ -28,6 +28,8 @@ GRACE_S = 60
 LAST_ANSWER_S = 30.0
 TICK_S = 0.001
 CONNECTIONS = 256
+# A connection that has been quiet for this long is replaced; the engine closes it after a minute.
+QUIET_S = 30.0
 HEADERS_END = b"\r\n\r\n"
 LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
 # What an answer that counts does not hold.
@@ -70,6 +72,8 @@ class Connection(asyncio.Protocol):
         self._load = load
         self._received = b""
         self._due = 0.0
+        self._used_at = time.perf_counter()
+        self._is_left = False
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -79,11 +83,22 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._load.free.append(self)
 
+    def is_quiet(self) -> bool:
+        """Whether it has not been used for so long that the engine may soon close it."""
+        return time.perf_counter() - self._used_at > QUIET_S
+
+    def leave(self) -> None:
+        """Closes it."""
+        self._is_left = True
+        if self._transport is not None:
+            self._transport.close()
+
     def send(self, request: bytes, due: float) -> None:
         """Sends a request that was due at `due`, on the clock of `time.perf_counter`."""
         if self._transport is None:
             raise BenchError("the connection is not open")
         self._due = due
+        self._used_at = time.perf_counter()
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -101,7 +116,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Ends the load: the engine closes no connection that is in use."""
-        self._load.fail(f"a connection was closed: {exc}")
+        if not self._is_left:
+            self._load.fail(f"a connection was closed: {exc}")
 
 
 class Load:
@@ -121,12 +137,15 @@ class Load:
 
     async def run(self, port: int) -> list[tuple[float, float]]:
         """Returns for each request when it was due and how long it took, in seconds."""
-        loop = asyncio.get_running_loop()
         for _ in range(CONNECTIONS):
-            await loop.create_connection(lambda: Connection(self), "127.0.0.1", port)
+            await self._open(port)
         self._begin = time.perf_counter()
         while self._sent < self._count and not self._done.done():
             self._send_due()
+            # The one at this end has been free for longest.
+            if self.free and self.free[0].is_quiet():
+                self.free.popleft().leave()
+                await self._open(port)
             await asyncio.sleep(TICK_S)
         await asyncio.wait_for(self._done, LAST_ANSWER_S)
         return self._observed
@@ -146,6 +165,10 @@ class Load:
         """Ends the load."""
         if not self._done.done():
             self._done.set_exception(BenchError(why))
+
+    async def _open(self, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(lambda: Connection(self), "127.0.0.1", port)
 
     def _send_due(self) -> None:
         now = time.perf_counter()
