@@ -385,15 +385,15 @@ impl From<app::Check> for Check {
     }
 }
 
-impl From<(domain::HistoryEntry, String)> for Event {
-    fn from((entry, delivery): (domain::HistoryEntry, String)) -> Self {
+impl From<(domain::HistoryEntry, &'static str)> for Event {
+    fn from((entry, delivery): (domain::HistoryEntry, &'static str)) -> Self {
         Self {
             order_id: entry.order.get(),
             version: entry.version,
             at: entry.at,
             action: entry.action,
             status: Status(entry.status),
-            delivery,
+            delivery: delivery.to_owned(),
         }
     }
 }

@@ -1,36 +1,37 @@
 //! What an operator sees of events: the latest changes and whether their messages have left.
 
-use sqlx::Row;
+use std::collections::HashMap;
 
 use crate::domain::ids::OrderId;
 use crate::domain::order::HistoryEntry;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::orders::history_entry;
 use crate::store::statement::statements;
 use crate::store::{Connection, failed};
 
 statements! {
-    /// The latest changes, of one order or of all that are younger than so many seconds, oldest
-    /// first, each with what became of its messages.
-    TAIL = "
-        with latest as (
-            select order_id, version, at, actor, action, previous_status, status, reason
-            from order_history
-            where ($1::bigint is null or order_id = $1)
-              and at >= now() - make_interval(secs => $2::int)
-            order by at desc, order_id desc, version desc
-            limit $3
-        ), unsent as (
-            select order_id, version, bool_or(parked_at is not null) as is_parked
-            from outbox where order_id in (select order_id from latest)
-            group by order_id, version
-        )
-        select latest.*,
-               case when unsent.is_parked then 'parked'
-                    when unsent.order_id is not null then 'waiting'
-                    else 'done' end as delivery
-        from latest left join unsent using (order_id, version)
-        order by at, order_id, version";
+    /// The latest changes that are younger than so many seconds, latest first.
+    LATEST = "
+        select order_id, version, at, actor, action, previous_status, status, reason
+        from order_history
+        where at >= now() - make_interval(secs => $1::int)
+        order by at desc, order_id desc, version desc
+        limit $2";
+
+    /// The latest changes of one order, latest first.
+    LATEST_OF_ORDER = "
+        select order_id, version, at, actor, action, previous_status, status, reason
+        from order_history
+        where order_id = $1
+        order by version desc
+        limit $2";
+
+    /// Which changes of these orders still have messages here, and whether one of them is parked.
+    UNSENT = "
+        select order_id, version, bool_or(parked_at is not null) as is_parked
+        from outbox
+        where order_id = any($1)
+        group by order_id, version";
 }
 
 /// How far back to look for the latest changes, in seconds: a little first, because the index by
@@ -43,10 +44,10 @@ pub struct Entry {
     /// The change.
     pub entry: HistoryEntry,
     /// `waiting` or `parked` as long as one of its messages is, else `done`.
-    pub delivery: String,
+    pub delivery: &'static str,
 }
 
-/// Reads the latest `limit` changes, oldest first.
+/// Reads the latest `limit` changes, of one order or of all, oldest first.
 ///
 /// # Errors
 /// As [`failed`].
@@ -55,27 +56,53 @@ pub async fn tail(
     order: Option<OrderId>,
     limit: u32,
 ) -> Result<Vec<Entry>> {
+    let latest = match order {
+        Some(order) => latest_of_order(connection, order, limit).await?,
+        None => latest(connection, limit).await?,
+    };
+    let orders: Vec<i64> = latest.iter().map(|entry| entry.order.get()).collect();
+    let unsent = unsent(connection, &orders).await?;
+    let told = latest.into_iter().rev().map(|entry| {
+        let delivery = match unsent.get(&(entry.order.get(), entry.version)) {
+            Some(true) => "parked",
+            Some(false) => "waiting",
+            None => "done",
+        };
+        Entry { entry, delivery }
+    });
+    Ok(told.collect())
+}
+
+async fn latest(connection: &mut Connection, limit: u32) -> Result<Vec<HistoryEntry>> {
     let mut entries = Vec::new();
     for reach in REACHES {
-        let rows = sqlx::query(TAIL)
-            .bind(order.map(OrderId::get))
-            .bind(reach)
-            .bind(i64::from(limit))
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(|error| failed("reading the latest events", error))?;
-        entries = rows
-            .iter()
-            .map(|row| {
-                let delivery = row
-                    .try_get("delivery")
-                    .map_err(|error| failed("reading the latest events", error))?;
-                Ok(Entry { entry: history_entry(row)?, delivery })
-            })
-            .collect::<Result<_>>()?;
+        let found = sqlx::query(LATEST).bind(reach).bind(i64::from(limit));
+        let rows = found.fetch_all(&mut *connection).await.map_err(unread)?;
+        entries = rows.iter().map(history_entry).collect::<Result<_>>()?;
         if entries.len() >= limit as usize {
             break;
         }
     }
     Ok(entries)
+}
+
+async fn latest_of_order(
+    connection: &mut Connection,
+    order: OrderId,
+    limit: u32,
+) -> Result<Vec<HistoryEntry>> {
+    let found = sqlx::query(LATEST_OF_ORDER).bind(order.get()).bind(i64::from(limit));
+    let rows = found.fetch_all(connection).await.map_err(unread)?;
+    rows.iter().map(history_entry).collect()
+}
+
+/// The changes of these orders that have messages here, and whether one of those is parked.
+async fn unsent(connection: &mut Connection, orders: &[i64]) -> Result<HashMap<(i64, i32), bool>> {
+    let found = sqlx::query_as(UNSENT).bind(orders).fetch_all(connection).await;
+    let rows: Vec<(i64, i32, bool)> = found.map_err(unread)?;
+    Ok(rows.into_iter().map(|(order, version, is_parked)| ((order, version), is_parked)).collect())
+}
+
+fn unread(error: sqlx::Error) -> Error {
+    failed("reading the latest events", error)
 }

@@ -21,13 +21,13 @@ statements! {
             select order_id from order_history where at >= $1 and at < $2 offset 0
         ) as changed";
 
-    /// Some orders from a number on, all of them or those of a list. Orders first and their events
-    /// then, so that each statement reads a bounded part, however few events are wanted.
-    ORDERS = "
-        select id from orders
-        where id >= $1 and ($2::bigint[] is null or id = any($2))
-        order by id
-        limit $3";
+    /// Some orders from a number on. Orders first and their events then, so that each statement
+    /// reads a bounded part, however few events are wanted.
+    ORDERS = "select id from orders where id >= $1 order by id limit $2";
+
+    /// The same of a list of orders.
+    ORDERS_AMONG = "
+        select id from orders where id = any($3) and id >= $1 order by id limit $2";
 
     /// The events of some orders in a time, behind a position.
     EVENTS = "
@@ -112,12 +112,13 @@ pub async fn orders(
     wanted: &[OrderId],
     limit: u32,
 ) -> Result<Vec<OrderId>> {
-    let wanted: Option<Vec<_>> =
-        (!wanted.is_empty()).then(|| wanted.iter().map(|id| id.get()).collect());
-    let ids: Vec<i64> = sqlx::query_scalar(ORDERS)
-        .bind(from.get())
-        .bind(wanted)
-        .bind(i64::from(limit))
+    let wanted: Vec<_> = wanted.iter().map(|id| id.get()).collect();
+    let (from, limit) = (from.get(), i64::from(limit));
+    let asked = match wanted.is_empty() {
+        true => sqlx::query_scalar(ORDERS).bind(from).bind(limit),
+        false => sqlx::query_scalar(ORDERS_AMONG).bind(from).bind(limit).bind(wanted),
+    };
+    let ids: Vec<i64> = asked
         .fetch_all(connection)
         .await
         .map_err(|error| failed("reading the numbers of orders", error))?;

@@ -21,7 +21,7 @@ const GROWING: &[&str] = &[
 ];
 /// What reads much on purpose: what an operator asks for, and queues that are taken from one end.
 const WALKS: &[&str] = &[
-    "journal::TAIL",
+    "journal::UNSENT",
     "lists::TAKE",
     "outbox::BACKLOG",
     "outbox::PARKED",
