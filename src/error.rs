@@ -5,6 +5,9 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+/// The fact of an `Unavailable` that says of what more was asked than can be done.
+pub const TOO_MUCH: &str = "too_much";
+
 /// What kind of failure this is; decides what a caller may do and what a contract answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {

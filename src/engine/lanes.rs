@@ -1,8 +1,8 @@
 //! The placing path: requests that arrive while a commit is under way go into the next one
 //! together.
 //!
-//! A few lanes take what waits in one queue, see [`Queue`]. An idle lane starts at once, so a lone request waits
-//! for nobody; while all are busy requests gather, and one transaction serves them all. Each
+//! A few lanes take what waits in one [`Queue`]. An idle lane starts at once, so a lone request
+//! waits for nobody; while all are busy requests gather, and one transaction serves them all. Each
 //! request is decided by itself and answered only after the commit that contains it.
 
 use std::collections::HashSet;

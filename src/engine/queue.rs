@@ -10,15 +10,17 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::domain::ids::UserId;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, TOO_MUCH, chain};
 
 /// Most requests that wait. Beyond it they are refused.
 const WAITING_MAX: usize = 8192;
 /// Most of them that are one user's: nobody fills the queue alone.
 const OF_ONE_USER_MAX: usize = WAITING_MAX / 2;
-/// Nobody gets in line behind a request that has waited for longer than this: most of those who wait
-/// so long have given up when it is their turn.
+/// Nobody gets in line behind a request that has waited for longer than this: most of those who
+/// wait so long have given up when it is their turn.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+/// How often the log says that requests are refused, however many are.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// Requests that wait, for everyone who takes some of them.
 pub(super) struct Queue<T> {
@@ -34,13 +36,20 @@ struct Line<T> {
     turns: VecDeque<(UserId, Instant)>,
     count: usize,
     is_closed: bool,
+    /// When it was told last that requests are refused.
+    told_at: Option<Instant>,
 }
 
 impl<T> Queue<T> {
     /// Nobody waits yet.
     pub(super) fn new() -> Self {
-        let line =
-            Line { waiting: HashMap::new(), turns: VecDeque::new(), count: 0, is_closed: false };
+        let line = Line {
+            waiting: HashMap::new(),
+            turns: VecDeque::new(),
+            count: 0,
+            is_closed: false,
+            told_at: None,
+        };
         Self { line: Mutex::new(line), arrived: Notify::new() }
     }
 
@@ -49,7 +58,15 @@ impl<T> Queue<T> {
     /// # Errors
     /// `Unavailable` when it would wait for too long, or for ever.
     pub(super) fn join(&self, user: &UserId, request: T) -> Result<()> {
-        self.line().join(user, request)?;
+        let mut line = self.line();
+        if let Err(refusal) = line.join(user, request) {
+            if line.is_to_be_told() {
+                let waiting = line.count;
+                tracing::warn!(waiting, error = chain(&refusal), "orders are refused");
+            }
+            return Err(refusal);
+        }
+        drop(line);
         self.arrived.notify_one();
         Ok(())
     }
@@ -110,9 +127,11 @@ impl<T> Line<T> {
 
     /// Whether one more request of this user may wait.
     fn check(&self, user: &UserId, now: Instant) -> Result<()> {
-        let refused = |why: String| Err(Error::new(ErrorKind::Unavailable, why));
+        let refused =
+            |why: String| Err(Error::new(ErrorKind::Unavailable, why).with(TOO_MUCH, "orders"));
         if self.is_closed {
-            return refused("The engine is shutting down. Try again.".to_owned());
+            let text = "The engine is shutting down. Try again.";
+            return Err(Error::new(ErrorKind::Unavailable, text));
         }
         if self.count >= WAITING_MAX {
             let text = format!("{WAITING_MAX} orders are waiting to be placed already.");
@@ -132,6 +151,16 @@ impl<T> Line<T> {
             return refused(format!("{text} Try again later."));
         }
         Ok(())
+    }
+
+    /// Whether it is time to tell again that requests are refused.
+    fn is_to_be_told(&mut self) -> bool {
+        let now = Instant::now();
+        let is_time = self.told_at.is_none_or(|at| now.duration_since(at) > TELL_AGAIN);
+        if is_time {
+            self.told_at = Some(now);
+        }
+        is_time
     }
 
     /// One request of each user in turn, as often as it goes.

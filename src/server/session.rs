@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use crate::auth::{self, Gate, Principal};
 use crate::domain::caller::Caller;
 use crate::domain::ids::IdempotencyKey;
-use crate::error::{Error, ErrorKind, Result, chain};
+use crate::error::{Error, ErrorKind, Result, TOO_MUCH, chain};
 
 /// Whoever may do everything.
 const SYSTEM: Principal =
@@ -177,7 +177,8 @@ impl Session {
             ErrorKind::Internal | ErrorKind::Misconfigured => {
                 tracing::error!(code = error.kind().code(), error = chain(error), "request failed");
             }
-            ErrorKind::Unavailable => {
+            // Who refuses many says so once for all of them.
+            ErrorKind::Unavailable if error.fact(TOO_MUCH).is_none() => {
                 tracing::warn!(code = error.kind().code(), error = chain(error), "request failed");
             }
             _ => {}

@@ -36,10 +36,11 @@ READERS, PIPELINED = 40, 400
 WRITERS = 100
 USERS = 50
 # What each piece waits on the way to a database far away, and how long too much is asked of it.
-FAR_S = 0.15
-OVERLOAD_S = 12.0
-# Waiting in line for 5 s, and two batches of five round trips.
-PLACED_WITHIN_S = 10.0
+FAR_S = 0.08
+OVERLOAD_S = 10.0
+# How long the first in line may have waited when others still join, and how many are then placed together in each of two lanes.
+LINE_S = 5.0
+BATCHES = 2 * 128
 REFUSED_WITHIN_S = 1.0
 STOCK = 1_000_000
 PLACE = {
@@ -218,7 +219,7 @@ def test_of_three_times_what_it_can_do_a_third_is_done_and_the_rest_refused_at_o
         stocked(server)
         # A database so far away that it, and nothing here, says how much can be done.
         link.shape(Traffic(delay_s=FAR_S))
-        asyncio.run(placed_at_once(server, WAVE))
+        asyncio.run(placed_at_once(server, USERS))
         began = time.monotonic()
         wave = asyncio.run(placed_at_once(server, WAVE))
         capacity = WAVE / (time.monotonic() - began)
@@ -234,7 +235,9 @@ def test_of_three_times_what_it_can_do_a_third_is_done_and_the_rest_refused_at_o
             f"within {max(one.took_s for one in refused):.2f} s"
         )
         assert rate > 0.7 * capacity, (rate, capacity)
-        assert max(placed) < PLACED_WITHIN_S
+        # While the line grows to its bound three times as many join as leave; then come the
+        # batches that are under way, and one's own.
+        assert max(placed) < 3 * LINE_S + 2 * BATCHES / capacity
         assert {one.outcome for one in refused} <= {"200 False", "503 False"}
         assert all(b"Try again later" in one.text for one in refused)
         assert max(one.took_s for one in refused) < REFUSED_WITHIN_S

@@ -2,7 +2,7 @@
 
 use crate::contracts::flask::wire::status;
 use crate::domain::status::OrderStatus;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, TOO_MUCH};
 use crate::server::resolving;
 use crate::server::session::Session;
 
@@ -22,6 +22,7 @@ pub(super) fn message(error: &Error) -> String {
         ErrorKind::Unavailable if error.fact("outcome") == Some("unknown") => {
             error.message().to_owned()
         }
+        ErrorKind::Unavailable if error.fact(TOO_MUCH).is_some() => error.message().to_owned(),
         ErrorKind::Unavailable => {
             "The order service cannot reach its database. Please try again later.".to_owned()
         }

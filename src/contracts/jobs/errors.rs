@@ -4,7 +4,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::contracts::jobs::wire::Told;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, TOO_MUCH};
 use crate::server::rest;
 
 /// The answer that tells of a failure.
@@ -48,6 +48,7 @@ fn message(error: &Error) -> String {
         ErrorKind::Unavailable if error.fact("outcome") == Some("unknown") => {
             error.message().to_owned()
         }
+        ErrorKind::Unavailable if error.fact(TOO_MUCH).is_some() => error.message().to_owned(),
         ErrorKind::Unavailable => {
             "The order service cannot reach its database. Please try again later.".to_owned()
         }

@@ -1,6 +1,6 @@
 //! The engine's failures in this dialect's words.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, TOO_MUCH};
 use crate::server::resolving;
 use crate::server::session::Session;
 
@@ -31,6 +31,9 @@ pub(super) fn message(error: &Error) -> String {
 fn unavailable(error: &Error) -> String {
     if error.fact("outcome") == Some("unknown") {
         // Whoever has no idempotency key must not simply try again.
+        return error.message().to_owned();
+    }
+    if error.fact(TOO_MUCH).is_some() {
         return error.message().to_owned();
     }
     match error.fact("component") {
