@@ -38,7 +38,8 @@ USERS = 50
 # What each piece waits on the way to a database far away, and how long too much is asked of it.
 FAR_S = 0.08
 OVERLOAD_S = 10.0
-# How long the first in line may have waited when others still join, and how many are then placed together in each of two lanes.
+# How long the first in line may have waited when others still join, and how many are then placed
+# together in two lanes.
 LINE_S = 5.0
 BATCHES = 2 * 128
 REFUSED_WITHIN_S = 1.0
