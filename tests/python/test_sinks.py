@@ -222,6 +222,8 @@ def test_a_sink_that_takes_too_long_is_given_the_same_again(
     sink = Recorder(wait)
     engine = open_engine(sink, sink_timeout_seconds=1)
     order = place(engine)
+    # Before that it may be down because it is not open yet.
+    eventually(lambda: sink.calls == 1, "it was asked")
     eventually(lambda: [part.name for part in engine.health() if not part.ok] == ["shop"], "down")
     go_on.set()
     assert [each.order_id for each in sink.wait_for(2)] == [order, order]
