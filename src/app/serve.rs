@@ -231,7 +231,10 @@ impl Ending {
         leaving.cancel();
         if !self.now.is_cancelled() {
             tracing::info!(?notice, "the doors will close");
-            tokio::time::sleep(notice).await;
+            tokio::select! {
+                () = tokio::time::sleep(notice) => {}
+                () = self.now.cancelled() => {}
+            }
         }
         shutdown.cancel();
     }

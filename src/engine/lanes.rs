@@ -12,11 +12,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use crate::engine::Shared;
 use crate::engine::batch::{self, Failure, Job};
 use crate::engine::database::Database;
 use crate::engine::place_order::Placed;
 use crate::engine::queue::Queue;
+use crate::engine::{Shared, closed};
 use crate::error::{Error, ErrorKind, Result, chain};
 
 /// Lanes of one process: one works while the other's commit is written to disk.
@@ -106,10 +106,6 @@ impl Lanes {
         self.tasks.close();
         self.tasks.wait().await;
     }
-}
-
-fn closed() -> Error {
-    Error::new(ErrorKind::Unavailable, "The engine is shutting down. Try again.")
 }
 
 async fn run_lane<D: Database>(shared: Arc<Shared<D>>, exit: Arc<Exit>) {

@@ -45,7 +45,7 @@ use crate::engine::database::{Database, UnitOfWork};
 use crate::engine::lanes::Lanes;
 use crate::engine::ports::{Announcer, Ports};
 use crate::engine::reads::Reads;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 
 /// What the engine's rules depend on. Settings.
@@ -64,6 +64,11 @@ pub struct Rules {
 pub struct Engine<D = Store> {
     shared: Arc<Shared<D>>,
     lanes: Lanes,
+}
+
+/// What whoever comes too late is told.
+fn closed() -> Error {
+    Error::new(ErrorKind::Unavailable, "The engine is shutting down. Try again.")
 }
 
 /// What every verb works with.

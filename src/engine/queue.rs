@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::domain::ids::UserId;
+use crate::engine::closed;
 use crate::error::{Error, ErrorKind, Result, TOO_MUCH, chain};
 
 /// Most requests that wait. Beyond it they are refused.
@@ -58,17 +59,20 @@ impl<T> Queue<T> {
     /// # Errors
     /// `Unavailable` when it would wait for too long, or for ever.
     pub(super) fn join(&self, user: &UserId, request: T) -> Result<()> {
-        let mut line = self.line();
-        if let Err(refusal) = line.join(user, request) {
-            if line.is_to_be_told() {
-                let waiting = line.count;
-                tracing::warn!(waiting, error = chain(&refusal), "orders are refused");
+        let (joined, told) = {
+            let mut line = self.line();
+            let joined = line.join(user, request);
+            let is_news = joined.is_err() && line.is_to_be_told();
+            (joined, is_news.then_some(line.count))
+        };
+        match (&joined, told) {
+            (Ok(()), _) => self.arrived.notify_one(),
+            (Err(refusal), Some(waiting)) => {
+                tracing::warn!(waiting, error = chain(refusal), "orders are refused");
             }
-            return Err(refusal);
+            (Err(_), None) => {}
         }
-        drop(line);
-        self.arrived.notify_one();
-        Ok(())
+        joined
     }
 
     /// Waits for at least one request and takes up to `max`; none means that the queue is closed
@@ -130,8 +134,7 @@ impl<T> Line<T> {
         let refused =
             |why: String| Err(Error::new(ErrorKind::Unavailable, why).with(TOO_MUCH, "orders"));
         if self.is_closed {
-            let text = "The engine is shutting down. Try again.";
-            return Err(Error::new(ErrorKind::Unavailable, text));
+            return Err(closed());
         }
         if self.count >= WAITING_MAX {
             let text = format!("{WAITING_MAX} orders are waiting to be placed already.");

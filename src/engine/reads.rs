@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 
 use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
+use crate::engine::closed;
 use crate::engine::database::Database;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 
 /// Statements at a time: one is decoded while the database works on the other.
 const READS_MAX: usize = 2;
@@ -146,8 +147,4 @@ async fn read<D: Database>(store: &D, ids: &[OrderId]) -> Result<Vec<Order>> {
         return Ok(Vec::new());
     }
     store.orders(ids).await
-}
-
-fn closed() -> Error {
-    Error::new(ErrorKind::Unavailable, "The engine is shutting down. Try again.")
 }

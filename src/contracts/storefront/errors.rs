@@ -29,11 +29,8 @@ pub(super) fn message(error: &Error) -> String {
 
 /// Names the service that is away, and never its address.
 fn unavailable(error: &Error) -> String {
-    if error.fact("outcome") == Some("unknown") {
-        // Whoever has no idempotency key must not simply try again.
-        return error.message().to_owned();
-    }
-    if error.fact(TOO_MUCH).is_some() {
+    // Whoever has no idempotency key must not simply try again.
+    if error.fact("outcome") == Some("unknown") || error.fact(TOO_MUCH).is_some() {
         return error.message().to_owned();
     }
     match error.fact("component") {
