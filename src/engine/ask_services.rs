@@ -19,7 +19,7 @@ use crate::engine::ports::{ProductService, UserService};
 use crate::engine::{Engine, stock_keys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::quotes::{self, Known};
-use crate::store::{Connection, catalog, orders, placing};
+use crate::store::{Connection, catalog, orders, preparing};
 
 /// What the product service said, and what was known before it was asked.
 struct Answers {
@@ -66,7 +66,7 @@ impl Engine {
         let Some(key) = &request.key else { return Ok(None) };
         let mut connection = self.shared.store.acquire().await?;
         let scope = caller.key_scope();
-        let earlier = placing::earlier(&mut connection, &[(&scope, key.as_str())]).await?.pop();
+        let earlier = preparing::earlier(&mut connection, &[(&scope, key.as_str())]).await?.pop();
         let Some(earlier) = earlier.flatten() else { return Ok(None) };
         if earlier.fingerprint != fingerprint(request) {
             return Err(mismatch());

@@ -13,9 +13,10 @@ use crate::domain::status::OrderStatus;
 use crate::engine::database::{Database, UnitOfWork};
 use crate::engine::place_order::Placed;
 use crate::engine::ports::Subject;
-use crate::engine::{Shared, stock_keys};
+use crate::engine::{Shared, alone, stock_keys};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::placing::{Decided, Earlier, Prepared, Question};
+use crate::store::placing::Decided;
+use crate::store::preparing::{Earlier, Prepared, Question};
 
 /// One request to place an order, checked as far as it can be without the database.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl Job {
 }
 
 /// What becomes of one request.
-enum Verdict {
+pub(super) enum Verdict {
     /// It is the nth decided order of the batch.
     Place(usize),
     /// An earlier request with its key placed this order.
@@ -64,7 +65,7 @@ impl Verdict {
 }
 
 /// The answers to a batch, in the order of its jobs.
-type Answers = std::result::Result<Vec<Result<Placed>>, Failure>;
+pub(super) type Answers = std::result::Result<Vec<Result<Placed>>, Failure>;
 
 /// Why a batch as a whole was not placed.
 pub(super) struct Failure {
@@ -72,6 +73,16 @@ pub(super) struct Failure {
     pub error: Error,
     /// Which jobs may be placed all the same, because nobody said what became of the commit.
     pub in_doubt: Vec<usize>,
+}
+
+impl Failure {
+    /// Of the commit of these jobs.
+    pub(super) fn of_commit(error: Error, placed: Vec<usize>) -> Self {
+        match error.fact("outcome") {
+            Some("unknown") => Self { error, in_doubt: placed },
+            _ => error.into(),
+        }
+    }
 }
 
 impl From<Error> for Failure {
@@ -92,21 +103,20 @@ pub(super) async fn place<D: Database>(shared: &Shared<D>, jobs: &[&Job]) -> Ans
     let lists = lists.into_iter().map(|user| Subject::ListOf(user.clone()));
     let position = shared.cache.prepare().await?;
     let closed = shared.cache.close(position, lists.collect()).await;
-    let answers = place_all(shared, jobs).await;
+    let answers = match jobs {
+        [job] => alone::place(shared, job).await,
+        _ => place_all(shared, jobs).await,
+    };
     shared.cache.reopen(closed).await;
     answers
 }
 
-async fn place_all<D: Database>(shared: &Shared<D>, jobs: &[&Job]) -> Answers {
+/// Places a batch under locks.
+pub(super) async fn place_all<D: Database>(shared: &Shared<D>, jobs: &[&Job]) -> Answers {
     fail_point!("placing: asked");
+    let products = products(jobs);
     let mut work = shared.store.begin().await?;
-    let prepared = work.prepare(&questions(jobs)).await?;
-    fail_point!("placing: prepared");
-    let products = wanted_products(jobs, &prepared);
-    let mut offers = match products.is_empty() {
-        true => Offers::new(),
-        false => work.lock_products(&products).await?,
-    };
+    let (prepared, mut offers) = work.prepare(&questions(jobs), &products).await?;
     if stock_keys::take_in(shared, &mut work, &products, &offers).await? {
         offers = work.lock_products(&products).await?;
     }
@@ -136,10 +146,7 @@ async fn place_all<D: Database>(shared: &Shared<D>, jobs: &[&Job]) -> Answers {
     if let Some(at) = at.filter(|_| !decided.is_empty()) {
         work.write(at, &decided).await?;
         fail_point!("placing: written");
-        shared.commit(work).await.map_err(|error| match error.fact("outcome") {
-            Some("unknown") => Failure { error, in_doubt: placed },
-            _ => error.into(),
-        })?;
+        shared.commit(work).await.map_err(|error| Failure::of_commit(error, placed))?;
         fail_point!("placing: committed");
         shared.committed();
         stock_keys::show(shared, &products).await;
@@ -171,7 +178,7 @@ async fn look_again(
     Ok(())
 }
 
-fn questions<'a>(jobs: &[&'a Job]) -> Vec<Question<'a>> {
+pub(super) fn questions<'a>(jobs: &[&'a Job]) -> Vec<Question<'a>> {
     jobs.iter()
         .map(|job| Question {
             caller: &job.key_scope,
@@ -182,15 +189,14 @@ fn questions<'a>(jobs: &[&'a Job]) -> Vec<Question<'a>> {
         .collect()
 }
 
-/// The products that undecided requests name, without doubles.
-fn wanted_products<'a>(jobs: &[&'a Job], prepared: &[Prepared]) -> Vec<&'a str> {
-    let undecided = jobs.iter().zip(prepared).filter(|(_, known)| known.earlier.is_none());
-    let named = undecided.flat_map(|(job, _)| &job.request.items);
+/// The products that requests name, without doubles.
+pub(super) fn products<'a>(jobs: &[&'a Job]) -> Vec<&'a str> {
+    let named = jobs.iter().flat_map(|job| &job.request.items);
     let distinct: BTreeSet<_> = named.map(|item| item.product.as_str()).collect();
     distinct.into_iter().collect()
 }
 
-fn decide<D: Database>(
+pub(super) fn decide<D: Database>(
     shared: &Shared<D>,
     job: &Job,
     prepared: Prepared,
@@ -264,7 +270,7 @@ fn write_down<D: Database>(
     Ok(Decided { event, holds: plan.holds, actor: job.actor.clone(), key, messages })
 }
 
-fn order_of(decided: &[Decided], n: usize) -> Result<Order> {
+pub(super) fn order_of(decided: &[Decided], n: usize) -> Result<Order> {
     decided.get(n).map(|one| one.event.order.clone()).ok_or_else(|| {
         Error::new(ErrorKind::Internal, "The engine met a defect; its log says more.")
     })

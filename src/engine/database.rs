@@ -17,8 +17,11 @@ use crate::domain::stock::ShownLevel;
 use crate::engine::retelling;
 use crate::error::Result;
 use crate::store::cache_state::{self, CacheState};
-use crate::store::placing::{Decided, Earlier, Prepared, Question};
-use crate::store::{self, Store, Transaction, levels, orders, past, placing, unannounced};
+use crate::store::placing::Decided;
+use crate::store::preparing::{Earlier, Prepared, Question};
+use crate::store::{
+    self, Store, Transaction, levels, orders, past, placing, preparing, unannounced,
+};
 
 /// A database that orders are kept in. Every call may fail with `Unavailable`.
 pub trait Database: Clone + Send + Sync + 'static {
@@ -27,6 +30,23 @@ pub trait Database: Clone + Send + Sync + 'static {
 
     /// Begins a transaction.
     fn begin(&self) -> impl Future<Output = Result<Self::Work>> + Send;
+
+    /// What is known before requests are decided, with nothing locked. See [`preparing::look`].
+    fn look(
+        &self,
+        questions: &[Question<'_>],
+        products: &[&str],
+    ) -> impl Future<Output = Result<(Vec<Prepared>, Offers)>> + Send;
+
+    /// Writes a decided batch and commits it, unless a product is not any more as it was `seen`;
+    /// returns whether it did. An error has the fact `outcome = unknown` unless nothing was
+    /// committed for sure. See [`placing::write_if_unchanged`].
+    fn write_if_unchanged(
+        &self,
+        at: DateTime<Utc>,
+        batch: &[Decided],
+        seen: &Offers,
+    ) -> impl Future<Output = Result<bool>> + Send;
 
     /// Each of these orders that there is, as it is committed. See [`orders::get_each`].
     fn orders(&self, ids: &[OrderId]) -> impl Future<Output = Result<Vec<Order>>> + Send;
@@ -50,12 +70,13 @@ pub trait Database: Clone + Send + Sync + 'static {
 /// A transaction that changes orders. Dropped, it is undone. What it locks stays locked until its
 /// end. Every call may fail with `Unavailable`, `Conflict` or `Internal`, and is undone by that.
 pub trait UnitOfWork: Send {
-    /// Draws numbers for every order of a batch, and answers what is known of each. See
-    /// [`placing::prepare`].
+    /// Draws numbers for every order of a batch, answers what is known of each, and locks its
+    /// products, always in the same order. See [`preparing::prepare`].
     fn prepare(
         &mut self,
         questions: &[Question<'_>],
-    ) -> impl Future<Output = Result<Vec<Prepared>>> + Send;
+        products: &[&str],
+    ) -> impl Future<Output = Result<(Vec<Prepared>, Offers)>> + Send;
 
     /// The answers that keys of callers were given before, as they are committed now.
     fn earlier(
@@ -63,7 +84,7 @@ pub trait UnitOfWork: Send {
         keys: &[(&str, &str)],
     ) -> impl Future<Output = Result<Vec<Option<Earlier>>>> + Send;
 
-    /// Locks products, always in the same order, and returns what the known ones offer.
+    /// Locks products in that same order, and returns what the known ones offer.
     fn lock_products(&mut self, products: &[&str]) -> impl Future<Output = Result<Offers>> + Send;
 
     /// One order as it was when it was placed; `NotFound`.
@@ -138,6 +159,23 @@ impl Database for Store {
         Self::begin(self).await
     }
 
+    async fn look(
+        &self,
+        questions: &[Question<'_>],
+        products: &[&str],
+    ) -> Result<(Vec<Prepared>, Offers)> {
+        preparing::look(&mut *self.acquire().await?, questions, products).await
+    }
+
+    async fn write_if_unchanged(
+        &self,
+        at: DateTime<Utc>,
+        batch: &[Decided],
+        seen: &Offers,
+    ) -> Result<bool> {
+        placing::write_if_unchanged(&mut *self.acquire().await?, at, batch, seen).await
+    }
+
     async fn orders(&self, ids: &[OrderId]) -> Result<Vec<Order>> {
         orders::get_each(&mut *self.acquire().await?, ids).await
     }
@@ -164,16 +202,20 @@ impl Database for Store {
 }
 
 impl UnitOfWork for Transaction {
-    async fn prepare(&mut self, questions: &[Question<'_>]) -> Result<Vec<Prepared>> {
-        placing::prepare(self, questions).await
+    async fn prepare(
+        &mut self,
+        questions: &[Question<'_>],
+        products: &[&str],
+    ) -> Result<(Vec<Prepared>, Offers)> {
+        preparing::prepare(self, questions, products).await
     }
 
     async fn earlier(&mut self, keys: &[(&str, &str)]) -> Result<Vec<Option<Earlier>>> {
-        placing::earlier(self, keys).await
+        preparing::earlier(self, keys).await
     }
 
     async fn lock_products(&mut self, products: &[&str]) -> Result<Offers> {
-        placing::lock_products(self, products).await
+        preparing::lock_products(self, products).await
     }
 
     async fn placed(&mut self, id: OrderId) -> Result<Order> {

@@ -1,6 +1,7 @@
 //! The use cases, one file per verb. Everything a contract, a command or Python does to an order
 //! goes through here.
 
+mod alone;
 pub mod apply_fact;
 pub mod apply_message;
 mod ask_services;
@@ -38,6 +39,7 @@ use crate::domain::event::OrderEvent;
 use crate::domain::message::Message;
 use crate::domain::money::Currency;
 use crate::domain::placement::PlacementLimits;
+use crate::engine::alone::Luck;
 use crate::engine::ask_stats::Asked;
 use crate::engine::cache::Cache;
 use crate::engine::changes::Changes;
@@ -82,6 +84,7 @@ struct Shared<D = Store> {
     asked: Asked,
     outbox_filled: watch::Sender<()>,
     changes: Changes<D>,
+    luck: Luck,
     /// Whether everything is undone instead of committed.
     is_rehearsal: bool,
 }
@@ -125,6 +128,7 @@ impl<D: Database> Engine<D> {
             asked: Asked::default(),
             outbox_filled,
             changes,
+            luck: Luck::default(),
             is_rehearsal,
         });
         let lanes = Lanes::start(&shared);
@@ -178,7 +182,8 @@ impl<D: Database> Shared<D> {
         Ok(messages)
     }
 
-    /// Ends a transaction in which all is written: the one place where something comes to last.
+    /// Ends a transaction in which all is written. Nothing else comes to last, but for what a lone
+    /// request writes by itself.
     async fn commit(&self, work: D::Work) -> Result<()> {
         match self.is_rehearsal {
             false => work.commit().await,

@@ -19,6 +19,7 @@ pub mod outbox;
 pub mod past;
 pub mod placing;
 mod pool;
+pub mod preparing;
 pub mod quotes;
 pub mod retention;
 pub mod shadow;
@@ -30,7 +31,7 @@ pub mod users;
 use std::fmt;
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::hosts::Hosts;
@@ -90,6 +91,25 @@ impl Store {
     /// # Errors
     /// `Unavailable` naming the address when the database does not answer or refuses.
     pub async fn connect(options: &StoreOptions) -> Result<Self> {
+        let store = Self::unconnected(options);
+        store.pool.acquire().await.map_err(|error| {
+            Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "PostgreSQL at {} cannot be used{}. Start it, or set DATABASE_URL.",
+                    options.address,
+                    reason(&error)
+                ),
+            )
+            .with("component", "postgresql")
+            .because(error)
+        })?;
+        Ok(store)
+    }
+
+    /// Opens the pool, which connects when it is first used.
+    #[must_use]
+    pub fn unconnected(options: &StoreOptions) -> Self {
         let timeout_ms = options.statement_timeout.as_millis().to_string();
         let session = [
             ("search_path", options.schema.as_str()),
@@ -115,19 +135,7 @@ impl Store {
             Hosts::new(options, |host| host.application_name("order-engine").options(session));
         let connector = Connector::new(hosts, options.statement_timeout);
         let pool = Pool::new(connector, options.connections, options.acquire_timeout);
-        pool.acquire().await.map_err(|error| {
-            Error::new(
-                ErrorKind::Unavailable,
-                format!(
-                    "PostgreSQL at {} cannot be used{}. Start it, or set DATABASE_URL.",
-                    options.address,
-                    reason(&error)
-                ),
-            )
-            .with("component", "postgresql")
-            .because(error)
-        })?;
-        Ok(Self { pool, address: options.address.clone(), schema: options.schema.clone() })
+        Self { pool, address: options.address.clone(), schema: options.schema.clone() }
     }
 
     /// The same database for work that must not be in anybody's way: through few connections of
@@ -228,20 +236,22 @@ pub async fn roll_back(transaction: Transaction) -> Result<()> {
 /// As [`failed`], with the fact `outcome = unknown` unless the database has said that it undid the
 /// transaction: for a trigger that waits for the commit, for example.
 pub async fn commit(transaction: Transaction) -> Result<()> {
-    transaction.commit().await.map_err(|error| {
-        let is_undone = is_undone(&error);
-        let error = failed("committing", error);
-        if is_undone { error } else { error.with("outcome", "unknown") }
-    })
+    transaction.commit().await.map_err(|error| ended("committing", error))
 }
 
-/// Whether a failed commit is known to have had no effect: a constraint, another transaction or a
-/// lock was in the way.
+/// As [`failed`], for what a transaction ends with: with the fact `outcome = unknown` unless the
+/// database has said that it undid it.
+pub(crate) fn ended(doing: &str, error: sqlx::Error) -> Error {
+    let is_undone = is_undone(&error);
+    let error = failed(doing, error);
+    if is_undone { error } else { error.with("outcome", "unknown") }
+}
+
+/// Whether the database has said that it undid the transaction. What it calls an error, it has
+/// undone; with anything graver the connection goes, and the commit may have been first.
 fn is_undone(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| {
-        code.starts_with("23") || matches!(code.as_ref(), "40001" | "40P01" | "55P03")
-    })
+    let refusal = error.as_database_error().and_then(|refusal| refusal.try_downcast_ref());
+    refusal.is_some_and(|refusal: &PgDatabaseError| refusal.severity() == PgSeverity::Error)
 }
 
 /// The one conversion of a database error. `doing` completes "PostgreSQL failed while …".
@@ -304,6 +314,7 @@ pub fn statements() -> Vec<(String, &'static str)> {
         ("outbox", outbox::STATEMENTS),
         ("past", past::STATEMENTS),
         ("placing", placing::STATEMENTS),
+        ("preparing", preparing::STATEMENTS),
         ("quotes", quotes::STATEMENTS),
         ("retention", retention::STATEMENTS),
         ("shadow", shadow::STATEMENTS),

@@ -2,7 +2,7 @@
 
 /// Declares statements as constants and collects them in `STATEMENTS`.
 macro_rules! statements {
-    ($($(#[$doc:meta])* $name:ident = $sql:literal;)+) => {
+    ($($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
         $($(#[$doc])* const $name: &str = $sql;)+
 
         /// Every statement of this file, by name.

@@ -6,6 +6,7 @@
     reason = "in a test a panic is a failure, told where it happened"
 )]
 
+mod alone;
 mod asking;
 mod broker;
 mod catch_up;

@@ -1,4 +1,4 @@
-"""What placing and reading cost PostgreSQL, counted: statements, commits, rows, bytes of its log.
+"""What placing and reading cost PostgreSQL, counted: statements, rows, bytes of its log.
 
 A guard against getting slower that does not depend on the machine: where placements that wait
 together are no longer committed together, or a statement, a row or an index is added, a count
@@ -30,16 +30,17 @@ TIMES = 1_000
 WARM_UP = 512
 TABLES = ("orders", "order_lines", "order_history", "reservations", "outbox", "idempotency")
 
-# Five: begin, prepare, lock what is sold, write everything, commit.
-STATEMENTS_PER_COMMIT_MAX = 5.5
-# Counted: 65 to 79; each of them one more where nothing is combined.
-COMMITS_PER_1000_PLACED_MAX = 150
+# For each transaction four: begin; ask and lock what is sold; write everything; commit. Counted:
+# 204 to 226; 2 000 where nothing is combined.
+STATEMENTS_PER_1000_PLACED_MAX = 500
+# Two: ask, and write. What an engine does beside, like a sign of life, is some more.
+STATEMENTS_PER_LONE_ORDER_MAX = 2.1
 STATEMENTS_PER_1000_READS_MAX = 1_010
 # Counted: 1 600; an index more is about 90.
 LOG_BYTES_PER_ORDER_MAX = 1_750
 
 STATEMENTS = """
-select coalesce(sum(calls), 0), coalesce(sum(calls) filter (where upper(query) = 'COMMIT'), 0)
+select coalesce(sum(calls), 0)
 from pg_stat_statements s join pg_database d on d.oid = s.dbid
 where d.datname = current_database() and query !~ 'pg_stat_statements|pg_current_wal'
 """
@@ -59,7 +60,6 @@ class Costs:
     """What something has cost so far."""
 
     statements: int
-    commits: int
     rows: int
     log_bytes: int
 
@@ -67,7 +67,7 @@ class Costs:
         return Costs(*(now - then for now, then in zip(self.parts(), before.parts(), strict=True)))
 
     def parts(self) -> tuple[int, ...]:
-        return (self.statements, self.commits, self.rows, self.log_bytes)
+        return (self.statements, self.rows, self.log_bytes)
 
 
 class Till:
@@ -80,11 +80,11 @@ class Till:
         self.connection.execute("create extension if not exists pg_stat_statements schema public")
 
     def read(self) -> Costs:
-        statements, commits = self._row(STATEMENTS)
+        (statements,) = self._row(STATEMENTS)
         counts = " + ".join(f"(select count(*) from {table})" for table in TABLES)  # noqa: S608
         (rows,) = self._row(f"select {counts} -- pg_stat_statements")
         (log_bytes,) = self._row("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
-        return Costs(int(statements), int(commits), int(rows), int(log_bytes))
+        return Costs(int(statements), int(rows), int(log_bytes))
 
     def _row(self, query: str) -> tuple[Any, ...]:
         row = self.connection.execute(query.encode()).fetchone()
@@ -137,8 +137,7 @@ async def cost_of_placing(url: str, till: Till, at_once: int = AT_ONCE) -> Costs
 
 def test_placements_that_wait_together_are_committed_together(counted_url: str, till: Till) -> None:
     costs = asyncio.run(cost_of_placing(counted_url, till))
-    assert costs.commits <= COMMITS_PER_1000_PLACED_MAX
-    assert costs.statements <= STATEMENTS_PER_COMMIT_MAX * costs.commits
+    assert costs.statements <= STATEMENTS_PER_1000_PLACED_MAX
 
 
 def test_an_order_is_so_many_rows_and_bytes(counted_url: str, till: Till) -> None:
@@ -148,10 +147,9 @@ def test_an_order_is_so_many_rows_and_bytes(counted_url: str, till: Till) -> Non
     assert costs.log_bytes <= LOG_BYTES_PER_ORDER_MAX * TIMES
 
 
-def test_one_after_the_other_costs_a_commit_each(counted_url: str, till: Till) -> None:
-    # That the counts above mean something.
+def test_one_after_the_other_costs_two_statements_each(counted_url: str, till: Till) -> None:
     costs = asyncio.run(cost_of_placing(counted_url, till, at_once=1))
-    assert costs.commits >= TIMES
+    assert costs.statements <= STATEMENTS_PER_LONE_ORDER_MAX * TIMES
 
 
 def test_a_read_is_a_statement_at_most(counted_url: str, till: Till) -> None:

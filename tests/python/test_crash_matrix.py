@@ -49,7 +49,14 @@ SERVING = [point for point in POINTS if point not in {*ADOPTING, *ELSEWHERE}]
 MATRIX = [(1, point) for point in SERVING] + [
     (4, point)
     for point in SERVING
-    if seeds.IS_CHAOS or point in {"placing: written", "relaying: confirmed", "taking in: applied"}
+    if seeds.IS_CHAOS
+    or point
+    in {
+        "placing: written",
+        "placing alone: committed",
+        "relaying: confirmed",
+        "taking in: applied",
+    }
 ]
 # The moments that are tried of each step.
 MOMENTS = 3 if seeds.IS_CHAOS else 1
@@ -170,7 +177,14 @@ def arena(
 
 def test_there_are_points_on_every_way() -> None:
     ways = {point.partition(":")[0] for point in POINTS}
-    assert ways == {"placing", "changing", "relaying", "taking in", "adopting"}
+    assert ways == {
+        "placing",
+        "placing alone",
+        "changing",
+        "relaying",
+        "taking in",
+        "adopting",
+    }
 
 
 @pytest.mark.parametrize(("workers", "point"), MATRIX)

@@ -1,9 +1,11 @@
-"""The answer to COMMIT is lost on its way: what was committed is found, and is there once.
+"""The answer to a commit is lost on its way: what was committed is found, and is there once.
 
 RELIABILITY B2, B15: nobody knows then whether it was; a request with a key may simply be repeated.
+A lone request ends with the statement that writes it, others with COMMIT.
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -18,6 +20,12 @@ from tests.services import PostgreSQL
 
 # As a PostgreSQL client says it: the message's type, its length, and the text.
 COMMIT = b"Q\x00\x00\x00\x0bcommit\x00"
+# The topic of its message is among what a lone request writes, and in nothing that it asks before.
+WRITES_ALONE = b"order.placed"
+LOCKED = """
+    select count(*) from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock'
+"""
 STOCK = 100
 AGAIN_WITHIN_S = 3.0
 UNKNOWN = (
@@ -58,6 +66,26 @@ def linked_shop(
         yield shop
 
 
+@pytest.fixture(params=["alone", "under locks"])
+def commit(request: pytest.FixtureRequest, linked_shop: Shop) -> bytes:
+    """How what an order ends with begins: both ways of placing one are gone."""
+    if request.param == "alone":
+        return WRITES_ALONE
+    meet_a_change(linked_shop)
+    return COMMIT
+
+
+def meet_a_change(shop: Shop) -> None:
+    """Changes a product under a lone request, so that the next ones lock theirs."""
+    with ThreadPoolExecutor(1) as customer, shop.database.transaction():
+        shop.database.execute("update products set reported = 0")
+        refused = customer.submit(shop.place, (1, STOCK))
+        eventually(lambda: shop.row(LOCKED) == (1,), "it waits for its product")
+        shop.database.execute("update products set reported = %s", [STOCK - 1])
+    assert not refused.result()["success"]
+    shop.database.execute("update products set reported = %s", [STOCK])
+
+
 def ask_until_placed(shop: Shop) -> int:
     """Repeats a request as a client does: for a moment the engine may meet dead connections."""
     order = eventually(
@@ -76,8 +104,10 @@ def check_placed_once(shop: Shop, order_id: int, *, keys: int) -> None:
     }
 
 
-def test_a_request_with_a_key_hears_nothing_of_it(link: BreakableLink, linked_shop: Shop) -> None:
-    link.lose_reply_to(COMMIT)
+def test_a_request_with_a_key_hears_nothing_of_it(
+    link: BreakableLink, linked_shop: Shop, commit: bytes
+) -> None:
+    link.lose_reply_to(commit)
     order_id = linked_shop.placed((1, 1), key="cart")
     assert link.lost_replies == 1
     check_placed_once(linked_shop, order_id, keys=1)
@@ -85,8 +115,10 @@ def test_a_request_with_a_key_hears_nothing_of_it(link: BreakableLink, linked_sh
     check_placed_once(linked_shop, order_id, keys=1)
 
 
-def test_the_retry_of_a_client_finds_the_same_order(link: BreakableLink, linked_shop: Shop) -> None:
-    link.lose_reply_to(COMMIT, then=link.cut)
+def test_the_retry_of_a_client_finds_the_same_order(
+    link: BreakableLink, linked_shop: Shop, commit: bytes
+) -> None:
+    link.lose_reply_to(commit, then=link.cut)
     told = linked_shop.place((1, 1), key="cart")
     assert link.lost_replies == 1
     assert (told["success"], told["order"]) == (False, None), told
@@ -97,9 +129,9 @@ def test_the_retry_of_a_client_finds_the_same_order(link: BreakableLink, linked_
 
 
 def test_without_a_key_the_client_is_told_that_nobody_knows(
-    link: BreakableLink, linked_shop: Shop
+    link: BreakableLink, linked_shop: Shop, commit: bytes
 ) -> None:
-    link.lose_reply_to(COMMIT)
+    link.lose_reply_to(commit)
     told = linked_shop.place((1, 1))
     assert (told["success"], told["message"]) == (False, UNKNOWN)
     (order_id,) = linked_shop.row("select id from orders")
@@ -107,9 +139,9 @@ def test_without_a_key_the_client_is_told_that_nobody_knows(
 
 
 def test_a_commit_that_never_arrives_leaves_nothing_behind(
-    link: BreakableLink, linked_shop: Shop
+    link: BreakableLink, linked_shop: Shop, commit: bytes
 ) -> None:
-    link.lose_request(COMMIT, then=link.cut)
+    link.lose_request(commit, then=link.cut)
     assert not linked_shop.place((1, 1), key="cart")["success"]
     assert link.lost_requests == 1
     assert linked_shop.row(BOOKS) == (0, 0, 0, STOCK, 0)

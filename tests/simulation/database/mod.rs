@@ -13,11 +13,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use order_engine::domain::ids::OrderId;
 use order_engine::domain::money::Currency;
 use order_engine::domain::order::Order;
+use order_engine::domain::placement::Offers;
 use order_engine::domain::stock::{Level, ShownLevel};
 use order_engine::engine::database::Database;
 use order_engine::error::{Error, ErrorKind, Result};
 use order_engine::outbox::ports::Outbox;
 use order_engine::store::cache_state::CacheState;
+use order_engine::store::placing::Decided;
+use order_engine::store::preparing::{Prepared, Question};
 use rust_decimal::Decimal;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -338,6 +341,23 @@ impl Database for Link {
     async fn begin(&self) -> Result<SimulatedWork> {
         let start = self.connect().await?;
         Ok(SimulatedWork::new(self.clone(), start))
+    }
+
+    async fn look(
+        &self,
+        questions: &[Question<'_>],
+        products: &[&str],
+    ) -> Result<(Vec<Prepared>, Offers)> {
+        self.begin().await?.look_only(questions, products).await
+    }
+
+    async fn write_if_unchanged(
+        &self,
+        _at: DateTime<Utc>,
+        batch: &[Decided],
+        seen: &Offers,
+    ) -> Result<bool> {
+        self.begin().await?.write_if_unchanged(batch, seen).await
     }
 
     async fn orders(&self, ids: &[OrderId]) -> Result<Vec<Order>> {

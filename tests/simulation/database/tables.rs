@@ -15,7 +15,8 @@ use order_engine::domain::status::OrderStatus;
 use order_engine::domain::stock::{Hold, Level, reconcile};
 use order_engine::store::leases::{LEASE, Lease};
 use order_engine::store::outbox::{Held, Refusal};
-use order_engine::store::placing::{Decided, Earlier, Prepared, Question};
+use order_engine::store::placing::Decided;
+use order_engine::store::preparing::{Earlier, Prepared, Question};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
@@ -104,7 +105,7 @@ fn seconds(duration: Duration) -> TimeDelta {
 }
 
 impl Tables {
-    /// `placing::PREPARE`.
+    /// What `preparing::LOOK` and `preparing::PREPARE` tell of requests.
     pub fn prepare(&mut self, questions: &[Question<'_>], at: DateTime<Utc>) -> Vec<Prepared> {
         let mut prepared = Vec::with_capacity(questions.len());
         for question in questions {
@@ -132,7 +133,7 @@ impl Tables {
         Some(Earlier { fingerprint, order: OrderId::from_database(order) })
     }
 
-    /// What `placing::LOCK_PRODUCTS` reads.
+    /// What they tell of products.
     pub fn offers(&self, products: &[&str]) -> Offers {
         let mut offers = HashMap::new();
         for product in products {

@@ -5,16 +5,17 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use order_engine::domain::caller::Scope;
 use order_engine::domain::event::OrderEvent;
-use order_engine::domain::ids::{OrderId, OrderName};
+use order_engine::domain::ids::{OrderId, OrderName, ProductId};
 use order_engine::domain::message::Message;
 use order_engine::domain::money::Currency;
 use order_engine::domain::order::Order;
 use order_engine::domain::placement::Offers;
 use order_engine::domain::stock::ShownLevel;
 use order_engine::engine::database::UnitOfWork;
-use order_engine::error::Result;
+use order_engine::error::{ErrorKind, Result};
 use order_engine::store::orders::not_found;
-use order_engine::store::placing::{Decided, Earlier, Prepared, Question};
+use order_engine::store::placing::Decided;
+use order_engine::store::preparing::{Earlier, Prepared, Question};
 use tokio::time::{sleep, timeout};
 
 use super::tables::Change;
@@ -149,6 +150,79 @@ impl SimulatedWork {
         Ok(())
     }
 
+    /// Draws numbers, and reads what is known.
+    fn look(&self, questions: &[Question<'_>]) -> Vec<Prepared> {
+        let now = self.link.database.now();
+        self.link.database.state().tables.prepare(questions, now)
+    }
+
+    /// Locks products, in one order.
+    async fn lock_known(&mut self, products: &[&str]) -> Result<()> {
+        let mut sorted = products.to_vec();
+        sorted.sort_unstable();
+        for product in sorted {
+            let is_known = self.link.database.state().tables.products.contains_key(product);
+            if is_known {
+                self.lock(Locked::Product(product.to_owned())).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Locks the keys of a batch; fails when one of them is known.
+    async fn lock_keys(&mut self, batch: &[Decided]) -> Result<()> {
+        let mut keys: Vec<_> = batch.iter().filter_map(|decided| decided.key.as_ref()).collect();
+        keys.sort_unstable();
+        for (caller, key, _) in keys {
+            let own = Locked::Key(caller.clone(), key.clone());
+            let is_double = self.link.database.state().locks.get(&own) == Some(&self.id);
+            if !is_double {
+                self.lock(own).await?;
+            }
+            let is_known = self.link.database.state().tables.earlier(caller, key).is_some();
+            if is_known || is_double {
+                self.is_spent = true;
+                self.undo();
+                return Err(conflict());
+            }
+        }
+        Ok(())
+    }
+
+    /// All that a statement does which is a transaction of its own; see
+    /// `placing::write_if_unchanged`.
+    pub async fn write_if_unchanged(mut self, batch: &[Decided], seen: &Offers) -> Result<bool> {
+        self.changes = self.link.database.state().tables.placings(batch);
+        let products: Vec<_> = seen.keys().map(ProductId::as_str).collect();
+        let waiting = async {
+            self.lock_known(&products).await?;
+            if self.link.database.state().tables.offers(&products) != *seen {
+                return Ok(false);
+            }
+            self.lock_keys(batch).await.map(|()| true)
+        };
+        match waiting.await {
+            Ok(true) => self.commit().await.map(|()| true),
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                self.doubt();
+                Err(error.with("outcome", "unknown"))
+            }
+            other => other,
+        }
+    }
+
+    /// Reads without locking.
+    pub async fn look_only(
+        mut self,
+        questions: &[Question<'_>],
+        products: &[&str],
+    ) -> Result<(Vec<Prepared>, Offers)> {
+        let fate = self.send().await?;
+        let prepared = self.look(questions);
+        let offers = self.link.database.state().tables.offers(products);
+        self.receive(fate, (prepared, offers)).await
+    }
+
     /// Takes note of whom an error leaves in doubt.
     fn doubt(&self) {
         let mut state = self.link.database.state();
@@ -200,11 +274,16 @@ impl Drop for SimulatedWork {
 }
 
 impl UnitOfWork for SimulatedWork {
-    async fn prepare(&mut self, questions: &[Question<'_>]) -> Result<Vec<Prepared>> {
+    async fn prepare(
+        &mut self,
+        questions: &[Question<'_>],
+        products: &[&str],
+    ) -> Result<(Vec<Prepared>, Offers)> {
         let fate = self.send().await?;
-        let now = self.link.database.now();
-        let prepared = self.link.database.state().tables.prepare(questions, now);
-        self.receive(fate, prepared).await
+        let prepared = self.look(questions);
+        self.lock_known(products).await?;
+        let offers = self.link.database.state().tables.offers(products);
+        self.receive(fate, (prepared, offers)).await
     }
 
     async fn earlier(&mut self, keys: &[(&str, &str)]) -> Result<Vec<Option<Earlier>>> {
@@ -218,14 +297,7 @@ impl UnitOfWork for SimulatedWork {
 
     async fn lock_products(&mut self, products: &[&str]) -> Result<Offers> {
         let fate = self.send().await?;
-        let mut sorted = products.to_vec();
-        sorted.sort_unstable();
-        for product in sorted {
-            let is_known = self.link.database.state().tables.products.contains_key(product);
-            if is_known {
-                self.lock(Locked::Product(product.to_owned())).await?;
-            }
-        }
+        self.lock_known(products).await?;
         let offers = self.link.database.state().tables.offers(products);
         self.receive(fate, offers).await
     }
@@ -239,21 +311,7 @@ impl UnitOfWork for SimulatedWork {
 
     async fn write(&mut self, _at: DateTime<Utc>, batch: &[Decided]) -> Result<()> {
         let fate = self.send().await?;
-        let mut keys: Vec<_> = batch.iter().filter_map(|decided| decided.key.as_ref()).collect();
-        keys.sort_unstable();
-        for (caller, key, _) in keys {
-            let own = Locked::Key(caller.clone(), key.clone());
-            let is_double = self.link.database.state().locks.get(&own) == Some(&self.id);
-            if !is_double {
-                self.lock(own).await?;
-            }
-            let is_known = self.link.database.state().tables.earlier(caller, key).is_some();
-            if is_known || is_double {
-                self.is_spent = true;
-                self.undo();
-                return Err(conflict());
-            }
-        }
+        self.lock_keys(batch).await?;
         let placings = self.link.database.state().tables.placings(batch);
         self.changes.extend(placings);
         self.receive(fate, ()).await
