@@ -18,6 +18,7 @@ COPY Cargo.toml Cargo.lock pyproject.toml README.md LICENSE-MIT LICENSE-APACHE .
 COPY src ./src
 COPY parking_lot ./parking_lot
 COPY migrations ./migrations
+COPY tests/decoders ./tests/decoders
 COPY tests/it ./tests/it
 COPY tests/simulation ./tests/simulation
 COPY tests/tidy.rs ./tests/tidy.rs

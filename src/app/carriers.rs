@@ -1,6 +1,8 @@
 //! Where brokers and queues are, as the settings say.
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
+#[cfg(feature = "kafka")]
+use secrecy::SecretString;
 
 use crate::config::jobs::Jobs;
 #[cfg(feature = "kafka")]

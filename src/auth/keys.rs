@@ -62,11 +62,6 @@ struct Jwk {
     y: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Set {
-    keys: Vec<Value>,
-}
-
 impl Key {
     /// A secret that is shared with whoever signs.
     pub(super) fn secret(secret: &[u8]) -> Self {
@@ -119,12 +114,16 @@ impl Key {
             let text = format!("The set of token keys cannot be used: {why}.");
             Error::new(ErrorKind::Unavailable, text).with("component", "token keys")
         };
-        let set: Set = serde_json::from_slice(json).map_err(|_| wrong("it is no JWK set"))?;
-        if set.keys.len() > KEYS_MAX {
+        let mut set: Value = serde_json::from_slice(json).map_err(|_| wrong("it is no JWK set"))?;
+        let keys = set.get_mut("keys").map(Value::take);
+        let Some(Value::Array(keys)) = keys else { return Err(wrong("it is no JWK set")) };
+        if keys.len() > KEYS_MAX {
             return Err(wrong(&format!("it has more than {KEYS_MAX} keys")));
         }
         let read = |key| serde_json::from_value(key).ok().and_then(Self::from_jwk);
-        let keys: Vec<_> = set.keys.into_iter().filter_map(read).collect();
+        // For serde a list of its values would do.
+        let objects = keys.into_iter().filter(Value::is_object);
+        let keys: Vec<_> = objects.filter_map(read).collect();
         match keys.is_empty() {
             true => Err(wrong("none of its keys is for RS256, ES256 or EdDSA")),
             false => Ok(keys),

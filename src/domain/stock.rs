@@ -36,6 +36,10 @@ pub struct ShownLevel {
     pub adopted: i64,
 }
 
+/// The largest stock number that others may set, 2^53 - 1. Redis' scripts, like JavaScript, do not
+/// count exactly beyond it; what stands there is no number.
+pub const NUMBER_MAX: i64 = (1 << 53) - 1;
+
 /// A number that others see and change, beside what was last shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -50,8 +54,12 @@ pub struct Seen {
 impl Seen {
     /// What others have done to the number and `level`, the database's, does not count yet.
     #[must_use]
-    pub const fn drift(self, level: &ShownLevel) -> i64 {
-        self.number - self.shown + self.adopted - level.adopted
+    pub fn drift(self, level: &ShownLevel) -> i64 {
+        let [number, shown] = [self.number, self.shown].map(i128::from);
+        let [adopted, counted] = [self.adopted, level.adopted].map(i128::from);
+        let drift = number - shown + adopted - counted;
+        let bound = if drift < 0 { i64::MIN } else { i64::MAX };
+        i64::try_from(drift).unwrap_or(bound)
     }
 }
 
@@ -171,6 +179,17 @@ mod tests {
         assert_eq!(late, Reconciled { reported: 5, acknowledged: vec![] });
         let new = reconcile_named(level(5, 0), 3, None);
         assert_eq!(new.reported, 3);
+    }
+
+    #[test]
+    fn a_drift_beyond_all_numbers_stays_within_them() {
+        let product = ProductId::from_database("1".to_owned());
+        let level = ShownLevel { product, version: 1, available: 98, adopted: 0 };
+        let drift = |number| Seen { number, shown: 98, adopted: 0 }.drift(&level);
+        assert_eq!(drift(90), -8);
+        assert_eq!(drift(i64::MIN), i64::MIN, "never a restock");
+        let below = Seen { number: i64::MAX, shown: -1, adopted: 0 };
+        assert_eq!(below.drift(&level), i64::MAX);
     }
 
     #[test]

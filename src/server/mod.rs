@@ -14,6 +14,7 @@ pub mod in_process;
 pub mod limits;
 mod media;
 pub mod metrics;
+pub mod object;
 pub mod openapi;
 pub mod operations;
 mod page;

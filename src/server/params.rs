@@ -46,7 +46,9 @@ impl Params {
     /// # Errors
     /// `InvalidInput` when it is no JSON object with the right members.
     pub fn from_json(body: &[u8]) -> Result<Self> {
-        let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+        // Of members that nobody reads serde would not check it.
+        let body = std::str::from_utf8(body).map_err(|_| refused("The body is not UTF-8."))?;
+        let first = body.bytes().find(|byte| !byte.is_ascii_whitespace());
         match first {
             None => return Err(refused("The request has no body.")),
             Some(b'[') => {
@@ -55,7 +57,7 @@ impl Params {
             Some(b'{') => {}
             Some(_) => return Err(refused("The body must be a JSON object.")),
         }
-        let body: Body = serde_json::from_slice(body)
+        let body: Body = serde_json::from_str(body)
             .map_err(|error| refused(format!("The body is no GraphQL request: {error}.")))?;
         Self::new(body.query, body.operation_name, body.variables)
     }
@@ -143,6 +145,7 @@ mod tests {
             assert!(Params::from_json(body.as_bytes()).is_err(), "{body}");
         }
         assert!(Params::from_json(b"{\"query\": \"\xff\"}").is_err());
+        assert!(Params::from_json(b"{\"query\": \"\", \"more\": \"\xff\"}").is_err());
         let deep = format!(r#"{{"query": "", "variables": {{"a": {}"#, "[".repeat(10_000));
         assert!(Params::from_json(deep.as_bytes()).is_err());
     }

@@ -17,6 +17,7 @@ use crate::auth::Gate;
 use crate::engine::place_order::Placed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::metrics::{Metrics, NO_OPERATION};
+use crate::server::object::Object;
 use crate::server::rates::Rates;
 use crate::server::session::Session;
 use crate::server::{Shell, body, media, rates};
@@ -49,11 +50,14 @@ impl Asked {
     /// # Errors
     /// `InvalidInput` saying what is wrong with it, and where.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        if !self.is_json {
+        // Of fields that `T` does not have serde would not check it.
+        let body = std::str::from_utf8(&self.body).ok().filter(|_| self.is_json);
+        let body = body.ok_or_else(|| {
             let text = "Send the body as Content-Type: application/json, in UTF-8.";
-            return Err(Error::new(ErrorKind::InvalidInput, text));
-        }
-        serde_json::from_slice(&self.body).map_err(|error| {
+            Error::new(ErrorKind::InvalidInput, text)
+        })?;
+        let read = serde_json::from_str(body).map(|Object(value)| value);
+        read.map_err(|error| {
             let text = format!("The body is not what is expected: {error}.");
             Error::new(ErrorKind::InvalidInput, text)
         })

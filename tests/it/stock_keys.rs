@@ -169,14 +169,16 @@ async fn what_redis_has_lost_is_shown_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_number_is_replaced_by_one() {
-    let Some(shop) = Shop::open().await else { return };
-    let _: () = shop.redis.clone().set(shop.key(), "many").await.unwrap();
-    shop.engine.note(&[product(&shop.product, "9.5", 10)]).await.unwrap();
-    assert_eq!(shop.shown().await, Some(10));
-    let _: () = shop.redis.clone().set(shop.key(), "many").await.unwrap();
-    shop.place(3).await.unwrap();
-    assert_eq!((shop.shown().await, shop.available().await), (Some(7), 7));
+async fn what_is_no_number_or_too_large_is_replaced_by_one() {
+    for nothing in ["many", "9223372036854775807", "-9223372036854775808", "9007199254740992"] {
+        let Some(shop) = Shop::open().await else { return };
+        let _: () = shop.redis.clone().set(shop.key(), nothing).await.unwrap();
+        shop.engine.note(&[product(&shop.product, "9.5", 10)]).await.unwrap();
+        assert_eq!(shop.shown().await, Some(10), "{nothing}");
+        let _: () = shop.redis.clone().set(shop.key(), nothing).await.unwrap();
+        shop.place(3).await.unwrap();
+        assert_eq!((shop.shown().await, shop.available().await), (Some(7), 7), "{nothing}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

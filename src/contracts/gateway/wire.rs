@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::contracts::quantity;
+use crate::server::object::objects;
 
 /// The `type` of a message about a new order.
 pub(super) const ORDER_PLACED: &str = "order-placed";
@@ -68,6 +69,7 @@ pub(super) struct NewOrder {
     )]
     pub user_id: Option<String>,
     /// What is wanted.
+    #[serde(deserialize_with = "objects")]
     #[schema(min_items = 1, max_items = 500)]
     pub products: Vec<WireLine>,
 }

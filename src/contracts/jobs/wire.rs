@@ -9,6 +9,7 @@ use crate::contracts::amount::Amount;
 use crate::contracts::moment::moment;
 use crate::contracts::quantity;
 use crate::contracts::status_word::StatusWord;
+use crate::server::object::objects;
 
 /// The job of a new order, which the deployed workers know.
 pub(super) const ORDER_PLACED: &str = "order-placed";
@@ -51,6 +52,7 @@ pub(super) struct NewOrder {
         example = "user-id"
     )]
     pub user_id: String,
+    #[serde(deserialize_with = "objects")]
     #[schema(min_items = 1, max_items = 500)]
     pub products: Vec<WireProduct>,
     /// What all of it costs, with at most 4 decimals.

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use crate::contracts::amount::Amount;
 use crate::contracts::quantity;
 use crate::contracts::status_word::StatusWord;
+use crate::server::object::objects;
 
 /// The topic of new orders.
 pub(super) const ORDER_CREATED: &str = "order_created";
@@ -76,6 +77,7 @@ pub(super) struct NewOrder {
     )]
     pub user_id: Option<String>,
     /// What is wanted.
+    #[serde(deserialize_with = "objects")]
     #[schema(min_items = 1, max_items = 500)]
     pub products: Vec<WireLine>,
 }

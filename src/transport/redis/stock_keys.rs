@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use redis::Script;
 
-use crate::domain::stock::{Seen, ShownLevel};
+use crate::domain::stock::{NUMBER_MAX, Seen, ShownLevel};
 use crate::engine::ports::StockKeys;
 use crate::error::Result;
 use crate::transport::redis::RedisLink;
@@ -18,15 +18,23 @@ use crate::transport::redis::RedisLink;
 /// What was last shown of each product.
 const SHOWN: &str = "order_engine:stock";
 
+/// What a number is in both scripts: text of digits that Lua counts exactly.
+const IS_NUMBER: &str = "
+    local function is_number(text)
+        return type(text) == 'string' and string.match(text, '^-?%d+$')
+            and math.abs(tonumber(text)) <= 9007199254740991
+    end
+    ";
+
 /// The keys and what was last shown, at one moment. Where nothing was, the database's level is
 /// noted as shown: a number that is there already is what others made of it.
 static READ: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+    with_numbers(
         "local seen = {}
          for i = 2, #KEYS do
              local at = (i - 2) * 2
              local number = redis.pcall('GET', KEYS[i])
-             if type(number) == 'string' and string.match(number, '^-?%d+$') then
+             if is_number(number) then
                  redis.call('HSETNX', KEYS[1], ARGV[at + 1], ARGV[at + 2])
                  seen[i - 1] = {number, redis.call('HGET', KEYS[1], ARGV[at + 1])}
              else
@@ -41,14 +49,14 @@ static READ: LazyLock<Script> = LazyLock::new(|| {
 /// meanwhile is in the key already; so a change by others at the same time is not lost. What is no
 /// number is nobody's, and is replaced.
 static SHOW: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+    with_numbers(
         "for i = 2, #KEYS do
              local at = (i - 2) * 4
              local product, version = ARGV[at + 1], tonumber(ARGV[at + 2])
              local available, adopted = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
              local before = redis.call('HGET', KEYS[1], product)
              local number = redis.pcall('GET', KEYS[i])
-             local there = type(number) == 'string' and string.match(number, '^-?%d+$')
+             local there = is_number(number)
              local shown, was, took = -1, available, adopted
              if before then
                  shown, was, took = string.match(before, '^(%d+):(-?%d+):(-?%d+)$')
@@ -71,6 +79,10 @@ static SHOW: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+fn with_numbers(script: &str) -> Script {
+    Script::new(&[IS_NUMBER, script].concat())
+}
+
 /// The stock keys of one Redis.
 pub struct RedisStockKeys(Arc<RedisLink>);
 
@@ -90,7 +102,7 @@ impl StockKeys for RedisStockKeys {
                 get.arg(key(product));
             }
             let numbers: Vec<Option<String>> = self.0.ask(&get).await?;
-            let is_number = |text: &String| text.parse::<i64>().is_ok();
+            let is_number = |text: &String| read_number(text).is_some();
             Ok(numbers.iter().map(|number| number.as_ref().is_some_and(is_number)).collect())
         }
         .boxed()
@@ -139,12 +151,17 @@ fn written(level: &ShownLevel) -> String {
     format!("{}:{}:{}", level.version, level.available, level.adopted)
 }
 
+/// A number, as the scripts read it.
+fn read_number(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|number| (-NUMBER_MAX..=NUMBER_MAX).contains(number))
+}
+
 /// A number and what was shown; none where there is no number.
 fn read_seen(seen: &[String]) -> Option<Seen> {
     let [number, shown] = seen else { return None };
     let mut parts = shown.splitn(3, ':').skip(1).map(|part| part.parse().ok());
     let (shown, adopted) = (parts.next()??, parts.next()??);
-    Some(Seen { number: number.parse().ok()?, shown, adopted })
+    Some(Seen { number: read_number(number)?, shown, adopted })
 }
 
 #[cfg(test)]
@@ -164,5 +181,7 @@ mod tests {
             assert_eq!(seen("90", bad), None, "{bad:?}");
         }
         assert_eq!(read_seen(&[]), None);
+        assert_eq!(seen("9007199254740992", "7:98:0"), None, "no longer counted exactly");
+        assert!(IS_NUMBER.contains(&format!("<= {NUMBER_MAX}\n")));
     }
 }

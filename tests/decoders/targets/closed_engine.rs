@@ -1,0 +1,147 @@
+//! The doors of an engine that is closed: each reads a request as ever, and then says that it
+//! cannot be served. No database is needed, and none is waited for.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use order_engine::auth::Gate;
+use order_engine::contracts::{self, Options};
+use order_engine::domain::caller::Access;
+use order_engine::domain::money::Currency;
+use order_engine::domain::placement::PlacementLimits;
+use order_engine::engine::{Engine, Rules};
+use order_engine::server::Shell;
+use order_engine::server::graphql::{Answered, GraphQl};
+use order_engine::server::metrics::Metrics;
+use order_engine::server::params::Params;
+use order_engine::server::session::Session;
+use order_engine::store::{Store, StoreOptions};
+use sqlx::postgres::PgConnectOptions;
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::identity;
+
+/// What is answered to a request that was understood.
+pub const UNDERSTOOD: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+/// How long an answer may take until it counts as none.
+const TIME_MAX: Duration = Duration::from_secs(20);
+
+thread_local! {
+    static DOORS: Doors = Doors::open();
+}
+
+struct Doors {
+    runtime: Runtime,
+    routers: HashMap<&'static str, Router>,
+    schemas: HashMap<&'static str, GraphQl>,
+    shell: Shell,
+}
+
+impl Doors {
+    fn open() -> Self {
+        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let engine = runtime.block_on(async {
+            let engine = Engine::new(Store::unconnected(&nowhere()), rules(), Vec::new());
+            engine.close().await;
+            engine
+        });
+        let (mut routers, mut schemas) = (HashMap::new(), HashMap::new());
+        let entered = runtime.enter();
+        for member in contracts::ALL {
+            let contract = (member.open)(&Options::default());
+            let gate = match contract.operations() {
+                [] => Gate::Open,
+                _ => Gate::Tokens(identity::verifier()),
+            };
+            let shell = shell(member.name, gate);
+            routers.insert(member.name, contract.router(&engine, &shell));
+            if let Some(schema) = contract.graphql(&engine, &shell) {
+                schemas.insert(member.name, schema);
+            }
+        }
+        drop(entered);
+        Self {
+            runtime,
+            routers,
+            schemas,
+            shell: shell("flask", Gate::Tokens(identity::verifier())),
+        }
+    }
+}
+
+fn nowhere() -> StoreOptions {
+    StoreOptions {
+        connect: PgConnectOptions::new_without_pgpass(),
+        other_hosts: Vec::new(),
+        address: "nowhere".to_owned(),
+        schema: "order_engine".to_owned(),
+        connections: 1,
+        acquire_timeout: Duration::from_secs(1),
+        statement_timeout: Duration::from_secs(1),
+    }
+}
+
+fn rules() -> Rules {
+    let placement = PlacementLimits::default();
+    Rules { access: Access::Owner, placement, currency: Currency::NONE }
+}
+
+fn shell(contract: &'static str, gate: Gate) -> Shell {
+    Shell {
+        contract,
+        gate,
+        metrics: Arc::new(Metrics::new()),
+        probes: Arc::new([]),
+        figures: Arc::new([]),
+        pages_dir: None,
+        time_max: TIME_MAX,
+        rates: None,
+        leaving: CancellationToken::new(),
+        shutdown: CancellationToken::new(),
+    }
+}
+
+/// The answer of a contract's door.
+pub fn send(contract: &str, request: Request<Body>) -> (StatusCode, Vec<u8>) {
+    DOORS.with(|doors| {
+        let router = doors.routers[contract].clone();
+        in_time(&doors.runtime, async {
+            let Ok(response) = router.oneshot(request).await;
+            let (parts, body) = response.into_parts();
+            let body = axum::body::to_bytes(body, usize::MAX).await.expect("a whole answer");
+            (parts.status, body.to_vec())
+        })
+    })
+}
+
+/// What a contract's schema makes of a request.
+pub fn execute(contract: &str, params: Params) -> Answered {
+    DOORS.with(|doors| {
+        let schema = &doors.schemas[contract];
+        in_time(&doors.runtime, async {
+            let gate = Gate::Tokens(identity::verifier());
+            let session = Session::from_authorization(&gate, Some(identity::bearer())).await;
+            schema.execute(params.into(), Arc::new(session), false, schema.deadline()).await
+        })
+    })
+}
+
+/// Runs something with the schema of `flask` and its shell.
+pub fn with_schema<T, F: Future<Output = T>>(run: impl FnOnce(GraphQl, Shell) -> F) -> T {
+    DOORS.with(|doors| {
+        let schema = doors.schemas["flask"].clone();
+        in_time(&doors.runtime, run(schema, doors.shell.clone()))
+    })
+}
+
+fn in_time<T>(runtime: &Runtime, work: impl Future<Output = T>) -> T {
+    let work = async { tokio::time::timeout(TIME_MAX, work).await };
+    runtime.block_on(work).expect("an answer in time")
+}

@@ -1,0 +1,139 @@
+//! Messages of other services: refused by name, or taken in within bounds, and understood again
+//! when the same is said in the plainest words.
+
+use order_engine::contracts::{self, Options};
+use order_engine::domain::fact::{Fact, ProductFact, StockFact, UserFact};
+use order_engine::domain::ids::{ProductId, UserId};
+use order_engine::domain::money::checked_amount;
+use order_engine::domain::preferences::Preferences;
+use order_engine::engine::ports::Delivery;
+use order_engine::error::{ErrorKind, Result};
+use serde_json::json;
+
+/// Longest text of a fact, in bytes.
+const TEXT_BYTES_MAX: usize = 4096;
+/// Longest refusal, in bytes: it is kept with the message, and shown.
+const REFUSAL_BYTES_MAX: usize = 600;
+/// The order that every message answers, as its correlation id says.
+const ANSWERED: i64 = 17;
+
+/// Messages of the user and product services on RabbitMQ.
+pub fn flask(data: &[u8]) {
+    run("flask", data);
+}
+
+/// Messages of the product service on `inventory-events`.
+pub fn gateway(data: &[u8]) {
+    run("gateway", data);
+}
+
+/// Messages of the product and user services on Kafka, and preferences as Redis has them.
+pub fn stock(data: &[u8]) {
+    run("stock", data);
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(preferences) = Preferences::parse(text) {
+        assert_eq!(preferences.json(), text);
+        assert_eq!(Preferences::parse(preferences.json()).ok(), Some(preferences));
+    }
+}
+
+fn run(name: &str, body: &[u8]) {
+    let contract = contracts::open(name, &Options::default()).expect("a contract");
+    let heard = |topic: &str, body: &[u8]| {
+        contract.interpreter().interpret(&Delivery {
+            topic: topic.to_owned(),
+            body: body.to_vec(),
+            correlation_id: Some(ANSWERED.to_string()),
+            ..Delivery::default()
+        })
+    };
+    for topic in contract.topics() {
+        let facts = match heard(topic, body) {
+            Ok(facts) => facts,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+                assert!(error.message().len() <= REFUSAL_BYTES_MAX, "{error}");
+                continue;
+            }
+        };
+        facts.iter().for_each(is_within_bounds);
+        if let Some(said) = said(topic, &facts) {
+            let again: Result<Vec<Fact>> = heard(topic, said.as_bytes());
+            assert_eq!(again.ok().as_ref(), Some(&facts), "{said}");
+        }
+    }
+}
+
+fn is_within_bounds(fact: &Fact) {
+    let is_text = |text: &String| text.len() <= TEXT_BYTES_MAX && !text.contains('\0');
+    match fact {
+        Fact::User(UserFact { user, username, email, address, contact, preferences: _ }) => {
+            assert!(UserId::parse(user.as_str()).is_ok());
+            assert!([username, email, address, contact].into_iter().flatten().all(is_text));
+        }
+        Fact::LoggedIn(user) => assert!(UserId::parse(user.as_str()).is_ok()),
+        Fact::Product(ProductFact { product, name, price, quantity: _ }) => {
+            assert!(ProductId::parse(product.as_str()).is_ok() && is_text(name));
+            assert_eq!(checked_amount(*price).ok(), Some(*price));
+        }
+        Fact::Stock(StockFact { product, quantity: _, order }) => {
+            assert!(ProductId::parse(product.as_str()).is_ok());
+            assert!(order.is_none_or(|order| order.get() >= 1));
+        }
+    }
+}
+
+/// A message that says these facts; none where there is nothing to say.
+fn said(topic: &str, facts: &[Fact]) -> Option<String> {
+    let body = match facts {
+        [] => return None,
+        [Fact::User(user), Fact::LoggedIn(same)] => {
+            assert_eq!(&user.user, same);
+            let preferences = user.preferences.as_ref().map_or("null", Preferences::json);
+            let rest = json!({"userId": same.as_str(), "email": user.email}).to_string();
+            return Some(format!("{},\"preferences\":{preferences}}}", rest.strip_suffix('}')?));
+        }
+        [Fact::User(user)] => json!({
+            "user_id": user.user.as_str(),
+            "username": user.username,
+            "email": user.email,
+            "address": user.address,
+            "contact": user.contact,
+        })
+        .to_string(),
+        [Fact::Product(product)] => {
+            let rest = json!({
+                "id": product.product.as_str(),
+                "name": product.name,
+                "quantity": product.quantity,
+            });
+            let rest = rest.to_string();
+            format!("{},\"price\":{}}}", rest.strip_suffix('}')?, product.price)
+        }
+        several => {
+            let stock = several.iter().map(|fact| stock_said(topic, fact)).collect::<Vec<_>>();
+            match topic {
+                "inventory-events" => stock.into_iter().next()?.to_string(),
+                _ => serde_json::Value::from(stock).to_string(),
+            }
+        }
+    };
+    Some(body)
+}
+
+fn stock_said(topic: &str, fact: &Fact) -> serde_json::Value {
+    let Fact::Stock(StockFact { product, quantity, order }) = fact else {
+        panic!("{fact:?} on {topic}");
+    };
+    let (product, order) = (product.as_str(), order.map(|order| order.get().to_string()));
+    match topic {
+        "inventory.updated" => {
+            json!({"product_id": product, "quantity": quantity, "order_id": order})
+        }
+        "inventory-events" => {
+            let payload = json!({"_id": product, "quantity": quantity});
+            json!({"type": "product-updated", "payload": payload})
+        }
+        _ => json!({"productId": product, "stock": quantity, "orderId": order}),
+    }
+}

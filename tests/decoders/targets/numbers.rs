@@ -1,0 +1,77 @@
+//! Amounts as JSON has them, and stock numbers as other services set them: exact, within bounds,
+//! and never wrapped around.
+
+use order_engine::domain::ids::{OrderId, ProductId};
+use order_engine::domain::money::{SCALE_MAX, checked_amount, line_total, read_amount};
+use order_engine::domain::stock::{Hold, Level, Seen, ShownLevel, reconcile, reconcile_named};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
+use serde_json::value::RawValue;
+
+/// What an amount is below.
+const AMOUNT_LIMIT: i64 = 1_000_000_000_000_000;
+
+/// Text as an amount, and as up to five stock numbers with `:` between them.
+pub fn numbers(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(json) = serde_json::from_str::<&RawValue>(text) {
+        amount(json.get());
+    }
+    let numbers = text.splitn(5, ':').map(|part| part.parse().ok()).collect::<Option<Vec<i64>>>();
+    if let Some(numbers) = numbers {
+        stock(&numbers);
+    }
+}
+
+fn amount(json: &str) {
+    let is_number = json.starts_with('-') || json.starts_with(|c: char| c.is_ascii_digit());
+    let Some(read) = read_amount(json) else { return };
+    assert!(is_number, "{json} was read as {read}");
+    let near: f64 = json.parse().expect("a JSON number");
+    let exact = read.to_f64().expect("a decimal is a float, about");
+    assert!((exact - near).abs() <= 0.000_051 + near.abs() * 1e-12, "{json} was read as {read}");
+    let is_good = (read.is_zero() || read.is_sign_positive())
+        && read < Decimal::from(AMOUNT_LIMIT)
+        && read.normalize().scale() <= SCALE_MAX;
+    let checked = checked_amount(read);
+    assert_eq!(checked.is_ok(), is_good, "{json}");
+    let Ok(checked) = checked else { return };
+    assert_eq!(checked, read);
+    assert_eq!(read_amount(&checked.to_string()), Some(checked), "{json}");
+    for quantity in [0, 1, 3, u32::MAX] {
+        let product = checked.checked_mul(quantity.into());
+        let expected = product.filter(|total| *total < Decimal::from(AMOUNT_LIMIT));
+        assert_eq!(line_total(checked, quantity).ok(), expected, "{json} times {quantity}");
+    }
+}
+
+fn stock(numbers: &[i64]) {
+    let number = |n: usize| numbers.get(n).copied().unwrap_or_default();
+    let seen = Seen { number: number(0), shown: number(1), adopted: number(2) };
+    let shown = ShownLevel {
+        product: ProductId::from_database("1".to_owned()),
+        version: 1,
+        available: number(3),
+        adopted: number(4),
+    };
+    let [seen_now, was, took, adopted] =
+        [seen.number, seen.shown, seen.adopted, shown.adopted].map(i128::from);
+    let drift = (seen_now - was + took - adopted).clamp(i64::MIN.into(), i64::MAX.into());
+    assert_eq!(i128::from(seen.drift(&shown)), drift, "{seen:?} {shown:?}");
+
+    let (quantity, reserved) = (seen.number, seen.adopted.max(0));
+    let level = Level { reported: Some(seen.shown), reserved };
+    assert!(level.available() >= 0);
+    let held = [shown.available, shown.adopted].map(|held| held.max(1));
+    let holds = [1, 2]
+        .map(|n| Hold { order: OrderId::from_database(n), quantity: held[usize::from(n == 2)] });
+    let taken = reconcile(level, quantity, holds);
+    assert_eq!(taken.reported, quantity);
+    let sum: i128 = taken.acknowledged.iter().map(|hold| i128::from(hold.quantity)).sum();
+    assert!(sum <= (was - seen_now).clamp(0, i64::MAX.into()), "{taken:?}");
+    for (part, whole) in taken.acknowledged.iter().zip(holds) {
+        assert!(part.order == whole.order && (1..=whole.quantity).contains(&part.quantity));
+    }
+    assert_eq!(reconcile_named(level, quantity, Some(holds[0])).acknowledged, [holds[0]]);
+    assert_eq!(reconcile_named(level, quantity, None).reported, quantity.min(seen.shown));
+}
