@@ -93,7 +93,8 @@ class Customers:
     ) -> None:
         while not until():
             ask = self._next()
-            engine = engines[ask.customer % len(engines)]
+            # Every engine gets customers of every fate.
+            engine = engines[ask.customer // len(FATES) % len(engines)]
             self._place(engine, ask)
             if ask.order_id is None:
                 continue

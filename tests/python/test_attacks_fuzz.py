@@ -33,6 +33,7 @@ EVENTS = {
     "stock": ("product_events", "user_logged_in"),
 }
 REST = {"jobs": "/orders", "gateway": "/", "stock": "/order/create"}
+PAGES = {"/healthz", "/metrics", "/docs"}
 
 many = settings(
     max_examples=EXAMPLES,
@@ -183,7 +184,9 @@ def test_bodies_of_rest(database: str, contract: str) -> None:
         def run(body: bytes, path: bytes) -> None:
             for answer in asked(client, body, path):
                 assert answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR, answer.text
-                assert json.loads(answer.content or b"{}") is not None
+                # Beside orders every door has pages of its own, like /healthz.
+                if answer.request.url.path not in PAGES:
+                    assert json.loads(answer.content or b"{}") is not None
 
         def asked(client: httpx.Client, body: bytes, path: bytes) -> list[httpx.Response]:
             url = f"http://door{REST[contract]}"

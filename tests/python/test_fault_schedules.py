@@ -53,6 +53,7 @@ DOCUMENTED = (
     "cannot be asked",
     "is left alone for a moment",
     "cannot be reached",
+    "Orders wait for more than",
 )
 BOOKS = """
     select reserved, (select coalesce(sum(quantity), 0) from reservations),
