@@ -8,7 +8,7 @@ import secrets
 import signal
 import statistics
 import sys
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from bench.servers import Servers
 from bench.tables import decimal, ratios, spread, table, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from bench.contestant import Contestant
@@ -78,12 +78,15 @@ def main() -> int:
         help="put the tables into this document, and draw plots beside it",
     )
     parser.add_argument(
+        "--soak", action="store_true", help="measure only the soak anew, at the last run's rate"
+    )
+    parser.add_argument(
         "--again", action="store_true", help="take the numbers of the last run, measure nothing"
     )
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, leave)
     try:
-        found = json.loads(FILE.read_text()) if given.again else measure(given)
+        found = found_by(given)
         FILE.parent.mkdir(parents=True, exist_ok=True)
         FILE.write_text(json.dumps(found, indent=1) + "\n")
         text = render(found)
@@ -110,16 +113,48 @@ def leave(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def measure(given: argparse.Namespace) -> dict[str, Any]:
-    """Makes the databases one after the other, and asks their engines in turns.
+def found_by(given: argparse.Namespace) -> dict[str, Any]:
+    """Measures what is asked for; what is not comes from the last run.
 
     Raises:
         BenchError: something failed, or the numbers cannot be trusted.
         ServiceError: a server or an engine did not start.
+        FileNotFoundError: there was no last run.
     """
+    if given.again or given.soak:
+        last: dict[str, Any] = json.loads(FILE.read_text())
+        return last if given.again else last | soaked_again(given, last)
     load.find_wrk()
-    secret = secrets.token_hex(32)
     sizes = (*SIZES, MOST) if given.most else SIZES
+    with populations_of(sizes) as (populations, folder, consumer):
+        rounds = _rounds(populations, folder, consumer, given)
+        backlogs = [
+            _drain(populations[0], consumer, backlog) for backlog in (BACKLOGS[0], given.backlog)
+        ]
+        soaked = _soak(populations[-1], folder, rounds, given.minutes)
+    return {
+        "engine": f"{engine.version()}, Cargo profile {engine.profile()}",
+        "sizes": sizes,
+        "rounds": rounds,
+        "backlogs": backlogs,
+        "soak": soaked,
+    }
+
+
+def soaked_again(given: argparse.Namespace, last: dict[str, Any]) -> dict[str, Any]:
+    """Measures the soak on as many orders, and at the rate, of the last run."""
+    with populations_of(last["sizes"][-1:]) as (populations, folder, _):
+        return {"soak": _soak(populations[-1], folder, last["rounds"], given.minutes)}
+
+
+@contextmanager
+def populations_of(sizes: tuple[int, ...]) -> Iterator[tuple[list[Population], Path, Consumer]]:
+    """Makes the databases one after the other, with their engines.
+
+    Raises:
+        ServiceError: a server or an engine did not start.
+    """
+    secret = secrets.token_hex(32)
     with Workspace() as workspace, ExitStack() as stack:
         servers = Servers(workspace)
         servers.start()
@@ -133,18 +168,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
                     populated(workspace, servers, site.rabbitmq_url, orders, secret)
                 )
             )
-        rounds = _rounds(populations, workspace.folder, consumer, given)
-        backlogs = [
-            _drain(populations[0], consumer, backlog) for backlog in (BACKLOGS[0], given.backlog)
-        ]
-        soaked = _soak(populations[-1], workspace.folder, rounds, given.minutes)
-    return {
-        "engine": f"{engine.version()}, Cargo profile {engine.profile()}",
-        "sizes": sizes,
-        "rounds": rounds,
-        "backlogs": backlogs,
-        "soak": soaked,
-    }
+        yield populations, workspace.folder, consumer
 
 
 def _rounds(
