@@ -20,9 +20,14 @@ from tests.services.workspace import Workspace
 USER = "order_engine"
 CALL_TIMEOUT_S = 60.0
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
-# A node that is killed while it rewrites its definitions may lose one that it has confirmed. Here it
-# rewrites them only when it starts: after so many changes, or milliseconds.
-NEVER = 1_000_000_000
+# A node that is killed while it rewrites its definitions may lose one that it has confirmed. Here
+# it rewrites them when it starts, and then not before so many changes or milliseconds.
+REWRITING = """
+[{mnesia, [
+    {dump_log_write_threshold, 1000000000},
+    {dump_log_time_threshold, 1000000000}
+]}].
+"""
 
 
 class Programs(NamedTuple):
@@ -151,9 +156,7 @@ class RabbitMQ(Service):
 
     def _write_settings(self) -> None:
         (self.folder / "conf.d").mkdir()
-        (self.folder / "advanced.config").write_text(
-            f"[{{mnesia, [{{dump_log_write_threshold, {NEVER}}}, {{dump_log_time_threshold, {NEVER}}}]}}].\n"
-        )
+        (self.folder / "advanced.config").write_text(REWRITING)
         (self.folder / "enabled_plugins").write_text("[].\n")
         (self.folder / "rabbitmq-env.conf").touch()
         # The nodes of a cluster share the secret by which they know each other.
