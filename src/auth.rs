@@ -27,6 +27,7 @@ use crate::auth::verified::{Fingerprint, KeySet};
 use crate::domain::caller::Caller;
 use crate::domain::ids::UserId;
 use crate::error::{Error, ErrorKind, Result};
+use crate::object::Object;
 
 pub use gate::{Gate, Gateway};
 pub use served::{KeySource, ServedKeys, ServedOptions};
@@ -298,11 +299,8 @@ impl Verifier {
         let (message, signature) = token.rsplit_once('.').ok_or_else(invalid)?;
         let (header, claims) = message.split_once('.').ok_or_else(invalid)?;
         let header = decoded(header)?;
-        // A list of its values would do for serde.
-        if !header.trim_ascii_start().starts_with('{') {
-            return Err(invalid());
-        }
-        let header: Header = serde_json::from_str(&header).map_err(|_| invalid())?;
+        let Object(header): Object<Header> =
+            serde_json::from_str(&header).map_err(|_| invalid())?;
         if header.crit.is_some() {
             return Err(invalid());
         }

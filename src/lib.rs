@@ -24,6 +24,7 @@ pub mod domain;
 pub mod engine;
 pub mod error;
 pub mod inbound;
+mod object;
 pub mod operations;
 pub mod outage;
 pub mod outbox;

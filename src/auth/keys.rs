@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::object::Object;
 
 /// Most keys of a set; each costs a check where a token does not say which it means.
 const KEYS_MAX: usize = 64;
@@ -120,10 +121,11 @@ impl Key {
         if keys.len() > KEYS_MAX {
             return Err(wrong(&format!("it has more than {KEYS_MAX} keys")));
         }
-        let read = |key| serde_json::from_value(key).ok().and_then(Self::from_jwk);
-        // For serde a list of its values would do.
-        let objects = keys.into_iter().filter(Value::is_object);
-        let keys: Vec<_> = objects.filter_map(read).collect();
+        let read = |key| {
+            let Object(jwk) = serde_json::from_value(key).ok()?;
+            Self::from_jwk(jwk)
+        };
+        let keys: Vec<_> = keys.into_iter().filter_map(read).collect();
         match keys.is_empty() {
             true => Err(wrong("none of its keys is for RS256, ES256 or EdDSA")),
             false => Ok(keys),

@@ -14,7 +14,6 @@ pub mod in_process;
 pub mod limits;
 mod media;
 pub mod metrics;
-pub mod object;
 pub mod openapi;
 pub mod operations;
 mod page;

@@ -87,7 +87,9 @@ macro_rules! each_holds {
 }
 
 each_holds! {
+    answers_of_services = "answers";
     claims_of_tokens = "claims";
+    copies_of_orders = "copies";
     cursors_of_lists = "cursors";
     events_of_flask = "events-flask";
     events_of_gateway = "events-gateway";

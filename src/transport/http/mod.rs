@@ -1,6 +1,7 @@
 //! Other services over HTTP: asked within a deadline, tried again where that is safe, left alone
 //! while they fail, and never believed further than a bounded answer goes.
 
+pub mod answers;
 mod breaker;
 mod keys;
 mod products;
@@ -20,6 +21,7 @@ use tokio::time::{sleep, timeout_at};
 
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::outage::backoff;
+use crate::transport::http::answers::Useless;
 use crate::transport::http::breaker::Breaker;
 
 /// Largest answer, in bytes.
@@ -221,9 +223,19 @@ impl Remote {
         Error::new(ErrorKind::Unavailable, text).with("component", self.name)
     }
 
-    /// An answer that is not what was asked for; no order may rest on it.
-    fn not_understood(&self, why: &str) -> Error {
-        self.unavailable(&format!("gave an answer that is not understood: {why}"))
+    /// An answer that no order may rest on.
+    fn useless(&self, why: Useless) -> Error {
+        match why {
+            Useless::Failed(told) => self.unavailable("answers with an error").because(told),
+            Useless::NotUnderstood(why, cause) => {
+                let how = format!("gave an answer that is not understood: {why}");
+                let error = self.unavailable(&how);
+                match cause {
+                    Some(cause) => error.because(cause),
+                    None => error,
+                }
+            }
+        }
     }
 }
 

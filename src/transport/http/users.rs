@@ -7,20 +7,17 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::ids::UserId;
 use crate::engine::ports::UserService;
 use crate::error::Result;
-use crate::transport::http::{Answer, AskOptions, Remote, with_token};
+use crate::transport::http::{AskOptions, Remote, answers, with_token};
 
 /// What it is called in messages.
 pub const NAME: &str = "user service";
 /// Most verdicts that are remembered.
 const VERDICTS_MAX: usize = 10_000;
-/// What an answer calls the id of a user.
-const ID_FIELDS: [&str; 4] = ["_id", "id", "user_id", "userId"];
 
 /// A user service over REST.
 pub struct RestUsers {
@@ -49,33 +46,11 @@ impl RestUsers {
         }
         let request = |client: &reqwest::Client| with_token(client.get(address.clone()), token);
         let answer = self.remote.ask(self.remote.deadline(), request).await?;
-        let is_good = self.verdict(user, &answer)?;
-        if is_good {
-            self.remember(key);
-        }
-        Ok(is_good)
-    }
-
-    /// Only the status counts; but what says something else than a user is not believed.
-    fn verdict(&self, user: &UserId, answer: &Answer) -> Result<bool> {
         if !answer.status.is_success() {
             return Ok(false);
         }
-        if answer.body.trim_ascii().is_empty() {
-            return Ok(true);
-        }
-        let body: Value = serde_json::from_slice(&answer.body)
-            .map_err(|error| self.remote.not_understood("it is no JSON").because(error))?;
-        let told = body.get("result").unwrap_or(&body);
-        let id = ID_FIELDS.iter().find_map(|field| told.get(field));
-        let is_other = match id {
-            Some(Value::String(id)) => id != user.as_str(),
-            Some(Value::Number(id)) => id.to_string() != user.as_str(),
-            _ => false,
-        };
-        if is_other {
-            return Err(self.remote.not_understood("it is about another user"));
-        }
+        answers::user(user, &answer.body).map_err(|why| self.remote.useless(why))?;
+        self.remember(key);
         Ok(true)
     }
 

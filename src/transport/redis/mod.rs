@@ -4,6 +4,7 @@
 //! so that what can do without it is not held up by asking again and again.
 
 mod cache;
+pub mod copies;
 pub mod stock_keys;
 pub mod user_keys;
 

@@ -1,6 +1,7 @@
 //! Who asks: tokens as they come, claims that are rightly signed, and the keys that an issuer
 //! serves. Nobody is let in whose token was not made with the key.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ use order_engine::domain::caller::Caller;
 use order_engine::domain::ids::UserId;
 use order_engine::error::{ErrorKind, Result};
 use order_engine::server::session::Session;
-use serde_json::Value;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 const SECRET: &str = "a-secret-of-the-tests-with-32-bytes-or-more";
 /// 2026-11-21, in seconds.
@@ -117,22 +119,35 @@ pub fn claims(data: &[u8]) {
     let token = signed(header, claims, SECRET.as_bytes());
     let Ok(caller) = VERIFIER.verify(Some(&format!("Bearer {token}")), now()) else { return };
     assert!(token.len() <= TOKEN_BYTES_MAX);
-    let header: Value = serde_json::from_slice(header).expect("a header of JSON");
-    assert!(header.is_object() && header["alg"] == "HS256" && header["crit"].is_null(), "{header}");
-    let claims: Value = serde_json::from_slice(claims).expect("claims of JSON");
-    assert!(claims.is_object(), "{claims}");
-    let expires = claims["exp"].as_i64().expect("a whole number");
-    assert!(expires + LEEWAY > NOW, "{claims}");
-    let begins = claims.get("nbf").map_or(0, |time| time.as_i64().expect("a whole number"));
-    assert!(begins <= NOW + LEEWAY, "{claims}");
-    assert!(claims.get("aud").is_none(), "{claims}");
-    assert!(claims.get("type").is_none_or(|kind| kind == "access"), "{claims}");
+    let header = Members::of(header);
+    assert_eq!(header.value("alg"), Some(json!("HS256")));
+    assert!(header.value("crit").is_none_or(|names| names.is_null()));
+    let claims = Members::of(claims);
+    let time = |name| claims.value(name).map(|time| time.as_i64().expect("a whole number"));
+    assert!(time("exp").expect("an end") + LEEWAY > NOW);
+    assert!(time("nbf").is_none_or(|begin| begin <= NOW + LEEWAY));
+    assert!(claims.value("aud").is_none());
+    assert!(claims.value("type").is_none_or(|kind| kind == "access"));
     let Caller::User { id, .. } = caller else { panic!("a token never speaks for the system") };
-    let named: Vec<_> = ["user_id", "sub"].iter().filter_map(|name| claims.get(name)).collect();
+    let named: Vec<_> = ["user_id", "sub"].iter().filter_map(|name| claims.value(name)).collect();
     assert!(!named.is_empty());
     for name in named {
         let text = name.as_str().map_or_else(|| name.to_string(), str::to_owned);
-        assert_eq!(id.as_str(), text, "{claims}");
+        assert_eq!(id.as_str(), text);
+    }
+}
+
+/// What an object in JSON holds, each as it is written: what nobody reads of it may be a number
+/// beyond all numbers.
+struct Members<'a>(BTreeMap<String, &'a RawValue>);
+
+impl<'a> Members<'a> {
+    fn of(json: &'a [u8]) -> Self {
+        Self(serde_json::from_slice(json).expect("an object in JSON"))
+    }
+
+    fn value(&self, name: &str) -> Option<Value> {
+        self.0.get(name).map(|text| serde_json::from_str(text.get()).expect("a value in JSON"))
     }
 }
 

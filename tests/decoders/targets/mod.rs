@@ -6,6 +6,7 @@ mod events;
 mod graphql;
 mod identity;
 mod names;
+mod neighbours;
 mod numbers;
 mod rest;
 
@@ -13,8 +14,10 @@ mod rest;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its seeds and of its program in `fuzz/`.
-pub const ALL: [(&str, Target); 14] = [
+pub const ALL: [(&str, Target); 16] = [
+    ("answers", neighbours::answers),
     ("claims", identity::claims),
+    ("copies", neighbours::copies),
     ("cursors", graphql::cursors),
     ("events-flask", events::flask),
     ("events-gateway", events::gateway),

@@ -1,0 +1,73 @@
+//! What neighbours say: the answers of user and product services, and what stands in Redis where
+//! copies of orders were put. Nothing of it is guessed at.
+
+use order_engine::domain::ids::{ProductId, UserId};
+use order_engine::domain::quote::Quote;
+use order_engine::transport::http::answers;
+use order_engine::transport::redis::copies;
+use serde_json::Value;
+
+/// The body of a success, taken as each of the answers that may come.
+pub fn answers(data: &[u8]) {
+    let value: Option<Value> = serde_json::from_slice(data).ok();
+    let products = ["1", "2"].map(|id| ProductId::parse(id).expect("a product id"));
+    match answers::product(&products[0], data) {
+        Ok(Some(quote)) => {
+            assert_eq!(quote.product, products[0]);
+            if let Some(value) = &value {
+                is_told(&quote, value.get("result").unwrap_or(value));
+            }
+        }
+        Ok(None) => {
+            if let Some(value) = &value {
+                assert!(value.get("result").unwrap_or(value).is_null(), "{value}");
+            }
+        }
+        Err(_) => {}
+    }
+    if let Ok(quotes) = answers::products(&products, data) {
+        for product in &products {
+            assert!(quotes.iter().filter(|quote| quote.product == *product).count() <= 1);
+        }
+        if let Some(value) = &value {
+            let told = value["data"]["productByIds"].as_array().expect("a list");
+            let told: Vec<_> = told.iter().filter(|each| !each.is_null()).collect();
+            assert_eq!(told.len(), quotes.len(), "{value}");
+            quotes.iter().zip(told).for_each(|(quote, each)| is_told(quote, each));
+        }
+    }
+    let user = UserId::parse("1").expect("a user id");
+    if answers::user(&user, data).is_ok() {
+        let id = value.and_then(|value| value.get("result").unwrap_or(&value).get("_id").cloned());
+        let is_other = |id: Value| (id.is_string() || id.is_number()) && !is_id(&id, "1");
+        assert!(!id.is_some_and(is_other));
+    }
+}
+
+/// Whether a quote is what anybody reads in the JSON of a product.
+fn is_told(quote: &Quote, told: &Value) {
+    for name in ["_id", "id"] {
+        let id = told.get(name).filter(|id| !id.is_null());
+        assert!(id.is_none_or(|id| is_id(id, quote.product.as_str())), "{told}");
+    }
+    let stock = ["quantity", "stock"].iter().find_map(|name| told[name].as_i64());
+    assert_eq!(stock, Some(quote.stock), "{told}");
+    let price = told.get("price").filter(|price| !price.is_null());
+    assert_eq!(price.is_some(), quote.price.is_some(), "{told}");
+    assert!(quote.price.is_none_or(|price| !price.is_sign_negative() || price.is_zero()), "{told}");
+}
+
+fn is_id(value: &Value, id: &str) -> bool {
+    match value {
+        Value::String(text) => text == id,
+        Value::Number(number) => number.as_i64().is_some_and(|number| number.to_string() == id),
+        _ => false,
+    }
+}
+
+/// What stands in Redis; what is read of it is written, and read again, as it was.
+pub fn copies(data: &[u8]) {
+    let Some(orders) = copies::read(data) else { return };
+    let written = copies::write(&orders).expect("orders in JSON");
+    assert_eq!(copies::read(&written), Some(orders));
+}
