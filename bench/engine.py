@@ -22,7 +22,7 @@ class Engine(Service):
 
     name = "order-engine"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is another thing
         self,
         workspace: Workspace,
         *,
@@ -30,15 +30,17 @@ class Engine(Service):
         rabbitmq_url: str,
         secret: str,
         has_relay: bool = True,
+        program: Path = PROGRAM,
     ) -> None:
         """Picks a port; without a relay the messages stay in the outbox.
 
         Raises:
             BenchError: the engine is not installed.
         """
-        if not PROGRAM.exists():
-            raise BenchError(f"{PROGRAM} is missing: `make bench` builds and installs it")
+        if not program.exists():
+            raise BenchError(f"{program} is missing: `make bench` builds and installs it")
         super().__init__(workspace)
+        self._program = program
         self._settings = {
             "DATABASE_URL": database_url,
             "RABBITMQ_URL": rabbitmq_url,
@@ -54,7 +56,7 @@ class Engine(Service):
 
     def command(self) -> Sequence[str]:
         """The server in the foreground."""
-        return [str(PROGRAM), "serve", f"--port={self.port}"]
+        return [str(self._program), "serve", f"--port={self.port}"]
 
     def environment(self) -> dict[str, str]:
         """The own one, with no other settings than those given."""
@@ -79,7 +81,7 @@ class Engine(Service):
             BenchError: the command failed; the message holds its output.
         """
         done = subprocess.run(
-            [str(PROGRAM), "migrate"],
+            [str(self._program), "migrate"],
             env=self.environment(),
             cwd=self.folder,
             capture_output=True,
