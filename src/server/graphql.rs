@@ -5,10 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::parser::types::{OperationDefinition, OperationType, Selection};
-use async_graphql::{
-    ErrorExtensionValues, Executor, Pos, Positioned, Request, Response, ServerError, Value,
-    Variables,
-};
+use async_graphql::{ErrorExtensionValues, Executor, Pos, Request, Response, ServerError, Value};
 use axum::Router;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
@@ -24,7 +21,8 @@ use crate::server::metrics::{Metrics, NO_OPERATION};
 use crate::server::playground::Playground;
 use crate::server::rates::Rates;
 use crate::server::session::Session;
-use crate::server::{Shell, graphql_http, rates};
+use crate::server::variables::TypeNames;
+use crate::server::{Shell, graphql_http, rates, variables};
 
 /// A schema that can be asked. Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +31,7 @@ pub struct GraphQl(Arc<Inner>);
 struct Inner {
     schema: Box<dyn Schema>,
     types: Types,
+    type_names: TypeNames,
     documents: Documents,
     /// The fields at the roots of the schema, which may be labels of metrics.
     operations: &'static [&'static str],
@@ -102,6 +101,7 @@ impl GraphQl {
         Self(Arc::new(Inner {
             schema: Box::new(schema),
             types: Types::of(sdl),
+            type_names: TypeNames::of(sdl),
             documents: Documents::new(),
             operations,
             contract: shell.contract,
@@ -301,6 +301,7 @@ impl GraphQl {
         session: &Arc<Session>,
     ) -> std::result::Result<Prepared, Vec<ServerError>> {
         let document = self.0.documents.read(&request.query).map_err(|error| vec![error])?;
+        self.0.type_names.check(&document)?;
         let name = request.operation_name.as_deref();
         let Some(asked) = Asked::of(document, name) else {
             let message = match name {
@@ -309,7 +310,7 @@ impl GraphQl {
             };
             return Err(vec![told(&Error::new(ErrorKind::InvalidInput, message), None)]);
         };
-        check_variables(asked.operation(), &request.variables)?;
+        variables::check_values(asked.operation(), &request.variables)?;
         let label = self.label(asked.operation());
         request.set_parsed_query(asked.document().clone());
         Ok(Prepared { request: request.data(Arc::clone(session)), asked, label })
@@ -380,26 +381,4 @@ fn code(kind: ErrorKind) -> ErrorExtensionValues {
     let mut extensions = ErrorExtensionValues::default();
     extensions.set("code", kind.code());
     extensions
-}
-
-/// Refuses what the library would notice only while it executes: a required variable is missing.
-fn check_variables(
-    operation: &OperationDefinition,
-    variables: &Variables,
-) -> std::result::Result<(), Vec<ServerError>> {
-    let missing: Vec<ServerError> = operation
-        .variable_definitions
-        .iter()
-        .filter(|definition| {
-            let node = &definition.node;
-            let is_null = matches!(variables.get(&node.name.node), None | Some(Value::Null));
-            is_null && !node.var_type.node.nullable && node.default_value.is_none()
-        })
-        .map(|Positioned { pos, node }| {
-            let message =
-                format!("The variable ${} of type {} has no value.", node.name, node.var_type);
-            told(&Error::new(ErrorKind::InvalidInput, message), Some(*pos))
-        })
-        .collect();
-    if missing.is_empty() { Ok(()) } else { Err(missing) }
 }

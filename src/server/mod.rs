@@ -25,6 +25,7 @@ pub mod resolving;
 pub mod rest;
 pub mod session;
 pub mod tls;
+mod variables;
 mod websocket;
 
 use std::any::Any;
