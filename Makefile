@@ -129,8 +129,9 @@ lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
 	$(BIN)/python -m mypy.stubtest order_engine._native
 	$(BIN)/pyright
 	@# What a user's checker sees of the package: nothing that is left to be guessed.
-	PYTHONPATH=python $(BIN)/pyright --pythonpath $(BIN)/python --verifytypes order_engine \
-		--ignoreexternal
+	@# It looks for click and flask where the first python of the path has its packages.
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=python \
+		$(BIN)/pyright --verifytypes order_engine --ignoreexternal
 	@# The profile of the tests, so that C code, build scripts and macros are compiled once.
 	$(CARGO) clippy --profile quick --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy --profile quick --locked --features fail-points -- -D warnings
