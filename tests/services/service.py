@@ -12,9 +12,10 @@ from typing import ClassVar
 from tests.services.errors import ServiceError
 from tests.services.ports import free_port
 from tests.services.processes import kill_tree
-from tests.services.workspace import STOP_TIMEOUT_S, Workspace
+from tests.services.workspace import Workspace
 
 START_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 30.0
 POLL_INTERVAL_S = 0.02
 
 

@@ -12,7 +12,8 @@ from types import TracebackType
 
 from tests.services import watchdog
 
-STOP_TIMEOUT_S = 30.0
+# The databases of a whole run are gigabytes to remove, and the disk may be busy.
+CLOSE_TIMEOUT_S = 120.0
 
 
 class Workspace:
@@ -80,7 +81,7 @@ class Workspace:
         """Ends every process that still runs, then removes the folder."""
         os.close(self._pipe)
         for process in [self._watchdog, *self._processes]:
-            process.wait(STOP_TIMEOUT_S)
+            process.wait(CLOSE_TIMEOUT_S)
 
     def __enter__(self) -> "Workspace":
         """Returns itself; the folder exists already."""
