@@ -104,7 +104,7 @@ def serving(
             database_url=url,
             rabbitmq_url=rabbitmq_url,
             secret=secret,
-            program=environment / "bin" / "order-engine",
+            program=environment.absolute() / "bin" / "order-engine",
         )
         engine.migrate()
         catalogue.fill(connection, SCHEMA, Plan())
