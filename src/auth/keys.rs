@@ -47,6 +47,11 @@ impl Header {
     }
 }
 
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<Value>,
+}
+
 /// A key of a JSON Web Key Set (RFC 7517), as far as it counts here.
 #[derive(Deserialize)]
 struct Jwk {
@@ -115,17 +120,16 @@ impl Key {
             let text = format!("The set of token keys cannot be used: {why}.");
             Error::new(ErrorKind::Unavailable, text).with("component", "token keys")
         };
-        let mut set: Value = serde_json::from_slice(json).map_err(|_| wrong("it is no JWK set"))?;
-        let keys = set.get_mut("keys").map(Value::take);
-        let Some(Value::Array(keys)) = keys else { return Err(wrong("it is no JWK set")) };
-        if keys.len() > KEYS_MAX {
+        let Object(set): Object<Set> =
+            serde_json::from_slice(json).map_err(|_| wrong("it is no JWK set"))?;
+        if set.keys.len() > KEYS_MAX {
             return Err(wrong(&format!("it has more than {KEYS_MAX} keys")));
         }
         let read = |key| {
             let Object(jwk) = serde_json::from_value(key).ok()?;
             Self::from_jwk(jwk)
         };
-        let keys: Vec<_> = keys.into_iter().filter_map(read).collect();
+        let keys: Vec<_> = set.keys.into_iter().filter_map(read).collect();
         match keys.is_empty() {
             true => Err(wrong("none of its keys is for RS256, ES256 or EdDSA")),
             false => Ok(keys),

@@ -8,7 +8,7 @@ use async_graphql::parser::parse_schema;
 use async_graphql::parser::types::{
     BaseType, ExecutableDocument, OperationDefinition, Type, TypeSystemDefinition,
 };
-use async_graphql::{Name, Positioned, ServerError, Value, Variables};
+use async_graphql::{Name, Pos, Positioned, ServerError, Value, Variables};
 
 use crate::error::{Error, ErrorKind};
 use crate::server::graphql::told;
@@ -64,9 +64,7 @@ fn innermost(ty: &Type) -> &Name {
     }
 }
 
-fn refused(
-    wrong: impl Iterator<Item = (async_graphql::Pos, String)>,
-) -> Result<(), Vec<ServerError>> {
+fn refused(wrong: impl Iterator<Item = (Pos, String)>) -> Result<(), Vec<ServerError>> {
     let errors: Vec<_> = wrong
         .map(|(pos, message)| told(&Error::new(ErrorKind::InvalidInput, message), Some(pos)))
         .collect();
