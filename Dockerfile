@@ -16,7 +16,7 @@ RUN apt-get update \
 WORKDIR /build
 COPY Cargo.toml Cargo.lock pyproject.toml README.md LICENSE-MIT LICENSE-APACHE ./
 COPY src ./src
-COPY parking_lot ./parking_lot
+COPY patches ./patches
 COPY migrations ./migrations
 COPY tests/decoders ./tests/decoders
 COPY tests/it ./tests/it

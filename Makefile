@@ -33,7 +33,7 @@ NODE_IS_NEW := node -e 'const [major, minor] = process.versions.node.split(".").
 
 # Folders are among the sources so that a deleted file is noticed.
 RUST_SOURCES := $(wildcard Cargo.toml Cargo.lock) \
-	$(shell find src parking_lot migrations -type d -o -name "*.rs" -o -name "*.sql" -o -name "*.md" -o -name Cargo.toml)
+	$(shell find src patches migrations -type d -o -name "*.rs" -o -name "*.sql" -o -name "*.md" -o -name Cargo.toml)
 PYTHON_SOURCES := $(wildcard pyproject.toml README.md) \
 	$(shell find python -name __pycache__ -prune -o -path '*/static' -prune -o \
 		\( -type d -o -name '*.py' -o -name '*.pyi' -o -name py.typed \) -print)
