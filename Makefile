@@ -79,7 +79,7 @@ test: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Runs every test on private server
 
 .PHONY: attack
 attack: build $(REQUIREMENTS) ## Attacks every door for some minutes: more damaged input, 10 000 connections.
-	ATTACK_EXAMPLES=3000 ATTACK_CONNECTIONS=10000 $(BIN)/python -m pytest tests/python/test_attacks_*.py
+	ATTACK_EXAMPLES=3000 ATTACK_CONNECTIONS=10000 $(BIN)/python -m pytest tests/python/security/test_attacks_*.py
 
 # Seeds are the lines of tests/corpus, kept findings the files of fuzz/corpus; what is learnt on the
 # way stays in fuzz/corpus-grown, for the next time. cargo-fuzz needs the nightly compiler.
@@ -116,8 +116,8 @@ chaos: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Crashes and broken connections f
 	@$(BIN)/python -m tests.services install
 	ORDER_ENGINE_TEST_CHAOS=1 ORDER_ENGINE_TEST_MINUTES=$(or $(MINUTES),5) \
 		ORDER_ENGINE_TEST_SEED=$(SEED) $(BIN)/python -m pytest -rP \
-		$(addprefix tests/python/,test_crash_matrix.py test_crash.py test_lost_commit.py \
-		test_silent_connections.py test_fault_schedules.py test_several_relays.py \
+		$(addprefix tests/python/faults/,test_crash_matrix.py test_crash.py test_lost_commit.py \
+		test_silent_connections.py test_fault_schedules.py test_concurrent_relays.py \
 		test_failover.py test_broker_cluster.py)
 
 .PHONY: lint

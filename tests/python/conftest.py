@@ -38,22 +38,22 @@ import httpx
 import pytest
 from redis import Redis as RedisClient
 
-from tests.python.adopted import Shared
-from tests.python.attacked import Attacked, all_contracts, attack, settings_of_attacked
-from tests.python.browser import WatchedBrowser, open_browser
-from tests.python.doors import Doors, open_doors
-from tests.python.engine_process import EngineProcess
-from tests.python.gateway_shop import GatewayShop
-from tests.python.http_process import HttpProcess
-from tests.python.kafka_topics import delete_topics, make_topics
-from tests.python.legacy_consumer import LegacyConsumer
-from tests.python.legacy_service import LegacyOrderConsumer, LegacyService, seed, upgrade
-from tests.python.missing import skip_or_fail
-from tests.python.node_clients import BullMqWorker, KafkaJsConsumer
-from tests.python.product_service import ProductService
-from tests.python.shop import Shop
-from tests.python.stock_shop import StockShop
-from tests.python.upstream_services import UpstreamServices
+from tests.python.support.adopted_database import Shared
+from tests.python.support.all_contracts import Doors, open_doors
+from tests.python.support.attack_target import Attacked, all_contracts, attack, settings_of_attacked
+from tests.python.support.browser import WatchedBrowser, open_browser
+from tests.python.support.engine_process import EngineProcess
+from tests.python.support.gateway_shop import GatewayShop
+from tests.python.support.http_process import HttpProcess
+from tests.python.support.kafka_topics import delete_topics, make_topics
+from tests.python.support.legacy_consumer import LegacyConsumer
+from tests.python.support.legacy_service import LegacyOrderConsumer, LegacyService, seed, upgrade
+from tests.python.support.missing_tools import skip_or_fail
+from tests.python.support.node_clients import BullMqWorker, KafkaJsConsumer
+from tests.python.support.product_service import ProductService
+from tests.python.support.shop import Shop
+from tests.python.support.stock_shop import StockShop
+from tests.python.support.upstream_services import UpstreamServices
 from tests.services import (
     Kafka,
     MissingServiceError,

@@ -1,0 +1,276 @@
+"""`AsyncOrderEngine`: the verbs awaited, given up, forked, and left behind at exit."""
+
+import asyncio
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+
+import psycopg
+import pytest
+
+from order_engine import (
+    AsyncOrderEngine,
+    InvalidInput,
+    NotFound,
+    Order,
+    OrderEngine,
+    OrderStatus,
+    OutOfStock,
+    Unavailable,
+)
+from tests.python.support.waiting import eventually
+
+# Starts work that cannot end, because the test holds a lock, and leaves without waiting for it.
+LEAVER = """
+import asyncio, threading
+from order_engine import AsyncOrderEngine, OrderEngine
+
+async def begin():
+    engine = await AsyncOrderEngine().open()
+    works = [asyncio.ensure_future(engine.set_stock("tea", 5)) for _ in range(50)]
+    works += [asyncio.ensure_future(engine.health()) for _ in range(50)]
+    await asyncio.sleep(0)
+    return engine, works
+
+waits = OrderEngine()
+threading.Thread(target=waits.set_stock, args=("tea", 5), daemon=True).start()
+loop = asyncio.new_event_loop()
+left = loop.run_until_complete(begin())
+print("left", flush=True)
+"""
+
+FORKER = """
+import asyncio, os, sys
+from order_engine import AsyncOrderEngine, OrderEngine, Unavailable
+
+async def open_own(theirs):
+    try:
+        await theirs.health()
+    except Unavailable as error:
+        assert "fork" in error.message, error
+    else:
+        sys.exit("the parent's engine answered in the child")
+    await theirs.close()
+    async with AsyncOrderEngine() as own:
+        assert all(check.ok for check in await own.health())
+
+loop = asyncio.new_event_loop()
+engine = loop.run_until_complete(AsyncOrderEngine().open())
+waits = OrderEngine()
+waits.health()
+child = os.fork()
+if child == 0:
+    assert all(check.ok for check in waits.health()), "it opens itself anew"
+    waits.close()
+    asyncio.run(open_own(engine))
+    sys.exit()
+_, status = os.waitpid(child, 0)
+assert status == 0, "the child failed"
+assert all(check.ok for check in waits.health()), "the parent's engine was harmed"
+# On another loop: the child's interpreter closed this one's poll, which a fork shares.
+async def close():
+    assert all(check.ok for check in await engine.health())
+    await engine.close()
+asyncio.run(close())
+"""
+
+RUNS_AT_EXIT = 20
+
+
+def on_engine(url: str, work: Callable[[AsyncOrderEngine], Awaitable[object]]) -> None:
+    """Does `work` with an engine that sells mugs, on a loop of its own."""
+
+    async def main() -> None:
+        async with AsyncOrderEngine(database_url=url) as engine:
+            await engine.upsert_user(1, username="a", address="1 Street")
+            await engine.upsert_product("mug", name="Mug", price=9.5, quantity=5000)
+            await work(engine)
+
+    asyncio.run(main())
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(
+        database_url, autocommit=True, options="-c search_path=order_engine"
+    ) as made:
+        yield made
+
+
+def waits_for_lock(database: psycopg.Connection) -> bool:
+    return bool(
+        database.execute("select 1 from pg_stat_activity where wait_event_type = 'Lock'").fetchone()
+    )
+
+
+def run(program: str, url: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program],
+        env=os.environ | {"DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_it_has_the_verbs_of_the_blocking_engine_with_the_same_arguments() -> None:
+    waits, awaits = (
+        {name: verb for name, verb in vars(kind).items() if not name.startswith("_")}
+        for kind in (OrderEngine, AsyncOrderEngine)
+    )
+    assert set(awaits) - set(waits) == {"open", "open_socket"}
+    # The switch stands in Flask apps, which wait.
+    assert set(waits) - {"strangler"} <= set(awaits)
+    for name in set(waits) - {"from_env", "strangler"}:
+        assert inspect.signature(waits[name]).parameters == (
+            inspect.signature(awaits[name]).parameters
+        ), name
+        assert inspect.iscoroutinefunction(awaits[name]) or inspect.isasyncgenfunction(
+            awaits[name]
+        ), name
+        assert f"`OrderEngine.{name}`" in (awaits[name].__doc__ or ""), name
+
+
+def test_every_verb_can_be_awaited(database_url: str) -> None:
+    async def work(engine: AsyncOrderEngine) -> None:
+        order = await engine.place_order(user_id=1, items=[("mug", 2)], idempotency_key="k")
+        assert await engine.place_order(user_id=1, items=[("mug", 2)], idempotency_key="k") == order
+        assert await engine.get_order(order.id, user_id="1") == order
+        assert (await engine.list_orders(first=1)).orders == (order,)
+        assert [one async for one in engine.iterate_orders(page_size=1)] == [order]
+        confirmed = await engine.change_status(order.id, "confirmed")
+        assert confirmed.status is OrderStatus.CONFIRMED
+        cancelled = await engine.cancel_order(order.id, reason="no")
+        assert [entry.status for entry in await engine.order_history(order.id)] == [
+            "pending",
+            "confirmed",
+            "cancelled",
+        ]
+        events = await engine.events_tail(order_id=order.id)
+        assert [event.version for event in events] == [1, 2, cancelled.version]
+        await engine.delete_order(order.id)
+        with pytest.raises(NotFound):
+            await engine.get_order(order.id)
+        assert await engine.events_parked() == []
+        assert await engine.events_retry() == 0
+        with pytest.raises(NotFound):
+            await engine.events_skip([1])
+        await engine.apply_event("inventory.updated", {"product_id": "mug", "quantity": 1})
+        with pytest.raises(OutOfStock) as short:
+            await engine.place_order(user_id=1, items=[("mug", 2)])
+        assert short.value.available == 1
+        await engine.set_stock("mug", 3)
+        assert (await engine.get_product("mug")).available == 3
+        await engine.upsert_user(1, address="1 Street")
+        assert (await engine.get_user(1)).address == "1 Street"
+        assert [check.ok for check in await engine.health()] == [True]
+
+    on_engine(database_url, work)
+
+
+def test_a_thousand_calls_are_under_way_at_once(database_url: str) -> None:
+    async def work(engine: AsyncOrderEngine) -> None:
+        orders = await asyncio.gather(
+            *(engine.place_order(user_id=1, items=[("mug", 1)]) for _ in range(1000))
+        )
+        assert len({order.id for order in orders}) == 1000
+        same = await asyncio.gather(*(engine.get_order(order.id) for order in orders))
+        assert same == orders
+
+    on_engine(database_url, work)
+
+
+def test_rows_are_placed_each_by_itself(database_url: str) -> None:
+    async def work(engine: AsyncOrderEngine) -> None:
+        placed, short, malformed, keyed = await engine.place_orders(
+            [
+                (1, [("mug", 1)]),
+                (1, [("mug", 5001)]),
+                (1, [("mug", 1.5)]),  # type: ignore[list-item]
+                {"user_id": "1", "items": [("mug", 3)], "idempotency_key": "k"},
+            ]
+        )
+        assert isinstance(placed, Order)
+        assert isinstance(short, OutOfStock)
+        assert isinstance(malformed, InvalidInput)
+        assert "rows[2]" in malformed.message
+        assert isinstance(keyed, Order)
+        assert (placed.lines[0].quantity, keyed.lines[0].quantity) == (1, 3)
+        again = await engine.place_order(user_id=1, items=[("mug", 3)], idempotency_key="k")
+        assert again == keyed
+
+    on_engine(database_url, work)
+
+
+def test_cancelling_the_await_cancels_the_work(
+    database_url: str, database: psycopg.Connection
+) -> None:
+    async def work(engine: AsyncOrderEngine) -> None:
+        order = await engine.place_order(user_id=1, items=[("mug", 1)])
+        with psycopg.connect(database_url) as holder:
+            holder.execute("select 1 from order_engine.orders where id = %s for update", [order.id])
+            change = asyncio.ensure_future(engine.change_status(order.id, "confirmed"))
+            await asyncio.sleep(0)
+            eventually(lambda: waits_for_lock(database), "the change waits for the row")
+            change.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await change
+        eventually(lambda: not waits_for_lock(database), "nobody waits for the row")
+        # What could still be committed is done once the row can be locked again.
+        database.execute("select 1 from orders where id = %s for update", [order.id])
+        assert (await engine.get_order(order.id)).status == "pending"
+
+    on_engine(database_url, work)
+
+
+def test_a_deadline_of_asyncio_holds(database_url: str) -> None:
+    async def work(engine: AsyncOrderEngine) -> None:
+        with psycopg.connect(database_url) as holder:
+            holder.execute("lock table order_engine.products in access exclusive mode")
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(engine.set_stock("mug", 1), 0.1)
+
+    on_engine(database_url, work)
+
+
+def test_it_is_used_between_open_and_close(database_url: str) -> None:
+    async def main() -> None:
+        engine = AsyncOrderEngine(database_url=database_url)
+        with pytest.raises(Unavailable, match="not open yet"):
+            await engine.health()
+        await engine.close()
+        assert await engine.open() is engine
+        assert await engine.open() is engine
+        await asyncio.gather(engine.close(), engine.close())
+        with pytest.raises(Unavailable, match="closed"):
+            await engine.health()
+
+    asyncio.run(main())
+
+
+def test_a_database_that_is_away_is_told_when_it_opens() -> None:
+    async def main() -> None:
+        with pytest.raises(Unavailable) as told:
+            await AsyncOrderEngine(database_url="postgresql://u:p4ss@127.0.0.1:1/x").open()
+        assert "p4ss" not in str(told.value)
+
+    asyncio.run(main())
+
+
+def test_leaving_with_work_under_way_neither_hangs_nor_crashes(
+    database_url: str, database: psycopg.Connection
+) -> None:
+    for _ in range(RUNS_AT_EXIT):
+        # Given back each time: those who wait for it keep their connections until then.
+        with database.transaction():
+            database.execute("lock table products in access exclusive mode")
+            left = run(LEAVER, database_url)
+        assert (left.returncode, left.stdout) == (0, "left\n"), left.stderr
+
+
+def test_a_fork_gets_a_clear_error_and_can_open_its_own(database_url: str) -> None:
+    done = run(FORKER, database_url)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,323 @@
+"""Orders read through Redis, by two processes: never older than what was acknowledged before."""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import pytest
+from redis import Redis as RedisClient
+
+from tests.python.support.engine_process import EngineProcess
+from tests.python.support.fault_proxy import BreakableLink
+from tests.python.support.product_service import Product, ProductService
+from tests.python.support.shop import database_of
+from tests.python.support.waiting import eventually
+from tests.services import Redis, Workspace
+
+PLACE = """
+    mutation { placeOrder(input: {products: [{productId: "1", quantity: 1}]}) { _id status } }
+"""
+UPDATE = """
+    mutation Update($id: ID!, $status: String!) {
+        updateOrderStatus(input: {orderId: $id, status: $status}) { status }
+    }
+"""
+GET = "query Get($id: ID!) { getOrder(orderId: $id) { _id userId status } }"
+LIST = "{ getUserOrders { _id status } }"
+# Whoever cannot reach the cache waits until nobody reads from it, and for Redis itself.
+WRITE_TIME_MAX_S = 3.0
+READ_TIME_MAX_S = 2.0
+STAMPEDE = 40
+PAUSE_S = 0.05
+Json = Any
+
+
+class Door:
+    """One of the two processes."""
+
+    def __init__(self, server: EngineProcess) -> None:
+        """Takes a running server."""
+        self.server = server
+
+    def ask(self, query: str, user: str, **variables: object) -> Json:
+        """Returns the data of an answer without errors."""
+        answer = self.server.graphql(query, variables, token=self.server.token(user)).json()
+        assert "errors" not in answer, answer
+        return answer["data"]
+
+    def place(self, user: str) -> str:
+        """Places an order and returns its id."""
+        order_id: str = self.ask(PLACE, user)["placeOrder"]["_id"]
+        return order_id
+
+    def status(self, user: str, order_id: str) -> str:
+        """Reads the status of one order."""
+        status: str = self.ask(GET, user, id=order_id)["getOrder"]["status"]
+        return status
+
+    def set_status(self, user: str, order_id: str, status: str) -> None:
+        """Changes an order."""
+        self.ask(UPDATE, user, id=order_id, status=status)
+
+    def listed(self, user: str) -> dict[str, str]:
+        """Reads the statuses of all orders of a user."""
+        return {each["_id"]: each["status"] for each in self.ask(LIST, user)["getUserOrders"]}
+
+    def figures(self) -> dict[str, int]:
+        """How often the cache was used: hits, misses and bypassed."""
+        text = httpx.get(f"{self.server.url}/metrics", trust_env=False).text
+        found = re.findall(r"^order_engine_cache_(\w+)_total(?:{})? (\d+)", text, re.MULTILINE)
+        return {name: int(count) for name, count in found}
+
+
+class Pair:
+    """Two processes on one database and one Redis, the second one over a link that can break."""
+
+    def __init__(self, near: Door, far: Door, link: BreakableLink, redis: Redis) -> None:
+        """Takes running ones."""
+        self.near = near
+        self.far = far
+        self.link = link
+        self.redis = redis
+        self._users = 0
+
+    def user(self) -> str:
+        """A user without orders."""
+        self._users += 1
+        return f"user {self._users}"
+
+    def cached_order(self, user: str) -> str:
+        """Places an order, and has both processes read it from the cache."""
+        order_id = self.near.place(user)
+        for door in (self.near, self.far):
+
+            def is_hit(door: Door = door) -> bool:
+                before = door.figures()["hits"]
+                assert door.status(user, order_id) == "pending"
+                assert door.listed(user) == {order_id: "pending"}
+                return door.figures()["hits"] == before + 2
+
+            eventually(is_hit, "the order and the list are in the cache")
+        return order_id
+
+
+@pytest.fixture(scope="module")
+def places(shared_places: dict[str, str], redis_server: Redis) -> dict[str, str]:
+    """The settings of every process."""
+    redis_server.start()
+    return shared_places | {"JWT_SECRET_KEY": "k" * 32, "REDIS_URL": redis_server.url}
+
+
+@pytest.fixture(scope="module")
+def start(
+    workspace: Workspace, places: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Door]]:
+    """Starts one more process, with other settings where they are given."""
+    with ExitStack() as stack:
+
+        def make(**env: str) -> Door:
+            folder = tmp_path_factory.mktemp("engine")
+            server = EngineProcess(workspace, folder, places | env, "--contract", "storefront")
+            stack.callback(server.stop)
+            server.start()
+            return Door(server)
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def pair(start: Callable[..., Door], places: dict[str, str], redis_server: Redis) -> Iterator[Pair]:
+    """Both processes, with a product of which there is enough."""
+    with BreakableLink(redis_server.port) as link:
+        far_url = redis_server.url.replace(f":{redis_server.port}/", f":{link.port}/")
+        near, far = start(), start(REDIS_URL=far_url)
+        ProductService(places["RABBITMQ_URL"]).create(Product(1, quantity=1_000_000))
+        with database_of(near.server) as database:
+            known = "select exists(select from products where reported is not null)"
+            eventually(lambda: database.execute(known).fetchone() == (True,), "it can be ordered")
+        yield Pair(near, far, link, redis_server)
+
+
+@pytest.fixture(autouse=True)
+def in_order(pair: Pair) -> Iterator[None]:
+    """Leaves Redis and the way to it as they were."""
+    yield
+    pair.redis.start()
+    pair.link.mend()
+
+
+def test_a_read_after_a_write_sees_it_from_any_process(pair: Pair) -> None:
+    user = pair.user()
+    pair.cached_order(user)
+    before = pair.near.figures()["hits"]
+    for n in range(20):
+        near, far = (pair.near, pair.far) if n % 2 else (pair.far, pair.near)
+        order_id = near.place(user)
+        assert order_id in far.listed(user)
+        for status in ("confirmed", "shipped", "delivered"):
+            far.set_status(user, order_id, status)
+            assert near.status(user, order_id) == status
+            assert near.listed(user)[order_id] == status
+            assert near.status(user, order_id) == status
+    assert pair.near.figures()["hits"] > before
+
+
+def test_what_one_may_not_see_is_not_seen_in_the_cache_either(pair: Pair) -> None:
+    user, other = pair.user(), pair.user()
+    order_id = pair.cached_order(user)
+    token = pair.near.server.token(other, roles=["admin"])
+    staff = pair.near.server.graphql(GET, {"id": order_id}, token=token).json()
+    assert staff["data"]["getOrder"]["userId"] == user
+    denied = pair.near.server.graphql(
+        GET, {"id": order_id}, token=pair.near.server.token(other)
+    ).json()
+    assert denied["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+    made_up = ("0" if order_id[0] != "0" else "1") + order_id[1:]
+    denied = pair.near.server.graphql(
+        GET, {"id": made_up}, token=pair.near.server.token(user)
+    ).json()
+    assert denied["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("garbage", ["value", "writers", "string"])
+def test_what_is_not_what_it_should_be_is_read_anew(pair: Pair, garbage: str) -> None:
+    user = pair.user()
+    order_id = pair.cached_order(user)
+    with RedisClient.from_url(pair.redis.url) as client:
+        keys = list(client.scan_iter("order-engine:cache:*"))
+        assert keys
+        for key in keys:
+            match garbage:
+                case "string":
+                    client.set(key, "many")
+                case field:
+                    client.hset(key, field, "many")
+    assert pair.near.status(user, order_id) == "pending"
+    assert pair.near.listed(user) == {order_id: "pending"}
+    pair.far.set_status(user, order_id, "shipped")
+    assert pair.near.status(user, order_id) == "shipped"
+    before = pair.near.figures()["hits"]
+
+    def is_hit() -> bool:
+        assert pair.near.status(user, order_id) == "shipped"
+        return pair.near.figures()["hits"] > before
+
+    eventually(is_hit, "it is cached again")
+
+
+def test_a_stampede_asks_the_database_once(pair: Pair) -> None:
+    user = pair.user()
+    order_id = pair.cached_order(user)
+    pair.near.set_status(user, order_id, "shipped")
+    before = pair.near.figures()
+    with ThreadPoolExecutor(STAMPEDE) as threads:
+        read = list(threads.map(lambda _: pair.near.status(user, order_id), range(STAMPEDE)))
+    assert set(read) == {"shipped"}
+    after = pair.near.figures()
+    assert after["misses"] - before["misses"] == 1
+    assert after["hits"] - before["hits"] == STAMPEDE - 1
+
+
+@pytest.mark.parametrize("break_it", ["cut", "freeze"])
+def test_a_writer_that_cannot_reach_redis_leaves_nothing_old(pair: Pair, break_it: str) -> None:
+    user = pair.user()
+    order_id = pair.cached_order(user)
+    getattr(pair.link, break_it)()
+    for status in ("confirmed", "shipped", "delivered"):
+        began = time.monotonic()
+        pair.far.set_status(user, order_id, status)
+        assert time.monotonic() - began < WRITE_TIME_MAX_S
+        assert pair.near.status(user, order_id) == status
+        assert pair.near.listed(user) == {order_id: status}
+    more = pair.far.place(user)
+    assert set(pair.near.listed(user)) == {order_id, more}
+    began = time.monotonic()
+    assert pair.far.status(user, order_id) == "delivered"
+    assert time.monotonic() - began < READ_TIME_MAX_S
+    pair.link.mend()
+    assert pair.near.status(user, order_id) == "delivered"
+    pair.cached_order(pair.user())
+    assert pair.near.status(user, order_id) == "delivered"
+
+
+def test_redis_killed_between_a_read_and_a_write(pair: Pair) -> None:
+    user = pair.user()
+    order_id = pair.cached_order(user)
+    pair.redis.kill()
+    began = time.monotonic()
+    pair.far.set_status(user, order_id, "shipped")
+    assert time.monotonic() - began < WRITE_TIME_MAX_S
+    assert pair.near.status(user, order_id) == "shipped"
+    pair.redis.start()
+    assert pair.near.status(user, order_id) == "shipped"
+    assert pair.near.listed(user) == {order_id: "shipped"}
+    pair.cached_order(pair.user())
+    assert pair.near.status(user, order_id) == "shipped"
+
+
+def test_a_process_without_redis_leaves_nothing_old(pair: Pair, start: Callable[..., Door]) -> None:
+    user = pair.user()
+    order_id = pair.cached_order(user)
+    without = start(REDIS_URL="")
+    without.set_status(user, order_id, "shipped")
+    assert pair.near.status(user, order_id) == "shipped"
+    more = without.place(user)
+    assert set(pair.far.listed(user)) == {order_id, more}
+    assert without.figures() == {}
+    without.server.stop()
+    with database_of(pair.near.server) as database:
+        # It would not be used for a minute.
+        database.execute("update cache_state set off_until = clock_timestamp()")
+
+
+def test_no_read_is_older_than_an_acknowledged_order_while_redis_fails(pair: Pair) -> None:
+    user = pair.user()
+    pair.cached_order(user)
+    acknowledged: set[str] = set()
+    over = threading.Event()
+
+    def write(door: Door) -> int:
+        count = 0
+        while not over.is_set():
+            acknowledged.add(door.place(user))
+            # The list has room for a thousand.
+            over.wait(PAUSE_S)
+            count += 1
+        return count
+
+    def read(door: Door) -> int:
+        count = 0
+        while not over.is_set():
+            before = set(acknowledged)
+            listed = door.listed(user)
+            missing = before - set(listed)
+            assert not missing, f"{len(missing)} acknowledged orders are not listed"
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(4) as threads:
+        doors = (pair.near, pair.far)
+        working = [threads.submit(work, door) for work in (write, read) for door in doors]
+        try:
+            for break_it, mend in (
+                (pair.link.cut, pair.link.mend),
+                (pair.link.freeze, pair.link.mend),
+                (pair.redis.kill, pair.redis.start),
+            ):
+                steps = len(acknowledged)
+                eventually(lambda at=steps: len(acknowledged) > at + 3, "orders are placed")  # type: ignore[misc]
+                break_it()
+                steps = len(acknowledged)
+                eventually(lambda at=steps: len(acknowledged) > at + 3, "orders are placed")  # type: ignore[misc]
+                mend()
+            hits = pair.near.figures()["hits"]
+            eventually(lambda: pair.near.figures()["hits"] > hits, "the cache is used again")
+        finally:
+            over.set()
+        for each in working:
+            assert each.result() > 0

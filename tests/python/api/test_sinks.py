@@ -1,0 +1,315 @@
+"""Sinks: a user's own objects are told of every event, through failures, parking and restarts."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import psycopg
+import pytest
+
+from order_engine import AsyncOrderEngine, InvalidInput, Misconfigured, OrderEngine, SinkMessage
+from tests.python.support.engine_process import EngineProcess
+from tests.python.support.waiting import eventually
+
+Outcome = Sequence[BaseException | str | None] | None
+
+
+class Recorder:
+    """A sink that keeps what it takes, and answers as it is told to."""
+
+    def __init__(self, answer: Callable[[list[SinkMessage]], Outcome] = lambda _: None) -> None:
+        self.answer = answer
+        self.taken: list[SinkMessage] = []
+        self.calls = 0
+
+    def publish(self, batch: list[SinkMessage]) -> Outcome:
+        self.calls += 1
+        outcome = self.answer(batch)
+        outcomes = [None] * len(batch) if outcome is None else outcome
+        pairs = zip(batch, outcomes, strict=True)
+        self.taken += [message for message, refusal in pairs if refusal is None]
+        return outcome
+
+    def wait_for(self, count: int) -> list[SinkMessage]:
+        eventually(lambda: len(self.taken) >= count, f"{count} messages have been taken")
+        return self.taken
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """The database with a product, as an operator sees it."""
+    with psycopg.connect(
+        database_url, autocommit=True, options="-c search_path=order_engine"
+    ) as opened:
+        opened.execute(
+            "insert into products (product_id, name, price, currency, reported, updated_at)"
+            " values ('1', 'Mug', 9.5, 'USD', 1000, now())"
+        )
+        yield opened
+
+
+@pytest.fixture
+def open_engine(
+    database: psycopg.Connection[Any], database_url: str
+) -> Iterator[Callable[..., OrderEngine]]:
+    """Opens engines with one sink called `shop`: `open_engine(sink, attempts_max=1)`."""
+    assert database is not None
+    opened: list[OrderEngine] = []
+
+    def make(sink: Recorder, **settings: Any) -> OrderEngine:  # noqa: ANN401 - any setting.
+        engine = OrderEngine(database_url=database_url, sinks={"shop": sink}, **settings)
+        opened.append(engine)
+        return engine
+
+    yield make
+    for engine in opened:
+        engine.close()
+
+
+def place(engine: OrderEngine) -> int:
+    return engine.place_order(user_id=1, items=[("1", 2)]).id
+
+
+def waiting(database: psycopg.Connection[Any]) -> int:
+    statement = "select count(*) from outbox where destination = 'shop'"
+    ((count,),) = database.execute(statement).fetchall()
+    return int(count)
+
+
+def test_a_sink_is_told_of_everything_in_order(
+    open_engine: Callable[..., OrderEngine], database: psycopg.Connection[Any]
+) -> None:
+    sink = Recorder()
+    engine = open_engine(sink)
+    orders = [place(engine) for _ in range(20)]
+    for order in orders:
+        engine.change_status(order, "shipped")
+        engine.change_status(order, "delivered")
+        engine.delete_order(order)
+    taken = sink.wait_for(80)
+    for order in orders:
+        own = [each for each in taken if each.order_id == order]
+        assert [each.version for each in own] == [1, 2, 3, 4]
+        assert [each.event for each in own] == [
+            *("order.placed", "order.updated", "order.updated", "order.deleted")
+        ]
+    first = next(each for each in taken if each.order_id == orders[0])
+    body = json.loads(first.body)
+    assert (first.attempts, first.replayed) == (0, False)
+    assert body["event_id"] == first.message_id
+    order = body["order"]
+    assert order["_id"] == first.hex_id
+    assert (order["id"], order["user_id"], order["total"]) == (orders[0], "1", "19.00")
+    assert order["items"] == [
+        {"product_id": "1", "name": "Mug", "quantity": 2, "unit_price": "9.50"}
+    ]
+    assert (body["previous_status"], body["reason"]) == (None, None)
+    eventually(lambda: waiting(database) == 0, "nothing waits")
+    assert len(sink.taken) == 80, "each came once"
+
+
+def test_a_sink_that_raises_is_told_again_and_loses_nothing(
+    open_engine: Callable[..., OrderEngine], database: psycopg.Connection[Any]
+) -> None:
+    def fail_twice(_: list[SinkMessage]) -> Outcome:
+        if sink.calls <= 2:
+            text = "no room"
+            raise OSError(text)
+        return None
+
+    sink = Recorder(fail_twice)
+    engine = open_engine(sink)
+    order = place(engine)
+    (message,) = sink.wait_for(1)
+    assert (message.order_id, message.attempts) == (order, 0)
+    assert sink.calls == 3
+    eventually(lambda: waiting(database) == 0, "nothing waits")
+
+
+@pytest.mark.parametrize("answer", ["taken", [], [None, None], 7])
+def test_an_answer_of_another_shape_is_a_failure(
+    open_engine: Callable[..., OrderEngine], answer: object
+) -> None:
+    class Odd:
+        calls = 0
+
+        def publish(self, batch: list[SinkMessage]) -> object:
+            self.calls += 1
+            return answer if self.calls == 1 else [None] * len(batch)
+
+    sink = Odd()
+    engine = open_engine(sink)
+    place(engine)
+    eventually(lambda: sink.calls >= 2, "the batch comes again")
+
+
+def test_a_refused_message_is_parked_and_skipped_or_tried_again(
+    open_engine: Callable[..., OrderEngine], database: psycopg.Connection[Any]
+) -> None:
+    refused: set[int] = set()
+
+    def refuse(batch: list[SinkMessage]) -> Outcome:
+        return [ValueError("not mine") if each.order_id in refused else None for each in batch]
+
+    sink = Recorder(refuse)
+    engine = open_engine(sink, attempts_max=1)
+    good = place(engine)
+    sink.wait_for(1)
+    # Both are refused before they exist: their numbers are the next ones.
+    refused.update({good + 1, good + 2})
+    bad = [place(engine), place(engine)]
+    for order in [*bad, good]:
+        engine.change_status(order, "shipped")
+    assert {each.order_id for each in sink.wait_for(2)} == {good}, "others are not kept back"
+    eventually(lambda: len(engine.events_parked()) == 2, "two are parked")
+    parked = engine.events_parked()
+    assert [each.reason for each in parked] == ["ValueError: not mine"] * 2
+    assert [each.order_id for each in parked] == bad
+    refused.clear()
+    engine.events_skip([parked[0].id])
+    engine.events_retry([parked[1].id])
+    told = [(each.order_id, each.version) for each in sink.wait_for(5)[2:]]
+    assert sorted(told) == [(bad[0], 2), (bad[1], 1), (bad[1], 2)]
+    eventually(lambda: waiting(database) == 0, "nothing waits")
+
+
+def test_what_happens_while_nobody_takes_waits_for_the_next_process(
+    open_engine: Callable[..., OrderEngine],
+    database: psycopg.Connection[Any],
+    database_url: str,
+) -> None:
+    with OrderEngine(database_url=database_url, sinks={"shop": Recorder()}, relay=False) as engine:
+        orders = [place(engine)]
+    assert waiting(database) == 1
+    sink = Recorder()
+    open_engine(sink)
+    assert [each.order_id for each in sink.wait_for(1)] == orders
+
+
+def test_a_server_writes_for_the_sinks_that_settings_name(
+    make_server: Callable[..., EngineProcess],
+    database: psycopg.Connection[Any],
+    open_engine: Callable[..., OrderEngine],
+) -> None:
+    server = make_server(ORDER_ENGINE_SINKS="shop")
+    server.start()
+    token = server.token(1)
+    query = "mutation { placeOrder(userId: 1, productId: 1, quantity: 1) { order { id } } }"
+    answer = server.graphql(query, token=token).json()
+    assert waiting(database) == 1
+    sink = Recorder()
+    open_engine(sink)
+    (message,) = sink.wait_for(1)
+    assert str(message.order_id) == answer["data"]["placeOrder"]["order"]["id"]
+
+
+def test_a_sink_that_takes_too_long_is_given_the_same_again(
+    open_engine: Callable[..., OrderEngine],
+) -> None:
+    go_on = threading.Event()
+
+    def wait(_: list[SinkMessage]) -> Outcome:
+        if sink.calls == 1:
+            assert go_on.wait(20)
+        return None
+
+    sink = Recorder(wait)
+    engine = open_engine(sink, sink_timeout_seconds=1)
+    order = place(engine)
+    # Before that it may be down because it is not open yet.
+    eventually(lambda: sink.calls == 1, "it was asked")
+    eventually(lambda: [part.name for part in engine.health() if not part.ok] == ["shop"], "down")
+    go_on.set()
+    assert [each.order_id for each in sink.wait_for(2)] == [order, order]
+
+
+def test_close_waits_for_the_batch_under_way(
+    open_engine: Callable[..., OrderEngine], database: psycopg.Connection[Any]
+) -> None:
+    entered = threading.Event()
+    go_on = threading.Event()
+
+    def wait(_: list[SinkMessage]) -> Outcome:
+        entered.set()
+        assert go_on.wait(20)
+        return None
+
+    sink = Recorder(wait)
+    engine = open_engine(sink)
+    place(engine)
+    assert entered.wait(20)
+    closing = threading.Thread(target=engine.close)
+    closing.start()
+    go_on.set()
+    closing.join(20)
+    assert not closing.is_alive()
+    assert waiting(database) == 0, "its outcome was written down"
+
+
+def test_asyncio_sinks_are_awaited(database: psycopg.Connection[Any], database_url: str) -> None:
+    class Awaited(Recorder):
+        async def publish(self, batch: list[SinkMessage]) -> Outcome:  # type: ignore[override]
+            await asyncio.sleep(0)
+            return super().publish(batch)
+
+    awaited, plain = Awaited(), Recorder()
+
+    async def main() -> int:
+        sinks = {"shop": awaited, "till": plain}
+        async with AsyncOrderEngine(database_url=database_url, sinks=sinks) as engine:
+            order = await engine.place_order(user_id=1, items=[("1", 1)])
+            for sink in (awaited, plain):
+                await asyncio.to_thread(sink.wait_for, 1)
+            return order.id
+
+    order = asyncio.run(main())
+    assert [each.order_id for each in awaited.taken + plain.taken] == [order, order]
+    assert waiting(database) == 0
+
+
+def test_a_fork_has_sinks_of_its_own(
+    open_engine: Callable[..., OrderEngine], database_url: str
+) -> None:
+    script = """
+        import os, sys
+        from order_engine import OrderEngine
+
+        class Sink:
+            def publish(self, batch):
+                os.write(1, f"{os.getpid()}\\n".encode() * len(batch))
+
+        engine = OrderEngine(database_url=sys.argv[1], sinks={"shop": Sink()})
+        if os.fork() == 0:
+            engine.place_order(user_id=1, items=[("1", 1)])
+            engine.close()
+            os._exit(0)
+        engine.place_order(user_id=1, items=[("1", 1)])
+        os.wait()
+        engine.close()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), database_url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"RABBITMQ_URL": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    rest = Recorder()
+    open_engine(rest)
+    eventually(lambda: len(done.stdout.split()) + len(rest.taken) == 2, "both were told once")
+
+
+def test_what_is_no_sink_is_refused(database_url: str) -> None:
+    with pytest.raises(InvalidInput, match="no method publish"):
+        OrderEngine(database_url=database_url, sinks={"shop": object()})  # type: ignore[dict-item]
+    for name in ("jobs", "No Sink", ""):
+        with pytest.raises(Misconfigured, match="sink"):
+            OrderEngine(database_url=database_url, sinks={name: Recorder()})

@@ -1,0 +1,1 @@
+"""The five contracts: their documented behaviour, descriptions, recordings and real clients."""

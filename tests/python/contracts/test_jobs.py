@@ -1,0 +1,261 @@
+"""The document of the contract `jobs`, section by section, against a served engine."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import httpx
+import pytest
+from openapi_spec_validator import validate
+
+from tests.python.support.engine_process import EngineProcess
+from tests.python.support.jobs_client import LINE, NEW_ORDER, NO_TOKEN, place, placed, set_status
+from tests.python.support.node_clients import BullMqMajor, BullMqWorker
+from tests.python.support.shop import database_of
+from tests.services import Redis, Workspace
+
+ID = re.compile(r"[0-9a-f]{24}")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+WRONG: tuple[object, ...] = (None, True, {}, [1], "", -1)
+QUEUES = ("order-queue", "payment-queue", "inventory-queue", "notification-queue")
+
+
+@pytest.fixture
+def jobs(make_server: Callable[..., EngineProcess], redis: Redis) -> EngineProcess:
+    """The engine behind the document's gateway: whoever reaches its door may use it."""
+    server = make_server(REDIS_URL=redis.url, **NO_TOKEN)
+    server.start()
+    return server
+
+
+@pytest.fixture(scope="module")
+def shared_jobs(
+    workspace: Workspace,
+    shared_places: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[EngineProcess]:
+    """One for all tests that write nothing."""
+    server = EngineProcess(workspace, tmp_path_factory.mktemp("jobs"), shared_places | NO_TOKEN)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("path", ["/orders", "/api/orders"])
+def test_create_a_new_order(jobs: EngineProcess, path: str) -> None:
+    answer = place(jobs, path=path)
+    assert answer.status_code == httpx.codes.CREATED
+    body = answer.json()
+    order = body.pop("order")
+    assert body.pop("message") == "Order created successfully"
+    # The deployed service answers with the bare order, the documented one with all of it.
+    assert body == order
+    assert ID.fullmatch(order["id"])
+    assert order["_id"] == order["id"]
+    assert order["userId"] == "user-id"
+    assert order["products"] == [LINE]
+    assert order["status"] == "pending"
+    assert order["totalAmount"] == NEW_ORDER["totalAmount"]
+    assert list(order) == [
+        *("id", "_id", "userId", "products", "status", "totalAmount", "createdAt", "updatedAt")
+    ]
+
+
+def test_get_order_by_id(jobs: EngineProcess) -> None:
+    order = placed(jobs)
+    for path in ("/orders", "/api/orders"):
+        answer = jobs.client.get(f"{path}/{order['id']}")
+        assert (answer.status_code, answer.json()) == (httpx.codes.OK, order)
+    assert TIME.fullmatch(order["createdAt"])
+    assert TIME.fullmatch(order["updatedAt"])
+    for missing in ("66f1c0de0000000000000001", "0", "abc", "x" * 24, "%00", "-1"):
+        answer = jobs.client.get(f"/orders/{missing}")
+        assert answer.status_code == httpx.codes.NOT_FOUND, missing
+        assert answer.json() == {"message": "Order not found"}
+
+
+def test_retrieve_a_list_of_all_orders(jobs: EngineProcess) -> None:
+    assert jobs.client.get("/orders").json() == []
+    orders = [placed(jobs, totalAmount=total) for total in (1, 2, 3)]
+    assert jobs.client.get("/orders").json() == orders
+    assert jobs.client.get("/api/orders").json() == orders
+
+
+def test_order_status_updates(jobs: EngineProcess) -> None:
+    order = placed(jobs)
+    for status in ("shipped", "Delivered"):
+        answer = set_status(jobs, order, status)
+        assert answer.status_code == httpx.codes.OK
+        changed = answer.json()
+        assert changed == order | {"status": status.lower(), "updatedAt": changed["updatedAt"]}
+    refused = set_status(jobs, order, "pending")
+    assert refused.status_code == httpx.codes.CONFLICT
+    assert refused.json()["message"] == (
+        "An order that is delivered cannot become pending (allowed next: returned)."
+    )
+    assert set_status(jobs, order, "lost").status_code == httpx.codes.BAD_REQUEST
+
+
+def test_delete_an_order(jobs: EngineProcess) -> None:
+    order = placed(jobs)
+    answer = jobs.client.delete(f"/orders/{order['id']}")
+    assert answer.status_code == httpx.codes.OK
+    assert answer.json() == {"message": "Order deleted successfully"}
+    for call in (jobs.client.get, jobs.client.delete):
+        assert call(f"/orders/{order['id']}").status_code == httpx.codes.NOT_FOUND
+
+
+@pytest.mark.parametrize("major", ["5", "6"])
+def test_event_driven_order_processing(
+    jobs: EngineProcess, make_bullmq_worker: Callable[..., BullMqWorker], major: BullMqMajor
+) -> None:
+    worker = make_bullmq_worker(*QUEUES, major=major)
+    order = placed(jobs)
+    told = {each["queue"]: each for each in worker.wait_for_records(4)}
+    assert {queue: each["name"] for queue, each in told.items()} == {
+        "order-queue": "order-placed",
+        "payment-queue": "process-payment",
+        "inventory-queue": "update-inventory",
+        "notification-queue": "send-notification",
+    }
+    event_id = told["order-queue"]["data"]["eventId"]
+    for each in told.values():
+        assert each["data"] == order | {"eventId": event_id, "version": 1}
+        assert each["id"] == f"{event_id}-{each['name']}"
+        assert each["opts"]["attempts"] == 3
+        assert each["opts"]["backoff"] == {"type": "exponential", "delay": 1000}
+    cancelled = set_status(jobs, order, "cancelled").json()
+    later = worker.wait_for_records(7)[4:]
+    assert {each["queue"]: each["name"] for each in later} == {
+        "payment-queue": "cancel-payment",
+        "inventory-queue": "restore-inventory",
+        "notification-queue": "send-notification",
+    }
+    for each in later:
+        assert each["data"] == cancelled | {
+            "previousStatus": "pending",
+            "eventId": later[0]["data"]["eventId"],
+            "version": 2,
+        }
+
+
+def test_a_retry_with_the_same_key_places_nothing_twice(jobs: EngineProcess) -> None:
+    first, again = place(jobs, key="a"), place(jobs, key="a")
+    assert (again.status_code, again.json()) == (httpx.codes.CREATED, first.json())
+    other = place(jobs, key="a", totalAmount=1)
+    assert other.status_code == httpx.codes.UNPROCESSABLE_ENTITY
+    assert len(jobs.client.get("/orders").json()) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"userId": "u"}',
+        *(
+            json.dumps({name: value for name, value in NEW_ORDER.items() if name != left_out})
+            for left_out in NEW_ORDER
+        ),
+        *(json.dumps(NEW_ORDER | {name: value}) for name in NEW_ORDER for value in WRONG),
+        *(
+            json.dumps(NEW_ORDER | {"products": [LINE | {name: value}]})
+            for name in LINE
+            for value in (*WRONG, 1.5, 2**31, "x" * 129)
+        ),
+        json.dumps(NEW_ORDER | {"products": []}),
+        json.dumps(NEW_ORDER | {"userId": "x" * 129}),
+        json.dumps(NEW_ORDER | {"userId": "a\x00b"}),
+        *(
+            json.dumps(NEW_ORDER).replace("200.0", amount)
+            for amount in ("NaN", "Infinity", "1e400", "1e15", "0.00001", "-0.01", '"200.00"')
+        ),
+    ],
+)
+def test_a_body_that_is_wrong_is_refused_and_nothing_is_written(
+    shared_jobs: EngineProcess, body: str
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = shared_jobs.client.post("/orders", content=body, headers=headers)
+    assert answer.status_code == httpx.codes.BAD_REQUEST, answer.text
+    assert list(answer.json()) == ["message"]
+    assert shared_jobs.client.get("/orders").json() == []
+
+
+def test_what_is_no_order_or_no_request_is_told_so(shared_jobs: EngineProcess) -> None:
+    client = shared_jobs.client
+    for method, path, status in [
+        ("PATCH", "/orders", 405),
+        ("POST", "/orders/1", 405),
+        ("GET", "/order", 404),
+        ("PUT", "/orders/66f1c0de0000000000000001", 404),
+        ("DELETE", "/orders/66f1c0de0000000000000001", 404),
+    ]:
+        answer = client.request(method, path, json={"status": "shipped"})
+        assert (answer.status_code, list(answer.json())) == (status, ["message"]), path
+    huge = client.post("/orders", content=b"[" * (1 << 21))
+    assert huge.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE
+    text = client.post("/orders", content=json.dumps(NEW_ORDER))
+    assert text.status_code == httpx.codes.BAD_REQUEST
+
+
+def test_orders_are_the_tokens_users_own(
+    make_server: Callable[..., EngineProcess], redis: Redis
+) -> None:
+    settings = {"ORDER_ENGINE_CONTRACT": "jobs", "ORDER_ENGINE_JOBS_AUTH": "jwt"}
+    server = make_server(REDIS_URL=redis.url, **settings)
+    server.start()
+    own, other = ({"Authorization": f"Bearer {server.token(user)}"} for user in ("7", "8"))
+    body = NEW_ORDER | {"userId": "7"}
+    assert server.client.post("/orders", json=body).status_code == httpx.codes.UNAUTHORIZED
+    refused = server.client.post("/orders", json=body, headers=other)
+    assert refused.status_code == httpx.codes.FORBIDDEN
+    order = server.client.post("/orders", json=body, headers=own).json()
+    path = f"/orders/{order['id']}"
+    assert server.client.get(path, headers=own).json() == order["order"]
+    for answer in (
+        server.client.get(path, headers=other),
+        server.client.put(path, json={"status": "shipped"}, headers=other),
+        server.client.delete(path, headers=other),
+    ):
+        assert (answer.status_code, answer.json()) == (404, {"message": "Order not found"})
+    assert server.client.get("/orders", headers=other).json() == []
+
+
+def test_totals_are_checked_where_a_setting_asks_for_it(
+    make_server: Callable[..., EngineProcess], redis: Redis
+) -> None:
+    server = make_server(REDIS_URL=redis.url, ORDER_ENGINE_JOBS_CHECK_TOTALS="yes", **NO_TOKEN)
+    server.start()
+    with closing(database_of(server)) as database:
+        database.execute(
+            "insert into products (product_id, name, price, currency, reported, updated_at)"
+            " values ('1', 'Mug', 9.5, 'USD', 3, now())"
+        )
+    known = [{"productId": "1", "quantity": 2}]
+    refused = place(server, products=known, totalAmount=18.99)
+    assert refused.status_code == httpx.codes.BAD_REQUEST
+    assert "19" in refused.json()["message"]
+    assert placed(server, products=known, totalAmount=19)["totalAmount"] == 19
+    assert placed(server, products=[LINE], totalAmount=1)["totalAmount"] == 1
+    short = place(server, products=known, totalAmount=19)
+    assert (short.status_code, short.json()) == (
+        httpx.codes.CONFLICT,
+        {"message": "Insufficient quantity of product 1"},
+    )
+
+
+def test_the_description_says_what_is_served(shared_jobs: EngineProcess) -> None:
+    described = shared_jobs.client.get("/openapi.json").json()
+    validate(described)
+    assert described["openapi"].startswith("3.1")
+    assert {path: sorted(calls) for path, calls in described["paths"].items()} == {
+        "/orders": ["get", "post"],
+        "/orders/{id}": ["delete", "get", "put"],
+    }
+    order = described["components"]["schemas"]["Order"]
+    assert order["properties"]["totalAmount"]["type"] == "number"

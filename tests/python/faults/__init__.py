@@ -1,0 +1,1 @@
+"""Crashes, outages, broken connections and failover: no order and no event is lost."""

@@ -1,0 +1,148 @@
+"""The engine is killed in the middle of a crowd of orders, again and again.
+
+At moments of chance, and with full batches, where test_crash_matrix.py takes one step after the
+other. What must hold is checked by programs that know nothing of the engine: psycopg on the tables,
+pika on the messages. `ORDER_ENGINE_TEST_SEED` repeats one run's moments; there are more of them in
+the long version, `make chaos`.
+"""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+
+from tests.python.conftest import Broker
+from tests.python.support import seeds
+from tests.python.support.engine_process import EngineProcess
+from tests.python.support.legacy_consumer import LegacyConsumer
+from tests.python.support.load import Outcome, Wish, place_all
+from tests.python.support.product_service import Product
+from tests.python.support.shop import Shop
+
+ROUNDS = 40 if seeds.IS_CHAOS else 3
+CROWD = 200
+STOCK = 10**6
+DELIVERED_WITHIN_S = 60.0
+
+
+def crowd(round_number: int) -> list[Wish]:
+    """One user for each wish, so that the database tells whose order is whose; half have keys."""
+    users = range(1 + round_number * CROWD, 1 + (round_number + 1) * CROWD)
+    return [
+        Wish(
+            user,
+            ((1, 1 + user % 3), (2, 1)) if user % 2 else ((1 + user % 2, 1),),
+            key=f"wish-{user}" if user % 4 < 2 else None,
+        )
+        for user in users
+    ]
+
+
+def crash(server: EngineProcess, wishes: list[Wish], after_s: float) -> list[Outcome]:
+    """Sends a crowd and kills the engine at a moment of its own choosing."""
+
+    async def kill() -> None:
+        await asyncio.sleep(after_s)
+        server.kill()
+
+    return place_all(server, wishes, kill)
+
+
+def check_round(shop: Shop, outcomes: list[Outcome]) -> None:
+    """Every acknowledged order is there once, every other at most once; retries settle the rest."""
+    retried = place_all(
+        shop.server, [each.wish for each in outcomes if each.order_id is None and each.wish.key]
+    )
+    assert all(outcome.order_id for outcome in retried), retried
+    users = [str(outcome.wish.user_id) for outcome in outcomes]
+    found = shop.rows("select user_id, id from orders where user_id = any(%s)", users)
+    times = Counter(user for user, _ in found)
+    for outcome in [*outcomes, *retried]:
+        user = str(outcome.wish.user_id)
+        if outcome.order_id is not None:
+            assert (user, outcome.order_id) in found, f"acknowledged, and not there: {outcome}"
+        must_be_there = outcome.order_id is not None or outcome.wish.key is not None
+        assert times[user] == 1 or (times[user] == 0 and not must_be_there), outcome
+
+
+def check_books(shop: Shop) -> None:
+    """What is reserved is what the orders took, product by product; nothing else has changed."""
+    books = shop.rows(
+        """
+        select product_id, reported, reserved,
+               (select coalesce(sum(quantity), 0) from reservations r
+                where r.product_id = p.product_id),
+               (select coalesce(sum(quantity), 0) from order_lines l
+                where l.product_id = p.product_id)
+        from products p
+        """
+    )
+    assert len(books) == 2
+    for _, reported, reserved, held, ordered in books:
+        assert reported == STOCK
+        assert reserved == held == ordered
+    assert shop.row(
+        "select count(*) from orders where not exists"
+        " (select from order_history h where h.order_id = orders.id and h.version = 1)"
+    ) == (0,)
+
+
+@pytest.mark.timeout(60 + 10 * ROUNDS)
+def test_an_acknowledged_order_survives_and_is_announced(
+    make_server: Callable[..., EngineProcess],
+    broker: Broker,
+    legacy_consumer: LegacyConsumer,
+) -> None:
+    moments = seeds.random_of("moments to die at")
+    server = make_server()
+    server.start()
+    with closing(Shop(server, broker.url)) as shop:
+        shop.offer(Product(1, quantity=STOCK), Product(2, price=0.01, quantity=STOCK))
+        crash_again_and_again(shop, moments)
+        check_announcements(shop, legacy_consumer)
+
+
+def crash_again_and_again(shop: Shop, moments: random.Random) -> None:
+    """Checks tables and acknowledgements after each crash."""
+    server = shop.server
+    # How long a crowd takes when nobody disturbs it; the first one only warms up.
+    for number in (0, 1):
+        began = time.monotonic()
+        assert all(outcome.order_id for outcome in place_all(server, crowd(number)))
+        span_s = time.monotonic() - began
+
+    acknowledged = 0
+    for number in range(2, ROUNDS + 2):
+        outcomes = crash(server, crowd(number), moments.uniform(0, span_s))
+        acknowledged += sum(outcome.order_id is not None for outcome in outcomes)
+        # Half a minute passes: what the dead one held is free.
+        shop.rows("update leases set expires_at = clock_timestamp() returning name")
+        server.start()
+        check_round(shop, outcomes)
+        check_books(shop)
+    share = acknowledged / (ROUNDS * CROWD)
+    print(f"{acknowledged} orders, {share:.0%}, were acknowledged before a kill")  # noqa: T201
+
+
+def check_announcements(shop: Shop, legacy_consumer: LegacyConsumer) -> None:
+    """Every order that is there has been announced as it is, and no other."""
+    lines = shop.rows(
+        "select o.id, o.user_id, array_agg(l.id order by l.position) from orders o"
+        " join order_lines l on l.order_id = o.id group by o.id"
+    )
+    wanted = {number: (int(user), ids) for number, user, ids in lines}
+    heard = legacy_consumer.wait_for(
+        lambda got: len({each.body["order_id"] for each in got}) >= len(wanted),
+        "every order is announced",
+        DELIVERED_WITHIN_S,
+    )
+    announced = {
+        body["order_id"]: (body["user_id"], [item["id"] for item in body["items"]])
+        for body in (each.body for each in heard)
+    }
+    assert announced == wanted, "nothing is missing, nothing is made up"
+    assert len({each.text for each in heard}) == len(wanted), "what came twice is the same"

@@ -1,0 +1,106 @@
+"""PostgreSQL is restarted, killed or away under load: clear answers, recovery, nothing lost."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from tests.python.support.load import Wish, place_all
+from tests.python.support.product_service import Product
+from tests.python.support.shop import Shop, database_of
+from tests.python.support.waiting import eventually
+from tests.services import PostgreSQL
+
+CROWD = 400
+PLACE_ONE = "mutation { placeOrder(userId: 1, productId: 1, quantity: 1) { success message } }"
+SENTENCE = "The order service cannot reach its database. Please try again later."
+
+
+def reconnect(shop: Shop) -> None:
+    shop.database.close()
+    shop.database = database_of(shop.server)
+
+
+def wishes() -> list[Wish]:
+    return [
+        Wish(user, ((1, 1),), key=f"wish-{user}" if user % 2 else None)
+        for user in range(1, CROWD + 1)
+    ]
+
+
+@pytest.mark.parametrize("end", [PostgreSQL.kill, PostgreSQL.stop], ids=["killed", "restarted"])
+def test_no_acknowledged_order_is_lost_when_the_database_ends_under_load(
+    shop: Shop, postgres: PostgreSQL, end: Callable[[PostgreSQL], None]
+) -> None:
+    shop.offer(Product(1, quantity=1_000_000))
+    seed = random.SystemRandom().getrandbits(32)
+    print(f"\nseed {seed}")  # noqa: T201 - to see it in a failure.
+    moment_s = random.Random(seed).uniform(0.05, 0.3)  # noqa: S311 - not for secrets.
+
+    async def outage() -> None:
+        await asyncio.sleep(moment_s)
+        await asyncio.to_thread(end, postgres)
+        await asyncio.to_thread(postgres.start)
+
+    outcomes = place_all(shop.server, wishes(), outage)
+    assert all(outcome.envelope is not None for outcome in outcomes), "everybody was answered"
+    reconnect(shop)
+    retried = place_all(
+        shop.server, [each.wish for each in outcomes if each.order_id is None and each.wish.key]
+    )
+    assert all(outcome.order_id for outcome in retried), [each.envelope for each in retried]
+    found = shop.rows("select user_id, id from orders")
+    times = Counter(user for user, _ in found)
+    for outcome in [*outcomes, *retried]:
+        if outcome.order_id is not None:
+            assert (str(outcome.wish.user_id), outcome.order_id) in found
+        if outcome.wish.key is not None:
+            assert times[str(outcome.wish.user_id)] == 1, outcome
+        assert times[str(outcome.wish.user_id)] <= 1, outcome
+    reserved, held = shop.row(
+        "select reserved, (select sum(quantity) from reservations) from products"
+    )
+    assert reserved == held == len(found)
+    # Relay and intake find their way back by themselves.
+    eventually(lambda: shop.row("select count(*) from outbox") == (0,), "everything is sent", 60)
+    assert {each.body["order_id"] for each in shop.witness.heard()} == {
+        number for _, number in found
+    }
+    shop.offer(Product(2))
+
+
+def test_while_the_database_is_away_everybody_is_told_so(shop: Shop, postgres: PostgreSQL) -> None:
+    shop.offer(Product(1))
+    token = shop.server.token(1)
+    postgres.stop()
+    answer = shop.server.client.get("/readyz")
+    assert answer.status_code == 503
+    body = answer.json()
+    assert body["status"] == "not ready"
+    assert body["parts"]["postgresql"] == {
+        "state": "down",
+        "required": True,
+        "meaning": "Nothing can be read or written.",
+    }
+    assert shop.server.client.get("/healthz").text == "ok"
+    placed = shop.server.graphql(PLACE_ONE, token=token)
+    assert placed.status_code == 200
+    assert placed.json()["data"]["placeOrder"] == {"success": False, "message": SENTENCE}
+    read = shop.server.graphql("{ getOrders { id } }", token=token).json()
+    assert read["data"] == {"getOrders": None}
+    (error,) = read["errors"]
+    assert (error["message"], error["extensions"]["code"]) == (SENTENCE, "UNAVAILABLE")
+    # A message that comes meanwhile stays with the broker.
+    shop.product_service.create(Product(2))
+
+    postgres.start()
+    eventually(lambda: shop.server.client.get("/readyz").status_code == 200, "it is ready again")
+    reconnect(shop)
+    eventually(
+        lambda: shop.row("select count(*) from products where price is not null") == (2,),
+        "the message that came meanwhile has been taken in",
+    )
+    assert shop.placed((1, 1), (2, 1))
+    assert postgres.password not in shop.server.log()

@@ -1,0 +1,167 @@
+"""The answer to a commit is lost on its way: what was committed is found, and is there once.
+
+RELIABILITY B2, B15: nobody knows then whether it was; a request with a key may simply be repeated.
+A lone request ends with the statement that writes it, others with COMMIT.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from tests.python.conftest import Broker
+from tests.python.support.engine_process import EngineProcess
+from tests.python.support.fault_proxy import BreakableLink
+from tests.python.support.product_service import Product
+from tests.python.support.shop import Shop
+from tests.python.support.waiting import eventually
+from tests.services import PostgreSQL
+
+# As a PostgreSQL client says it: the message's type, its length, and the text.
+COMMIT = b"Q\x00\x00\x00\x0bcommit\x00"
+# The topic of its message is among what a lone request writes, and in nothing that it asks before.
+WRITES_ALONE = b"order.placed"
+LOCKED = """
+    select count(*) from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock'
+"""
+STOCK = 100
+AGAIN_WITHIN_S = 3.0
+UNKNOWN = (
+    "The database did not say whether the order was placed. Look at your orders, or send requests"
+    " with an idempotency key: such a request can be repeated safely."
+)
+CANCEL = "mutation($id: ID!) { cancelOrder(id: $id) { success message order { status } } }"
+BOOKS = """
+    select (select count(*) from orders), (select count(*) from order_history),
+           (select count(*) from idempotency), reported - reserved,
+           (select coalesce(sum(quantity), 0) from reservations)
+    from products
+"""
+
+
+@pytest.fixture
+def link(postgres: PostgreSQL) -> Iterator[BreakableLink]:
+    """Between the engine and its database."""
+    with BreakableLink(postgres.port) as opened:
+        yield opened
+
+
+@pytest.fixture
+def linked_shop(
+    link: BreakableLink,
+    postgres: PostgreSQL,
+    database_url: str,
+    make_server: Callable[..., EngineProcess],
+    broker: Broker,
+) -> Iterator[Shop]:
+    """An engine behind the link; the test itself asks the database past it."""
+    server = make_server(DATABASE_URL=database_url.replace(f":{postgres.port}/", f":{link.port}/"))
+    server.start()
+    # Whoever asks the database from here on is the test.
+    server.env["DATABASE_URL"] = database_url
+    with closing(Shop(server, broker.url)) as shop:
+        shop.offer(Product(1, quantity=STOCK))
+        yield shop
+
+
+@pytest.fixture(params=["alone", "under locks"])
+def commit(request: pytest.FixtureRequest, linked_shop: Shop) -> bytes:
+    """How what an order ends with begins: both ways of placing one are gone."""
+    if request.param == "alone":
+        return WRITES_ALONE
+    meet_a_change(linked_shop)
+    return COMMIT
+
+
+def meet_a_change(shop: Shop) -> None:
+    """Changes a product under a lone request, so that the next ones lock theirs."""
+    with ThreadPoolExecutor(1) as customer, shop.database.transaction():
+        shop.database.execute("update products set reported = 0")
+        refused = customer.submit(shop.place, (1, STOCK))
+        eventually(lambda: shop.row(LOCKED) == (1,), "it waits for its product")
+        shop.database.execute("update products set reported = %s", [STOCK - 1])
+    assert not refused.result()["success"]
+    shop.database.execute("update products set reported = %s", [STOCK])
+
+
+def ask_until_placed(shop: Shop) -> int:
+    """Repeats a request as a client does: for a moment the engine may meet dead connections."""
+    order = eventually(
+        lambda: shop.place((1, 1), key="cart")["order"], "it is answered", AGAIN_WITHIN_S
+    )
+    return int(order["id"])
+
+
+def check_placed_once(shop: Shop, order_id: int, *, keys: int) -> None:
+    """One order, with all that belongs to it, and one message."""
+    assert shop.row(BOOKS) == (1, 1, keys, STOCK - 1, 1)
+    assert shop.row("select id from orders") == (order_id,)
+    shop.witness.wait_for(order_id)
+    assert {each.properties["message_id"] for each in shop.witness.heard()} == {
+        str(event) for (event,) in shop.rows("select event_id from order_history")
+    }
+
+
+def test_a_request_with_a_key_hears_nothing_of_it(
+    link: BreakableLink, linked_shop: Shop, commit: bytes
+) -> None:
+    link.lose_reply_to(commit)
+    order_id = linked_shop.placed((1, 1), key="cart")
+    assert link.lost_replies == 1
+    check_placed_once(linked_shop, order_id, keys=1)
+    assert linked_shop.placed((1, 1), key="cart") == order_id
+    check_placed_once(linked_shop, order_id, keys=1)
+
+
+def test_the_retry_of_a_client_finds_the_same_order(
+    link: BreakableLink, linked_shop: Shop, commit: bytes
+) -> None:
+    link.lose_reply_to(commit, then=link.cut)
+    told = linked_shop.place((1, 1), key="cart")
+    assert link.lost_replies == 1
+    assert (told["success"], told["order"]) == (False, None), told
+    (order_id,) = linked_shop.row("select id from orders")
+    link.mend()
+    assert ask_until_placed(linked_shop) == order_id
+    check_placed_once(linked_shop, order_id, keys=1)
+
+
+def test_without_a_key_the_client_is_told_that_nobody_knows(
+    link: BreakableLink, linked_shop: Shop, commit: bytes
+) -> None:
+    link.lose_reply_to(commit)
+    told = linked_shop.place((1, 1))
+    assert (told["success"], told["message"]) == (False, UNKNOWN)
+    (order_id,) = linked_shop.row("select id from orders")
+    check_placed_once(linked_shop, order_id, keys=0)
+
+
+def test_a_commit_that_never_arrives_leaves_nothing_behind(
+    link: BreakableLink, linked_shop: Shop, commit: bytes
+) -> None:
+    link.lose_request(commit, then=link.cut)
+    assert not linked_shop.place((1, 1), key="cart")["success"]
+    assert link.lost_requests == 1
+    assert linked_shop.row(BOOKS) == (0, 0, 0, STOCK, 0)
+    link.mend()
+    check_placed_once(linked_shop, ask_until_placed(linked_shop), keys=1)
+
+
+def test_a_cancellation_is_repeated_and_releases_once(
+    link: BreakableLink, linked_shop: Shop
+) -> None:
+    order_id = linked_shop.placed((1, 1))
+    link.lose_reply_to(COMMIT)
+    answer = linked_shop.server.graphql(
+        CANCEL, {"id": str(order_id)}, token=linked_shop.server.token(1)
+    ).json()["data"]["cancelOrder"]
+    assert link.lost_replies == 1
+    assert not answer["success"], "nobody knows, so nobody may say that it was"
+    answer = linked_shop.ask(CANCEL, {"id": str(order_id)})["cancelOrder"]
+    assert (answer["success"], answer["order"]) == (True, {"status": "Cancelled"})
+    assert linked_shop.row(BOOKS) == (1, 2, 0, STOCK, 0)
+    linked_shop.witness.wait_for(order_id, version=2)
+    heard = [(each.body["version"], each.routing_key) for each in linked_shop.witness.heard()]
+    assert heard == [(1, "order.placed"), (2, "order.updated")]

@@ -1,0 +1,183 @@
+"""The engine ends as an operator wishes: what is under way is answered, nothing is lost."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import httpx
+import psycopg
+import pytest
+
+from tests.python.conftest import Broker
+from tests.python.support.engine_process import EngineProcess
+from tests.python.support.load import Wish, place_all
+from tests.python.support.product_service import Product
+from tests.python.support.shop import Shop
+from tests.python.support.waiting import eventually
+
+# A second to drain, and what the database may take to give a request up.
+ENDED_WITHIN_S = 10.0
+# How long the doors stay open for those who are to be told.
+NOTICE_S = 2.0
+# The runtime lets go of what still runs after three seconds.
+ENDED_AT_ONCE_S = 6.0
+BLOCKED = """
+    select count(*) > 0 from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock'
+"""
+
+
+def is_closed(port: int) -> bool:
+    """Whether nobody listens there any more."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_request_under_way_is_answered_and_the_door_is_closed(shop: Shop) -> None:
+    shop.offer(Product(1))
+    url = shop.server.env["DATABASE_URL"]
+    with psycopg.connect(url) as blocker, ThreadPoolExecutor(1) as pool:
+        blocker.execute("lock table order_engine.orders in exclusive mode")
+        answer = pool.submit(shop.placed, (1, 1))
+        eventually(lambda: shop.row(BLOCKED) == (True,), "the request is under way")
+        os.kill(shop.server.pid, signal.SIGTERM)
+        eventually(lambda: is_closed(shop.server.port), "the door is closed")
+        assert shop.server.is_running()
+        blocker.rollback()
+        order_id = answer.result(timeout=20)
+    assert shop.server.wait(20) == 0
+    assert shop.row("select count(*) from orders where id = %s", order_id) == (1,)
+    shop.server.start()
+    shop.witness.wait_for(order_id)
+
+
+def test_a_balancer_is_told_before_the_doors_close(
+    make_server: Callable[..., EngineProcess], broker: Broker
+) -> None:
+    server = make_server(ORDER_ENGINE_NOTICE_SECONDS=str(int(NOTICE_S)))
+    server.start()
+    with closing(Shop(server, broker.url)) as shop:
+        shop.offer(Product(1))
+        began = time.monotonic()
+        os.kill(server.pid, signal.SIGTERM)
+        eventually(
+            lambda: server.client.get("/readyz").json()["status"] == "stopping", "it is told"
+        )
+        assert server.client.get("/readyz").status_code == httpx.codes.SERVICE_UNAVAILABLE
+        assert server.client.get("/healthz").status_code == httpx.codes.OK
+        order_id = shop.placed((1, 1))
+        assert time.monotonic() - began < NOTICE_S
+        eventually(lambda: is_closed(server.port), "the door is closed")
+        assert time.monotonic() - began >= NOTICE_S
+        assert server.wait(20) == 0
+        assert shop.row("select count(*) from orders where id = %s", order_id) == (1,)
+
+
+def test_nobody_waits_for_a_balancer_at_the_keyboard(
+    make_server: Callable[..., EngineProcess],
+) -> None:
+    server = make_server(ORDER_ENGINE_NOTICE_SECONDS="60")
+    server.start()
+    os.kill(server.pid, signal.SIGINT)
+    assert server.wait(ENDED_WITHIN_S) == 0
+
+
+def test_a_request_that_does_not_end_is_cut_off(
+    make_server: Callable[..., EngineProcess], broker: Broker
+) -> None:
+    server = make_server(ORDER_ENGINE_DRAIN_SECONDS="1", ORDER_ENGINE_DATABASE_TIMEOUT_SECONDS="3")
+    server.start()
+    with closing(Shop(server, broker.url)) as shop:
+        shop.offer(Product(1))
+        before = shop.written()
+        with psycopg.connect(server.env["DATABASE_URL"]) as blocker:
+            blocker.execute("lock table order_engine.orders in exclusive mode")
+
+            async def end() -> None:
+                await asyncio.to_thread(
+                    eventually, lambda: shop.row(BLOCKED) == (True,), "the request is under way"
+                )
+                os.kill(server.pid, signal.SIGTERM)
+
+            (outcome,) = place_all(server, [Wish(1, ((1, 1),))], end)
+            assert outcome.order_id is None
+            began = time.monotonic()
+            assert server.wait(20) == 0
+            assert time.monotonic() - began < ENDED_WITHIN_S
+        assert shop.written() == before
+
+
+def test_a_second_signal_ends_it_at_once(shop: Shop) -> None:
+    shop.offer(Product(1))
+    before = shop.written()
+    with psycopg.connect(shop.server.env["DATABASE_URL"]) as blocker:
+        blocker.execute("lock table order_engine.orders in exclusive mode")
+
+        async def end() -> None:
+            await asyncio.to_thread(
+                eventually, lambda: shop.row(BLOCKED) == (True,), "the request is under way"
+            )
+            os.kill(shop.server.pid, signal.SIGINT)
+            await asyncio.to_thread(
+                eventually, lambda: is_closed(shop.server.port), "the door is closed"
+            )
+            os.kill(shop.server.pid, signal.SIGINT)
+
+        began = time.monotonic()
+        (outcome,) = place_all(shop.server, [Wish(1, ((1, 1),))], end)
+        assert outcome.order_id is None
+        assert shop.server.wait(20) == 0
+        # The request alone could have taken longer, and so could the draining.
+        assert time.monotonic() - began < ENDED_AT_ONCE_S
+    assert shop.written() == before
+
+
+@pytest.mark.parametrize("farewell", [signal.SIGTERM, signal.SIGINT])
+def test_no_acknowledged_order_is_lost_when_it_ends_under_load(
+    shop: Shop, farewell: signal.Signals
+) -> None:
+    shop.offer(Product(1, quantity=1_000_000))
+
+    async def end() -> None:
+        await asyncio.to_thread(
+            eventually, lambda: shop.rows("select from orders limit 1"), "the first order is there"
+        )
+        os.kill(shop.server.pid, farewell)
+
+    outcomes = place_all(shop.server, [Wish(user, ((1, 1),)) for user in range(1, 301)], end)
+    assert shop.server.wait(20) == 0
+    acknowledged = {outcome.order_id for outcome in outcomes if outcome.order_id is not None}
+    assert acknowledged
+    orders = {number for (number,) in shop.rows("select id from orders")}
+    # No order is there that nobody has heard of: what was under way has been answered.
+    assert orders == acknowledged
+    assert not re.search("ERROR|panic", shop.server.log())
+    shop.server.start()
+    eventually(lambda: shop.row("select count(*) from outbox") == (0,), "everything is sent")
+    assert {each.body["order_id"] for each in shop.witness.heard()} == acknowledged
+
+
+def test_a_taken_port_is_named_with_the_way_out(make_server: Callable[..., EngineProcess]) -> None:
+    server = make_server()
+    with socket.create_server(("127.0.0.1", server.port)):
+        server.launch()
+        assert server.wait(20) == 2
+    assert f"Port {server.port} on 127.0.0.1" in server.log()
+    assert "--port" in server.log()
+    assert "Traceback" not in server.log()
+
+
+def test_it_starts_again_at_once_on_the_same_port(shop: Shop) -> None:
+    shop.offer(Product(1))
+    for _ in range(3):
+        order_id = shop.placed((1, 1))
+        shop.server.stop()
+        shop.server.start()
+        # A clean end gives the leases back, so nobody waits for them to run out.
+        shop.witness.wait_for(order_id)

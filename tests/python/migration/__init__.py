@@ -1,0 +1,1 @@
+"""Adopting an existing database, and moving a Flask service to the engine."""

@@ -1,0 +1,270 @@
+"""Adopting in steps: what is refused, what an interruption leaves, and the way back."""
+
+import re
+import signal
+import subprocess
+import time
+from random import Random
+
+import psycopg
+import pytest
+
+from order_engine import OrderEngine
+from tests.python.support.adopted_database import Shared
+from tests.python.support.waiting import eventually
+
+FILL = """
+    insert into orders (user_id, total_amount, status, created_at, updated_at)
+    select 1 + n %% 3, 9.5, 'Pending', timestamp '2024-01-01' + n * interval '1 minute', now()
+    from generate_series(1, %s) n;
+"""
+FILL_ITEMS = """
+    insert into order_items (order_id, product_id, quantity)
+    select id, 1, 1 from orders where not exists (
+        select from order_items where order_id = orders.id
+    ) order by id
+"""
+DIGEST = """
+    select (select count(*) from order_engine.orders), (select sum(total) from order_engine.orders),
+           (select sum(version) from order_engine.orders),
+           (select count(*) from order_engine.order_lines),
+           (select count(*) from order_engine.order_history),
+           (select count(*) from order_engine.reservations),
+           (select sum(reserved) from order_engine.products),
+           (select count(*) from order_engine.adoption_due)
+"""
+
+
+def fill(shared: Shared, orders: int) -> None:
+    shared.sql(FILL, orders)
+    shared.sql(FILL_ITEMS)
+
+
+def refusal(shared: Shared, *arguments: str) -> str:
+    done = shared.command(*arguments)
+    assert done.returncode == 2, f"{done.returncode}\n{done.stdout}{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_tables_of_another_kind_are_named_and_nothing_is_changed(shared_database: Shared) -> None:
+    shared_database.sql("alter table orders alter column total_amount type integer")
+    shared_database.sql("alter table order_user drop column contact")
+    for arguments in ((), ("--dry-run",)):
+        told = refusal(shared_database, *arguments)
+        assert "public.orders.total_amount must be double precision; it is integer." in told
+        assert "order_user.contact must be character varying or text; it is missing." in told
+    assert shared_database.one("select to_regnamespace('order_engine') is null")
+    shared_database.sql("drop table order_items")
+    assert "There is no table public.order_items." in refusal(shared_database)
+
+
+def test_a_database_without_old_tables_is_refused(empty_database_url: str) -> None:
+    shared = Shared(empty_database_url)
+    assert "There is no table orders" in refusal(shared)
+    assert "no adoption to undo" in refusal(shared, "--undo")
+    shared.close()
+
+
+def test_a_role_that_may_not_is_told_what_it_lacks(shared_database: Shared) -> None:
+    name = f"reader_{time.monotonic_ns()}"
+    shared_database.sql(f"create role {name} login password 'x'")
+    shared_database.sql(f"grant select, insert on all tables in schema public to {name}")
+    url = shared_database.url
+    host = url.split("@", 1)[1]
+    shared_database.env["DATABASE_URL"] = f"postgresql://{name}:x@{host}"
+    told = refusal(shared_database)
+    assert "TRIGGER on public.orders" in told
+    assert "CREATE on the database" in told
+    assert "INSERT" not in told
+    shared_database.sql(f"drop owned by {name}")
+    shared_database.sql(f"drop role {name}")
+
+
+def test_a_path_that_leads_to_the_engine_first_is_refused(shared_database: Shared) -> None:
+    database = shared_database.one("select current_database()")
+    shared_database.sql(f'alter database "{database}" set search_path = order_engine, public')
+    assert "leads to the schema order_engine first" in refusal(shared_database)
+    shared_database.env["ORDER_ENGINE_DATABASE_SCHEMA"] = "public"
+    assert "There is no table orders" in refusal(shared_database)
+
+
+def test_orders_of_an_engine_that_was_alone_are_not_mixed_in(shared_database: Shared) -> None:
+    with OrderEngine(database_url=shared_database.url) as engine:
+        engine.upsert_product(1, name="Mug", price=1, quantity=10)
+        engine.place_order(user_id=1, items=[(1, 1)])
+    told = refusal(shared_database)
+    assert "1 orders of its own" in told
+    assert "ORDER_ENGINE_DATABASE_SCHEMA" in told
+    triggers = "select count(*) from pg_trigger where tgname like 'order_engine%'"
+    assert shared_database.one(triggers) == 0
+
+
+def test_an_unknown_time_zone_is_refused(shared_database: Shared) -> None:
+    done = shared_database.command("--time-zone", "Mars")
+    assert (done.returncode, "'Mars'" in done.stderr or '"Mars"' in done.stderr) == (1, True)
+    shared_database.sql(FILL, 1)
+    shared_database.adopt("--time-zone", "Europe/Berlin")
+    placed = "select created_at = '2024-01-01 00:01+01' from order_engine.orders"
+    assert shared_database.one(placed)
+    done = shared_database.command("--time-zone", "UTC")
+    assert "Europe/Berlin" in done.stderr
+
+
+def test_the_second_of_two_is_told_at_once(shared_database: Shared) -> None:
+    fill(shared_database, 10)
+    with psycopg.connect(shared_database.url) as blocker:
+        blocker.execute("select from orders where id = 5 for update")
+        first = subprocess.Popen(
+            [*shared_database.command_line(), "--json"],
+            env=shared_database.env,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        held = "select count(*) from pg_locks where locktype = 'advisory' and granted"
+        eventually(lambda: shared_database.one(held) == 1, "the first is at work")
+        began = time.monotonic()
+        second = shared_database.command()
+        assert time.monotonic() - began < 10
+        assert second.returncode == 1
+        assert "Another order-engine adopt is at work" in second.stderr
+        blocker.rollback()
+    assert first.wait(60) == 0
+    assert first.stdout
+    first.stdout.close()
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_killed_at_any_moment_it_goes_on(shared_database: Shared, seed: int) -> None:
+    fill(shared_database, 5000)
+    random = Random(seed)  # noqa: S311 - no secret.
+    kills = 0
+    pause_s = 0.15
+    while True:
+        process = subprocess.Popen(
+            shared_database.command_line(),
+            env=shared_database.env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            _, told = process.communicate(timeout=random.uniform(0.7, 1) * pause_s)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            pause_s *= 1.15
+            # The old service goes on in every state between.
+            shared_database.place((1, 1))
+            continue
+        if process.returncode == 0:
+            break
+        # The server has not noticed yet that the one before is gone.
+        assert "Another order-engine adopt is at work" in told, told
+    assert kills > 3
+    shared_database.adopt()
+    orders, total, versions, lines, history, held, reserved, due = shared_database.sql(DIGEST)[0]
+    assert (orders, versions, lines, history) == (5000 + kills,) * 4
+    assert total == 5000 * 9.5 + kills * 19
+    assert (held, due) == (reserved, 0)
+    assert reserved <= kills
+
+
+@pytest.mark.parametrize("after_ms", [0, 60, 150, 300])
+def test_a_lost_connection_is_an_error_and_nothing_is_lost(
+    shared_database: Shared, after_ms: int
+) -> None:
+    fill(shared_database, 3000)
+    process = subprocess.Popen(
+        shared_database.command_line(),
+        env=shared_database.env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    theirs = "from pg_stat_activity where application_name = 'order-engine adopt'"
+    eventually(lambda: shared_database.one(f"select count(*) {theirs}"), "it is connected", 30)
+    time.sleep(after_ms / 1000)
+    shared_database.sql(f"select pg_terminate_backend(pid) {theirs}")
+    _, told = process.communicate(timeout=60)
+    assert process.returncode in (0, 1), told
+    assert "Traceback" not in told
+    shared_database.adopt()
+    assert shared_database.sql(DIGEST)[0][:4] == (3000, 28500, 3000, 3000)
+
+
+def test_going_back_and_adopting_again(shared_database: Shared) -> None:
+    fill(shared_database, 3)
+    shared_database.adopt()
+    with shared_database.engine() as engine:
+        placed = engine.place_order(user_id=2, items=[(1, 2)])
+    undone = shared_database.command("--undo")
+    assert undone.returncode == 0, undone.stderr
+    assert "with everything written since" in undone.stdout
+    assert "1 messages wait in the outbox" in undone.stdout
+    triggers = "select count(*) from pg_trigger where tgname like 'order_engine%'"
+    assert shared_database.one(triggers) == 0
+    assert shared_database.sql("select user_id, total_amount from orders where id = %s", placed.id)
+    # The old service goes on alone: a new order, a change, a deletion.
+    alone = shared_database.place((1, 1))
+    shared_database.sql("update orders set status = 'Shipped' where id = 1")
+    shared_database.sql("delete from order_items where order_id = 2")
+    shared_database.sql("delete from orders where id = 2")
+    shared_database.sql("update product_catalog set quantity = 10 where product_id = 1")
+    shared_database.adopt()
+    with shared_database.engine() as engine:
+        assert {order.id: str(order.status) for order in engine.list_orders().orders} == {
+            alone: "pending",
+            placed.id: "pending",
+            3: "pending",
+            1: "shipped",
+        }
+        assert [entry.version for entry in engine.order_history(1)] == [1, 2]
+        assert shared_database.level(1) == (10, 0, 10)
+        engine.change_status(1, "delivered")
+    assert shared_database.one("select status from orders where id = 1") == "Delivered"
+
+
+def test_an_engine_that_went_on_alone_is_not_mixed_in(shared_database: Shared) -> None:
+    shared_database.adopt()
+    with shared_database.engine() as engine:
+        assert shared_database.command("--undo").returncode == 0
+        engine.place_order(user_id=2, items=[(1, 2)])
+    assert "1 orders since the adoption was undone" in refusal(shared_database)
+
+
+def test_undoing_a_half_done_adoption(shared_database: Shared) -> None:
+    fill(shared_database, 3000)
+    with psycopg.connect(shared_database.url) as blocker:
+        blocker.execute("select from orders where id = 2500 for update")
+        process = subprocess.Popen(
+            shared_database.command_line(),
+            env=shared_database.env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        copied = "select copied_to from order_engine.adoption"
+        known = "select to_regclass('order_engine.adoption') is not null"
+        eventually(
+            lambda: shared_database.one(known) and shared_database.sql(copied) == [(2000,)],
+            "half of it is copied",
+        )
+        process.kill()
+        process.wait()
+    eventually(lambda: shared_database.command("--undo").returncode == 0, "it is undone")
+    assert shared_database.one("select count(*) from orders") == 3000
+    shared_database.place((1, 1))
+    shared_database.adopt()
+    assert shared_database.sql(DIGEST)[0][0] == 3001
+
+
+def test_an_ordinary_report_is_readable(shared_database: Shared) -> None:
+    fill(shared_database, 2)
+    shared_database.sql("insert into orders (user_id, total_amount, status) values (1, 1, 'Lost')")
+    done = shared_database.command()
+    assert done.returncode == 0
+    assert re.search(r"^orders +3 +1 +0 +0 +2 +equal$", done.stdout, re.MULTILINE), done.stdout
+    assert "status (1): orders with a status that the engine does not know" in done.stdout
+    assert "  orders 3  Lost" in done.stdout
+    assert "orders" in done.stderr

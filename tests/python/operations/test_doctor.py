@@ -1,0 +1,207 @@
+"""`order-engine doctor`: what is not there, where it was looked for, and what to do about it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.python.conftest import Broker
+from tests.python.support.all_contracts import OPEN
+from tests.python.support.upstream_services import UpstreamServices
+from tests.services import Kafka, Redis
+from tests.services.kafka import USER
+from tests.services.ports import free_port
+
+SECRET = "a secret of sufficient length for HS256"
+PASSWORD = "hunter2-is-no-password"
+INHERITED = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
+CONTRACTS = ("storefront", "jobs", "gateway", "stock")
+# Everything that the doctor looks at beside settings, tokens, database and ports.
+AROUND = ("rabbitmq", "kafka", "redis", "user service", "product service")
+Doctor = Callable[..., "Told"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    ok: bool
+    detail: str
+    remedy: str | None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the doctor said."""
+
+    code: int
+    entries: dict[str, Entry]
+    text: str
+
+    def failed(self) -> set[str]:
+        return {name for name, entry in self.entries.items() if not entry.ok}
+
+
+@pytest.fixture
+def doctor(database_url: str, tmp_path: Path) -> Doctor:
+    """Asks the doctor about some contracts, on free ports, with a database that is there."""
+
+    def ask(*contracts: str, **settings: str) -> Told:
+        usual = (
+            {name: os.environ[name] for name in INHERITED if name in os.environ}
+            | {
+                "DATABASE_URL": database_url,
+                "JWT_SECRET_KEY": SECRET,
+                "METRICS_PORT": str(free_port()),
+            }
+            | OPEN
+        )
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "order_engine", "doctor", "--json"),
+                *(word for name in contracts for word in ("--contract", name)),
+            ],
+            cwd=tmp_path,
+            env={name: value for name, value in (usual | settings).items() if value},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        entries = {
+            each["name"]: Entry(each["ok"], each["detail"], each["remedy"])
+            for each in json.loads(done.stdout)
+        }
+        return Told(done.returncode, entries, done.stdout + done.stderr)
+
+    return ask
+
+
+@pytest.fixture
+def around(
+    broker: Broker, kafka: Kafka, redis: Redis, upstream: UpstreamServices
+) -> dict[str, str]:
+    """Everything around the database, running, as settings."""
+    return {
+        "RABBITMQ_URL": broker.url,
+        "KAFKA_BROKERS": kafka.url,
+        "REDIS_URL": redis.url,
+        "USERS_SERVICE_URL": upstream.users_url,
+        "PRODUCTS_SERVICE_URL": upstream.products_url,
+    }
+
+
+def on_free_ports() -> list[str]:
+    return [f"{name}:{free_port()}" for name in CONTRACTS]
+
+
+def test_everything_that_is_there_is_named_with_its_address(
+    doctor: Doctor, around: dict[str, str], redis: Redis, upstream: UpstreamServices
+) -> None:
+    told = doctor(*on_free_ports(), **around)
+    assert (told.code, told.failed()) == (0, set()), told.text
+    assert set(AROUND) <= told.entries.keys()
+    assert told.entries["kafka"].detail == f"{around['KAFKA_BROKERS']} answers."
+    assert told.entries["user service"].detail == f"{upstream.users_url} answers."
+    assert redis.password not in told.text
+    # Nobody was asked about more than somebody who is not there.
+    assert [call.path for call in upstream.calls()] == [
+        f"/{what}/order-engine-doctor" for what in ("users", "products")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "name", "away"),
+    [
+        ("RABBITMQ_URL", "rabbitmq", f"amqp://me:{PASSWORD}@127.0.0.1:{{port}}/"),
+        ("KAFKA_BROKERS", "kafka", "127.0.0.1:{port}"),
+        ("REDIS_URL", "redis", f"redis://me:{PASSWORD}@127.0.0.1:{{port}}/0"),
+        ("USERS_SERVICE_URL", "user service", "http://127.0.0.1:{port}/users"),
+        ("PRODUCTS_SERVICE_URL", "product service", "http://127.0.0.1:{port}/products"),
+    ],
+)
+def test_what_is_away_is_named_alone_with_what_to_do(
+    doctor: Doctor, around: dict[str, str], setting: str, name: str, away: str
+) -> None:
+    port = free_port()
+    told = doctor(*on_free_ports(), **around | {setting: away.format(port=port)})
+    assert (told.code, told.failed()) == (1, {name}), told.text
+    assert f"127.0.0.1:{port}" in told.entries[name].detail
+    assert setting in str(told.entries[name].remedy)
+    assert PASSWORD not in told.text
+
+
+def test_refused_credentials_are_told_from_silence(
+    doctor: Doctor, around: dict[str, str], kafka: Kafka, redis: Redis
+) -> None:
+    wrong = {
+        "REDIS_URL": redis.url.replace(redis.password, PASSWORD),
+        "KAFKA_BROKERS": kafka.sasl_url,
+        "KAFKA_SECURITY_PROTOCOL": "sasl_plaintext",
+        "KAFKA_USERNAME": USER,
+        "KAFKA_PASSWORD": PASSWORD,
+    }
+    told = doctor(*on_free_ports(), **around | wrong)
+    assert (told.code, told.failed()) == (1, {"kafka", "redis"}), told.text
+    assert "does not accept the user or the password" in told.entries["redis"].detail
+    assert "Authentication failed" in told.entries["kafka"].detail
+    assert PASSWORD not in told.text
+    right = wrong | {"REDIS_URL": redis.url, "KAFKA_PASSWORD": kafka.password}
+    assert doctor(*on_free_ports(), **around | right).failed() == set()
+    without = doctor("jobs:0", **around | {"REDIS_URL": f"redis://127.0.0.1:{redis.port}/0"})
+    assert "does not accept the user or the password" in without.entries["redis"].detail
+
+
+@pytest.mark.parametrize("protocol", ["rest", "graphql"])
+def test_a_service_that_is_broken_is_not_there(
+    doctor: Doctor, upstream: UpstreamServices, protocol: str
+) -> None:
+    url = upstream.graphql_url if protocol == "graphql" else upstream.products_url
+    settings = {
+        "PRODUCTS_SERVICE_URL": url,
+        "ORDER_ENGINE_PRODUCTS_SERVICE_PROTOCOL": protocol,
+        "ORDER_ENGINE_UPSTREAM_TIMEOUT_MS": "500",
+    }
+    assert doctor("storefront:0", **settings).failed() == set()
+    upstream.misbehave("status", status=503)
+    told = doctor("storefront:0", **settings)
+    assert told.failed() == {"product service"}
+    assert "answers 503" in told.entries["product service"].detail
+    upstream.behave()
+    upstream.misbehave("hang")
+    assert "in time" in doctor("storefront:0", **settings).entries["product service"].detail
+
+
+def test_what_is_not_set_is_named_where_a_contract_would_use_it(doctor: Doctor) -> None:
+    told = doctor("storefront:0", "jobs:0", "gateway:0")
+    assert told.failed() == set()
+    for name, setting in [
+        ("rabbitmq", "RABBITMQ_URL"),
+        ("kafka", "KAFKA_BROKERS"),
+        ("redis", "REDIS_URL"),
+    ]:
+        assert told.entries[name].detail == f"{setting} is not set: events wait in the outbox."
+    assert set(AROUND) & doctor("flask:0").entries.keys() == {"rabbitmq"}
+    assert set(AROUND) & doctor("jobs:0").entries.keys() == {"redis"}
+
+
+def test_every_port_is_looked_at_and_none_is_given_twice(doctor: Doctor) -> None:
+    port, metrics_port = str(free_port()), str(free_port())
+    told = doctor(f"flask:{port}", f"jobs:{port}", METRICS_PORT=metrics_port)
+    assert told.failed() == {f"port {port}"}
+    assert f"port {metrics_port}" in told.entries
+    assert "for jobs" in told.entries[f"port {port}"].detail
+
+
+def test_the_contract_gateway_shows_metrics_on_its_documented_port(doctor: Doctor) -> None:
+    assert "port 9202" in doctor("gateway:0", METRICS_PORT="").entries
+    assert "port 9202" not in doctor("jobs:0", METRICS_PORT="").entries
+
+
+def test_the_contract_stock_cannot_do_without_redis(doctor: Doctor) -> None:
+    told = doctor("stock:0")
+    assert told.failed() == {"redis"}
+    assert told.entries["redis"].detail == "REDIS_URL is not set, and stock needs it."

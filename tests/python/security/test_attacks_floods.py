@@ -1,0 +1,132 @@
+"""Floods of one caller: a rate for each user and each address, refused in the contract's shape."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from tests.python.support.attack_target import (
+    CONTRACTS,
+    GRAPHQL,
+    OWNER,
+    STRANGER,
+    Attacked,
+    Door,
+)
+
+BURST = 5
+LIMITS = {
+    # Slow enough that nothing is regained while a test runs.
+    "ORDER_ENGINE_RATE_LIMIT_USER_PER_MINUTE": "1",
+    "ORDER_ENGINE_RATE_LIMIT_ADDRESS_PER_MINUTE": "1",
+    "ORDER_ENGINE_RATE_LIMIT_BURST": str(BURST),
+}
+MINUTE_S = 60
+CROWD = 8
+
+
+@pytest.fixture(scope="module")
+def limited(make_attacked: Callable[..., Attacked]) -> Attacked:
+    """An engine that lets each caller ask five times."""
+    return make_attacked(**LIMITS)
+
+
+@pytest.fixture(params=CONTRACTS)
+def door(limited: Attacked, request: pytest.FixtureRequest) -> Door:
+    return limited.doors[request.param]
+
+
+def limited_requests(attacked: Attacked) -> float:
+    """What the metrics say of refused requests."""
+    text = attacked.client.get(f"{attacked.server.url}/metrics").text
+    (line,) = (each for each in text.splitlines() if each.startswith("order_engine_rate_limited"))
+    return float(line.rpartition(" ")[2])
+
+
+def test_c29_a_user_who_asks_too_often_waits(limited: Attacked, door: Door) -> None:
+    user = f"flood-{CONTRACTS.index(type(door).__name__.lower())}"
+    headers = limited.bearer(user)
+    counted = limited_requests(limited)
+    for _ in range(BURST):
+        assert door.list(headers=headers).status_code == httpx.codes.OK
+    with limited.nothing_written():
+        for answer in (door.list(headers=headers), door.place(user="1", headers=headers)):
+            assert answer.status_code == httpx.codes.TOO_MANY_REQUESTS
+            assert 0 < int(answer.headers["retry-after"]) <= MINUTE_S
+            assert "Too many requests" in (door.failure(answer) or "")
+    if door in (limited.doors[name] for name in GRAPHQL):
+        assert answer.json()["errors"][0]["extensions"] == {"code": "LIMIT_EXCEEDED"}
+    assert limited_requests(limited) == counted + 2
+    assert door.list(headers=limited.bearer(f"other-{user}")).status_code == httpx.codes.OK
+
+
+def test_c29_all_doors_count_together(limited: Attacked) -> None:
+    headers = limited.bearer("everywhere")
+    codes = [door.list(headers=headers).status_code for door in limited.doors.values()]
+    assert codes == [httpx.codes.OK] * len(CONTRACTS)
+    codes = [door.list(headers=headers).status_code for door in limited.doors.values()]
+    assert codes == [httpx.codes.TOO_MANY_REQUESTS] * len(CONTRACTS)
+
+
+def test_c29_who_has_no_good_token_counts_as_an_address(limited: Attacked) -> None:
+    flask = limited.doors["flask"]
+    bad = [limited.bearer(f"u{n}", exp=1) for n in range(3)]
+    bad += [{"Authorization": f"Bearer a.b.{n}"} for n in range(3)]
+    codes = [flask.list(headers=headers).status_code for headers in (*bad, {}, {})]
+    assert Counter(codes)[httpx.codes.TOO_MANY_REQUESTS] == len(codes) - BURST
+    spoofed = {"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9"}
+    assert flask.list(headers=spoofed).status_code == httpx.codes.TOO_MANY_REQUESTS
+    assert flask.list(headers=limited.bearer("good")).status_code == httpx.codes.OK
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert limited.client.get(limited.server.url + path).status_code == httpx.codes.OK
+
+
+def test_c29_a_crowd_of_one_user_gets_its_burst_exactly(limited: Attacked) -> None:
+    headers = limited.bearer("crowd")
+    start = threading.Barrier(CROWD)
+
+    def ask(number: int) -> int:
+        start.wait()
+        door = limited.doors[CONTRACTS[number % len(CONTRACTS)]]
+        return door.list(headers=headers).status_code
+
+    with ThreadPoolExecutor(CROWD) as crowd:
+        codes = Counter(crowd.map(ask, range(CROWD)))
+    assert codes == {200: BURST, 429: CROWD - BURST}
+
+
+def test_c29_the_operations_of_a_socket_count_too(limited: Attacked) -> None:
+    url = limited.server.url.replace("http", "ws") + "/graphql"
+    with connect(url, subprotocols=["graphql-transport-ws"], proxy=None) as socket:  # type: ignore[list-item]
+        payload = limited.bearer("socket")
+        socket.send(json.dumps({"type": "connection_init", "payload": payload}))
+        assert json.loads(socket.recv(timeout=10))["type"] == "connection_ack"
+        told = []
+        for number in range(BURST + 1):
+            query = {"query": "{ getOrders { id } }"}
+            socket.send(json.dumps({"type": "subscribe", "id": str(number), "payload": query}))
+            while (message := json.loads(socket.recv(timeout=10)))["id"] != str(number):
+                assert message["type"] == "complete"
+            told.append(json.dumps(message))
+    assert ["Too many requests" in each for each in told] == [False] * BURST + [True]
+
+
+def test_c29_many_names_take_no_memory(limited: Attacked) -> None:
+    """A caller that may name many users, as a gateway may, makes nothing grow."""
+    before = resident_bytes(limited)
+    door = limited.doors["gateway"]
+    for number in range(2_000):
+        door.list(headers=limited.bearer(f"{OWNER}-{STRANGER}-{number}"))
+    assert resident_bytes(limited) - before < 20_000_000
+
+
+def resident_bytes(attacked: Attacked) -> float:
+    text = attacked.client.get(f"{attacked.server.url}/metrics").text
+    wanted = "process_resident_memory_bytes"
+    (line,) = (each for each in text.splitlines() if each.startswith(wanted))
+    return float(line.rpartition(" ")[2])

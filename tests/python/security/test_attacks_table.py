@@ -1,0 +1,50 @@
+"""docs/RELIABILITY.md: each row of the table of attacks names tests that there are, or a reason."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+DOCUMENT = ROOT / "docs" / "RELIABILITY.md"
+NAMED = re.compile(r"`((?:tests|src)/[\w/.]+)(?:::(\w+))?`")
+ROWS = [f"C{number}" for number in range(1, 39)]
+
+
+def rows() -> dict[str, list[str]]:
+    """The cells of each row of the table."""
+    lines = (line for line in DOCUMENT.read_text().splitlines() if line.startswith("| C"))
+    cells = ([cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines)
+    return {first: rest for first, *rest in cells}
+
+
+def test_no_row_is_missing() -> None:
+    assert list(rows()) == ROWS
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_names_tests_or_says_why_there_is_none(row: str) -> None:
+    _, answer, tested = rows()[row]
+    assert NAMED.search(tested) or answer.startswith("not applicable: ")
+
+
+def test_what_is_named_is_there() -> None:
+    named = NAMED.findall(DOCUMENT.read_text())
+    assert named
+    for path, name in named:
+        file = ROOT / path
+        assert file.exists(), path
+        if name:
+            assert re.search(rf"\b(def|fn) {name}\(", file.read_text()), f"{path}::{name}"
+
+
+def test_a_test_with_a_rows_name_stands_in_that_row() -> None:
+    """A row does not forget a test that is called after it."""
+    table = rows()
+    for file in (ROOT / "tests" / "python" / "security").glob("test_attacks_*.py"):
+        for numbers in re.findall(r"^def test_((?:c\d+_)+)", file.read_text(), re.MULTILINE):
+            for number in numbers.strip("_").split("_"):
+                assert f"tests/python/security/{file.name}" in table[number.upper()][2], (
+                    file.name,
+                    number,
+                )

@@ -1,0 +1,135 @@
+"""One engine with the doors of all contracts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from order_engine import OrderEngine
+from tests.python.support.engine_process import EngineProcess
+from tests.python.support.shop import database_of
+from tests.services.ports import free_port
+
+STOCK = 100_000
+USER, MUG = "7", "1"
+AVAILABLE = "select reported - reserved from products where product_id = %s"
+OPEN = {f"ORDER_ENGINE_{name}_AUTH": "none" for name in ("JOBS", "GATEWAY", "STOCK")}
+
+
+@dataclass
+class Doors:
+    """A running engine, and the base URL of each contract's door."""
+
+    server: EngineProcess
+    urls: dict[str, str]
+    client: httpx.Client
+
+    def close(self) -> None:
+        """Ends the connections."""
+        self.client.close()
+
+    def flask(self) -> str:
+        """Places an order; its id as this contract shows it."""
+        query = f"mutation {{ placeOrder(userId: {USER}, productId: {MUG}, quantity: 1) "
+        return str(self._asked("flask", query + "{ order { id } } }")["placeOrder"]["order"]["id"])
+
+    def storefront(self) -> str:
+        """As `flask`."""
+        line = f'{{productId: "{MUG}", quantity: 1}}'
+        query = f"mutation {{ placeOrder(input: {{products: [{line}]}}) {{ _id }} }}"
+        return str(self._asked("storefront", query)["placeOrder"]["_id"])
+
+    def jobs(self) -> str:
+        """As `flask`."""
+        line = {"productId": MUG, "quantity": 1}
+        order = {"userId": USER, "products": [line], "totalAmount": 9.5}
+        return str(self._posted("jobs", "/orders", order)["id"])
+
+    def gateway(self) -> str:
+        """As `flask`."""
+        order = {"userId": USER, "products": [{"_id": MUG, "quantity": 1}]}
+        return str(self._posted("gateway", "/", order)["_id"])
+
+    def stock(self) -> str:
+        """As `flask`."""
+        order = {"userId": USER, "products": [{"productId": MUG, "quantity": 1}]}
+        return str(self._posted("stock", "/order/create", order)["order"]["_id"])
+
+    def shown(self, door: str, order: str) -> Any:  # noqa: ANN401 - JSON.
+        """An order as a door shows it, whichever of its names it is given."""
+        if door == "flask":
+            fields = "id status items { product_id quantity }"
+            query = f'{{ getOrder(id: "{order}") {{ {fields} }} }}'
+            return self._asked(door, query)["getOrder"]
+        if door == "storefront":
+            query = f'{{ getOrder(orderId: "{order}") {{ _id status }} }}'
+            return self._asked(door, query)["getOrder"]
+        if door == "stock":
+            # It has a call for an order only to change it; the status that it has changes nothing.
+            return self.set_status(order, self.shown("jobs", order)["status"])
+        path = f"/orders/{order}" if door == "jobs" else f"/{order}"
+        answer = self.client.get(self.urls[door] + path)
+        assert answer.status_code == httpx.codes.OK, answer.text
+        return answer.json()
+
+    def listed(self, door: str) -> set[str]:
+        """The ids of the list of a door."""
+        if door == "flask":
+            return {order["id"] for order in self._asked(door, "{ getOrders { id } }")["getOrders"]}
+        if door == "storefront":
+            orders = self._asked(door, "{ getUserOrders { _id } }")["getUserOrders"]
+            return {order["_id"] for order in orders}
+        path = {"jobs": "/orders", "gateway": "/", "stock": "/order/all"}[door]
+        return {order["_id"] for order in self.client.get(self.urls[door] + path).json()}
+
+    def set_status(self, order: str, status: str) -> Any:  # noqa: ANN401 - JSON.
+        """Sets an order's status through the door of `stock`; the order as it shows it."""
+        path = f"{self.urls['stock']}/order/{order}"
+        answer = self.client.put(path, json={"status": status})
+        assert answer.status_code == httpx.codes.OK, answer.text
+        return answer.json()["order"]
+
+    def available(self, product: str) -> int:
+        """How many of a product the database has to sell."""
+        return self._number(AVAILABLE, product)
+
+    def waiting(self) -> int:
+        """How many messages have not left yet."""
+        return self._number("select count(*) from outbox")
+
+    def _number(self, statement: str, *parameters: object) -> int:
+        with database_of(self.server) as database:
+            (number,) = database.execute(statement.encode(), parameters).fetchone() or (0,)
+        return int(number)
+
+    def _asked(self, door: str, query: str) -> Any:  # noqa: ANN401 - JSON.
+        headers = {"Authorization": f"Bearer {self.server.token(USER)}"}
+        answer = self.client.post(
+            f"{self.urls[door]}/graphql", json={"query": query}, headers=headers
+        )
+        assert answer.status_code == httpx.codes.OK, answer.text
+        assert "errors" not in answer.json(), answer.text
+        return answer.json()["data"]
+
+    def _posted(self, door: str, path: str, body: object) -> Any:  # noqa: ANN401 - JSON.
+        answer = self.client.post(self.urls[door] + path, json=body)
+        assert answer.status_code == httpx.codes.CREATED, answer.text
+        return answer.json()
+
+
+def open_doors(
+    make_server: Callable[..., EngineProcess], kafka_url: str, redis_url: str, **settings: str
+) -> Doors:
+    """Starts an engine with every contract, and plenty of mugs."""
+    ports = {name: free_port() for name in ("storefront", "jobs", "gateway", "stock")}
+    env = OPEN | {"KAFKA_BROKER": kafka_url, "REDIS_URL": redis_url, "METRICS_PORT": "0"}
+    env |= settings
+    contracts = ["flask", *(f"{name}:{port}" for name, port in ports.items())]
+    server = make_server(*(word for name in contracts for word in ("--contract", name)), **env)
+    server.start()
+    with OrderEngine(database_url=server.env["DATABASE_URL"]) as engine:
+        engine.upsert_product(MUG, name="Mug", price="9.5")
+        engine.set_stock(MUG, STOCK)
+    urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    return Doors(server, {"flask": server.url} | urls, httpx.Client(trust_env=False))

@@ -1,0 +1,376 @@
+"""Every door as an attacker sees it: one set of verbs, the answers as they come over the wire."""
+
+import json
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import psycopg
+
+from order_engine import OrderEngine
+from tests.python.support.engine_process import EngineProcess
+from tests.python.support.shop import WRITTEN, database_of
+from tests.services.ports import free_port
+
+OWNER, STRANGER, STAFF = "1", "2", "3"
+MUG, PRICE, STOCK = "1", 9.5, 100_000
+CONTRACTS = ("flask", "storefront", "jobs", "gateway", "stock")
+GRAPHQL = ("flask", "storefront")
+REST = ("jobs", "gateway", "stock")
+CHANGING = ("flask", "storefront", "jobs", "stock")
+"""The contracts with a call that changes an order's status."""
+JSON = {"Content-Type": "application/json"}
+MESSAGES = "select coalesce(max(id), 0) from outbox where destination not in ('flask', 'jobs')"
+TOKEN_LIFE_S = 600
+
+
+class Door(ABC):
+    """One contract's door."""
+
+    def __init__(self, url: str, client: httpx.Client) -> None:
+        """Nothing is asked yet."""
+        self.url = url
+        self.client = client
+
+    @abstractmethod
+    def names(self, order: int, long: str) -> list[str]:
+        """The forms in which an order may be named here; the usual one first."""
+
+    @abstractmethod
+    def list(self, **request: Any) -> httpx.Response:  # noqa: ANN401 - as httpx's.
+        """Asks for the caller's orders."""
+
+    @abstractmethod
+    def read(self, order: str, **request: Any) -> httpx.Response:  # noqa: ANN401
+        """Asks for one order."""
+
+    @abstractmethod
+    def place(
+        self,
+        *,
+        user: str = OWNER,
+        lines: Any = None,  # noqa: ANN401 - also what is no list of lines.
+        more: Mapping[str, object] | None = None,
+        **request: Any,  # noqa: ANN401
+    ) -> httpx.Response:
+        """Asks for an order of `(product, quantity)` lines, with `more` fields in the body."""
+
+    def change(self, order: str, status: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401, ARG002
+        """Asks for another status; none where the contract has no such call."""
+        return None
+
+    def delete(self, order: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401, ARG002
+        """Asks for an order's end; none where the contract has no such call."""
+        return None
+
+    @abstractmethod
+    def failure(self, answer: httpx.Response) -> str | None:
+        """The sentence of an answer that is a refusal; none for one that is not."""
+
+    @abstractmethod
+    def order(self, answer: httpx.Response) -> Any:  # noqa: ANN401 - JSON.
+        """The order of an answer to `place`, which must be a success."""
+
+    @abstractmethod
+    def orders(self, answer: httpx.Response) -> Any:  # noqa: ANN401 - JSON.
+        """The orders of an answer to `list`, which must be a success."""
+
+
+class GraphQlDoor(Door):
+    """What the two GraphQL doors have in common."""
+
+    PLACE = ""
+
+    def ask(
+        self,
+        query: str,
+        variables: Mapping[str, object] | None = None,
+        **request: Any,  # noqa: ANN401
+    ) -> httpx.Response:
+        """Posts a GraphQL request."""
+        body = {"query": query, "variables": dict(variables or {})}
+        return self.client.post(f"{self.url}/graphql", json=body, **request)
+
+    def failure(self, answer: httpx.Response) -> str | None:
+        """As `Door.failure`."""
+        body = answer.json()
+        if "errors" in body:
+            message: str = body["errors"][0]["message"]
+            return message
+        (told,) = body["data"].values()
+        if isinstance(told, dict) and told.get("success") is False:
+            return str(told["message"])
+        return None
+
+    def order(self, answer: httpx.Response) -> Any:  # noqa: ANN401
+        """As `Door.order`."""
+        assert self.failure(answer) is None, answer.text
+        told = answer.json()["data"]["placeOrder"]
+        return told.get("order", told)
+
+    def orders(self, answer: httpx.Response) -> Any:  # noqa: ANN401
+        """As `Door.orders`."""
+        assert self.failure(answer) is None, answer.text
+        (orders,) = answer.json()["data"].values()
+        return orders
+
+
+class Flask(GraphQlDoor):
+    """The contract `flask`."""
+
+    PLACE = (
+        "mutation($user: Int!, $lines: [OrderLineInput!]) { placeOrder(userId: $user, items: $lines"
+        ") { success message order { id userId status total items { productId quantity } } } }"
+    )
+
+    def names(self, order: int, long: str) -> list[str]:
+        """As `Door.names`."""
+        return [str(order), long]
+
+    def list(self, **request: Any) -> httpx.Response:  # noqa: ANN401
+        """As `Door.list`."""
+        return self.ask("{ getOrders { id userId } }", **request)
+
+    def read(self, order: str, **request: Any) -> httpx.Response:  # noqa: ANN401
+        """As `Door.read`."""
+        query = "query($id: ID!) { getOrder(id: $id) { id userId status total } }"
+        return self.ask(query, {"id": order}, **request)
+
+    def place(
+        self,
+        *,
+        user: str = OWNER,
+        lines: Any = None,  # noqa: ANN401
+        more: Mapping[str, object] | None = None,
+        **request: Any,  # noqa: ANN401
+    ) -> httpx.Response:
+        """As `Door.place`."""
+        lines = [(MUG, 1)] if lines is None else lines
+        items = [{"productId": int(product), "quantity": number} for product, number in lines]
+        return self.ask(self.PLACE, {"user": int(user), "lines": items, **(more or {})}, **request)
+
+    def change(self, order: str, status: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401
+        """As `Door.change`."""
+        query = "mutation($id: ID!, $to: String!) { updateOrder(id: $id, status: $to) "
+        return self.ask(query + "{ success message } }", {"id": order, "to": status}, **request)
+
+    def delete(self, order: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401
+        """As `Door.delete`."""
+        query = "mutation($id: ID!) { deleteOrder(id: $id) { success message } }"
+        return self.ask(query, {"id": order}, **request)
+
+
+class Storefront(GraphQlDoor):
+    """The contract `storefront`."""
+
+    PLACE = (
+        "mutation($input: OrderInput!) { placeOrder(input: $input)"
+        " { _id userId status totalAmount products { productId quantity priceAtPurchase } } }"
+    )
+
+    def names(self, order: int, long: str) -> list[str]:
+        """As `Door.names`."""
+        return [long, str(order)]
+
+    def list(self, **request: Any) -> httpx.Response:  # noqa: ANN401
+        """As `Door.list`."""
+        return self.ask("{ getAllOrders { _id userId } }", **request)
+
+    def read(self, order: str, **request: Any) -> httpx.Response:  # noqa: ANN401
+        """As `Door.read`."""
+        query = "query($id: ID!) { getOrder(orderId: $id) { _id userId status totalAmount } }"
+        return self.ask(query, {"id": order}, **request)
+
+    def place(
+        self,
+        *,
+        user: str = OWNER,  # noqa: ARG002 - the user is the token's.
+        lines: Any = None,  # noqa: ANN401
+        more: Mapping[str, object] | None = None,
+        **request: Any,  # noqa: ANN401
+    ) -> httpx.Response:
+        """As `Door.place`."""
+        lines = [(MUG, 1)] if lines is None else lines
+        products = [{"productId": product, "quantity": number} for product, number in lines]
+        return self.ask(self.PLACE, {"input": {"products": products, **(more or {})}}, **request)
+
+    def change(self, order: str, status: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401
+        """As `Door.change`."""
+        query = "mutation($to: UpdateOrderStatusInput!) { updateOrderStatus(input: $to) "
+        return self.ask(
+            query + "{ _id status } }", {"to": {"orderId": order, "status": status}}, **request
+        )
+
+
+class RestDoor(Door):
+    """What the three REST doors have in common."""
+
+    WORD = "message"
+    """The field with the sentence of a refusal."""
+    PLACING = "/orders"
+    LISTING = "/orders"
+    PRODUCT = "productId"
+    TOTAL: Mapping[str, object] = {}
+
+    def names(self, order: int, long: str) -> list[str]:
+        """As `Door.names`."""
+        return [long, str(order)]
+
+    def list(self, **request: Any) -> httpx.Response:  # noqa: ANN401
+        """As `Door.list`."""
+        return self.client.get(self.url + self.LISTING, **request)
+
+    def read(self, order: str, **request: Any) -> httpx.Response:  # noqa: ANN401
+        """As `Door.read`."""
+        return self.client.get(f"{self.url}{self.PLACING.rstrip('/')}/{order}", **request)
+
+    def place(
+        self,
+        *,
+        user: str = OWNER,
+        lines: Any = None,  # noqa: ANN401
+        more: Mapping[str, object] | None = None,
+        **request: Any,  # noqa: ANN401
+    ) -> httpx.Response:
+        """As `Door.place`."""
+        lines = [(MUG, 1)] if lines is None else lines
+        products = [{self.PRODUCT: product, "quantity": number} for product, number in lines]
+        body = {"userId": user, "products": products, **self.TOTAL, **(more or {})}
+        return self.client.post(self.url + self.PLACING, json=body, **request)
+
+    def failure(self, answer: httpx.Response) -> str | None:
+        """As `Door.failure`."""
+        if answer.status_code < httpx.codes.BAD_REQUEST:
+            return None
+        message: str = answer.json()[self.WORD]
+        assert message, answer.text
+        return message
+
+    def order(self, answer: httpx.Response) -> Any:  # noqa: ANN401
+        """As `Door.order`."""
+        assert answer.status_code == httpx.codes.CREATED, answer.text
+        body = answer.json()
+        return body.get("order", body)
+
+    def orders(self, answer: httpx.Response) -> Any:  # noqa: ANN401
+        """As `Door.orders`."""
+        assert answer.status_code == httpx.codes.OK, answer.text
+        return answer.json()
+
+
+class Jobs(RestDoor):
+    """The contract `jobs`."""
+
+    TOTAL: Mapping[str, object] = {"totalAmount": PRICE}
+
+    def change(self, order: str, status: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401
+        """As `Door.change`."""
+        return self.client.put(f"{self.url}/orders/{order}", json={"status": status}, **request)
+
+    def delete(self, order: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401
+        """As `Door.delete`."""
+        return self.client.delete(f"{self.url}/orders/{order}", **request)
+
+
+class Gateway(RestDoor):
+    """The contract `gateway`."""
+
+    WORD = "error"
+    PLACING = LISTING = "/"
+    PRODUCT = "_id"
+
+
+class Stock(RestDoor):
+    """The contract `stock`."""
+
+    PLACING, LISTING = "/order/create", "/order/all"
+
+    def read(self, order: str, **request: Any) -> httpx.Response:  # noqa: ANN401
+        """The contract reads orders by their user: an order is named as a change of nothing."""
+        return self.client.put(f"{self.url}/order/{order}", json={"status": "pending"}, **request)
+
+    def change(self, order: str, status: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401
+        """As `Door.change`."""
+        return self.client.put(f"{self.url}/order/{order}", json={"status": status}, **request)
+
+    def delete(self, order: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401
+        """As `Door.delete`."""
+        return self.client.delete(f"{self.url}/order/{order}", **request)
+
+
+KINDS: dict[str, Callable[[str, httpx.Client], Door]] = {
+    "flask": Flask,
+    "storefront": Storefront,
+    "jobs": Jobs,
+    "gateway": Gateway,
+    "stock": Stock,
+}
+
+
+@dataclass
+class Attacked:
+    """A running engine with all doors, tokens needed at each, and the database behind it."""
+
+    server: EngineProcess
+    doors: dict[str, Door]
+    client: httpx.Client
+    database: psycopg.Connection[tuple[Any, ...]]
+
+    def bearer(self, user: str | int, **claims: object) -> dict[str, str]:
+        """The header of a user's good token."""
+        return {"Authorization": f"Bearer {self.server.token(user, **claims)}"}
+
+    def placed(self, user: str = OWNER) -> tuple[int, str]:
+        """Places an order for `user`; its number and its long name."""
+        door = self.doors["gateway"]
+        order = door.order(door.place(user=user, headers=self.bearer(user)))
+        return int(order["_id"][8:], 16), order["_id"]
+
+    def written(self) -> tuple[Any, ...]:
+        """A digest of everything that a request could have written, messages among it."""
+        counts = self.database.execute(WRITTEN.encode()).fetchall()
+        return (*counts, *self.database.execute(MESSAGES.encode()).fetchall())
+
+    @contextmanager
+    def nothing_written(self) -> Iterator[None]:
+        """Checks that no row has changed and no message was written in between."""
+        before = self.written()
+        yield
+        assert self.written() == before
+
+
+def settings_of_attacked(redis_url: str) -> dict[str, str]:
+    """What an engine whose doors all need tokens is started with. No broker takes its messages."""
+    auths = {f"ORDER_ENGINE_{name.upper()}_AUTH": "jwt" for name in REST}
+    return auths | {"REDIS_URL": redis_url, "METRICS_PORT": "0", "RABBITMQ_URL": ""}
+
+
+def all_contracts() -> tuple[list[str], dict[str, int]]:
+    """The arguments that open every door, and the ports of all but the first."""
+    ports = {name: free_port() for name in CONTRACTS[1:]}
+    contracts = [CONTRACTS[0], *(f"{name}:{port}" for name, port in ports.items())]
+    return [word for name in contracts for word in ("--contract", name)], ports
+
+
+def attack(server: EngineProcess, ports: Mapping[str, int], client: httpx.Client) -> Attacked:
+    """Starts `server` and offers mugs."""
+    server.start()
+    with OrderEngine(database_url=server.env["DATABASE_URL"]) as engine:
+        engine.upsert_product(MUG, name="Mug", price=str(PRICE))
+        engine.set_stock(MUG, STOCK)
+    scheme = server.url.partition("://")[0]
+    urls = {"flask": server.url} | {
+        name: f"{scheme}://127.0.0.1:{port}" for name, port in ports.items()
+    }
+    doors = {name: KINDS[name](url, client) for name, url in urls.items()}
+    return Attacked(server, doors, client, database_of(server))
+
+
+def claims(**others: object) -> str:
+    """The claims of an honest token of the owner, with `others` beside or instead of them."""
+    usual = {"user_id": int(OWNER), "exp": int(time.time()) + TOKEN_LIFE_S}
+    return json.dumps(usual | others)

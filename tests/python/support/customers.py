@@ -1,0 +1,176 @@
+"""Customers who order, change their minds and are cut off, and what each of them was told."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx
+
+from tests.python.support.engine_process import EngineProcess
+from tests.python.support.product_service import ProductService
+from tests.python.support.shop import PLACE
+
+CLIENTS = 4
+TIMEOUT_S = 20.0
+# What becomes of the orders, one customer after the other.
+FATES: tuple[Literal["ship", "cancel", "delete"] | None, ...] = (None, "ship", "cancel", "delete")
+CHANGES = {
+    "ship": 'mutation($id: ID!) { done: updateOrder(id: $id, status: "shipped") { success } }',
+    "cancel": "mutation($id: ID!) { done: cancelOrder(id: $id) { success } }",
+    "delete": "mutation($id: ID!) { done: deleteOrder(id: $id) { success } }",
+}
+STATUSES = {"ship": "shipped", "cancel": "cancelled", "delete": "cancelled"}
+
+
+@dataclass
+class Ask:
+    """The one order that a customer wants, and what is to become of it."""
+
+    customer: int
+    quantity: int
+    key: str | None
+    fate: Literal["ship", "cancel", "delete"] | None
+    order_id: int | None = None
+    """As it was acknowledged."""
+    is_changed: bool = False
+    """Whether the change was acknowledged."""
+    may_be_changed: bool = False
+    """Whether the change was asked for."""
+
+
+class Customers:
+    """Ask whichever engines run for orders of one product, from several threads."""
+
+    def __init__(self, product: int, stock: int, product_service: ProductService) -> None:
+        """Nobody asks yet; there are `stock` of the product."""
+        self.asks: list[Ask] = []
+        self.requests = 0
+        self.on_stock = stock
+        """What the product service has told last."""
+        self._product = product
+        self._product_service = product_service
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def shop_at(
+        self, engines: Sequence[EngineProcess], until: Callable[[], bool], *, reports: bool
+    ) -> None:
+        """Orders until it is time, each customer at the next engine, whatever becomes of it.
+
+        Args:
+            engines: Those that are asked; any of them may die meanwhile.
+            until: Whether it is time.
+            reports: Whether the product service tells of each order that it has packed it.
+        """
+        with self._in_threads(lambda: self._go_on(engines, until, reports=reports)):
+            pass
+
+    def ask_again(self, engine: EngineProcess) -> None:
+        """Repeats what has a key and no answer.
+
+        Raises:
+            AssertionError: one of them was refused.
+        """
+        for ask in self.asks:
+            if ask.order_id is None and ask.key is not None:
+                self._place(engine, ask)
+                assert ask.order_id is not None, f"{ask} was refused\n{engine.log()[-2000:]}"
+
+    def repeat(self, engine: EngineProcess, count: int) -> None:
+        """Asks once more for the last `count` orders that have a key: the answers are the same."""
+        known = [ask for ask in self.asks if ask.key is not None and ask.order_id is not None]
+        for ask in known[-count:]:
+            before = ask.order_id
+            self._place(engine, ask)
+            assert ask.order_id == before, f"another order for the same key: {ask}, {before}"
+
+    def _go_on(
+        self, engines: Sequence[EngineProcess], until: Callable[[], bool], *, reports: bool
+    ) -> None:
+        while not until():
+            ask = self._next()
+            # Every engine gets customers of every fate.
+            engine = engines[ask.customer // len(FATES) % len(engines)]
+            self._place(engine, ask)
+            if ask.order_id is None:
+                continue
+            if ask.fate is not None:
+                self._change(engine, ask, ask.fate)
+            elif reports:
+                self._pack(ask)
+
+    def _next(self) -> Ask:
+        with self._lock:
+            number = next(self._numbers)
+            key = f"wish-{number}" if number % 5 else None
+            ask = Ask(number, 1 + number % 3, key, FATES[number % len(FATES)])
+            self.asks.append(ask)
+            return ask
+
+    def _place(self, engine: EngineProcess, ask: Ask) -> None:
+        lines = [{"productId": self._product, "quantity": ask.quantity}]
+        variables = {"user": ask.customer, "lines": lines, "key": ask.key}
+        told = self._asked(engine, ask, PLACE, variables)
+        if told is not None and told["placeOrder"]["success"]:
+            ask.order_id = int(told["placeOrder"]["order"]["id"])
+
+    def _change(self, engine: EngineProcess, ask: Ask, fate: str) -> None:
+        ask.may_be_changed = True
+        told = self._asked(engine, ask, CHANGES[fate], {"id": str(ask.order_id)})
+        ask.is_changed = told is not None and told["done"]["success"]
+
+    def _pack(self, ask: Ask) -> None:
+        # One after the other, because the numbers are absolute.
+        with self._lock:
+            self.on_stock -= ask.quantity
+            packed = {
+                "product_id": self._product,
+                "quantity": self.on_stock,
+                "order_id": ask.order_id,
+            }
+            self._product_service.publish("inventory.updated", packed)
+
+    def _asked(self, engine: EngineProcess, ask: Ask, query: str, variables: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON.
+        """The data of the answer; None where nobody answered."""
+        headers = {"Authorization": f"Bearer {engine.token(ask.customer)}"}
+        body = {"query": query, "variables": variables}
+        try:
+            answer = httpx.post(
+                f"{engine.url}/graphql",
+                json=body,
+                headers=headers,
+                timeout=TIMEOUT_S,
+                trust_env=False,
+            )
+        except httpx.TransportError:
+            # A dead engine refuses at once; nobody asks a thousand times a second.
+            time.sleep(0.005)
+            return None
+        self.requests += 1
+        assert answer.status_code == httpx.codes.OK, answer.text
+        return answer.json()["data"]
+
+    @contextmanager
+    def _in_threads(self, work: Callable[[], None]) -> Iterator[None]:
+        failures: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 - told in the test's thread.
+                failures.append(error)
+
+        threads = [threading.Thread(target=run) for _ in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            for thread in threads:
+                thread.join()
+        if failures:
+            raise failures[0]

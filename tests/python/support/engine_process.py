@@ -1,0 +1,48 @@
+"""The engine as its users run it: `order-engine serve`."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.python.support.http_process import HttpProcess
+from tests.services import Workspace
+
+COMMAND_TIMEOUT_S = 60.0
+
+
+class EngineProcess(HttpProcess):
+    """`order-engine serve` on a port of its own, which it keeps over restarts."""
+
+    NAME = "engine"
+    READY_PATH = "/readyz"
+
+    def __init__(
+        self, workspace: Workspace, folder: Path, env: Mapping[str, str], *arguments: str
+    ) -> None:
+        """Picks the port and a secret; `arguments` are more of the command line."""
+        # No balancer sends requests here: nobody has to be told before the doors close.
+        super().__init__(workspace, folder, {"ORDER_ENGINE_NOTICE_SECONDS": "0", **env})
+        self._arguments = arguments
+
+    def command_line(self) -> list[str]:
+        """What is typed to start it, in the foreground."""
+        command = [sys.executable, "-m", "order_engine", "serve", "--host", "127.0.0.1"]
+        return [*command, "--port", str(self.port), *self._arguments]
+
+    def command(self, *arguments: str) -> str:
+        """Types an `order-engine` command with this engine's settings; returns what it prints.
+
+        Raises:
+            AssertionError: it failed; what it said is in the message.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "order_engine", *arguments],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+        assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout

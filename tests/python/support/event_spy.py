@@ -1,0 +1,63 @@
+"""A queue that is bound to every event of orders and keeps them until somebody looks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+
+from tests.python.support.legacy_consumer import EXCHANGE, Delivery
+from tests.python.support.waiting import eventually
+
+ROUTING_KEYS = ("order.placed", "order.updated")
+
+
+class Witness:
+    """What has been announced, in the order in which the broker got it."""
+
+    def __init__(
+        self, url: str, exchange: str = EXCHANGE, routing_keys: tuple[str, ...] = ROUTING_KEYS
+    ) -> None:
+        """Binds a queue of the exchange's own, and leaves no connection open."""
+        self._queue = f"witness of {exchange}"
+        self._parameters = pika.URLParameters(url)
+        self._heard: list[Delivery] = []
+        with self._channel() as channel:
+            channel.exchange_declare(exchange=exchange, exchange_type="direct")
+            channel.queue_declare(self._queue)
+            for key in routing_keys:
+                channel.queue_bind(self._queue, exchange, key)
+
+    def heard(self) -> list[Delivery]:
+        """Everything announced so far, since the beginning."""
+        with self._channel() as channel:
+            while True:
+                method, properties, body = channel.basic_get(self._queue, auto_ack=True)
+                if method is None or properties is None or body is None:
+                    return self._heard
+                given = {key: value for key, value in vars(properties).items() if value}
+                self._heard.append(
+                    Delivery(method.routing_key or "", method.redelivered, body.decode(), given)
+                )
+
+    def wait_for(self, order_id: int, version: int = 1) -> Delivery:
+        """Waits for the announcement of one version of an order."""
+
+        def found() -> Delivery | None:
+            wanted = (order_id, version)
+            for each in self.heard():
+                if (each.body["order_id"], each.body["version"]) == wanted:
+                    return each
+            return None
+
+        announced = eventually(found, f"version {version} of order {order_id} is announced")
+        assert announced is not None
+        return announced
+
+    @contextmanager
+    def _channel(self) -> Iterator[BlockingChannel]:
+        connection = pika.BlockingConnection(self._parameters)
+        try:
+            yield connection.channel()
+        finally:
+            connection.close()

@@ -1,0 +1,128 @@
+"""Holds what customers were told against the tables and the messages, with nothing of the engine.
+
+psycopg reads the tables; the messages are handed over as a neutral client received them.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from tests.python.support.customers import STATUSES, Ask
+
+ORDERS = """
+    select o.id, {customer}, o.status, o.version, o.deleted_at is not null,
+           (select sum(quantity)::int from order_lines l where l.order_id = o.id),
+           (select array_agg(h.version order by h.version) from order_history h
+            where h.order_id = o.id),
+           (select count(*)::int from idempotency i where i.order_id = o.id)
+    from orders o
+"""
+# Who wanted an order: a user who wants nothing else, or the number in the key.
+BY_USER = "o.user_id::int"
+BY_KEY = """
+    (select split_part(i.key, '-', 2)::int from idempotency i where i.order_id = o.id)
+"""
+EVENTS = "select order_id, version, event_id::text from order_history"
+STOCK = """
+    select reported, reserved,
+           (select coalesce(sum(quantity), 0) from reservations r
+            where r.product_id = p.product_id)
+    from products p where product_id = %s
+"""
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """An order as the tables have it."""
+
+    id: int
+    customer: int
+    status: str
+    version: int
+    is_deleted: bool
+    quantity: int
+    versions: list[int]
+    keys: int
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A message about an order, as whoever received it read it."""
+
+    order_id: int
+    version: int
+    event_id: str
+
+
+def check_orders(database: Connection, asks: Sequence[Ask], customer: str = BY_USER) -> list[Found]:
+    """Missing 0, phantom 0: what was acknowledged is there once, and nothing nobody asked for."""
+    statement = ORDERS.format(customer=customer).encode()
+    found = [Found(*row) for row in database.execute(statement).fetchall()]
+    by_customer: dict[int, list[Found]] = defaultdict(list)
+    for order in found:
+        by_customer[order.customer].append(order)
+    for ask in asks:
+        orders = by_customer.pop(ask.customer, [])
+        if ask.order_id is not None:
+            assert [order.id for order in orders] == [ask.order_id], f"{ask}, found {orders}"
+        assert len(orders) <= 1, f"more than one order for {ask}: {orders}"
+        for order in orders:
+            _check_order(order, ask)
+    assert by_customer == {}, "orders that nobody asked for"
+    return found
+
+
+def _check_order(order: Found, ask: Ask) -> None:
+    """Its history is whole, its key is kept, and acknowledged changes are in it."""
+    assert order.versions == list(range(1, order.version + 1)), f"gaps in the history of {order}"
+    assert order.quantity == ask.quantity
+    assert order.keys == (ask.key is not None), f"{order}, {ask}"
+    changed = ask.fate and STATUSES[ask.fate]
+    possible = {changed} if ask.is_changed else {"pending", changed if ask.may_be_changed else ""}
+    assert order.status in possible, f"{order}, {ask}"
+    assert order.version == (1 if order.status == "pending" else 2), f"{order}, {ask}"
+    assert order.is_deleted == (ask.fate == "delete" and order.status != "pending")
+
+
+def check_stock(
+    database: Connection, product: int, *, initial: int, found: Iterable[Found], reported: int
+) -> None:
+    """What is available, reserved and sold is what there was at first; nothing leaks."""
+    row = database.execute(STOCK.encode(), (str(product),)).fetchone()
+    assert row is not None
+    told, reserved, held = row
+    assert told == reported, "every stock number that was told counts, in its order"
+    assert reserved == held, "the sum is that of its parts"
+    available = told - reserved
+    sold = sum(order.quantity for order in found if order.status != "cancelled")
+    # What was packed has left the stock that is reported; the rest of what is sold is reserved.
+    assert available + sold == initial, (told, reserved, sold)
+    assert reserved + (initial - told) == sold
+
+
+def check_heard(database: Connection, heard: Iterable[Heard]) -> int:
+    """After dedupe by id, what was heard is the history; each order's events in their order.
+
+    Returns:
+        How many messages came more than once.
+    """
+    first: dict[str, Heard] = {}
+    repeated = 0
+    for message in heard:
+        repeated += message.event_id in first
+        assert first.setdefault(message.event_id, message) == message, "one id, two messages"
+    history = {Heard(*row) for row in database.execute(EVENTS.encode()).fetchall()}
+    assert set(first.values()) == history, (
+        f"never heard: {sorted(map(str, history - set(first.values())))},"
+        f" made up: {sorted(map(str, set(first.values()) - history))}"
+    )
+    versions = defaultdict(list)
+    for message in first.values():
+        versions[message.order_id].append(message.version)
+    for order, told in versions.items():
+        assert told == sorted(told), f"order {order} was told in the order {told}"
+    return repeated

@@ -1,0 +1,105 @@
+"""Clients that go on placing orders while the workers that take them come and go.
+
+Each wish has a user and an idempotency key of its own, and is repeated until it is acknowledged.
+"""
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Event, Lock
+
+from tests.python.support.waiting import eventually
+
+CLIENTS = 6
+PATIENCE_S = 30.0
+# So often an answer is lost on its way, and the client asks again although all went well.
+LOST_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One mug for a user who wishes nothing else."""
+
+    user_id: int
+    key: str
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """What a client was told: the order's number, and by which process."""
+
+    wish: Wish
+    order_id: int
+    worker: str
+
+
+class Storm:
+    """Places orders from several threads, until told to stop.
+
+    `place` makes one attempt: it returns the order's number and the worker, or None when nobody
+    knows what became of it. Whatever it raises ends the storm.
+    """
+
+    def __init__(self, place: Callable[[Wish], tuple[int, str] | None]) -> None:
+        """Does not begin yet."""
+        self._place = place
+        self._users = itertools.count(1)
+        self._lock = Lock()
+        self._is_over = Event()
+        self.acknowledged: list[Acknowledged] = []
+        self.repeated = 0
+
+    def rage(self, meanwhile: Callable[[], None]) -> None:
+        """Places orders until `meanwhile` returns; then lets every wish that was begun come true.
+
+        Raises:
+            AssertionError: a wish was not acknowledged within half a minute.
+        """
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            clients = [pool.submit(self._go_on_placing) for _ in range(CLIENTS)]
+            try:
+                meanwhile()
+            finally:
+                self._is_over.set()
+            for client in clients:
+                client.result()
+
+    def place_one(self) -> Acknowledged:
+        """Places one order, however often it takes."""
+        with self._lock:
+            wish = Wish(user := next(self._users), f"wish-{user}")
+        deadline = time.monotonic() + PATIENCE_S
+        if wish.user_id % LOST_EVERY == 0:
+            self._place(wish)
+        while (told := self._place(wish)) is None:
+            assert time.monotonic() < deadline, f"{wish} was never acknowledged"
+            with self._lock:
+                self.repeated += 1
+        acknowledged = Acknowledged(wish, *told)
+        with self._lock:
+            self.acknowledged.append(acknowledged)
+        return acknowledged
+
+    def workers(self, since: int = 0) -> Counter[str]:
+        """How many orders each process took, but for the first `since` ones."""
+        with self._lock:
+            return Counter(told.worker for told in self.acknowledged[since:])
+
+    def wait_for_workers(self, wanted: int, but: set[str] | None = None) -> set[str]:
+        """Waits until so many processes, not counting those in `but`, take orders from now on."""
+        since = len(self.acknowledged)
+
+        def others() -> set[str] | None:
+            found = set(self.workers(since)) - (but or set())
+            return found if len(found) >= wanted else None
+
+        found = eventually(others, f"{wanted} workers, none of {but or 'nobody'}", PATIENCE_S)
+        assert found is not None
+        return found
+
+    def _go_on_placing(self) -> None:
+        while not self._is_over.is_set():
+            self.place_one()
