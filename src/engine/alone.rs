@@ -1,6 +1,6 @@
 //! Places a request that waits with no other: it is decided by what is seen without locks, and
 //! written by one statement that checks that this is still so. Two exchanges with the database
-//! instead of four. See `docs/decisions/0020-a-lone-request-locks-nothing.md`.
+//! instead of four. See `docs/decisions/0020-optimistic-placing.md`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -119,7 +119,7 @@ impl Store {
             // than others wait for them.
             ("idle_in_transaction_session_timeout", timeout_ms.as_str()),
             // A plan is kept as long as its connection: one made while a table was small would go
-            // on to read the whole of it. See docs/decisions/0015-plans-that-stay-good.md.
+            // on to read the whole of it. See docs/decisions/0015-stable-query-plans.md.
             ("enable_seqscan", "off"),
             // And one that is made anew for each use costs more than the use: twice as much for
             // reading an order.

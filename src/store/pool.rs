@@ -1,7 +1,7 @@
 //! The connections of a process: few, kept open, and handed from one use to the next.
 //!
 //! sqlx's own pool asks each connection for a sign of life when it comes back: a second round trip
-//! for every read. See `docs/decisions/0012-connections.md`.
+//! for every read. See `docs/decisions/0012-pool-and-inline-runtime.md`.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};

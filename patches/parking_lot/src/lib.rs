@@ -4,7 +4,7 @@
 //! The original keeps the waiting threads of a process in one table. A process that is forked finds
 //! threads in it that only its parent has, and writes into what was their memory as soon as one of
 //! its own has to wait. The locks of std know nothing beyond themselves. See
-//! `docs/decisions/0014-locks-that-survive-a-fork.md`.
+//! `docs/decisions/0014-fork-safe-locks.md`.
 
 use std::sync::{self, MutexGuard as Held, PoisonError};
 use std::time::Duration;

@@ -3,7 +3,7 @@
 //! Whoever changes an order closes its entries before the commit and reopens them, empty, after it;
 //! in between nobody can fill them. Whoever cannot reach the cache turns it off for everybody, in
 //! the database, and answers only when nobody reads from it any more: see `switch`.
-//! `docs/decisions/0009-a-cache-that-the-database-can-turn-off.md` says why this is enough.
+//! `docs/decisions/0009-order-cache.md` says why this is enough.
 
 mod switch;
 

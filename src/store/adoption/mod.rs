@@ -2,7 +2,7 @@
 //! both sides keep them and the engine's in step, in the same transactions.
 //!
 //! The SQL beside this file is the text of the functions that do it; see
-//! `docs/decisions/0007-the-old-tables-stay-tables.md`.
+//! `docs/decisions/0007-adoption-by-triggers.md`.
 
 mod copying;
 mod inspection;
