@@ -21,7 +21,7 @@ COPY migrations ./migrations
 COPY tests/decoders ./tests/decoders
 COPY tests/it ./tests/it
 COPY tests/simulation ./tests/simulation
-COPY tests/tidy.rs ./tests/tidy.rs
+COPY tests/tidy ./tests/tidy
 COPY python ./python
 COPY --from=pages /build/python/order_engine/static ./python/order_engine/static
 RUN /maturin/bin/maturin build --release --locked --out /wheels

@@ -1,7 +1,7 @@
 //! The order engine: orders, their stock and their events, kept in PostgreSQL and told to the
 //! world through contracts.
 //!
-//! Who knows whom, from the outside in; an arrow is "may name". `tests/tidy.rs` enforces it.
+//! Who knows whom, from the outside in; an arrow is "may name". `tests/tidy` enforces it.
 //!
 //! ```text
 //! python ─► operations ─► app ─► every room below

@@ -1,11 +1,19 @@
-//! The house as a test: who may know whom, how long things may be, and what is never written.
+//! Rules for the whole repository: which module may use which, sizes, names, and documents.
 
-#![expect(clippy::expect_used, reason = "in a test a panic is a failure, told where it happened")]
+#![expect(clippy::expect_used, reason = "a panic fails the test and names the place")]
+
+mod modules;
+mod paths;
+mod source;
+mod tokens;
+mod types;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
-/// A module and the other modules of the crate that it may name. Deeper rules come first.
+use crate::modules::{Modules, cycles};
+use crate::source::{crate_sources, report, root, sources};
+
+/// A top-level module of the crate and the others that it may use.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("fail_point", &[]),
     ("error", &[]),
@@ -59,155 +67,105 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("python", &["error", "domain", "config", "app", "operations"]),
 ];
 
-/// A crate, or a part of the standard library, and the only places that may name it.
+/// A crate, or a module of the standard library, and the only places that may use it.
 const BELONGS_TO: &[(&str, &[&str])] = &[
     ("pyo3", &["src/python/"]),
     ("sqlx", &["src/store/", "src/config/database.rs"]),
     ("bullmq", &["src/transport/"]),
     ("lapin", &["src/transport/"]),
     ("rdkafka", &["src/transport/"]),
-    // The settings of Redis have its name too.
-    ("redis", &["src/transport/", "src/config/mod.rs"]),
+    ("redis", &["src/transport/"]),
     ("reqwest", &["src/transport/"]),
     ("axum", &["src/server/", "src/contracts/", "src/app"]),
     ("async_graphql", &["src/server/", "src/contracts/", "src/app"]),
     ("jsonwebtoken", &["src/auth"]),
     ("prometheus_client", &["src/server/"]),
-    // In a release nothing of the second is left.
+    // Fail points are not compiled into a release.
     ("std::env", &["src/config/", "src/fail_point.rs"]),
     ("dotenvy", &["src/config/"]),
     ("toml", &["src/config/"]),
 ];
 
-/// What is written nowhere outside tests, and what to do instead.
-const NEVER: &[(&str, &str)] = &[
-    ("todo!(", "finish it"),
-    ("unimplemented!(", "finish it"),
-    ("dbg!(", "use tracing"),
-    ("println!(", "use tracing"),
-    (".unwrap()", "return an Error"),
-    ("TODO", "finish it or write an issue"),
-    ("FIXME", "fix it"),
-    ("std::process::exit", "return an Error"),
-];
+/// Marks of unfinished work, and what to do instead. Clippy forbids the macros and calls: see
+/// `[lints.clippy]` in Cargo.toml.
+const UNFINISHED: [(&str, &str); 2] =
+    [("TODO", "finish it or write an issue"), ("FIXME", "fix it")];
 
 const LINE_WIDTH_MAX: usize = 100;
 const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 500;
 
-/// Names that say nothing.
+/// File names that do not tell what the file contains.
 const EMPTY_NAMES: [&str; 6] = ["utils", "util", "common", "helpers", "helper", "misc"];
 
-/// What every contract's folder holds.
+/// The files of every contract's folder.
 const CONTRACT_FILES: [&str; 7] =
     ["mod.rs", "docs.md", "wire.rs", "convert.rs", "surface", "events.rs", "errors.rs"];
 
-struct Source {
-    /// With `/`, from the project's root.
-    path: String,
-    text: String,
-}
+/// Files that use each other in a circle. May only shrink.
+const FILES_IN_CYCLES_MAX: usize = 88;
 
-impl Source {
-    /// The text without its unit tests, which stand last in a file.
-    fn code(&self) -> &str {
-        self.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
-    }
-
-    fn is_test(&self) -> bool {
-        self.path.starts_with("tests/") || self.path.ends_with("/tests.rs")
-    }
-
-    /// `engine` for `src/engine/batch.rs`, `app` for `src/app.rs`.
-    fn room(&self) -> Option<&str> {
-        let inner = self.path.strip_prefix("src/")?;
-        let room = inner.split('/').next()?;
-        let room = room.strip_suffix(".rs").unwrap_or(room);
-        (room != "lib").then_some(room)
-    }
-}
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn sources(folders: &[&str], ending: &str) -> Vec<Source> {
-    let mut found = Vec::new();
-    for folder in folders {
-        collect(&root().join(folder), ending, &mut found);
-    }
-    assert!(!found.is_empty(), "no {ending} under {folders:?}");
-    found
-}
-
-fn collect(folder: &Path, ending: &str, found: &mut Vec<Source>) {
-    let skipped = ["static", "node_modules", "__pycache__", "target"];
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if path.is_dir() && !skipped.contains(&name.as_str()) {
-            collect(&path, ending, found);
-        } else if name.ends_with(ending) {
-            let inner = path.strip_prefix(root()).expect("walked from the root");
-            let text = fs::read_to_string(&path).expect("a readable source");
-            found.push(Source { path: inner.to_string_lossy().replace('\\', "/"), text });
-        }
-    }
-}
-
-fn report(rule: &str, broken: &[String]) {
-    assert!(broken.is_empty(), "{rule}\n  {}\n", broken.join("\n  "));
-}
-
-/// Whether `text` names `word` as a path's first part or whole: `sqlx::`, `use sqlx;`.
-fn names(text: &str, word: &str) -> bool {
-    text.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| {
-        line.match_indices(word).any(|(at, _)| {
-            let before = line[..at].chars().next_back();
-            let after = &line[at + word.len()..];
-            let begins = before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != ':');
-            begins && (after.starts_with("::") || after.starts_with(';'))
-        })
-    })
-}
+/// Names that more than one type of the crate has. May only shrink.
+const SHARED_TYPE_NAMES_MAX: usize = 75;
 
 #[test]
-fn rooms_know_only_whom_they_may() {
+fn modules_use_only_what_they_may() {
+    let modules = Modules::of(&crate_sources());
     let mut broken = Vec::new();
-    for source in sources(&["src"], ".rs") {
-        let Some(room) = source.room() else { continue };
-        let Some((_, known)) = MAY_KNOW.iter().find(|(name, _)| *name == room) else {
-            broken.push(format!("{}: the room {room} is not in the table", source.path));
+    for module in modules.iter() {
+        let Some(own) = module.room() else { continue };
+        let Some((_, allowed)) = MAY_KNOW.iter().find(|(name, _)| *name == own) else {
+            broken.push(format!("{}: the module {own} is not in the table", module.file));
             continue;
         };
-        for (other, _) in MAY_KNOW {
-            let named = names(source.code(), &format!("crate::{other}"));
-            if named && *other != room && !known.contains(other) {
-                broken.push(format!("{}: {room} must not know {other}", source.path));
+        for path in modules.named_by(module) {
+            let other = path.first().map_or("", String::as_str);
+            let is_module = MAY_KNOW.iter().any(|(name, _)| *name == other);
+            if is_module && other != own && !allowed.contains(&other) {
+                broken.push(format!("{}: {own} must not use {}", module.file, path.join("::")));
             }
         }
     }
-    report("A room names another that it must not know:", &broken);
+    report("A module uses another that it must not use:", &broken);
 }
 
 #[test]
-fn contracts_do_not_know_each_other() {
+fn files_do_not_use_each_other_in_circles() {
+    let modules = Modules::of(&crate_sources());
+    let found = cycles(&modules.uses());
+    if found.len() > FILES_IN_CYCLES_MAX {
+        report(&format!("{} files are part of a cycle:", found.len()), &found);
+    }
+}
+
+#[test]
+fn type_names_are_unique() {
+    let shared = types::shared_names(&crate_sources());
+    if shared.len() > SHARED_TYPE_NAMES_MAX {
+        report(&format!("{} names have more than one type:", shared.len()), &shared);
+    }
+}
+
+#[test]
+fn contracts_do_not_use_each_other() {
+    let modules = Modules::of(&crate_sources());
+    let folders = contract_folders();
     let mut broken = Vec::new();
-    for source in sources(&["src/contracts"], ".rs") {
-        let mut parts = source.path.trim_start_matches("src/contracts/").split('/');
-        let (Some(own), Some(_)) = (parts.next(), parts.next()) else {
+    for module in modules.iter() {
+        let Some(own) = folders.iter().find(|own| module.is_inside(&["contracts", own])) else {
             continue;
         };
-        for other in contract_folders().iter().filter(|other| *other != own) {
-            if names(source.code(), &format!("crate::contracts::{other}")) {
-                broken.push(format!("{}: {own} must not know {other}", source.path));
+        for path in modules.named_by(module) {
+            let other = match path.as_slice() {
+                [room, other, ..] if room == "contracts" => other,
+                _ => continue,
+            };
+            if other != own && folders.contains(other) {
+                broken.push(format!("{}: {own} must not use {}", module.file, path.join("::")));
             }
         }
     }
-    report("A contract names another:", &broken);
+    report("A contract uses another:", &broken);
 }
 
 fn contract_folders() -> Vec<String> {
@@ -232,39 +190,42 @@ fn every_contract_has_the_same_files() {
 }
 
 #[test]
-fn every_crate_has_its_room() {
+fn crates_are_used_only_where_they_belong() {
+    let modules = Modules::of(&crate_sources());
     let mut broken = Vec::new();
-    for source in sources(&["src"], ".rs") {
-        for (name, rooms) in BELONGS_TO {
-            let at_home = rooms.iter().any(|room| source.path.starts_with(room));
-            if !at_home && names(source.code(), name) {
-                broken.push(format!("{}: {name} belongs to {}", source.path, rooms.join(", ")));
+    for module in modules.iter() {
+        for path in modules.outside_paths(module) {
+            for (name, places) in BELONGS_TO {
+                let is_used = path == *name || path.starts_with(&format!("{name}::"));
+                if is_used && !places.iter().any(|place| module.file.starts_with(place)) {
+                    broken.push(format!("{}: {path} is for {}", module.file, places.join(", ")));
+                }
             }
         }
     }
-    report("A crate is used outside its room:", &broken);
+    report("A crate is used outside the places that may use it:", &broken);
 }
 
 #[test]
-fn binary_floats_stay_on_the_wire() {
+fn money_is_never_a_binary_float() {
     let mut broken = Vec::new();
-    for source in sources(&["src"], ".rs") {
-        // Elsewhere a float is a number of seconds or a metric, never money.
-        let rooms = ["src/domain/", "src/engine/", "src/contracts/"];
-        let has_money = rooms.iter().any(|room| source.path.starts_with(room));
-        let float = source.code().split(|c: char| !c.is_alphanumeric()).any(|word| word == "f64");
-        if float && has_money && !source.path.contains("/wire") {
+    for source in crate_sources() {
+        // Elsewhere a float is a number of seconds or a metric.
+        let places = ["src/domain/", "src/engine/", "src/contracts/"];
+        let has_money = places.iter().any(|place| source.path.starts_with(place));
+        let has_float = tokens::tokens(&source.text).iter().any(|token| token == "f64");
+        if has_float && has_money && !source.path.contains("/wire") {
             broken.push(source.path);
         }
     }
-    report("f64 where money is, outside contracts/*/wire.rs:", &broken);
+    report("f64 in a module that handles money, outside contracts/*/wire.rs:", &broken);
 }
 
 #[test]
-fn every_file_says_why_it_exists() {
+fn every_file_begins_with_its_purpose() {
     let mut broken = Vec::new();
     for source in sources(&["src", "tests", "fuzz"], ".rs") {
-        // A contract's docs.md says it for its folder.
+        // The text of a contract's module is its docs.md.
         let says = ["//! ", "#![doc = include_str!("];
         if !says.iter().any(|start| source.text.starts_with(start)) {
             broken.push(source.path);
@@ -275,11 +236,11 @@ fn every_file_says_why_it_exists() {
             broken.push(source.path);
         }
     }
-    report("A file's first line does not say why it exists:", &broken);
+    report("A file does not begin with a comment on its purpose:", &broken);
 }
 
 #[test]
-fn names_say_something() {
+fn file_names_are_specific() {
     let mut broken = Vec::new();
     let rust = sources(&["src", "tests", "fuzz"], ".rs");
     for source in rust.iter().chain(&sources(&["python"], ".py")) {
@@ -288,7 +249,7 @@ fn names_say_something() {
             broken.push(source.path.clone());
         }
     }
-    report("A name says nothing:", &broken);
+    report("A file name does not tell what the file contains:", &broken);
 }
 
 #[test]
@@ -311,8 +272,8 @@ fn lines_functions_and_files_are_short() {
     report("Too long:", &broken);
 }
 
-/// First line and length of every function that is too long. rustfmt ends a function at the
-/// indentation at which it began.
+/// First line and length of every function that is too long. rustfmt closes a function at the
+/// indentation of its first line.
 fn long_functions(lines: &[&str]) -> Vec<(usize, usize)> {
     let mut long = Vec::new();
     for (begin, line) in lines.iter().enumerate() {
@@ -347,16 +308,16 @@ fn long_functions(lines: &[&str]) -> Vec<(usize, usize)> {
 #[test]
 fn nothing_is_left_unfinished() {
     let mut broken = Vec::new();
-    for source in sources(&["src"], ".rs").iter().filter(|source| !source.is_test()) {
-        for (word, instead) in NEVER {
-            for (number, line) in (1..).zip(source.code().lines()) {
+    for source in crate_sources() {
+        for (number, line) in (1..).zip(source.text.lines()) {
+            for (word, instead) in UNFINISHED {
                 if line.contains(word) {
                     broken.push(format!("{}:{number}: {word} ({instead})", source.path));
                 }
             }
         }
     }
-    report("Never written outside tests:", &broken);
+    report("Unfinished work:", &broken);
 }
 
 #[test]
