@@ -1,4 +1,4 @@
-# The engine as an image: the wheel is built in one stage and installed in another.
+# Image of the engine. The wheel is built in one stage and installed in another.
 
 FROM node:22-bookworm-slim AS pages
 WORKDIR /build/web
@@ -32,7 +32,7 @@ COPY --from=wheel /wheels/*.whl /tmp/
 RUN pip install --no-cache-dir /tmp/*.whl && rm /tmp/*.whl
 USER engine
 WORKDIR /engine
-# Whichever contracts are served, health and metrics are at one port.
+# Health and metrics use one port, whichever contracts are served.
 ENV ORDER_ENGINE_HOST=0.0.0.0 METRICS_PORT=9202
 EXPOSE 5000 4000 3003 8002 8003 9202
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD \
