@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a panic fails the test and names the place")]
 
 mod modules;
+mod patches;
 mod paths;
 mod source;
 mod tokens;
