@@ -1,4 +1,4 @@
-"""How the old service tells others: once, after the commit, not asking what became of it."""
+"""Publishes the old service's events: once, after the commit, without checking the outcome."""
 
 import json
 import logging

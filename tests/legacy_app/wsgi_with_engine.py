@@ -1,4 +1,4 @@
-"""The old service with the one line that puts the engine behind its doors."""
+"""The old service with the line that lets the engine serve its endpoints."""
 
 from order_engine.flask import OrderEngineExtension
 from tests.legacy_app import create_app

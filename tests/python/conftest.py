@@ -1,28 +1,6 @@
-"""The servers that the tests run against, and the engine between them.
+"""Loads the fixtures, which are grouped by subject, and shows server logs with failures.
 
-`postgres`, `rabbitmq`, `kafka_server` and `redis_server` live as long as the session; everything
-else is made for one test:
-
-- `empty_database_url`, `database_url`: a database without and with the engine's tables;
-- `broker`: a virtual host on RabbitMQ;
-- `kafka`, `redis`: that server, running, without anything that an earlier test has left in it;
-- `server`: a running engine on both; `make_server` makes one with other settings;
-- `shop`: that server with its database and its broker as other programs see them;
-- `product_service` publishes what other services say;
-- `browser`: headless Chromium, which logs what it asks the network for;
-- `upstream`: the user and the product service that an engine asks over HTTP, running;
-- `make_gateway` makes engines with the contract `gateway` on Kafka; `gateway_shop` is one, running;
-- `doors` is an engine with every contract, running;
-- `make_stock` and `stock_shop` are the same for the contract `stock`, on Kafka and Redis;
-- `make_bullmq_worker`, `make_kafkajs_consumer` start Node's workers and consumers on them;
-- `legacy_consumer`: the Product service's consumer, running;
-- `legacy_service`: the old order service, running, on the seeded `legacy_database_url`;
-  `make_legacy_service` makes one with other settings;
-- `legacy_order_consumer`: the consumer script of that service, running.
-
-`shared_shop` is one shop for all tests of a module, which must not mind each other's orders.
-
-What is not installed is a visible skip, and a failure where CI is set.
+A missing program is a visible skip, and a failure if CI is set.
 """
 
 import os
@@ -38,9 +16,14 @@ import httpx
 import pytest
 from redis import Redis as RedisClient
 
-from tests.python.support.adopted_database import Shared
-from tests.python.support.all_contracts import Doors, open_doors
-from tests.python.support.attack_target import Attacked, all_contracts, attack, settings_of_attacked
+from tests.python.support.adopted_database import SharedDatabase
+from tests.python.support.all_contracts import AllContracts, start_all_contracts
+from tests.python.support.attack_target import (
+    AttackTarget,
+    contract_arguments,
+    start_target,
+    target_settings,
+)
 from tests.python.support.browser import WatchedBrowser, open_browser
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.gateway_shop import GatewayShop
@@ -101,28 +84,28 @@ def workspace() -> Iterator[Workspace]:
 @pytest.fixture(scope="session")
 def postgres(workspace: Workspace) -> PostgreSQL:
     """A private PostgreSQL."""
-    return started(PostgreSQL, workspace)
+    return start_server(PostgreSQL, workspace)
 
 
 @pytest.fixture(scope="session")
 def rabbitmq(workspace: Workspace) -> RabbitMQ:
     """A private RabbitMQ."""
-    return started(RabbitMQ, workspace)
+    return start_server(RabbitMQ, workspace)
 
 
 @pytest.fixture(scope="session")
 def kafka_server(workspace: Workspace) -> Kafka:
     """A private Kafka, with what the tests before have left in it."""
-    return started(Kafka, workspace)
+    return start_server(Kafka, workspace)
 
 
 @pytest.fixture(scope="session")
 def redis_server(workspace: Workspace) -> Redis:
     """A private Redis, with what the tests before have left in it."""
-    return started(Redis, workspace)
+    return start_server(Redis, workspace)
 
 
-def started(kind: Callable[[Workspace], S], workspace: Workspace) -> S:
+def start_server(kind: Callable[[Workspace], S], workspace: Workspace) -> S:
     """Starts a server that lives as long as the session."""
     try:
         server = kind(workspace)
@@ -253,9 +236,11 @@ def server(make_server: Callable[..., EngineProcess]) -> EngineProcess:
 
 
 @pytest.fixture
-def doors(make_server: Callable[..., EngineProcess], kafka: Kafka, redis: Redis) -> Iterator[Doors]:
+def all_contracts(
+    make_server: Callable[..., EngineProcess], kafka: Kafka, redis: Redis
+) -> Iterator[AllContracts]:
     """A running engine with every contract, and plenty of mugs."""
-    with closing(open_doors(make_server, kafka.url, redis.url)) as opened:
+    with closing(start_all_contracts(make_server, kafka.url, redis.url)) as opened:
         yield opened
 
 
@@ -356,13 +341,13 @@ def shared_shop(shared_server: EngineProcess) -> Iterator[Shop]:
 
 
 @pytest.fixture(scope="module")
-def make_attacked(
+def make_attack_target(
     request: pytest.FixtureRequest,
     workspace: Workspace,
     shared_places: dict[str, str],
     redis_server: Redis,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[..., Attacked]]:
+) -> Iterator[Callable[..., AttackTarget]]:
     """Starts engines with every door, each of which needs a token, for all tests of a module.
 
     `make_attacked("--access", "roles", ORDER_ENGINE_LOG="debug")`.
@@ -371,15 +356,15 @@ def make_attacked(
 
     with ExitStack() as stack:
 
-        def make(*arguments: str, **env: str) -> Attacked:
-            contracts, ports = all_contracts()
-            settings = shared_places | settings_of_attacked(redis_server.url) | env
+        def make(*arguments: str, **env: str) -> AttackTarget:
+            contracts, ports = contract_arguments()
+            settings = shared_places | target_settings(redis_server.url) | env
             folder = tmp_path_factory.mktemp("attacked")
             server = EngineProcess(workspace, folder, settings, *contracts, *arguments)
             request.node.stash.setdefault(SERVERS, []).append(server)
             stack.callback(server.stop)
             client = stack.enter_context(httpx.Client(trust_env=False))
-            opened = attack(server, ports, client)
+            opened = start_target(server, ports, client)
             stack.enter_context(closing(opened.database))
             return opened
 
@@ -387,9 +372,9 @@ def make_attacked(
 
 
 @pytest.fixture(scope="module")
-def attacked(make_attacked: Callable[..., Attacked]) -> Attacked:
+def attack_target(make_attack_target: Callable[..., AttackTarget]) -> AttackTarget:
     """A running engine with every door, each of which needs a token, for all tests of a module."""
-    return make_attacked()
+    return make_attack_target()
 
 
 @pytest.fixture
@@ -512,7 +497,7 @@ def legacy_order_consumer(
 
 
 @pytest.fixture
-def shared_database(legacy_database_url: str) -> Iterator[Shared]:
+def shared_database(legacy_database_url: str) -> Iterator[SharedDatabase]:
     """The old service's database, not adopted yet."""
-    with closing(Shared(legacy_database_url)) as opened:
+    with closing(SharedDatabase(legacy_database_url)) as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""`apply_event`: what the caller's own consumer received counts once, whoever else hears of it."""
+"""`apply_event`: a message that the caller's consumer received is applied once."""
 
 import asyncio
 import os
@@ -44,16 +44,16 @@ def stock(quantity: int) -> list[dict[str, int]]:
     return [{"product_id": 1, "quantity": quantity}]
 
 
-def test_a_message_id_that_was_taken_in_does_nothing(
-    engine: OrderEngine, database_url: str
-) -> None:
+def test_an_applied_message_id_has_no_second_effect(engine: OrderEngine, database_url: str) -> None:
     engine.apply_event("inventory.updated", stock(5), message_id="m-1")
     engine.apply_event("inventory.updated", stock(3), message_id="m-2")
     engine.apply_event("inventory.updated", stock(5), message_id="m-1")
     assert reported(database_url) == 3
 
 
-def test_without_an_id_the_broker_and_the_body_tell(engine: OrderEngine, database_url: str) -> None:
+def test_without_a_message_id_the_redelivery_flag_and_the_body_decide(
+    engine: OrderEngine, database_url: str
+) -> None:
     engine.apply_event("inventory.updated", stock(5))
     engine.apply_event("inventory.updated", stock(3), redelivered=True)
     engine.apply_event("inventory.updated", stock(5), redelivered=True)
@@ -63,7 +63,7 @@ def test_without_an_id_the_broker_and_the_body_tell(engine: OrderEngine, databas
 
 
 @pytest.mark.parametrize("body", [b"{no JSON", b"\xff", "", "NaN"])
-def test_what_is_not_json_is_refused_and_leaves_nothing(
+def test_invalid_json_is_rejected_and_writes_nothing(
     engine: OrderEngine, database_url: str, body: bytes | str
 ) -> None:
     with pytest.raises(InvalidInput):
@@ -74,7 +74,7 @@ def test_what_is_not_json_is_refused_and_leaves_nothing(
     assert reported(database_url) == 5
 
 
-def test_many_at_once_count_each_once(engine: OrderEngine, database_url: str) -> None:
+def test_concurrent_events_are_applied_once_each(engine: OrderEngine, database_url: str) -> None:
     async def main() -> None:
         async with AsyncOrderEngine(database_url=database_url) as awaited:
             calls = [
@@ -92,7 +92,7 @@ def test_many_at_once_count_each_once(engine: OrderEngine, database_url: str) ->
     engine.apply_event("inventory.updated", stock(1))
 
 
-def test_the_engines_own_intake_and_the_caller_share_what_they_know(
+def test_the_engines_consumer_and_the_caller_share_one_inbox(
     make_server: Callable[..., EngineProcess],
     database_url: str,
     broker: Broker,

@@ -1,4 +1,4 @@
-"""`AsyncOrderEngine`: the verbs awaited, given up, forked, and left behind at exit."""
+"""`AsyncOrderEngine`: awaiting, cancelling, forking, and exiting with calls in progress."""
 
 import asyncio
 import inspect
@@ -116,7 +116,7 @@ def run(program: str, url: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_has_the_verbs_of_the_blocking_engine_with_the_same_arguments() -> None:
+def test_it_has_the_methods_of_the_blocking_engine_with_the_same_arguments() -> None:
     waits, awaits = (
         {name: verb for name, verb in vars(kind).items() if not name.startswith("_")}
         for kind in (OrderEngine, AsyncOrderEngine)
@@ -134,7 +134,7 @@ def test_it_has_the_verbs_of_the_blocking_engine_with_the_same_arguments() -> No
         assert f"`OrderEngine.{name}`" in (awaits[name].__doc__ or ""), name
 
 
-def test_every_verb_can_be_awaited(database_url: str) -> None:
+def test_every_method_can_be_awaited(database_url: str) -> None:
     async def work(engine: AsyncOrderEngine) -> None:
         order = await engine.place_order(user_id=1, items=[("mug", 2)], idempotency_key="k")
         assert await engine.place_order(user_id=1, items=[("mug", 2)], idempotency_key="k") == order
@@ -171,7 +171,7 @@ def test_every_verb_can_be_awaited(database_url: str) -> None:
     on_engine(database_url, work)
 
 
-def test_a_thousand_calls_are_under_way_at_once(database_url: str) -> None:
+def test_a_thousand_calls_run_concurrently(database_url: str) -> None:
     async def work(engine: AsyncOrderEngine) -> None:
         orders = await asyncio.gather(
             *(engine.place_order(user_id=1, items=[("mug", 1)]) for _ in range(1000))
@@ -183,7 +183,7 @@ def test_a_thousand_calls_are_under_way_at_once(database_url: str) -> None:
     on_engine(database_url, work)
 
 
-def test_rows_are_placed_each_by_itself(database_url: str) -> None:
+def test_each_row_is_placed_as_its_own_order(database_url: str) -> None:
     async def work(engine: AsyncOrderEngine) -> None:
         placed, short, malformed, keyed = await engine.place_orders(
             [
@@ -205,7 +205,7 @@ def test_rows_are_placed_each_by_itself(database_url: str) -> None:
     on_engine(database_url, work)
 
 
-def test_cancelling_the_await_cancels_the_work(
+def test_cancelling_the_await_cancels_the_call(
     database_url: str, database: psycopg.Connection
 ) -> None:
     async def work(engine: AsyncOrderEngine) -> None:
@@ -226,7 +226,7 @@ def test_cancelling_the_await_cancels_the_work(
     on_engine(database_url, work)
 
 
-def test_a_deadline_of_asyncio_holds(database_url: str) -> None:
+def test_an_asyncio_timeout_is_respected(database_url: str) -> None:
     async def work(engine: AsyncOrderEngine) -> None:
         with psycopg.connect(database_url) as holder:
             holder.execute("lock table order_engine.products in access exclusive mode")
@@ -236,7 +236,7 @@ def test_a_deadline_of_asyncio_holds(database_url: str) -> None:
     on_engine(database_url, work)
 
 
-def test_it_is_used_between_open_and_close(database_url: str) -> None:
+def test_it_works_only_between_open_and_close(database_url: str) -> None:
     async def main() -> None:
         engine = AsyncOrderEngine(database_url=database_url)
         with pytest.raises(Unavailable, match="not open yet"):
@@ -251,16 +251,16 @@ def test_it_is_used_between_open_and_close(database_url: str) -> None:
     asyncio.run(main())
 
 
-def test_a_database_that_is_away_is_told_when_it_opens() -> None:
+def test_opening_fails_if_the_database_is_unreachable() -> None:
     async def main() -> None:
-        with pytest.raises(Unavailable) as told:
+        with pytest.raises(Unavailable) as reported:
             await AsyncOrderEngine(database_url="postgresql://u:p4ss@127.0.0.1:1/x").open()
-        assert "p4ss" not in str(told.value)
+        assert "p4ss" not in str(reported.value)
 
     asyncio.run(main())
 
 
-def test_leaving_with_work_under_way_neither_hangs_nor_crashes(
+def test_exiting_with_calls_in_progress_neither_hangs_nor_crashes(
     database_url: str, database: psycopg.Connection
 ) -> None:
     for _ in range(RUNS_AT_EXIT):
@@ -271,6 +271,6 @@ def test_leaving_with_work_under_way_neither_hangs_nor_crashes(
         assert (left.returncode, left.stdout) == (0, "left\n"), left.stderr
 
 
-def test_a_fork_gets_a_clear_error_and_can_open_its_own(database_url: str) -> None:
+def test_a_forked_process_gets_a_clear_error_and_can_open_its_own_engine(database_url: str) -> None:
     done = run(FORKER, database_url)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""A handler and its inbox in one transaction of the user's PostgreSQL: each event counts once."""
+"""A handler and its inbox share a PostgreSQL transaction: each event is applied once."""
 
 import asyncio
 import signal
@@ -104,7 +104,7 @@ CONNECTIONS: dict[str, tuple[Callable[[str], Any], Callable[[Any, int], None]]] 
 
 
 @pytest.mark.parametrize("name", CONNECTIONS)
-def test_an_event_and_its_effect_are_one(
+def test_an_event_and_its_effect_commit_together(
     make: Callable[..., Consumer], bound: ScriptQueue, url: str, name: str
 ) -> None:
     connect, write = CONNECTIONS[name]
@@ -143,7 +143,7 @@ ASYNC_CONNECTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", ASYNC_CONNECTIONS)
-def test_an_event_and_its_effect_are_one_in_asyncio(
+def test_an_event_and_its_effect_commit_together_in_asyncio(
     broker: Broker, bound: ScriptQueue, url: str, name: str
 ) -> None:
     connect, placeholder = ASYNC_CONNECTIONS[name]
@@ -174,7 +174,7 @@ def test_an_event_and_its_effect_are_one_in_asyncio(
 
 
 @pytest.mark.parametrize("message_id", ["m-1", None])
-def test_a_script_killed_between_commit_and_acknowledgement(  # noqa: PLR0913, PLR0917 - fixtures.
+def test_a_script_killed_between_commit_and_acknowledgement_applies_the_event_once(  # noqa: PLR0913, PLR0917 - fixtures.
     workspace: Workspace,
     broker: Broker,
     bound: ScriptQueue,
@@ -195,13 +195,16 @@ def test_a_script_killed_between_commit_and_acknowledgement(  # noqa: PLR0913, P
     script.wait_for(done=2)
     assert script.end(signal.SIGTERM) == 0, script.log()
     assert effects(url) == [1, 2]
-    assert [told for told in script.told() if "began" in told] == [{"began": 1}, {"began": 2}]
+    assert [reported for reported in script.reported() if "began" in reported] == [
+        {"began": 1},
+        {"began": 2},
+    ]
     assert bound.waiting() == 0
 
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", ["psycopg", "psycopg2", "SQLAlchemy engine"])
-def test_a_database_that_goes_away_is_waited_for(  # noqa: PLR0913, PLR0917 - fixtures.
+def test_the_consumer_waits_for_an_unreachable_database(  # noqa: PLR0913, PLR0917 - fixtures.
     make: Callable[..., Consumer],
     bound: ScriptQueue,
     url: str,
@@ -229,7 +232,7 @@ def test_a_database_that_goes_away_is_waited_for(  # noqa: PLR0913, PLR0917 - fi
         source.dispose()
 
 
-def test_an_open_connection_that_is_lost_ends_the_consumer(
+def test_losing_a_connection_that_was_passed_in_stops_the_consumer(
     make: Callable[..., Consumer], bound: ScriptQueue, url: str
 ) -> None:
     def write(connection: Any, n: int) -> None:  # noqa: ANN401 - psycopg's.
@@ -243,7 +246,7 @@ def test_an_open_connection_that_is_lost_ends_the_consumer(
     assert (effects(url), bound.waiting()) == ([], 1)
 
 
-def test_the_table_can_be_made_by_a_migration_and_forgets(
+def test_a_migration_can_create_the_table_and_old_rows_are_deleted(
     make: Callable[..., Consumer], bound: ScriptQueue, url: str
 ) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
@@ -261,7 +264,9 @@ def test_the_table_can_be_made_by_a_migration_and_forgets(
     assert known == [("id:m-1",), ("id:new",)]
 
 
-def test_two_queues_with_one_inbox_count_once(broker: Broker, bound: ScriptQueue, url: str) -> None:
+def test_two_queues_that_share_an_inbox_apply_an_event_once(
+    broker: Broker, bound: ScriptQueue, url: str
+) -> None:
     def consumer(queue: str) -> Consumer:
         made = Consumer(
             queue=queue,
@@ -285,7 +290,7 @@ def _both_count(bound: ScriptQueue, broker: Broker, url: str) -> bool:
     return n > 20 and bound.waiting() + ScriptQueue(broker.url).waiting("new_queue") == 0
 
 
-def test_what_is_no_connection_is_told(
+def test_an_object_that_is_no_connection_is_rejected(
     make: Callable[..., Consumer], bound: ScriptQueue, url: str, broker: Broker
 ) -> None:
     bound.publish({"n": 1})

@@ -1,4 +1,4 @@
-"""Consumer scripts on the kit: what they declare, order, retries, parking, and how they stop."""
+"""Consumer scripts: declared queues, ordering, retries, dead letters, and stopping."""
 
 import asyncio
 import json
@@ -88,7 +88,7 @@ def numbers(events: list[Event]) -> list[int]:
     return [event["n"] for event in events]
 
 
-def test_it_declares_what_the_old_scripts_declare(
+def test_it_declares_the_same_queues_as_the_old_scripts(
     consumer: Consumer, queue: ScriptQueue, legacy_consumer: LegacyConsumer
 ) -> None:
     legacy_consumer.kill()
@@ -106,7 +106,7 @@ def test_it_declares_what_the_old_scripts_declare(
     queue.declare("order.placed")
 
 
-def test_what_it_declares_itself_is_taken_by_the_old_scripts(
+def test_the_old_scripts_accept_the_queues_that_it_declares(
     consumer: Consumer, queue: ScriptQueue
 ) -> None:
     noted = noting(consumer)
@@ -127,7 +127,7 @@ def _is_declared(queue: ScriptQueue) -> bool:
     return True
 
 
-def test_events_come_in_order_one_at_a_time_and_are_acknowledged(
+def test_events_are_handled_in_order_one_at_a_time_and_acknowledged(
     consumer: Consumer, bound: ScriptQueue
 ) -> None:
     noted = noting(consumer, *KEYS)
@@ -151,7 +151,7 @@ def test_events_come_in_order_one_at_a_time_and_are_acknowledged(
         last.body = None  # type: ignore[misc]
 
 
-def test_an_event_that_fails_is_tried_again_and_set_aside_while_the_others_go_on(
+def test_a_failing_event_is_retried_and_dead_lettered_while_others_continue(
     consumer: Consumer, bound: ScriptQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[int] = []
@@ -200,10 +200,10 @@ def test_an_event_that_fails_is_tried_again_and_set_aside_while_the_others_go_on
     assert (properties.delivery_mode, body) == (2, b"{no JSON")
     assert properties.headers["x-order-engine-routing-key"] == "order.placed"
     records = [each for each in caplog.records if each.name == "order_engine.consumer"]
-    told = [(each.levelname, each.getMessage()) for each in records]
-    assert [level for level, _ in told].count("WARNING") == 2
-    assert told[0][1].startswith("order.placed m-2 failed, try 1 of 3: ConnectionError: ")
-    assert any("set aside after 3 tries:\nTraceback" in text for _, text in told)
+    reported = [(each.levelname, each.getMessage()) for each in records]
+    assert [level for level, _ in reported].count("WARNING") == 2
+    assert reported[0][1].startswith("order.placed m-2 failed, try 1 of 3: ConnectionError: ")
+    assert any("set aside after 3 tries:\nTraceback" in text for _, text in reported)
     assert "hunter2" not in caplog.text
 
 
@@ -227,7 +227,7 @@ def _parked(consumer: Consumer) -> list[Any]:
         return []
 
 
-def test_an_event_that_it_has_no_function_for_is_set_aside(
+def test_an_event_without_a_handler_is_dead_lettered(
     consumer: Consumer, bound: ScriptQueue
 ) -> None:
     noted = noting(consumer, "order.placed")
@@ -240,7 +240,7 @@ def test_an_event_that_it_has_no_function_for_is_set_aside(
     assert parked.reason == "This consumer has nothing for inventory.updated"
 
 
-def test_the_same_message_id_is_the_same_event_and_the_same_body_is_not(
+def test_events_are_deduplicated_by_message_id_and_not_by_body(
     consumer: Consumer, bound: ScriptQueue
 ) -> None:
     noted = noting(consumer)
@@ -254,7 +254,7 @@ def test_the_same_message_id_is_the_same_event_and_the_same_body_is_not(
 
 
 @pytest.mark.timeout(180)
-def test_a_broker_that_restarts_under_an_event(
+def test_a_broker_restart_during_an_event(
     consumer: Consumer, queue: ScriptQueue, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "order_engine")
@@ -277,14 +277,14 @@ def test_a_broker_that_restarts_under_an_event(
     assert [each.text for each in consumer.parked()] == ["no JSON"], "it has survived"
     eventually(lambda: "consumed again" in caplog.text, "the end of the outage is told")
     records = [each for each in caplog.records if each.name == "order_engine.consumer"]
-    told = [each.getMessage().partition(" queue=")[0] for each in records]
-    assert told[1:] == [
+    reported = [each.getMessage().partition(" queue=")[0] for each in records]
+    assert reported[1:] == [
         "the queue cannot be consumed; it is tried again until it can",
         "the queue is consumed again",
     ]
 
 
-def test_a_broker_that_is_not_there_yet(
+def test_a_broker_that_starts_after_the_consumer(
     consumer: Consumer, queue: ScriptQueue, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker.server.stop()
@@ -297,7 +297,9 @@ def test_a_broker_that_is_not_there_yet(
     assert caplog.text.count("cannot be consumed") == 1
 
 
-def test_a_loop_acknowledges_when_it_asks_for_the_next(broker: Broker, bound: ScriptQueue) -> None:
+def test_a_loop_acknowledges_when_it_requests_the_next_event(
+    broker: Broker, bound: ScriptQueue
+) -> None:
     bound.publish({"n": 1}, b"no JSON", {"n": 2}, {"n": 3})
     with consume("order.placed", queue=QUEUE, rabbitmq_url=broker.url) as events:
         for event in events:
@@ -317,7 +319,7 @@ def test_a_loop_acknowledges_when_it_asks_for_the_next(broker: Broker, bound: Sc
     assert bound.waiting(PARKED) == 1
 
 
-def test_a_loop_that_fails_leaves_its_event(broker: Broker, bound: ScriptQueue) -> None:
+def test_a_failing_loop_does_not_acknowledge_its_event(broker: Broker, bound: ScriptQueue) -> None:
     bound.publish({"n": 1})
 
     def script() -> None:
@@ -339,13 +341,13 @@ async def gather_three(url: str) -> list[int]:
     return seen
 
 
-def test_a_loop_of_asyncio(broker: Broker, bound: ScriptQueue) -> None:
+def test_an_asyncio_loop(broker: Broker, bound: ScriptQueue) -> None:
     bound.publish({"n": 1}, {"n": 2}, {"n": 3})
     assert asyncio.run(gather_three(broker.url)) == [1, 2, 3]
     assert bound.waiting() == 0
 
 
-def test_waiting_for_an_event_can_be_given_up_and_loses_nothing(
+def test_waiting_for_an_event_can_be_cancelled_without_losing_it(
     broker: Broker, bound: ScriptQueue
 ) -> None:
     async def main() -> list[int]:
@@ -377,9 +379,7 @@ def test_waiting_for_an_event_can_be_given_up_and_loses_nothing(
     assert bound.waiting() == 0
 
 
-def test_an_acknowledgement_that_is_given_up_is_made_all_the_same(
-    broker: Broker, bound: ScriptQueue
-) -> None:
+def test_a_cancelled_acknowledgement_is_still_sent(broker: Broker, bound: ScriptQueue) -> None:
     async def main() -> list[int]:
         seen: list[int] = []
         async with consume_async("order.placed", queue=QUEUE, rabbitmq_url=broker.url) as events:
@@ -400,7 +400,7 @@ def test_an_acknowledgement_that_is_given_up_is_made_all_the_same(
     assert bound.waiting() == 0
 
 
-def test_functions_of_asyncio(consumer: Consumer, bound: ScriptQueue) -> None:
+def test_asyncio_handlers(consumer: Consumer, bound: ScriptQueue) -> None:
     seen: list[int] = []
     bound.publish({"n": 1}, {"n": 2}, {"n": 3})
 
@@ -420,7 +420,9 @@ def test_functions_of_asyncio(consumer: Consumer, bound: ScriptQueue) -> None:
     assert parked.reason == "ValueError"
 
 
-def test_a_cancelled_consumer_leaves_its_event(consumer: Consumer, bound: ScriptQueue) -> None:
+def test_a_cancelled_consumer_does_not_acknowledge_its_event(
+    consumer: Consumer, bound: ScriptQueue
+) -> None:
     bound.publish({"n": 1})
 
     async def main() -> None:
@@ -442,7 +444,7 @@ def test_a_cancelled_consumer_leaves_its_event(consumer: Consumer, bound: Script
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_the_event_under_way_be_finished(
+def test_a_signal_lets_the_current_event_finish(
     script: ConsumerScript, bound: ScriptQueue, tmp_path: Path, number: signal.Signals
 ) -> None:
     until = tmp_path / "go on"
@@ -453,11 +455,11 @@ def test_a_signal_lets_the_event_under_way_be_finished(
     script.process.send_signal(number)
     until.touch()
     assert script.process.wait(20) == 0, script.log()
-    assert script.told() == [{"began": 1}, {"done": 1}]
+    assert script.reported() == [{"began": 1}, {"done": 1}]
     assert bound.waiting() == 1
 
 
-def test_a_second_signal_ends_at_once(
+def test_a_second_signal_stops_immediately(
     script: ConsumerScript, bound: ScriptQueue, tmp_path: Path
 ) -> None:
     bound.publish({"n": 1, "until": str(tmp_path / "never")})
@@ -484,7 +486,7 @@ def test_an_idle_script_stops_at_a_signal(script: ConsumerScript, bound: ScriptQ
     assert script.end(signal.SIGTERM) == 0, script.log()
 
 
-def test_what_a_killed_script_had_comes_again(
+def test_the_event_of_a_killed_script_is_redelivered(
     script: ConsumerScript, bound: ScriptQueue, tmp_path: Path
 ) -> None:
     until = tmp_path / "go on"
@@ -495,12 +497,12 @@ def test_what_a_killed_script_had_comes_again(
     until.touch()
     script.start()
     script.wait_for(done=3)
-    assert [told["done"] for told in script.told() if "done" in told] == [1, 2, 3]
+    assert [reported["done"] for reported in script.reported() if "done" in reported] == [1, 2, 3]
     assert script.end(signal.SIGTERM) == 0
     assert bound.waiting() == 0
 
 
-def test_the_command_lists_and_decides(
+def test_the_command_lists_retries_and_skips_dead_letters(
     consumer: Consumer, bound: ScriptQueue, broker: Broker
 ) -> None:
     noting(consumer)
@@ -531,7 +533,7 @@ def test_the_command_lists_and_decides(
     assert json.loads(command("parked", "--json")) == []
 
 
-def test_settings_come_from_the_environment_and_no_database_is_looked_at(
+def test_settings_come_from_the_environment_without_a_database_connection(
     bound: ScriptQueue, broker: Broker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -545,7 +547,7 @@ def test_settings_come_from_the_environment_and_no_database_is_looked_at(
         assert next(events)["n"] == 1
 
 
-def test_a_closed_consumer_says_so(broker: Broker) -> None:
+def test_a_closed_consumer_raises(broker: Broker) -> None:
     events = consume("order.placed", queue=QUEUE, rabbitmq_url=broker.url)
     events.close()
     events.close()
@@ -569,7 +571,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-def test_a_fork_needs_a_consumer_of_its_own(broker: Broker) -> None:
+def test_a_forked_process_needs_its_own_consumer(broker: Broker) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORKED, broker.url],
         capture_output=True,
@@ -580,7 +582,7 @@ def test_a_fork_needs_a_consumer_of_its_own(broker: Broker) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_stop_does_not_wait_for_the_next_try(broker: Broker, bound: ScriptQueue) -> None:
+def test_stopping_does_not_wait_for_the_next_retry(broker: Broker, bound: ScriptQueue) -> None:
     consumer = Consumer(
         queue=QUEUE,
         rabbitmq_url=broker.url,
@@ -608,7 +610,7 @@ def test_a_stopped_consumer_stays_stopped(consumer: Consumer, bound: ScriptQueue
     assert noted == []
 
 
-def test_wrong_use_is_told(consumer: Consumer) -> None:
+def test_wrong_use_raises(consumer: Consumer) -> None:
     with pytest.raises(InvalidInput, match="no function is registered"):
         consumer.run()
     with pytest.raises(InvalidInput, match="at least one routing key"):
@@ -645,12 +647,12 @@ def test_wrong_use_is_told(consumer: Consumer) -> None:
         {"backoff_seconds": "1"},
     ],
 )
-def test_arguments_out_of_range_are_told(arguments: dict[str, Any]) -> None:
+def test_arguments_out_of_range_raise(arguments: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         Consumer(**{"queue": QUEUE, **arguments})
 
 
-def test_settings_out_of_range_are_told(broker: Broker) -> None:
+def test_settings_out_of_range_raise(broker: Broker) -> None:
     for wrong in ({"prefetch": 0}, {"exchange": "x" * 256}, {"rabbitmq_url": "http://host"}):
         arguments: dict[str, Any] = {"rabbitmq_url": broker.url, **wrong}
         with pytest.raises(Misconfigured):
@@ -659,7 +661,7 @@ def test_settings_out_of_range_are_told(broker: Broker) -> None:
         consume("order.placed", queue="", rabbitmq_url=broker.url)
 
 
-def test_pauses_are_anything_up_to_one_that_doubles() -> None:
+def test_the_backoff_is_random_up_to_a_doubling_limit() -> None:
     retries = _retries()
     for failed, most in ((1, 0.5), (2, 1.0), (3, 2.0), (7, 30.0), (5000, 30.0)):
         pauses = [retries.pause(failed) for _ in range(200)]
@@ -681,11 +683,11 @@ def _retries() -> Any:  # noqa: ANN401 - an inner class.
         ("http://host/path@2 and user@host", "http://host/path@2 and user@host"),
     ],
 )
-def test_what_looks_like_a_secret_is_masked(told: str, kept: str) -> None:
-    assert masked(told) == kept
+def test_values_that_look_like_secrets_are_masked(reported: str, kept: str) -> None:
+    assert masked(reported) == kept
 
 
-def test_a_stop_can_be_given_before_there_is_anything_to_stop() -> None:
+def test_stop_can_be_called_before_the_consumer_runs() -> None:
     stop = _native.Stop()
     assert not stop.is_set()
     stop.set()

@@ -1,4 +1,4 @@
-"""The exceptions: complete, catchable by what can be done about them, and fit for pickling."""
+"""The exceptions: complete, grouped by remedy, and picklable."""
 
 import pickle
 
@@ -21,12 +21,14 @@ from order_engine.exceptions import KINDS
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 
 
-def test_every_kind_of_the_core_has_its_class_and_no_class_is_left_over() -> None:
+def test_every_error_kind_has_exactly_one_class() -> None:
     assert {code: kind.retryable for code, kind in KINDS.items()} == _native.error_kinds()
 
 
 @every_kind
-def test_every_kind_is_public_and_has_the_one_base(kind: type[OrderEngineError]) -> None:
+def test_every_class_is_public_and_derives_from_the_base_class(
+    kind: type[OrderEngineError],
+) -> None:
     assert issubclass(kind, OrderEngineError)
     assert getattr(order_engine, kind.__name__) is kind
     assert kind.__name__ in order_engine.__all__
@@ -34,20 +36,20 @@ def test_every_kind_is_public_and_has_the_one_base(kind: type[OrderEngineError])
 
 
 @every_kind
-def test_every_kind_survives_pickling(kind: type[OrderEngineError]) -> None:
+def test_every_error_can_be_pickled(kind: type[OrderEngineError]) -> None:
     error = kind("What happened.", {"product_id": "7"})
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - made by the line itself.
     assert type(copy) is kind
     assert (copy.message, copy.context, str(copy)) == (error.message, error.context, str(error))
 
 
-def test_kinds_that_are_dealt_with_alike_are_caught_alike() -> None:
+def test_errors_with_the_same_remedy_share_a_base_class() -> None:
     assert issubclass(ProductNotFound, NotFound)
     for code in ("TOKEN_MISSING", "TOKEN_EXPIRED", "TOKEN_INVALID"):
         assert issubclass(KINDS[code], Unauthorized)
 
 
-def test_context_is_typed_where_it_is_known() -> None:
+def test_known_context_is_typed() -> None:
     short = OutOfStock("Too few.", {"product_id": "7", "available": "3"})
     assert (short.product_id, short.available) == ("7", 3)
     assert OutOfStock("Too few.").available is None
@@ -61,7 +63,7 @@ def test_context_is_typed_where_it_is_known() -> None:
     assert InvalidTransition("No.", {"allowed": ""}).allowed == ()
 
 
-def test_misconfigured_lists_all_problems_and_always_one() -> None:
+def test_misconfigured_lists_all_problems_and_has_at_least_one() -> None:
     assert Misconfigured("2 settings are wrong.", {"problems": "a: 1\nb: 2"}).problems == [
         "a: 1",
         "b: 2",

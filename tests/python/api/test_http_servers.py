@@ -1,4 +1,4 @@
-"""One request, four servers: what WSGI, ASGI and Flask answer is what the engine's own does."""
+"""WSGI, ASGI and Flask return the same responses as the engine's own server."""
 
 import asyncio
 import itertools
@@ -123,7 +123,9 @@ def face(request: pytest.FixtureRequest, stocked: Shop, settings: dict[str, str]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_answer_is_that_of_the_engines_own_server(name: str, stocked: Shop, face: Face) -> None:
+def test_a_response_equals_that_of_the_engines_own_server(
+    name: str, stocked: Shop, face: Face
+) -> None:
     case = CASES[name]
     headers = dict(case.headers)
     if case.token:
@@ -165,12 +167,12 @@ def restless(shop: Shop) -> Iterator[None]:
         thread.join()
 
 
-def test_a_stream_of_events_goes_through_wsgi_as_it_comes(
+def test_server_sent_events_are_streamed_through_wsgi(
     stocked: Shop, settings: dict[str, str]
 ) -> None:
     body = json.dumps({"query": WATCH}).encode()
     with closing(wsgi.OrderEngineApp(**settings)) as app:
-        told: list[str] = []
+        reported: list[str] = []
         environ = {
             "REQUEST_METHOD": "POST",
             "PATH_INFO": "/graphql",
@@ -180,9 +182,9 @@ def test_a_stream_of_events_goes_through_wsgi_as_it_comes(
             "HTTP_AUTHORIZATION": f"Bearer {stocked.server.token(1)}",
             "wsgi.input": BytesIO(body),
         }
-        pieces = app(environ, lambda status, headers: told.extend([status, str(headers)]))  # type: ignore[arg-type]
-        assert told[0] == "200 OK"
-        assert "text/event-stream" in told[1]
+        pieces = app(environ, lambda status, headers: reported.extend([status, str(headers)]))  # type: ignore[arg-type]
+        assert reported[0] == "200 OK"
+        assert "text/event-stream" in reported[1]
         assert isinstance(pieces, wsgi.Pieces)
         with restless(stocked):
             events = [piece.decode() for piece in itertools.islice(pieces, 2)]
@@ -211,7 +213,7 @@ class SocketClient:
         message: dict[str, Any] = await asyncio.wait_for(self._from_app.get(), 20)
         return message
 
-    async def told(self) -> Any:  # noqa: ANN401 - any JSON.
+    async def reported(self) -> Any:  # noqa: ANN401 - any JSON.
         return json.loads((await self.received())["text"])
 
     def tell(self, message: dict[str, object]) -> None:
@@ -222,7 +224,7 @@ class SocketClient:
         await asyncio.wait_for(self._serving, 20)
 
 
-def test_a_websocket_is_held_by_the_asgi_server(stocked: Shop, settings: dict[str, str]) -> None:
+def test_the_asgi_server_keeps_a_websocket_open(stocked: Shop, settings: dict[str, str]) -> None:
     async def watch() -> None:
         door = asgi.OrderEngineApp(**settings)
         token = stocked.server.token(1)
@@ -230,12 +232,12 @@ def test_a_websocket_is_held_by_the_asgi_server(stocked: Shop, settings: dict[st
         accepted = {"type": "websocket.accept", "subprotocol": "graphql-transport-ws"}
         assert await client.received() == accepted
         client.tell({"type": "connection_init"})
-        assert await client.told() == {"type": "connection_ack"}
+        assert await client.reported() == {"type": "connection_ack"}
         client.tell({"type": "subscribe", "id": "all", "payload": {"query": WATCH}})
         client.tell({"type": "ping"})
-        assert await client.told() == {"type": "pong"}
+        assert await client.reported() == {"type": "pong"}
         with restless(stocked):
-            shown = (await client.told())["payload"]["data"]["orderUpdated"]
+            shown = (await client.reported())["payload"]["data"]["orderUpdated"]
         assert shown["status"] in {"Pending", "Cancelled"}
         await client.leave()
 
@@ -253,7 +255,7 @@ def test_a_websocket_is_held_by_the_asgi_server(stocked: Shop, settings: dict[st
     asyncio.run(watch())
 
 
-def test_an_apps_own_hooks_run_and_its_other_routes_stay(stocked: Shop) -> None:
+def test_an_apps_own_hooks_run_and_its_other_routes_remain(stocked: Shop) -> None:
     app = flask_app(stocked.server, doors=["/graphql"])
     seen: list[object] = []
 
@@ -294,7 +296,7 @@ def test_an_apps_own_hooks_run_and_its_other_routes_stay(stocked: Shop) -> None:
     assert client.get("/nowhere").status_code == 404
 
 
-def test_doors_stand_behind_a_prefix(stocked: Shop) -> None:
+def test_apis_can_be_mounted_below_a_prefix(stocked: Shop) -> None:
     client = flask_app(stocked.server, prefix="/shop/").test_client()
     assert client.get("/shop/").text == "server running"
     page = client.get("/shop/graphql", headers={"Accept": "text/html"})
@@ -308,12 +310,12 @@ def test_doors_stand_behind_a_prefix(stocked: Shop) -> None:
     assert client.get(f"/shop/{script}").status_code == 200
 
 
-def test_wrong_settings_are_told_when_the_app_is_made() -> None:
+def test_wrong_settings_fail_when_the_app_is_created() -> None:
     app = Flask(__name__)
     app.config.update(SQLALCHEMY_DATABASE_URI="sqlite:///orders.db", ORDER_ENGINE_ACCESS="all")
-    with pytest.raises(Misconfigured) as told:
+    with pytest.raises(Misconfigured) as reported:
         OrderEngineExtension(app)
-    problems = " ".join(told.value.problems)
+    problems = " ".join(reported.value.problems)
     assert "database_url" in problems
     assert "access" in problems
     assert "jwt_secret_key" in problems
@@ -321,7 +323,7 @@ def test_wrong_settings_are_told_when_the_app_is_made() -> None:
         current_order_engine.health()
 
 
-def test_a_database_that_is_away_is_a_503(stocked: Shop, settings: dict[str, str]) -> None:
+def test_an_unreachable_database_is_a_503(stocked: Shop, settings: dict[str, str]) -> None:
     away = {
         **settings,
         "database_url": "postgresql://nobody@127.0.0.1:1/nothing",

@@ -1,4 +1,4 @@
-"""One request, one effect: the same key gives the same answer, whoever asks at whatever time."""
+"""A request with an idempotency key has one effect and one answer, however often it is sent."""
 
 import uuid
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.python.support.load import Wish, place_all
+from tests.python.support.load import OrderRequest, place_all
 from tests.python.support.product_service import Product
 from tests.python.support.shop import Shop
 
@@ -64,14 +64,14 @@ def placed_with(shop: Shop, key: str) -> int:
 
 
 @ways
-def test_a_repeated_request_gives_the_same_order(stocked: Shop, way: Way, key: str) -> None:
+def test_a_repeated_request_returns_the_same_order(stocked: Shop, way: Way, key: str) -> None:
     first = way(stocked, key)
     before = stocked.written()
     assert [way(stocked, key) for _ in range(3)] == [first] * 3
     assert stocked.written() == before
 
 
-def test_header_and_argument_are_one_key(stocked: Shop, key: str) -> None:
+def test_header_and_argument_are_the_same_key(stocked: Shop, key: str) -> None:
     assert by_header(stocked, key) == by_argument(stocked, key)
 
 
@@ -102,7 +102,9 @@ def test_two_headers_are_a_contradiction(stocked: Shop, key: str) -> None:
 
 
 @ways
-def test_another_request_with_the_key_is_refused(stocked: Shop, way: Way, key: str) -> None:
+def test_a_different_request_with_the_same_key_is_refused(
+    stocked: Shop, way: Way, key: str
+) -> None:
     first = way(stocked, key)
     before = stocked.written()
     assert way(stocked, key, 2) == MISMATCH
@@ -110,22 +112,24 @@ def test_another_request_with_the_key_is_refused(stocked: Shop, way: Way, key: s
     assert way(stocked, key) == first, "the refusal has changed nothing"
 
 
-def test_fifty_at_once_are_one_order(stocked: Shop, key: str) -> None:
-    outcomes = place_all(stocked.server, [Wish(1, ((1, 1),), key)] * 50)
+def test_fifty_concurrent_requests_with_one_key_place_one_order(stocked: Shop, key: str) -> None:
+    outcomes = place_all(stocked.server, [OrderRequest(1, ((1, 1),), key)] * 50)
     (order_id,) = {outcome.order_id for outcome in outcomes}
     assert order_id is not None
     assert len({str(outcome.envelope) for outcome in outcomes}) == 1, "word for word"
     assert placed_with(stocked, key) == 1
-    stocked.witness.wait_for(order_id)
-    assert [each.body["order_id"] for each in stocked.witness.heard()].count(order_id) == 1
+    stocked.spy.wait_for(order_id)
+    assert [each.body["order_id"] for each in stocked.spy.received()].count(order_id) == 1
 
 
-def test_of_two_requests_at_once_with_one_key_one_is_refused(stocked: Shop, key: str) -> None:
-    wishes = [Wish(1, ((1, 1 + number % 2),), key) for number in range(40)]
-    outcomes = place_all(stocked.server, wishes)
+def test_one_of_two_different_concurrent_requests_with_one_key_is_refused(
+    stocked: Shop, key: str
+) -> None:
+    order_requests = [OrderRequest(1, ((1, 1 + number % 2),), key) for number in range(40)]
+    outcomes = place_all(stocked.server, order_requests)
     winner = {outcome.order_id for outcome in outcomes if outcome.order_id is not None}
     assert len(winner) == 1
-    lines = {outcome.wish.lines for outcome in outcomes if outcome.order_id is not None}
+    lines = {outcome.order_request.lines for outcome in outcomes if outcome.order_id is not None}
     assert len(lines) == 1
     refused = [outcome.envelope for outcome in outcomes if outcome.order_id is None]
     assert len(refused) == 20
@@ -142,7 +146,7 @@ def test_a_key_belongs_to_its_user(stocked: Shop, key: str) -> None:
     ) == [(own, "1"), (others, "2")]
 
 
-def test_a_refused_request_leaves_its_key_unused(stocked: Shop, key: str) -> None:
+def test_a_refused_request_does_not_use_up_its_key(stocked: Shop, key: str) -> None:
     before = stocked.written()
     assert not stocked.place((2, 2), key=key)["success"], "out of stock"
     assert not stocked.place((1, 0), key=key)["success"], "not even a quantity"
@@ -151,7 +155,7 @@ def test_a_refused_request_leaves_its_key_unused(stocked: Shop, key: str) -> Non
     assert stocked.placed((1, 1), key=key)
 
 
-def test_the_answer_outlives_the_engine(stocked: Shop, key: str) -> None:
+def test_the_stored_answer_survives_a_restart(stocked: Shop, key: str) -> None:
     first = by_argument(stocked, key)
     stocked.server.kill()
     stocked.server.start()
@@ -160,7 +164,7 @@ def test_the_answer_outlives_the_engine(stocked: Shop, key: str) -> None:
     assert placed_with(stocked, key) == 1
 
 
-def test_two_placements_of_one_document_need_keys_of_their_own(stocked: Shop, key: str) -> None:
+def test_two_placements_in_one_document_need_separate_keys(stocked: Shop, key: str) -> None:
     two = """
         mutation {
             a: placeOrder(userId: 1, productId: 1, quantity: 1) { success message orders { id } }

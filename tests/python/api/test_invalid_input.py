@@ -1,7 +1,7 @@
-"""What is wrong is refused clearly, in the contract's shape, and leaves no trace.
+"""Invalid input is refused in the contract's error format and changes nothing.
 
-Every test here checks besides that nothing was written, announced or logged, and that nothing of
-the inside is in the answer.
+Every test also checks that nothing was written, published or logged, and that the response reveals
+no internals.
 """
 
 import json
@@ -85,10 +85,10 @@ class Refused:
 
     def document(self, body: object, **request: Any) -> str:  # noqa: ANN401
         """The document cannot be executed: HTTP 400 and errors alone; returns the message."""
-        return told(self.post(body, **request), 400)
+        return reported(self.post(body, **request), 400)
 
 
-def told(answer: httpx.Response, status: int) -> str:
+def reported(answer: httpx.Response, status: int) -> str:
     """The message of an answer that is nothing but an error."""
     assert answer.status_code == status, answer.text
     body = answer.json()
@@ -102,10 +102,10 @@ def told(answer: httpx.Response, status: int) -> str:
 def refused(stocked: Shop) -> Iterator[Refused]:
     """Checks afterwards that nothing has happened."""
     settled(stocked)
-    before = stocked.written(), len(stocked.witness.heard()), stocked.server.log()
+    before = stocked.written(), len(stocked.spy.received()), stocked.server.log()
     yield Refused(stocked)
     settled(stocked)
-    assert (stocked.written(), len(stocked.witness.heard()), stocked.server.log()) == before
+    assert (stocked.written(), len(stocked.spy.received()), stocked.server.log()) == before
 
 
 def settled(shop: Shop) -> None:
@@ -140,7 +140,7 @@ def test_a_quantity_below_one(refused: Refused, quantity: int) -> None:
     ],
 )
 @pytest.mark.parametrize("field", ["createOrder", "placeOrder"])
-def test_a_quantity_that_is_no_int(refused: Refused, field: str, quantity: str) -> None:
+def test_a_quantity_that_is_not_an_int(refused: Refused, field: str, quantity: str) -> None:
     if (field, quantity) == ("placeOrder", "null"):
         # Here it may be left out, in favour of items.
         assert "quantity" in refused.business(query_of(field, quantity), {}, field)
@@ -167,7 +167,7 @@ def query_of(field: str, quantity: str) -> str:
     )
 
 
-def test_the_largest_quantity_is_a_question_of_stock(refused: Refused) -> None:
+def test_the_largest_quantity_is_limited_by_the_stock_only(refused: Refused) -> None:
     message = refused.business(query_of("placeOrder", str(2**31 - 1)), {}, "placeOrder")
     assert message == "Requested quantity of product ID 1 not available."
 
@@ -200,7 +200,7 @@ def test_no_items(refused: Refused) -> None:
     assert "items" in refused.business(both, {}, "placeOrder")
 
 
-def test_two_lines_of_one_product_that_together_exceed_the_stock(refused: Refused) -> None:
+def test_two_lines_of_one_product_that_exceed_the_stock_together(refused: Refused) -> None:
     lines = [{"productId": 1, "quantity": STOCK}, {"productId": 2, "quantity": 1}]
     lines += [{"productId": 1, "quantity": 1}]
     message = refused.business(PLACE, {"user": 1, "lines": lines}, "placeOrder")
@@ -215,7 +215,7 @@ def test_ten_thousand_lines(refused: Refused) -> None:
 
 
 @pytest.mark.parametrize("text", ["\0", "a\0b", "\x1f", "x" * 300, ""])
-def test_a_key_with_what_no_key_may_have(refused: Refused, text: str) -> None:
+def test_a_key_with_invalid_characters(refused: Refused, text: str) -> None:
     variables = {"user": 1, "lines": [{"productId": 1, "quantity": 1}], "key": text}
     assert "key" in refused.business(PLACE, variables, "placeOrder").lower()
 
@@ -223,14 +223,16 @@ def test_a_key_with_what_no_key_may_have(refused: Refused, text: str) -> None:
 def test_lone_surrogates_and_broken_utf8(refused: Refused) -> None:
     body = json.dumps({"query": PLACE, "variables": {"user": 1, "lines": [], "key": "\ud800"}})
     headers = {"Content-Type": "application/json"}
-    told(refused.post(content=body.encode(), headers=headers), 400)
-    told(refused.post(content=b'{"query": "{ allOrders { message } \xff }"}', headers=headers), 400)
+    reported(refused.post(content=body.encode(), headers=headers), 400)
+    reported(
+        refused.post(content=b'{"query": "{ allOrders { message } \xff }"}', headers=headers), 400
+    )
     latin = {"Content-Type": "application/json; charset=latin-1"}
-    told(refused.post(content=b'{"query": "{ __typename }"}', headers=latin), 415)
+    reported(refused.post(content=b'{"query": "{ __typename }"}', headers=latin), 415)
 
 
 @pytest.mark.parametrize("text", ["\0", "1\0", "x", "-1", "1.0", "0", "9" * 40, "' or 1=1 --", ""])
-def test_ids_that_are_no_orders_are_unknown_orders(refused: Refused, text: str) -> None:
+def test_ids_that_are_not_order_ids_are_unknown_orders(refused: Refused, text: str) -> None:
     query = "query($id: ID!) { order(id: $id) { success message orders { id } } }"
     shown = text.replace("\0", "")
     message = refused.business(query, {"id": text}, "order")
@@ -238,7 +240,7 @@ def test_ids_that_are_no_orders_are_unknown_orders(refused: Refused, text: str) 
 
 
 @pytest.mark.parametrize("status", ["", "Lost", "ship\0ped", "pending'", "x" * 10_000])
-def test_a_status_that_there_is_not(refused: Refused, status: str) -> None:
+def test_an_unknown_status(refused: Refused, status: str) -> None:
     query = (
         "mutation($status: String!) {"
         " updateOrder(id: 1, status: $status) { success message order { id } } }"
@@ -255,7 +257,7 @@ def test_a_forged_cursor(refused: Refused, cursor: str) -> None:
 
 
 @pytest.mark.parametrize("first", [0, -1, 101, 1_000_000])
-def test_a_page_that_is_too_large_or_none(refused: Refused, first: int) -> None:
+def test_a_page_size_out_of_range(refused: Refused, first: int) -> None:
     query = "query($first: Int!) { orders(first: $first) { edges { cursor } } }"
     answer = refused.post({"query": query, "variables": {"first": first}})
     field_error(answer, "orders", "INVALID_INPUT")
@@ -273,13 +275,13 @@ def field_error(answer: httpx.Response, field: str, code: str) -> None:
 
 def test_a_body_of_ten_megabytes(refused: Refused) -> None:
     body = {"query": "{ __typename }", "variables": {"ballast": "x" * 10_000_000}}
-    assert "bytes" in told(refused.post(body), 413)
+    assert "bytes" in reported(refused.post(body), 413)
 
 
 def test_a_body_just_above_the_bound(refused: Refused) -> None:
     frame = len(json.dumps({"query": "{ __typename }", "extensions": {"x": ""}}))
     body = {"query": "{ __typename }", "extensions": {"x": "x" * (1024 * 1024 - frame + 64)}}
-    told(refused.post(body), 413)
+    reported(refused.post(body), 413)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +298,7 @@ def test_a_body_just_above_the_bound(refused: Refused) -> None:
 def test_a_wrong_media_type(refused: Refused, media_type: str) -> None:
     body = json.dumps({"query": query_of("placeOrder", "1")}).encode()
     answer = refused.post(content=body, headers={"Content-Type": media_type})
-    assert "application/json" in told(answer, 415)
+    assert "application/json" in reported(answer, 415)
 
 
 @pytest.mark.parametrize("header", ["Accept: image/png", "Content-Type: text/plain"])
@@ -316,9 +318,9 @@ def test_a_refused_request_leaves_its_connection_usable(stocked: Shop, header: s
         eventually(lambda: b"200 OK" in answers.readline(), "the next one is answered")
 
 
-def test_an_answer_that_nobody_can_give(refused: Refused) -> None:
+def test_a_response_in_an_unsupported_media_type(refused: Refused) -> None:
     answer = refused.post({"query": "{ __typename }"}, headers={"Accept": "text/csv"})
-    told(answer, 406)
+    reported(answer, 406)
 
 
 @pytest.mark.parametrize(
@@ -338,8 +340,8 @@ def test_an_answer_that_nobody_can_give(refused: Refused) -> None:
         b'{"query":' + b"[" * 100_000,
     ],
 )
-def test_a_body_that_is_no_request(refused: Refused, body: bytes) -> None:
-    told(refused.post(content=body, headers={"Content-Type": "application/json"}), 400)
+def test_a_body_that_is_not_a_request(refused: Refused, body: bytes) -> None:
+    reported(refused.post(content=body, headers={"Content-Type": "application/json"}), 400)
 
 
 @pytest.mark.parametrize(
@@ -411,20 +413,20 @@ def fragments(levels: int) -> str:
         "length",
     ],
 )
-def test_a_document_beyond_the_bounds_is_refused_at_once(refused: Refused, query: str) -> None:
+def test_a_document_beyond_the_limits_is_refused_immediately(refused: Refused, query: str) -> None:
     began = time.monotonic()
     refused.document({"query": query})
     assert time.monotonic() - began < 2.0
 
 
-def test_a_mutation_by_get(refused: Refused) -> None:
+def test_a_mutation_with_get(refused: Refused) -> None:
     answer = refused.shop.server.client.get(
         GRAPHQL,
         params={"query": query_of("placeOrder", "1")},
         headers={"Authorization": f"Bearer {refused.token}"},
     )
     refused.look_at(answer)
-    assert "POST" in told(answer, 405)
+    assert "POST" in reported(answer, 405)
     assert answer.headers["Allow"] == "POST"
 
 
@@ -432,9 +434,7 @@ def test_a_mutation_by_get(refused: Refused) -> None:
     ("claims", "sentence"),
     [({"exp": 1_700_000_000}, "Token has expired."), ({"exp": "tomorrow"}, "Invalid token.")],
 )
-def test_a_token_that_is_no_good(
-    refused: Refused, claims: dict[str, object], sentence: str
-) -> None:
+def test_an_invalid_token(refused: Refused, claims: dict[str, object], sentence: str) -> None:
     body = {"query": query_of("placeOrder", "1")}
     token = jwt.api_jws.encode(
         json.dumps({"user_id": 1} | claims).encode(), refused.shop.server.secret
@@ -449,9 +449,9 @@ def test_a_token_that_is_no_good(
 
 def test_another_users_order(stocked: Shop) -> None:
     order_id = stocked.placed((1, 1), user_id=7)
-    stocked.witness.wait_for(order_id)
+    stocked.spy.wait_for(order_id)
     settled(stocked)
-    before = stocked.written(), len(stocked.witness.heard()), stocked.server.log()
+    before = stocked.written(), len(stocked.spy.received()), stocked.server.log()
     refused = Refused(stocked)
     for field in ("cancelOrder", "deleteOrder", 'updateOrder(status: "Shipped", '):
         name, _, given = field.partition("(")
@@ -461,4 +461,4 @@ def test_another_users_order(stocked: Shop) -> None:
         message = refused.business(query, {}, name)
         assert message == f"Order with id {order_id} not found"
     settled(stocked)
-    assert (stocked.written(), len(stocked.witness.heard()), stocked.server.log()) == before
+    assert (stocked.written(), len(stocked.spy.received()), stocked.server.log()) == before

@@ -1,4 +1,4 @@
-"""The package as a library: its results, its records in `logging`, its examples, its Pythons."""
+"""The package as a library: results, logging, documentation examples, supported Python versions."""
 
 import asyncio
 import copy
@@ -98,7 +98,7 @@ def results(shop: OrderEngine) -> list[Any]:
     ]
 
 
-def test_results_are_values(results: list[Any]) -> None:
+def test_results_are_immutable_values(results: list[Any]) -> None:
     for result in results:
         copied = pickle.loads(pickle.dumps(result))  # noqa: S301 - made by the line itself.
         for same in (copied, copy.copy(result), copy.deepcopy(result)):
@@ -114,7 +114,7 @@ def test_results_are_values(results: list[Any]) -> None:
     assert len(set(results)) == len(results)
 
 
-def test_results_have_the_types_of_their_meaning(results: list[Any]) -> None:
+def test_results_have_precise_types(results: list[Any]) -> None:
     order = results[0]
     assert isinstance(order, Order)
     assert order.total == Decimal("14.50")
@@ -127,7 +127,7 @@ def test_results_have_the_types_of_their_meaning(results: list[Any]) -> None:
     assert (entry.previous_status, entry.status) == (None, OrderStatus.PENDING)
 
 
-def test_results_are_taken_apart_by_patterns(results: list[Any]) -> None:
+def test_results_support_pattern_matching(results: list[Any]) -> None:
     match results[0]:
         case Order(status=OrderStatus.PENDING, lines=(OrderLine(_, "tea", name, quantity),)):
             assert (name, quantity) == ("Tea", 2)
@@ -146,13 +146,13 @@ def test_results_become_dicts_and_json(results: list[Any]) -> None:
     assert written["orders"][0]["status"] == "pending"
 
 
-def test_a_result_can_be_made_for_a_test_of_ones_own() -> None:
+def test_users_can_construct_results_in_their_tests() -> None:
     check = Check(name="postgresql", ok=True, detail="", remedy=None)
     assert check.to_dict() == {"name": "postgresql", "ok": True, "detail": "", "remedy": None}
     assert HistoryEntry.__match_args__[0] == "version"
 
 
-def test_rows_come_as_whatever_names_them(shop: OrderEngine) -> None:
+def test_rows_can_be_any_mapping_or_object(shop: OrderEngine) -> None:
     answers = shop.place_orders(
         [
             (7, [("tea", 1)]),
@@ -172,7 +172,7 @@ def test_rows_come_as_whatever_names_them(shop: OrderEngine) -> None:
         shop.place_orders("rows")  # type: ignore[arg-type]
 
 
-def test_more_rows_than_the_queue_holds_are_all_placed(shop: OrderEngine) -> None:
+def test_more_rows_than_the_queue_holds_are_placed(shop: OrderEngine) -> None:
     shop.set_stock("tea", 10_000)
     answers = shop.place_orders([(7, [("tea", 1)])] * 9000)
     assert all(isinstance(answer, Order) for answer in answers)
@@ -184,7 +184,7 @@ def test_a_price_out_of_range_is_refused(shop: OrderEngine, price: Any) -> None:
         shop.upsert_product("tea", name="Tea", price=price)
 
 
-def test_users_products_and_stock_are_kept(shop: OrderEngine) -> None:
+def test_users_products_and_stock_are_stored(shop: OrderEngine) -> None:
     shop.upsert_product("tea", name="Green tea", price=0.3, quantity=99)
     shop.upsert_user("7", address="2 Street")
     order = shop.place_order(user_id=7, items=[("tea", 10)])
@@ -201,7 +201,7 @@ def test_users_products_and_stock_are_kept(shop: OrderEngine) -> None:
         shop.set_stock("tea", -1)
 
 
-def test_a_product_tells_what_can_be_ordered_of_it(shop: OrderEngine) -> None:
+def test_a_product_shows_its_available_stock(shop: OrderEngine) -> None:
     shop.place_order(user_id=7, items=[("tea", 4)])
     tea = shop.get_product("tea")
     assert (tea.product_id, tea.name, tea.price, tea.currency) == (
@@ -219,7 +219,7 @@ def test_a_product_tells_what_can_be_ordered_of_it(shop: OrderEngine) -> None:
     assert (tea.reported, tea.reserved, tea.available) == (3, 0, 3)
 
 
-def test_a_product_is_told_before_it_has_a_price_or_a_stock(shop: OrderEngine) -> None:
+def test_a_product_without_a_price_or_stock_can_be_read(shop: OrderEngine) -> None:
     shop.set_stock(5, 12)
     unpriced = shop.get_product(5)
     assert (unpriced.product_id, unpriced.name, unpriced.price) == ("5", None, None)
@@ -230,7 +230,7 @@ def test_a_product_is_told_before_it_has_a_price_or_a_stock(shop: OrderEngine) -
     assert (uncounted.reported, uncounted.reserved, uncounted.available) == (None, 0, 0)
 
 
-def test_a_user_is_told_as_far_as_known(shop: OrderEngine) -> None:
+def test_a_user_has_the_fields_that_are_known(shop: OrderEngine) -> None:
     shop.upsert_user("7", email="a@b.c")
     user = shop.get_user(7)
     assert (user.user_id, user.username, user.email, user.address, user.contact) == (
@@ -243,7 +243,7 @@ def test_a_user_is_told_as_far_as_known(shop: OrderEngine) -> None:
     assert user.updated_at.utcoffset() == timedelta(0)
 
 
-def test_what_nobody_has_heard_of_is_not_found(shop: OrderEngine) -> None:
+def test_unknown_ids_are_not_found(shop: OrderEngine) -> None:
     with pytest.raises(ProductNotFound) as product:
         shop.get_product("nothing")
     assert product.value.product_id == "nothing"
@@ -265,13 +265,13 @@ def test_what_nobody_has_heard_of_is_not_found(shop: OrderEngine) -> None:
         {"id": "cup", "name": "Cup", "price": 2.5, "quantity": 1},
     ],
 )
-def test_a_consumer_hands_its_message_over(shop: OrderEngine, body: Any) -> None:  # noqa: ANN401
+def test_a_consumer_passes_its_message_to_the_engine(shop: OrderEngine, body: Any) -> None:  # noqa: ANN401
     shop.apply_event("product.created", body)
     assert shop.place_order(user_id=7, items=[("cup", 1)]).total == Decimal("2.5")
 
 
 @pytest.mark.parametrize("body", [b"\xff", "{", {"id": "cup"}, {"id": {1, 2}}])
-def test_a_message_that_is_not_understood_changes_nothing(
+def test_an_invalid_message_changes_nothing(
     shop: OrderEngine,
     body: Any,  # noqa: ANN401
 ) -> None:
@@ -331,7 +331,7 @@ def test_every_python_from_3_10_on_can_use_it(python: Path, database_url: str) -
     assert (done.returncode, done.stdout) == (0, "14.5 pending\n"), done.stderr
 
 
-def test_the_stub_tells_what_the_native_module_has() -> None:
+def test_the_stub_matches_the_native_module() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mypy.stubtest", "order_engine._native"],
         capture_output=True,
@@ -342,7 +342,7 @@ def test_the_stub_tells_what_the_native_module_has() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_parked_messages_are_decided_about(shop: OrderEngine, database_url: str) -> None:
+def test_dead_letters_can_be_retried_and_skipped(shop: OrderEngine, database_url: str) -> None:
     order = shop.place_order(user_id=7, items=[("tea", 1)])
     with psycopg.connect(database_url, autocommit=True) as database:
         database.execute("update order_engine.outbox set parked_at = now(), last_error = 'no'")

@@ -1,4 +1,4 @@
-"""Orders read through Redis, by two processes: never older than what was acknowledged before."""
+"""Two processes read orders through Redis and never return an order older than acknowledged."""
 
 import re
 import threading
@@ -13,7 +13,7 @@ import pytest
 from redis import Redis as RedisClient
 
 from tests.python.support.engine_process import EngineProcess
-from tests.python.support.fault_proxy import BreakableLink
+from tests.python.support.fault_proxy import FaultProxy
 from tests.python.support.product_service import Product, ProductService
 from tests.python.support.shop import database_of
 from tests.python.support.waiting import eventually
@@ -37,7 +37,7 @@ PAUSE_S = 0.05
 Json = Any
 
 
-class Door:
+class Api:
     """One of the two processes."""
 
     def __init__(self, server: EngineProcess) -> None:
@@ -78,11 +78,11 @@ class Door:
 class Pair:
     """Two processes on one database and one Redis, the second one over a link that can break."""
 
-    def __init__(self, near: Door, far: Door, link: BreakableLink, redis: Redis) -> None:
+    def __init__(self, near: Api, far: Api, proxy: FaultProxy, redis: Redis) -> None:
         """Takes running ones."""
         self.near = near
         self.far = far
-        self.link = link
+        self.proxy = proxy
         self.redis = redis
         self._users = 0
 
@@ -96,7 +96,7 @@ class Pair:
         order_id = self.near.place(user)
         for door in (self.near, self.far):
 
-            def is_hit(door: Door = door) -> bool:
+            def is_hit(door: Api = door) -> bool:
                 before = door.figures()["hits"]
                 assert door.status(user, order_id) == "pending"
                 assert door.listed(user) == {order_id: "pending"}
@@ -116,31 +116,31 @@ def places(shared_places: dict[str, str], redis_server: Redis) -> dict[str, str]
 @pytest.fixture(scope="module")
 def start(
     workspace: Workspace, places: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Door]]:
+) -> Iterator[Callable[..., Api]]:
     """Starts one more process, with other settings where they are given."""
     with ExitStack() as stack:
 
-        def make(**env: str) -> Door:
+        def make(**env: str) -> Api:
             folder = tmp_path_factory.mktemp("engine")
             server = EngineProcess(workspace, folder, places | env, "--contract", "storefront")
             stack.callback(server.stop)
             server.start()
-            return Door(server)
+            return Api(server)
 
         yield make
 
 
 @pytest.fixture(scope="module")
-def pair(start: Callable[..., Door], places: dict[str, str], redis_server: Redis) -> Iterator[Pair]:
+def pair(start: Callable[..., Api], places: dict[str, str], redis_server: Redis) -> Iterator[Pair]:
     """Both processes, with a product of which there is enough."""
-    with BreakableLink(redis_server.port) as link:
-        far_url = redis_server.url.replace(f":{redis_server.port}/", f":{link.port}/")
+    with FaultProxy(redis_server.port) as proxy:
+        far_url = redis_server.url.replace(f":{redis_server.port}/", f":{proxy.port}/")
         near, far = start(), start(REDIS_URL=far_url)
         ProductService(places["RABBITMQ_URL"]).create(Product(1, quantity=1_000_000))
         with database_of(near.server) as database:
             known = "select exists(select from products where reported is not null)"
             eventually(lambda: database.execute(known).fetchone() == (True,), "it can be ordered")
-        yield Pair(near, far, link, redis_server)
+        yield Pair(near, far, proxy, redis_server)
 
 
 @pytest.fixture(autouse=True)
@@ -148,10 +148,10 @@ def in_order(pair: Pair) -> Iterator[None]:
     """Leaves Redis and the way to it as they were."""
     yield
     pair.redis.start()
-    pair.link.mend()
+    pair.proxy.mend()
 
 
-def test_a_read_after_a_write_sees_it_from_any_process(pair: Pair) -> None:
+def test_a_read_sees_earlier_writes_of_any_process(pair: Pair) -> None:
     user = pair.user()
     pair.cached_order(user)
     before = pair.near.figures()["hits"]
@@ -167,7 +167,7 @@ def test_a_read_after_a_write_sees_it_from_any_process(pair: Pair) -> None:
     assert pair.near.figures()["hits"] > before
 
 
-def test_what_one_may_not_see_is_not_seen_in_the_cache_either(pair: Pair) -> None:
+def test_cached_orders_are_visible_to_their_owner_only(pair: Pair) -> None:
     user, other = pair.user(), pair.user()
     order_id = pair.cached_order(user)
     token = pair.near.server.token(other, roles=["admin"])
@@ -185,7 +185,7 @@ def test_what_one_may_not_see_is_not_seen_in_the_cache_either(pair: Pair) -> Non
 
 
 @pytest.mark.parametrize("garbage", ["value", "writers", "string"])
-def test_what_is_not_what_it_should_be_is_read_anew(pair: Pair, garbage: str) -> None:
+def test_invalid_cache_entries_are_read_from_the_database(pair: Pair, garbage: str) -> None:
     user = pair.user()
     order_id = pair.cached_order(user)
     with RedisClient.from_url(pair.redis.url) as client:
@@ -210,7 +210,7 @@ def test_what_is_not_what_it_should_be_is_read_anew(pair: Pair, garbage: str) ->
     eventually(is_hit, "it is cached again")
 
 
-def test_a_stampede_asks_the_database_once(pair: Pair) -> None:
+def test_concurrent_misses_query_the_database_once(pair: Pair) -> None:
     user = pair.user()
     order_id = pair.cached_order(user)
     pair.near.set_status(user, order_id, "shipped")
@@ -224,10 +224,10 @@ def test_a_stampede_asks_the_database_once(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("break_it", ["cut", "freeze"])
-def test_a_writer_that_cannot_reach_redis_leaves_nothing_old(pair: Pair, break_it: str) -> None:
+def test_a_writer_without_redis_leaves_no_stale_entry(pair: Pair, break_it: str) -> None:
     user = pair.user()
     order_id = pair.cached_order(user)
-    getattr(pair.link, break_it)()
+    getattr(pair.proxy, break_it)()
     for status in ("confirmed", "shipped", "delivered"):
         began = time.monotonic()
         pair.far.set_status(user, order_id, status)
@@ -239,13 +239,13 @@ def test_a_writer_that_cannot_reach_redis_leaves_nothing_old(pair: Pair, break_i
     began = time.monotonic()
     assert pair.far.status(user, order_id) == "delivered"
     assert time.monotonic() - began < READ_TIME_MAX_S
-    pair.link.mend()
+    pair.proxy.mend()
     assert pair.near.status(user, order_id) == "delivered"
     pair.cached_order(pair.user())
     assert pair.near.status(user, order_id) == "delivered"
 
 
-def test_redis_killed_between_a_read_and_a_write(pair: Pair) -> None:
+def test_a_redis_crash_between_a_read_and_a_write(pair: Pair) -> None:
     user = pair.user()
     order_id = pair.cached_order(user)
     pair.redis.kill()
@@ -260,7 +260,9 @@ def test_redis_killed_between_a_read_and_a_write(pair: Pair) -> None:
     assert pair.near.status(user, order_id) == "shipped"
 
 
-def test_a_process_without_redis_leaves_nothing_old(pair: Pair, start: Callable[..., Door]) -> None:
+def test_a_process_without_redis_leaves_no_stale_entry(
+    pair: Pair, start: Callable[..., Api]
+) -> None:
     user = pair.user()
     order_id = pair.cached_order(user)
     without = start(REDIS_URL="")
@@ -281,7 +283,7 @@ def test_no_read_is_older_than_an_acknowledged_order_while_redis_fails(pair: Pai
     acknowledged: set[str] = set()
     over = threading.Event()
 
-    def write(door: Door) -> int:
+    def write(door: Api) -> int:
         count = 0
         while not over.is_set():
             acknowledged.add(door.place(user))
@@ -290,7 +292,7 @@ def test_no_read_is_older_than_an_acknowledged_order_while_redis_fails(pair: Pai
             count += 1
         return count
 
-    def read(door: Door) -> int:
+    def read(door: Api) -> int:
         count = 0
         while not over.is_set():
             before = set(acknowledged)
@@ -305,8 +307,8 @@ def test_no_read_is_older_than_an_acknowledged_order_while_redis_fails(pair: Pai
         working = [threads.submit(work, door) for work in (write, read) for door in doors]
         try:
             for break_it, mend in (
-                (pair.link.cut, pair.link.mend),
-                (pair.link.freeze, pair.link.mend),
+                (pair.proxy.cut, pair.proxy.mend),
+                (pair.proxy.freeze, pair.proxy.mend),
                 (pair.redis.kill, pair.redis.start),
             ):
                 steps = len(acknowledged)

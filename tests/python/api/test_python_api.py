@@ -1,4 +1,4 @@
-"""`OrderEngine` on a real database: its verbs, what it takes, what it raises, how it behaves."""
+"""`OrderEngine` on a real database: methods, arguments, exceptions, and behaviour."""
 
 import dataclasses
 import json
@@ -90,7 +90,7 @@ def test_an_order_is_placed_and_typed(engine: OrderEngine) -> None:
         Line("1", 2),
     ],
 )
-def test_items_come_in_many_forms(engine: OrderEngine, item: Any) -> None:  # noqa: ANN401
+def test_lines_can_be_given_in_several_forms(engine: OrderEngine, item: Any) -> None:  # noqa: ANN401
     order = engine.place_order(user_id="1", items=iter([item]))
     assert [(line.product_id, line.quantity) for line in order.lines] == [("1", 2)]
 
@@ -122,7 +122,7 @@ def test_items_come_in_many_forms(engine: OrderEngine, item: Any) -> None:  # no
         {"idempotency_key": 5},
     ],
 )
-def test_what_makes_no_sense_is_refused_and_nothing_written(
+def test_invalid_arguments_are_refused_and_write_nothing(
     engine: OrderEngine, arguments: dict[str, Any]
 ) -> None:
     usual: dict[str, Any] = {"user_id": 1, "items": [("1", 1)]}
@@ -133,7 +133,7 @@ def test_what_makes_no_sense_is_refused_and_nothing_written(
     assert engine.list_orders().orders == ()
 
 
-def test_exceptions_tell_what_to_do(engine: OrderEngine) -> None:
+def test_exceptions_carry_the_data_to_act_on(engine: OrderEngine) -> None:
     with pytest.raises(ProductNotFound) as unknown:
         engine.place_order(user_id=1, items=[("1", 1), ("nothing", 1)])
     assert unknown.value.product_id == "nothing"
@@ -157,7 +157,7 @@ def test_exceptions_tell_what_to_do(engine: OrderEngine) -> None:
             engine.get_order(wrong)  # type: ignore[arg-type]
 
 
-def test_an_order_goes_its_way_and_its_history_tells(engine: OrderEngine) -> None:
+def test_the_history_lists_every_status_change(engine: OrderEngine) -> None:
     order = engine.place_order(user_id=1, items=[("1", 1)])
     shipped = engine.change_status(order.id, "SHIPPED")
     assert (shipped.status, shipped.version) == (OrderStatus.SHIPPED, 2)
@@ -173,7 +173,7 @@ def test_an_order_goes_its_way_and_its_history_tells(engine: OrderEngine) -> Non
     assert {entry.actor for entry in history} == {"system"}
 
 
-def test_cancelling_and_deleting_give_the_stock_back(engine: OrderEngine) -> None:
+def test_cancelling_and_deleting_release_the_stock(engine: OrderEngine) -> None:
     for end in (engine.cancel_order, engine.delete_order):
         order = engine.place_order(user_id=1, items=[("mug", 3)])
         with pytest.raises(OutOfStock):
@@ -188,7 +188,7 @@ def test_cancelling_and_deleting_give_the_stock_back(engine: OrderEngine) -> Non
     assert engine.order_history(order.id)[-1].reason == "zu spät"
 
 
-def test_pages_have_every_order_once(engine: OrderEngine) -> None:
+def test_paging_returns_every_order_once(engine: OrderEngine) -> None:
     placed = [engine.place_order(user_id=n % 3, items=[("1", 1)]).id for n in range(25)]
     engine.cancel_order(placed[0])
     newest_first = placed[::-1]
@@ -207,7 +207,7 @@ def test_pages_have_every_order_once(engine: OrderEngine) -> None:
             engine.list_orders(**wrong)
 
 
-def test_a_key_makes_a_repetition_harmless(engine: OrderEngine) -> None:
+def test_an_idempotency_key_makes_a_retry_safe(engine: OrderEngine) -> None:
     first = engine.place_order(user_id=1, items=[("1", 1)], idempotency_key="k")
     assert engine.place_order(user_id=1, items=[("1", 1)], idempotency_key="k") == first
     with pytest.raises(IdempotencyMismatch):
@@ -241,12 +241,12 @@ def test_graphql_without_http(engine: OrderEngine) -> None:
             engine.execute(query, wrong)  # type: ignore[arg-type]
 
 
-def test_health_names_the_parts(engine: OrderEngine) -> None:
+def test_health_lists_the_components(engine: OrderEngine) -> None:
     (part,) = engine.health()
     assert (part.name, part.ok, part.remedy) == ("postgresql", True, None)
 
 
-def test_closing_twice_is_once_and_nothing_works_afterwards(products: str) -> None:
+def test_closing_twice_is_allowed_and_later_calls_raise(products: str) -> None:
     engine = OrderEngine(database_url=products)
     engine.close()
     engine.close()
@@ -254,16 +254,16 @@ def test_closing_twice_is_once_and_nothing_works_afterwards(products: str) -> No
         engine.get_order(1)
 
 
-def test_settings_that_are_wrong_are_told_all_at_once() -> None:
+def test_all_wrong_settings_are_reported_together() -> None:
     with pytest.raises(Misconfigured) as wrong:
         OrderEngine(database_url="mysql://x", access="nobody", lines_max=0, nonsense=1)
-    told = wrong.value.message
+    reported = wrong.value.message
     for name in ("database_url", "access", "lines_max", "nonsense"):
-        assert name in told
+        assert name in reported
     assert len(wrong.value.problems) == 4
 
 
-def test_a_database_that_is_not_there_is_named_without_its_password() -> None:
+def test_an_unreachable_database_is_named_without_its_password() -> None:
     with pytest.raises(Unavailable) as away:
         OrderEngine(database_url="postgresql://me:hunter2@127.0.0.1:1/shop")
     assert "127.0.0.1:1" in away.value.message
@@ -271,7 +271,7 @@ def test_a_database_that_is_not_there_is_named_without_its_password() -> None:
     assert away.value.retryable
 
 
-def test_the_interpreter_is_free_while_the_engine_works(engine: OrderEngine, products: str) -> None:
+def test_calls_release_the_gil(engine: OrderEngine, products: str) -> None:
     with psycopg.connect(products) as blocker:
         blocker.execute("lock table order_engine.orders in exclusive mode")
         thread = threading.Thread(
@@ -296,7 +296,7 @@ def script(text: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_fork_goes_on_with_an_engine_of_its_own(products: str) -> None:
+def test_a_forked_process_can_open_its_own_engine(products: str) -> None:
     running = script(
         """
         import json, os, sys, threading
@@ -334,13 +334,13 @@ def test_a_fork_goes_on_with_an_engine_of_its_own(products: str) -> None:
     )
     output, errors = running.communicate(timeout=30)
     assert running.returncode == 0, errors
-    first, user_id, told = json.loads(output)
+    first, user_id, reported = json.loads(output)
     assert first == ["1"] * 8
     assert user_id == "2"
-    assert told == "Unavailable: This engine is closed. Open a new one."
+    assert reported == "Unavailable: This engine is closed. Open a new one."
 
 
-def test_ctrl_c_ends_a_call_that_waits(products: str) -> None:
+def test_ctrl_c_interrupts_a_waiting_call(products: str) -> None:
     with psycopg.connect(products) as blocker:
         blocker.execute("lock table order_engine.orders in exclusive mode")
         running = script(
@@ -376,7 +376,7 @@ def test_ctrl_c_ends_a_call_that_waits(products: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ["", "del engine", "engine.close()", "raise SystemExit(0)"])
-def test_a_program_ends_whatever_it_does_with_its_engine(products: str, ending: str) -> None:
+def test_a_program_exits_in_whatever_state_it_leaves_its_engine(products: str, ending: str) -> None:
     running = script(
         f"""
         import sys, threading

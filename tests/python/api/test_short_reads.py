@@ -1,4 +1,4 @@
-"""Reads that the calling thread does by itself: alone or beside others, given up, kept waiting."""
+"""Reads on the calling thread: alone, concurrent, cancelled, and waiting."""
 
 import asyncio
 import signal
@@ -47,7 +47,7 @@ def readers_waiting(database: psycopg.Connection) -> int:
     return int(row[0])
 
 
-def test_a_lone_caller_keeps_to_one_connection(
+def test_a_single_caller_uses_one_connection(
     database_url: str, database: psycopg.Connection, order_id: int
 ) -> None:
     with OrderEngine(database_url=database_url, relay=False) as engine:
@@ -68,7 +68,7 @@ def connections(database: psycopg.Connection) -> set[int]:
     return {row[0] for row in rows}
 
 
-def test_threads_that_read_at_once_are_answered_together(
+def test_concurrent_reads_of_threads_share_a_statement(
     database_url: str,
     database: psycopg.Connection,
     order_id: int,
@@ -91,7 +91,7 @@ def test_threads_that_read_at_once_are_answered_together(
 
 
 @pytest.mark.usefixtures("lock")
-def test_ctrl_c_ends_a_read_that_waits(
+def test_ctrl_c_interrupts_a_waiting_read(
     database_url: str, database: psycopg.Connection, order_id: int
 ) -> None:
     text = """
@@ -116,7 +116,7 @@ def test_ctrl_c_ends_a_read_that_waits(
     assert running.returncode == 0
 
 
-def test_a_loop_goes_on_while_a_read_waits(
+def test_the_event_loop_continues_while_a_read_waits(
     database_url: str,
     database: psycopg.Connection,
     order_id: int,
@@ -140,7 +140,7 @@ def test_a_loop_goes_on_while_a_read_waits(
 
 
 @pytest.mark.usefixtures("lock")
-def test_a_read_that_waits_can_be_cancelled(
+def test_a_waiting_read_can_be_cancelled(
     database_url: str, database: psycopg.Connection, order_id: int
 ) -> None:
     async def work() -> None:
@@ -164,7 +164,7 @@ def test_a_read_that_waits_can_be_cancelled(
     asyncio.run(work())
 
 
-def test_a_task_that_only_reads_lets_others_go_on(database_url: str, order_id: int) -> None:
+def test_a_task_that_only_reads_lets_other_tasks_run(database_url: str, order_id: int) -> None:
     async def work() -> None:
         async with AsyncOrderEngine(database_url=database_url, relay=False) as engine:
             turns = 0

@@ -1,4 +1,4 @@
-"""Sinks: a user's own objects are told of every event, through failures, parking and restarts."""
+"""Sinks: a user's objects receive every event, through failures, dead letters and restarts."""
 
 import asyncio
 import json
@@ -82,7 +82,7 @@ def waiting(database: psycopg.Connection[Any]) -> int:
     return int(count)
 
 
-def test_a_sink_is_told_of_everything_in_order(
+def test_a_sink_receives_every_event_in_order(
     open_engine: Callable[..., OrderEngine], database: psycopg.Connection[Any]
 ) -> None:
     sink = Recorder()
@@ -114,7 +114,7 @@ def test_a_sink_is_told_of_everything_in_order(
     assert len(sink.taken) == 80, "each came once"
 
 
-def test_a_sink_that_raises_is_told_again_and_loses_nothing(
+def test_a_sink_that_raises_receives_the_event_again(
     open_engine: Callable[..., OrderEngine], database: psycopg.Connection[Any]
 ) -> None:
     def fail_twice(_: list[SinkMessage]) -> Outcome:
@@ -133,7 +133,7 @@ def test_a_sink_that_raises_is_told_again_and_loses_nothing(
 
 
 @pytest.mark.parametrize("answer", ["taken", [], [None, None], 7])
-def test_an_answer_of_another_shape_is_a_failure(
+def test_a_return_value_of_the_wrong_type_is_a_failure(
     open_engine: Callable[..., OrderEngine], answer: object
 ) -> None:
     class Odd:
@@ -149,7 +149,7 @@ def test_an_answer_of_another_shape_is_a_failure(
     eventually(lambda: sink.calls >= 2, "the batch comes again")
 
 
-def test_a_refused_message_is_parked_and_skipped_or_tried_again(
+def test_a_rejected_event_is_dead_lettered_and_can_be_retried_or_skipped(
     open_engine: Callable[..., OrderEngine], database: psycopg.Connection[Any]
 ) -> None:
     refused: set[int] = set()
@@ -174,12 +174,12 @@ def test_a_refused_message_is_parked_and_skipped_or_tried_again(
     refused.clear()
     engine.events_skip([parked[0].id])
     engine.events_retry([parked[1].id])
-    told = [(each.order_id, each.version) for each in sink.wait_for(5)[2:]]
-    assert sorted(told) == [(bad[0], 2), (bad[1], 1), (bad[1], 2)]
+    reported = [(each.order_id, each.version) for each in sink.wait_for(5)[2:]]
+    assert sorted(reported) == [(bad[0], 2), (bad[1], 1), (bad[1], 2)]
     eventually(lambda: waiting(database) == 0, "nothing waits")
 
 
-def test_what_happens_while_nobody_takes_waits_for_the_next_process(
+def test_events_without_a_receiver_wait_for_the_next_process(
     open_engine: Callable[..., OrderEngine],
     database: psycopg.Connection[Any],
     database_url: str,
@@ -192,7 +192,7 @@ def test_what_happens_while_nobody_takes_waits_for_the_next_process(
     assert [each.order_id for each in sink.wait_for(1)] == orders
 
 
-def test_a_server_writes_for_the_sinks_that_settings_name(
+def test_a_server_writes_events_for_the_configured_sinks(
     make_server: Callable[..., EngineProcess],
     database: psycopg.Connection[Any],
     open_engine: Callable[..., OrderEngine],
@@ -209,7 +209,7 @@ def test_a_server_writes_for_the_sinks_that_settings_name(
     assert str(message.order_id) == answer["data"]["placeOrder"]["order"]["id"]
 
 
-def test_a_sink_that_takes_too_long_is_given_the_same_again(
+def test_a_sink_that_times_out_receives_the_same_events_again(
     open_engine: Callable[..., OrderEngine],
 ) -> None:
     go_on = threading.Event()
@@ -229,7 +229,7 @@ def test_a_sink_that_takes_too_long_is_given_the_same_again(
     assert [each.order_id for each in sink.wait_for(2)] == [order, order]
 
 
-def test_close_waits_for_the_batch_under_way(
+def test_close_waits_for_the_current_batch(
     open_engine: Callable[..., OrderEngine], database: psycopg.Connection[Any]
 ) -> None:
     entered = threading.Event()
@@ -273,7 +273,7 @@ def test_asyncio_sinks_are_awaited(database: psycopg.Connection[Any], database_u
     assert waiting(database) == 0
 
 
-def test_a_fork_has_sinks_of_its_own(
+def test_a_forked_process_has_its_own_sinks(
     open_engine: Callable[..., OrderEngine], database_url: str
 ) -> None:
     script = """
@@ -307,7 +307,7 @@ def test_a_fork_has_sinks_of_its_own(
     eventually(lambda: len(done.stdout.split()) + len(rest.taken) == 2, "both were told once")
 
 
-def test_what_is_no_sink_is_refused(database_url: str) -> None:
+def test_an_object_that_is_no_sink_is_refused(database_url: str) -> None:
     with pytest.raises(InvalidInput, match="no method publish"):
         OrderEngine(database_url=database_url, sinks={"shop": object()})  # type: ignore[dict-item]
     for name in ("jobs", "No Sink", ""):

@@ -1,4 +1,4 @@
-"""Stock: never sold twice, never lost, whatever the Product service answers and when."""
+"""Stock is never sold twice or lost, whatever the product service reports and when."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +8,9 @@ import pika
 
 from tests.python.conftest import Broker
 from tests.python.support.legacy_consumer import EXCHANGE
-from tests.python.support.load import Outcome, Wish, place_all
+from tests.python.support.load import OrderRequest, Outcome, place_all
 from tests.python.support.product_service import Product
-from tests.python.support.product_stock import StockKeeper
+from tests.python.support.product_stock import ProductStock
 from tests.python.support.shop import Shop
 from tests.python.support.waiting import eventually
 
@@ -21,7 +21,7 @@ LEVEL = "select reported, reserved from products where product_id = '1'"
 
 def rush(shop: Shop, buyers: int) -> list[Outcome]:
     """As many buyers at once, each of one piece."""
-    return place_all(shop.server, [Wish(user, ((1, 1),)) for user in range(1, buyers + 1)])
+    return place_all(shop.server, [OrderRequest(user, ((1, 1),)) for user in range(1, buyers + 1)])
 
 
 def bought(outcomes: list[Outcome]) -> int:
@@ -52,19 +52,19 @@ def redeliver(url: str, bodies: list[list[dict[str, int]]]) -> None:
     connection.close()
 
 
-def test_ten_of_a_hundred_and_then_five(broker: Broker, shop: Shop) -> None:
+def test_orders_and_reports_of_the_product_service_add_up(broker: Broker, shop: Shop) -> None:
     shop.offer(Product(1, quantity=10))
-    with StockKeeper(broker.url, {1: 10}, late_by=3).at_work() as keeper:
+    with ProductStock(broker.url, {1: 10}, late_by=3).at_work() as keeper:
         assert bought(rush(shop, 100)) == 10
         eventually(lambda: keeper.stock[1] == 0, "the product service has subtracted all ten")
         assert bought(rush(shop, 20)) == 0
-    assert [left for _, left in keeper.told] == list(range(9, -1, -1))
+    assert [left for _, left in keeper.reported] == list(range(9, -1, -1))
     eventually(lambda: shop.row(LEVEL) == (0, 0), "every answer has been taken in")
     assert bought(rush(shop, 20)) == 0
 
     # The broker hands the answers over once more, oldest first: they would look like restocks.
     shop.server.stop()
-    redeliver(broker.url, [[{"product_id": 1, "quantity": left}] for _, left in keeper.told])
+    redeliver(broker.url, [[{"product_id": 1, "quantity": left}] for _, left in keeper.reported])
     shop.server.start()
     shop.product_service.create(Product(2, quantity=1))
     eventually(
@@ -90,7 +90,7 @@ def test_two_lines_of_one_product_cannot_exceed_the_stock_together(shop: Shop) -
     assert shop.row(LEVEL) == (3, 3)
 
 
-def test_cancelling_gives_back_exactly_once(shop: Shop) -> None:
+def test_cancelling_releases_the_stock_exactly_once(shop: Shop) -> None:
     shop.offer(Product(1, quantity=4))
     kept, cancelled = shop.placed((1, 1)), shop.placed((1, 3))
 
@@ -105,12 +105,12 @@ def test_cancelling_gives_back_exactly_once(shop: Shop) -> None:
     assert shop.row(LEVEL) == (4, 1)
     assert shop.rows("select order_id, quantity from reservations") == [(kept, 1)]
     assert shop.row("select count(*) from order_history where order_id = %s", cancelled) == (2,)
-    shop.witness.wait_for(cancelled, version=2)
-    assert len([each for each in shop.witness.heard() if each.body["order_id"] == cancelled]) == 2
+    shop.spy.wait_for(cancelled, version=2)
+    assert len([each for each in shop.spy.received() if each.body["order_id"] == cancelled]) == 2
     assert shop.placed((1, 3))
 
 
-def test_a_cancelled_order_that_was_subtracted_already_gives_nothing_back(shop: Shop) -> None:
+def test_a_cancelled_order_that_was_already_subtracted_releases_nothing(shop: Shop) -> None:
     shop.offer(Product(1, quantity=10))
     order_id = shop.placed((1, 3))
     shop.product_service.report_stock(1, 7)
@@ -119,7 +119,7 @@ def test_a_cancelled_order_that_was_subtracted_already_gives_nothing_back(shop: 
     assert shop.row(LEVEL) == (7, 0), "the product service has the pieces, and says when"
 
 
-def test_an_answer_that_names_its_order_decides_instead_of_the_guess(shop: Shop) -> None:
+def test_a_report_that_names_its_order_is_preferred_to_the_estimate(shop: Shop) -> None:
     shop.offer(Product(1, quantity=10))
     first, second = shop.placed((1, 3)), shop.placed((1, 2))
     answer = [{"product_id": 1, "quantity": 8, "order_id": second}]

@@ -1,4 +1,4 @@
-"""Subscriptions over WebSocket, with the client that a browser's GraphiQL speaks like."""
+"""GraphQL subscriptions over WebSocket, with the protocol of GraphiQL."""
 
 import json
 import time
@@ -106,7 +106,7 @@ def test_the_owner_sees_each_change_until_the_order_is_deleted(shop: Shop, order
 
 
 @pytest.mark.parametrize("bearer", ["", "nonsense", "2"])
-def test_nobody_else_sees_anything(server: EngineProcess, order: str, bearer: str) -> None:
+def test_other_users_receive_nothing(server: EngineProcess, order: str, bearer: str) -> None:
     token = server.token(2) if bearer == "2" else bearer
     payload: dict[str, object] = {"Authorization": f"Bearer {token}"} if bearer else {}
     code = {"": "TOKEN_MISSING", "nonsense": "TOKEN_INVALID", "2": "NOT_FOUND"}[bearer]
@@ -118,7 +118,7 @@ def test_nobody_else_sees_anything(server: EngineProcess, order: str, bearer: st
         assert other.receive() == {"type": "complete", "id": "w"}
 
 
-def test_a_stream_ends_with_its_token(server: EngineProcess) -> None:
+def test_a_subscription_ends_when_its_token_expires(server: EngineProcess) -> None:
     # The engine forgives clocks a few seconds; whatever it is set to, this token ends soon.
     token = server.token(1, exp=int(time.time()) + 2)
     with socket(server, {}, {"Authorization": f"Bearer {token}"}) as mine:
@@ -127,7 +127,7 @@ def test_a_stream_ends_with_its_token(server: EngineProcess) -> None:
         assert mine.receive() == {"type": "complete", "id": "w"}
 
 
-def test_a_stopping_server_says_goodbye(server: EngineProcess) -> None:
+def test_a_stopping_server_closes_subscriptions_cleanly(server: EngineProcess) -> None:
     with socket(server, {"Authorization": f"Bearer {server.token(1)}"}) as mine:
         mine.subscribe("w", "subscription { orderUpdated { id } }")
         mine.settle()

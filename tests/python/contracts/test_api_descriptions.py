@@ -1,6 +1,6 @@
-"""The descriptions of every contract: valid, as under docs/api, and true of what is said.
+"""The descriptions of every contract are valid, equal the copies in docs/api, and are accurate.
 
-What is tested is asked of the contracts, so that a new one is covered by itself.
+The contracts themselves list what is tested, so that a new one is covered automatically.
 """
 
 import json
@@ -45,19 +45,19 @@ OPEN_DOORS = {
 
 
 @pytest.mark.parametrize("description", ALL, ids=str)
-def test_the_copy_is_what_the_code_gives(description: Description) -> None:
+def test_the_copy_matches_the_generated_description(description: Description) -> None:
     printed = description.printed()
     assert description.file.exists(), f"not there; make it: {RENEW}"
     same = description.file.read_text() == printed
     assert same, f"{description.file} is not what the code gives. Look at the change: {RENEW}"
 
 
-def test_nothing_else_is_among_the_copies() -> None:
+def test_there_are_no_other_copies() -> None:
     described = {description.file.name for description in ALL}
     assert {file.name for file in FOLDER.iterdir()} - {"README.md"} == described
 
 
-def test_every_contract_has_a_door_and_events_that_are_described() -> None:
+def test_every_contract_describes_its_api_and_its_events() -> None:
     doors = {description.contract for description in [*OPENAPI, *GRAPHQL]}
     assert doors == set(CONTRACTS)
 
@@ -73,7 +73,7 @@ def test_asyncapi_is_valid(description: Description) -> None:
 
 
 @pytest.mark.parametrize("language", ["openapi", "graphql"])
-def test_a_contract_without_such_a_part_is_told_which_have_one(language: str) -> None:
+def test_an_unavailable_description_names_the_contracts_that_have_one(language: str) -> None:
     have = _native.described_contracts(language)
     without = next(contract for contract in CONTRACTS if contract not in have)
     with pytest.raises(Misconfigured, match=f"{without} has no .*{', '.join(have)}"):
@@ -82,7 +82,7 @@ def test_a_contract_without_such_a_part_is_told_which_have_one(language: str) ->
         _native.describe_contract({}, "express", language)
 
 
-def test_names_of_queues_and_exchanges_are_those_of_the_settings() -> None:
+def test_queue_and_exchange_names_are_those_of_the_settings() -> None:
     def described(contract: str, **settings: str) -> str:
         return _native.describe_contract(settings, contract, "asyncapi")
 
@@ -94,7 +94,7 @@ def test_names_of_queues_and_exchanges_are_those_of_the_settings() -> None:
 
 
 @pytest.mark.parametrize("description", [*OPENAPI, *GRAPHQL], ids=str)
-def test_the_door_is_as_described(
+def test_the_api_matches_its_description(
     description: Description, make_server: Callable[..., EngineProcess], redis: Redis
 ) -> None:
     server = make_server("--contract", description.contract, REDIS_URL=redis.url)
@@ -113,7 +113,7 @@ def test_the_door_is_as_described(
     assert print_schema(in_order(described)) == print_schema(in_order(served))
 
 
-def test_a_gateways_secret_is_described_by_the_name_of_its_header() -> None:
+def test_a_gateway_secret_is_described_by_its_header() -> None:
     settings = {"auth_gateway_secret": "a-secret-of-the-gateway"}
     for description in OPENAPI:
         own = settings | {f"{description.contract}_auth": "gateway"}
@@ -175,18 +175,18 @@ def announced(database_url: str, redis: Redis) -> list[tuple[str, str, str | Non
     return [(destination, topic, key, json.loads(body)) for destination, topic, key, body in rows]
 
 
-def test_what_is_announced_is_described(
+def test_published_messages_match_the_description(
     announced: list[tuple[str, str, str | None, Any]],
 ) -> None:
-    told: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    reported: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     sent = {contract: validators(contract, "send") for contract in CONTRACTS}
     for contract, topic, key, body in announced:
         names = is_described(body, sent[contract][topic])
         assert names, f"{contract} says on {topic} what it has not described: {body}"
         # A job's name is the key of its message; elsewhere the topic or the body names it.
-        told[contract, topic] |= {key or ""} & names or names
-    assert {contract for contract, _ in told} == set(CONTRACTS)
-    for (contract, topic), names in told.items():
+        reported[contract, topic] |= {key or ""} & names or names
+    assert {contract for contract, _ in reported} == set(CONTRACTS)
+    for (contract, topic), names in reported.items():
         assert names == set(sent[contract][topic]), f"all that {contract} may say on {topic}"
 
 
@@ -205,7 +205,7 @@ def golden_messages(contract: str) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("contract", CONTRACTS)
-def test_recorded_messages_are_described(contract: str) -> None:
+def test_recorded_messages_match_the_description(contract: str) -> None:
     channels = validators(contract, "send") | validators(contract, "receive")
     messages = list(golden_messages(contract))
     assert messages, f"tests/golden/{contract} has no messages"
@@ -213,7 +213,7 @@ def test_recorded_messages_are_described(contract: str) -> None:
         assert is_described(json.loads(body), channels[address]), f"{address}: {body}"
 
 
-def test_a_message_that_lacks_something_is_not_as_described() -> None:
+def test_an_incomplete_message_does_not_match_the_description() -> None:
     for contract in CONTRACTS:
         channels = validators(contract, "send")
         for address, body in golden_messages(contract):
@@ -223,7 +223,9 @@ def test_a_message_that_lacks_something_is_not_as_described() -> None:
                 assert not is_described(json.loads(without_items), channels[address])
 
 
-def test_what_is_heard_is_what_is_described(database_url: str, redis: Redis) -> None:
+def test_the_engine_accepts_exactly_the_messages_that_are_described(
+    database_url: str, redis: Redis
+) -> None:
     is_taken_in = set()
     for contract in HEARD:
         received = validators(contract, "receive")

@@ -1,4 +1,4 @@
-"""Jobs on Redis: Node's workers get each once, in order, through kills, outages and pauses."""
+"""Node workers receive each BullMQ job once and in order, through kills, outages and pauses."""
 
 import json
 from collections import Counter, defaultdict
@@ -55,7 +55,7 @@ def waiting(server: EngineProcess) -> int:
 
 
 @pytest.mark.parametrize("major", ["5", "6"])
-def test_every_job_arrives_once_and_in_order_per_order(
+def test_jobs_arrive_once_and_in_order_for_each_order(
     make_server: Callable[..., EngineProcess],
     redis: Redis,
     make_bullmq_worker: Callable[..., BullMqWorker],
@@ -89,7 +89,7 @@ def test_every_job_arrives_once_and_in_order_per_order(
     assert all(each == [1, 2, 3, 4] for each in versions.values())
 
 
-def test_a_job_that_fails_is_tried_again_as_the_settings_say(
+def test_a_failed_job_is_retried_as_configured(
     make_server: Callable[..., EngineProcess],
     redis: Redis,
     make_bullmq_worker: Callable[..., BullMqWorker],
@@ -104,7 +104,7 @@ def test_a_job_that_fails_is_tried_again_as_the_settings_say(
     assert {each["id"] for each in tries} == {tries[0]["id"]}
 
 
-def test_a_relay_killed_after_adding_and_before_marking_adds_nothing_twice(
+def test_a_relay_killed_after_adding_jobs_adds_none_twice(
     make_server: Callable[..., EngineProcess],
     redis: Redis,
     make_bullmq_worker: Callable[..., BullMqWorker],
@@ -148,7 +148,7 @@ def test_redis_down_and_up_again_loses_nothing(
 
 
 @pytest.mark.parametrize("major", ["5", "6"])
-def test_a_paused_queue_gets_its_jobs_when_it_goes_on(
+def test_a_paused_queue_receives_its_jobs_when_it_resumes(
     jobs: EngineProcess,
     redis: Redis,
     make_bullmq_worker: Callable[..., BullMqWorker],
@@ -161,7 +161,7 @@ def test_a_paused_queue_gets_its_jobs_when_it_goes_on(
     assert {each["data"]["id"] for each in worker.wait_for_records(3)} == set(orders)
 
 
-def test_a_queue_that_is_something_else_refuses_and_parks(
+def test_a_key_of_another_type_dead_letters_the_message(
     make_server: Callable[..., EngineProcess],
     redis: Redis,
     keys: RedisClient,
@@ -184,7 +184,7 @@ def test_a_queue_that_is_something_else_refuses_and_parks(
     assert worker.wait_for_records(1)[0]["data"]["id"] == order["id"]
 
 
-def test_a_full_redis_is_waited_for(
+def test_messages_wait_while_redis_is_full(
     jobs: EngineProcess, keys: RedisClient, make_bullmq_worker: Callable[..., BullMqWorker]
 ) -> None:
     worker = make_bullmq_worker("order-queue")

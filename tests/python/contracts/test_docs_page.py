@@ -1,4 +1,4 @@
-"""A person at `/docs` of a REST door reads what there is, logs in and tries it, offline."""
+"""The page at `/docs` of a REST API: read, log in and call an operation, without the internet."""
 
 import json
 from collections.abc import Callable
@@ -81,7 +81,7 @@ def open_door(
 
 
 @pytest.mark.parametrize("contract", REST)
-def test_every_operation_is_shown_and_can_be_tried_and_nothing_leaves_the_machine(
+def test_every_operation_can_be_tried_without_external_requests(
     contract: str,
     open_door: Callable[..., EngineProcess],
     browser: WatchedBrowser,
@@ -124,7 +124,7 @@ def test_the_page_obeys_a_strict_content_security_policy(
     assert "<script>" not in page.text
 
 
-def test_without_its_folder_the_page_says_what_there_is(
+def test_without_its_files_the_page_links_to_the_description(
     open_door: Callable[..., EngineProcess], tmp_path: Path
 ) -> None:
     server = open_door(REST[0], ORDER_ENGINE_PAGES_DIR=str(tmp_path / "nothing"))

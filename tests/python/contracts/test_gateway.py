@@ -1,4 +1,4 @@
-"""The contract `gateway`: its document's sections against a running engine, Kafka and kafkajs."""
+"""The contract `gateway`: each section of its document, with Kafka and kafkajs."""
 
 import json
 from collections.abc import Callable
@@ -163,7 +163,7 @@ def test_bad_bodies_change_nothing(gateway_shop: GatewayShop) -> None:
 @pytest.mark.parametrize(
     "order_id", ["0", "-1", "abc", "f" * 24, "0" * 24, "z" * 24, "%00", "%ff", "1%2F2", "x" * 500]
 )
-def test_an_id_of_no_order(gateway_shop: GatewayShop, order_id: str) -> None:
+def test_an_unknown_order_id(gateway_shop: GatewayShop, order_id: str) -> None:
     answer = gateway_shop.server.client.get(f"/{order_id}")
     assert (answer.status_code, answer.json()) == (404, {"error": "Order not found"})
 
@@ -182,7 +182,7 @@ def test_the_product_service_is_not_oversold_by_its_own_answers(gateway_shop: Ga
     assert gateway_shop.post({"userId": "u", "products": ONE}).json() == full
 
 
-def test_the_user_and_the_product_service_are_asked(
+def test_the_user_and_product_services_are_queried(
     make_gateway: Callable[..., EngineProcess], upstream: UpstreamServices
 ) -> None:
     upstream.add_user("u")

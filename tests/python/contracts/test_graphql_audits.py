@@ -1,4 +1,4 @@
-"""The GraphQL over HTTP audits of the npm package graphql-http, against a running engine."""
+"""The GraphQL over HTTP audits of the npm package graphql-http."""
 
 import json
 import subprocess

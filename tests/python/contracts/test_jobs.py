@@ -1,4 +1,4 @@
-"""The document of the contract `jobs`, section by section, against a served engine."""
+"""The contract `jobs`: each section of its document against a running engine."""
 
 import json
 import re
@@ -112,15 +112,15 @@ def test_event_driven_order_processing(
 ) -> None:
     worker = make_bullmq_worker(*QUEUES, major=major)
     order = placed(jobs)
-    told = {each["queue"]: each for each in worker.wait_for_records(4)}
-    assert {queue: each["name"] for queue, each in told.items()} == {
+    reported = {each["queue"]: each for each in worker.wait_for_records(4)}
+    assert {queue: each["name"] for queue, each in reported.items()} == {
         "order-queue": "order-placed",
         "payment-queue": "process-payment",
         "inventory-queue": "update-inventory",
         "notification-queue": "send-notification",
     }
-    event_id = told["order-queue"]["data"]["eventId"]
-    for each in told.values():
+    event_id = reported["order-queue"]["data"]["eventId"]
+    for each in reported.values():
         assert each["data"] == order | {"eventId": event_id, "version": 1}
         assert each["id"] == f"{event_id}-{each['name']}"
         assert each["opts"]["attempts"] == 3
@@ -186,7 +186,7 @@ def test_a_body_that_is_wrong_is_refused_and_nothing_is_written(
     assert shared_jobs.client.get("/orders").json() == []
 
 
-def test_what_is_no_order_or_no_request_is_told_so(shared_jobs: EngineProcess) -> None:
+def test_unknown_orders_and_routes_are_not_found(shared_jobs: EngineProcess) -> None:
     client = shared_jobs.client
     for method, path, status in [
         ("PATCH", "/orders", 405),
@@ -203,7 +203,7 @@ def test_what_is_no_order_or_no_request_is_told_so(shared_jobs: EngineProcess) -
     assert text.status_code == httpx.codes.BAD_REQUEST
 
 
-def test_orders_are_the_tokens_users_own(
+def test_users_see_their_own_orders_only(
     make_server: Callable[..., EngineProcess], redis: Redis
 ) -> None:
     settings = {"ORDER_ENGINE_CONTRACT": "jobs", "ORDER_ENGINE_JOBS_AUTH": "jwt"}
@@ -226,7 +226,7 @@ def test_orders_are_the_tokens_users_own(
     assert server.client.get("/orders", headers=other).json() == []
 
 
-def test_totals_are_checked_where_a_setting_asks_for_it(
+def test_totals_are_checked_if_configured(
     make_server: Callable[..., EngineProcess], redis: Redis
 ) -> None:
     server = make_server(REDIS_URL=redis.url, ORDER_ENGINE_JOBS_CHECK_TOTALS="yes", **NO_TOKEN)
@@ -249,7 +249,7 @@ def test_totals_are_checked_where_a_setting_asks_for_it(
     )
 
 
-def test_the_description_says_what_is_served(shared_jobs: EngineProcess) -> None:
+def test_the_description_lists_every_route(shared_jobs: EngineProcess) -> None:
     described = shared_jobs.client.get("/openapi.json").json()
     validate(described)
     assert described["openapi"].startswith("3.1")

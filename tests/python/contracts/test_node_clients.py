@@ -1,4 +1,4 @@
-"""Node's workers, consumers and producers work with each other, before they meet the engine."""
+"""The Node workers, consumers and producers work with each other, without the engine."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ MAJORS: list[BullMqMajor] = ["5", "6"]
 
 @pytest.mark.parametrize("worker_major", MAJORS)
 @pytest.mark.parametrize("producer_major", MAJORS)
-def test_a_bullmq_worker_does_the_jobs_of_its_queues(
+def test_a_bullmq_worker_processes_the_jobs_of_its_queues(
     redis: Redis,
     make_bullmq_worker: Callable[..., BullMqWorker],
     worker_major: BullMqMajor,
@@ -47,7 +47,7 @@ def test_a_bullmq_worker_does_the_jobs_of_its_queues(
 
 
 @pytest.mark.parametrize("major", MAJORS)
-def test_a_job_that_fails_first_is_tried_again(
+def test_a_failed_job_is_retried(
     redis: Redis, make_bullmq_worker: Callable[..., BullMqWorker], major: BullMqMajor
 ) -> None:
     worker = make_bullmq_worker("order-queue", major=major, fail_first=True)
@@ -57,7 +57,7 @@ def test_a_job_that_fails_first_is_tried_again(
     assert tries[0]["opts"]["attempts"] == 3
 
 
-def test_a_worker_goes_on_after_a_restart_of_redis(
+def test_a_worker_continues_after_a_restart_of_redis(
     redis: Redis, make_bullmq_worker: Callable[..., BullMqWorker]
 ) -> None:
     worker = make_bullmq_worker("order-queue")
@@ -82,7 +82,7 @@ def test_a_kafkajs_consumer_reads_a_topic_from_its_beginning(
     assert received == [place | message for place, message in zip(places, sent, strict=True)]
 
 
-def test_a_kafkajs_consumer_goes_on_after_a_restart_of_kafka(
+def test_a_kafkajs_consumer_continues_after_a_restart_of_kafka(
     kafka: Kafka, make_kafkajs_consumer: Callable[..., KafkaJsConsumer]
 ) -> None:
     consumer = make_kafkajs_consumer("g", "order-events")
@@ -96,7 +96,7 @@ def test_a_kafkajs_consumer_goes_on_after_a_restart_of_kafka(
     assert [each["value"] for each in consumer.wait_for_records(2)] == ["1", "2"]
 
 
-def test_kafkajs_says_which_partition_a_key_has() -> None:
+def test_kafkajs_reports_the_partition_of_a_key() -> None:
     keys = [f"{number:024x}" for number in range(1000)] + ["", "ä", "x y"]
     # As kafka-python computes what Java's client does.
     expected = [(murmur2(key.encode()) & 0x7FFFFFFF) % 7 for key in keys]

@@ -1,4 +1,4 @@
-"""A person at the playground: headless Chromium types a token and a query, and reads the answer."""
+"""The playground in headless Chromium: enter a token and a query, and read the result."""
 
 import json
 from pathlib import Path
@@ -95,7 +95,7 @@ def playground(browser: WatchedBrowser, server: EngineProcess) -> Playground:
     return Playground(browser, server)
 
 
-def test_a_query_is_answered_with_the_token_and_nothing_leaves_the_machine(
+def test_a_query_runs_with_the_token_without_external_requests(
     playground: Playground, server: EngineProcess, tmp_path: Path
 ) -> None:
     playground.open()
@@ -135,7 +135,7 @@ def test_the_page_obeys_a_strict_content_security_policy(
     assert playground.watched.complaints() == []
 
 
-def test_a_link_brings_the_token_and_the_address_forgets_it(
+def test_a_link_can_carry_the_token_which_is_removed_from_the_address(
     playground: Playground, server: EngineProcess
 ) -> None:
     token = server.token(1)
@@ -158,7 +158,7 @@ def test_a_link_brings_the_token_and_the_address_forgets_it(
     assert playground.browser.current_url == playground.url
 
 
-def test_the_example_of_an_order_is_uncommented_and_run(
+def test_the_example_order_can_be_uncommented_and_run(
     playground: Playground, server: EngineProcess, shop: Shop
 ) -> None:
     shop.offer(Product(1))

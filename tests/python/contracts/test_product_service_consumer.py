@@ -1,4 +1,4 @@
-"""The Product service's consumer as it is in the field, in good times and in bad."""
+"""The product service's consumer as deployed receives all events, also after outages."""
 
 import json
 from collections import defaultdict
@@ -9,7 +9,7 @@ import pytest
 
 from tests.python.conftest import Broker
 from tests.python.support.legacy_consumer import Delivery, LegacyConsumer
-from tests.python.support.load import Wish, place_all
+from tests.python.support.load import OrderRequest, place_all
 from tests.python.support.product_service import Product
 from tests.python.support.shop import Shop
 from tests.services import Workspace
@@ -88,8 +88,8 @@ def test_everything_placed_while_it_and_the_broker_were_away_arrives(
 
 def test_each_orders_changes_arrive_in_their_order(shop: Shop, follower: LegacyConsumer) -> None:
     shop.offer(Product(1, quantity=1000))
-    outcomes = place_all(shop.server, [Wish(user, ((1, 1),)) for user in range(1, 26)])
-    orders = {outcome.order_id: outcome.wish.user_id for outcome in outcomes}
+    outcomes = place_all(shop.server, [OrderRequest(user, ((1, 1),)) for user in range(1, 26)])
+    orders = {outcome.order_id: outcome.order_request.user_id for outcome in outcomes}
     assert None not in orders
     assert len(orders) == 25
     for status in CAREER:
@@ -98,12 +98,12 @@ def test_each_orders_changes_arrive_in_their_order(shop: Shop, follower: LegacyC
             changed = shop.ask(CHANGE, variables, user_id=user_id)["updateOrder"]
             assert changed["success"], changed
 
-    told = follower.wait_for(
+    reported = follower.wait_for(
         lambda got: len({delivery.properties["message_id"] for delivery in got}) >= 5 * len(orders),
         "every version of every order arrives",
     )
     versions = defaultdict(list)
-    for delivery in told:
+    for delivery in reported:
         body = delivery.body
         versions[body["order_id"]].append(body["version"])
         if delivery.routing_key == "order.updated":

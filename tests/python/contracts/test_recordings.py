@@ -1,6 +1,6 @@
-"""The recorded exchanges of a deployed service, asked again, and the events it announced.
+"""Recorded requests of a deployed service, repeated, and the events that it published.
 
-What differs on purpose stands in `MESSAGES`, `OPERATIONS_ADDED` and `is_refusal`.
+`MESSAGES`, `OPERATIONS_ADDED` and `is_refusal` list the intended differences.
 """
 
 import json
@@ -80,20 +80,20 @@ def test_every_recorded_operation_is_still_there(stocked: Shop, first_order: int
 
 
 @pytest.mark.parametrize(("name", "event"), list(zip(CREATED, PLACED, strict=True)))
-def test_a_placed_order_is_announced_byte_by_byte_as_recorded(
+def test_the_event_of_a_placed_order_equals_the_recorded_bytes(
     name: str, event: dict[str, Any], stocked: Shop, first_order: int
 ) -> None:
     answer = ask(stocked.server, EXCHANGES[name]["request"], first_order).json()
     (order,) = answer["data"]["createOrder"]["orders"]
-    heard = stocked.witness.wait_for(int(order["id"]))
-    assert heard.text.startswith(announced(event, order).removesuffix("}") + ", ")
-    assert heard.text.endswith("}")
-    assert set(heard.body) > set(json.loads(event["body"]))
-    assert heard.properties["delivery_mode"] == 2
+    received = stocked.spy.wait_for(int(order["id"]))
+    assert received.text.startswith(announced(event, order).removesuffix("}") + ", ")
+    assert received.text.endswith("}")
+    assert set(received.body) > set(json.loads(event["body"]))
+    assert received.properties["delivery_mode"] == 2
 
 
 @pytest.mark.parametrize("event", STOCK_EVENTS)
-def test_the_product_services_recorded_answers_are_understood(
+def test_recorded_messages_of_the_product_service_are_applied(
     event: dict[str, Any], stocked: Shop
 ) -> None:
     stocked.product_service.publish_bytes(event["routing_key"], event["body"].encode())

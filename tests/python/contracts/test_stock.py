@@ -1,4 +1,4 @@
-"""The contract `stock`: its document's sections against a running engine, Kafka, Redis, kafkajs."""
+"""The contract `stock`: each section of its document, with Kafka, Redis and kafkajs."""
 
 import json
 from collections.abc import Callable
@@ -54,12 +54,12 @@ def test_topics_published(
     order = stock_shop.placed("product_id_1", 2, user="user_id_1")
     (created,) = consumer.wait_for_messages(1)
     assert stock_shop.server.client.get("/order/user_id_1").json() == [order]
-    (_, told) = consumer.wait_for_messages(2)
-    for record, expected in zip((created, told), golden("events"), strict=True):
+    (_, reported) = consumer.wait_for_messages(2)
+    for record, expected in zip((created, reported), golden("events"), strict=True):
         assert {name: masked(record[name], order["_id"]) for name in expected} == expected
     assert json.loads(created["value"]) == order, "as its client got it"
     assert created["headers"]["order_version"] == "1"
-    assert set(told["headers"]) == {"event_id"}
+    assert set(reported["headers"]) == {"event_id"}
 
 
 def test_topics_consumed(
@@ -73,9 +73,9 @@ def test_topics_consumed(
     stock_shop.placed("p", user="u2")
     consumer = make_kafkajs_consumer("accounts", "user_orders")
     stock_shop.log_in("u1", email="u1@example.com", preferences={"theme": "dark"})
-    (told,) = consumer.wait_for_messages(1)
-    assert told["key"] == "u1"
-    assert json.loads(told["value"]) == {"userId": "u1", "orders": orders}
+    (reported,) = consumer.wait_for_messages(1)
+    assert reported["key"] == "u1"
+    assert json.loads(reported["value"]) == {"userId": "u1", "orders": orders}
     stock_shop.log_in("nobody")
     assert json.loads(consumer.wait_for_messages(2)[1]["value"])["orders"] == []
 
@@ -113,19 +113,19 @@ def test_user_preferences(
     eventually(lambda: stock_shop.database.execute(known).fetchone() == (2,), "both are known")
     wanted = [stock_shop.placed("p", user=user)["_id"] for user in ("keen", "quiet", "new", "keen")]
     assert stock_shop.shown("p") == "6"
-    heard = [record["key"] for record in consumer.wait_for_messages(3)]
-    assert sorted(heard) == sorted([wanted[0], *wanted[2:]])
+    received = [record["key"] for record in consumer.wait_for_messages(3)]
+    assert sorted(received) == sorted([wanted[0], *wanted[2:]])
     assert stock_shop.count("orders") == 4
 
     eventually(lambda: stock_shop.count("outbox") == 0, "all are sent")
-    told = stock_shop.server.command("events", "replay", "--contract", "stock")
-    assert "3" in told, told
+    reported = stock_shop.server.command("events", "replay", "--contract", "stock")
+    assert "3" in reported, reported
     again = consumer.wait_for_messages(6)[3:]
-    assert sorted(record["key"] for record in again) == sorted(heard)
+    assert sorted(record["key"] for record in again) == sorted(received)
     assert {record["headers"]["replayed"] for record in again} == {"true"}
 
 
-def test_preferences_that_redis_has_already(
+def test_preferences_that_are_already_in_redis(
     make_stock: Callable[..., EngineProcess],
     make_kafkajs_consumer: Callable[..., KafkaJsConsumer],
 ) -> None:
@@ -135,13 +135,13 @@ def test_preferences_that_redis_has_already(
         engine.start()
         eventually(lambda: shop.count("users") == 1, "they are taken in")
         shop.put("p", 5)
-        _, told = [shop.placed("p", user=user) for user in ("quiet", "odd")]
+        _, reported = [shop.placed("p", user=user) for user in ("quiet", "odd")]
         consumer = make_kafkajs_consumer("notifications", "order_created")
         eventually(lambda: shop.count("outbox") == 0, "all are sent")
-        assert [record["key"] for record in consumer.wait_for_messages(1)] == [told["_id"]]
+        assert [record["key"] for record in consumer.wait_for_messages(1)] == [reported["_id"]]
 
 
-def test_keys_that_are_something_else_are_left_alone(
+def test_keys_of_another_type_are_left_alone(
     make_stock: Callable[..., EngineProcess],
 ) -> None:
     """An older service keeps the last user's under the names themselves."""
@@ -161,7 +161,7 @@ def test_keys_that_are_something_else_are_left_alone(
         assert shop.shown("p") == "1"
 
 
-def test_who_asks_without_end_while_kafka_is_down(
+def test_requests_without_end_while_kafka_is_down(
     stock_shop: StockShop,
     make_kafkajs_consumer: Callable[..., KafkaJsConsumer],
     kafka: Kafka,
@@ -187,11 +187,13 @@ def test_who_asks_without_end_while_kafka_is_down(
         lambda: stock_shop.count("outbox") + stock_shop.count("lists_due") == 0, "all are sent", 60
     )
     values = [json.loads(each["value"]) for each in consumer.wait_for_messages(3)]
-    told = [value["orders"] for value in values if value["userId"] == "u1"]
-    assert told == [[first], [first, second]]
+    reported = [value["orders"] for value in values if value["userId"] == "u1"]
+    assert reported == [[first], [first, second]]
 
 
-def test_without_redis_orders_and_users_are_taken_in(stock_shop: StockShop, redis: Redis) -> None:
+def test_without_redis_orders_are_placed_and_users_applied(
+    stock_shop: StockShop, redis: Redis
+) -> None:
     stock_shop.offer(p=10)
     redis.kill()
     stock_shop.placed("p")
@@ -204,7 +206,7 @@ def test_without_redis_orders_and_users_are_taken_in(stock_shop: StockShop, redi
     eventually(lambda: stock_shop.shown("p") == "9", "the stock is shown")
 
 
-def test_the_last_ones_are_sold_once(stock_shop: StockShop) -> None:
+def test_the_last_units_are_sold_once(stock_shop: StockShop) -> None:
     stock_shop.offer(p=10)
     order = {"userId": "u", "products": ONE}
     with ThreadPoolExecutor(BUYERS) as buyers:
@@ -306,7 +308,7 @@ def test_bad_changes_change_nothing(stock_shop: StockShop) -> None:
 @pytest.mark.parametrize(
     "order_id", ["0", "-1", "abc", "f" * 24, "0" * 24, "z" * 24, "%00", "%ff", "1%2F2", "x" * 500]
 )
-def test_an_id_of_no_order(stock_shop: StockShop, order_id: str) -> None:
+def test_an_unknown_order_id(stock_shop: StockShop, order_id: str) -> None:
     client = stock_shop.server.client
     for answer in (
         client.put(f"/order/{order_id}", json={"status": "shipped"}),
@@ -320,7 +322,7 @@ def test_an_id_of_no_order(stock_shop: StockShop, order_id: str) -> None:
     assert stock_shop.count("lists_due") == 0
 
 
-def test_messages_that_make_no_sense_are_set_aside(stock_shop: StockShop) -> None:
+def test_invalid_messages_are_dead_lettered(stock_shop: StockShop) -> None:
     large = json.dumps({"userId": "u", "preferences": {"theme": "x" * 900_000}})
     deep = '{"userId": "u", "preferences": {"a": ' + "[" * 9000 + "]" * 9000 + "}}"
     odd = {

@@ -1,4 +1,4 @@
-"""The contract `storefront`: what its document promises, against a served engine."""
+"""The contract `storefront`: each section of its document against a running engine."""
 
 import re
 import secrets
@@ -10,7 +10,7 @@ import pytest
 
 from tests.python.conftest import Broker
 from tests.python.support.engine_process import EngineProcess
-from tests.python.support.event_spy import Witness
+from tests.python.support.event_spy import EventSpy
 from tests.python.support.product_service import Product, ProductService
 from tests.python.support.shop import database_of
 from tests.python.support.upstream_services import Kind, UpstreamServices
@@ -142,9 +142,9 @@ def make_storefront(
 
 
 @pytest.fixture
-def witness(broker: Broker) -> Witness:
+def spy(broker: Broker) -> EventSpy:
     """Sees what is sent to the storefront's own exchange."""
-    return Witness(broker.url, EXCHANGE, ("order.placed", "order.shipped"))
+    return EventSpy(broker.url, EXCHANGE, ("order.placed", "order.shipped"))
 
 
 def test_order_management(make_storefront: Make) -> None:
@@ -230,7 +230,7 @@ def test_data_model_price_at_purchase(make_storefront: Make) -> None:
     assert storefront.data(GET, {"id": first["_id"]}) == {"getOrder": first}
 
 
-def test_emitted_events(make_storefront: Make, witness: Witness) -> None:
+def test_emitted_events(make_storefront: Make, spy: EventSpy) -> None:
     """Order Placed: when a new order is placed. Order Shipped: when it is updated to shipped."""
     storefront = make_storefront()
     order = storefront.placed((MUG, 2))
@@ -241,13 +241,13 @@ def test_emitted_events(make_storefront: Make, witness: Witness) -> None:
     last = storefront.placed((CUP, 1))
 
     def all_heard() -> bool:
-        return any(each.body["_id"] == last["_id"] for each in witness.heard())
+        return any(each.body["_id"] == last["_id"] for each in spy.received())
 
     eventually(all_heard, "the last order is announced")
-    placed, shipped, _ = witness.heard()
+    placed, shipped, _ = spy.received()
     assert (placed.routing_key, shipped.routing_key) == ("order.placed", "order.shipped")
-    told = {key: placed.body[key] for key in order}
-    assert told == order
+    reported = {key: placed.body[key] for key in order}
+    assert reported == order
     assert (placed.body["totalAmount"], placed.body["version"]) == (19, 1)
     assert {key: shipped.body[key] for key in order} == order | {"status": "shipped"}
     assert placed.properties["delivery_mode"] == 2
@@ -286,7 +286,7 @@ def test_queries(make_storefront: Make) -> None:
     assert denied["errors"][0]["extensions"]["code"] == "NOT_FOUND"
 
 
-def test_a_repeated_request_asks_nobody(make_storefront: Make) -> None:
+def test_a_repeated_request_queries_no_service(make_storefront: Make) -> None:
     storefront = make_storefront()
     key = {"Idempotency-Key": secrets.token_hex(8)}
     order = storefront.placed((MUG, 1), headers=key)
@@ -310,7 +310,7 @@ FAULTS: tuple[Kind, ...] = (
 
 
 @pytest.mark.parametrize("path", ["/users", "/graphql"])
-def test_a_service_that_misbehaves_refuses_the_order(make_storefront: Make, path: str) -> None:
+def test_a_faulty_service_refuses_the_order(make_storefront: Make, path: str) -> None:
     """Fails closed, says which service, never its address, and asks within its bounds."""
     storefront = make_storefront(ORDER_ENGINE_UPSTREAM_TIMEOUT_MS="300")
     upstream = storefront.upstream
@@ -330,7 +330,7 @@ def test_a_service_that_misbehaves_refuses_the_order(make_storefront: Make, path
     assert upstream.url in log
 
 
-def test_a_service_that_stays_away_is_left_alone(make_storefront: Make) -> None:
+def test_the_circuit_breaker_opens_for_an_unreachable_service(make_storefront: Make) -> None:
     storefront = make_storefront()
     storefront.upstream.misbehave("status", path="/users")
     for _ in range(5):
@@ -341,7 +341,7 @@ def test_a_service_that_stays_away_is_left_alone(make_storefront: Make) -> None:
     eventually(lambda: "errors" not in storefront.place((MUG, 1)), "asked again after a while")
 
 
-def test_a_failure_that_passes_is_not_noticed(make_storefront: Make) -> None:
+def test_a_short_failure_is_retried(make_storefront: Make) -> None:
     storefront = make_storefront()
     storefront.upstream.misbehave("status", calls=1, path="/users", status=503)
     storefront.upstream.misbehave("cut", calls=1, path="/graphql")
@@ -373,7 +373,7 @@ def test_products_over_rest(
         assert storefront.refused((CUP, 1))[0] == "UNAVAILABLE", (price, stock)
 
 
-def test_without_services_the_token_and_the_catalogue_serve(
+def test_without_services_the_token_and_the_catalogue_are_used(
     make_server: Callable[..., EngineProcess], broker: Broker
 ) -> None:
     server = make_server("--contract", "storefront")

@@ -1,4 +1,4 @@
-"""The stub of the user and the product service: good answers, and every way to be a bad one."""
+"""The simulated user and product services: valid responses and every fault."""
 
 from collections.abc import Callable, Iterator
 
@@ -44,7 +44,7 @@ def test_rest_knows_users(upstream: UpstreamServices, client: httpx.Client) -> N
         (f'{{ productByIds(ids: ["2", "{ID}"]) {{ id price stock }} }}', {}),
     ],
 )
-def test_graphql_answers_the_bearer_of_a_token(
+def test_graphql_requires_a_token(
     upstream: UpstreamServices, client: httpx.Client, query: str, variables: object
 ) -> None:
     upstream.set_product(ID, price=0.1, stock=0)
@@ -64,14 +64,14 @@ def test_graphql_answers_the_bearer_of_a_token(
         assert answer(Authorization=wrong) == refused
 
 
-def test_graphql_refuses_another_question(upstream: UpstreamServices, client: httpx.Client) -> None:
+def test_graphql_refuses_other_queries(upstream: UpstreamServices, client: httpx.Client) -> None:
     upstream.accept_token("right")
     headers = {"Authorization": "Bearer right"}
     answer = client.post(upstream.graphql_url, json={"query": "{ x }"}, headers=headers)
     assert answer.status_code == 400
 
 
-def test_calls_are_written_down(upstream: UpstreamServices, client: httpx.Client) -> None:
+def test_calls_are_recorded(upstream: UpstreamServices, client: httpx.Client) -> None:
     client.get(f"{upstream.users_url}/1", headers={"Authorization": "Bearer t"})
     client.post(upstream.graphql_url, content=b"{}")
     httpx.get(f"{upstream.users_url}/2", trust_env=False)
@@ -87,7 +87,7 @@ def test_calls_are_written_down(upstream: UpstreamServices, client: httpx.Client
     assert upstream.calls("/users") == [first, third]
 
 
-def test_a_fault_ends_after_its_calls_and_is_for_its_path_only(
+def test_a_fault_applies_to_its_path_and_its_number_of_calls(
     upstream: UpstreamServices, client: httpx.Client
 ) -> None:
     upstream.add_user("1")
@@ -102,7 +102,7 @@ def test_a_fault_ends_after_its_calls_and_is_for_its_path_only(
     assert client.get(f"{upstream.users_url}/1").status_code == 200
 
 
-def test_answers_that_make_no_sense(upstream: UpstreamServices, client: httpx.Client) -> None:
+def test_malformed_responses(upstream: UpstreamServices, client: httpx.Client) -> None:
     upstream.add_user("1")
 
     def answer(kind: Kind) -> httpx.Response:
@@ -124,7 +124,7 @@ def test_answers_that_make_no_sense(upstream: UpstreamServices, client: httpx.Cl
         answer("cut")
 
 
-def test_a_slow_answer_is_late_and_good(upstream: UpstreamServices, client: httpx.Client) -> None:
+def test_a_slow_response_is_correct(upstream: UpstreamServices, client: httpx.Client) -> None:
     upstream.add_user("1")
     upstream.misbehave("slow", delay_s=SHORT_S)
     answer = client.get(f"{upstream.users_url}/1")
@@ -132,7 +132,7 @@ def test_a_slow_answer_is_late_and_good(upstream: UpstreamServices, client: http
     assert answer.elapsed.total_seconds() >= SHORT_S
 
 
-def test_a_hanging_service_says_nothing(upstream: UpstreamServices, client: httpx.Client) -> None:
+def test_a_hanging_service_sends_nothing(upstream: UpstreamServices, client: httpx.Client) -> None:
     upstream.misbehave("hang")
     with pytest.raises(httpx.ReadTimeout):
         client.get(f"{upstream.users_url}/1", timeout=SHORT_S)
@@ -140,7 +140,7 @@ def test_a_hanging_service_says_nothing(upstream: UpstreamServices, client: http
 
 
 @pytest.mark.parametrize("kind", ["huge", "endless", "trickle"])
-def test_an_answer_without_end_goes_on_until_the_client_leaves(
+def test_an_endless_response_lasts_until_the_client_disconnects(
     upstream: UpstreamServices, client: httpx.Client, kind: Kind
 ) -> None:
     upstream.misbehave(kind)
@@ -153,7 +153,7 @@ def test_an_answer_without_end_goes_on_until_the_client_leaves(
 
 
 @pytest.mark.parametrize("how", [UpstreamServices.stop, UpstreamServices.kill])
-def test_a_service_that_is_down_refuses_and_comes_back_as_it_was(
+def test_a_stopped_service_refuses_connections_and_restarts_unchanged(
     upstream: UpstreamServices, client: httpx.Client, how: Callable[[UpstreamServices], None]
 ) -> None:
     upstream.add_user("1")

@@ -1,4 +1,4 @@
-"""The validators accept a right document and refuse a wrong one, before they judge the engine's."""
+"""The validators accept a valid document and refuse an invalid one."""
 
 import copy
 from collections.abc import Callable
@@ -96,7 +96,7 @@ def _with_a_payload_of_no_type(document: Document) -> None:
         (_with_a_payload_of_no_type, "$.channels.order-events.messages.placed.payload: "),
     ],
 )
-def test_a_wrong_asyncapi_document_is_refused_with_the_place(
+def test_an_invalid_asyncapi_document_is_refused_with_the_location(
     spoil: Callable[[Document], None], place: str
 ) -> None:
     wrong = copy.deepcopy(ASYNCAPI)
@@ -118,7 +118,7 @@ def test_metrics_are_parsed_in_both_formats() -> None:
         list(parse_openmetrics(openmetrics))  # type: ignore[no-untyped-call]
 
 
-def test_schemathesis_finds_an_answer_that_is_not_described(upstream: UpstreamServices) -> None:
+def test_schemathesis_finds_an_undocumented_response(upstream: UpstreamServices) -> None:
     schema = schemathesis.openapi.from_dict(OPENAPI)
     case = schema["/users/{id}"]["GET"].Case(path_parameters={"id": "1"})
     case.call_and_validate(base_url=upstream.url)

@@ -1,6 +1,6 @@
-"""Three RabbitMQ nodes with quorum queues, as a green field has them, and one is killed.
+"""One of three RabbitMQ nodes with quorum queues is killed.
 
-RELIABILITY B7. A link stands for the load balancer in front of them.
+RELIABILITY B7. A proxy stands for the load balancer in front of the nodes.
 """
 
 import json
@@ -12,12 +12,12 @@ import pika
 import pytest
 
 from order_engine import OrderEngine
-from tests.python.conftest import started
+from tests.python.conftest import start_server
 from tests.python.support.customers import Customers
 from tests.python.support.engine_process import EngineProcess
-from tests.python.support.fault_proxy import BreakableLink
+from tests.python.support.fault_proxy import FaultProxy
 from tests.python.support.legacy_consumer import EXCHANGE
-from tests.python.support.oracle import Heard, check_heard, check_orders
+from tests.python.support.oracle import Received, check_messages, check_orders
 from tests.python.support.product_service import ProductService
 from tests.python.support.shop import database_of
 from tests.python.support.waiting import eventually
@@ -33,7 +33,7 @@ REPORTED = "select reported from products"
 @pytest.fixture
 def nodes(workspace: Workspace) -> Iterator[list[RabbitMQ]]:
     """A cluster."""
-    made = [started(RabbitMQ, workspace)]
+    made = [start_server(RabbitMQ, workspace)]
     for _ in range(NODES - 1):
         node = RabbitMQ(workspace, beside=made[0])
         node.start()
@@ -63,7 +63,7 @@ def test_a_killed_node_loses_nothing(
     with OrderEngine(database_url=database_url) as engine:
         engine.upsert_product("1", name="Mug", price="9.5")
         engine.set_stock("1", STOCK)
-    with BreakableLink(first.port) as balancer:
+    with FaultProxy(first.port) as balancer:
         server = make_engine(
             {"DATABASE_URL": database_url, "RABBITMQ_URL": by(url, first, balancer.port)}
         )
@@ -80,8 +80,8 @@ def test_a_killed_node_loses_nothing(
             eventually(
                 lambda: database.execute(REPORTED).fetchone() == (STOCK - 1,), "it is taken in", 30
             )
-            check_orders(database, customers.asks)
-            check_heard(database, everything(by(url, first, others[1].port)))
+            check_orders(database, customers.planned_orders)
+            check_messages(database, everything(by(url, first, others[1].port)))
         server.stop()
 
 
@@ -89,7 +89,7 @@ def kill_while_shopping(
     customers: Customers,
     server: EngineProcess,
     doomed: RabbitMQ,
-    balancer: BreakableLink,
+    balancer: FaultProxy,
     next_one: RabbitMQ,
 ) -> None:
     """Kills the node that the engine is connected to, with orders before, meanwhile and after."""
@@ -107,14 +107,16 @@ def kill_while_shopping(
 
     operator = threading.Thread(target=operate)
     operator.start()
-    customers.shop_at([server], is_over.is_set, reports=False)
+    customers.place_orders([server], is_over.is_set, reports=False)
     operator.join()
-    assert len(customers.asks) >= 3 * EACH
-    assert all(ask.order_id for ask in customers.asks), "orders are taken without a broker"
+    assert len(customers.planned_orders) >= 3 * EACH
+    assert all(ask.order_id for ask in customers.planned_orders), (
+        "orders are taken without a broker"
+    )
 
 
 def placed(customers: Customers, count: int) -> None:
-    eventually(lambda: len(customers.asks) > count, f"{count} orders are asked for", 60)
+    eventually(lambda: len(customers.planned_orders) > count, f"{count} orders are asked for", 60)
 
 
 def report_stock(url: str, quantity: int) -> None:
@@ -124,14 +126,16 @@ def report_stock(url: str, quantity: int) -> None:
         connection.channel().basic_publish(EXCHANGE, "inventory.updated", body.encode())
 
 
-def everything(url: str) -> list[Heard]:
+def everything(url: str) -> list[Received]:
     """What the queue of all orders has, as another node tells it."""
-    heard: list[Heard] = []
+    received: list[Received] = []
     with closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
         channel = connection.channel()
         while True:
             _, properties, body = channel.basic_get("all orders", auto_ack=True)
             if properties is None or body is None:
-                return heard
+                return received
             event = json.loads(body)
-            heard.append(Heard(event["order_id"], event["version"], str(properties.message_id)))
+            received.append(
+                Received(event["order_id"], event["version"], str(properties.message_id))
+            )

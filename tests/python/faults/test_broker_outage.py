@@ -1,4 +1,4 @@
-"""RabbitMQ is away, has no queue, refuses, says nonsense: orders go on, and every event arrives."""
+"""RabbitMQ is down, has no queue, rejects or sends invalid messages: no order or event is lost."""
 
 import json
 import re
@@ -52,7 +52,7 @@ def place(server: EngineProcess, times: int) -> list[int]:
     return [int(answer["data"]["placeOrder"]["order"]["id"]) for answer in answers]
 
 
-def test_a_broker_that_is_not_there_when_the_engine_starts(
+def test_a_broker_that_is_down_when_the_engine_starts(
     make_server: Callable[..., EngineProcess], broker: Broker
 ) -> None:
     broker.server.stop()
@@ -74,13 +74,13 @@ def test_a_broker_that_is_not_there_when_the_engine_starts(
     broker.server.start()
     with closing(Shop(server, broker.url)) as shop:
         for order_id in placed:
-            shop.witness.wait_for(order_id)
+            shop.spy.wait_for(order_id)
         eventually(lambda: readiness(server)["rabbitmq"] == {"state": "up"}, "it is ready")
-        assert sorted(each.body["order_id"] for each in shop.witness.heard()) == placed
+        assert sorted(each.body["order_id"] for each in shop.spy.received()) == placed
         shop.offer(Product(2))
 
 
-def test_no_broker_at_all_is_said_once(make_server: Callable[..., EngineProcess]) -> None:
+def test_a_missing_broker_is_logged_once(make_server: Callable[..., EngineProcess]) -> None:
     server = make_server(RABBITMQ_URL="")
     server.start()
     with closing(database_of(server)) as database:
@@ -91,11 +91,11 @@ def test_no_broker_at_all_is_said_once(make_server: Callable[..., EngineProcess]
     assert server.log().count("RABBITMQ_URL is not set") == 1
 
 
-def test_a_broker_that_dies_under_orders_and_comes_back(broker: Broker, shop: Shop) -> None:
+def test_a_broker_restart_under_load(broker: Broker, shop: Shop) -> None:
     shop.offer(Product(1, quantity=1000))
-    heard = [shop.placed((1, 1)) for _ in range(5)]
-    for order_id in heard:
-        shop.witness.wait_for(order_id)
+    received = [shop.placed((1, 1)) for _ in range(5)]
+    for order_id in received:
+        shop.spy.wait_for(order_id)
     broker.server.kill()
     waiting = [shop.placed((1, 1)) for _ in range(10)]
     eventually(lambda: readiness(shop.server)["rabbitmq"]["state"] == "down", "it is missed")
@@ -104,12 +104,12 @@ def test_a_broker_that_dies_under_orders_and_comes_back(broker: Broker, shop: Sh
     broker.server.start()
     with closing(Shop(shop.server, broker.url)) as again:
         for order_id in waiting:
-            again.witness.wait_for(order_id)
-        assert {each.body["order_id"] for each in again.witness.heard()} == set(waiting)
+            again.spy.wait_for(order_id)
+        assert {each.body["order_id"] for each in again.spy.received()} == set(waiting)
         again.offer(Product(2))
 
 
-def test_orders_wait_until_a_queue_is_bound_and_changes_do_not(
+def test_order_messages_wait_for_a_bound_queue_and_changes_do_not(
     make_server: Callable[..., EngineProcess], broker: Broker
 ) -> None:
     server = make_server()
@@ -121,7 +121,7 @@ def test_orders_wait_until_a_queue_is_bound_and_changes_do_not(
         assert database.execute("select count(*) from outbox").fetchone() == (5,)
     with closing(Shop(server, broker.url)) as shop:
         for order_id in placed:
-            shop.witness.wait_for(order_id)
+            shop.spy.wait_for(order_id)
         # Nobody needs to bind a queue for changes: without one they count as sent.
         channel = pika.BlockingConnection(pika.URLParameters(broker.url)).channel()
         channel.queue_unbind("witness", EXCHANGE, "order.updated")
@@ -131,7 +131,7 @@ def test_orders_wait_until_a_queue_is_bound_and_changes_do_not(
     assert server.log().count("no queue is bound") == 1
 
 
-def test_a_refused_message_holds_up_its_own_order_only_until_somebody_decides(
+def test_a_dead_letter_blocks_only_its_own_order(
     make_server: Callable[..., EngineProcess], broker: Broker, operator: BlockingChannel
 ) -> None:
     server = make_server(ORDER_ENGINE_ATTEMPTS_MAX="2")
@@ -153,7 +153,7 @@ def test_a_refused_message_holds_up_its_own_order_only_until_somebody_decides(
         eventually(
             lambda: shop.row("select count(parked_at) from outbox") == (2,), "two are parked"
         )
-        shop.witness.wait_for(taken, version=2)
+        shop.spy.wait_for(taken, version=2)
         messages = {message["order_id"]: message for message in parked()}
         assert set(messages) == {retried, skipped}
         for message in messages.values():
@@ -161,18 +161,18 @@ def test_a_refused_message_holds_up_its_own_order_only_until_somebody_decides(
             assert message["attempts"] == 2
             assert "full" in message["reason"]
         assert (retried, 2) not in {
-            (each.body["order_id"], each.body["version"]) for each in shop.witness.heard()
+            (each.body["order_id"], each.body["version"]) for each in shop.spy.received()
         }, "it waits behind the parked one"
         assert f"order={retried}" in server.log()
 
         operator.queue_purge("full")
         number = str(messages[retried]["id"])
         assert server.command("events", "retry", number) == "retried 1 message\n"
-        shop.witness.wait_for(retried, version=2)
+        shop.spy.wait_for(retried, version=2)
         number = str(messages[skipped]["id"])
         assert server.command("events", "skip", number) == "skipped 1 message\n"
         assert shop.ask(CHANGE, {"id": str(skipped)})["updateOrder"]["success"]
-        shop.witness.wait_for(skipped, version=2)
+        shop.spy.wait_for(skipped, version=2)
         assert parked() == []
         events = json.loads(server.command("events", "tail", "--json"))
         assert {event["delivery"] for event in events} == {"done"}
@@ -191,7 +191,7 @@ def test_a_refused_message_holds_up_its_own_order_only_until_somebody_decides(
         ("user.profile.updated", b"[" * 100_000, "JSON"),
     ],
 )
-def test_what_cannot_be_understood_is_set_aside_and_the_queue_goes_on(
+def test_an_invalid_message_is_dead_lettered_and_the_queue_continues(
     shared_shop: Shop, topic: str, body: bytes, reason: str
 ) -> None:
     shop = shared_shop

@@ -1,4 +1,4 @@
-"""Several processes on one database and one broker: no work is done twice, none by the wrong one.
+"""Several processes on one database and one broker: no message is published by two relays.
 
 RELIABILITY B4, B5.
 """
@@ -16,8 +16,8 @@ import pytest
 from tests.python.conftest import Broker
 from tests.python.support.customers import Customers
 from tests.python.support.engine_process import EngineProcess
-from tests.python.support.fault_proxy import BreakableLink
-from tests.python.support.oracle import Heard, check_heard, check_orders
+from tests.python.support.fault_proxy import FaultProxy
+from tests.python.support.oracle import Received, check_messages, check_orders
 from tests.python.support.product_service import Product
 from tests.python.support.shop import Shop
 from tests.python.support.waiting import eventually
@@ -42,21 +42,21 @@ def figure(server: EngineProcess, name: str) -> float:
     return float(found[1])
 
 
-def heard(shop: Shop) -> list[Heard]:
+def received(shop: Shop) -> list[Received]:
     return [
-        Heard(each.body["order_id"], each.body["version"], each.properties["message_id"])
-        for each in shop.witness.heard()
+        Received(each.body["order_id"], each.body["version"], each.properties["message_id"])
+        for each in shop.spy.received()
     ]
 
 
 @pytest.fixture
-def links(rabbitmq: RabbitMQ) -> Iterator[list[BreakableLink]]:
+def proxies(rabbitmq: RabbitMQ) -> Iterator[list[FaultProxy]]:
     """Between two of the processes and the broker."""
-    with BreakableLink(rabbitmq.port) as one, BreakableLink(rabbitmq.port) as other:
+    with FaultProxy(rabbitmq.port) as one, FaultProxy(rabbitmq.port) as other:
         yield [one, other]
 
 
-def test_processes_share_the_work_and_nothing_is_sent_twice(
+def test_processes_share_the_work_and_publish_nothing_twice(
     make_server: Callable[..., EngineProcess], broker: Broker
 ) -> None:
     servers = [make_server(**TOKEN) for _ in range(3)]
@@ -65,59 +65,61 @@ def test_processes_share_the_work_and_nothing_is_sent_twice(
     with closing(Shop(servers[0], broker.url)) as shop:
         shop.offer(Product(1, quantity=STOCK))
         customers = Customers(1, STOCK, shop.product_service)
-        customers.shop_at(servers, lambda: len(customers.asks) >= ORDERS, reports=False)
+        customers.place_orders(
+            servers, lambda: len(customers.planned_orders) >= ORDERS, reports=False
+        )
         eventually(lambda: shop.row("select count(*) from outbox") == (0,), "all is sent", 60)
-        check_orders(shop.database, customers.asks)
-        assert check_heard(shop.database, heard(shop)) == 0, "nothing was sent twice"
+        check_orders(shop.database, customers.planned_orders)
+        assert check_messages(shop.database, received(shop)) == 0, "nothing was sent twice"
         sent = sum(figure(server, "order_engine_relay_sent_total") for server in servers)
-        assert sent == len(shop.witness.heard())
+        assert sent == len(shop.spy.received())
         assert not any(figure(server, "order_engine_relay_late_total") for server in servers)
 
 
-def test_a_relay_that_slept_too_long_is_refused(
+def test_a_relay_that_lost_its_lease_is_fenced(
     make_server: Callable[..., EngineProcess],
     broker: Broker,
-    links: list[BreakableLink],
+    proxies: list[FaultProxy],
 ) -> None:
     sleeper, other = (
         make_server(
-            **TOKEN, RABBITMQ_URL=broker.url.replace(f":{broker.server.port}/", f":{link.port}/")
+            **TOKEN, RABBITMQ_URL=broker.url.replace(f":{broker.server.port}/", f":{proxy.port}/")
         )
-        for link in links
+        for proxy in proxies
     )
     sleeper.start()
     with closing(Shop(sleeper, broker.url)) as shop:
         shop.offer(Product(1, quantity=STOCK))
-        shop.witness.wait_for(shop.placed((1, 1)))
+        shop.spy.wait_for(shop.placed((1, 1)))
         other.start()
         eventually(lambda: shop.row(RELAYS) == (2,), "both relays are connected")
         os.kill(other.pid, signal.SIGSTOP)
         # One has claimed messages and sent them; the broker's confirms do not come, and it sleeps.
-        placed = stuck(links[0], lambda: [shop.placed((1, 1)) for _ in range(STUCK)])
+        placed = stuck(proxies[0], lambda: [shop.placed((1, 1)) for _ in range(STUCK)])
         os.kill(sleeper.pid, signal.SIGSTOP)
         # Half a minute passes: its leases are free. The other one takes over and is as far.
         shop.rows("update leases set expires_at = clock_timestamp() returning name")
-        stuck(links[1], lambda: os.kill(other.pid, signal.SIGCONT))
+        stuck(proxies[1], lambda: os.kill(other.pid, signal.SIGCONT))
         os.kill(sleeper.pid, signal.SIGCONT)
-        links[0].mend()
+        proxies[0].mend()
         eventually(
             lambda: figure(sleeper, "order_engine_relay_late_total") >= 1, "its write is refused"
         )
         assert shop.row("select count(*) from outbox") == (STUCK,), "it has removed nothing"
-        links[1].mend()
+        proxies[1].mend()
         eventually(lambda: shop.row("select count(*) from outbox") == (0,), "all is sent")
         assert figure(other, "order_engine_relay_late_total") == 0
         for order_id in placed:
-            shop.witness.wait_for(order_id)
+            shop.spy.wait_for(order_id)
         # What the sleeper had sent arrives after all, under the same ids; it goes on as before.
-        assert check_heard(shop.database, heard(shop)) >= 1
-        shop.witness.wait_for(shop.placed((1, 1)))
+        assert check_messages(shop.database, received(shop)) >= 1
+        shop.spy.wait_for(shop.placed((1, 1)))
 
 
-def stuck(link: BreakableLink, begin: Callable[[], T]) -> T:
+def stuck(proxy: FaultProxy, begin: Callable[[], T]) -> T:
     """Has a relay send messages that do not arrive; returns what `begin` does."""
-    link.freeze()
-    before = link.taken_bytes
+    proxy.freeze()
+    before = proxy.taken_bytes
     begun = begin()
-    eventually(lambda: link.taken_bytes > before + MESSAGE_BYTES, "messages are being sent")
+    eventually(lambda: proxy.taken_bytes > before + MESSAGE_BYTES, "messages are being sent")
     return begun

@@ -1,9 +1,8 @@
-"""The engine is killed in the middle of a crowd of orders, again and again.
+"""The engine is killed repeatedly while many orders are placed.
 
-At moments of chance, and with full batches, where test_crash_matrix.py takes one step after the
-other. What must hold is checked by programs that know nothing of the engine: psycopg on the tables,
-pika on the messages. `ORDER_ENGINE_TEST_SEED` repeats one run's moments; there are more of them in
-the long version, `make chaos`.
+The kills happen at random moments, with full batches; test_crash_matrix.py kills at each step
+instead. Programs that share no code with the engine check the result: psycopg reads the tables,
+pika the messages. `ORDER_ENGINE_TEST_SEED` repeats a run; `make chaos` runs more rounds.
 """
 
 import asyncio
@@ -19,7 +18,7 @@ from tests.python.conftest import Broker
 from tests.python.support import seeds
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.legacy_consumer import LegacyConsumer
-from tests.python.support.load import Outcome, Wish, place_all
+from tests.python.support.load import OrderRequest, Outcome, place_all
 from tests.python.support.product_service import Product
 from tests.python.support.shop import Shop
 
@@ -29,11 +28,11 @@ STOCK = 10**6
 DELIVERED_WITHIN_S = 60.0
 
 
-def crowd(round_number: int) -> list[Wish]:
+def load(round_number: int) -> list[OrderRequest]:
     """One user for each wish, so that the database tells whose order is whose; half have keys."""
     users = range(1 + round_number * CROWD, 1 + (round_number + 1) * CROWD)
     return [
-        Wish(
+        OrderRequest(
             user,
             ((1, 1 + user % 3), (2, 1)) if user % 2 else ((1 + user % 2, 1),),
             key=f"wish-{user}" if user % 4 < 2 else None,
@@ -42,30 +41,37 @@ def crowd(round_number: int) -> list[Wish]:
     ]
 
 
-def crash(server: EngineProcess, wishes: list[Wish], after_s: float) -> list[Outcome]:
+def crash(
+    server: EngineProcess, order_requests: list[OrderRequest], after_s: float
+) -> list[Outcome]:
     """Sends a crowd and kills the engine at a moment of its own choosing."""
 
     async def kill() -> None:
         await asyncio.sleep(after_s)
         server.kill()
 
-    return place_all(server, wishes, kill)
+    return place_all(server, order_requests, kill)
 
 
 def check_round(shop: Shop, outcomes: list[Outcome]) -> None:
     """Every acknowledged order is there once, every other at most once; retries settle the rest."""
     retried = place_all(
-        shop.server, [each.wish for each in outcomes if each.order_id is None and each.wish.key]
+        shop.server,
+        [
+            each.order_request
+            for each in outcomes
+            if each.order_id is None and each.order_request.key
+        ],
     )
     assert all(outcome.order_id for outcome in retried), retried
-    users = [str(outcome.wish.user_id) for outcome in outcomes]
+    users = [str(outcome.order_request.user_id) for outcome in outcomes]
     found = shop.rows("select user_id, id from orders where user_id = any(%s)", users)
     times = Counter(user for user, _ in found)
     for outcome in [*outcomes, *retried]:
-        user = str(outcome.wish.user_id)
+        user = str(outcome.order_request.user_id)
         if outcome.order_id is not None:
             assert (user, outcome.order_id) in found, f"acknowledged, and not there: {outcome}"
-        must_be_there = outcome.order_id is not None or outcome.wish.key is not None
+        must_be_there = outcome.order_id is not None or outcome.order_request.key is not None
         assert times[user] == 1 or (times[user] == 0 and not must_be_there), outcome
 
 
@@ -92,7 +98,7 @@ def check_books(shop: Shop) -> None:
 
 
 @pytest.mark.timeout(60 + 10 * ROUNDS)
-def test_an_acknowledged_order_survives_and_is_announced(
+def test_an_acknowledged_order_survives_and_is_published(
     make_server: Callable[..., EngineProcess],
     broker: Broker,
     legacy_consumer: LegacyConsumer,
@@ -112,12 +118,12 @@ def crash_again_and_again(shop: Shop, moments: random.Random) -> None:
     # How long a crowd takes when nobody disturbs it; the first one only warms up.
     for number in (0, 1):
         began = time.monotonic()
-        assert all(outcome.order_id for outcome in place_all(server, crowd(number)))
+        assert all(outcome.order_id for outcome in place_all(server, load(number)))
         span_s = time.monotonic() - began
 
     acknowledged = 0
     for number in range(2, ROUNDS + 2):
-        outcomes = crash(server, crowd(number), moments.uniform(0, span_s))
+        outcomes = crash(server, load(number), moments.uniform(0, span_s))
         acknowledged += sum(outcome.order_id is not None for outcome in outcomes)
         # Half a minute passes: what the dead one held is free.
         shop.rows("update leases set expires_at = clock_timestamp() returning name")
@@ -135,14 +141,14 @@ def check_announcements(shop: Shop, legacy_consumer: LegacyConsumer) -> None:
         " join order_lines l on l.order_id = o.id group by o.id"
     )
     wanted = {number: (int(user), ids) for number, user, ids in lines}
-    heard = legacy_consumer.wait_for(
+    received = legacy_consumer.wait_for(
         lambda got: len({each.body["order_id"] for each in got}) >= len(wanted),
         "every order is announced",
         DELIVERED_WITHIN_S,
     )
     announced = {
         body["order_id"]: (body["user_id"], [item["id"] for item in body["items"]])
-        for body in (each.body for each in heard)
+        for body in (each.body for each in received)
     }
     assert announced == wanted, "nothing is missing, nothing is made up"
-    assert len({each.text for each in heard}) == len(wanted), "what came twice is the same"
+    assert len({each.text for each in received}) == len(wanted), "what came twice is the same"

@@ -1,9 +1,9 @@
-"""The engine is killed at every step of what it does, and nothing is lost, made up or done twice.
+"""The engine is killed at every step of its work: nothing is lost, invented or done twice.
 
-RELIABILITY B1 to B8. The steps are the fail points in the source, as it is now: a new one is tried
-by itself. What must hold is checked by psycopg, pika, kafkajs and a BullMQ worker.
-`ORDER_ENGINE_TEST_CHAOS` (`make chaos`) tries more: four processes everywhere, every step of the
-relay on every transport, several moments of each step. `ORDER_ENGINE_TEST_SEED` repeats a run.
+RELIABILITY B1 to B8. The steps are the fail points found in the source, so that a new one is tested
+automatically. psycopg, pika, kafkajs and a BullMQ worker check the result. `make chaos`
+(`ORDER_ENGINE_TEST_CHAOS`) also tests four processes, and every step of the relay on every
+transport.
 """
 
 import re
@@ -21,12 +21,12 @@ import pytest
 from order_engine import OrderEngine, _native
 from tests.python.conftest import SERVERS
 from tests.python.support import seeds
-from tests.python.support.adopted_database import Shared
+from tests.python.support.adopted_database import SharedDatabase
 from tests.python.support.customers import Customers
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.kafka_topics import make_topics
 from tests.python.support.node_clients import BullMqWorker, KafkaJsConsumer
-from tests.python.support.oracle import Heard, check_heard, check_orders, check_stock
+from tests.python.support.oracle import Received, check_messages, check_orders, check_stock
 from tests.python.support.product_service import Product, ProductService
 from tests.python.support.shop import Shop
 from tests.python.support.waiting import eventually
@@ -95,7 +95,7 @@ class Arena:
                 stack.callback(other.kill)
             dead = Watch(doomed, point)
             reports = point.startswith("taking in")
-            self.customers.shop_at([doomed, *others], dead, reports=reports)
+            self.customers.place_orders([doomed, *others], dead, reports=reports)
             assert doomed.wait(1) == -signal.SIGKILL
             self.let_leases_end()
             if not others:
@@ -109,11 +109,11 @@ class Arena:
     def settle(self, survivor: EngineProcess) -> None:
         """Lets customers repeat what they do not know, and compares everything with everything."""
         shop, customers = self.shop, self.customers
-        customers.ask_again(survivor)
+        customers.retry_unanswered(survivor)
         customers.repeat(survivor, 5)
-        told = customers.on_stock
+        reported = customers.on_stock
         eventually(
-            lambda: shop.row("select reported from products") == (told,),
+            lambda: shop.row("select reported from products") == (reported,),
             "every stock number has been taken in",
             DRAINED_WITHIN_S,
         )
@@ -122,14 +122,14 @@ class Arena:
             "every message has been sent",
             DRAINED_WITHIN_S,
         )
-        found = check_orders(shop.database, customers.asks)
-        check_stock(shop.database, PRODUCT, initial=STOCK, found=found, reported=told)
+        found = check_orders(shop.database, customers.planned_orders)
+        check_stock(shop.database, PRODUCT, initial=STOCK, found=found, reported=reported)
         assert shop.row("select count(*) from inbox_parked") == (0,)
-        heard = [
-            Heard(each.body["order_id"], each.body["version"], each.properties["message_id"])
-            for each in shop.witness.heard()
+        received = [
+            Received(each.body["order_id"], each.body["version"], each.properties["message_id"])
+            for each in shop.spy.received()
         ]
-        check_heard(shop.database, heard)
+        check_messages(shop.database, received)
 
     def let_leases_end(self) -> None:
         """Half a minute passes: what the dead held is free."""
@@ -175,7 +175,7 @@ def arena(
         yield opened
 
 
-def test_there_are_points_on_every_way() -> None:
+def test_every_process_has_fail_points() -> None:
     ways = {point.partition(":")[0] for point in POINTS}
     assert ways == {
         "placing",
@@ -260,14 +260,14 @@ def test_a_killed_relay_loses_nothing_on_any_transport(  # noqa: PLR0913, PLR091
             ).fetchall()
         }
     if transport == "Kafka":
-        told = make_kafkajs_consumer("after", "order-events").wait_for_messages(len(events))
-        heard = {(each["headers"]["event_id"], each["key"]) for each in told}
+        reported = make_kafkajs_consumer("after", "order-events").wait_for_messages(len(events))
+        received = {(each["headers"]["event_id"], each["key"]) for each in reported}
     else:
         jobs = make_bullmq_worker("order-queue").wait_for_records(len(events))
         assert len(jobs) == len(events), "a job that is added twice is there once"
-        heard = {(job["id"].removesuffix("-order-placed"), job["data"]["_id"]) for job in jobs}
-    assert {event: int(name[8:], 16) for event, name in heard} == events
-    assert {name for _, name in heard} >= set(acknowledged)
+        received = {(job["id"].removesuffix("-order-placed"), job["data"]["_id"]) for job in jobs}
+    assert {event: int(name[8:], 16) for event, name in received} == events
+    assert {name for _, name in received} >= set(acknowledged)
     # An order is asked for, and its answer may be lost with the engine.
     assert len(acknowledged) <= len(events) <= len(acknowledged) + 1
 
@@ -301,7 +301,7 @@ DIFFERENT = """
 
 
 @pytest.mark.parametrize("point", ADOPTING)
-def test_a_killed_adoption_goes_on_where_it_stopped(shared_database: Shared, point: str) -> None:
+def test_a_killed_adoption_resumes(shared_database: SharedDatabase, point: str) -> None:
     shared_database.sql(FILL, 600)
     shared_database.sql(FILL_ITEMS)
     # Products, users, and then the first orders.
@@ -320,7 +320,7 @@ def test_a_killed_adoption_goes_on_where_it_stopped(shared_database: Shared, poi
 
 
 @pytest.mark.parametrize(("profile", "has_points"), [("quick", True), ("release", False)])
-def test_only_wheels_for_tests_have_points(profile: str, has_points: bool) -> None:  # noqa: FBT001
+def test_only_test_wheels_have_fail_points(profile: str, has_points: bool) -> None:  # noqa: FBT001
     command = ["make", "-n", "-W", "Cargo.toml", f"PROFILE={profile}", f".venv/.wheel-{profile}"]
     said = subprocess.run(command, cwd=SOURCE.parent, capture_output=True, text=True, check=True)
     (build,) = [line for line in said.stdout.splitlines() if "maturin build" in line]

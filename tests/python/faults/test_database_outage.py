@@ -1,4 +1,4 @@
-"""PostgreSQL is restarted, killed or away under load: clear answers, recovery, nothing lost."""
+"""PostgreSQL is restarted, killed or down under load: clear errors, recovery, no lost order."""
 
 import asyncio
 import random
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.python.support.load import Wish, place_all
+from tests.python.support.load import OrderRequest, place_all
 from tests.python.support.product_service import Product
 from tests.python.support.shop import Shop, database_of
 from tests.python.support.waiting import eventually
@@ -23,15 +23,15 @@ def reconnect(shop: Shop) -> None:
     shop.database = database_of(shop.server)
 
 
-def wishes() -> list[Wish]:
+def order_requests() -> list[OrderRequest]:
     return [
-        Wish(user, ((1, 1),), key=f"wish-{user}" if user % 2 else None)
+        OrderRequest(user, ((1, 1),), key=f"wish-{user}" if user % 2 else None)
         for user in range(1, CROWD + 1)
     ]
 
 
 @pytest.mark.parametrize("end", [PostgreSQL.kill, PostgreSQL.stop], ids=["killed", "restarted"])
-def test_no_acknowledged_order_is_lost_when_the_database_ends_under_load(
+def test_no_acknowledged_order_is_lost_when_the_database_stops_under_load(
     shop: Shop, postgres: PostgreSQL, end: Callable[[PostgreSQL], None]
 ) -> None:
     shop.offer(Product(1, quantity=1_000_000))
@@ -44,34 +44,41 @@ def test_no_acknowledged_order_is_lost_when_the_database_ends_under_load(
         await asyncio.to_thread(end, postgres)
         await asyncio.to_thread(postgres.start)
 
-    outcomes = place_all(shop.server, wishes(), outage)
+    outcomes = place_all(shop.server, order_requests(), outage)
     assert all(outcome.envelope is not None for outcome in outcomes), "everybody was answered"
     reconnect(shop)
     retried = place_all(
-        shop.server, [each.wish for each in outcomes if each.order_id is None and each.wish.key]
+        shop.server,
+        [
+            each.order_request
+            for each in outcomes
+            if each.order_id is None and each.order_request.key
+        ],
     )
     assert all(outcome.order_id for outcome in retried), [each.envelope for each in retried]
     found = shop.rows("select user_id, id from orders")
     times = Counter(user for user, _ in found)
     for outcome in [*outcomes, *retried]:
         if outcome.order_id is not None:
-            assert (str(outcome.wish.user_id), outcome.order_id) in found
-        if outcome.wish.key is not None:
-            assert times[str(outcome.wish.user_id)] == 1, outcome
-        assert times[str(outcome.wish.user_id)] <= 1, outcome
+            assert (str(outcome.order_request.user_id), outcome.order_id) in found
+        if outcome.order_request.key is not None:
+            assert times[str(outcome.order_request.user_id)] == 1, outcome
+        assert times[str(outcome.order_request.user_id)] <= 1, outcome
     reserved, held = shop.row(
         "select reserved, (select sum(quantity) from reservations) from products"
     )
     assert reserved == held == len(found)
     # Relay and intake find their way back by themselves.
     eventually(lambda: shop.row("select count(*) from outbox") == (0,), "everything is sent", 60)
-    assert {each.body["order_id"] for each in shop.witness.heard()} == {
+    assert {each.body["order_id"] for each in shop.spy.received()} == {
         number for _, number in found
     }
     shop.offer(Product(2))
 
 
-def test_while_the_database_is_away_everybody_is_told_so(shop: Shop, postgres: PostgreSQL) -> None:
+def test_requests_during_a_database_outage_get_a_clear_error(
+    shop: Shop, postgres: PostgreSQL
+) -> None:
     shop.offer(Product(1))
     token = shop.server.token(1)
     postgres.stop()

@@ -1,4 +1,4 @@
-"""Kafka, Redis and a service upstream stopped and started under load, one after the other."""
+"""Kafka, Redis and an upstream service are stopped and started under load, one after the other."""
 
 import json
 import threading
@@ -15,10 +15,10 @@ import httpx
 import psycopg
 import pytest
 
-from tests.python.conftest import Broker, started
-from tests.python.support.all_contracts import MUG, USER, Doors, open_doors
+from tests.python.conftest import Broker, start_server
+from tests.python.support.all_contracts import MUG, USER, AllContracts, start_all_contracts
 from tests.python.support.engine_process import EngineProcess
-from tests.python.support.event_spy import Witness
+from tests.python.support.event_spy import EventSpy
 from tests.python.support.node_clients import BullMqWorker, KafkaJsConsumer
 from tests.python.support.upstream_services import UpstreamServices
 from tests.python.support.waiting import eventually
@@ -56,7 +56,7 @@ class Parts:
 @pytest.fixture
 def parts(workspace: Workspace, kafka: Kafka, upstream: UpstreamServices) -> Iterator[Parts]:
     """All running; the Redis comes back with the jobs that it had."""
-    redis = started(partial(Redis, keeps=True), workspace)
+    redis = start_server(partial(Redis, keeps=True), workspace)
     upstream.set_product(MUG, price=9.5, stock=1_000_000)
     upstream.add_user(USER)
     yield Parts(kafka, redis, upstream)
@@ -72,37 +72,37 @@ def worker(workspace: Workspace, tmp_path: Path, parts: Parts) -> Iterator[BullM
 
 
 @contextmanager
-def load(doors: Doors) -> Iterator[Ledger]:
+def load(all_contracts: AllContracts) -> Iterator[Ledger]:
     """Clients that place, ship what they placed, and read it through every door, until the end."""
     ledger = Ledger()
     ending = threading.Event()
-    names = list(doors.urls)
+    names = list(all_contracts.urls)
     # The fifth has no call to read an order.
     readers = [name for name in names if name != "stock"]
 
     def work(number: int) -> None:
         while not ending.is_set():
             number += 1
-            door = names[number % len(names)]
+            contract = names[number % len(names)]
             try:
-                order = getattr(doors, door)()
+                order = getattr(all_contracts, contract)()
             except (AssertionError, httpx.HTTPError) as error:
-                ledger.refused.append((time.monotonic(), door, str(error)))
+                ledger.refused.append((time.monotonic(), contract, str(error)))
                 continue
             ledger.acknowledged.append(order)
             expect(order, "pending")
-            doors.set_status(order, "shipped")
+            all_contracts.set_status(order, "shipped")
             expect(order, "shipped")
 
     def expect(order: str, status: str) -> None:
-        for door in readers:
+        for contract in readers:
             try:
-                shown = doors.shown(door, order)
+                shown = all_contracts.shown(contract, order)
             except (AssertionError, httpx.HTTPError) as error:
                 shown = {"status": str(error)}
             # One contract does not show it.
             if shown.get("status", status).lower() != status:
-                ledger.wrong.append(f"{order} is {status}, and {shown} through {door}")
+                ledger.wrong.append(f"{order} is {status}, and {shown} through {contract}")
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(CLIENTS)]
     for thread in threads:
@@ -116,25 +116,25 @@ def load(doors: Doors) -> Iterator[Ledger]:
 
 
 @pytest.mark.timeout(4 * PATIENCE_S)
-def test_parts_that_go_away_under_load(
+def test_dependencies_that_fail_under_load(
     make_server: Callable[..., EngineProcess],
     broker: Broker,
     parts: Parts,
     worker: BullMqWorker,
     make_kafkajs_consumer: Callable[..., KafkaJsConsumer],
 ) -> None:
-    opened = open_doors(
+    opened = start_all_contracts(
         make_server,
         parts.kafka.url,
         parts.redis.url,
         USERS_SERVICE_URL=parts.upstream.users_url,
         PRODUCTS_SERVICE_URL=parts.upstream.products_url,
     )
-    witness = Witness(broker.url)
+    spy = EventSpy(broker.url)
     # What nobody listens to waits there.
-    Witness(broker.url, "storefront_exchange", ("order.placed", "order.shipped"))
+    EventSpy(broker.url, "storefront_exchange", ("order.placed", "order.shipped"))
     away = {}
-    with closing(opened) as doors, load(doors) as ledger:
+    with closing(opened) as all_contracts, load(all_contracts) as ledger:
         for name, part in vars(parts).items():
             more_are_placed(ledger)
             begin = time.monotonic()
@@ -146,16 +146,16 @@ def test_parts_that_go_away_under_load(
 
     begin, end = away["upstream"]
     unexpected = [
-        (at, door, words)
-        for at, door, words in ledger.refused
-        if door not in ASKS_UPSTREAM or not begin <= at <= end
+        (at, contract, words)
+        for at, contract, words in ledger.refused
+        if contract not in ASKS_UPSTREAM or not begin <= at <= end
     ]
     assert unexpected == []
-    assert {door for _, door, _ in ledger.refused} == ASKS_UPSTREAM
+    assert {contract for _, contract, _ in ledger.refused} == ASKS_UPSTREAM
     assert ledger.wrong == []
-    eventually(lambda: doors.waiting() == 0, "all has been handed over", PATIENCE_S)
+    eventually(lambda: all_contracts.waiting() == 0, "all has been handed over", PATIENCE_S)
 
-    with psycopg.connect(doors.server.env["DATABASE_URL"]) as database:
+    with psycopg.connect(all_contracts.server.env["DATABASE_URL"]) as database:
         placed = {row[0] for row in database.execute("select id from order_engine.orders")}
     assert sorted(map(number, ledger.acknowledged)) == sorted(placed)
 
@@ -165,14 +165,14 @@ def test_parts_that_go_away_under_load(
         (order, "order-placed") for order in placed
     }
     consumer = make_kafkajs_consumer("after", "order-events")
-    told = consumer.wait_for_messages(2 * len(placed), PATIENCE_S)
-    events = [(number(each["key"]), each["headers"]["event_id"], kind(each)) for each in told]
+    reported = consumer.wait_for_messages(2 * len(placed), PATIENCE_S)
+    events = [(number(each["key"]), each["headers"]["event_id"], kind(each)) for each in reported]
     assert in_order(events) == {order: ["order-placed", "order-shipped"] for order in placed}
-    heard = [
+    received = [
         (message.body["order_id"], message.properties["message_id"], message.body["version"])
-        for message in witness.heard()
+        for message in spy.received()
     ]
-    assert in_order(heard) == {order: [1, 2] for order in placed}
+    assert in_order(received) == {order: [1, 2] for order in placed}
 
 
 def more_are_placed(ledger: Ledger) -> None:
@@ -191,7 +191,7 @@ def kind(message: dict[str, Any]) -> str:
 
 def in_order(events: list[tuple[int, str, Any]]) -> dict[int, list[Any]]:
     """What was heard of each order, each event once, in its order of arrival."""
-    heard: dict[int, dict[str, Any]] = defaultdict(dict)
+    received: dict[int, dict[str, Any]] = defaultdict(dict)
     for order, event, what in events:
-        heard[order].setdefault(event, what)
-    return {order: list(whats.values()) for order, whats in heard.items()}
+        received[order].setdefault(event, what)
+    return {order: list(whats.values()) for order, whats in received.items()}

@@ -1,7 +1,7 @@
-"""The primary of three PostgreSQL servers is killed, and a standby takes its place.
+"""The primary of three PostgreSQL servers is killed, and a standby is promoted.
 
-RELIABILITY B1, B3: with two synchronous standbys nothing that was acknowledged is lost; with all
-three in DATABASE_URL the engine finds the new primary by itself.
+RELIABILITY B1, B3: with two synchronous standbys no acknowledged order is lost. If DATABASE_URL
+lists all three servers, the engine finds the new primary itself.
 """
 
 import threading
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.python.conftest import Broker, started
+from tests.python.conftest import Broker, start_server
 from tests.python.support import seeds
 from tests.python.support.customers import Customers
 from tests.python.support.engine_process import EngineProcess
-from tests.python.support.oracle import Heard, check_heard, check_orders, check_stock
+from tests.python.support.oracle import Received, check_messages, check_orders, check_stock
 from tests.python.support.product_service import Product
 from tests.python.support.shop import Shop, database_of
 from tests.python.support.waiting import eventually
@@ -55,7 +55,7 @@ class Cluster:
 @pytest.fixture
 def cluster(workspace: Workspace) -> Iterator[Cluster]:
     """With an empty database."""
-    primary = started(PostgreSQL, workspace)
+    primary = start_server(PostgreSQL, workspace)
     standbys = [Standby(workspace, primary, name) for name in ("a", "b")]
     for standby in standbys:
         standby.start()
@@ -89,7 +89,7 @@ def test_no_acknowledged_order_is_lost_when_the_primary_dies(
         def operate() -> None:
             try:
                 acknowledged(customers, BEFORE)
-                known = len(customers.asks)
+                known = len(customers.planned_orders)
                 killed_at = cluster.fail_over()
                 placed = acknowledged(customers, 1, since=known)
                 outage_s.append(placed - killed_at)
@@ -101,24 +101,24 @@ def test_no_acknowledged_order_is_lost_when_the_primary_dies(
 
         operator = threading.Thread(target=operate)
         operator.start()
-        customers.shop_at([server], is_over.is_set, reports=False)
+        customers.place_orders([server], is_over.is_set, reports=False)
         operator.join()
         assert failures == []
         shop.database.close()
         shop.database = database_of(server)
-        customers.ask_again(server)
+        customers.retry_unanswered(server)
         eventually(lambda: shop.row("select count(*) from outbox") == (0,), "all is sent", 60)
-        found = check_orders(shop.database, customers.asks)
+        found = check_orders(shop.database, customers.planned_orders)
         check_stock(shop.database, 1, initial=STOCK, found=found, reported=STOCK)
-        heard = [
-            Heard(each.body["order_id"], each.body["version"], each.properties["message_id"])
-            for each in shop.witness.heard()
+        received = [
+            Received(each.body["order_id"], each.body["version"], each.properties["message_id"])
+            for each in shop.spy.received()
         ]
-        repeated = check_heard(shop.database, heard)
+        repeated = check_messages(shop.database, received)
         # Messages come in again, too.
         shop.offer(Product(2))
     seeds.tell(
-        f"failover: {len(customers.asks)} asked, {len(found)} there, {repeated} heard again,"
+        f"failover: {len(customers.planned_orders)} asked, {len(found)} there, {repeated} repeated,"
         f" {outage_s[0]:.1f} s without an order"
     )
     assert outage_s[0] < BACK_WITHIN_S
@@ -127,7 +127,7 @@ def test_no_acknowledged_order_is_lost_when_the_primary_dies(
 def acknowledged(customers: Customers, count: int, since: int = 0) -> float:
     """Waits until so many orders that were asked for since then are acknowledged; returns when."""
     eventually(
-        lambda: sum(ask.order_id is not None for ask in customers.asks[since:]) >= count,
+        lambda: sum(ask.order_id is not None for ask in customers.planned_orders[since:]) >= count,
         f"{count} orders are acknowledged",
         60,
     )

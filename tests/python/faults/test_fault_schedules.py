@@ -1,7 +1,7 @@
-"""Connections break in every way, by chance and under orders: nothing is lost, and all recovers.
+"""Connections fail at random under load: nothing is lost, and the engine recovers.
 
-RELIABILITY B3, B7, B9, B15. Between the engine and everything that it uses there is a link that a
-seeded schedule slows, cuts, resets and mutes. `make chaos` goes on for minutes.
+RELIABILITY B3, B7, B9, B15. A proxy stands in front of each dependency. A seeded schedule slows,
+cuts, resets and silences its connections. `make chaos` runs for minutes.
 """
 
 import itertools
@@ -21,16 +21,16 @@ import pytest
 
 from tests.python.conftest import Broker
 from tests.python.support import seeds
-from tests.python.support.all_contracts import MUG, USER, Doors, open_doors
-from tests.python.support.customers import Ask
+from tests.python.support.all_contracts import MUG, USER, AllContracts, start_all_contracts
+from tests.python.support.customers import PlannedOrder
 from tests.python.support.engine_process import EngineProcess
-from tests.python.support.event_spy import Witness
-from tests.python.support.fault_proxy import BreakableLink
+from tests.python.support.event_spy import EventSpy
+from tests.python.support.fault_proxy import FaultProxy
 from tests.python.support.fault_schedule import FAULTS, Step, schedule
 from tests.python.support.kafka_topics import make_topics
 from tests.python.support.legacy_consumer import Delivery
 from tests.python.support.node_clients import BullMqWorker, KafkaJsConsumer
-from tests.python.support.oracle import BY_KEY, Connection, Heard, check_heard, check_orders
+from tests.python.support.oracle import BY_KEY, Connection, Received, check_messages, check_orders
 from tests.python.support.product_service import ProductService
 from tests.python.support.upstream_services import UpstreamServices
 from tests.python.support.waiting import eventually
@@ -66,8 +66,8 @@ BOOKS = """
 class Told:
     """What customers were told while connections broke."""
 
-    asks: list[Ask] = field(default_factory=list)
-    doors: dict[int, str] = field(default_factory=dict)
+    planned_orders: list[PlannedOrder] = field(default_factory=list)
+    all_contracts: dict[int, str] = field(default_factory=dict)
     """Where each customer asks."""
     requests: int = 0
     refused: Counter[tuple[str, int, str]] = field(default_factory=Counter)
@@ -80,10 +80,10 @@ class Told:
 class Customers:
     """Order through every door, each request with a key."""
 
-    def __init__(self, doors: Doors) -> None:
+    def __init__(self, all_contracts: AllContracts) -> None:
         """Nobody asks yet."""
-        self.told = Told()
-        self._doors = doors
+        self.reported = Told()
+        self._all_contracts = all_contracts
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._is_over = threading.Event()
@@ -91,58 +91,59 @@ class Customers:
     @contextmanager
     def shopping(self) -> Iterator[Told]:
         """Customers at all doors, until the end of the block."""
-        doors = list(self._doors.urls)
+        all_contracts = list(self._all_contracts.urls)
         failures: list[BaseException] = []
 
-        def work(door: str) -> None:
+        def work(contract: str) -> None:
             try:
                 with httpx.Client(timeout=60, trust_env=False) as client:
                     while not self._is_over.is_set():
-                        self.place(client, door, self._next(door))
+                        self.place(client, contract, self._next(contract))
             except BaseException as error:  # noqa: BLE001 - told in the test's thread.
                 failures.append(error)
 
         threads = [
-            threading.Thread(target=work, args=(doors[n % len(doors)],)) for n in range(CLIENTS)
+            threading.Thread(target=work, args=(all_contracts[n % len(all_contracts)],))
+            for n in range(CLIENTS)
         ]
         for thread in threads:
             thread.start()
         try:
-            yield self.told
+            yield self.reported
         finally:
             self._is_over.set()
             for thread in threads:
                 thread.join()
         assert failures == []
 
-    def place(self, client: httpx.Client, door: str, ask: Ask) -> None:
+    def place(self, client: httpx.Client, contract: str, ask: PlannedOrder) -> None:
         """Asks for an order."""
-        path, body = ORDERS[door]
+        path, body = ORDERS[contract]
         headers = {
-            "Authorization": f"Bearer {self._doors.server.token(USER)}",
+            "Authorization": f"Bearer {self._all_contracts.server.token(USER)}",
             "Idempotency-Key": str(ask.key),
         }
         began = time.monotonic()
-        answer = client.post(self._doors.urls[door] + path, json=body, headers=headers)
+        answer = client.post(self._all_contracts.urls[contract] + path, json=body, headers=headers)
         took_s = time.monotonic() - began
-        told = self.told
+        reported = self.reported
         with self._lock:
-            told.requests += 1
-            told.longest_s = max(told.longest_s, took_s)
+            reported.requests += 1
+            reported.longest_s = max(reported.longest_s, took_s)
             ask.order_id = order_in(answer)
             if ask.order_id is None:
-                told.refused[door, answer.status_code, answer.text] += 1
+                reported.refused[contract, answer.status_code, answer.text] += 1
             else:
-                told.last[door] = began
+                reported.last[contract] = began
         if ask.order_id is None:
             # Nobody asks a thousand times a second whether it is over.
             self._is_over.wait(REFUSED_PAUSE_S)
 
-    def _next(self, door: str) -> Ask:
+    def _next(self, contract: str) -> PlannedOrder:
         with self._lock:
-            ask = Ask(number := next(self._numbers), 1, f"wish-{number}", None)
-            self.told.doors[number] = door
-            self.told.asks.append(ask)
+            ask = PlannedOrder(number := next(self._numbers), 1, f"wish-{number}", None)
+            self.reported.all_contracts[number] = contract
+            self.reported.planned_orders.append(ask)
             return ask
 
 
@@ -175,26 +176,26 @@ ORDERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.fixture
-def links(
+def proxies(
     postgres: PostgreSQL, broker: Broker, kafka: Kafka, redis: Redis, upstream: UpstreamServices
-) -> Iterator[dict[str, BreakableLink]]:
+) -> Iterator[dict[str, FaultProxy]]:
     """By what is at the other end."""
     with ExitStack() as stack:
         opened = {
-            "postgresql": BreakableLink(postgres.port),
-            "rabbitmq": BreakableLink(broker.server.port),
-            "kafka": BreakableLink(*reversed(kafka.link_ports)),
-            "redis": BreakableLink(redis.port),
-            "upstream": BreakableLink(upstream.port),
+            "postgresql": FaultProxy(postgres.port),
+            "rabbitmq": FaultProxy(broker.server.port),
+            "kafka": FaultProxy(*reversed(kafka.link_ports)),
+            "redis": FaultProxy(redis.port),
+            "upstream": FaultProxy(upstream.port),
         }
-        for link in opened.values():
-            stack.enter_context(link)
+        for proxy in opened.values():
+            stack.enter_context(proxy)
         yield opened
 
 
 @pytest.fixture
-def doors(  # noqa: PLR0913, PLR0917
-    links: dict[str, BreakableLink],
+def all_contracts(  # noqa: PLR0913, PLR0917
+    proxies: dict[str, FaultProxy],
     make_server: Callable[..., EngineProcess],
     postgres: PostgreSQL,
     database_url: str,
@@ -202,14 +203,14 @@ def doors(  # noqa: PLR0913, PLR0917
     kafka: Kafka,
     redis: Redis,
     upstream: UpstreamServices,
-) -> Iterator[Doors]:
+) -> Iterator[AllContracts]:
     """An engine with every contract, each of its connections through a link."""
     make_topics(kafka.url, "inventory-events", "product_events", "user_logged_in", "order-events")
     upstream.set_product(MUG, price=9.5, stock=1_000_000)
     upstream.add_user(USER)
 
     def through(name: str, url: str, port: int) -> str:
-        return url.replace(f":{port}/", f":{links[name].port}/")
+        return url.replace(f":{port}/", f":{proxies[name].port}/")
 
     make = partial(
         make_server,
@@ -221,7 +222,7 @@ def doors(  # noqa: PLR0913, PLR0917
         PRODUCTS_SERVICE_URL=through("upstream", upstream.products_url, upstream.port),
     )
     redis_url = through("redis", redis.url, redis.port)
-    with closing(open_doors(make, kafka.link_url, redis_url)) as opened:
+    with closing(start_all_contracts(make, kafka.link_url, redis_url)) as opened:
         # Whoever asks the database from here on is the test.
         opened.server.env["DATABASE_URL"] = database_url
         yield opened
@@ -259,62 +260,65 @@ def database(database_url: str) -> Iterator[Connection]:
 
 @pytest.mark.timeout(300 + 60 * seeds.MINUTES * seeds.IS_CHAOS)
 def test_broken_connections_lose_nothing(  # noqa: PLR0913, PLR0917
-    doors: Doors,
-    links: dict[str, BreakableLink],
+    all_contracts: AllContracts,
+    proxies: dict[str, FaultProxy],
     broker: Broker,
     database: Connection,
     make_bullmq_worker: Callable[..., BullMqWorker],
     make_kafkajs_consumer: Callable[..., KafkaJsConsumer],
 ) -> None:
-    witness = Witness(broker.url)
-    storefront = Witness(broker.url, "storefront_exchange", ("order.placed", "order.shipped"))
+    spy = EventSpy(broker.url)
+    storefront = EventSpy(broker.url, "storefront_exchange", ("order.placed", "order.shipped"))
     neighbours = ProductService(broker.url)
-    customers = Customers(doors)
+    customers = Customers(all_contracts)
     recoveries: list[tuple[float, str]] = []
-    with customers.shopping() as told:
+    with customers.shopping() as reported:
         for step in steps():
-            step.begin(links[step.part])
+            step.begin(proxies[step.part])
             time.sleep(step.lasts_s)
-            links[step.part].mend()
-            took_s = recovery(database, told, doors, neighbours, step)
+            proxies[step.part].mend()
+            took_s = recovery(database, reported, all_contracts, neighbours, step)
             recoveries.append((took_s, str(step)))
             seeds.tell(f"recovered {took_s:.1f} s after {step}")
     slowest = max(recoveries)
-    for (door, status, words), times in told.refused.items():
-        seeds.tell(f"{times} times {status} at {door}: {words[:200]}")
+    for (contract, status, words), times in reported.refused.items():
+        seeds.tell(f"{times} times {status} at {contract}: {words[:200]}")
     with httpx.Client(timeout=60, trust_env=False) as client:
-        for ask in [ask for ask in told.asks if ask.order_id is None]:
+        for ask in [ask for ask in reported.planned_orders if ask.order_id is None]:
             # Elsewhere the same key is another one.
-            customers.place(client, told.doors[ask.customer], ask)
-    eventually(lambda: doors.waiting() == 0, "all is sent", DRAINED_WITHIN_S)
+            customers.place(client, reported.all_contracts[ask.customer], ask)
+    eventually(lambda: all_contracts.waiting() == 0, "all is sent", DRAINED_WITHIN_S)
 
-    found = check_orders(database, told.asks, BY_KEY)
+    found = check_orders(database, reported.planned_orders, BY_KEY)
     assert database.execute(BOOKS).fetchone() == (len(found),) * 3
     kafkajs = make_kafkajs_consumer("after", "order-events")
     worker = make_bullmq_worker("order-queue")
     messages = {
-        "flask": [Heard(each.body["order_id"], *described(each)) for each in witness.heard()],
+        "flask": [Received(each.body["order_id"], *described(each)) for each in spy.received()],
         "storefront": [
-            Heard(number_of(each.body["_id"]), *described(each)) for each in storefront.heard()
+            Received(number_of(each.body["_id"]), *described(each))
+            for each in storefront.received()
         ],
         "gateway": [
-            Heard(number_of(each["key"]), 1, each["headers"]["event_id"])
+            Received(number_of(each["key"]), 1, each["headers"]["event_id"])
             for each in kafkajs.wait_for_messages(len(found))
         ],
         "jobs": [
-            Heard(number_of(each["data"]["_id"]), 1, each["id"].removesuffix("-order-placed"))
+            Received(number_of(each["data"]["_id"]), 1, each["id"].removesuffix("-order-placed"))
             for each in worker.wait_for_records(len(found))
         ],
     }
-    repeated = {door: check_heard(database, heard) for door, heard in messages.items()}
+    repeated = {
+        contract: check_messages(database, received) for contract, received in messages.items()
+    }
     seeds.tell(
-        f"{len(recoveries)} faults, {told.requests} requests, {len(found)} orders, 0 lost, heard"
-        f" again {repeated}, longest answer {told.longest_s:.1f} s, longest recovery"
+        f"{len(recoveries)} faults, {reported.requests} requests, {len(found)} orders, 0 lost,"
+        f" repeated: {repeated}, longest response {reported.longest_s:.1f} s, longest recovery"
         f" {slowest[0]:.1f} s after {slowest[1]}"
     )
     assert slowest[0] < RECOVERED_WITHIN_S, slowest
-    assert told.longest_s < ANSWERED_WITHIN_S
-    unknown = [each for each in told.refused if not is_documented(each[1], each[2])]
+    assert reported.longest_s < ANSWERED_WITHIN_S
+    unknown = [each for each in reported.refused if not is_documented(each[1], each[2])]
     assert unknown == [], "answers that no document has"
 
 
@@ -333,7 +337,11 @@ def is_documented(status: int, words: str) -> bool:
 
 
 def recovery(
-    database: Connection, told: Told, doors: Doors, neighbours: ProductService, step: Step
+    database: Connection,
+    reported: Told,
+    all_contracts: AllContracts,
+    neighbours: ProductService,
+    step: Step,
 ) -> float:
     """How long until every door takes orders, news come in, and nothing older waits to leave."""
     healed = time.monotonic()
@@ -343,7 +351,7 @@ def recovery(
     knows = "select username from users where user_id = %s"
 
     def is_over() -> bool:
-        if any(told.last.get(door, 0.0) < healed for door in doors.urls):
+        if any(reported.last.get(contract, 0.0) < healed for contract in all_contracts.urls):
             return False
         if database.execute(knows, (NEIGHBOUR,)).fetchone() != (news,):
             return False

@@ -1,4 +1,4 @@
-"""Kafka is away, knows no topic, refuses, says nonsense: orders go on, and every event arrives."""
+"""Kafka is down, has no topic, rejects or sends invalid messages: no order or event is lost."""
 
 import json
 import threading
@@ -158,7 +158,7 @@ def test_events_of_one_order_arrive_in_order(
     assert all(each == sorted(each) for each in seen.values())
 
 
-def test_what_is_not_understood_is_set_aside_and_the_partition_goes_on(
+def test_an_invalid_message_is_dead_lettered_and_the_partition_continues(
     gateway_shop: GatewayShop,
 ) -> None:
     nonsense = [
@@ -179,7 +179,7 @@ def test_what_is_not_understood_is_set_aside_and_the_partition_goes_on(
     assert "the field quantity must be a whole number" in reasons.lower()
 
 
-def test_another_engine_takes_over_where_one_was_killed(
+def test_another_engine_takes_over_from_a_killed_one(
     make_gateway: Callable[..., EngineProcess], kafka: Kafka
 ) -> None:
     make_topics(kafka.url, "inventory-events", partitions=3)
@@ -218,7 +218,7 @@ def test_another_engine_takes_over_where_one_was_killed(
         assert shop.count("inbox_parked") == 0
 
 
-def test_a_message_that_is_too_large_holds_up_its_own_order_only(
+def test_a_message_that_is_too_large_blocks_only_its_own_order(
     make_gateway: Callable[..., EngineProcess],
     make_kafkajs_consumer: Callable[..., KafkaJsConsumer],
 ) -> None:
@@ -245,7 +245,7 @@ def strict_kafka(workspace: Workspace) -> Iterator[Kafka]:
     server.stop()
 
 
-def test_messages_wait_for_a_topic_that_nobody_has_made(
+def test_messages_wait_for_a_missing_topic(
     make_gateway: Callable[..., EngineProcess],
     workspace: Workspace,
     strict_kafka: Kafka,
@@ -271,7 +271,9 @@ def test_messages_wait_for_a_topic_that_nobody_has_made(
         eventually(lambda: shop.reported("p") == 3, "it is heard", 40)
 
 
-def test_an_engine_ends_soon_where_kafka_is_away(gateway_shop: GatewayShop, kafka: Kafka) -> None:
+def test_an_engine_stops_quickly_while_kafka_is_down(
+    gateway_shop: GatewayShop, kafka: Kafka
+) -> None:
     gateway_shop.offer(p=5)
     gateway_shop.placed("p")
     eventually(lambda: gateway_shop.count("outbox") == 0, "its message is sent")

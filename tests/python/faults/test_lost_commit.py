@@ -1,7 +1,7 @@
-"""The answer to a commit is lost on its way: what was committed is found, and is there once.
+"""The reply to a commit is lost: the committed order is found, and exists once.
 
-RELIABILITY B2, B15: nobody knows then whether it was; a request with a key may simply be repeated.
-A lone request ends with the statement that writes it, others with COMMIT.
+RELIABILITY B2, B15: the outcome is unknown to the engine; a request with a key can be retried. A
+single request ends with the statement that writes it, a batch with COMMIT.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ import pytest
 
 from tests.python.conftest import Broker
 from tests.python.support.engine_process import EngineProcess
-from tests.python.support.fault_proxy import BreakableLink
+from tests.python.support.fault_proxy import FaultProxy
 from tests.python.support.product_service import Product
 from tests.python.support.shop import Shop
 from tests.python.support.waiting import eventually
@@ -42,22 +42,22 @@ BOOKS = """
 
 
 @pytest.fixture
-def link(postgres: PostgreSQL) -> Iterator[BreakableLink]:
+def proxy(postgres: PostgreSQL) -> Iterator[FaultProxy]:
     """Between the engine and its database."""
-    with BreakableLink(postgres.port) as opened:
+    with FaultProxy(postgres.port) as opened:
         yield opened
 
 
 @pytest.fixture
 def linked_shop(
-    link: BreakableLink,
+    proxy: FaultProxy,
     postgres: PostgreSQL,
     database_url: str,
     make_server: Callable[..., EngineProcess],
     broker: Broker,
 ) -> Iterator[Shop]:
     """An engine behind the link; the test itself asks the database past it."""
-    server = make_server(DATABASE_URL=database_url.replace(f":{postgres.port}/", f":{link.port}/"))
+    server = make_server(DATABASE_URL=database_url.replace(f":{postgres.port}/", f":{proxy.port}/"))
     server.start()
     # Whoever asks the database from here on is the test.
     server.env["DATABASE_URL"] = database_url
@@ -98,70 +98,70 @@ def check_placed_once(shop: Shop, order_id: int, *, keys: int) -> None:
     """One order, with all that belongs to it, and one message."""
     assert shop.row(BOOKS) == (1, 1, keys, STOCK - 1, 1)
     assert shop.row("select id from orders") == (order_id,)
-    shop.witness.wait_for(order_id)
-    assert {each.properties["message_id"] for each in shop.witness.heard()} == {
+    shop.spy.wait_for(order_id)
+    assert {each.properties["message_id"] for each in shop.spy.received()} == {
         str(event) for (event,) in shop.rows("select event_id from order_history")
     }
 
 
-def test_a_request_with_a_key_hears_nothing_of_it(
-    link: BreakableLink, linked_shop: Shop, commit: bytes
+def test_a_request_with_a_key_succeeds_despite_a_lost_commit_reply(
+    proxy: FaultProxy, linked_shop: Shop, commit: bytes
 ) -> None:
-    link.lose_reply_to(commit)
+    proxy.lose_reply_to(commit)
     order_id = linked_shop.placed((1, 1), key="cart")
-    assert link.lost_replies == 1
+    assert proxy.lost_replies == 1
     check_placed_once(linked_shop, order_id, keys=1)
     assert linked_shop.placed((1, 1), key="cart") == order_id
     check_placed_once(linked_shop, order_id, keys=1)
 
 
-def test_the_retry_of_a_client_finds_the_same_order(
-    link: BreakableLink, linked_shop: Shop, commit: bytes
+def test_a_client_retry_finds_the_same_order(
+    proxy: FaultProxy, linked_shop: Shop, commit: bytes
 ) -> None:
-    link.lose_reply_to(commit, then=link.cut)
-    told = linked_shop.place((1, 1), key="cart")
-    assert link.lost_replies == 1
-    assert (told["success"], told["order"]) == (False, None), told
+    proxy.lose_reply_to(commit, then=proxy.cut)
+    reported = linked_shop.place((1, 1), key="cart")
+    assert proxy.lost_replies == 1
+    assert (reported["success"], reported["order"]) == (False, None), reported
     (order_id,) = linked_shop.row("select id from orders")
-    link.mend()
+    proxy.mend()
     assert ask_until_placed(linked_shop) == order_id
     check_placed_once(linked_shop, order_id, keys=1)
 
 
-def test_without_a_key_the_client_is_told_that_nobody_knows(
-    link: BreakableLink, linked_shop: Shop, commit: bytes
+def test_without_a_key_the_outcome_is_reported_as_unknown(
+    proxy: FaultProxy, linked_shop: Shop, commit: bytes
 ) -> None:
-    link.lose_reply_to(commit)
-    told = linked_shop.place((1, 1))
-    assert (told["success"], told["message"]) == (False, UNKNOWN)
+    proxy.lose_reply_to(commit)
+    reported = linked_shop.place((1, 1))
+    assert (reported["success"], reported["message"]) == (False, UNKNOWN)
     (order_id,) = linked_shop.row("select id from orders")
     check_placed_once(linked_shop, order_id, keys=0)
 
 
-def test_a_commit_that_never_arrives_leaves_nothing_behind(
-    link: BreakableLink, linked_shop: Shop, commit: bytes
+def test_a_commit_that_never_arrives_changes_nothing(
+    proxy: FaultProxy, linked_shop: Shop, commit: bytes
 ) -> None:
-    link.lose_request(commit, then=link.cut)
+    proxy.lose_request(commit, then=proxy.cut)
     assert not linked_shop.place((1, 1), key="cart")["success"]
-    assert link.lost_requests == 1
+    assert proxy.lost_requests == 1
     assert linked_shop.row(BOOKS) == (0, 0, 0, STOCK, 0)
-    link.mend()
+    proxy.mend()
     check_placed_once(linked_shop, ask_until_placed(linked_shop), keys=1)
 
 
-def test_a_cancellation_is_repeated_and_releases_once(
-    link: BreakableLink, linked_shop: Shop
+def test_a_repeated_cancellation_releases_the_stock_once(
+    proxy: FaultProxy, linked_shop: Shop
 ) -> None:
     order_id = linked_shop.placed((1, 1))
-    link.lose_reply_to(COMMIT)
+    proxy.lose_reply_to(COMMIT)
     answer = linked_shop.server.graphql(
         CANCEL, {"id": str(order_id)}, token=linked_shop.server.token(1)
     ).json()["data"]["cancelOrder"]
-    assert link.lost_replies == 1
+    assert proxy.lost_replies == 1
     assert not answer["success"], "nobody knows, so nobody may say that it was"
     answer = linked_shop.ask(CANCEL, {"id": str(order_id)})["cancelOrder"]
     assert (answer["success"], answer["order"]) == (True, {"status": "Cancelled"})
     assert linked_shop.row(BOOKS) == (1, 2, 0, STOCK, 0)
-    linked_shop.witness.wait_for(order_id, version=2)
-    heard = [(each.body["version"], each.routing_key) for each in linked_shop.witness.heard()]
-    assert heard == [(1, "order.placed"), (2, "order.updated")]
+    linked_shop.spy.wait_for(order_id, version=2)
+    received = [(each.body["version"], each.routing_key) for each in linked_shop.spy.received()]
+    assert received == [(1, "order.placed"), (2, "order.updated")]

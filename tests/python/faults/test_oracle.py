@@ -1,4 +1,4 @@
-"""The oracle of the crash and fault tests finds what it is there to find."""
+"""The oracle of the crash and fault tests detects the faults that it is meant to detect."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,28 +7,36 @@ import psycopg
 import pytest
 
 from order_engine import OrderEngine
-from tests.python.support.customers import Ask
-from tests.python.support.oracle import Connection, Heard, check_heard, check_orders, check_stock
+from tests.python.support.customers import PlannedOrder
+from tests.python.support.oracle import (
+    Connection,
+    Received,
+    check_messages,
+    check_orders,
+    check_stock,
+)
 
 STOCK = 100
 ORDERS = 2
 
 
 @pytest.fixture
-def asks(database_url: str) -> list[Ask]:
+def planned_orders(database_url: str) -> list[PlannedOrder]:
     """Two orders of one mug each, the second one shipped."""
     with OrderEngine(database_url=database_url) as engine:
         engine.upsert_product("1", name="Mug", price="9.5")
         engine.set_stock("1", STOCK)
-        asks = []
+        planned_orders = []
         for customer in (1, 2):
             order = engine.place_order(
                 user_id=customer, items=[("1", 1)], idempotency_key=f"wish-{customer}"
             )
-            asks.append(Ask(customer, 1, f"wish-{customer}", None, order.id))
-        engine.change_status(asks[1].order_id or 0, "shipped")
-    asks[1] = replace(asks[1], fate="ship", is_changed=True, may_be_changed=True)
-    return asks
+            planned_orders.append(PlannedOrder(customer, 1, f"wish-{customer}", None, order.id))
+        engine.change_status(planned_orders[1].order_id or 0, "shipped")
+    planned_orders[1] = replace(
+        planned_orders[1], change="ship", is_changed=True, may_be_changed=True
+    )
+    return planned_orders
 
 
 @pytest.fixture
@@ -40,13 +48,15 @@ def database(database_url: str) -> Iterator[Connection]:
         yield connection
 
 
-def check(database: Connection, asks: list[Ask]) -> None:
-    found = check_orders(database, asks)
+def check(database: Connection, planned_orders: list[PlannedOrder]) -> None:
+    found = check_orders(database, planned_orders)
     check_stock(database, 1, initial=STOCK, found=found, reported=STOCK)
 
 
-def test_what_is_as_it_was_told_is_right(asks: list[Ask], database: Connection) -> None:
-    check(database, asks)
+def test_consistent_results_are_accepted(
+    planned_orders: list[PlannedOrder], database: Connection
+) -> None:
+    check(database, planned_orders)
 
 
 @pytest.mark.parametrize(
@@ -62,38 +72,40 @@ def test_what_is_as_it_was_told_is_right(asks: list[Ask], database: Connection) 
         "update products set reported = reported + 1",
     ],
 )
-def test_what_was_lost_or_leaked_is_found(
-    asks: list[Ask], database: Connection, fault: str
+def test_lost_orders_and_leaked_stock_are_found(
+    planned_orders: list[PlannedOrder], database: Connection, fault: str
 ) -> None:
     database.execute("set session_replication_role = replica")
     assert database.execute(fault.encode()).rowcount
     with pytest.raises(AssertionError):
-        check(database, asks)
+        check(database, planned_orders)
 
 
-def test_what_nobody_asked_for_is_found(asks: list[Ask], database: Connection) -> None:
-    with pytest.raises(AssertionError, match="nobody asked"):
-        check_orders(database, asks[1:])
-    with pytest.raises(AssertionError):
-        check_orders(database, [*asks, Ask(3, 1, None, None, order_id=77)])
-
-
-def test_what_was_not_heard_or_made_up_or_out_of_order_is_found(
-    asks: list[Ask], database: Connection
+def test_orders_that_were_not_requested_are_found(
+    planned_orders: list[PlannedOrder], database: Connection
 ) -> None:
-    assert len(asks) == ORDERS
+    with pytest.raises(AssertionError, match="nobody asked"):
+        check_orders(database, planned_orders[1:])
+    with pytest.raises(AssertionError):
+        check_orders(database, [*planned_orders, PlannedOrder(3, 1, None, None, order_id=77)])
+
+
+def test_missing_invented_and_reordered_messages_are_found(
+    planned_orders: list[PlannedOrder], database: Connection
+) -> None:
+    assert len(planned_orders) == ORDERS
     history = [
-        Heard(*row)
+        Received(*row)
         for row in database.execute(
             "select order_id, version, event_id::text from order_history order by 1, 2"
         ).fetchall()
     ]
-    assert check_heard(database, [*history, history[0]]) == 1, "one was heard again"
-    for heard, words in (
+    assert check_messages(database, [*history, history[0]]) == 1, "one was heard again"
+    for received, words in (
         (history[1:], "never heard"),
-        ([*history, Heard(7, 1, "made up")], "made up"),
+        ([*history, Received(7, 1, "made up")], "made up"),
         (history[::-1], "was told in the order"),
         ([*history, replace(history[0], version=9)], "one id, two messages"),
     ):
         with pytest.raises(AssertionError, match=words):
-            check_heard(database, heard)
+            check_messages(database, received)

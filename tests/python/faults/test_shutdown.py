@@ -1,4 +1,4 @@
-"""The engine ends as an operator wishes: what is under way is answered, nothing is lost."""
+"""Shutdown: requests in progress are answered, and nothing is lost."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ import pytest
 
 from tests.python.conftest import Broker
 from tests.python.support.engine_process import EngineProcess
-from tests.python.support.load import Wish, place_all
+from tests.python.support.load import OrderRequest, place_all
 from tests.python.support.product_service import Product
 from tests.python.support.shop import Shop
 from tests.python.support.waiting import eventually
@@ -39,7 +39,7 @@ def is_closed(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_a_request_under_way_is_answered_and_the_door_is_closed(shop: Shop) -> None:
+def test_a_request_in_progress_is_answered_and_new_connections_are_refused(shop: Shop) -> None:
     shop.offer(Product(1))
     url = shop.server.env["DATABASE_URL"]
     with psycopg.connect(url) as blocker, ThreadPoolExecutor(1) as pool:
@@ -54,10 +54,10 @@ def test_a_request_under_way_is_answered_and_the_door_is_closed(shop: Shop) -> N
     assert shop.server.wait(20) == 0
     assert shop.row("select count(*) from orders where id = %s", order_id) == (1,)
     shop.server.start()
-    shop.witness.wait_for(order_id)
+    shop.spy.wait_for(order_id)
 
 
-def test_a_balancer_is_told_before_the_doors_close(
+def test_readiness_fails_before_the_listeners_close(
     make_server: Callable[..., EngineProcess], broker: Broker
 ) -> None:
     server = make_server(ORDER_ENGINE_NOTICE_SECONDS=str(int(NOTICE_S)))
@@ -79,7 +79,7 @@ def test_a_balancer_is_told_before_the_doors_close(
         assert shop.row("select count(*) from orders where id = %s", order_id) == (1,)
 
 
-def test_nobody_waits_for_a_balancer_at_the_keyboard(
+def test_ctrl_c_skips_the_shutdown_delay(
     make_server: Callable[..., EngineProcess],
 ) -> None:
     server = make_server(ORDER_ENGINE_NOTICE_SECONDS="60")
@@ -88,7 +88,7 @@ def test_nobody_waits_for_a_balancer_at_the_keyboard(
     assert server.wait(ENDED_WITHIN_S) == 0
 
 
-def test_a_request_that_does_not_end_is_cut_off(
+def test_a_request_that_does_not_end_is_aborted(
     make_server: Callable[..., EngineProcess], broker: Broker
 ) -> None:
     server = make_server(ORDER_ENGINE_DRAIN_SECONDS="1", ORDER_ENGINE_DATABASE_TIMEOUT_SECONDS="3")
@@ -105,7 +105,7 @@ def test_a_request_that_does_not_end_is_cut_off(
                 )
                 os.kill(server.pid, signal.SIGTERM)
 
-            (outcome,) = place_all(server, [Wish(1, ((1, 1),))], end)
+            (outcome,) = place_all(server, [OrderRequest(1, ((1, 1),))], end)
             assert outcome.order_id is None
             began = time.monotonic()
             assert server.wait(20) == 0
@@ -113,7 +113,7 @@ def test_a_request_that_does_not_end_is_cut_off(
         assert shop.written() == before
 
 
-def test_a_second_signal_ends_it_at_once(shop: Shop) -> None:
+def test_a_second_signal_stops_the_server_immediately(shop: Shop) -> None:
     shop.offer(Product(1))
     before = shop.written()
     with psycopg.connect(shop.server.env["DATABASE_URL"]) as blocker:
@@ -130,7 +130,7 @@ def test_a_second_signal_ends_it_at_once(shop: Shop) -> None:
             os.kill(shop.server.pid, signal.SIGINT)
 
         began = time.monotonic()
-        (outcome,) = place_all(shop.server, [Wish(1, ((1, 1),))], end)
+        (outcome,) = place_all(shop.server, [OrderRequest(1, ((1, 1),))], end)
         assert outcome.order_id is None
         assert shop.server.wait(20) == 0
         # The request alone could have taken longer, and so could the draining.
@@ -139,7 +139,7 @@ def test_a_second_signal_ends_it_at_once(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("farewell", [signal.SIGTERM, signal.SIGINT])
-def test_no_acknowledged_order_is_lost_when_it_ends_under_load(
+def test_no_acknowledged_order_is_lost_when_the_engine_stops_under_load(
     shop: Shop, farewell: signal.Signals
 ) -> None:
     shop.offer(Product(1, quantity=1_000_000))
@@ -150,7 +150,9 @@ def test_no_acknowledged_order_is_lost_when_it_ends_under_load(
         )
         os.kill(shop.server.pid, farewell)
 
-    outcomes = place_all(shop.server, [Wish(user, ((1, 1),)) for user in range(1, 301)], end)
+    outcomes = place_all(
+        shop.server, [OrderRequest(user, ((1, 1),)) for user in range(1, 301)], end
+    )
     assert shop.server.wait(20) == 0
     acknowledged = {outcome.order_id for outcome in outcomes if outcome.order_id is not None}
     assert acknowledged
@@ -160,10 +162,10 @@ def test_no_acknowledged_order_is_lost_when_it_ends_under_load(
     assert not re.search("ERROR|panic", shop.server.log())
     shop.server.start()
     eventually(lambda: shop.row("select count(*) from outbox") == (0,), "everything is sent")
-    assert {each.body["order_id"] for each in shop.witness.heard()} == acknowledged
+    assert {each.body["order_id"] for each in shop.spy.received()} == acknowledged
 
 
-def test_a_taken_port_is_named_with_the_way_out(make_server: Callable[..., EngineProcess]) -> None:
+def test_a_port_in_use_is_named_with_a_remedy(make_server: Callable[..., EngineProcess]) -> None:
     server = make_server()
     with socket.create_server(("127.0.0.1", server.port)):
         server.launch()
@@ -173,11 +175,11 @@ def test_a_taken_port_is_named_with_the_way_out(make_server: Callable[..., Engin
     assert "Traceback" not in server.log()
 
 
-def test_it_starts_again_at_once_on_the_same_port(shop: Shop) -> None:
+def test_it_restarts_immediately_on_the_same_port(shop: Shop) -> None:
     shop.offer(Product(1))
     for _ in range(3):
         order_id = shop.placed((1, 1))
         shop.server.stop()
         shop.server.start()
         # A clean end gives the leases back, so nobody waits for them to run out.
-        shop.witness.wait_for(order_id)
+        shop.spy.wait_for(order_id)

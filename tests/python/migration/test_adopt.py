@@ -1,11 +1,11 @@
-"""An adopted database: what either side writes, the other has in the same transaction."""
+"""An adopted database: each side sees the other's writes in the same transaction."""
 
 from decimal import Decimal
 
 import pytest
 
 from order_engine import OrderEngine, OrderStatus, ProductNotFound
-from tests.python.support.adopted_database import Shared
+from tests.python.support.adopted_database import SharedDatabase
 
 STATUS = "update orders set status = %s where id = %s"
 HELD = "select coalesce(sum(quantity), 0) from order_engine.reservations where order_id = %s"
@@ -19,7 +19,7 @@ def figures(report: dict[str, object], what: str) -> dict[str, str]:
     return row
 
 
-def test_what_was_there_is_the_engines_too(shared_database: Shared) -> None:
+def test_existing_rows_are_adopted(shared_database: SharedDatabase) -> None:
     first = shared_database.place((1, 2))
     second = shared_database.place((2, 3), (3, 1), total=25.29)
     shared_database.sql(STATUS, "SHIPPED", second)
@@ -38,7 +38,7 @@ def test_what_was_there_is_the_engines_too(shared_database: Shared) -> None:
     assert shared_database.level(1) == (999_616, 0, 999_616)
 
 
-def test_what_the_old_service_writes_is_the_engines(shared_database: Shared) -> None:
+def test_writes_of_the_old_service_reach_the_engine(shared_database: SharedDatabase) -> None:
     shared_database.adopt()
     order = shared_database.place((1, 2), (2, 1), (1, 3), total=47.6)
     with shared_database.engine() as engine:
@@ -60,7 +60,7 @@ def test_what_the_old_service_writes_is_the_engines(shared_database: Shared) -> 
         assert engine.events_parked() == []
 
 
-def test_what_the_engine_writes_is_in_the_old_tables(shared_database: Shared) -> None:
+def test_writes_of_the_engine_reach_the_old_tables(shared_database: SharedDatabase) -> None:
     before = shared_database.place((1, 1))
     shared_database.adopt()
     with shared_database.engine() as engine:
@@ -98,7 +98,9 @@ def test_what_the_engine_writes_is_in_the_old_tables(shared_database: Shared) ->
     shared_database.adopt()
 
 
-def test_a_running_engine_draws_the_old_numbers_at_once(shared_database: Shared) -> None:
+def test_a_running_engine_uses_the_old_id_sequence_immediately(
+    shared_database: SharedDatabase,
+) -> None:
     for _ in range(5):
         shared_database.place((1, 1))
     with shared_database.engine() as engine:
@@ -115,7 +117,9 @@ def test_a_running_engine_draws_the_old_numbers_at_once(shared_database: Shared)
     assert shared_database.place((1, 1)) == 8
 
 
-def test_items_and_orders_that_go_free_what_they_held(shared_database: Shared) -> None:
+def test_deleted_items_and_orders_release_their_reservations(
+    shared_database: SharedDatabase,
+) -> None:
     shared_database.adopt()
     order = shared_database.place((1, 5), (2, 5), total=48)
     shared_database.sql(
@@ -137,7 +141,9 @@ def test_items_and_orders_that_go_free_what_they_held(shared_database: Shared) -
     shared_database.adopt()
 
 
-def test_broken_rules_are_listed_and_never_fail_the_old_service(shared_database: Shared) -> None:
+def test_violations_are_listed_and_never_fail_the_old_service(
+    shared_database: SharedDatabase,
+) -> None:
     insert = "insert into orders (user_id, total_amount, status) values (1, %s, %s) returning id"
     item = (
         "insert into order_items (order_id, product_id, quantity) values (%s, %s, %s) returning id"
@@ -182,7 +188,7 @@ def test_broken_rules_are_listed_and_never_fail_the_old_service(shared_database:
     shared_database.adopt()
 
 
-def test_floats_become_the_decimals_that_they_were_written_from(shared_database: Shared) -> None:
+def test_floats_become_the_decimals_they_were_written_from(shared_database: SharedDatabase) -> None:
     for total in (0.1 + 0.2, 19.99, 1234567890.1234, 0.00005, 1e-7, 999_999_999_999_999.9):
         shared_database.place((2, 1), total=total)
     shared_database.adopt("--dry-run")
@@ -203,7 +209,9 @@ def test_floats_become_the_decimals_that_they_were_written_from(shared_database:
     }
 
 
-def test_what_the_old_tables_cannot_show_is_the_engines_alone(shared_database: Shared) -> None:
+def test_data_that_the_old_tables_cannot_hold_stays_in_the_engine(
+    shared_database: SharedDatabase,
+) -> None:
     shared_database.adopt()
     with shared_database.engine() as engine:
         engine.upsert_product("tea", name="Tea", price=1, quantity=10)
@@ -221,7 +229,7 @@ def test_what_the_old_tables_cannot_show_is_the_engines_alone(shared_database: S
     assert shared_database.command("--undo", "--force").returncode == 0
 
 
-def test_a_changed_table_fails_neither_side(shared_database: Shared) -> None:
+def test_an_altered_table_fails_neither_side(shared_database: SharedDatabase) -> None:
     shared_database.adopt()
     shared_database.sql("alter table orders add column channel varchar(20)")
     order = shared_database.place((1, 1))
@@ -237,7 +245,7 @@ def test_a_changed_table_fails_neither_side(shared_database: Shared) -> None:
     assert ("order", "order_engine", str(placed.id)) in shared_database.findings()
 
 
-def test_copy_and_locking_reads_work(shared_database: Shared) -> None:
+def test_copy_and_locking_reads_work(shared_database: SharedDatabase) -> None:
     shared_database.adopt()
     with shared_database.old.cursor() as cursor:
         with cursor.copy("copy orders (user_id, total_amount, status) from stdin") as copy:
@@ -251,7 +259,7 @@ def test_copy_and_locking_reads_work(shared_database: Shared) -> None:
     assert shared_database.one(deleted) == 50
 
 
-def test_announcing_is_asked_for(shared_database: Shared) -> None:
+def test_publishing_legacy_changes_is_opt_in(shared_database: SharedDatabase) -> None:
     waiting = "select order_id, version from order_engine.unannounced order by 1, 2"
     shared_database.adopt()
     shared_database.place((1, 1))
@@ -269,7 +277,7 @@ def test_announcing_is_asked_for(shared_database: Shared) -> None:
     assert len(shared_database.sql(waiting)) == 3
 
 
-def test_the_engines_schema_may_have_another_name(shared_database: Shared) -> None:
+def test_the_engines_schema_may_have_another_name(shared_database: SharedDatabase) -> None:
     shared_database.env["ORDER_ENGINE_DATABASE_SCHEMA"] = "engine_two"
     shared_database.adopt()
     order = shared_database.place((1, 1))

@@ -1,4 +1,4 @@
-"""The old service, unchanged under gunicorn, while its database is adopted and afterwards."""
+"""The old service runs unchanged under gunicorn during and after the adoption of its database."""
 
 import random
 import shutil
@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from order_engine import OutOfStock
-from tests.python.support.adopted_database import BOTH, Shared
+from tests.python.support.adopted_database import BOTH, SharedDatabase
 from tests.python.support.legacy_service import REPOSITORY, LegacyOrderConsumer, LegacyService
 from tests.python.support.product_service import Product, ProductService
 from tests.python.support.recording import CREATED, EXCHANGES, ask, is_refusal
@@ -69,7 +69,7 @@ def without_ids(value: Any) -> Any:  # noqa: ANN401 - any JSON.
 
 
 def test_its_recorded_requests_pass_while_the_engine_places(
-    shared_database: Shared, legacy_service: LegacyService
+    shared_database: SharedDatabase, legacy_service: LegacyService
 ) -> None:
     first = shared_database.place((1, 2))
     shared_database.adopt()
@@ -106,7 +106,9 @@ def test_its_recorded_requests_pass_while_the_engine_places(
     shared_database.adopt()
 
 
-def test_adopting_under_load(shared_database: Shared, legacy_service: LegacyService) -> None:
+def test_adopting_under_load(
+    shared_database: SharedDatabase, legacy_service: LegacyService
+) -> None:
     shared_database.sql(FILL, ORDERS)
     shared_database.sql(FILL_ITEMS)
     shared_database.sql("analyze")
@@ -153,7 +155,9 @@ def test_adopting_under_load(shared_database: Shared, legacy_service: LegacyServ
     assert held[0][0] == held[0][1] <= 3 * len(created)
 
 
-def test_both_place_orders_at_once(shared_database: Shared, legacy_service: LegacyService) -> None:
+def test_both_place_orders_at_once(
+    shared_database: SharedDatabase, legacy_service: LegacyService
+) -> None:
     shared_database.adopt()
     headers = {"Authorization": f"Bearer {legacy_service.token(1)}"}
 
@@ -195,7 +199,7 @@ def test_both_place_orders_at_once(shared_database: Shared, legacy_service: Lega
 
 
 def test_its_migrations_still_run(
-    shared_database: Shared, legacy_service: LegacyService, tmp_path: Path
+    shared_database: SharedDatabase, legacy_service: LegacyService, tmp_path: Path
 ) -> None:
     shared_database.adopt()
     order = shared_database.place((1, 1))
@@ -233,8 +237,8 @@ STEPS = st.lists(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(steps=STEPS)
-def test_both_reckonings_of_stock_agree(
-    adopted_database: Shared, steps: list[tuple[str, int]]
+def test_both_stock_calculations_agree(
+    adopted_database: SharedDatabase, steps: list[tuple[str, int]]
 ) -> None:
     shared = adopted_database
     number = shared.one("select coalesce(max(product_id), 100) + 2 from product_catalog")
@@ -278,13 +282,13 @@ def test_both_reckonings_of_stock_agree(
 
 
 @pytest.fixture
-def adopted_database(shared_database: Shared) -> Shared:
+def adopted_database(shared_database: SharedDatabase) -> SharedDatabase:
     shared_database.adopt()
     return shared_database
 
 
 def test_stock_has_one_writer(
-    shared_database: Shared,
+    shared_database: SharedDatabase,
     legacy_order_consumer: LegacyOrderConsumer,
     product_service: ProductService,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Adopting in steps: what is refused, what an interruption leaves, and the way back."""
+"""Adoption step by step: refused databases, interruptions, and undoing it."""
 
 import re
 import signal
@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from order_engine import OrderEngine
-from tests.python.support.adopted_database import Shared
+from tests.python.support.adopted_database import SharedDatabase
 from tests.python.support.waiting import eventually
 
 FILL = """
@@ -35,53 +35,57 @@ DIGEST = """
 """
 
 
-def fill(shared: Shared, orders: int) -> None:
+def fill(shared: SharedDatabase, orders: int) -> None:
     shared.sql(FILL, orders)
     shared.sql(FILL_ITEMS)
 
 
-def refusal(shared: Shared, *arguments: str) -> str:
+def refusal(shared: SharedDatabase, *arguments: str) -> str:
     done = shared.command(*arguments)
     assert done.returncode == 2, f"{done.returncode}\n{done.stdout}{done.stderr}"
     assert "Traceback" not in done.stderr
     return done.stderr
 
 
-def test_tables_of_another_kind_are_named_and_nothing_is_changed(shared_database: Shared) -> None:
+def test_incompatible_tables_are_named_and_nothing_is_changed(
+    shared_database: SharedDatabase,
+) -> None:
     shared_database.sql("alter table orders alter column total_amount type integer")
     shared_database.sql("alter table order_user drop column contact")
     for arguments in ((), ("--dry-run",)):
-        told = refusal(shared_database, *arguments)
-        assert "public.orders.total_amount must be double precision; it is integer." in told
-        assert "order_user.contact must be character varying or text; it is missing." in told
+        reported = refusal(shared_database, *arguments)
+        assert "public.orders.total_amount must be double precision; it is integer." in reported
+        assert "order_user.contact must be character varying or text; it is missing." in reported
     assert shared_database.one("select to_regnamespace('order_engine') is null")
     shared_database.sql("drop table order_items")
     assert "There is no table public.order_items." in refusal(shared_database)
 
 
 def test_a_database_without_old_tables_is_refused(empty_database_url: str) -> None:
-    shared = Shared(empty_database_url)
+    shared = SharedDatabase(empty_database_url)
     assert "There is no table orders" in refusal(shared)
     assert "no adoption to undo" in refusal(shared, "--undo")
     shared.close()
 
 
-def test_a_role_that_may_not_is_told_what_it_lacks(shared_database: Shared) -> None:
+def test_missing_privileges_are_named(shared_database: SharedDatabase) -> None:
     name = f"reader_{time.monotonic_ns()}"
     shared_database.sql(f"create role {name} login password 'x'")
     shared_database.sql(f"grant select, insert on all tables in schema public to {name}")
     url = shared_database.url
     host = url.split("@", 1)[1]
     shared_database.env["DATABASE_URL"] = f"postgresql://{name}:x@{host}"
-    told = refusal(shared_database)
-    assert "TRIGGER on public.orders" in told
-    assert "CREATE on the database" in told
-    assert "INSERT" not in told
+    reported = refusal(shared_database)
+    assert "TRIGGER on public.orders" in reported
+    assert "CREATE on the database" in reported
+    assert "INSERT" not in reported
     shared_database.sql(f"drop owned by {name}")
     shared_database.sql(f"drop role {name}")
 
 
-def test_a_path_that_leads_to_the_engine_first_is_refused(shared_database: Shared) -> None:
+def test_a_search_path_that_resolves_to_the_engine_first_is_refused(
+    shared_database: SharedDatabase,
+) -> None:
     database = shared_database.one("select current_database()")
     shared_database.sql(f'alter database "{database}" set search_path = order_engine, public')
     assert "leads to the schema order_engine first" in refusal(shared_database)
@@ -89,18 +93,18 @@ def test_a_path_that_leads_to_the_engine_first_is_refused(shared_database: Share
     assert "There is no table orders" in refusal(shared_database)
 
 
-def test_orders_of_an_engine_that_was_alone_are_not_mixed_in(shared_database: Shared) -> None:
+def test_orders_of_a_standalone_engine_are_not_merged(shared_database: SharedDatabase) -> None:
     with OrderEngine(database_url=shared_database.url) as engine:
         engine.upsert_product(1, name="Mug", price=1, quantity=10)
         engine.place_order(user_id=1, items=[(1, 1)])
-    told = refusal(shared_database)
-    assert "1 orders of its own" in told
-    assert "ORDER_ENGINE_DATABASE_SCHEMA" in told
+    reported = refusal(shared_database)
+    assert "1 orders of its own" in reported
+    assert "ORDER_ENGINE_DATABASE_SCHEMA" in reported
     triggers = "select count(*) from pg_trigger where tgname like 'order_engine%'"
     assert shared_database.one(triggers) == 0
 
 
-def test_an_unknown_time_zone_is_refused(shared_database: Shared) -> None:
+def test_an_unknown_time_zone_is_refused(shared_database: SharedDatabase) -> None:
     done = shared_database.command("--time-zone", "Mars")
     assert (done.returncode, "'Mars'" in done.stderr or '"Mars"' in done.stderr) == (1, True)
     shared_database.sql(FILL, 1)
@@ -111,7 +115,7 @@ def test_an_unknown_time_zone_is_refused(shared_database: Shared) -> None:
     assert "Europe/Berlin" in done.stderr
 
 
-def test_the_second_of_two_is_told_at_once(shared_database: Shared) -> None:
+def test_a_second_concurrent_adoption_fails_immediately(shared_database: SharedDatabase) -> None:
     fill(shared_database, 10)
     with psycopg.connect(shared_database.url) as blocker:
         blocker.execute("select from orders where id = 5 for update")
@@ -135,7 +139,7 @@ def test_the_second_of_two_is_told_at_once(shared_database: Shared) -> None:
 
 
 @pytest.mark.parametrize("seed", [1])
-def test_killed_at_any_moment_it_goes_on(shared_database: Shared, seed: int) -> None:
+def test_a_killed_adoption_can_be_resumed(shared_database: SharedDatabase, seed: int) -> None:
     fill(shared_database, 5000)
     random = Random(seed)  # noqa: S311 - no secret.
     kills = 0
@@ -149,7 +153,7 @@ def test_killed_at_any_moment_it_goes_on(shared_database: Shared, seed: int) -> 
             text=True,
         )
         try:
-            _, told = process.communicate(timeout=random.uniform(0.7, 1) * pause_s)
+            _, reported = process.communicate(timeout=random.uniform(0.7, 1) * pause_s)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
@@ -161,7 +165,7 @@ def test_killed_at_any_moment_it_goes_on(shared_database: Shared, seed: int) -> 
         if process.returncode == 0:
             break
         # The server has not noticed yet that the one before is gone.
-        assert "Another order-engine adopt is at work" in told, told
+        assert "Another order-engine adopt is at work" in reported, reported
     assert kills > 3
     shared_database.adopt()
     orders, total, versions, lines, history, held, reserved, due = shared_database.sql(DIGEST)[0]
@@ -172,8 +176,8 @@ def test_killed_at_any_moment_it_goes_on(shared_database: Shared, seed: int) -> 
 
 
 @pytest.mark.parametrize("after_ms", [0, 60, 150, 300])
-def test_a_lost_connection_is_an_error_and_nothing_is_lost(
-    shared_database: Shared, after_ms: int
+def test_a_lost_connection_fails_without_data_loss(
+    shared_database: SharedDatabase, after_ms: int
 ) -> None:
     fill(shared_database, 3000)
     process = subprocess.Popen(
@@ -187,14 +191,14 @@ def test_a_lost_connection_is_an_error_and_nothing_is_lost(
     eventually(lambda: shared_database.one(f"select count(*) {theirs}"), "it is connected", 30)
     time.sleep(after_ms / 1000)
     shared_database.sql(f"select pg_terminate_backend(pid) {theirs}")
-    _, told = process.communicate(timeout=60)
-    assert process.returncode in (0, 1), told
-    assert "Traceback" not in told
+    _, reported = process.communicate(timeout=60)
+    assert process.returncode in (0, 1), reported
+    assert "Traceback" not in reported
     shared_database.adopt()
     assert shared_database.sql(DIGEST)[0][:4] == (3000, 28500, 3000, 3000)
 
 
-def test_going_back_and_adopting_again(shared_database: Shared) -> None:
+def test_adoption_can_be_undone_and_repeated(shared_database: SharedDatabase) -> None:
     fill(shared_database, 3)
     shared_database.adopt()
     with shared_database.engine() as engine:
@@ -226,7 +230,7 @@ def test_going_back_and_adopting_again(shared_database: Shared) -> None:
     assert shared_database.one("select status from orders where id = 1") == "Delivered"
 
 
-def test_an_engine_that_went_on_alone_is_not_mixed_in(shared_database: Shared) -> None:
+def test_orders_placed_after_undoing_are_not_merged(shared_database: SharedDatabase) -> None:
     shared_database.adopt()
     with shared_database.engine() as engine:
         assert shared_database.command("--undo").returncode == 0
@@ -234,7 +238,7 @@ def test_an_engine_that_went_on_alone_is_not_mixed_in(shared_database: Shared) -
     assert "1 orders since the adoption was undone" in refusal(shared_database)
 
 
-def test_undoing_a_half_done_adoption(shared_database: Shared) -> None:
+def test_an_unfinished_adoption_can_be_undone(shared_database: SharedDatabase) -> None:
     fill(shared_database, 3000)
     with psycopg.connect(shared_database.url) as blocker:
         blocker.execute("select from orders where id = 2500 for update")
@@ -259,7 +263,7 @@ def test_undoing_a_half_done_adoption(shared_database: Shared) -> None:
     assert shared_database.sql(DIGEST)[0][0] == 3001
 
 
-def test_an_ordinary_report_is_readable(shared_database: Shared) -> None:
+def test_the_report_is_readable(shared_database: SharedDatabase) -> None:
     fill(shared_database, 2)
     shared_database.sql("insert into orders (user_id, total_amount, status) values (1, 1, 'Lost')")
     done = shared_database.command()

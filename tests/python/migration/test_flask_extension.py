@@ -1,8 +1,8 @@
-"""The old service with and without the one line that puts the engine behind its doors.
+"""The old service with and without the line that lets the engine serve its endpoints.
 
-Both get the same requests in the same order: those that were recorded in the field, and more.
-Their answers must be the same bytes once ids are masked, but for what `DIFFERENCES` lists, each
-with what asks for it, and for one thing that concerns every JSON body: see `as_the_engine_writes`.
+Both receive the same requests in the same order: the recorded ones, and more. Their responses must
+be equal byte by byte once ids are masked, except for what `DIFFERENCES` lists with the reason, and
+except for the order of JSON members: see `as_the_engine_writes`.
 """
 
 import json
@@ -17,7 +17,7 @@ import pytest
 
 from order_engine import OrderEngine
 from tests.python.conftest import SERVERS, copied_database, fresh_vhost
-from tests.python.support.event_spy import Witness
+from tests.python.support.event_spy import EventSpy
 from tests.python.support.legacy_consumer import Delivery
 from tests.python.support.legacy_service import PRODUCTS, REPOSITORY, USERS, LegacyService
 from tests.python.support.recording import (
@@ -186,7 +186,7 @@ class Side(NamedTuple):
     """One of the two services, what it announced, and what it answered."""
 
     service: LegacyService
-    witness: Witness
+    spy: EventSpy
     answers: dict[str, httpx.Response]
 
 
@@ -236,9 +236,9 @@ def sides(start_side: Callable[..., LegacyService]) -> Sides:
 
     def side(module: str, prepare: Callable[[LegacyService], object]) -> Side:
         service = start_side(module, prepare)
-        witness = Witness(service.env["RABBITMQ_URL"])
+        spy = EventSpy(service.env["RABBITMQ_URL"])
         answers = {name: ask(service, request) for name, request in REQUESTS.items()}
-        return Side(service, witness, answers)
+        return Side(service, spy, answers)
 
     return Sides(side("wsgi", lambda _: None), side("wsgi_with_engine", make_known))
 
@@ -284,7 +284,7 @@ def is_json(answer: httpx.Response) -> bool:
     return answer.headers["Content-Type"] == "application/json"
 
 
-def test_the_line_is_one() -> None:
+def test_the_integration_is_one_line() -> None:
     folder = REPOSITORY / "tests" / "legacy_app"
     without, with_it = (
         set((folder / name).read_text().splitlines()[1:])
@@ -312,7 +312,7 @@ def test_the_fixture_answers_as_recorded(name: str, sides: Sides) -> None:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_the_engine_answers_as_the_old_service(name: str, sides: Sides) -> None:
+def test_the_engine_responds_like_the_old_service(name: str, sides: Sides) -> None:
     old, new = (side.answers[name] for side in sides)
     assert (old.status_code, new.status_code) == OTHER_STATUS.get(name, (old.status_code,) * 2)
     assert old.headers["Content-Type"] == new.headers["Content-Type"]
@@ -331,7 +331,7 @@ def test_the_engine_answers_as_the_old_service(name: str, sides: Sides) -> None:
 
 
 @pytest.mark.parametrize(("name", "event"), list(zip(CREATED, PLACED, strict=True)))
-def test_an_order_is_announced_in_the_recorded_bytes(
+def test_an_order_is_published_in_the_recorded_bytes(
     name: str, event: dict[str, Any], sides: Sides
 ) -> None:
     (old, recorded), (new, expected) = [announcement(side, name, event) for side in sides]
@@ -345,7 +345,7 @@ def announcement(side: Side, name: str, event: dict[str, Any]) -> tuple[str, str
     (order,) = side.answers[name].json()["data"]["createOrder"]["orders"]
 
     def found() -> list[Delivery]:
-        return [each for each in side.witness.heard() if each.body["order_id"] == int(order["id"])]
+        return [each for each in side.spy.received() if each.body["order_id"] == int(order["id"])]
 
     (delivery,) = eventually(found, f"order {order['id']} is announced")
     assert delivery.routing_key == event["routing_key"]
@@ -353,12 +353,12 @@ def announcement(side: Side, name: str, event: dict[str, Any]) -> tuple[str, str
     return delivery.text, announced(event, order)
 
 
-def test_the_engine_has_taken_and_announced_the_orders(sides: Sides) -> None:
+def test_the_engine_has_stored_and_published_the_orders(sides: Sides) -> None:
     with psycopg.connect(sides.new.service.env["SQLALCHEMY_DATABASE_URI"]) as database:
         left = database.execute("select count(*) from orders").fetchone()
         taken = database.execute("select id from order_engine.orders order by id").fetchall()
     assert left == (0,)
     assert len(taken) == len(FIRST) + len(CREATED) + CREATED_MORE
-    witness = sides.new.witness
-    eventually(lambda: len(witness.heard()) >= len(taken), "every order is announced")
-    assert sorted((each.body["order_id"],) for each in witness.heard()) == taken
+    spy = sides.new.spy
+    eventually(lambda: len(spy.received()) >= len(taken), "every order is announced")
+    assert sorted((each.body["order_id"],) for each in spy.received()) == taken

@@ -1,4 +1,4 @@
-"""The fixture is what it says: the consumer, the migrations and the faults of the old service."""
+"""The fixture behaves as described: its consumer, its migrations and its known faults."""
 
 import psycopg
 
@@ -12,7 +12,7 @@ CREATE = "mutation { createOrder(user_id: 2, order_items: [{product_id: 1, quant
 ENVELOPE = "{ success orders { id } }"
 
 
-def test_its_consumer_keeps_the_copies(
+def test_its_consumer_maintains_the_copies(
     legacy_order_consumer: LegacyOrderConsumer,
     product_service: ProductService,
     legacy_database_url: str,
@@ -39,7 +39,7 @@ def test_its_consumer_keeps_the_copies(
     assert legacy_order_consumer.is_running()
 
 
-def test_its_migrations_make_its_models(legacy_service: LegacyService) -> None:
+def test_its_migrations_create_its_models(legacy_service: LegacyService) -> None:
     assert "(head)" in legacy_service.flask("db", "current")
     # Fails where a model and its table differ.
     legacy_service.flask("db", "check")

@@ -1,4 +1,4 @@
-"""The strangler switch: who answers, what a shadowed request leaves behind, and what it tells."""
+"""The migration router: routing of operations, dry runs and recorded differences."""
 
 import json
 import threading
@@ -194,7 +194,7 @@ def goes_on(answers: list[tuple[float, bool]], until: float) -> Callable[[], boo
 # --- who answers -------------------------------------------------------------------------------
 
 
-def test_each_operation_is_answered_as_it_is_switched(moving: Moving) -> None:
+def test_each_operation_follows_its_routing_rule(moving: Moving) -> None:
     assert moving.is_own(ALL_ORDERS)
     moving.switch("order", "engine")
     assert not moving.is_own(ORDER)
@@ -209,7 +209,7 @@ def test_each_operation_is_answered_as_it_is_switched(moving: Moving) -> None:
     assert moving.is_own(ORDER), "a stage that is taken away leaves the one of the app"
 
 
-def test_one_command_puts_everything_back(make: Make) -> None:
+def test_one_command_restores_all_operations(make: Make) -> None:
     moving = make()
     assert not moving.is_own(ORDER), "one line gives everything to the engine"
     moving.command("switch", "order", "engine")
@@ -222,7 +222,7 @@ def test_one_command_puts_everything_back(make: Make) -> None:
     eventually(lambda: not moving.is_own(ORDER), "the engine answers")
 
 
-def test_a_request_for_several_operations_is_as_careful_as_one_of_them(moving: Moving) -> None:
+def test_a_request_with_several_operations_uses_the_most_cautious_rule(moving: Moving) -> None:
     moving.switch("order", "engine")
     both = f"{{ a: {ORDER[1:-1]} ...more }} fragment more on Query {{ {ALL_ORDERS[1:-1]} }}"
     assert moving.is_own(both)
@@ -230,7 +230,7 @@ def test_a_request_for_several_operations_is_as_careful_as_one_of_them(moving: M
     assert not moving.is_own(both)
 
 
-def test_a_share_of_users_is_the_same_users_every_time(moving: Moving) -> None:
+def test_a_percentage_always_selects_the_same_users(moving: Moving) -> None:
     users = range(300)
     moving.switch("order", "engine", percent=25)
     first = {user for user in users if not moving.is_own(ORDER, user=user)}
@@ -244,14 +244,14 @@ def test_a_share_of_users_is_the_same_users_every_time(moving: Moving) -> None:
     moving.judged(1, "order")
 
 
-def test_those_left_out_of_a_shadow_are_not_rehearsed(moving: Moving) -> None:
+def test_users_outside_the_percentage_are_not_shadowed(moving: Moving) -> None:
     moving.switch("order", "shadow", users=(7,))
     for user in range(10):
         assert moving.is_own(ORDER, user=user)
     assert moving.judged(1, "order").total() == 1
 
 
-def test_someone_without_a_good_token_is_in_a_share_too(moving: Moving) -> None:
+def test_requests_without_a_valid_token_are_included_in_a_percentage(moving: Moving) -> None:
     moving.switch("order", "engine", percent=50)
 
     def answered(authorization: str) -> bool:
@@ -273,7 +273,7 @@ def test_the_extension_may_come_before_the_apps_own_routes(database_url: str) ->
     moving.close()
 
 
-def test_where_the_app_has_no_code_the_engine_answers(database_url: str) -> None:
+def test_the_engine_answers_routes_that_the_app_lacks(database_url: str) -> None:
     moving = Moving(database_url, Flask("bare"), stage="legacy")
     answer = moving.ask(ORDER)
     assert answer.json == {
@@ -283,7 +283,7 @@ def test_where_the_app_has_no_code_the_engine_answers(database_url: str) -> None
 
 
 @pytest.mark.parametrize("workers", ["--threads=4", "--worker-class=gevent"])
-def test_every_process_follows_within_a_second_under_load(
+def test_every_process_applies_a_rule_within_a_second_under_load(
     workspace: Workspace, tmp_path: Path, database_url: str, workers: str
 ) -> None:
     stock(database_url)
@@ -335,7 +335,7 @@ def test_every_process_follows_within_a_second_under_load(
 # --- what a shadowed request leaves behind -----------------------------------------------------
 
 
-def test_a_rehearsal_leaves_nothing_behind(moving: Moving) -> None:
+def test_a_dry_run_writes_nothing(moving: Moving) -> None:
     with OrderEngine(database_url=moving.database_url, database_connections=4) as engine:
         order = engine.place_order(user_id=1, items=[(1, 5)])
     moving.switch(None, "shadow")
@@ -356,7 +356,7 @@ def test_a_rehearsal_leaves_nothing_behind(moving: Moving) -> None:
         assert digest(database) == before
 
 
-def test_what_one_rehearsal_would_take_another_can_have(moving: Moving) -> None:
+def test_dry_runs_reserve_no_stock(moving: Moving) -> None:
     with OrderEngine(database_url=moving.database_url, database_connections=4) as engine:
         engine.set_stock(1, quantity=2)
     moving.switch("createOrder", "shadow")
@@ -366,7 +366,7 @@ def test_what_one_rehearsal_would_take_another_can_have(moving: Moving) -> None:
     assert moving.counts("createOrder")["matched"] >= 5
 
 
-def test_a_locked_product_is_not_the_clients_business(moving: Moving) -> None:
+def test_a_locked_product_does_not_affect_the_client(moving: Moving) -> None:
     moving.switch("createOrder", "shadow")
     with psycopg.connect(moving.database_url) as database:
         database.execute("select * from order_engine.products for update")
@@ -377,7 +377,7 @@ def test_a_locked_product_is_not_the_clients_business(moving: Moving) -> None:
         assert moving.judged(5, "createOrder") == Counter(failed=5)
 
 
-def test_a_rehearsal_holds_nobody_up(moving: Moving) -> None:
+def test_a_dry_run_blocks_no_other_request(moving: Moving) -> None:
     """Real orders of the product that is rehearsed all the time are placed without delay."""
     moving.switch("createOrder", "shadow")
     stop = threading.Event()
@@ -399,7 +399,7 @@ def test_a_rehearsal_holds_nobody_up(moving: Moving) -> None:
         rehearsing.join()
 
 
-def test_a_database_that_is_away_is_not_the_clients_business(
+def test_an_unreachable_database_does_not_affect_the_client(
     postgres: PostgreSQL, make: Make
 ) -> None:
     moving = make(stage="legacy", doors=("/graphql", "/metrics"))
@@ -418,7 +418,7 @@ def test_a_database_that_is_away_is_not_the_clients_business(
     assert moving.judged(5, "createOrder") == Counter(failed=5)
 
 
-def test_an_engine_that_cannot_be_opened_leaves_the_own_code_alone(make: Make) -> None:
+def test_an_engine_that_cannot_open_does_not_affect_the_app(make: Make) -> None:
     nowhere = f"postgresql://nobody:nothing@127.0.0.1:{free_port()}/nowhere"
     moving = make(stage="shadow", database_url=nowhere)
     assert moving.ask(CREATE, own_code=CREATED).text == CREATED
@@ -431,7 +431,7 @@ def test_an_engine_that_cannot_be_opened_leaves_the_own_code_alone(make: Make) -
 # --- what it tells -----------------------------------------------------------------------------
 
 
-def test_a_planted_cent_is_found_with_both_answers(moving: Moving) -> None:
+def test_a_wrong_price_is_reported_with_both_responses(moving: Moving) -> None:
     moving.switch("createOrder", "shadow")
     moving.switch("order", "shadow")
     for _ in range(5):
@@ -460,7 +460,7 @@ def test_a_planted_cent_is_found_with_both_answers(moving: Moving) -> None:
     assert moving.counts().total() == 0
 
 
-def test_what_is_ignored_does_not_count(moving: Moving) -> None:
+def test_ignored_fields_are_not_compared(moving: Moving) -> None:
     moving.switch("createOrder", "shadow")
     moving.command("shadow", "ignore", "createOrder", "createOrder.orders.total_amount")
     moving.switch("createOrder", "shadow")
@@ -472,7 +472,7 @@ def test_what_is_ignored_does_not_count(moving: Moving) -> None:
     assert (switch.stage, switch.ignored) == ("shadow", ())
 
 
-def test_what_clients_make_up_is_counted_under_one_name(moving: Moving) -> None:
+def test_unknown_operation_names_share_one_label(moving: Moving) -> None:
     moving.switch(None, "shadow")
     for n in range(3):
         moving.ask(f"{{ madeUp{n} }}", own_code="{}")
@@ -481,7 +481,7 @@ def test_what_clients_make_up_is_counted_under_one_name(moving: Moving) -> None:
     assert [counts.operation for counts in report.counts] == ["other"]
 
 
-def test_subscriptions_and_long_bodies_are_not_rehearsed(moving: Moving) -> None:
+def test_subscriptions_and_large_bodies_are_not_shadowed(moving: Moving) -> None:
     moving.switch(None, "shadow")
     moving.ask("subscription { orderUpdated { id } }", own_code="{}")
     moving.ask(f"{{ order(id: 1) {{ id }} }} # {'x' * 200_000}", own_code="{}")
@@ -509,7 +509,7 @@ def test_the_newest_thousand_differences_are_kept(moving: Moving) -> None:
     assert kept[1] > 200, "the oldest went"
 
 
-def test_figures_are_on_metrics(make: Make) -> None:
+def test_metrics_are_exported(make: Make) -> None:
     moving = make(stage="shadow", doors=("/graphql", "/", "/metrics"))
     moving.ask(ORDER)
     moving.judged(1)
@@ -539,7 +539,7 @@ def test_wrong_commands_are_refused(make: Make, arguments: tuple[str, ...], mess
     assert _native.switches(moving.flags) == []
 
 
-def test_a_name_that_the_engine_does_not_have_is_noted(make: Make) -> None:
+def test_an_unknown_operation_name_causes_a_warning(make: Make) -> None:
     moving = make()
     assert "Note: the engine has no operation createOrdr" in moving.command(
         "switch", "createOrdr", "legacy"

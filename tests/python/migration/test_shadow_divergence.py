@@ -1,4 +1,4 @@
-"""Shadow mode finds a mistake of the old service and nothing else, over a thousand requests."""
+"""Shadow mode finds a mistake of the old service and nothing else, in a thousand requests."""
 
 import json
 import random
@@ -14,7 +14,7 @@ import pytest
 
 from order_engine import _native
 from tests.python.conftest import Broker
-from tests.python.support.adopted_database import Shared
+from tests.python.support.adopted_database import SharedDatabase
 from tests.python.support.diverging_app import LINES_OF_THE_MISTAKE
 from tests.python.support.legacy_service import LegacyService, seed, upgrade
 from tests.python.support.waiting import eventually
@@ -140,7 +140,7 @@ def service(
     """The old service with the mistake, on an adopted database, with the engine beside it."""
     upgrade(empty_database_url)
     seed(empty_database_url)
-    with closing(Shared(empty_database_url)) as database:
+    with closing(SharedDatabase(empty_database_url)) as database:
         database.adopt()
     env = {
         "DATABASE_URL": empty_database_url,
@@ -161,7 +161,7 @@ def service(
     service.stop()
 
 
-def test_a_planted_cent_is_found_and_nothing_else(
+def test_a_wrong_price_is_found_and_nothing_else(
     service: LegacyService, empty_database_url: str
 ) -> None:
     flags = {"database_url": empty_database_url}
@@ -184,7 +184,7 @@ def test_a_planted_cent_is_found_and_nothing_else(
     assert not others, others
     for one in report.differences:
         assert len(json.loads(one.request)["variables"]["items"]) == LINES_OF_THE_MISTAKE
-        assert told(one.legacy) - told(one.engine) == pytest.approx(0.01)
+        assert reported(one.legacy) - reported(one.engine) == pytest.approx(0.01)
     # A rehearsal that came late proves nothing; most are in time.
     assert len(report.differences) == counts["differed"] > mix.planted / 2, said
     assert counts["matched"] >= REQUESTS - mix.planted - REQUESTS / 20, said
@@ -217,7 +217,7 @@ def counted(flags: dict[str, str]) -> Counter[str]:
     return total
 
 
-def told(body: str) -> float:
+def reported(body: str) -> float:
     """What an order is told to cost."""
     amount: float = json.loads(body)["data"]["createOrder"]["orders"][0]["total_amount"]
     return amount

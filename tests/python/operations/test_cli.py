@@ -1,4 +1,4 @@
-"""The `order-engine` command, typed as a person types it, in a process of its own."""
+"""The `order-engine` command, run as a separate process."""
 
 import json
 import os
@@ -122,7 +122,7 @@ def assert_readable(done: subprocess.CompletedProcess[str], code: int) -> None:
     assert PASSWORD not in done.stdout + done.stderr
 
 
-def test_help_names_every_command_and_the_version_is_the_packages(shell: Shell) -> None:
+def test_help_lists_every_command_and_the_version_is_the_packages(shell: Shell) -> None:
     summary = shell.output("--help")
     for command in ("serve", "migrate", "token", "doctor", "config", "events", "seed-demo", "demo"):
         assert re.search(rf"^  {command} ", summary, re.MULTILINE), summary
@@ -132,7 +132,7 @@ def test_help_names_every_command_and_the_version_is_the_packages(shell: Shell) 
 # --- settings ------------------------------------------------------------------------------------
 
 
-def test_config_tells_each_settings_origin_and_masks_secrets(shell: Shell) -> None:
+def test_config_shows_the_origin_of_each_setting_and_masks_secrets(shell: Shell) -> None:
     (shell.folder / ".env").write_text(f"RABBITMQ_URL=amqp://guest:{PASSWORD}@127.0.0.1:2/\n")
     printed = shell.output(
         f"config --json --access roles --jwt-secret-key {PASSWORD}", DATABASE_URL=NOBODY_LISTENS
@@ -146,21 +146,21 @@ def test_config_tells_each_settings_origin_and_masks_secrets(shell: Shell) -> No
     assert ".env" in settings["rabbitmq_url"]["origin"]
 
 
-def test_a_database_named_in_parts_counts_as_named(shell: Shell) -> None:
+def test_a_database_can_be_given_in_parts(shell: Shell) -> None:
     printed = shell.output("config --json", POSTGRES_USER="me", POSTGRES_DB="orders")
     settings = {setting["name"]: setting for setting in json.loads(printed)}
     assert settings["database_url"]["value"], "or serve would start one of its own"
     assert "POSTGRES_USER" in settings["database_url"]["origin"]
 
 
-def test_config_for_people_is_a_table_without_secrets(shell: Shell) -> None:
+def test_the_config_table_masks_secrets(shell: Shell) -> None:
     printed = shell.output("config", DATABASE_URL=NOBODY_LISTENS)
     assert printed.splitlines()[0].split() == ["SETTING", "VALUE", "ORIGIN"]
     assert re.search(r"^database_url +\S+", printed, re.MULTILINE)
     assert PASSWORD not in printed
 
 
-def test_everything_that_is_wrong_is_told_at_once(shell: Shell) -> None:
+def test_all_problems_are_reported_together(shell: Shell) -> None:
     done = shell.run("serve --access nobody --port 99999", DATABASE_URL=NOBODY_LISTENS)
     assert_readable(done, 2)
     problems = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
@@ -185,7 +185,7 @@ def test_token_is_signed_with_the_configured_secret(shell: Shell) -> None:
     assert 5400 - 5 <= claims["exp"] - now <= 5400 + 60
 
 
-def test_an_admins_token_says_so_and_lasts_an_hour_unless_told(shell: Shell) -> None:
+def test_an_admin_token_has_the_role_and_lasts_an_hour_by_default(shell: Shell) -> None:
     now = int(time.time())
     plain, admin = (
         jwt.decode(
@@ -200,14 +200,14 @@ def test_an_admins_token_says_so_and_lasts_an_hour_unless_told(shell: Shell) -> 
 
 
 @pytest.mark.parametrize("expires", ["0s", "366d", "7x", "-1h", "1.5h", "h", ""])
-def test_a_life_that_makes_no_sense_is_refused(shell: Shell, expires: str) -> None:
+def test_an_invalid_lifetime_is_refused(shell: Shell, expires: str) -> None:
     done = shell.run(f"token --user 1 --expires '{expires}'", JWT_SECRET_KEY=SECRET)
     assert done.returncode in (1, 2)
     assert "Traceback" not in done.stderr
     assert not done.stdout
 
 
-def test_a_token_without_a_secret_is_not_made(shell: Shell) -> None:
+def test_a_token_needs_a_secret(shell: Shell) -> None:
     done = shell.run("token --user 1")
     assert_readable(done, 2)
     assert "jwt_secret_key" in done.stderr.lower()
@@ -216,9 +216,7 @@ def test_a_token_without_a_secret_is_not_made(shell: Shell) -> None:
 # --- database ------------------------------------------------------------------------------------
 
 
-def test_migrate_tells_what_it_applied_and_then_nothing(
-    shell: Shell, empty_database_url: str
-) -> None:
+def test_migrate_lists_the_applied_migrations(shell: Shell, empty_database_url: str) -> None:
     assert "applied " in shell.output("migrate", DATABASE_URL=empty_database_url)
     assert shell.output("migrate", DATABASE_URL=empty_database_url) == (
         "the database is up to date\n"
@@ -232,7 +230,7 @@ def test_seed_demo_is_safe_to_repeat(shell: Shell, database_url: str) -> None:
     assert shell.output(f"seed-demo --database-url {database_url}") == first
 
 
-def test_doctor_names_what_is_down_and_what_to_do(shell: Shell) -> None:
+def test_doctor_names_what_is_down_and_the_remedy(shell: Shell) -> None:
     done = shell.run("doctor", DATABASE_URL=NOBODY_LISTENS, JWT_SECRET_KEY=SECRET)
     assert done.returncode == 1, done.stdout
     (failed,) = re.findall(r"^✗ failed +postgresql .*\n.*→ .+$", done.stdout, re.MULTILINE)
@@ -240,7 +238,7 @@ def test_doctor_names_what_is_down_and_what_to_do(shell: Shell) -> None:
     assert PASSWORD not in done.stdout + done.stderr
 
 
-def test_doctor_is_content_when_everything_is_there(shell: Shell, database_url: str) -> None:
+def test_doctor_succeeds_when_everything_is_reachable(shell: Shell, database_url: str) -> None:
     checks = json.loads(
         shell.output("doctor --json", DATABASE_URL=database_url, JWT_SECRET_KEY=SECRET)
     )
@@ -259,7 +257,7 @@ def test_events_of_an_empty_database_are_empty_lists(shell: Shell, database_url:
     assert shell.output("events retry --all", DATABASE_URL=database_url) == "retried 0 messages\n"
 
 
-def test_a_message_that_is_not_parked_cannot_be_decided_about(
+def test_a_message_that_is_no_dead_letter_cannot_be_retried_or_skipped(
     shell: Shell, database_url: str
 ) -> None:
     for line in ("events retry 7", "events skip 7"):
@@ -269,7 +267,7 @@ def test_a_message_that_is_not_parked_cannot_be_decided_about(
 
 
 @pytest.mark.parametrize("line", ["events retry", "events retry 1 --all", "events skip"])
-def test_deciding_needs_to_know_about_what(shell: Shell, line: str) -> None:
+def test_retry_and_skip_need_a_message(shell: Shell, line: str) -> None:
     done = shell.run(line, DATABASE_URL=NOBODY_LISTENS)
     assert_readable(done, 2)
     assert "Usage:" in done.stderr
@@ -279,7 +277,7 @@ def test_deciding_needs_to_know_about_what(shell: Shell, line: str) -> None:
 
 
 @pytest.mark.usefixtures("_embedded")
-def test_demo_takes_an_order_by_the_printed_commands_and_keeps_it(
+def test_the_printed_commands_of_demo_place_an_order_that_is_kept(
     shell: Shell, start: Callable[..., Running]
 ) -> None:
     port = free_port()
@@ -312,7 +310,7 @@ def sh(command: str) -> str:
 
 
 @pytest.mark.usefixtures("_embedded")
-def test_a_second_demo_in_the_folder_is_told_who_is_there(
+def test_a_second_demo_in_the_folder_names_the_running_one(
     shell: Shell, start: Callable[..., Running]
 ) -> None:
     first = start(f"demo --port {free_port()}")
@@ -322,7 +320,7 @@ def test_a_second_demo_in_the_folder_is_told_who_is_there(
     assert f"in use by process {first.process.pid}" in done.stderr
 
 
-def test_demo_on_a_taken_port_names_it_and_the_way_out(shell: Shell) -> None:
+def test_demo_on_a_port_in_use_names_it_and_a_remedy(shell: Shell) -> None:
     with socket.create_server(("127.0.0.1", 0)) as rival:
         port = rival.getsockname()[1]
         done = shell.run(f"demo --port {port}")
@@ -333,7 +331,7 @@ def test_demo_on_a_taken_port_names_it_and_the_way_out(shell: Shell) -> None:
 
 
 @pytest.mark.usefixtures("_embedded")
-def test_serve_without_a_database_brings_one_along(start: Callable[..., Running]) -> None:
+def test_serve_without_a_database_starts_an_embedded_one(start: Callable[..., Running]) -> None:
     serve = start(f"serve --port {free_port()}", JWT_SECRET_KEY=SECRET)
     serve.wait_for("data in ./.order-engine/postgres")
     url = serve.wait_for(r"Serving at (http://\S+)")[1]
@@ -342,7 +340,7 @@ def test_serve_without_a_database_brings_one_along(start: Callable[..., Running]
     assert "Aborted" not in serve.said
 
 
-def test_serve_uses_the_database_it_is_given(
+def test_serve_uses_the_configured_database(
     shell: Shell, start: Callable[..., Running], database_url: str
 ) -> None:
     serve = start(

@@ -1,4 +1,4 @@
-"""docker-compose.yml, as far as it can be judged without a Docker engine."""
+"""docker-compose.yml, as far as it can be checked without a Docker engine."""
 
 import re
 from pathlib import Path
@@ -65,29 +65,29 @@ def test_the_table_in_the_documents_says_the_same() -> None:
     assert table == PARTS
 
 
-def test_the_engine_is_told_settings_that_there_are(engine: dict[str, Any]) -> None:
+def test_the_engine_gets_known_settings_only(engine: dict[str, Any]) -> None:
     settings = {name for names in _native.setting_variables().values() for name in names}
-    told = engine["environment"]
-    assert told.keys() <= settings
-    used = {name for value in told.values() for name in VARIABLE.findall(value)}
+    reported = engine["environment"]
+    assert reported.keys() <= settings
+    used = {name for value in reported.values() for name in VARIABLE.findall(value)}
     assert used <= settings | {"COMPOSE_PROFILES"}
     documented = (ROOT / "docs" / "CONFIG.md").read_text()
-    assert all(f"`{name}`" in documented for name in told)
+    assert all(f"`{name}`" in documented for name in reported)
     # A door of which nobody has said who may use it is one for tokens.
-    for name in [each for each in told if each.endswith("_AUTH")]:
-        assert told[name] == f"${{{name}:-jwt}}"
+    for name in [each for each in reported if each.endswith("_AUTH")]:
+        assert reported[name] == f"${{{name}:-jwt}}"
 
 
 def test_addresses_are_of_services_that_run(
     compose: dict[str, Any], engine: dict[str, Any]
 ) -> None:
-    told = engine["environment"]
-    urls = [told["DATABASE_URL"], told["RABBITMQ_URL"], told["REDIS_URL"]]
+    reported = engine["environment"]
+    urls = [reported["DATABASE_URL"], reported["RABBITMQ_URL"], reported["REDIS_URL"]]
     hosts = [urlsplit(url.removeprefix("${REDIS_URL-").removesuffix("}")).hostname for url in urls]
     assert hosts == ["postgres", "rabbitmq", "redis"]
-    assert {*hosts, told["KAFKA_BROKERS"].partition(":")[0]} < compose["services"].keys()
+    assert {*hosts, reported["KAFKA_BROKERS"].partition(":")[0]} < compose["services"].keys()
     kafka = compose["services"]["kafka"]["environment"]
-    assert kafka["KAFKA_ADVERTISED_LISTENERS"] == f"PLAINTEXT://{told['KAFKA_BROKERS']}"
+    assert kafka["KAFKA_ADVERTISED_LISTENERS"] == f"PLAINTEXT://{reported['KAFKA_BROKERS']}"
     assert engine["depends_on"].keys() == {"postgres"}
     for service in compose["services"].values():
         for volume in service.get("volumes", []):
@@ -95,7 +95,7 @@ def test_addresses_are_of_services_that_run(
         assert "healthcheck" in service or service is engine
 
 
-def test_every_door_has_its_port_and_the_image_its_health(engine: dict[str, Any]) -> None:
+def test_every_api_has_a_port_and_the_image_a_health_check(engine: dict[str, Any]) -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     (exposed,) = re.findall(r"^EXPOSE (.+)$", dockerfile, re.MULTILINE)
     mapped = [port.split(":") for port in engine["ports"]]

@@ -1,4 +1,4 @@
-"""The dashboard and the alerts of deploy/ name only what docs/METRICS.md lists, and work."""
+"""The dashboard and the alerts of deploy/ use only metrics of docs/METRICS.md, and work."""
 
 import json
 import re
@@ -79,7 +79,7 @@ def test_expressions_are_read_as_prometheus_reads_them() -> None:
         ("sum by (user) (order_engine_subscriptions)", "by .user."),
     ],
 )
-def test_what_the_catalogue_does_not_list_is_noticed(expression: str, problem: str) -> None:
+def test_a_metric_that_is_not_in_the_catalogue_is_found(expression: str, problem: str) -> None:
     with pytest.raises(AssertionError, match=problem):
         check(expression)
 
@@ -140,12 +140,12 @@ def test_alerts_name_what_the_catalogue_lists_and_say_what_to_do() -> None:
         texts = alert["annotations"]
         assert texts.keys() == {"summary", "description", "action"}, alert["alert"]
         assert all(text.endswith(".") for text in texts.values()), alert["alert"]
-        told = set(TEMPLATE.findall(" ".join(texts.values())))
+        reported = set(TEMPLATE.findall(" ".join(texts.values())))
         kept = found.grouped_by | {name for part in labels_of(alert["expr"]) for name in part}
-        assert told <= kept | OF_THE_TARGET, alert["alert"]
+        assert reported <= kept | OF_THE_TARGET, alert["alert"]
 
 
-def test_what_alerts_tell_to_type_exists() -> None:
+def test_commands_in_alerts_exist() -> None:
     commands = {
         command
         for alert in alerts()
@@ -164,7 +164,7 @@ def test_what_alerts_tell_to_type_exists() -> None:
         assert done.returncode == 0, command
 
 
-def test_every_alert_fires_in_trouble_and_none_of_a_healthy_engine() -> None:
+def test_every_alert_fires_on_its_fault_and_none_on_a_healthy_engine() -> None:
     tested = set(re.findall(r'alertname="(\w+)"', RULES_TEST.read_text()))
     assert tested == {alert["alert"] for alert in alerts()}
     promtool("check", "rules", RULES)

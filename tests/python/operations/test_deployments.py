@@ -1,8 +1,8 @@
-"""The engine inside the servers that people run: workers end under load, and nothing is lost.
+"""The engine inside gunicorn, uvicorn and Celery: workers restart under load, nothing is lost.
 
-While orders are placed, the workers are restarted, one is killed and one is told to end. What was
-acknowledged must be in the database, what was not is repeated with its key and must be there once,
-and the event of every order must arrive.
+While orders are placed, workers are restarted, one is killed and one is stopped. Acknowledged
+orders must be in the database. The others are retried with their key and must then exist once. The
+event of every order must arrive.
 """
 
 import gc
@@ -21,10 +21,10 @@ from celery import Celery  # type: ignore[import-untyped]
 from order_engine import OrderEngine
 from tests.deployments.worker import HEADER
 from tests.python.conftest import SERVERS, Broker
-from tests.python.support.event_spy import Witness
+from tests.python.support.event_spy import EventSpy
 from tests.python.support.http_process import HttpProcess
 from tests.python.support.legacy_service import REPOSITORY
-from tests.python.support.retrying_load import PATIENCE_S, Storm, Wish
+from tests.python.support.retrying_load import PATIENCE_S, OrderRequest, RetryingLoad
 from tests.python.support.shop import PLACE
 from tests.python.support.waiting import eventually
 from tests.services import Workspace
@@ -84,12 +84,12 @@ class Deployment(HttpProcess):
             place = ["--host=127.0.0.1", f"--port={self.port}"]
         return [sys.executable, "-m", program, *place, *arguments]
 
-    def place(self, wish: Wish) -> tuple[int, str] | None:
+    def place(self, order_request: OrderRequest) -> tuple[int, str] | None:
         """Makes one attempt; a request that hangs is a failure."""
         variables = {
-            "user": wish.user_id,
+            "user": order_request.user_id,
             "lines": [{"productId": 1, "quantity": 1}],
-            "key": wish.key,
+            "key": order_request.key,
         }
         try:
             answer = self.client.post(
@@ -97,7 +97,7 @@ class Deployment(HttpProcess):
                 json={"query": PLACE, "variables": variables},
                 # A connection that is kept would stay with one worker.
                 headers={
-                    "Authorization": f"Bearer {self.token(wish.user_id)}",
+                    "Authorization": f"Bearer {self.token(order_request.user_id)}",
                     "Connection": "close",
                 },
             )
@@ -126,7 +126,7 @@ def env(database_url: str, broker: Broker) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("case", DEPLOYMENTS)
-def test_nothing_is_lost_when_workers_come_and_go(
+def test_nothing_is_lost_when_workers_restart(
     case: str,
     env: dict[str, str],
     workspace: Workspace,
@@ -135,41 +135,41 @@ def test_nothing_is_lost_when_workers_come_and_go(
 ) -> None:
     server = Deployment(workspace, tmp_path, env, case)
     request.node.stash.setdefault(SERVERS, []).append(server)
-    witness = Witness(env["RABBITMQ_URL"])
-    storm = Storm(server.place)
+    spy = EventSpy(env["RABBITMQ_URL"])
+    load = RetryingLoad(server.place)
     server.start()
     try:
         # Events leave from inside the workers.
-        witness.wait_for(storm.place_one().order_id)
-        storm.rage(lambda: restart_workers(server, storm))
+        spy.wait_for(load.place_one().order_id)
+        load.run(lambda: restart_workers(server, load))
     finally:
         server.stop()
     assert "SIGSEGV" not in server.log()
-    check_books(env, storm)
-    check_events(env, storm, witness)
+    check_books(env, load)
+    check_events(env, load, spy)
 
 
-def restart_workers(server: Deployment, storm: Storm) -> None:
+def restart_workers(server: Deployment, load: RetryingLoad) -> None:
     """All of them gracefully, then one with SIGKILL, then one with SIGTERM."""
-    first = storm.wait_for_workers(WORKERS)
+    first = load.wait_for_workers(WORKERS)
     os.kill(server.pid, signal.SIGHUP)
-    second = storm.wait_for_workers(WORKERS, but=first)
+    second = load.wait_for_workers(WORKERS, but=first)
     killed, told_to_end = sorted(second)
     os.kill(int(killed), signal.SIGKILL)
-    storm.wait_for_workers(1, but=first | second)
+    load.wait_for_workers(1, but=first | second)
     os.kill(int(told_to_end), signal.SIGTERM)
-    storm.wait_for_workers(WORKERS, but=first | second)
+    load.wait_for_workers(WORKERS, but=first | second)
 
 
 @pytest.mark.parametrize("case", ["gunicorn sync", "gunicorn gevent, preloaded", "uvicorn"])
-def test_workers_that_end_leave_their_events_to_others_at_once(
+def test_stopping_workers_release_their_partitions_immediately(
     case: str, env: dict[str, str], workspace: Workspace, tmp_path: Path
 ) -> None:
     server = Deployment(workspace, tmp_path, env, case)
-    witness = Witness(env["RABBITMQ_URL"])
+    spy = EventSpy(env["RABBITMQ_URL"])
     server.start()
     try:
-        witness.wait_for(Storm(server.place).place_one().order_id)
+        spy.wait_for(RetryingLoad(server.place).place_one().order_id)
     finally:
         server.stop()
     with psycopg.connect(env["DATABASE_URL"]) as database:
@@ -184,17 +184,17 @@ def test_nothing_is_lost_when_a_celery_worker_dies(
     early: dict[str, str], env: dict[str, str], workspace: Workspace, tmp_path: Path
 ) -> None:
     worker = CeleryWorker(workspace, tmp_path, env | early)
-    witness = Witness(env["RABBITMQ_URL"])
-    storm = Storm(worker.place)
+    spy = EventSpy(env["RABBITMQ_URL"])
+    load = RetryingLoad(worker.place)
     worker.start()
     try:
-        witness.wait_for(storm.place_one().order_id)
-        storm.rage(lambda: restart_celery(worker, storm))
+        spy.wait_for(load.place_one().order_id)
+        load.run(lambda: restart_celery(worker, load))
     finally:
         worker.stop()
         gc.collect()
-    check_books(env, storm)
-    check_events(env, storm, witness)
+    check_books(env, load)
+    check_events(env, load, spy)
 
 
 class CeleryWorker:
@@ -227,9 +227,9 @@ class CeleryWorker:
         assert code == 0, f"exit code {code}\n{self._log.read_text()}"
         assert "SIGSEGV" not in self._log.read_text()
 
-    def place(self, wish: Wish) -> tuple[int, str] | None:
+    def place(self, order_request: OrderRequest) -> tuple[int, str] | None:
         """Makes one attempt; a task that hangs is a failure."""
-        result = self._client.send_task("place", (wish.user_id, wish.key))
+        result = self._client.send_task("place", (order_request.user_id, order_request.key))
         try:
             order_id, pid = result.get(timeout=PATIENCE_S)
         except WorkerLostError:
@@ -237,36 +237,36 @@ class CeleryWorker:
         return order_id, str(pid)
 
 
-def restart_celery(worker: CeleryWorker, storm: Storm) -> None:
+def restart_celery(worker: CeleryWorker, load: RetryingLoad) -> None:
     """One process with SIGKILL, then all with their parent."""
-    first = storm.wait_for_workers(WORKERS)
+    first = load.wait_for_workers(WORKERS)
     os.kill(int(min(first)), signal.SIGKILL)
-    second = storm.wait_for_workers(1, but=first)
+    second = load.wait_for_workers(1, but=first)
     worker.stop()
     worker.start()
-    storm.wait_for_workers(WORKERS, but=first | second)
+    load.wait_for_workers(WORKERS, but=first | second)
 
 
-def check_books(env: dict[str, str], storm: Storm) -> None:
+def check_books(env: dict[str, str], load: RetryingLoad) -> None:
     """Every acknowledged order is there, and no other: a repeated wish has come true once."""
     with psycopg.connect(env["DATABASE_URL"]) as database:
         found = database.execute("select user_id, id from order_engine.orders").fetchall()
-    told = [(str(each.wish.user_id), each.order_id) for each in storm.acknowledged]
-    assert sorted(found) == sorted(told)
-    by = f"{len(storm.workers())} workers"
-    print(f"\n{len(told)} orders by {by}, {storm.repeated} repetitions")  # noqa: T201
+    reported = [(str(each.order_request.user_id), each.order_id) for each in load.acknowledged]
+    assert sorted(found) == sorted(reported)
+    by = f"{len(load.workers())} workers"
+    print(f"\n{len(reported)} orders by {by}, {load.repeated} repetitions")  # noqa: T201
 
 
-def check_events(env: dict[str, str], storm: Storm, witness: Witness) -> None:
+def check_events(env: dict[str, str], load: RetryingLoad, spy: EventSpy) -> None:
     """The event of every order arrives, at the latest when the leases of the killed have ended."""
     with psycopg.connect(env["DATABASE_URL"]) as database:
         # As if half a minute had passed.
         database.execute("update order_engine.leases set expires_at = clock_timestamp()")
-    wanted = {(each.order_id, each.wish.user_id) for each in storm.acknowledged}
+    wanted = {(each.order_id, each.order_request.user_id) for each in load.acknowledged}
 
-    def heard() -> set[tuple[int, int]]:
-        return {(each.body["order_id"], each.body["user_id"]) for each in witness.heard()}
+    def received() -> set[tuple[int, int]]:
+        return {(each.body["order_id"], each.body["user_id"]) for each in spy.received()}
 
     with OrderEngine(database_url=env["DATABASE_URL"], rabbitmq_url=env["RABBITMQ_URL"]):
-        eventually(lambda: len(heard()) >= len(wanted), "every order is announced")
-    assert heard() == wanted
+        eventually(lambda: len(received()) >= len(wanted), "every order is announced")
+    assert received() == wanted

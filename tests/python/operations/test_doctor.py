@@ -1,4 +1,4 @@
-"""`order-engine doctor`: what is not there, where it was looked for, and what to do about it."""
+"""`order-engine doctor`: unreachable components, their addresses, and remedies."""
 
 import json
 import os
@@ -98,15 +98,15 @@ def on_free_ports() -> list[str]:
     return [f"{name}:{free_port()}" for name in CONTRACTS]
 
 
-def test_everything_that_is_there_is_named_with_its_address(
+def test_every_reachable_component_is_listed_with_its_address(
     doctor: Doctor, around: dict[str, str], redis: Redis, upstream: UpstreamServices
 ) -> None:
-    told = doctor(*on_free_ports(), **around)
-    assert (told.code, told.failed()) == (0, set()), told.text
-    assert set(AROUND) <= told.entries.keys()
-    assert told.entries["kafka"].detail == f"{around['KAFKA_BROKERS']} answers."
-    assert told.entries["user service"].detail == f"{upstream.users_url} answers."
-    assert redis.password not in told.text
+    reported = doctor(*on_free_ports(), **around)
+    assert (reported.code, reported.failed()) == (0, set()), reported.text
+    assert set(AROUND) <= reported.entries.keys()
+    assert reported.entries["kafka"].detail == f"{around['KAFKA_BROKERS']} answers."
+    assert reported.entries["user service"].detail == f"{upstream.users_url} answers."
+    assert redis.password not in reported.text
     # Nobody was asked about more than somebody who is not there.
     assert [call.path for call in upstream.calls()] == [
         f"/{what}/order-engine-doctor" for what in ("users", "products")
@@ -123,18 +123,18 @@ def test_everything_that_is_there_is_named_with_its_address(
         ("PRODUCTS_SERVICE_URL", "product service", "http://127.0.0.1:{port}/products"),
     ],
 )
-def test_what_is_away_is_named_alone_with_what_to_do(
+def test_unreachable_components_are_listed_with_a_remedy(
     doctor: Doctor, around: dict[str, str], setting: str, name: str, away: str
 ) -> None:
     port = free_port()
-    told = doctor(*on_free_ports(), **around | {setting: away.format(port=port)})
-    assert (told.code, told.failed()) == (1, {name}), told.text
-    assert f"127.0.0.1:{port}" in told.entries[name].detail
-    assert setting in str(told.entries[name].remedy)
-    assert PASSWORD not in told.text
+    reported = doctor(*on_free_ports(), **around | {setting: away.format(port=port)})
+    assert (reported.code, reported.failed()) == (1, {name}), reported.text
+    assert f"127.0.0.1:{port}" in reported.entries[name].detail
+    assert setting in str(reported.entries[name].remedy)
+    assert PASSWORD not in reported.text
 
 
-def test_refused_credentials_are_told_from_silence(
+def test_refused_credentials_differ_from_no_response(
     doctor: Doctor, around: dict[str, str], kafka: Kafka, redis: Redis
 ) -> None:
     wrong = {
@@ -144,11 +144,11 @@ def test_refused_credentials_are_told_from_silence(
         "KAFKA_USERNAME": USER,
         "KAFKA_PASSWORD": PASSWORD,
     }
-    told = doctor(*on_free_ports(), **around | wrong)
-    assert (told.code, told.failed()) == (1, {"kafka", "redis"}), told.text
-    assert "does not accept the user or the password" in told.entries["redis"].detail
-    assert "Authentication failed" in told.entries["kafka"].detail
-    assert PASSWORD not in told.text
+    reported = doctor(*on_free_ports(), **around | wrong)
+    assert (reported.code, reported.failed()) == (1, {"kafka", "redis"}), reported.text
+    assert "does not accept the user or the password" in reported.entries["redis"].detail
+    assert "Authentication failed" in reported.entries["kafka"].detail
+    assert PASSWORD not in reported.text
     right = wrong | {"REDIS_URL": redis.url, "KAFKA_PASSWORD": kafka.password}
     assert doctor(*on_free_ports(), **around | right).failed() == set()
     without = doctor("jobs:0", **around | {"REDIS_URL": f"redis://127.0.0.1:{redis.port}/0"})
@@ -156,7 +156,7 @@ def test_refused_credentials_are_told_from_silence(
 
 
 @pytest.mark.parametrize("protocol", ["rest", "graphql"])
-def test_a_service_that_is_broken_is_not_there(
+def test_a_broken_service_counts_as_unreachable(
     doctor: Doctor, upstream: UpstreamServices, protocol: str
 ) -> None:
     url = upstream.graphql_url if protocol == "graphql" else upstream.products_url
@@ -167,33 +167,33 @@ def test_a_service_that_is_broken_is_not_there(
     }
     assert doctor("storefront:0", **settings).failed() == set()
     upstream.misbehave("status", status=503)
-    told = doctor("storefront:0", **settings)
-    assert told.failed() == {"product service"}
-    assert "answers 503" in told.entries["product service"].detail
+    reported = doctor("storefront:0", **settings)
+    assert reported.failed() == {"product service"}
+    assert "answers 503" in reported.entries["product service"].detail
     upstream.behave()
     upstream.misbehave("hang")
     assert "in time" in doctor("storefront:0", **settings).entries["product service"].detail
 
 
-def test_what_is_not_set_is_named_where_a_contract_would_use_it(doctor: Doctor) -> None:
-    told = doctor("storefront:0", "jobs:0", "gateway:0")
-    assert told.failed() == set()
+def test_missing_settings_are_named_if_a_contract_needs_them(doctor: Doctor) -> None:
+    reported = doctor("storefront:0", "jobs:0", "gateway:0")
+    assert reported.failed() == set()
     for name, setting in [
         ("rabbitmq", "RABBITMQ_URL"),
         ("kafka", "KAFKA_BROKERS"),
         ("redis", "REDIS_URL"),
     ]:
-        assert told.entries[name].detail == f"{setting} is not set: events wait in the outbox."
+        assert reported.entries[name].detail == f"{setting} is not set: events wait in the outbox."
     assert set(AROUND) & doctor("flask:0").entries.keys() == {"rabbitmq"}
     assert set(AROUND) & doctor("jobs:0").entries.keys() == {"redis"}
 
 
-def test_every_port_is_looked_at_and_none_is_given_twice(doctor: Doctor) -> None:
+def test_every_port_is_checked_and_none_is_used_twice(doctor: Doctor) -> None:
     port, metrics_port = str(free_port()), str(free_port())
-    told = doctor(f"flask:{port}", f"jobs:{port}", METRICS_PORT=metrics_port)
-    assert told.failed() == {f"port {port}"}
-    assert f"port {metrics_port}" in told.entries
-    assert "for jobs" in told.entries[f"port {port}"].detail
+    reported = doctor(f"flask:{port}", f"jobs:{port}", METRICS_PORT=metrics_port)
+    assert reported.failed() == {f"port {port}"}
+    assert f"port {metrics_port}" in reported.entries
+    assert "for jobs" in reported.entries[f"port {port}"].detail
 
 
 def test_the_contract_gateway_shows_metrics_on_its_documented_port(doctor: Doctor) -> None:
@@ -201,7 +201,7 @@ def test_the_contract_gateway_shows_metrics_on_its_documented_port(doctor: Docto
     assert "port 9202" not in doctor("jobs:0", METRICS_PORT="").entries
 
 
-def test_the_contract_stock_cannot_do_without_redis(doctor: Doctor) -> None:
-    told = doctor("stock:0")
-    assert told.failed() == {"redis"}
-    assert told.entries["redis"].detail == "REDIS_URL is not set, and stock needs it."
+def test_the_contract_stock_requires_redis(doctor: Doctor) -> None:
+    reported = doctor("stock:0")
+    assert reported.failed() == {"redis"}
+    assert reported.entries["redis"].detail == "REDIS_URL is not set, and stock needs it."

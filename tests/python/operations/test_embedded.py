@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: durable, alone in its folder, and never left behind."""
+"""The embedded PostgreSQL: durable, exclusive to its folder, and never left running."""
 
 import os
 import shutil
@@ -134,14 +134,14 @@ def test_it_is_a_durable_database_behind_a_password(folder: Path) -> None:
                 execute(wrong, "select 1")
 
 
-def test_only_the_owner_can_read_what_is_secret(folder: Path) -> None:
+def test_only_the_owner_can_read_the_secrets(folder: Path) -> None:
     with EmbeddedPostgres(folder):
         assert (folder / "postgres").stat().st_mode & 0o777 == 0o700
         assert (folder / "postgres/password").stat().st_mode & 0o777 == 0o600
         assert (folder / ".gitignore").read_text() == "*\n"
 
 
-def test_the_data_and_the_address_stay(folder: Path) -> None:
+def test_the_data_and_the_address_persist(folder: Path) -> None:
     server = EmbeddedPostgres(folder)
     url = server.start()
     assert server.start() == url
@@ -155,7 +155,7 @@ def test_the_data_and_the_address_stay(folder: Path) -> None:
         assert execute(again, "select answer from kept") == [(42,)]
 
 
-def test_two_engines_in_one_folder_are_told_apart(folder: Path) -> None:
+def test_a_second_engine_in_a_folder_is_refused(folder: Path) -> None:
     with EmbeddedPostgres(folder) as url:
         with pytest.raises(Misconfigured, match=f"in use by process {os.getpid()}"):
             EmbeddedPostgres(folder).start()
@@ -168,7 +168,7 @@ def test_two_folders_are_two_databases(tmp_path: Path) -> None:
         assert execute(other, "select to_regclass('only_here')") == [(None,)]
 
 
-def test_a_port_that_was_taken_in_the_meantime_is_replaced(folder: Path) -> None:
+def test_a_port_that_is_in_use_is_replaced(folder: Path) -> None:
     with EmbeddedPostgres(folder) as url:
         port = urlsplit(url).port
     with socket.create_server(("127.0.0.1", port or 0)), EmbeddedPostgres(folder) as moved:
@@ -177,14 +177,14 @@ def test_a_port_that_was_taken_in_the_meantime_is_replaced(folder: Path) -> None
 
 
 @pytest.mark.parametrize("spoilt", ["", "one", "99999999"])
-def test_a_spoilt_memory_of_the_port_does_no_harm(folder: Path, spoilt: str) -> None:
+def test_a_corrupt_port_file_is_ignored(folder: Path, spoilt: str) -> None:
     (folder / "postgres").mkdir(parents=True)
     (folder / "postgres/port").write_text(spoilt)
     with EmbeddedPostgres(folder) as url:
         assert execute(url, "select 1") == [(1,)]
 
 
-def test_a_port_that_is_taken_at_the_last_moment_is_replaced(
+def test_a_port_that_is_taken_during_the_start_is_replaced(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose = embedded._free_port  # noqa: SLF001 - the race is between its answer and its use.
@@ -198,7 +198,7 @@ def test_a_port_that_is_taken_at_the_last_moment_is_replaced(
 
 
 @needs_proc
-def test_it_ends_with_a_killed_engine_and_starts_again_at_once(
+def test_it_stops_with_a_killed_engine_and_restarts_immediately(
     folder: Path, start_engine: Callable[[str], Engine]
 ) -> None:
     engine = start_engine(ENGINE)
@@ -211,7 +211,7 @@ def test_it_ends_with_a_killed_engine_and_starts_again_at_once(
 
 
 @needs_proc
-def test_it_ends_with_a_killed_engine_that_nobody_starts_again(
+def test_it_stops_with_a_killed_engine_that_is_not_restarted(
     folder: Path, start_engine: Callable[[str], Engine]
 ) -> None:
     engine = start_engine(ENGINE)
@@ -222,7 +222,7 @@ def test_it_ends_with_a_killed_engine_that_nobody_starts_again(
 
 
 @needs_proc
-def test_an_orphan_whose_guard_was_killed_too_is_found_and_stopped(
+def test_an_orphan_without_its_guard_is_found_and_stopped(
     folder: Path, start_engine: Callable[[str], Engine]
 ) -> None:
     engine = start_engine(ENGINE)
@@ -249,7 +249,7 @@ def kill_guard(folder: Path) -> None:
 
 
 @needs_proc
-def test_what_was_committed_survives_the_death_of_everything(
+def test_committed_data_survives_a_kill_of_all_processes(
     folder: Path, start_engine: Callable[[str], Engine]
 ) -> None:
     engine = start_engine(ENGINE)
@@ -264,7 +264,7 @@ def test_what_was_committed_survives_the_death_of_everything(
 
 
 @needs_proc
-def test_a_process_number_that_was_given_away_blocks_nothing(folder: Path) -> None:
+def test_a_reused_process_id_does_not_block_the_start(folder: Path) -> None:
     with EmbeddedPostgres(folder):
         pid_file = folder / "postgres/data/postmaster.pid"
         lines = pid_file.read_text().splitlines()
@@ -282,7 +282,7 @@ def test_a_process_number_that_was_given_away_blocks_nothing(folder: Path) -> No
 
 
 @needs_proc
-def test_a_fork_that_ends_takes_neither_the_server_nor_its_guard_along(
+def test_a_forked_process_that_exits_stops_neither_server_nor_guard(
     folder: Path, start_engine: Callable[[str], Engine]
 ) -> None:
     engine = start_engine(FORKING_ENGINE)
@@ -297,14 +297,14 @@ def test_ctrl_c_in_the_terminal_does_not_reach_it(folder: Path) -> None:
         assert os.getsid(postmaster_pid(folder)) != os.getsid(0)
 
 
-def test_a_beginning_that_was_interrupted_is_begun_again(folder: Path) -> None:
+def test_an_interrupted_initialisation_is_repeated(folder: Path) -> None:
     (folder / "postgres/data.unfinished/base").mkdir(parents=True)
     with EmbeddedPostgres(folder) as url:
         assert execute(url, "select 1") == [(1,)]
     assert not (folder / "postgres/data.unfinished").exists()
 
 
-def test_data_of_another_version_are_refused(folder: Path) -> None:
+def test_data_of_another_version_is_refused(folder: Path) -> None:
     with EmbeddedPostgres(folder):
         pass
     (folder / "postgres/data/PG_VERSION").write_text("16\n")
@@ -320,7 +320,7 @@ def test_a_lost_password_is_explained(folder: Path) -> None:
         EmbeddedPostgres(folder).start()
 
 
-def test_the_last_words_of_a_server_that_does_not_start_are_passed_on(folder: Path) -> None:
+def test_the_log_of_a_server_that_does_not_start_is_shown(folder: Path) -> None:
     with EmbeddedPostgres(folder):
         pass
     (folder / "postgres/data/global/pg_control").unlink()
@@ -329,7 +329,7 @@ def test_the_last_words_of_a_server_that_does_not_start_are_passed_on(folder: Pa
     assert (folder / "postgres/lock").exists()
 
 
-def test_without_the_extra_it_says_how_to_get_it(
+def test_without_the_extra_the_error_names_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_install, "PACKAGE", "no_such_package")
@@ -339,14 +339,14 @@ def test_without_the_extra_it_says_how_to_get_it(
         EmbeddedPostgres(folder).start()
 
 
-def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Misconfigured, match="cannot be used"):
         EmbeddedPostgres(tmp_path / "file" / "engine").start()
 
 
 @needs_root
-def test_root_runs_it_as_somebody_else_in_a_private_folder(tmp_path: Path) -> None:
+def test_root_runs_it_as_another_user_in_a_private_folder(tmp_path: Path) -> None:
     private = tmp_path / "home"
     private.mkdir(mode=0o700)
     with EmbeddedPostgres(private / "engine") as url:
@@ -356,7 +356,7 @@ def test_root_runs_it_as_somebody_else_in_a_private_folder(tmp_path: Path) -> No
 
 
 @needs_root
-def test_programs_out_of_reach_are_copied_to_where_they_are_not(
+def test_inaccessible_programs_are_copied(
     folder: Path, open_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = find_spec(postgres_install.PACKAGE)

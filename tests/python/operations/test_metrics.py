@@ -1,4 +1,4 @@
-"""`/metrics` of a process with every contract, beside its catalogue docs/METRICS.md."""
+"""`/metrics` of a process with every contract, compared with docs/METRICS.md."""
 
 import math
 import re
@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_pro
 from order_engine import OrderEngine, __version__
 from tests.python.conftest import SERVERS
 from tests.python.support import metrics_catalogue
-from tests.python.support.all_contracts import MUG, OPEN, USER, Doors
+from tests.python.support.all_contracts import MUG, OPEN, USER, AllContracts
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.missing_tools import skip_or_fail
 from tests.python.support.shop import database_of
@@ -52,20 +52,20 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 class Served:
     """A process with every contract, and where its doors are."""
 
-    doors: Doors
+    all_contracts: AllContracts
     metrics_url: str
 
     @property
     def server(self) -> EngineProcess:
-        return self.doors.server
+        return self.all_contracts.server
 
     @property
     def urls(self) -> dict[str, str]:
-        return self.doors.urls
+        return self.all_contracts.urls
 
-    def text(self, door: str | None = None, accept: str = "*/*") -> httpx.Response:
+    def text(self, contract: str | None = None, accept: str = "*/*") -> httpx.Response:
         """The metrics as one of the doors shows them; none for the port of their own."""
-        url = self.metrics_url if door is None else self.urls[door]
+        url = self.metrics_url if contract is None else self.urls[contract]
         answer = httpx.get(f"{url}/metrics", headers={"Accept": accept}, trust_env=False)
         assert answer.status_code == httpx.codes.OK, answer.text
         return answer
@@ -81,18 +81,18 @@ class Served:
         """How many of a contract's messages are not sent yet."""
         return self.value("order_engine_outbox_messages", contract=contract)
 
-    def graphql(self, door: str, query: str) -> httpx.Response:
+    def graphql(self, contract: str, query: str) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.server.token(USER)}"}
-        url = f"{self.urls[door]}/graphql"
+        url = f"{self.urls[contract]}/graphql"
         return httpx.post(url, json={"query": query}, headers=headers, trust_env=False)
 
-    def send(self, door: str, method: str, path: str, body: object = None) -> httpx.Response:
-        url = self.urls[door] + path
+    def send(self, contract: str, method: str, path: str, body: object = None) -> httpx.Response:
+        url = self.urls[contract] + path
         return httpx.request(method, url, json=body, trust_env=False)
 
     def placed(self) -> int:
         """Places an order through every door, which must succeed; returns how many."""
-        return len([getattr(self.doors, door)() for door in self.urls])
+        return len([getattr(self.all_contracts, contract)() for contract in self.urls])
 
 
 def samples(families: list[Metric]) -> Samples:
@@ -146,16 +146,18 @@ def served(
         engine.upsert_product(MUG, name="Mug", price="9.5")
         engine.set_stock(MUG, 1000)
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-    doors = Doors(server, {"flask": server.url} | urls, httpx.Client(trust_env=False))
-    with closing(doors):
-        made = Served(doors, f"http://127.0.0.1:{metrics_port}")
+    all_contracts = AllContracts(
+        server, {"flask": server.url} | urls, httpx.Client(trust_env=False)
+    )
+    with closing(all_contracts):
+        made = Served(all_contracts, f"http://127.0.0.1:{metrics_port}")
         made.placed()
         yield made
     server.stop()
     upstream.kill()
 
 
-def test_the_catalogue_lists_what_there_is_and_nothing_else(served: Served) -> None:
+def test_the_catalogue_lists_exactly_the_exported_metrics(served: Served) -> None:
     documented = metrics_catalogue.families()
     shown = {
         family.name + ("_total" if family.type == "counter" else ""): family
@@ -174,7 +176,7 @@ def test_the_catalogue_lists_what_there_is_and_nothing_else(served: Served) -> N
             assert labels == line.labels, sample
 
 
-def test_units_are_base_units_and_last_in_the_names() -> None:
+def test_names_end_with_base_units() -> None:
     for family in metrics_catalogue.families().values():
         stem = family.name.removesuffix("_total")
         assert (family.kind == "counter") == family.name.endswith("_total"), family
@@ -184,7 +186,7 @@ def test_units_are_base_units_and_last_in_the_names() -> None:
         assert not re.search(r"_(ms|milliseconds|minutes|kb|percent)(_|$)", family.name), family
 
 
-def test_both_formats_are_valid_and_say_the_same(served: Served) -> None:
+def test_both_formats_are_valid_and_agree(served: Served) -> None:
     eventually(lambda: not any(map(served.waiting, ("jobs", "gateway", "stock"))), "all is calm")
     plain, opened = served.text(), served.text(accept=OPEN_METRICS)
     assert plain.headers["content-type"] == PROMETHEUS_TYPE
@@ -203,7 +205,7 @@ def test_both_formats_are_valid_and_say_the_same(served: Served) -> None:
             assert of_theirs[key] == value, key
 
 
-def test_promtool_has_nothing_to_say(served: Served) -> None:
+def test_promtool_finds_no_problem(served: Served) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         skip_or_fail("promtool is not installed: `python3 -m tests.services install`")
@@ -218,11 +220,11 @@ def test_promtool_has_nothing_to_say(served: Served) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_every_door_shows_the_same_and_the_port_of_its_own_shows_nothing_else(
+def test_every_listener_exports_the_same_and_the_metrics_port_serves_nothing_else(
     served: Served,
 ) -> None:
-    for door in served.urls:
-        names = {family.name for family in parse_prometheus(served.text(door).text)}
+    for contract in served.urls:
+        names = {family.name for family in parse_prometheus(served.text(contract).text)}
         assert names == {family.name for family in served.families()}
     for path, status in [("/healthz", 200), ("/readyz", 200), ("/", 404), ("/orders", 404)]:
         assert httpx.get(served.metrics_url + path, trust_env=False).status_code == status, path
@@ -238,8 +240,10 @@ def test_what_clients_send_never_becomes_a_label(served: Served) -> None:
     strangers = [unknown("jobs", "NOT_FOUND"), unknown("flask", "REFUSED")]
     before = [served.value("order_engine_requests_total", **labels) for labels in strangers]
     httpx.post(f"{served.urls['flask']}/graphql", content=b"{", trust_env=False)
-    for door, method, path in junk:
-        assert served.send(door, method, path, {}).status_code < httpx.codes.INTERNAL_SERVER_ERROR
+    for contract, method, path in junk:
+        assert (
+            served.send(contract, method, path, {}).status_code < httpx.codes.INTERNAL_SERVER_ERROR
+        )
     for query in (
         "{ secretOrders { id } }",
         "query Stolen { a: getOrders { id } b: getOrders { id } }",
@@ -247,8 +251,8 @@ def test_what_clients_send_never_becomes_a_label(served: Served) -> None:
         "{ __schema { types { name } } }",
         "{",
     ):
-        for door in ("flask", "storefront"):
-            served.graphql(door, query)
+        for contract in ("flask", "storefront"):
+            served.graphql(contract, query)
     after = [served.value("order_engine_requests_total", **labels) for labels in strangers]
     # Five paths that there are not; a body that is no JSON, and three documents that are no good.
     assert [now - was for was, now in zip(before, after, strict=True)] == [5, 4]
@@ -279,7 +283,7 @@ def unknown(contract: str, outcome: str) -> dict[str, str]:
     return {"contract": contract, "operation": "none", "outcome": outcome}
 
 
-def test_orders_are_counted_once_behind_every_door(served: Served) -> None:
+def test_orders_are_counted_once_in_every_contract(served: Served) -> None:
     operations = {
         "flask": "placeOrder",
         "storefront": "placeOrder",
@@ -313,18 +317,18 @@ def test_a_refused_order_is_counted_by_its_reason(served: Served) -> None:
     assert served.value("order_engine_upstream_wait_seconds_total", service="products") > 0
 
 
-def test_what_waits_and_what_was_sent_is_told_by_contract(served: Served) -> None:
-    before = {door: sent(served, door) for door in served.urls}
+def test_pending_and_published_messages_are_counted_by_contract(served: Served) -> None:
+    before = {contract: sent(served, contract) for contract in served.urls}
     placed = served.placed()
-    for door in served.urls:
+    for contract in served.urls:
         # The jobs of one order are several, and nobody has bound a queue for some.
         eventually(
-            lambda door=door: (
-                sent(served, door) >= before[door] + placed  # type: ignore[misc]
-                if door in ("gateway", "jobs", "stock")
-                else served.value("order_engine_outbox_messages", contract=door) >= placed
+            lambda contract=contract: (
+                sent(served, contract) >= before[contract] + placed  # type: ignore[misc]
+                if contract in ("gateway", "jobs", "stock")
+                else served.value("order_engine_outbox_messages", contract=contract) >= placed
             ),
-            f"the events of {door} are sent, or wait for a queue",
+            f"the events of {contract} are sent, or wait for a queue",
         )
     waiting = samples(served.families())
     assert waiting[("order_engine_outbox_oldest_seconds", (("contract", "flask"),))] > 0
@@ -335,7 +339,7 @@ def sent(served: Served, contract: str) -> float:
     return served.value("order_engine_relay_sent_total", contract=contract)
 
 
-def test_reads_are_counted_by_how_the_cache_did(served: Served) -> None:
+def test_reads_are_counted_by_cache_result(served: Served) -> None:
     def reads() -> float:
         text = samples(served.families())
         return sum(text[(f"order_engine_cache_{way}_total", ())] for way in ("hits", "misses"))
@@ -351,7 +355,7 @@ def test_reads_are_counted_by_how_the_cache_did(served: Served) -> None:
     assert reads() > before
 
 
-def test_the_depth_of_the_outbox_is_the_databases(served: Served) -> None:
+def test_the_outbox_depth_comes_from_the_database(served: Served) -> None:
     with closing(database_of(served.server)) as database:
         served.placed()
         (count,) = database.execute(

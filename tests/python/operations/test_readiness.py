@@ -1,4 +1,4 @@
-"""`/readyz`: what is there and what is not, part by part; and only the database is needed."""
+"""`/readyz` reports each component; only the database is required."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.python.conftest import Broker
-from tests.python.support.all_contracts import Doors
+from tests.python.support.all_contracts import AllContracts
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.waiting import eventually
 from tests.services import Kafka, Redis, Service
@@ -52,10 +52,10 @@ class Checked:
         }
 
 
-def test_parts_come_and_go_and_orders_are_taken_all_the_while(
-    doors: Doors, broker: Broker, kafka: Kafka, redis: Redis
+def test_orders_are_placed_while_components_fail_and_recover(
+    all_contracts: AllContracts, broker: Broker, kafka: Kafka, redis: Redis
 ) -> None:
-    checked = Checked(doors.server)
+    checked = Checked(all_contracts.server)
     checked.wait_until_away()
     assert checked.parts().keys() == {"postgresql", "rabbitmq", "kafka", "redis", "cache"}
     assert set(checked.metrics().values()) == {1.0}
@@ -68,13 +68,13 @@ def test_parts_come_and_go_and_orders_are_taken_all_the_while(
         service.stop()
         try:
             checked.wait_until_away(*parts)
-            told = checked.parts()
+            reported = checked.parts()
             for name in parts - {"cache"}:
-                assert told[name] == {"state": "down", "required": False, "meaning": WAIT}
+                assert reported[name] == {"state": "down", "required": False, "meaning": WAIT}
             metrics = checked.metrics()
             assert {name for name, value in metrics.items() if value == 0} == parts
-            for door in doors.urls:
-                assert getattr(doors, door)(), door
+            for contract in all_contracts.urls:
+                assert getattr(all_contracts, contract)(), contract
         finally:
             service.start()
         checked.wait_until_away()

@@ -1,4 +1,4 @@
-"""The past told again, as an operator types it and as a program calls it."""
+"""Replaying events from the command line and from Python."""
 
 import json
 import os
@@ -32,29 +32,33 @@ def test_a_lost_queue_is_filled_again(shop: Shop) -> None:
     shop.offer(Product(1))
     placed = [shop.placed((1, 1)) for _ in range(3)]
     shop.ask(f'mutation {{ updateOrder(id: {placed[1]}, status: "Shipped") {{ success }} }}')
-    shop.witness.wait_for(placed[2])
-    shop.witness.wait_for(placed[1], version=2)
-    first = list(shop.witness.heard())
+    shop.spy.wait_for(placed[2])
+    shop.spy.wait_for(placed[1], version=2)
+    first = list(shop.spy.received())
     assert [each.properties["headers"].get("x-replay") for each in first] == [None] * 4
 
     said = shop.server.command("events", "replay")
     assert "4 events told again, in 4 messages" in said
-    heard = eventually(
-        lambda: shop.witness.heard() if len(shop.witness.heard()) == 8 else [],
+    received = eventually(
+        lambda: shop.spy.received() if len(shop.spy.received()) == 8 else [],
         "the past is told again",
     )[4:]
-    assert sorted(names(heard)) == sorted(names(first))
-    assert [version for order, version in names(heard) if order == placed[1]] == [1, 2]
+    assert sorted(names(received)) == sorted(names(first))
+    assert [version for order, version in names(received) if order == placed[1]] == [1, 2]
     texts = {each.properties["message_id"]: each.text for each in first}
-    assert {each.properties["message_id"]: each.text for each in heard} == texts
-    assert all(each.properties["headers"]["x-replay"] is True for each in heard)
+    assert {each.properties["message_id"]: each.text for each in received} == texts
+    assert all(each.properties["headers"]["x-replay"] is True for each in received)
 
     wanted = ("--order", str(placed[1]), "--order", str(placed[2]), "--since", "1h")
-    told = json.loads(shop.server.command("events", "replay", *wanted, "--dry-run", "--json"))
-    assert (told["events"], told["messages"], told["cursor"]) == (3, 3, f"{placed[2]}:1")
+    reported = json.loads(shop.server.command("events", "replay", *wanted, "--dry-run", "--json"))
+    assert (reported["events"], reported["messages"], reported["cursor"]) == (
+        3,
+        3,
+        f"{placed[2]}:1",
+    )
     nothing = shop.server.command("events", "replay", "--until", "2020-01-01T00:00Z")
     assert "0 events told again" in nothing
-    assert len(shop.witness.heard()) == 8
+    assert len(shop.spy.received()) == 8
 
 
 @pytest.fixture
@@ -68,7 +72,7 @@ def orders(database_url: str) -> str:
     return database_url
 
 
-def test_a_program_tells_the_past_again(orders: str) -> None:
+def test_a_program_replays_events(orders: str) -> None:
     with OrderEngine(database_url=orders) as engine:
         rehearsed = engine.events_replay(dry_run=True, since=timedelta(minutes=5))
         assert (rehearsed.events, rehearsed.messages, rehearsed.waiting) == (40, 40, 0)
@@ -106,13 +110,13 @@ def test_a_program_tells_the_past_again(orders: str) -> None:
         {"rate_per_s": 1.5},
     ],
 )
-def test_what_makes_no_sense_is_refused(database_url: str, wrong: dict[str, Any]) -> None:
+def test_invalid_arguments_are_refused(database_url: str, wrong: dict[str, Any]) -> None:
     with OrderEngine(database_url=database_url) as engine, pytest.raises(InvalidInput):
         engine.events_replay(**wrong)
 
 
 @pytest.mark.parametrize("option", ["--since=yesterday", "--since=9999999999d", "--until=2026-13"])
-def test_a_time_nobody_can_read_is_wrong_usage(option: str) -> None:
+def test_an_unreadable_time_is_a_usage_error(option: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "order_engine", "events", "replay", option],
         capture_output=True,
@@ -124,7 +128,7 @@ def test_a_time_nobody_can_read_is_wrong_usage(option: str) -> None:
     assert "2026-03-01T12:00" in done.stderr
 
 
-def test_ctrl_c_says_how_to_go_on(orders: str, tmp_path: Path) -> None:
+def test_ctrl_c_prints_how_to_resume(orders: str, tmp_path: Path) -> None:
     said = tmp_path / "said"
     with said.open("wb") as output:
         running = subprocess.Popen(
@@ -139,9 +143,9 @@ def test_ctrl_c_says_how_to_go_on(orders: str, tmp_path: Path) -> None:
     assert going_on, said.read_text()
     assert "Traceback" not in said.read_text()
     with psycopg.connect(orders) as database:
-        told = database.execute("select count(*) from order_engine.outbox").fetchone()
-    assert told is not None
-    assert 0 < told[0] < 40
+        reported = database.execute("select count(*) from order_engine.outbox").fetchone()
+    assert reported is not None
+    assert 0 < reported[0] < 40
     with OrderEngine(database_url=orders) as engine:
         until = datetime.fromisoformat(going_on[2])
         rest = engine.events_replay(after=going_on[1], until=until)

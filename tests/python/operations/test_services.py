@@ -1,4 +1,4 @@
-"""The private servers: they start, keep their port, lose what a real one loses, leave nothing."""
+"""The private servers of the tests: start, restart on the same port, isolation, and cleanup."""
 
 import os
 import signal
@@ -119,7 +119,7 @@ def test_a_restarted_kafka_keeps_its_port_its_messages_and_its_offsets(
     assert sorted(first + rest, key=int) == keys
 
 
-def test_kafka_lets_in_only_with_the_password_where_it_asks_for_one(kafka: Kafka) -> None:
+def test_kafka_with_a_password_refuses_others(kafka: Kafka) -> None:
     producer = KafkaProducer(
         bootstrap_servers=kafka.sasl_url,
         security_protocol="SASL_PLAINTEXT",
@@ -134,7 +134,7 @@ def test_kafka_lets_in_only_with_the_password_where_it_asks_for_one(kafka: Kafka
     assert _login_error(kafka, "wrong") == SASL_AUTHENTICATION_FAILED
 
 
-def test_a_setting_of_kafka_can_be_given(workspace: Workspace) -> None:
+def test_a_kafka_setting_can_be_passed(workspace: Workspace) -> None:
     server = Kafka(workspace, {"num.partitions": "1"})
     server.start()
     assert _produce(server, "orders", [str(key) for key in range(10)]) == {0}
@@ -163,7 +163,7 @@ def test_a_restarted_redis_keeps_its_port_and_loses_its_keys(redis: Redis) -> No
         assert client.get("product:1:stock") is None
 
 
-def test_redis_answers_only_with_the_password(workspace: Workspace) -> None:
+def test_redis_requires_the_password(workspace: Workspace) -> None:
     server = Redis(workspace)
     server.start()
     assert server.is_ready()
@@ -183,7 +183,7 @@ def test_a_server_that_cannot_start_shows_its_log(workspace: Workspace) -> None:
     first.stop()
 
 
-def test_a_missing_server_says_how_to_install_it(
+def test_a_missing_server_explains_how_to_install_it(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
@@ -191,7 +191,7 @@ def test_a_missing_server_says_how_to_install_it(
         Redis(workspace)
 
 
-def test_jars_of_another_version_are_missing(
+def test_jars_of_another_version_count_as_missing(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     newer = tmp_path / "pom.xml"
@@ -201,7 +201,7 @@ def test_jars_of_another_version_are_missing(
         Kafka(workspace)
 
 
-def test_an_old_java_is_missing(
+def test_an_old_java_counts_as_missing(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     java = tmp_path / "java"
@@ -212,7 +212,7 @@ def test_an_old_java_is_missing(
         Kafka(workspace)
 
 
-def test_run_hands_over_the_urls_and_the_exit_code() -> None:
+def test_run_passes_the_urls_and_returns_the_exit_code() -> None:
     done = subprocess.run(
         [*RUN, sys.executable, "-c", f"{PRINT_URLS} raise SystemExit(7)"],
         cwd=REPOSITORY,
@@ -229,7 +229,7 @@ def test_run_hands_over_the_urls_and_the_exit_code() -> None:
     assert redis.startswith("redis://")
 
 
-def test_run_says_what_is_missing_and_goes_on(tmp_path: Path) -> None:
+def test_run_reports_missing_servers_and_continues(tmp_path: Path) -> None:
     done = subprocess.run(
         [*RUN, sys.executable, "-c", "import os; print(*os.environ)"],
         cwd=REPOSITORY,
@@ -246,7 +246,7 @@ def test_run_says_what_is_missing_and_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_nothing_is_left_of_an_ended_runner(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_finished_runner_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     with subprocess.Popen(
         [*RUN, sys.executable, "-c", f"{PRINT_URLS} import time; time.sleep(100)"],
         cwd=REPOSITORY,
@@ -258,12 +258,12 @@ def test_nothing_is_left_of_an_ended_runner(tmp_path: Path, number: signal.Signa
         assert runner.stdout is not None
         urls = runner.stdout.readline()
         assert urls, "the services did not start"
-        started = descendants(runner.pid)
-        names = {_name(pid) for pid in started}
+        start_server = descendants(runner.pid)
+        names = {_name(pid) for pid in start_server}
         assert {"postgres", "beam.smp", "epmd", "java", "redis-server"} <= names, names
         runner.send_signal(number)
         runner.wait(60)
-        eventually(lambda: not [pid for pid in started if _name(pid)], "all have ended", 60)
+        eventually(lambda: not [pid for pid in start_server if _name(pid)], "all have ended", 60)
         eventually(lambda: not list(tmp_path.iterdir()), "the folder is gone")
 
 

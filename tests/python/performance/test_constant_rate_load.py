@@ -1,4 +1,4 @@
-"""The load at a constant rate: a stall counts for everybody who came meanwhile."""
+"""The constant-rate load generator counts a stall for every request that was due during it."""
 
 import asyncio
 import threading
@@ -60,7 +60,7 @@ def requests(tmp_path: Path) -> Path:
     return path
 
 
-def test_who_was_due_in_a_stall_has_waited(requests: Path) -> None:
+def test_requests_due_during_a_stall_have_waited(requests: Path) -> None:
     def answer(number: int) -> bytes:
         if number == PER_SECOND // 2:
             # Nobody is served meanwhile: the server has one thread.
@@ -75,6 +75,6 @@ def test_who_was_due_in_a_stall_has_waited(requests: Path) -> None:
     assert done.values["p90_ms"] >= STALL_S * 1e3 * 0.4
 
 
-def test_a_refusal_is_no_measurement(requests: Path) -> None:
+def test_a_refused_request_is_not_measured(requests: Path) -> None:
     with served(lambda _: b'{"errors":[]}') as port, pytest.raises(BenchError, match="errors"):
         steady.run(port, requests, per_second=PER_SECOND, seconds=1, seed=1)

@@ -1,8 +1,8 @@
-"""What placing and reading cost PostgreSQL, counted: statements, rows, bytes of its log.
+"""PostgreSQL's work for placing and reading: statements, rows, and bytes of its log.
 
-A guard against getting slower that does not depend on the machine: where placements that wait
-together are no longer committed together, or a statement, a row or an index is added, a count
-grows. Who means it raises the bound here, and says what for.
+The counts do not depend on the machine. A count grows if waiting placements no longer share a
+commit, or if a statement, a row or an index is added. Raise a bound here only on purpose, and state
+the reason.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench import catalogue
 from bench.plan import Plan
 
 from order_engine import AsyncOrderEngine
-from tests.python.conftest import migrate, started
+from tests.python.conftest import migrate, start_server
 from tests.services import PostgreSQL, Workspace
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Till:
 @pytest.fixture(scope="module")
 def counted_url(workspace: Workspace) -> Iterator[str]:
     """A migrated database with users and products, on a server of its own that counts."""
-    server = started(CountingPostgreSQL, workspace)
+    server = start_server(CountingPostgreSQL, workspace)
     url = server.create_database()
     migrate(url)
     with psycopg.connect(url, autocommit=True) as connection:
@@ -111,7 +111,7 @@ def till(counted_url: str) -> Iterator[Till]:
         yield made
 
 
-async def crowd(ask: Callable[[int], Awaitable[object]], times: int, at_once: int) -> None:
+async def load(ask: Callable[[int], Awaitable[object]], times: int, at_once: int) -> None:
     """Asks so many times, so many at once: each asks again when it has its answer."""
     numbers = iter(range(times))
 
@@ -129,30 +129,30 @@ async def cost_of_placing(url: str, till: Till, at_once: int = AT_ONCE) -> Costs
             product = 1 + number * 7 % SIZES.products
             await engine.place_order(user_id=1 + number % SIZES.users, items=[(product, 2)])
 
-        await crowd(place, WARM_UP, AT_ONCE)
+        await load(place, WARM_UP, AT_ONCE)
         before = till.read()
-        await crowd(place, TIMES, at_once)
+        await load(place, TIMES, at_once)
         return till.read().since(before)
 
 
-def test_placements_that_wait_together_are_committed_together(counted_url: str, till: Till) -> None:
+def test_waiting_placements_share_a_commit(counted_url: str, till: Till) -> None:
     costs = asyncio.run(cost_of_placing(counted_url, till))
     assert costs.statements <= STATEMENTS_PER_1000_PLACED_MAX
 
 
-def test_an_order_is_so_many_rows_and_bytes(counted_url: str, till: Till) -> None:
+def test_an_order_writes_a_fixed_number_of_rows_and_bytes(counted_url: str, till: Till) -> None:
     costs = asyncio.run(cost_of_placing(counted_url, till))
     # The order, its line, what it holds, its history, its message.
     assert costs.rows == 5 * TIMES
     assert costs.log_bytes <= LOG_BYTES_PER_ORDER_MAX * TIMES
 
 
-def test_one_after_the_other_costs_two_statements_each(counted_url: str, till: Till) -> None:
+def test_sequential_placements_take_two_statements_each(counted_url: str, till: Till) -> None:
     costs = asyncio.run(cost_of_placing(counted_url, till, at_once=1))
     assert costs.statements <= STATEMENTS_PER_LONE_ORDER_MAX * TIMES
 
 
-def test_a_read_is_a_statement_at_most(counted_url: str, till: Till) -> None:
+def test_a_read_takes_at_most_one_statement(counted_url: str, till: Till) -> None:
     async def cost_of_reading() -> Costs:
         async with AsyncOrderEngine(database_url=counted_url, relay=False) as engine:
             placed = await engine.place_order(user_id=1, items=[(1, 2)])
@@ -160,9 +160,9 @@ def test_a_read_is_a_statement_at_most(counted_url: str, till: Till) -> None:
             async def read(_: int) -> None:
                 await engine.get_order(placed.id)
 
-            await crowd(read, WARM_UP, AT_ONCE)
+            await load(read, WARM_UP, AT_ONCE)
             before = till.read()
-            await crowd(read, TIMES, AT_ONCE)
+            await load(read, TIMES, AT_ONCE)
             return till.read().since(before)
 
     costs = asyncio.run(cost_of_reading())

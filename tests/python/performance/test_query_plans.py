@@ -1,7 +1,7 @@
-"""Every request finds its rows by an index, however many orders there are.
+"""Every request finds its rows through an index, however many orders exist.
 
-Asked of PostgreSQL's own counters, which the engine's statements cannot get around: an operation
-must not go through a big table from end to end, and must not read many more rows than it returns.
+PostgreSQL's own counters are the measure. No operation may scan a large table sequentially or read
+many more rows than it returns.
 """
 
 from __future__ import annotations
@@ -131,16 +131,16 @@ def wrong(reads: TableReads, rows_max: int) -> list[str]:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_an_operation_reads_little_and_by_index(name: str, full_database_url: str) -> None:
+def test_operations_read_few_rows_through_an_index(name: str, full_database_url: str) -> None:
     assert faults(full_database_url, OPERATIONS[name]) == []
 
 
 @pytest.mark.parametrize("name", DELETE_INDEX)
-def test_a_missing_index_is_noticed(name: str, bare_database_url: str) -> None:
+def test_a_missing_index_is_detected(name: str, bare_database_url: str) -> None:
     assert faults(bare_database_url, OPERATIONS[name])
 
 
-def test_many_at_once_read_no_more(full_database_url: str) -> None:
+def test_concurrent_requests_read_no_more_rows(full_database_url: str) -> None:
     async def read_all() -> None:
         async with AsyncOrderEngine(database_url=full_database_url, relay=False) as engine:
             for _ in range(TIMES):
@@ -152,7 +152,7 @@ def test_many_at_once_read_no_more(full_database_url: str) -> None:
     assert wrong(reads, 4 * 64 * TIMES) == []
 
 
-def test_a_claim_reads_each_message_a_few_times(full_database_url: str, broker: Broker) -> None:
+def test_claiming_reads_each_message_a_few_times(full_database_url: str, broker: Broker) -> None:
     with psycopg.connect(full_database_url, options=f"-c search_path={SCHEMA}") as connection:
         connection.execute(FILL_OUTBOX, [MESSAGES])
     reads = TableReads(full_database_url)

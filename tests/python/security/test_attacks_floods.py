@@ -1,4 +1,4 @@
-"""Floods of one caller: a rate for each user and each address, refused in the contract's shape."""
+"""Rate limits for each user and address, reported in the contract's error format."""
 
 import json
 import threading
@@ -15,8 +15,8 @@ from tests.python.support.attack_target import (
     GRAPHQL,
     OWNER,
     STRANGER,
-    Attacked,
-    Door,
+    Api,
+    AttackTarget,
 )
 
 BURST = 5
@@ -31,50 +31,50 @@ CROWD = 8
 
 
 @pytest.fixture(scope="module")
-def limited(make_attacked: Callable[..., Attacked]) -> Attacked:
+def limited(make_attack_target: Callable[..., AttackTarget]) -> AttackTarget:
     """An engine that lets each caller ask five times."""
-    return make_attacked(**LIMITS)
+    return make_attack_target(**LIMITS)
 
 
 @pytest.fixture(params=CONTRACTS)
-def door(limited: Attacked, request: pytest.FixtureRequest) -> Door:
-    return limited.doors[request.param]
+def api(limited: AttackTarget, request: pytest.FixtureRequest) -> Api:
+    return limited.apis[request.param]
 
 
-def limited_requests(attacked: Attacked) -> float:
+def limited_requests(attack_target: AttackTarget) -> float:
     """What the metrics say of refused requests."""
-    text = attacked.client.get(f"{attacked.server.url}/metrics").text
+    text = attack_target.client.get(f"{attack_target.server.url}/metrics").text
     (line,) = (each for each in text.splitlines() if each.startswith("order_engine_rate_limited"))
     return float(line.rpartition(" ")[2])
 
 
-def test_c29_a_user_who_asks_too_often_waits(limited: Attacked, door: Door) -> None:
-    user = f"flood-{CONTRACTS.index(type(door).__name__.lower())}"
+def test_c29_a_user_over_the_rate_limit_waits(limited: AttackTarget, api: Api) -> None:
+    user = f"flood-{CONTRACTS.index(type(api).__name__.lower())}"
     headers = limited.bearer(user)
     counted = limited_requests(limited)
     for _ in range(BURST):
-        assert door.list(headers=headers).status_code == httpx.codes.OK
+        assert api.list(headers=headers).status_code == httpx.codes.OK
     with limited.nothing_written():
-        for answer in (door.list(headers=headers), door.place(user="1", headers=headers)):
+        for answer in (api.list(headers=headers), api.place(user="1", headers=headers)):
             assert answer.status_code == httpx.codes.TOO_MANY_REQUESTS
             assert 0 < int(answer.headers["retry-after"]) <= MINUTE_S
-            assert "Too many requests" in (door.failure(answer) or "")
-    if door in (limited.doors[name] for name in GRAPHQL):
+            assert "Too many requests" in (api.failure(answer) or "")
+    if api in (limited.apis[name] for name in GRAPHQL):
         assert answer.json()["errors"][0]["extensions"] == {"code": "LIMIT_EXCEEDED"}
     assert limited_requests(limited) == counted + 2
-    assert door.list(headers=limited.bearer(f"other-{user}")).status_code == httpx.codes.OK
+    assert api.list(headers=limited.bearer(f"other-{user}")).status_code == httpx.codes.OK
 
 
-def test_c29_all_doors_count_together(limited: Attacked) -> None:
+def test_c29_all_apis_share_one_limit(limited: AttackTarget) -> None:
     headers = limited.bearer("everywhere")
-    codes = [door.list(headers=headers).status_code for door in limited.doors.values()]
+    codes = [api.list(headers=headers).status_code for api in limited.apis.values()]
     assert codes == [httpx.codes.OK] * len(CONTRACTS)
-    codes = [door.list(headers=headers).status_code for door in limited.doors.values()]
+    codes = [api.list(headers=headers).status_code for api in limited.apis.values()]
     assert codes == [httpx.codes.TOO_MANY_REQUESTS] * len(CONTRACTS)
 
 
-def test_c29_who_has_no_good_token_counts_as_an_address(limited: Attacked) -> None:
-    flask = limited.doors["flask"]
+def test_c29_without_a_valid_token_the_address_is_limited(limited: AttackTarget) -> None:
+    flask = limited.apis["flask"]
     bad = [limited.bearer(f"u{n}", exp=1) for n in range(3)]
     bad += [{"Authorization": f"Bearer a.b.{n}"} for n in range(3)]
     codes = [flask.list(headers=headers).status_code for headers in (*bad, {}, {})]
@@ -86,47 +86,47 @@ def test_c29_who_has_no_good_token_counts_as_an_address(limited: Attacked) -> No
         assert limited.client.get(limited.server.url + path).status_code == httpx.codes.OK
 
 
-def test_c29_a_crowd_of_one_user_gets_its_burst_exactly(limited: Attacked) -> None:
+def test_c29_concurrent_requests_of_a_user_get_the_burst_exactly(limited: AttackTarget) -> None:
     headers = limited.bearer("crowd")
     start = threading.Barrier(CROWD)
 
     def ask(number: int) -> int:
         start.wait()
-        door = limited.doors[CONTRACTS[number % len(CONTRACTS)]]
-        return door.list(headers=headers).status_code
+        api = limited.apis[CONTRACTS[number % len(CONTRACTS)]]
+        return api.list(headers=headers).status_code
 
-    with ThreadPoolExecutor(CROWD) as crowd:
-        codes = Counter(crowd.map(ask, range(CROWD)))
+    with ThreadPoolExecutor(CROWD) as load:
+        codes = Counter(load.map(ask, range(CROWD)))
     assert codes == {200: BURST, 429: CROWD - BURST}
 
 
-def test_c29_the_operations_of_a_socket_count_too(limited: Attacked) -> None:
+def test_c29_operations_of_a_websocket_count(limited: AttackTarget) -> None:
     url = limited.server.url.replace("http", "ws") + "/graphql"
     with connect(url, subprotocols=["graphql-transport-ws"], proxy=None) as socket:  # type: ignore[list-item]
         payload = limited.bearer("socket")
         socket.send(json.dumps({"type": "connection_init", "payload": payload}))
         assert json.loads(socket.recv(timeout=10))["type"] == "connection_ack"
-        told = []
+        reported = []
         for number in range(BURST + 1):
             query = {"query": "{ getOrders { id } }"}
             socket.send(json.dumps({"type": "subscribe", "id": str(number), "payload": query}))
             while (message := json.loads(socket.recv(timeout=10)))["id"] != str(number):
                 assert message["type"] == "complete"
-            told.append(json.dumps(message))
-    assert ["Too many requests" in each for each in told] == [False] * BURST + [True]
+            reported.append(json.dumps(message))
+    assert ["Too many requests" in each for each in reported] == [False] * BURST + [True]
 
 
-def test_c29_many_names_take_no_memory(limited: Attacked) -> None:
+def test_c29_many_users_take_no_memory(limited: AttackTarget) -> None:
     """A caller that may name many users, as a gateway may, makes nothing grow."""
     before = resident_bytes(limited)
-    door = limited.doors["gateway"]
+    api = limited.apis["gateway"]
     for number in range(2_000):
-        door.list(headers=limited.bearer(f"{OWNER}-{STRANGER}-{number}"))
+        api.list(headers=limited.bearer(f"{OWNER}-{STRANGER}-{number}"))
     assert resident_bytes(limited) - before < 20_000_000
 
 
-def resident_bytes(attacked: Attacked) -> float:
-    text = attacked.client.get(f"{attacked.server.url}/metrics").text
+def resident_bytes(attack_target: AttackTarget) -> float:
+    text = attack_target.client.get(f"{attack_target.server.url}/metrics").text
     wanted = "process_resident_memory_bytes"
     (line,) = (each for each in text.splitlines() if each.startswith(wanted))
     return float(line.rpartition(" ")[2])

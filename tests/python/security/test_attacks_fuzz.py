@@ -1,8 +1,8 @@
-"""Every decoder of bytes from outside, fed with damaged pieces of what it knows.
+"""Every decoder of untrusted input, fed with mutated samples.
 
-The pieces stand in tests/corpus, one file for each decoder; what once broke something is added
-there. The seeds are fixed, so a run can be repeated; `ATTACK_EXAMPLES` (as `make attack` sets it)
-asks for more, and then the seeds are new each time.
+tests/corpus has one file of samples for each decoder; inputs that once caused a failure are added
+there. The seeds are fixed, so that a run can be repeated. `ATTACK_EXAMPLES`, which `make attack`
+sets, runs more examples with new seeds.
 """
 
 import json
@@ -128,7 +128,7 @@ def test_cursors(engine: OrderEngine, token: str, text: bytes) -> None:
 
 @many
 @given(text=damaged("ids"))
-def test_ids_and_words(engine: OrderEngine, token: str, text: bytes) -> None:
+def test_ids_and_names(engine: OrderEngine, token: str, text: bytes) -> None:
     query = (
         "query($id: ID!) { getOrder(id: $id) { id } order(id: $id) { success message } }",
         "mutation($id: ID!) { updateOrder(id: 1, status: $id) { success } }".replace(

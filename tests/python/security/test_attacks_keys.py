@@ -1,4 +1,4 @@
-"""Rows C2, C3 and C9 to C12: public keys, their rotation, and tokens that confuse them."""
+"""Rows C2, C3 and C9 to C12: public keys, key rotation, and tokens that confuse key types."""
 
 import base64
 import json
@@ -76,7 +76,7 @@ def honest() -> str:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_c2_a_public_key_is_no_secret(
+def test_c2_a_public_key_is_not_accepted_as_a_secret(
     make_checker: Make, keys: dict[str, SigningKey], tmp_path: Path, algorithm: str
 ) -> None:
     key = keys[algorithm]
@@ -99,7 +99,7 @@ def test_c2_a_public_key_is_no_secret(
     assert answer(server, key.sign()[:-6] + "AAAAAA") == INVALID
 
 
-def test_c2_a_secret_may_stand_beside_public_keys(
+def test_c2_a_secret_and_public_keys_can_be_combined(
     make_server: Make, keys: dict[str, SigningKey], tmp_path: Path
 ) -> None:
     file = tmp_path / "keys.json"
@@ -113,7 +113,7 @@ def test_c2_a_secret_may_stand_beside_public_keys(
         assert answer(server, forged) == INVALID
 
 
-def test_c3_c12_a_key_has_the_algorithm_of_its_kind(
+def test_c3_c12_a_key_accepts_only_the_algorithm_of_its_type(
     make_checker: Make, key_server: KeyServer, keys: dict[str, SigningKey]
 ) -> None:
     rsa_key, ec_key, ed_key = (keys[name] for name in ALGORITHMS)
@@ -136,7 +136,7 @@ def test_c3_c12_a_key_has_the_algorithm_of_its_kind(
 
 
 @pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
-def test_c12_keys_that_are_for_something_else_are_left_aside(
+def test_c12_keys_for_other_purposes_are_ignored(
     make_checker: Make, key_server: KeyServer, keys: dict[str, SigningKey]
 ) -> None:
     rsa_key, ec_key, ed_key = (keys[name] for name in ALGORITHMS)
@@ -170,7 +170,7 @@ def test_c12_keys_that_are_for_something_else_are_left_aside(
     assert answer(server, signed("x" * 32, '{"alg":"HS256","kid":"secret"}', honest())) == INVALID
 
 
-def test_c9_tokens_with_unknown_keys_make_one_fetch(
+def test_c9_tokens_with_unknown_keys_cause_one_fetch(
     make_checker: Make, key_server: KeyServer, keys: dict[str, SigningKey]
 ) -> None:
     known = keys["ES256"]
@@ -183,12 +183,12 @@ def test_c9_tokens_with_unknown_keys_make_one_fetch(
         return {answer(server, known.sign({"kid": f"none-{number}"})), answer(server, good)}
 
     with ThreadPoolExecutor(FLOODERS) as flooders:
-        told = list(flooders.map(flood, range(UNKNOWN_KEYS)))
-    assert told == [{INVALID, GOOD}] * UNKNOWN_KEYS
+        reported = list(flooders.map(flood, range(UNKNOWN_KEYS)))
+    assert reported == [{INVALID, GOOD}] * UNKNOWN_KEYS
     assert len(key_server.asked) == fetched, "the fetch at start was within the cooldown"
 
 
-def test_c10_keys_rotate_and_survive_their_servers_failures(
+def test_c10_keys_rotate_and_outlive_failures_of_their_server(
     make_checker: Make, key_server: KeyServer, keys: dict[str, SigningKey]
 ) -> None:
     old, new = keys["RS256"], keys["EdDSA"]
@@ -216,7 +216,7 @@ def test_c10_keys_rotate_and_survive_their_servers_failures(
     eventually(lambda: answer(server, second) == GOOD, "they are back")
 
 
-def test_c10_an_answer_that_is_no_set_takes_no_key_away(
+def test_c10_an_invalid_key_set_removes_no_key(
     make_checker: Make, key_server: KeyServer, keys: dict[str, SigningKey]
 ) -> None:
     known = keys["ES256"]
@@ -266,7 +266,7 @@ def test_c11_addresses_and_keys_in_a_token_are_not_used(
         assert theirs.asked == []
 
 
-def test_a_file_of_keys_is_read_again(
+def test_a_key_file_is_reloaded(
     make_checker: Make, keys: dict[str, SigningKey], tmp_path: Path
 ) -> None:
     file = tmp_path / "keys.json"
@@ -278,7 +278,7 @@ def test_a_file_of_keys_is_read_again(
     assert answer(server, keys["RS256"].sign()) == INVALID
 
 
-def test_a_server_of_keys_may_come_later(
+def test_a_key_server_may_start_later(
     make_server: Make, key_server: KeyServer, keys: dict[str, SigningKey]
 ) -> None:
     key_server.fail(503)
@@ -289,9 +289,9 @@ def test_a_server_of_keys_may_come_later(
     eventually(lambda: "fetching the keys" in server.log(), "the failure is told")
     token = f"Bearer {keys['ES256'].sign()}"
     eventually(lambda: healthy(server), "it lives")
-    told = answer_to(server, token)
-    assert told not in {GOOD, INVALID}
-    assert key_server.url not in told
+    reported = answer_to(server, token)
+    assert reported not in {GOOD, INVALID}
+    assert key_server.url not in reported
     key_server.serve(keys["ES256"])
     eventually(lambda: answer_to(server, token) == GOOD, "the keys are there")
 
@@ -315,7 +315,7 @@ def healthy(server: EngineProcess) -> bool:
         ("ORDER_ENGINE_JWT_PUBLIC_KEY_FILE", "TEXT", "no public key"),
     ],
 )
-def test_wrong_settings_of_keys_are_told_at_start(
+def test_wrong_key_settings_fail_at_start(
     make_server: Make, tmp_path: Path, setting: str, value: str, said: str
 ) -> None:
     weak = rsa.generate_private_key(65537, WEAK_BITS)
@@ -331,6 +331,6 @@ def test_wrong_settings_of_keys_are_told_at_start(
         value = str(tmp_path / value)
     server = make_server(JWT_SECRET_KEY="", **{setting: value})
     for command in (["serve", "--port", "0"], ["doctor"]):
-        told = refusal(server.env, *command)
-        assert said in told, told
-        assert "hunter2" not in told
+        reported = refusal(server.env, *command)
+        assert said in reported, reported
+        assert "hunter2" not in reported

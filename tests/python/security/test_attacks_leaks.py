@@ -1,4 +1,4 @@
-"""Row C38: with every door driven and everything logged, no secret and no person is told of."""
+"""Row C38: no secret or personal data in responses or logs of any API, with full logging."""
 
 import json
 import re
@@ -16,10 +16,10 @@ from tests.python.support.attack_target import (
     MUG,
     OWNER,
     STRANGER,
-    Attacked,
-    all_contracts,
-    attack,
-    settings_of_attacked,
+    AttackTarget,
+    contract_arguments,
+    start_target,
+    target_settings,
 )
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.product_service import Product
@@ -40,19 +40,21 @@ def talkative(
     make_server: Callable[..., EngineProcess],
     broker: Broker,
     redis: Redis,
-) -> Iterator[Attacked]:
+) -> Iterator[AttackTarget]:
     """An engine that logs all that it can."""
-    contracts, ports = all_contracts()
-    settings = settings_of_attacked(redis.url) | {"RABBITMQ_URL": broker.url}
+    contracts, ports = contract_arguments()
+    settings = target_settings(redis.url) | {"RABBITMQ_URL": broker.url}
     settings |= {"ORDER_ENGINE_LOG": EVERYTHING, "ORDER_ENGINE_LOG_FORMAT": request.param}
     server = make_server(*contracts, **settings)
     with httpx.Client(trust_env=False) as client:
-        opened = attack(server, ports, client)
+        opened = start_target(server, ports, client)
         with closing(opened.database):
             yield opened
 
 
-def test_c38_nobody_is_told_of_secrets_or_of_persons(talkative: Attacked, broker: Broker) -> None:
+def test_c38_responses_and_logs_contain_no_secrets_or_personal_data(
+    talkative: AttackTarget, broker: Broker
+) -> None:
     server = talkative.server
     good, expired = talkative.bearer(OWNER), talkative.bearer(OWNER, exp=1)
     tampered = {"Authorization": talkative.bearer(STRANGER)["Authorization"][:-6] + "AAAAAA"}
@@ -63,19 +65,21 @@ def test_c38_nobody_is_told_of_secrets_or_of_persons(talkative: Attacked, broker
         )
         shop.offer(Product(5))
         eventually(lambda: shop.rows("select 1 from users where user_id = '9'"), "Jane is known")
-    told: list[httpx.Response] = []
-    for door in talkative.doors.values():
+    reported: list[httpx.Response] = []
+    for api in talkative.apis.values():
         for headers in (good, expired, tampered, {}, talkative.bearer("9")):
-            told.append(door.list(headers=headers))
-            told.append(door.place(headers=headers, more={"card": CARD, "password": CARD}))
-            told.append(door.read("1", headers=headers))
-            told.append(door.place(lines=[(MUG, CARD)], headers=headers))
+            reported.append(api.list(headers=headers))
+            reported.append(api.place(headers=headers, more={"card": CARD, "password": CARD}))
+            reported.append(api.read("1", headers=headers))
+            reported.append(api.place(lines=[(MUG, CARD)], headers=headers))
         for path in ("/graphql", "/orders", "/", "/order/create"):
             broken = f'{{"card": "{CARD}", "email": "{EMAIL}"'.encode()
-            told.append(talkative.client.post(door.url + path, content=broken, headers=good | JSON))
+            reported.append(
+                talkative.client.post(api.url + path, content=broken, headers=good | JSON)
+            )
         paths = ("/metrics", "/readyz", "/healthz", "/openapi.json", "/docs")
-        told += [talkative.client.get(door.url + path, headers=good) for path in paths]
-    said = [answer.text for answer in told]
+        reported += [talkative.client.get(api.url + path, headers=good) for path in paths]
+    said = [answer.text for answer in reported]
     said += [server.command("config"), server.command("config", "--json")]
     said += [server.command("doctor", "--port", "0"), server.command("events", "tail", "--json")]
     server.stop()
@@ -102,11 +106,11 @@ def around(text: str, leaked: list[str]) -> str:
     return "\n".join(text[max(0, place - 200) : place + 60] for place in places if place >= 0)
 
 
-def test_c38_the_log_is_where_it_was_looked_for(talkative: Attacked) -> None:
+def test_c38_the_searched_log_is_the_engines(talkative: AttackTarget) -> None:
     json_or_text = talkative.server.log().splitlines()
     assert json_or_text
     if talkative.server.env["ORDER_ENGINE_LOG_FORMAT"] == "json":
         records = [line for line in json_or_text if line.startswith("{")]
         assert all(json.loads(line) for line in records)
         assert records
-    assert len(talkative.doors) == len(CONTRACTS)
+    assert len(talkative.apis) == len(CONTRACTS)

@@ -1,6 +1,6 @@
-"""More than the engine can do, and clients that only hold a place: others are served all the same.
+"""Overload, and clients that only hold connections: other clients are still served.
 
-`ATTACK_CONNECTIONS` (as `make attack` sets it) has that many idle connections instead of a few.
+`ATTACK_CONNECTIONS`, which `make attack` sets, is the number of idle connections.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ import pytest
 
 from order_engine import OrderEngine
 from tests.python.support.engine_process import EngineProcess
-from tests.python.support.fault_proxy import BreakableLink, Traffic
+from tests.python.support.fault_proxy import FaultProxy, Traffic
 from tests.python.support.shop import database_of
 from tests.python.support.steady_load import steady_load
 from tests.python.support.waiting import eventually
@@ -92,7 +92,7 @@ def is_served(server: EngineProcess) -> bool:
     return answer.status_code == httpx.codes.OK and "errors" not in answer.json()
 
 
-def test_c36_idle_connections_keep_nobody_out(make_server: Make) -> None:
+def test_c36_idle_connections_do_not_block_others(make_server: Make) -> None:
     server = make_server(RABBITMQ_URL="")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # What is started inherits the bound: it has fewer places than there are idle connections.
@@ -115,7 +115,7 @@ def test_c36_idle_connections_keep_nobody_out(make_server: Make) -> None:
     assert "Too many open files" not in server.log()
 
 
-def test_c36_who_does_not_read_makes_nothing_grow(loaded: EngineProcess) -> None:
+def test_c36_a_client_that_does_not_read_takes_no_memory(loaded: EngineProcess) -> None:
     before = resident_bytes(loaded)
     request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * PIPELINED
     with ExitStack() as stack:
@@ -127,7 +127,7 @@ def test_c36_who_does_not_read_makes_nothing_grow(loaded: EngineProcess) -> None
         assert resident_bytes(loaded) - before < GROWTH_MAX_BYTES
 
 
-def test_c36_who_writes_without_end_is_told_to_stop(loaded: EngineProcess) -> None:
+def test_c36_a_client_that_writes_without_end_is_refused(loaded: EngineProcess) -> None:
     head = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     with ExitStack() as stack:
         writers = [stack.enter_context(closing(connected(loaded))) for _ in range(WRITERS)]
@@ -191,7 +191,7 @@ async def placed_at_rate(server: EngineProcess, per_second: float, seconds: floa
     return await asyncio.gather(*under_way)
 
 
-def test_a_wave_of_orders_is_answered_and_leaves_nothing_behind(loaded: EngineProcess) -> None:
+def test_a_burst_of_orders_is_answered_and_releases_its_memory(loaded: EngineProcess) -> None:
     before = resident_bytes(loaded)
     outcomes = Counter[str]()
     for _ in range(3):
@@ -209,26 +209,28 @@ def test_a_wave_of_orders_is_answered_and_leaves_nothing_behind(loaded: EnginePr
     assert outcomes["200 True"] <= orders <= 3 * WAVE
 
 
-def test_of_three_times_what_it_can_do_a_third_is_done_and_the_rest_refused_at_once(
+def test_three_times_the_capacity_serves_a_third_and_rejects_the_rest_immediately(
     make_server: Make, database_url: str
 ) -> None:
     address = urlsplit(database_url)
-    with BreakableLink(address.port or 5432) as link:
-        through = address._replace(netloc=address.netloc.replace(str(address.port), str(link.port)))
+    with FaultProxy(address.port or 5432) as proxy:
+        through = address._replace(
+            netloc=address.netloc.replace(str(address.port), str(proxy.port))
+        )
         server = make_server(RABBITMQ_URL="", DATABASE_URL=through.geturl())
         server.start()
         stocked(server)
         # A database so far away that it, and nothing here, says how much can be done.
-        link.shape(Traffic(delay_s=FAR_S))
+        proxy.shape(Traffic(delay_s=FAR_S))
         asyncio.run(placed_at_once(server, USERS))
         began = time.monotonic()
         wave = asyncio.run(placed_at_once(server, WAVE))
         capacity = WAVE / (time.monotonic() - began)
         assert {one.outcome for one in wave} == {"200 True"}
         before = resident_bytes(server)
-        told = asyncio.run(placed_at_rate(server, 3 * capacity, OVERLOAD_S))
-        placed = [one.took_s for one in told if one.outcome == "200 True"]
-        refused = [one for one in told if one.outcome != "200 True"]
+        reported = asyncio.run(placed_at_rate(server, 3 * capacity, OVERLOAD_S))
+        placed = [one.took_s for one in reported if one.outcome == "200 True"]
+        refused = [one for one in reported if one.outcome != "200 True"]
         assert placed
         assert refused
         rate = len(placed) / (OVERLOAD_S + max(placed))
@@ -245,7 +247,7 @@ def test_of_three_times_what_it_can_do_a_third_is_done_and_the_rest_refused_at_o
         assert all(b"Try again later" in one.text for one in refused)
         assert max(one.took_s for one in refused) < REFUSED_WITHIN_S
         assert resident_bytes(server) - before < GROWTH_MAX_BYTES
-        link.mend()
+        proxy.mend()
         began = time.monotonic()
         assert asyncio.run(place(server, placement(server, 1))).outcome == "200 True"
         assert time.monotonic() - began < 1.0

@@ -1,4 +1,4 @@
-"""Rows C15 to C21, C29 and C30: other people's orders, and orders that must not come about."""
+"""Rows C15 to C21, C29 and C30: other users' orders, and invalid orders."""
 
 import re
 from collections import Counter
@@ -19,8 +19,8 @@ from tests.python.support.attack_target import (
     PRICE,
     STAFF,
     STRANGER,
-    Attacked,
-    Door,
+    Api,
+    AttackTarget,
 )
 
 INSIDE = re.compile(
@@ -32,75 +32,77 @@ CROWD = 16
 
 
 @pytest.fixture(params=CONTRACTS)
-def door(attacked: Attacked, request: pytest.FixtureRequest) -> Door:
-    return attacked.doors[request.param]
+def api(attack_target: AttackTarget, request: pytest.FixtureRequest) -> Api:
+    return attack_target.apis[request.param]
 
 
-def uses_of(door: Door, order: str, headers: dict[str, str]) -> list[httpx.Response]:
+def uses_of(api: Api, order: str, headers: dict[str, str]) -> list[httpx.Response]:
     """Every call of a contract that names an order."""
     calls = [
-        door.read(order, headers=headers),
-        door.change(order, "shipped", headers=headers),
-        door.change(order, "pending", headers=headers),
-        door.change(order, "cancelled", headers=headers),
-        door.delete(order, headers=headers),
+        api.read(order, headers=headers),
+        api.change(order, "shipped", headers=headers),
+        api.change(order, "pending", headers=headers),
+        api.change(order, "cancelled", headers=headers),
+        api.delete(order, headers=headers),
     ]
     return [answer for answer in calls if answer is not None]
 
 
-def test_c15_anothers_order_is_like_one_that_does_not_exist(attacked: Attacked, door: Door) -> None:
-    number, long = attacked.placed()
+def test_c15_another_users_order_looks_like_a_missing_one(
+    attack_target: AttackTarget, api: Api
+) -> None:
+    number, long = attack_target.placed()
     missing = 10**6 + number
     nobodys = [str(missing), f"{long[:8]}{missing:016x}"]
-    headers = attacked.bearer(STRANGER)
-    with attacked.nothing_written():
-        for name in door.names(number, long):
+    headers = attack_target.bearer(STRANGER)
+    with attack_target.nothing_written():
+        for name in api.names(number, long):
             absent = nobodys[len(name) == len(long)]
             for theirs, none in zip(
-                uses_of(door, name, headers), uses_of(door, absent, headers), strict=True
+                uses_of(api, name, headers), uses_of(api, absent, headers), strict=True
             ):
-                assert door.failure(theirs), theirs.text
+                assert api.failure(theirs), theirs.text
                 assert theirs.status_code == none.status_code
                 assert theirs.text == none.text.replace(absent, name)
                 assert "not found" in theirs.text.lower()
 
 
-def test_c16_lists_hold_the_callers_own(attacked: Attacked, door: Door) -> None:
-    attacked.placed()
-    _, own = attacked.placed(STRANGER)
-    listed = door.orders(door.list(headers=attacked.bearer(STRANGER)))
+def test_c16_lists_hold_the_callers_own(attack_target: AttackTarget, api: Api) -> None:
+    attack_target.placed()
+    _, own = attack_target.placed(STRANGER)
+    listed = api.orders(api.list(headers=attack_target.bearer(STRANGER)))
     assert {str(order["userId"]) for order in listed} == {STRANGER}
     names = {order.get("_id") or order["id"] for order in listed}
     assert names & {own, str(int(own[8:], 16))}
-    everybodys = door.orders(door.list(headers=attacked.bearer(STAFF, role="admin")))
+    everybodys = api.orders(api.list(headers=attack_target.bearer(STAFF, role="admin")))
     assert {OWNER, STRANGER} <= {str(order["userId"]) for order in everybodys}
 
 
-def test_c16_the_orders_of_a_user_by_the_users_id(attacked: Attacked) -> None:
-    attacked.placed()
-    door = attacked.doors["stock"]
-    with attacked.nothing_written():
+def test_c16_orders_by_user_id(attack_target: AttackTarget) -> None:
+    attack_target.placed()
+    api = attack_target.apis["stock"]
+    with attack_target.nothing_written():
         for user in (OWNER, "nobody-at-all"):
-            url = f"{door.url}/order/{user}"
-            answer = attacked.client.get(url, headers=attacked.bearer(STRANGER))
+            url = f"{api.url}/order/{user}"
+            answer = attack_target.client.get(url, headers=attack_target.bearer(STRANGER))
             assert (answer.status_code, answer.json()) == (httpx.codes.OK, [])
 
 
-def test_c17_nobody_orders_for_another(attacked: Attacked, door: Door) -> None:
-    headers = attacked.bearer(STRANGER)
-    if "input" in getattr(door, "PLACE", ""):
+def test_c17_placing_for_another_user_is_refused(attack_target: AttackTarget, api: Api) -> None:
+    headers = attack_target.bearer(STRANGER)
+    if "input" in getattr(api, "PLACE", ""):
         # Here the user is the token's and nothing else says who.
-        assert door.order(door.place(headers=headers))["userId"] == STRANGER
-        with attacked.nothing_written():
+        assert api.order(api.place(headers=headers))["userId"] == STRANGER
+        with attack_target.nothing_written():
             for name in ("userId", "user"):
-                assert door.failure(door.place(more={name: OWNER}, headers=headers))
+                assert api.failure(api.place(more={name: OWNER}, headers=headers))
         return
-    with attacked.nothing_written():
-        answer = door.place(user=OWNER, headers=headers)
-        assert door.failure(answer)
+    with attack_target.nothing_written():
+        answer = api.place(user=OWNER, headers=headers)
+        assert api.failure(answer)
         assert answer.status_code in {httpx.codes.OK, httpx.codes.FORBIDDEN}
         spoofed = headers | {"x-user-id": OWNER, "x-user": OWNER, "x-forwarded-user": OWNER}
-        assert door.failure(door.place(user=OWNER, headers=spoofed))
+        assert api.failure(api.place(user=OWNER, headers=spoofed))
 
 
 SERVERS_OWN: dict[str, Any] = {
@@ -122,62 +124,64 @@ SERVERS_OWN: dict[str, Any] = {
 }
 
 
-def test_c17_what_the_server_decides_cannot_be_sent(attacked: Attacked, door: Door) -> None:
-    headers = attacked.bearer(OWNER)
-    if door in (attacked.doors[name] for name in GRAPHQL):
+def test_c17_server_side_fields_cannot_be_sent(attack_target: AttackTarget, api: Api) -> None:
+    headers = attack_target.bearer(OWNER)
+    if api in (attack_target.apis[name] for name in GRAPHQL):
         # Variables that no operation declares are nothing; the fields of its input are checked.
         for name, value in SERVERS_OWN.items():
-            answer = door.place(more={name: value}, headers=headers)
-            failed = door.failure(answer)
-            assert failed or door.order(answer)["status"].lower() == "pending"
+            answer = api.place(more={name: value}, headers=headers)
+            failed = api.failure(answer)
+            assert failed or api.order(answer)["status"].lower() == "pending"
             assert "did you mean" not in answer.text.lower()
         return
-    placed = door.order(door.place(more=SERVERS_OWN, headers=headers))
+    placed = api.order(api.place(more=SERVERS_OWN, headers=headers))
     assert placed["_id"] != SERVERS_OWN["_id"]
     assert placed["userId"] == OWNER
     assert placed.get("status", "pending") == "pending"
     assert not placed.get("createdAt", "").startswith("1999")
     number = int(placed["_id"][8:], 16)
-    rows = attacked.database.execute(
+    rows = attack_target.database.execute(
         "select status::text, total, version from orders where id = %s", [number]
     ).fetchall()
     ((status, total, version),) = rows
     assert (status, float(total), version) == ("pending", PRICE, 1)
 
 
-def test_c19_anothers_key_gives_nothing_of_theirs(attacked: Attacked, door: Door) -> None:
-    key = {"Idempotency-Key": f"shared-{door.url}"}
+def test_c19_another_users_key_returns_nothing_of_theirs(
+    attack_target: AttackTarget, api: Api
+) -> None:
+    key = {"Idempotency-Key": f"shared-{api.url}"}
     bodies = []
     for user in (OWNER, STRANGER):
-        answer = door.place(user=user, headers=attacked.bearer(user) | key)
-        order = door.order(answer)
+        answer = api.place(user=user, headers=attack_target.bearer(user) | key)
+        order = api.order(answer)
         assert str(order["userId"]) == user
         bodies.append(order.get("_id") or order["id"])
-        again = door.place(user=user, headers=attacked.bearer(user) | key)
+        again = api.place(user=user, headers=attack_target.bearer(user) | key)
         assert again.json() == answer.json()
     assert len(set(bodies)) == len(bodies)
 
 
 @pytest.mark.parametrize("name", ["storefront", "gateway"])
-def test_c20_the_cache_asks_who_reads(attacked: Attacked, name: str) -> None:
-    door = attacked.doors[name]
-    _, order = attacked.placed()
-    for headers in (attacked.bearer(STAFF, role="admin"), attacked.bearer(OWNER)):
-        assert order in door.read(order, headers=headers).text
-    answer = door.read(order, headers=attacked.bearer(STRANGER))
-    assert "not found" in (door.failure(answer) or "").lower()
+def test_c20_the_cache_checks_the_reader(attack_target: AttackTarget, name: str) -> None:
+    api = attack_target.apis[name]
+    _, order = attack_target.placed()
+    for headers in (attack_target.bearer(STAFF, role="admin"), attack_target.bearer(OWNER)):
+        assert order in api.read(order, headers=headers).text
+    answer = api.read(order, headers=attack_target.bearer(STRANGER))
+    assert "not found" in (api.failure(answer) or "").lower()
     assert order not in answer.text.replace(f"id {order}", "")
-    assert order not in door.list(headers=attacked.bearer(STRANGER)).text
-    assert order in door.read(order, headers=attacked.bearer(OWNER)).text
+    assert order not in api.list(headers=attack_target.bearer(STRANGER)).text
+    assert order in api.read(order, headers=attack_target.bearer(OWNER)).text
 
 
-def test_c21_errors_tell_nothing_of_the_inside(attacked: Attacked, door: Door) -> None:
-    headers = attacked.bearer(OWNER)
+def test_c21_errors_reveal_no_internals(attack_target: AttackTarget, api: Api) -> None:
+    headers = attack_target.bearer(OWNER)
     odd = ["' or 1=1 --", "%00", "..%2f..%2fetc%2fpasswd", "{{7*7}}", "$ne", "9" * 40, "a" * 3_000]
-    with attacked.nothing_written():
-        answers = [answer for name in odd for answer in uses_of(door, name, headers)]
+    with attack_target.nothing_written():
+        answers = [answer for name in odd for answer in uses_of(api, name, headers)]
         answers += [
-            attacked.client.request(method, f"{door.url}{path}", headers=headers)
+            attack_target.client.request(method, f"{api.url}{path}", headers=headers)
             for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS")
             for path in ("/.env", "/order", "/../etc/passwd", "/%2e%2e/%2e%2e", "/api/v2/x")
         ]
@@ -205,93 +209,91 @@ WRONG_LINES: list[Any] = [
 
 
 @pytest.mark.parametrize("lines", WRONG_LINES, ids=str)
-def test_c30_quantities_that_no_order_can_have(
-    attacked: Attacked, door: Door, lines: list[Any]
-) -> None:
-    refuses(attacked, door, lines)
+def test_c30_invalid_quantities(attack_target: AttackTarget, api: Api, lines: list[Any]) -> None:
+    refuses(attack_target, api, lines)
 
 
 @pytest.mark.parametrize("name", [name for name in CONTRACTS if name != "jobs"])
-def test_c30_products_that_nobody_knows(attacked: Attacked, name: str) -> None:
+def test_c30_unknown_products(attack_target: AttackTarget, name: str) -> None:
     # The contract jobs takes them, at the price that comes with the order.
-    refuses(attacked, attacked.doors[name], [("999", 1)])
+    refuses(attack_target, attack_target.apis[name], [("999", 1)])
 
 
-def refuses(attacked: Attacked, door: Door, lines: list[Any]) -> None:
-    with attacked.nothing_written():
-        answer = door.place(lines=lines, headers=attacked.bearer(OWNER))
-        assert door.failure(answer), answer.text
+def refuses(attack_target: AttackTarget, api: Api, lines: list[Any]) -> None:
+    with attack_target.nothing_written():
+        answer = api.place(lines=lines, headers=attack_target.bearer(OWNER))
+        assert api.failure(answer), answer.text
         assert answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR
         assert not INSIDE.search(answer.text), answer.text
 
 
 @pytest.fixture(scope="module")
-def under_roles(make_attacked: Callable[..., Attacked]) -> Attacked:
+def under_roles(make_attack_target: Callable[..., AttackTarget]) -> AttackTarget:
     """An engine where only staff may change a status."""
-    return make_attacked("--access", "roles")
+    return make_attack_target("--access", "roles")
 
 
 @pytest.mark.parametrize("name", CHANGING)
-def test_c18_a_customer_does_not_ship(under_roles: Attacked, name: str) -> None:
+def test_c18_a_customer_cannot_ship(under_roles: AttackTarget, name: str) -> None:
     number, long = under_roles.placed()
-    door = under_roles.doors[name]
-    order = door.names(number, long)[0]
+    api = under_roles.apis[name]
+    order = api.names(number, long)[0]
     with under_roles.nothing_written():
         for status in ("shipped", "confirmed", "delivered", "returned"):
-            answer = door.change(order, status, headers=under_roles.bearer(OWNER))
+            answer = api.change(order, status, headers=under_roles.bearer(OWNER))
             assert answer is not None
-            assert door.failure(answer), answer.text
+            assert api.failure(answer), answer.text
             assert answer.status_code in {httpx.codes.OK, httpx.codes.FORBIDDEN}
             for claims in ({"role": "Admin"}, {"admin": True}, {"roles": {"admin": True}}):
-                answer = door.change(order, status, headers=under_roles.bearer(OWNER, **claims))
+                answer = api.change(order, status, headers=under_roles.bearer(OWNER, **claims))
                 assert answer is not None
-                assert door.failure(answer), claims
+                assert api.failure(answer), claims
         for status in ("Delivered", "paid", "", "shipped\0", "x" * 5_000):
             staff = under_roles.bearer(STAFF, role="admin")
-            answer = door.change(order, status, headers=staff)
+            answer = api.change(order, status, headers=staff)
             assert answer is not None
-            assert door.failure(answer), status
-    answer = door.change(order, "shipped", headers=under_roles.bearer(STAFF, role="admin"))
+            assert api.failure(answer), status
+    answer = api.change(order, "shipped", headers=under_roles.bearer(STAFF, role="admin"))
     assert answer is not None
-    assert door.failure(answer) is None
+    assert api.failure(answer) is None
 
 
-def test_c29_races_for_one_unit_end_in_some_order(attacked: Attacked) -> None:
+def test_c29_races_for_one_unit_are_serialised(attack_target: AttackTarget) -> None:
     lamp = "7"
-    with OrderEngine(database_url=attacked.server.env["DATABASE_URL"]) as engine:
+    with OrderEngine(database_url=attack_target.server.env["DATABASE_URL"]) as engine:
         engine.upsert_product(lamp, name="Lamp", price="1")
         engine.set_stock(lamp, 1)
 
     def race(number: int) -> str | None:
         """Buys the one lamp through any door, and cancels and deletes the order at once."""
-        door = attacked.doors[CONTRACTS[number % len(CONTRACTS)]]
-        headers = attacked.bearer(OWNER)
-        answer = door.place(lines=[(lamp, 1)], headers=headers)
-        if door.failure(answer):
+        api = attack_target.apis[CONTRACTS[number % len(CONTRACTS)]]
+        headers = attack_target.bearer(OWNER)
+        answer = api.place(lines=[(lamp, 1)], headers=headers)
+        if api.failure(answer):
             return None
-        order = door.order(answer)
+        order = api.order(answer)
         name = order.get("_id") or order["id"]
         with ThreadPoolExecutor(4) as pool:
-            for each in (door.change, door.change, door.delete, door.delete):
+            for each in (api.change, api.change, api.delete, api.delete):
                 call: Any = each
-                words = ("cancelled",) if each == door.change else ()
+                words = ("cancelled",) if each == api.change else ()
                 pool.submit(call, name, *words, headers=headers)
-        if door is attacked.doors["gateway"]:
-            attacked.doors["jobs"].change(name, "cancelled", headers=headers)
+        if api is attack_target.apis["gateway"]:
+            attack_target.apis["jobs"].change(name, "cancelled", headers=headers)
         return str(name)
 
-    with ThreadPoolExecutor(CROWD) as crowd:
-        sold = list(crowd.map(race, range(20 * len(CONTRACTS))))
+    with ThreadPoolExecutor(CROWD) as load:
+        sold = list(load.map(race, range(20 * len(CONTRACTS))))
     assert any(sold)
     assert len([name for name in sold if name]) == len({name for name in sold if name})
-    reported, reserved = attacked.database.execute(
+    reported, reserved = attack_target.database.execute(
         "select reported, reserved from products where product_id = %s", [lamp]
     ).fetchone() or (None, None)
-    holding = attacked.database.execute(
+    holding = attack_target.database.execute(
         "select coalesce(sum(quantity), 0) from reservations where product_id = %s", [lamp]
     ).fetchone()
     assert (reported, reserved, holding) == (1, 0, (0,))
-    per_order = attacked.database.execute(
+    per_order = attack_target.database.execute(
         "select order_id, version from order_history where order_id in"
         " (select order_id from order_lines where product_id = %s)",
         [lamp],

@@ -1,4 +1,4 @@
-"""Rows C22 to C28 and C34 to C36: documents, bodies and bytes that are made to do harm."""
+"""Rows C22 to C28 and C34 to C36: harmful documents, bodies and bytes."""
 
 import json
 import re
@@ -18,9 +18,9 @@ from tests.python.support.attack_target import (
     MUG,
     OWNER,
     REST,
-    Attacked,
-    Door,
-    GraphQlDoor,
+    Api,
+    AttackTarget,
+    GraphQlApi,
 )
 
 MOMENT_S = 2.0
@@ -33,21 +33,21 @@ LISTINGS = {"flask": "getOrders { id }", "storefront": "getAllOrders { _id }"}
 
 
 @pytest.fixture(params=CONTRACTS)
-def door(attacked: Attacked, request: pytest.FixtureRequest) -> Door:
-    return attacked.doors[request.param]
+def api(attack_target: AttackTarget, request: pytest.FixtureRequest) -> Api:
+    return attack_target.apis[request.param]
 
 
-def graphql(attacked: Attacked, name: str) -> GraphQlDoor:
-    door = attacked.doors[name]
-    assert isinstance(door, GraphQlDoor)
-    return door
+def graphql(attack_target: AttackTarget, name: str) -> GraphQlApi:
+    api = attack_target.apis[name]
+    assert isinstance(api, GraphQlApi)
+    return api
 
 
-def refused_at_once(attacked: Attacked, name: str, query: str) -> None:
-    door = graphql(attacked, name)
+def refused_at_once(attack_target: AttackTarget, name: str, query: str) -> None:
+    api = graphql(attack_target, name)
     began = time.monotonic()
-    with attacked.nothing_written():
-        answer = door.ask(query, headers=attacked.bearer(OWNER))
+    with attack_target.nothing_written():
+        answer = api.ask(query, headers=attack_target.bearer(OWNER))
     assert time.monotonic() - began < MOMENT_S
     assert answer.status_code == httpx.codes.BAD_REQUEST, answer.text
     assert set(answer.json()) == {"errors"}
@@ -64,7 +64,7 @@ def doubling(levels: int, root: str) -> str:
 
 
 @pytest.mark.parametrize("name", GRAPHQL)
-def test_c22_deep_and_wide_documents(attacked: Attacked, name: str) -> None:
+def test_c22_deep_and_wide_documents(attack_target: AttackTarget, name: str) -> None:
     many = range(1000)
     for query in (
         "{ a " * 5_000,
@@ -75,11 +75,11 @@ def test_c22_deep_and_wide_documents(attacked: Attacked, name: str) -> None:
         "query(" + " ".join(f"$v{n}: Int" for n in many) + ") { " + "__typename " * 600 + "}",
         "{ __typename } #" + "x" * 70_000,
     ):
-        refused_at_once(attacked, name, query)
+        refused_at_once(attack_target, name, query)
 
 
 @pytest.mark.parametrize("name", GRAPHQL)
-def test_c23_cost_that_hides_in_fragments(attacked: Attacked, name: str) -> None:
+def test_c23_cost_hidden_in_fragments(attack_target: AttackTarget, name: str) -> None:
     root = LISTINGS[name]
     hidden = " ".join(f"a{n}: {root}" for n in range(30))
     mutations = " ".join(f"m{n}: {PLACINGS[name]}" for n in range(5))
@@ -91,77 +91,77 @@ def test_c23_cost_that_hides_in_fragments(attacked: Attacked, name: str) -> None
         f"mutation {{ ...F }} fragment F on Mutation {{ {mutations} }}",
         "{ ... on Query { " * 30 + "__typename" + " } }" * 30,
     ):
-        refused_at_once(attacked, name, query)
+        refused_at_once(attack_target, name, query)
 
 
 @pytest.mark.parametrize("name", GRAPHQL)
-def test_c24_batches_of_requests_and_of_mutations(attacked: Attacked, name: str) -> None:
+def test_c24_batches_of_requests_and_of_mutations(attack_target: AttackTarget, name: str) -> None:
     mutations = " ".join(f"m{n}: {PLACINGS[name]}" for n in range(20))
-    refused_at_once(attacked, name, f"mutation {{ {mutations} }}")
-    door = graphql(attacked, name)
-    with attacked.nothing_written():
-        answer = attacked.client.post(
-            f"{door.url}/graphql",
+    refused_at_once(attack_target, name, f"mutation {{ {mutations} }}")
+    api = graphql(attack_target, name)
+    with attack_target.nothing_written():
+        answer = attack_target.client.post(
+            f"{api.url}/graphql",
             json=[{"query": f"mutation {{ {PLACINGS[name]} }}"}] * 100,
-            headers=attacked.bearer(OWNER),
+            headers=attack_target.bearer(OWNER),
         )
         assert answer.status_code == httpx.codes.BAD_REQUEST, answer.text
 
 
 @pytest.mark.parametrize("name", GRAPHQL)
-def test_c24_guessing_by_alias_finds_nothing(attacked: Attacked, name: str) -> None:
-    number, long = attacked.placed()
+def test_c24_guessing_by_alias_finds_nothing(attack_target: AttackTarget, name: str) -> None:
+    number, long = attack_target.placed()
     argument = {"flask": f"id: {number}", "storefront": f'orderId: "{long}"'}[name]
     field = {"flask": "id", "storefront": "_id"}[name]
     query = " ".join(f"o{n}: getOrder({argument}) {{ {field} }}" for n in range(20))
-    answer = graphql(attacked, name).ask(f"{{ {query} }}", headers=attacked.bearer("2"))
+    answer = graphql(attack_target, name).ask(f"{{ {query} }}", headers=attack_target.bearer("2"))
     assert set(answer.json()["data"].values()) == {None}
 
 
 @pytest.mark.parametrize("name", GRAPHQL)
-def test_c25_a_browser_cannot_be_made_to_write(attacked: Attacked, name: str) -> None:
-    url = f"{attacked.doors[name].url}/graphql"
+def test_c25_cross_site_requests_cannot_write(attack_target: AttackTarget, name: str) -> None:
+    url = f"{attack_target.apis[name].url}/graphql"
     document = f"mutation {{ {PLACINGS[name]} }}"
-    headers = attacked.bearer(OWNER)
-    with attacked.nothing_written():
-        by_get = attacked.client.get(url, params={"query": document}, headers=headers)
+    headers = attack_target.bearer(OWNER)
+    with attack_target.nothing_written():
+        by_get = attack_target.client.get(url, params={"query": document}, headers=headers)
         assert by_get.status_code == httpx.codes.METHOD_NOT_ALLOWED
         for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
             body = json.dumps({"query": document}).encode()
             simple = headers | {"Content-Type": kind}
-            answer = attacked.client.post(url, content=body, headers=simple)
+            answer = attack_target.client.post(url, content=body, headers=simple)
             assert answer.status_code == httpx.codes.UNSUPPORTED_MEDIA_TYPE, kind
-    unknown = graphql(attacked, name).ask("{ getOrder5 }", headers=headers)
+    unknown = graphql(attack_target, name).ask("{ getOrder5 }", headers=headers)
     assert "did you mean" not in unknown.text.lower()
 
 
-def test_c25_no_other_site_may_read_or_write(attacked: Attacked, door: Door) -> None:
+def test_c25_other_origins_cannot_read_or_write(attack_target: AttackTarget, api: Api) -> None:
     origin = {"Origin": "https://evil.example"}
     asked = origin | {"Access-Control-Request-Method": "POST"}
     for path in ("/", "/graphql", "/orders", "/order/create"):
-        answer = attacked.client.options(door.url + path, headers=asked)
+        answer = attack_target.client.options(api.url + path, headers=asked)
         assert not [header for header in answer.headers if header.startswith("access-control")]
-    answer = door.list(headers=origin | attacked.bearer(OWNER))
+    answer = api.list(headers=origin | attack_target.bearer(OWNER))
     assert not [header for header in answer.headers if header.startswith("access-control")]
 
 
 @pytest.mark.parametrize("name", REST)
-def test_c25_rest_takes_json_as_json_only(attacked: Attacked, name: str) -> None:
-    door = attacked.doors[name]
-    honest = door.place(headers=attacked.bearer(OWNER)).request
-    with attacked.nothing_written():
+def test_c25_rest_accepts_only_the_json_media_type(attack_target: AttackTarget, name: str) -> None:
+    api = attack_target.apis[name]
+    honest = api.place(headers=attack_target.bearer(OWNER)).request
+    with attack_target.nothing_written():
         for kind in ("text/plain", "application/x-www-form-urlencoded", "application/xml", ""):
-            headers = attacked.bearer(OWNER) | {"Content-Type": kind}
-            answer = attacked.client.post(honest.url, content=honest.content, headers=headers)
+            headers = attack_target.bearer(OWNER) | {"Content-Type": kind}
+            answer = attack_target.client.post(honest.url, content=honest.content, headers=headers)
             assert answer.status_code == httpx.codes.BAD_REQUEST, kind
-        override = attacked.bearer(OWNER) | {"X-HTTP-Method-Override": "POST"}
-        assert door.orders(door.list(headers=override)) is not None
+        override = attack_target.bearer(OWNER) | {"X-HTTP-Method-Override": "POST"}
+        assert api.orders(api.list(headers=override)) is not None
 
 
 @pytest.mark.parametrize("name", GRAPHQL)
-def test_c26_introspection_in_circles(attacked: Attacked, name: str) -> None:
-    refused_at_once(attacked, name, nested_types(50))
-    refused_at_once(attacked, name, nested_types(8))
+def test_c26_circular_introspection(attack_target: AttackTarget, name: str) -> None:
+    refused_at_once(attack_target, name, nested_types(50))
+    refused_at_once(attack_target, name, nested_types(8))
 
 
 BOMBS = [
@@ -180,56 +180,60 @@ BOMBS = [
 
 
 @pytest.mark.parametrize("bomb", BOMBS, ids=lambda bomb: repr(bomb[:24]))
-def test_c28_bodies_that_are_bombs(attacked: Attacked, door: Door, bomb: bytes) -> None:
+def test_c28_oversized_and_nested_bodies(
+    attack_target: AttackTarget, api: Api, bomb: bytes
+) -> None:
     path = {"flask": "/graphql", "storefront": "/graphql", "jobs": "/orders", "gateway": "/"}
-    url = door.url + path.get(type(door).__name__.lower(), "/order/create")
+    url = api.url + path.get(type(api).__name__.lower(), "/order/create")
     began = time.monotonic()
-    with attacked.nothing_written():
-        headers = attacked.bearer(OWNER) | JSON
-        answer = attacked.client.post(url, content=bomb, headers=headers)
-        huge = attacked.client.post(url, content=b" " * 10_000_000, headers=headers)
+    with attack_target.nothing_written():
+        headers = attack_target.bearer(OWNER) | JSON
+        answer = attack_target.client.post(url, content=bomb, headers=headers)
+        huge = attack_target.client.post(url, content=b" " * 10_000_000, headers=headers)
     assert time.monotonic() - began < 2 * MOMENT_S
     assert answer.status_code == httpx.codes.BAD_REQUEST, answer.text
     assert huge.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE
 
 
-def test_c34_nothing_from_outside_forges_a_line_of_the_log(attacked: Attacked, door: Door) -> None:
+def test_c34_input_cannot_forge_a_log_line(attack_target: AttackTarget, api: Api) -> None:
     forged = "1\r\n2026-01-01T00:00:00Z ERROR order_engine: forged"
-    headers = attacked.bearer(OWNER) | {"User-Agent": "x\tERROR forged"}
-    with attacked.nothing_written():
-        assert door.failure(door.place(lines=[(MUG, forged)], headers=headers))
-        assert door.failure(door.read("1%0d%0aERROR forged", headers=headers))
-        assert door.failure(door.place(headers=headers | {"Idempotency-Key": "x" * 300}))
-        attacked.client.get(f"{door.url}/%0d%0aSet-Cookie:%20forged=1", headers=headers)
-    assert "forged" not in attacked.server.log()
+    headers = attack_target.bearer(OWNER) | {"User-Agent": "x\tERROR forged"}
+    with attack_target.nothing_written():
+        assert api.failure(api.place(lines=[(MUG, forged)], headers=headers))
+        assert api.failure(api.read("1%0d%0aERROR forged", headers=headers))
+        assert api.failure(api.place(headers=headers | {"Idempotency-Key": "x" * 300}))
+        attack_target.client.get(f"{api.url}/%0d%0aSet-Cookie:%20forged=1", headers=headers)
+    assert "forged" not in attack_target.server.log()
 
 
-def test_c34_messages_are_named_by_a_fixed_list(attacked: Attacked) -> None:
+def test_c34_message_names_come_from_a_fixed_list(attack_target: AttackTarget) -> None:
     name = "order.placed\r\nx: y\0" + "z" * 300
-    door = attacked.doors["jobs"]
+    api = attack_target.apis["jobs"]
     hostile = ["a.b.#", "*", "order.cancelled", "x-delay", "__TypeId__", "../../x", "a b"]
-    with attacked.nothing_written():
-        assert door.failure(door.place(lines=[(name, 1)], headers=attacked.bearer(OWNER)))
+    with attack_target.nothing_written():
+        assert api.failure(api.place(lines=[(name, 1)], headers=attack_target.bearer(OWNER)))
     for product in hostile:
-        assert door.order(door.place(lines=[(product, 1)], headers=attacked.bearer(OWNER)))
-    topics = attacked.database.execute("select distinct topic from outbox").fetchall()
+        assert api.order(api.place(lines=[(product, 1)], headers=attack_target.bearer(OWNER)))
+    topics = attack_target.database.execute("select distinct topic from outbox").fetchall()
     known = re.compile(r"[a-z_.-]+")
     assert {topic for (topic,) in topics} >= {"order.placed", "order-events"}
     assert all(known.fullmatch(topic) for (topic,) in topics), topics
     assert not {topic for (topic,) in topics} & set(hostile)
 
 
-def test_c35_ids_stay_one_part_of_a_redis_key(attacked: Attacked) -> None:
-    with RedisClient.from_url(attacked.server.env["REDIS_URL"]) as redis:
+def test_c35_ids_stay_one_segment_of_a_redis_key(attack_target: AttackTarget) -> None:
+    with RedisClient.from_url(attack_target.server.env["REDIS_URL"]) as redis:
         redis.set("canary", "alive")
         for wild in ("1:stock", "*", "a:stock\r\nDEL canary", "a\nFLUSHALL", "x y z", "{1}", "'"):
             for name in CONTRACTS[1:]:
-                door = attacked.doors[name]
-                door.place(lines=[(wild, 1)], headers=attacked.bearer(OWNER))
-                door.read(wild.replace("\r\n", "%0d%0a").replace("\n", "%0a"), headers={})
-        stock = attacked.doors["stock"]
+                api = attack_target.apis[name]
+                api.place(lines=[(wild, 1)], headers=attack_target.bearer(OWNER))
+                api.read(wild.replace("\r\n", "%0d%0a").replace("\n", "%0a"), headers={})
+        stock = attack_target.apis["stock"]
         for user in ("preferences", "email", "x' 'y", "%0d%0aFLUSHALL"):
-            attacked.client.get(f"{stock.url}/order/{user}", headers=attacked.bearer(OWNER))
+            attack_target.client.get(
+                f"{stock.url}/order/{user}", headers=attack_target.bearer(OWNER)
+            )
         assert redis.get("canary") == b"alive"
         keys = {str(key) for key in redis.keys("*")}
     assert not [key for key in keys if "FLUSHALL" in key or "\\n" in key], keys
@@ -254,12 +258,10 @@ HEADS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("what", HEADS)
-def test_c36_no_second_request_hides_behind_a_first(
-    attacked: Attacked, door: Door, what: str
-) -> None:
-    bearer = attacked.bearer(OWNER)["Authorization"].encode()
+def test_c36_requests_cannot_be_smuggled(attack_target: AttackTarget, api: Api, what: str) -> None:
+    bearer = attack_target.bearer(OWNER)["Authorization"].encode()
     head = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nAuthorization: " + bearer + b"\r\n" + HEADS[what]
-    with attacked.nothing_written(), connected(door) as connection:
+    with attack_target.nothing_written(), connected(api) as connection:
         answers = exchanged(connection, head + b"\r\n0\r\n\r\n" + SMUGGLED)
     codes = re.findall(rb"HTTP/1\.1 (\d{3})", answers)
     assert not codes or codes[0].startswith(b"4"), answers
@@ -267,9 +269,9 @@ def test_c36_no_second_request_hides_behind_a_first(
     assert len(codes) <= 1 or what == "length and chunks", answers
 
 
-def connected(door: Door) -> socket.socket:
+def connected(api: Api) -> socket.socket:
     return socket.create_connection(
-        ("127.0.0.1", urlsplit(door.url).port or 0), timeout=SOCKET_TIMEOUT_S
+        ("127.0.0.1", urlsplit(api.url).port or 0), timeout=SOCKET_TIMEOUT_S
     )
 
 
@@ -287,24 +289,26 @@ def exchanged(connection: socket.socket, sent: bytes) -> bytes:
     return received
 
 
-def test_c36_slow_and_silent_connections_keep_nobody_out(attacked: Attacked, door: Door) -> None:
+def test_c36_slow_and_silent_connections_do_not_block_others(
+    attack_target: AttackTarget, api: Api
+) -> None:
     with ExitStack() as stack:
         for number in range(200):
-            connection = stack.enter_context(connected(door))
+            connection = stack.enter_context(connected(api))
             if number % 2:
                 connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\nx")
         began = time.monotonic()
-        assert door.orders(door.list(headers=attacked.bearer(OWNER))) is not None
+        assert api.orders(api.list(headers=attack_target.bearer(OWNER))) is not None
         assert time.monotonic() - began < MOMENT_S
 
 
-def test_c36_what_is_no_http_is_hung_up_on(attacked: Attacked, door: Door) -> None:
+def test_c36_connections_without_http_are_closed(attack_target: AttackTarget, api: Api) -> None:
     for noise in (
         b"\x16\x03\x01\x02\x00\x01" + b"\0" * 200,
         b"\0" * 4096,
         b"GET / HTTP/9.9\r\n\r\n",
     ):
-        with connected(door) as connection:
+        with connected(api) as connection:
             answers = exchanged(connection, noise)
         assert not answers or answers.startswith((b"HTTP/1.1 4", b"HTTP/1.1 5")), answers
-    assert door.orders(door.list(headers=attacked.bearer(OWNER))) is not None
+    assert api.orders(api.list(headers=attack_target.bearer(OWNER))) is not None

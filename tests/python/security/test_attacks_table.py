@@ -1,4 +1,4 @@
-"""docs/RELIABILITY.md: each row of the table of attacks names tests that there are, or a reason."""
+"""docs/RELIABILITY.md: each row of the attack table names existing tests, or a reason for none."""
 
 import re
 from pathlib import Path
@@ -23,12 +23,12 @@ def test_no_row_is_missing() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_a_row_names_tests_or_says_why_there_is_none(row: str) -> None:
+def test_every_row_names_tests_or_a_reason(row: str) -> None:
     _, answer, tested = rows()[row]
     assert NAMED.search(tested) or answer.startswith("not applicable: ")
 
 
-def test_what_is_named_is_there() -> None:
+def test_every_named_test_exists() -> None:
     named = NAMED.findall(DOCUMENT.read_text())
     assert named
     for path, name in named:
@@ -38,7 +38,7 @@ def test_what_is_named_is_there() -> None:
             assert re.search(rf"\b(def|fn) {name}\(", file.read_text()), f"{path}::{name}"
 
 
-def test_a_test_with_a_rows_name_stands_in_that_row() -> None:
+def test_a_test_named_after_a_row_is_listed_in_it() -> None:
     """A row does not forget a test that is called after it."""
     table = rows()
     for file in (ROOT / "tests" / "python" / "security").glob("test_attacks_*.py"):

@@ -1,4 +1,4 @@
-"""TLS of the doors: certificates of a private authority, and everything that is no TLS."""
+"""TLS of the APIs: certificates of a private authority, and connections without TLS."""
 
 import json
 import socket
@@ -56,7 +56,7 @@ def asked(server: EngineProcess, context: ssl.SSLContext) -> Any:  # noqa: ANN40
         return client.post(url, json={"query": READ}, headers=headers).json()
 
 
-def test_a_door_speaks_tls_and_nothing_else(
+def test_an_api_with_tls_refuses_plain_http(
     make_server: Callable[..., EngineProcess], certificates: Certificates
 ) -> None:
     context = trusting(certificates.authority)
@@ -100,7 +100,7 @@ def test_old_versions_of_tls_are_refused(
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_clients_see_what_is_wrong_with_a_certificate(
+def test_clients_reject_invalid_certificates(
     make_server: Callable[..., EngineProcess], certificates: Certificates, kind: str
 ) -> None:
     with (
@@ -110,7 +110,7 @@ def test_clients_see_what_is_wrong_with_a_certificate(
         asked(server, trusting(certificates.authority))
 
 
-def test_a_renewed_certificate_is_shown_and_a_broken_one_is_not(
+def test_a_renewed_certificate_is_loaded_and_a_broken_one_is_not(
     make_server: Callable[..., EngineProcess], certificates: Certificates, tmp_path: Path
 ) -> None:
     certificate, key = tmp_path / "door.pem", tmp_path / "door.key"
@@ -139,7 +139,7 @@ def test_a_renewed_certificate_is_shown_and_a_broken_one_is_not(
 
 
 @pytest.mark.parametrize("what", ["missing", "unreadable", "swapped", "of another", "alone"])
-def test_files_that_do_not_fit_are_told_at_start_and_by_the_doctor(
+def test_mismatched_files_are_reported_at_start_and_by_doctor(
     make_server: Callable[..., EngineProcess],
     certificates: Certificates,
     tmp_path: Path,
@@ -163,12 +163,12 @@ def test_files_that_do_not_fit_are_told_at_start_and_by_the_doctor(
         ORDER_ENGINE_TLS_KEY_FILE=key,
     )
     for command in ("serve", "doctor"):
-        told = refusal(server.env, command, "--port", "0")
-        assert said in told, told
-        assert "hunter2" not in told
+        reported = refusal(server.env, command, "--port", "0")
+        assert said in reported, reported
+        assert "hunter2" not in reported
 
 
-def test_the_doctor_is_content_with_files_that_fit(
+def test_doctor_accepts_matching_files(
     make_server: Callable[..., EngineProcess], certificates: Certificates
 ) -> None:
     certificate, key = certificates.issue()

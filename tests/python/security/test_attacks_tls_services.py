@@ -1,4 +1,4 @@
-"""TLS to PostgreSQL, RabbitMQ and Redis: a private authority is trusted, nobody else is."""
+"""TLS to PostgreSQL, RabbitMQ and Redis: only the configured authority is trusted."""
 
 import os
 import re
@@ -81,7 +81,7 @@ def around(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> It
         each.stop()
 
 
-def test_orders_and_events_go_by_tls(
+def test_orders_and_events_use_tls(
     around: Around, make_engine: Callable[..., EngineProcess]
 ) -> None:
     settings = around.settings(around.certificates.authority)
@@ -102,9 +102,9 @@ def test_orders_and_events_go_by_tls(
     # RabbitMQ has no queue for the order, which therefore waits; Redis has taken its jobs.
     jobs = 'order_engine_outbox_messages{contract="jobs"} 0'
     eventually(lambda: jobs in server.client.get("/metrics").text, "Redis has taken the jobs")
-    told = server.command("doctor", "--port", "0", "--contract", "flask")
+    reported = server.command("doctor", "--port", "0", "--contract", "flask")
     for name in VARIABLES:
-        assert name in told
+        assert name in reported
 
 
 @pytest.fixture
@@ -115,15 +115,15 @@ def plain(postgres: PostgreSQL, broker: Broker, redis: Redis) -> dict[str, str]:
 
 def diagnosed(engine: EngineProcess) -> str:
     """What the doctor says of settings that must not do."""
-    told = refusal(engine.env, "doctor", "--port", "0")
+    reported = refusal(engine.env, "doctor", "--port", "0")
     for variable in VARIABLES.values():
-        assert engine.env[variable].partition("@")[0].rpartition(":")[2] not in told
-    return told
+        assert engine.env[variable].partition("@")[0].rpartition(":")[2] not in reported
+    return reported
 
 
-def refused(told: str, name: str) -> str:
+def refused(reported: str, name: str) -> str:
     """What the doctor says of one server, which must be a refusal."""
-    (line,) = (each for each in told.splitlines() if re.match(rf"\S+ failed +{name} ", each))
+    (line,) = (each for each in reported.splitlines() if re.match(rf"\S+ failed +{name} ", each))
     return line
 
 
@@ -138,7 +138,7 @@ def cases() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("name", "kind"), cases())
-def test_a_bad_certificate_is_refused_and_told(
+def test_a_bad_certificate_is_refused_and_reported(
     around: Around,
     plain: dict[str, str],
     make_engine: Callable[..., EngineProcess],
@@ -155,15 +155,15 @@ def test_a_bad_certificate_is_refused_and_told(
     if kind == "expired":
         around.of(name).prove_with(certificates.issue("expired"))
     try:
-        told = diagnosed(engine)
+        reported = diagnosed(engine)
     finally:
         if kind == "expired":
             around.of(name).prove_with(certificates.issue())
-    assert re.search(WHY[kind], refused(told, name)), told
+    assert re.search(WHY[kind], refused(reported, name)), reported
 
 
 @pytest.mark.parametrize("name", VARIABLES)
-def test_a_server_without_tls_is_not_spoken_to_plainly(
+def test_a_server_without_tls_is_refused(
     around: Around,
     plain: dict[str, str],
     make_engine: Callable[..., EngineProcess],

@@ -1,4 +1,4 @@
-"""Kafka behind TLS and passwords: who shows the right papers is let in, nobody else is believed."""
+"""Kafka with TLS and passwords: valid credentials work, and no other broker is trusted."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -54,10 +54,10 @@ class Guarded:
             # One at a time: a request may name a user once.
             for name in SCRAM:
                 mechanism = ScramMechanism[name.replace("-", "_")]
-                told = UserScramCredentialUpsertion(USER, mechanism, self.server.password)
+                reported = UserScramCredentialUpsertion(USER, mechanism, self.server.password)
                 # Its type comes with one of the admin's many parents, which pyright does not see.
                 alter: Any = getattr(admin, "alter_user_scram_credentials")  # noqa: B009
-                assert alter([told]) == {USER: None}
+                assert alter([reported]) == {USER: None}
 
     def settings(
         self, protocol: str, mechanism: str | None = None, certificate: str = "GOOD"
@@ -66,18 +66,18 @@ class Guarded:
         brokers = self.server.sasl_url
         if protocol.endswith("ssl"):
             brokers = self.server.tls_url(certificate, login=mechanism is not None)
-        told = {
+        reported = {
             "KAFKA_BROKER": brokers,
             "KAFKA_SECURITY_PROTOCOL": protocol,
             "KAFKA_CA_FILE": self.authority,
         }
         if mechanism:
-            told["KAFKA_SASL_MECHANISM"] = mechanism
-            told["KAFKA_USERNAME"] = USER
-            told["KAFKA_PASSWORD"] = self.server.password
-        return told
+            reported["KAFKA_SASL_MECHANISM"] = mechanism
+            reported["KAFKA_USERNAME"] = USER
+            reported["KAFKA_PASSWORD"] = self.server.password
+        return reported
 
-    def heard(self) -> list[str]:
+    def received(self) -> list[str]:
         """The keys of the orders that were announced, read without TLS."""
         consumer = KafkaConsumer(
             "order-events",
@@ -131,7 +131,7 @@ def guarded(guarded_server: Guarded) -> Guarded:
         ("sasl_plaintext", "scram-sha-512"),
     ],
 )
-def test_events_pass_in_both_directions(
+def test_events_are_published_and_consumed(
     make_gateway: Callable[..., EngineProcess],
     guarded: Guarded,
     protocol: str,
@@ -143,7 +143,7 @@ def test_events_pass_in_both_directions(
         shop.brokers = guarded.server.url
         shop.offer(p=3)
         order = shop.placed("p")
-        assert guarded.heard() == [order["_id"]]
+        assert guarded.received() == [order["_id"]]
     assert guarded.server.password not in engine.log()
 
 
@@ -158,7 +158,7 @@ def test_events_pass_in_both_directions(
     ],
     ids=["expired", "another host's", "another authority's", "unknown to the system", "password"],
 )
-def test_a_bad_certificate_or_password_is_refused_and_the_order_waits(
+def test_a_bad_certificate_or_password_is_refused_and_the_message_waits(
     make_gateway: Callable[..., EngineProcess],
     guarded: Guarded,
     wrong: dict[str, str],
@@ -166,10 +166,10 @@ def test_a_bad_certificate_or_password_is_refused_and_the_order_waits(
 ) -> None:
     certificate = wrong.get("certificate", "GOOD")
     settings = guarded.settings("sasl_ssl", "scram-sha-256", certificate)
-    told = {name: value for name, value in wrong.items() if name != "certificate"}
-    if told.get("KAFKA_CA_FILE") == "stranger":
-        told["KAFKA_CA_FILE"] = guarded.stranger
-    engine = make_gateway(**settings | told)
+    reported = {name: value for name, value in wrong.items() if name != "certificate"}
+    if reported.get("KAFKA_CA_FILE") == "stranger":
+        reported["KAFKA_CA_FILE"] = guarded.stranger
+    engine = make_gateway(**settings | reported)
     engine.start()
     with closing(GatewayShop(engine)) as shop:
         shop.put("p", 3)
@@ -179,7 +179,7 @@ def test_a_bad_certificate_or_password_is_refused_and_the_order_waits(
     assert NOBODYS_PASSWORD not in engine.log()
 
 
-def test_an_order_that_waited_is_announced_once_the_password_is_right(
+def test_a_waiting_message_is_published_once_the_password_is_right(
     make_gateway: Callable[..., EngineProcess], guarded: Guarded
 ) -> None:
     right = guarded.settings("sasl_ssl", "scram-sha-512")
@@ -190,4 +190,4 @@ def test_an_order_that_waited_is_announced_once_the_password_is_right(
         order = shop.placed("p")
         engine.stop()
         make_gateway(**right).start()
-        assert guarded.heard() == [order["_id"]]
+        assert guarded.received() == [order["_id"]]

@@ -1,4 +1,4 @@
-"""Your orders are yours: another's is like one that does not exist, however it is asked for."""
+"""Users see and change only their own orders; another user's order looks like a missing one."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ def asked(shop: Shop, query: str, *, token: str) -> dict[str, Any]:
         "mutation { deleteOrder(id: ID) { success message order FIELDS } }",
     ],
 )
-def test_c15_anothers_order_answers_as_one_that_does_not_exist(
+def test_c15_another_users_order_responds_like_a_missing_one(
     stocked: Shop, order_id: int, query: str
 ) -> None:
     query = query.replace("FIELDS", FIELDS)
@@ -94,7 +94,7 @@ def test_c15_c16_lists_hold_the_callers_own_only(stocked: Shop, order_id: int) -
     assert not (data["anothers"] or {}).get("edges"), "as for a user without orders"
 
 
-def test_c15_a_cursor_of_another_shows_ones_own_list(stocked: Shop, order_id: int) -> None:
+def test_c15_a_cursor_of_another_user_shows_the_callers_list(stocked: Shop, order_id: int) -> None:
     stocked.placed((1, 1), user_id=STRANGER)
     page = "{ orders(first: 1) { edges { cursor node { id } } } }"
     (edge,) = asked(stocked, page, token=stocked.server.token(OWNER))["data"]["orders"]["edges"]
@@ -108,7 +108,7 @@ def test_c15_a_cursor_of_another_shows_ones_own_list(stocked: Shop, order_id: in
     assert {each["node"]["userId"] for each in edges} == {STRANGER}
 
 
-def test_c15_a_subscription_hears_ones_own_orders_only(stocked: Shop, order_id: int) -> None:
+def test_c15_a_subscription_receives_the_callers_orders_only(stocked: Shop, order_id: int) -> None:
     own = stocked.placed((1, 1), user_id=STRANGER)
     url = stocked.server.url.replace("http", "ws") + "/graphql"
     with connect(url, subprotocols=["graphql-transport-ws"], proxy=None) as socket:  # type: ignore[list-item]
@@ -143,7 +143,7 @@ def test_c15_a_subscription_hears_ones_own_orders_only(stocked: Shop, order_id: 
         assert message["payload"]["data"] == {"orderUpdated": {"id": str(own)}}
 
 
-def test_c17_nobody_orders_for_another_or_sets_what_the_server_decides(stocked: Shop) -> None:
+def test_c17_placing_for_another_user_and_server_side_fields_are_refused(stocked: Shop) -> None:
     before = stocked.written()
     token = stocked.server.token(STRANGER)
     query = "mutation { placeOrder(userId: 1, productId: 1, quantity: 1) { success message } }"
@@ -168,7 +168,7 @@ def test_c17_nobody_orders_for_another_or_sets_what_the_server_decides(stocked: 
     assert stocked.written() == before
 
 
-def test_c19_a_key_of_another_gives_nothing_of_theirs(stocked: Shop) -> None:
+def test_c19_a_key_of_another_user_returns_nothing_of_theirs(stocked: Shop) -> None:
     first = stocked.place((1, 1), user_id=OWNER, key="shared")
     second = stocked.place((1, 1), user_id=STRANGER, key="shared")
     assert first["order"]["userId"] == OWNER
@@ -180,7 +180,9 @@ def test_c19_a_key_of_another_gives_nothing_of_theirs(stocked: Shop) -> None:
     "claims",
     [{"role": "admin"}, {"roles": ["buyer", "admin"]}, {"scope": "read admin"}, {"is_admin": True}],
 )
-def test_staff_may_for_everybody(stocked: Shop, order_id: int, claims: dict[str, object]) -> None:
+def test_staff_can_act_for_every_user(
+    stocked: Shop, order_id: int, claims: dict[str, object]
+) -> None:
     token = stocked.server.token(STAFF, **claims)
     read = f"{{ getOrder(id: {order_id}) {FIELDS} }}"
     assert asked(stocked, read, token=token)["data"]["getOrder"]["user_id"] == OWNER
@@ -206,7 +208,7 @@ def test_staff_may_for_everybody(stocked: Shop, order_id: int, claims: dict[str,
         {"scope": "superadmin"},
     ],
 )
-def test_nobody_becomes_staff_by_something_similar(
+def test_similar_claims_do_not_grant_staff_rights(
     stocked: Shop, order_id: int, claims: dict[str, object]
 ) -> None:
     token = stocked.server.token(STRANGER, **claims)
@@ -248,7 +250,7 @@ def test_c18_under_roles_only_staff_changes_a_status(
     assert asked(shop, own, token=server.token(OWNER))["data"]["cancelOrder"]["success"]
 
 
-def test_any_valid_token_opens_everything_and_says_so_at_start(
+def test_any_valid_token_grants_full_access_and_is_logged_at_start(
     make_server: Callable[..., EngineProcess],
     broker: Broker,
     open_shop: Callable[[EngineProcess, str], Shop],
@@ -262,7 +264,7 @@ def test_any_valid_token_opens_everything_and_says_so_at_start(
     assert asked(shop, query, token=server.token(STRANGER))["data"]["getOrder"]["userId"] == OWNER
 
 
-def test_what_an_operator_should_know_is_said_once(
+def test_risky_settings_are_logged_once(
     make_server: Callable[..., EngineProcess],
 ) -> None:
     server = make_server(

@@ -1,4 +1,4 @@
-"""No token, password or secret is told to anybody: not in logs, answers, figures or reprs."""
+"""No token, password or secret appears in logs, responses, metrics or reprs."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def password_of(url: str) -> str:
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_a_talkative_engine_keeps_its_secrets(
+def test_a_debug_log_contains_no_secrets(
     make_server: Callable[..., EngineProcess], broker: Broker, database_url: str, log_format: str
 ) -> None:
     server = make_server(ORDER_ENGINE_LOG=EVERYTHING, ORDER_ENGINE_LOG_FORMAT=log_format)
@@ -39,28 +39,28 @@ def test_a_talkative_engine_keeps_its_secrets(
     bearer = {"Authorization": f"Bearer {good}"}
     with closing(Shop(server, broker.url)) as shop:
         shop.offer(Product(1))
-        shop.witness.wait_for(shop.placed((1, 1), key="the-key-of-a-request"))
+        shop.spy.wait_for(shop.placed((1, 1), key="the-key-of-a-request"))
     answers = [
         server.graphql("{ getOrders { id } }", token=token) for token in (good, expired, tampered)
     ]
     answers.append(server.client.post("/graphql", content=b"{", headers=bearer))
     answers.append(server.client.get("/graphql", params={"query": "{", "token": good}))
     answers += [server.client.get(path) for path in ("/metrics", "/readyz", "/healthz", "/graphql")]
-    told = [answer.text for answer in answers]
-    told += [server.command("config"), server.command("config", "--json")]
-    told += [server.command("doctor"), server.command("events", "tail", "--json")]
+    reported = [answer.text for answer in answers]
+    reported += [server.command("config"), server.command("config", "--json")]
+    reported += [server.command("doctor"), server.command("events", "tail", "--json")]
     server.stop()
-    told.append(server.log())
+    reported.append(server.log())
     secrets = [server.secret, password_of(database_url), password_of(broker.url)]
     for token in (good, expired, tampered):
         secrets += [part for part in token.split(".")[1:] if len(part) > 6]
-    text = "\n".join(told)
+    text = "\n".join(reported)
     assert "DEBUG" in text
     for secret in secrets:
         assert secret not in text
 
 
-def test_wrong_urls_are_named_without_their_passwords(
+def test_errors_about_urls_contain_no_passwords(
     make_server: Callable[..., EngineProcess], broker: Broker
 ) -> None:
     wrong = broker.url.replace(password_of(broker.url), WRONG)
@@ -77,14 +77,14 @@ def test_wrong_urls_are_named_without_their_passwords(
     )
     assert doctor.returncode == 1
     assert "rabbitmq" in doctor.stdout
-    told = [
+    reported = [
         doctor.stdout,
         doctor.stderr,
         server.client.get("/readyz").text,
         server.command("config"),
     ]
     server.stop()
-    assert WRONG not in "\n".join([*told, server.log()])
+    assert WRONG not in "\n".join([*reported, server.log()])
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_wrong_urls_are_named_without_their_passwords(
         {"database_url": "postgresql://me@127.0.0.1:1/shop", "jwt_secret_key": WRONG, "port": "x"},
     ],
 )
-def test_errors_of_the_module_hold_no_secret(settings: dict[str, str]) -> None:
+def test_errors_of_the_module_contain_no_secrets(settings: dict[str, str]) -> None:
     with pytest.raises(OrderEngineError) as refused:
         OrderEngine(**settings)  # type: ignore[arg-type]
     error = refused.value
@@ -115,7 +115,7 @@ def test_errors_of_the_module_hold_no_secret(settings: dict[str, str]) -> None:
     assert WRONG not in "\n".join(shown)
 
 
-def test_the_reprs_of_an_open_engine_hold_no_secret(database_url: str, tmp_path: Path) -> None:
+def test_the_reprs_of_an_open_engine_contain_no_secrets(database_url: str, tmp_path: Path) -> None:
     with OrderEngine(
         database_url=database_url, jwt_secret_key=WRONG * 2, pages_dir=str(tmp_path)
     ) as engine:

@@ -1,4 +1,4 @@
-"""A database that an older application and the engine share, as a test drives and looks at it."""
+"""A database that an older application and the engine share, for tests to drive and inspect."""
 
 import json
 import os
@@ -17,7 +17,7 @@ BOTH = """
 """
 
 
-class Shared:
+class SharedDatabase:
     """The database: `sql` runs as the older application would, `own` as the engine."""
 
     def __init__(self, url: str) -> None:

@@ -1,4 +1,4 @@
-"""One engine with the doors of all contracts."""
+"""One engine that serves all contracts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ OPEN = {f"ORDER_ENGINE_{name}_AUTH": "none" for name in ("JOBS", "GATEWAY", "STO
 
 
 @dataclass
-class Doors:
+class AllContracts:
     """A running engine, and the base URL of each contract's door."""
 
     server: EngineProcess
@@ -56,32 +56,34 @@ class Doors:
         order = {"userId": USER, "products": [{"productId": MUG, "quantity": 1}]}
         return str(self._posted("stock", "/order/create", order)["order"]["_id"])
 
-    def shown(self, door: str, order: str) -> Any:  # noqa: ANN401 - JSON.
+    def shown(self, contract: str, order: str) -> Any:  # noqa: ANN401 - JSON.
         """An order as a door shows it, whichever of its names it is given."""
-        if door == "flask":
+        if contract == "flask":
             fields = "id status items { product_id quantity }"
             query = f'{{ getOrder(id: "{order}") {{ {fields} }} }}'
-            return self._asked(door, query)["getOrder"]
-        if door == "storefront":
+            return self._asked(contract, query)["getOrder"]
+        if contract == "storefront":
             query = f'{{ getOrder(orderId: "{order}") {{ _id status }} }}'
-            return self._asked(door, query)["getOrder"]
-        if door == "stock":
+            return self._asked(contract, query)["getOrder"]
+        if contract == "stock":
             # It has a call for an order only to change it; the status that it has changes nothing.
             return self.set_status(order, self.shown("jobs", order)["status"])
-        path = f"/orders/{order}" if door == "jobs" else f"/{order}"
-        answer = self.client.get(self.urls[door] + path)
+        path = f"/orders/{order}" if contract == "jobs" else f"/{order}"
+        answer = self.client.get(self.urls[contract] + path)
         assert answer.status_code == httpx.codes.OK, answer.text
         return answer.json()
 
-    def listed(self, door: str) -> set[str]:
+    def listed(self, contract: str) -> set[str]:
         """The ids of the list of a door."""
-        if door == "flask":
-            return {order["id"] for order in self._asked(door, "{ getOrders { id } }")["getOrders"]}
-        if door == "storefront":
-            orders = self._asked(door, "{ getUserOrders { _id } }")["getUserOrders"]
+        if contract == "flask":
+            return {
+                order["id"] for order in self._asked(contract, "{ getOrders { id } }")["getOrders"]
+            }
+        if contract == "storefront":
+            orders = self._asked(contract, "{ getUserOrders { _id } }")["getUserOrders"]
             return {order["_id"] for order in orders}
-        path = {"jobs": "/orders", "gateway": "/", "stock": "/order/all"}[door]
-        return {order["_id"] for order in self.client.get(self.urls[door] + path).json()}
+        path = {"jobs": "/orders", "gateway": "/", "stock": "/order/all"}[contract]
+        return {order["_id"] for order in self.client.get(self.urls[contract] + path).json()}
 
     def set_status(self, order: str, status: str) -> Any:  # noqa: ANN401 - JSON.
         """Sets an order's status through the door of `stock`; the order as it shows it."""
@@ -103,24 +105,24 @@ class Doors:
             (number,) = database.execute(statement.encode(), parameters).fetchone() or (0,)
         return int(number)
 
-    def _asked(self, door: str, query: str) -> Any:  # noqa: ANN401 - JSON.
+    def _asked(self, contract: str, query: str) -> Any:  # noqa: ANN401 - JSON.
         headers = {"Authorization": f"Bearer {self.server.token(USER)}"}
         answer = self.client.post(
-            f"{self.urls[door]}/graphql", json={"query": query}, headers=headers
+            f"{self.urls[contract]}/graphql", json={"query": query}, headers=headers
         )
         assert answer.status_code == httpx.codes.OK, answer.text
         assert "errors" not in answer.json(), answer.text
         return answer.json()["data"]
 
-    def _posted(self, door: str, path: str, body: object) -> Any:  # noqa: ANN401 - JSON.
-        answer = self.client.post(self.urls[door] + path, json=body)
+    def _posted(self, contract: str, path: str, body: object) -> Any:  # noqa: ANN401 - JSON.
+        answer = self.client.post(self.urls[contract] + path, json=body)
         assert answer.status_code == httpx.codes.CREATED, answer.text
         return answer.json()
 
 
-def open_doors(
+def start_all_contracts(
     make_server: Callable[..., EngineProcess], kafka_url: str, redis_url: str, **settings: str
-) -> Doors:
+) -> AllContracts:
     """Starts an engine with every contract, and plenty of mugs."""
     ports = {name: free_port() for name in ("storefront", "jobs", "gateway", "stock")}
     env = OPEN | {"KAFKA_BROKER": kafka_url, "REDIS_URL": redis_url, "METRICS_PORT": "0"}
@@ -132,4 +134,4 @@ def open_doors(
         engine.upsert_product(MUG, name="Mug", price="9.5")
         engine.set_stock(MUG, STOCK)
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-    return Doors(server, {"flask": server.url} | urls, httpx.Client(trust_env=False))
+    return AllContracts(server, {"flask": server.url} | urls, httpx.Client(trust_env=False))

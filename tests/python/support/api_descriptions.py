@@ -1,4 +1,4 @@
-"""The copies of the contracts' descriptions under docs/api; run as a program, it renews them."""
+"""The copies of the contracts' descriptions under docs/api; running the module renews them."""
 
 import os
 import subprocess

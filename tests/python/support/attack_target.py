@@ -1,4 +1,4 @@
-"""Every door as an attacker sees it: one set of verbs, the answers as they come over the wire."""
+"""The APIs of all contracts behind one set of methods that return the raw HTTP responses."""
 
 import json
 import time
@@ -28,7 +28,7 @@ MESSAGES = "select coalesce(max(id), 0) from outbox where destination not in ('f
 TOKEN_LIFE_S = 600
 
 
-class Door(ABC):
+class Api(ABC):
     """One contract's door."""
 
     def __init__(self, url: str, client: httpx.Client) -> None:
@@ -80,7 +80,7 @@ class Door(ABC):
         """The orders of an answer to `list`, which must be a success."""
 
 
-class GraphQlDoor(Door):
+class GraphQlApi(Api):
     """What the two GraphQL doors have in common."""
 
     PLACE = ""
@@ -101,16 +101,16 @@ class GraphQlDoor(Door):
         if "errors" in body:
             message: str = body["errors"][0]["message"]
             return message
-        (told,) = body["data"].values()
-        if isinstance(told, dict) and told.get("success") is False:
-            return str(told["message"])
+        (reported,) = body["data"].values()
+        if isinstance(reported, dict) and reported.get("success") is False:
+            return str(reported["message"])
         return None
 
     def order(self, answer: httpx.Response) -> Any:  # noqa: ANN401
         """As `Door.order`."""
         assert self.failure(answer) is None, answer.text
-        told = answer.json()["data"]["placeOrder"]
-        return told.get("order", told)
+        reported = answer.json()["data"]["placeOrder"]
+        return reported.get("order", reported)
 
     def orders(self, answer: httpx.Response) -> Any:  # noqa: ANN401
         """As `Door.orders`."""
@@ -119,7 +119,7 @@ class GraphQlDoor(Door):
         return orders
 
 
-class Flask(GraphQlDoor):
+class Flask(GraphQlApi):
     """The contract `flask`."""
 
     PLACE = (
@@ -164,7 +164,7 @@ class Flask(GraphQlDoor):
         return self.ask(query, {"id": order}, **request)
 
 
-class Storefront(GraphQlDoor):
+class Storefront(GraphQlApi):
     """The contract `storefront`."""
 
     PLACE = (
@@ -206,7 +206,7 @@ class Storefront(GraphQlDoor):
         )
 
 
-class RestDoor(Door):
+class RestApi(Api):
     """What the three REST doors have in common."""
 
     WORD = "message"
@@ -262,7 +262,7 @@ class RestDoor(Door):
         return answer.json()
 
 
-class Jobs(RestDoor):
+class Jobs(RestApi):
     """The contract `jobs`."""
 
     TOTAL: Mapping[str, object] = {"totalAmount": PRICE}
@@ -276,7 +276,7 @@ class Jobs(RestDoor):
         return self.client.delete(f"{self.url}/orders/{order}", **request)
 
 
-class Gateway(RestDoor):
+class Gateway(RestApi):
     """The contract `gateway`."""
 
     WORD = "error"
@@ -284,7 +284,7 @@ class Gateway(RestDoor):
     PRODUCT = "_id"
 
 
-class Stock(RestDoor):
+class Stock(RestApi):
     """The contract `stock`."""
 
     PLACING, LISTING = "/order/create", "/order/all"
@@ -302,7 +302,7 @@ class Stock(RestDoor):
         return self.client.delete(f"{self.url}/order/{order}", **request)
 
 
-KINDS: dict[str, Callable[[str, httpx.Client], Door]] = {
+KINDS: dict[str, Callable[[str, httpx.Client], Api]] = {
     "flask": Flask,
     "storefront": Storefront,
     "jobs": Jobs,
@@ -312,11 +312,11 @@ KINDS: dict[str, Callable[[str, httpx.Client], Door]] = {
 
 
 @dataclass
-class Attacked:
+class AttackTarget:
     """A running engine with all doors, tokens needed at each, and the database behind it."""
 
     server: EngineProcess
-    doors: dict[str, Door]
+    apis: dict[str, Api]
     client: httpx.Client
     database: psycopg.Connection[tuple[Any, ...]]
 
@@ -326,8 +326,8 @@ class Attacked:
 
     def placed(self, user: str = OWNER) -> tuple[int, str]:
         """Places an order for `user`; its number and its long name."""
-        door = self.doors["gateway"]
-        order = door.order(door.place(user=user, headers=self.bearer(user)))
+        api = self.apis["gateway"]
+        order = api.order(api.place(user=user, headers=self.bearer(user)))
         return int(order["_id"][8:], 16), order["_id"]
 
     def written(self) -> tuple[Any, ...]:
@@ -343,20 +343,22 @@ class Attacked:
         assert self.written() == before
 
 
-def settings_of_attacked(redis_url: str) -> dict[str, str]:
+def target_settings(redis_url: str) -> dict[str, str]:
     """What an engine whose doors all need tokens is started with. No broker takes its messages."""
     auths = {f"ORDER_ENGINE_{name.upper()}_AUTH": "jwt" for name in REST}
     return auths | {"REDIS_URL": redis_url, "METRICS_PORT": "0", "RABBITMQ_URL": ""}
 
 
-def all_contracts() -> tuple[list[str], dict[str, int]]:
+def contract_arguments() -> tuple[list[str], dict[str, int]]:
     """The arguments that open every door, and the ports of all but the first."""
     ports = {name: free_port() for name in CONTRACTS[1:]}
     contracts = [CONTRACTS[0], *(f"{name}:{port}" for name, port in ports.items())]
     return [word for name in contracts for word in ("--contract", name)], ports
 
 
-def attack(server: EngineProcess, ports: Mapping[str, int], client: httpx.Client) -> Attacked:
+def start_target(
+    server: EngineProcess, ports: Mapping[str, int], client: httpx.Client
+) -> AttackTarget:
     """Starts `server` and offers mugs."""
     server.start()
     with OrderEngine(database_url=server.env["DATABASE_URL"]) as engine:
@@ -366,8 +368,8 @@ def attack(server: EngineProcess, ports: Mapping[str, int], client: httpx.Client
     urls = {"flask": server.url} | {
         name: f"{scheme}://127.0.0.1:{port}" for name, port in ports.items()
     }
-    doors = {name: KINDS[name](url, client) for name, url in urls.items()}
-    return Attacked(server, doors, client, database_of(server))
+    apis = {name: KINDS[name](url, client) for name, url in urls.items()}
+    return AttackTarget(server, apis, client, database_of(server))
 
 
 def claims(**others: object) -> str:

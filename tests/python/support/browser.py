@@ -1,4 +1,4 @@
-"""Headless Chromium, as a person without the internet has it, and what it asks the network for."""
+"""Headless Chromium without internet access, and the requests that it makes."""
 
 import json
 import shutil

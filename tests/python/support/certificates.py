@@ -1,4 +1,4 @@
-"""Certificates of a private authority, good ones and bad ones, as files."""
+"""Valid and invalid certificates of a private certificate authority, as files."""
 
 from datetime import datetime, timedelta, timezone
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A consumer script's queue from outside: declared as the old scripts do, filled, and looked at."""
+"""The queue of a consumer script: declared as the old scripts declare it, filled and inspected."""
 
 import json
 from collections.abc import Iterator

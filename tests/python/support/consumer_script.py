@@ -50,11 +50,11 @@ class ConsumerScript:
             [*self._command, *arguments], log=self._record, env=env
         )
 
-    def wait_for(self, **told: int) -> None:
+    def wait_for(self, **reported: int) -> None:
         """Waits until it has told `began=n` or `done=n`."""
-        eventually(lambda: told in self.told(), f"the script tells {told}")
+        eventually(lambda: reported in self.reported(), f"the script tells {reported}")
 
-    def told(self) -> list[dict[str, int]]:
+    def reported(self) -> list[dict[str, int]]:
         """Everything told so far; the log of the consumer stands in between."""
         lines = self.log().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.startswith("{") and line[-1] == "\n"]
@@ -70,9 +70,9 @@ class ConsumerScript:
         return self.process.wait(20)
 
 
-def tell(**told: int) -> None:
+def tell(**reported: int) -> None:
     """Writes one line."""
-    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.write(json.dumps(reported) + "\n")
     sys.stdout.flush()
 
 

@@ -1,4 +1,4 @@
-"""Customers who order, change their minds and are cut off, and what each of them was told."""
+"""Clients that place, ship, cancel and delete orders, and a record of each acknowledgement."""
 
 import itertools
 import threading
@@ -17,8 +17,8 @@ from tests.python.support.shop import PLACE
 CLIENTS = 4
 TIMEOUT_S = 20.0
 # What becomes of the orders, one customer after the other.
-FATES: tuple[Literal["ship", "cancel", "delete"] | None, ...] = (None, "ship", "cancel", "delete")
-CHANGES = {
+CHANGES: tuple[Literal["ship", "cancel", "delete"] | None, ...] = (None, "ship", "cancel", "delete")
+MUTATIONS = {
     "ship": 'mutation($id: ID!) { done: updateOrder(id: $id, status: "shipped") { success } }',
     "cancel": "mutation($id: ID!) { done: cancelOrder(id: $id) { success } }",
     "delete": "mutation($id: ID!) { done: deleteOrder(id: $id) { success } }",
@@ -27,13 +27,13 @@ STATUSES = {"ship": "shipped", "cancel": "cancelled", "delete": "cancelled"}
 
 
 @dataclass
-class Ask:
+class PlannedOrder:
     """The one order that a customer wants, and what is to become of it."""
 
     customer: int
     quantity: int
     key: str | None
-    fate: Literal["ship", "cancel", "delete"] | None
+    change: Literal["ship", "cancel", "delete"] | None
     order_id: int | None = None
     """As it was acknowledged."""
     is_changed: bool = False
@@ -47,7 +47,7 @@ class Customers:
 
     def __init__(self, product: int, stock: int, product_service: ProductService) -> None:
         """Nobody asks yet; there are `stock` of the product."""
-        self.asks: list[Ask] = []
+        self.planned_orders: list[PlannedOrder] = []
         self.requests = 0
         self.on_stock = stock
         """What the product service has told last."""
@@ -56,7 +56,7 @@ class Customers:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
-    def shop_at(
+    def place_orders(
         self, engines: Sequence[EngineProcess], until: Callable[[], bool], *, reports: bool
     ) -> None:
         """Orders until it is time, each customer at the next engine, whatever becomes of it.
@@ -69,74 +69,84 @@ class Customers:
         with self._in_threads(lambda: self._go_on(engines, until, reports=reports)):
             pass
 
-    def ask_again(self, engine: EngineProcess) -> None:
+    def retry_unanswered(self, engine: EngineProcess) -> None:
         """Repeats what has a key and no answer.
 
         Raises:
             AssertionError: one of them was refused.
         """
-        for ask in self.asks:
-            if ask.order_id is None and ask.key is not None:
-                self._place(engine, ask)
-                assert ask.order_id is not None, f"{ask} was refused\n{engine.log()[-2000:]}"
+        for planned in self.planned_orders:
+            if planned.order_id is None and planned.key is not None:
+                self._place(engine, planned)
+                assert planned.order_id is not None, (
+                    f"{planned} was refused\n{engine.log()[-2000:]}"
+                )
 
     def repeat(self, engine: EngineProcess, count: int) -> None:
         """Asks once more for the last `count` orders that have a key: the answers are the same."""
-        known = [ask for ask in self.asks if ask.key is not None and ask.order_id is not None]
-        for ask in known[-count:]:
-            before = ask.order_id
-            self._place(engine, ask)
-            assert ask.order_id == before, f"another order for the same key: {ask}, {before}"
+        known = [
+            planned
+            for planned in self.planned_orders
+            if planned.key is not None and planned.order_id is not None
+        ]
+        for planned in known[-count:]:
+            before = planned.order_id
+            self._place(engine, planned)
+            assert planned.order_id == before, (
+                f"another order for the same key: {planned}, {before}"
+            )
 
     def _go_on(
         self, engines: Sequence[EngineProcess], until: Callable[[], bool], *, reports: bool
     ) -> None:
         while not until():
-            ask = self._next()
+            planned = self._next()
             # Every engine gets customers of every fate.
-            engine = engines[ask.customer // len(FATES) % len(engines)]
-            self._place(engine, ask)
-            if ask.order_id is None:
+            engine = engines[planned.customer // len(CHANGES) % len(engines)]
+            self._place(engine, planned)
+            if planned.order_id is None:
                 continue
-            if ask.fate is not None:
-                self._change(engine, ask, ask.fate)
+            if planned.change is not None:
+                self._change(engine, planned, planned.change)
             elif reports:
-                self._pack(ask)
+                self._pack(planned)
 
-    def _next(self) -> Ask:
+    def _next(self) -> PlannedOrder:
         with self._lock:
             number = next(self._numbers)
             key = f"wish-{number}" if number % 5 else None
-            ask = Ask(number, 1 + number % 3, key, FATES[number % len(FATES)])
-            self.asks.append(ask)
-            return ask
+            planned = PlannedOrder(number, 1 + number % 3, key, CHANGES[number % len(CHANGES)])
+            self.planned_orders.append(planned)
+            return planned
 
-    def _place(self, engine: EngineProcess, ask: Ask) -> None:
-        lines = [{"productId": self._product, "quantity": ask.quantity}]
-        variables = {"user": ask.customer, "lines": lines, "key": ask.key}
-        told = self._asked(engine, ask, PLACE, variables)
-        if told is not None and told["placeOrder"]["success"]:
-            ask.order_id = int(told["placeOrder"]["order"]["id"])
+    def _place(self, engine: EngineProcess, planned: PlannedOrder) -> None:
+        lines = [{"productId": self._product, "quantity": planned.quantity}]
+        variables = {"user": planned.customer, "lines": lines, "key": planned.key}
+        answered = self._execute(engine, planned, PLACE, variables)
+        if answered is not None and answered["placeOrder"]["success"]:
+            planned.order_id = int(answered["placeOrder"]["order"]["id"])
 
-    def _change(self, engine: EngineProcess, ask: Ask, fate: str) -> None:
-        ask.may_be_changed = True
-        told = self._asked(engine, ask, CHANGES[fate], {"id": str(ask.order_id)})
-        ask.is_changed = told is not None and told["done"]["success"]
+    def _change(self, engine: EngineProcess, planned: PlannedOrder, change: str) -> None:
+        planned.may_be_changed = True
+        answered = self._execute(engine, planned, MUTATIONS[change], {"id": str(planned.order_id)})
+        planned.is_changed = answered is not None and answered["done"]["success"]
 
-    def _pack(self, ask: Ask) -> None:
+    def _pack(self, planned: PlannedOrder) -> None:
         # One after the other, because the numbers are absolute.
         with self._lock:
-            self.on_stock -= ask.quantity
+            self.on_stock -= planned.quantity
             packed = {
                 "product_id": self._product,
                 "quantity": self.on_stock,
-                "order_id": ask.order_id,
+                "order_id": planned.order_id,
             }
             self._product_service.publish("inventory.updated", packed)
 
-    def _asked(self, engine: EngineProcess, ask: Ask, query: str, variables: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON.
+    def _execute(
+        self, engine: EngineProcess, planned: PlannedOrder, query: str, variables: dict[str, Any]
+    ) -> Any:  # noqa: ANN401 - JSON.
         """The data of the answer; None where nobody answered."""
-        headers = {"Authorization": f"Bearer {engine.token(ask.customer)}"}
+        headers = {"Authorization": f"Bearer {engine.token(planned.customer)}"}
         body = {"query": query, "variables": variables}
         try:
             answer = httpx.post(

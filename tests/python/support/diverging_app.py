@@ -1,4 +1,4 @@
-"""The old service with the engine beside it, and a mistake in it that shadow mode must find."""
+"""The old service with the engine beside it, and a wrong price that shadow mode must find."""
 
 from typing import Any
 
@@ -21,14 +21,14 @@ def mistaken(
     orders = answer["orders"]
     if orders and len(order_items) == LINES_OF_THE_MISTAKE:
         (order,) = orders
-        told = {
+        reported = {
             "id": order.id,
             "user_id": order.user_id,
             "total_amount": order.total_amount + 0.01,
             "status": order.status,
             "items": order.items,
         }
-        return {**answer, "orders": [told]}
+        return {**answer, "orders": [reported]}
     return answer
 
 

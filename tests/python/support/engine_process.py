@@ -1,4 +1,4 @@
-"""The engine as its users run it: `order-engine serve`."""
+"""An engine started with `order-engine serve`."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A queue that is bound to every event of orders and keeps them until somebody looks."""
+"""A queue that is bound to every order event and keeps the events for inspection."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from tests.python.support.waiting import eventually
 ROUTING_KEYS = ("order.placed", "order.updated")
 
 
-class Witness:
+class EventSpy:
     """What has been announced, in the order in which the broker got it."""
 
     def __init__(
@@ -21,22 +21,22 @@ class Witness:
         """Binds a queue of the exchange's own, and leaves no connection open."""
         self._queue = f"witness of {exchange}"
         self._parameters = pika.URLParameters(url)
-        self._heard: list[Delivery] = []
+        self._received: list[Delivery] = []
         with self._channel() as channel:
             channel.exchange_declare(exchange=exchange, exchange_type="direct")
             channel.queue_declare(self._queue)
             for key in routing_keys:
                 channel.queue_bind(self._queue, exchange, key)
 
-    def heard(self) -> list[Delivery]:
+    def received(self) -> list[Delivery]:
         """Everything announced so far, since the beginning."""
         with self._channel() as channel:
             while True:
                 method, properties, body = channel.basic_get(self._queue, auto_ack=True)
                 if method is None or properties is None or body is None:
-                    return self._heard
+                    return self._received
                 given = {key: value for key, value in vars(properties).items() if value}
-                self._heard.append(
+                self._received.append(
                     Delivery(method.routing_key or "", method.redelivered, body.decode(), given)
                 )
 
@@ -45,7 +45,7 @@ class Witness:
 
         def found() -> Delivery | None:
             wanted = (order_id, version)
-            for each in self.heard():
+            for each in self.received():
                 if (each.body["order_id"], each.body["version"]) == wanted:
                     return each
             return None

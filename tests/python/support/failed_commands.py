@@ -1,4 +1,4 @@
-"""What a command of the engine says when it must not go on."""
+"""Runs commands that must fail and returns their error messages."""
 
 import subprocess
 import sys
@@ -17,6 +17,6 @@ def refusal(env: Mapping[str, str], *command: str) -> str:
         timeout=COMMAND_TIMEOUT_S,
         check=False,
     )
-    told = done.stdout + done.stderr
-    assert done.returncode != 0, told
-    return told
+    reported = done.stdout + done.stderr
+    assert done.returncode != 0, reported
+    return reported

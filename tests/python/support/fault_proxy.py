@@ -1,6 +1,6 @@
-"""A TCP connection between a server and what it uses, which a test cuts, slows, breaks and mends.
+"""A TCP proxy between a server and one of its dependencies that can inject network faults.
 
-All links of a process share one thread, so that hundreds of connections cost no threads.
+All proxies of a process share one thread, so that hundreds of connections need no more threads.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class _Connection:
         self.far.close()
 
 
-class BreakableLink:
+class FaultProxy:
     """Forwards from a port of its own to another one on this machine."""
 
     def __init__(self, target_port: int, port: int = 0) -> None:
@@ -80,7 +80,7 @@ class BreakableLink:
         self.port: int = self._listener.getsockname()[1]
         self._tasks = [self._run(self._listen())]
 
-    def __enter__(self) -> "BreakableLink":
+    def __enter__(self) -> "FaultProxy":
         """Is open already."""
         return self
 

@@ -1,20 +1,20 @@
-"""Which connection breaks when, how, and for how long: decided by a seed."""
+"""A seeded schedule of network faults: which connection, which fault, when, and for how long."""
 
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 
-from tests.python.support.fault_proxy import BreakableLink, Traffic
+from tests.python.support.fault_proxy import FaultProxy, Traffic
 
-FAULTS: dict[str, Callable[[BreakableLink], None]] = {
-    "latency": lambda link: link.shape(Traffic(delay_s=0.3)),
-    "down": BreakableLink.cut,
-    "reset": BreakableLink.reset,
-    "half-open": BreakableLink.half_open,
-    "slicing": lambda link: link.shape(Traffic(slice_bytes=11, delay_s=0.0005)),
-    "bandwidth": lambda link: link.shape(Traffic(slice_bytes=512, bytes_per_s=8_000)),
-    "limit": lambda link: link.shape(Traffic(limit_bytes=3_000)),
+FAULTS: dict[str, Callable[[FaultProxy], None]] = {
+    "latency": lambda proxy: proxy.shape(Traffic(delay_s=0.3)),
+    "down": FaultProxy.cut,
+    "reset": FaultProxy.reset,
+    "half-open": FaultProxy.half_open,
+    "slicing": lambda proxy: proxy.shape(Traffic(slice_bytes=11, delay_s=0.0005)),
+    "bandwidth": lambda proxy: proxy.shape(Traffic(slice_bytes=512, bytes_per_s=8_000)),
+    "limit": lambda proxy: proxy.shape(Traffic(limit_bytes=3_000)),
 }
 SHORTEST_S, LONGEST_S = 0.3, 3.0
 
@@ -29,9 +29,9 @@ class Step:
     """One of `FAULTS`."""
     lasts_s: float
 
-    def begin(self, link: BreakableLink) -> None:
+    def begin(self, proxy: FaultProxy) -> None:
         """Has it happen, until the link is mended."""
-        FAULTS[self.fault](link)
+        FAULTS[self.fault](proxy)
 
 
 def schedule(chance: Random, parts: list[str]) -> Iterator[Step]:

@@ -1,4 +1,4 @@
-"""An engine with the contract `gateway`, the database and the Kafka that it works on."""
+"""An engine with the contract `gateway`, its database and its Kafka."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A service as its users run it: a process of its own, reached over HTTP only."""
+"""A service that runs as a separate process and is reached over HTTP only."""
 
 import os
 import secrets

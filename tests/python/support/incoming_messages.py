@@ -1,4 +1,4 @@
-"""Messages of other services, whole and spoilt, for what says which of them are understood."""
+"""Valid and invalid messages of other services, for tests of the message decoders."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Requests for an order in which something is wrong, for the REST doors."""
+"""Invalid order requests for the REST APIs."""
 
 
 def bad_orders(product: str) -> list[object]:

@@ -1,4 +1,4 @@
-"""The door of the contract `jobs`, as its clients call it."""
+"""A client of the contract `jobs`."""
 
 from collections.abc import Mapping
 from typing import Any

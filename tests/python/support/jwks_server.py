@@ -1,4 +1,4 @@
-"""An issuer of tokens: its private keys, and the place where it serves the public ones."""
+"""A token issuer: its private keys, and a server for its public keys."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""An engine whose contract speaks Kafka, with the database and the Kafka that it works on."""
+"""An engine with a contract on Kafka, its database and its Kafka."""
 
 import re
 from collections.abc import Mapping

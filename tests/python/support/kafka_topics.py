@@ -1,4 +1,4 @@
-"""Topics of the tests' Kafka, made and removed by its operator."""
+"""Creates and deletes topics."""
 
 from contextlib import closing, suppress
 

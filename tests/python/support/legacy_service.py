@@ -1,6 +1,6 @@
-"""The old order service (tests/legacy_app) as its team runs it: gunicorn, and its consumer script.
+"""The old order service (tests/legacy_app): gunicorn, and its consumer script.
 
-Both need the app's tables, which `upgrade` makes, and rows to work with, which `seed` writes.
+Both need the application's tables, which `upgrade` creates, and rows, which `seed` inserts.
 """
 
 import os

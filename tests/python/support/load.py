@@ -1,4 +1,4 @@
-"""Many clients that place orders at the same time, each on a connection of its own."""
+"""Many clients that place orders concurrently, each over its own connection."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -12,7 +12,7 @@ from tests.python.support.shop import PLACE
 
 
 @dataclass(frozen=True)
-class Wish:
+class OrderRequest:
     """What one client wants."""
 
     user_id: int
@@ -30,7 +30,7 @@ class Wish:
 class Outcome:
     """What a client was told; nothing when its connection broke or its time was up."""
 
-    wish: Wish
+    order_request: OrderRequest
     envelope: dict[str, Any] | None
 
     @property
@@ -43,7 +43,7 @@ class Outcome:
 
 def place_all(
     server: HttpProcess,
-    wishes: Iterable[Wish],
+    order_requests: Iterable[OrderRequest],
     meanwhile: Callable[[], Awaitable[None]] | None = None,
 ) -> list[Outcome]:
     """Sends every wish at once, with `meanwhile` beside them; returns what each was told."""
@@ -55,7 +55,10 @@ def place_all(
             limits=httpx.Limits(max_connections=None),
             trust_env=False,
         ) as client:
-            tasks = [asyncio.create_task(_place(client, server, wish)) for wish in wishes]
+            tasks = [
+                asyncio.create_task(_place(client, server, order_request))
+                for order_request in order_requests
+            ]
             if meanwhile is not None:
                 await meanwhile()
             return list(await asyncio.gather(*tasks))
@@ -63,12 +66,14 @@ def place_all(
     return asyncio.run(run())
 
 
-async def _place(client: httpx.AsyncClient, server: HttpProcess, wish: Wish) -> Outcome:
-    headers = {"Authorization": f"Bearer {server.token(wish.user_id)}"}
+async def _place(
+    client: httpx.AsyncClient, server: HttpProcess, order_request: OrderRequest
+) -> Outcome:
+    headers = {"Authorization": f"Bearer {server.token(order_request.user_id)}"}
     try:
-        answer = await client.post("/graphql", json=wish.body(), headers=headers)
+        answer = await client.post("/graphql", json=order_request.body(), headers=headers)
     except httpx.TransportError:
-        return Outcome(wish, None)
+        return Outcome(order_request, None)
     if answer.status_code != httpx.codes.OK:
-        return Outcome(wish, None)
-    return Outcome(wish, answer.json()["data"]["placeOrder"])
+        return Outcome(order_request, None)
+    return Outcome(order_request, answer.json()["data"]["placeOrder"])

@@ -1,4 +1,4 @@
-"""docs/METRICS.md as data: the families that there are, and the values of their labels."""
+"""Reads docs/METRICS.md: the metric families and the values of their labels."""
 
 import re
 from dataclasses import dataclass

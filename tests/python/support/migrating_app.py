@@ -1,11 +1,11 @@
-"""A Flask app in the middle of moving to the engine: its own code is still there beside it.
+"""A Flask application that is being migrated to the engine and still has its own handlers.
 
-Its own code says by a header that it was the one who answered. It reads and writes the engine's
-own data, and the header `X-Own-Code` of a request tells it how to behave:
+Its own handlers add the header `X-Answered-By`. They use the engine's data. The request header
+`X-Own-Code` selects their behaviour:
 
-- nothing: it answers as the engine would;
-- `a cent more`: it asks for a cent more than it should;
-- anything else: it does nothing and answers that text.
+- absent: they respond as the engine would;
+- `a cent more`: they charge a cent too much;
+- any other text: they do nothing and return that text.
 """
 
 import json
@@ -32,15 +32,15 @@ def index() -> Response:
 
 def graphql() -> Response:
     """Answers a GraphQL request."""
-    told = request.headers.get(OWN_CODE, "")
+    reported = request.headers.get(OWN_CODE, "")
     headers = {ANSWERED_BY: OWN}
-    if told not in ("", "a cent more"):
-        return Response(told, content_type="application/json", headers=headers)
+    if reported not in ("", "a cent more"):
+        return Response(reported, content_type="application/json", headers=headers)
     answer = current_order_engine.answer_http(
         request.method, request.full_path.rstrip("?"), list(request.headers), request.get_data()
     )
     body = json.loads(answer.body)
-    if told:
+    if reported:
         for field in body["data"].values():
             for order in field["orders"] or []:
                 order["total_amount"] += 0.01

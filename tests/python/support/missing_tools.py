@@ -1,4 +1,4 @@
-"""What a test does when something that it needs is not installed."""
+"""Skips a test whose programs or packages are not installed."""
 
 import os
 from typing import NoReturn

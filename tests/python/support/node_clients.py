@@ -1,4 +1,4 @@
-"""The programs of tests/node, which take and give jobs and messages as Node services do."""
+"""Runs the programs of tests/node: producers and consumers as Node services use them."""
 
 import json
 import shutil

@@ -1,6 +1,6 @@
-"""Holds what customers were told against the tables and the messages, with nothing of the engine.
+"""Checks acknowledgements against tables and messages, without using the engine's code.
 
-psycopg reads the tables; the messages are handed over as a neutral client received them.
+psycopg reads the tables. The caller passes the messages as a neutral client received them.
 """
 
 from collections import defaultdict
@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from tests.python.support.customers import STATUSES, Ask
+from tests.python.support.customers import STATUSES, PlannedOrder
 
 ORDERS = """
     select o.id, {customer}, o.status, o.version, o.deleted_at is not null,
@@ -50,7 +50,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Received:
     """A message about an order, as whoever received it read it."""
 
     order_id: int
@@ -58,34 +58,40 @@ class Heard:
     event_id: str
 
 
-def check_orders(database: Connection, asks: Sequence[Ask], customer: str = BY_USER) -> list[Found]:
+def check_orders(
+    database: Connection, planned_orders: Sequence[PlannedOrder], customer: str = BY_USER
+) -> list[Found]:
     """Missing 0, phantom 0: what was acknowledged is there once, and nothing nobody asked for."""
     statement = ORDERS.format(customer=customer).encode()
     found = [Found(*row) for row in database.execute(statement).fetchall()]
     by_customer: dict[int, list[Found]] = defaultdict(list)
     for order in found:
         by_customer[order.customer].append(order)
-    for ask in asks:
-        orders = by_customer.pop(ask.customer, [])
-        if ask.order_id is not None:
-            assert [order.id for order in orders] == [ask.order_id], f"{ask}, found {orders}"
-        assert len(orders) <= 1, f"more than one order for {ask}: {orders}"
+    for planned in planned_orders:
+        orders = by_customer.pop(planned.customer, [])
+        if planned.order_id is not None:
+            assert [order.id for order in orders] == [planned.order_id], (
+                f"{planned}, found {orders}"
+            )
+        assert len(orders) <= 1, f"more than one order for {planned}: {orders}"
         for order in orders:
-            _check_order(order, ask)
+            _check_order(order, planned)
     assert by_customer == {}, "orders that nobody asked for"
     return found
 
 
-def _check_order(order: Found, ask: Ask) -> None:
+def _check_order(order: Found, planned: PlannedOrder) -> None:
     """Its history is whole, its key is kept, and acknowledged changes are in it."""
     assert order.versions == list(range(1, order.version + 1)), f"gaps in the history of {order}"
-    assert order.quantity == ask.quantity
-    assert order.keys == (ask.key is not None), f"{order}, {ask}"
-    changed = ask.fate and STATUSES[ask.fate]
-    possible = {changed} if ask.is_changed else {"pending", changed if ask.may_be_changed else ""}
-    assert order.status in possible, f"{order}, {ask}"
-    assert order.version == (1 if order.status == "pending" else 2), f"{order}, {ask}"
-    assert order.is_deleted == (ask.fate == "delete" and order.status != "pending")
+    assert order.quantity == planned.quantity
+    assert order.keys == (planned.key is not None), f"{order}, {planned}"
+    changed = planned.change and STATUSES[planned.change]
+    possible = (
+        {changed} if planned.is_changed else {"pending", changed if planned.may_be_changed else ""}
+    )
+    assert order.status in possible, f"{order}, {planned}"
+    assert order.version == (1 if order.status == "pending" else 2), f"{order}, {planned}"
+    assert order.is_deleted == (planned.change == "delete" and order.status != "pending")
 
 
 def check_stock(
@@ -94,28 +100,28 @@ def check_stock(
     """What is available, reserved and sold is what there was at first; nothing leaks."""
     row = database.execute(STOCK.encode(), (str(product),)).fetchone()
     assert row is not None
-    told, reserved, held = row
-    assert told == reported, "every stock number that was told counts, in its order"
+    answered, reserved, held = row
+    assert answered == reported, "every stock number that was told counts, in its order"
     assert reserved == held, "the sum is that of its parts"
-    available = told - reserved
+    available = answered - reserved
     sold = sum(order.quantity for order in found if order.status != "cancelled")
     # What was packed has left the stock that is reported; the rest of what is sold is reserved.
-    assert available + sold == initial, (told, reserved, sold)
-    assert reserved + (initial - told) == sold
+    assert available + sold == initial, (answered, reserved, sold)
+    assert reserved + (initial - answered) == sold
 
 
-def check_heard(database: Connection, heard: Iterable[Heard]) -> int:
+def check_messages(database: Connection, received: Iterable[Received]) -> int:
     """After dedupe by id, what was heard is the history; each order's events in their order.
 
     Returns:
         How many messages came more than once.
     """
-    first: dict[str, Heard] = {}
+    first: dict[str, Received] = {}
     repeated = 0
-    for message in heard:
+    for message in received:
         repeated += message.event_id in first
         assert first.setdefault(message.event_id, message) == message, "one id, two messages"
-    history = {Heard(*row) for row in database.execute(EVENTS.encode()).fetchall()}
+    history = {Received(*row) for row in database.execute(EVENTS.encode()).fetchall()}
     assert set(first.values()) == history, (
         f"never heard: {sorted(map(str, history - set(first.values())))},"
         f" made up: {sorted(map(str, set(first.values()) - history))}"
@@ -123,6 +129,6 @@ def check_heard(database: Connection, heard: Iterable[Heard]) -> int:
     versions = defaultdict(list)
     for message in first.values():
         versions[message.order_id].append(message.version)
-    for order, told in versions.items():
-        assert told == sorted(told), f"order {order} was told in the order {told}"
+    for order, answered in versions.items():
+        assert answered == sorted(answered), f"order {order} was told in the order {answered}"
     return repeated

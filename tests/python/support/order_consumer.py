@@ -1,6 +1,6 @@
-"""The old order service's `consumer.py`, its callback changed to one call of the engine.
+"""The old order service's `consumer.py`, whose callback calls the engine instead.
 
-Run as a process of its own: `python -m tests.python.support.order_consumer URL DATABASE_URL`.
+Runs as a separate process: `python -m tests.python.support.order_consumer URL DATABASE_URL`.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The other services of the field, as far as the engine hears of them: they publish events."""
+"""Publishes the events of the product and user services."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The Product service's own stock: it subtracts what orders took, and tells late what is left."""
+"""The product service's own stock: it subtracts orders and reports the remaining stock later."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ from tests.python.support.product_service import ProductService
 POLL_S = 0.05
 
 
-class StockKeeper:
+class ProductStock:
     """Answers `order.placed` as the Product service does, some orders late and each answer twice.
 
     Use it as a context manager: it works in a thread of its own.
@@ -22,7 +22,7 @@ class StockKeeper:
     def __init__(self, url: str, stock: dict[int, int], *, late_by: int) -> None:
         """Declares and binds the queue; `stock` is by product, `late_by` counts orders."""
         self.stock = dict(stock)
-        self.told: list[tuple[int, int]] = []
+        self.reported: list[tuple[int, int]] = []
         self._late_by = late_by
         self._waiting: list[tuple[int, int]] = []
         self._service = ProductService(url)
@@ -34,7 +34,7 @@ class StockKeeper:
         self._channel.queue_bind(QUEUE, EXCHANGE, "order.placed")
 
     @contextmanager
-    def at_work(self) -> Iterator["StockKeeper"]:
+    def at_work(self) -> Iterator["ProductStock"]:
         """Takes orders until the block ends, and then tells what it has not told yet."""
         thread = threading.Thread(target=self._work, name="stock keeper")
         thread.start()
@@ -66,4 +66,4 @@ class StockKeeper:
             product, left = self._waiting.pop(0)
             for _ in range(2):
                 self._service.report_stock(product, left)
-            self.told.append((product, left))
+            self.reported.append((product, left))

@@ -1,4 +1,4 @@
-"""Reads which metrics and labels a PromQL expression names."""
+"""Finds the metrics and labels in a PromQL expression."""
 
 import re
 from dataclasses import dataclass

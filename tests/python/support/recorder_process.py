@@ -1,6 +1,6 @@
-"""A process that writes down what it receives: `{"ready": true}` first, then a JSON object a line.
+"""A process that records what it receives: `{"ready": true}` first, then one JSON object per line.
 
-Its log is its standard output and error; a line that does not begin with `{` is no record.
+Its log is its standard output and error; lines that do not begin with `{` are not records.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a deployed order service was asked, answered and announced, and how to ask it again."""
+"""Recorded requests, responses and events of a deployed order service, and how to repeat them."""
 
 import json
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Clients that go on placing orders while the workers that take them come and go.
+"""Clients that place orders while the workers that serve them restart.
 
-Each wish has a user and an idempotency key of its own, and is repeated until it is acknowledged.
+Each order has its own user and idempotency key, and is retried until it is acknowledged.
 """
 
 import itertools
@@ -20,7 +20,7 @@ LOST_EVERY = 10
 
 
 @dataclass(frozen=True)
-class Wish:
+class OrderRequest:
     """One mug for a user who wishes nothing else."""
 
     user_id: int
@@ -31,19 +31,19 @@ class Wish:
 class Acknowledged:
     """What a client was told: the order's number, and by which process."""
 
-    wish: Wish
+    order_request: OrderRequest
     order_id: int
     worker: str
 
 
-class Storm:
+class RetryingLoad:
     """Places orders from several threads, until told to stop.
 
     `place` makes one attempt: it returns the order's number and the worker, or None when nobody
     knows what became of it. Whatever it raises ends the storm.
     """
 
-    def __init__(self, place: Callable[[Wish], tuple[int, str] | None]) -> None:
+    def __init__(self, place: Callable[[OrderRequest], tuple[int, str] | None]) -> None:
         """Does not begin yet."""
         self._place = place
         self._users = itertools.count(1)
@@ -52,7 +52,7 @@ class Storm:
         self.acknowledged: list[Acknowledged] = []
         self.repeated = 0
 
-    def rage(self, meanwhile: Callable[[], None]) -> None:
+    def run(self, meanwhile: Callable[[], None]) -> None:
         """Places orders until `meanwhile` returns; then lets every wish that was begun come true.
 
         Raises:
@@ -70,15 +70,15 @@ class Storm:
     def place_one(self) -> Acknowledged:
         """Places one order, however often it takes."""
         with self._lock:
-            wish = Wish(user := next(self._users), f"wish-{user}")
+            order_request = OrderRequest(user := next(self._users), f"wish-{user}")
         deadline = time.monotonic() + PATIENCE_S
-        if wish.user_id % LOST_EVERY == 0:
-            self._place(wish)
-        while (told := self._place(wish)) is None:
-            assert time.monotonic() < deadline, f"{wish} was never acknowledged"
+        if order_request.user_id % LOST_EVERY == 0:
+            self._place(order_request)
+        while (answer := self._place(order_request)) is None:
+            assert time.monotonic() < deadline, f"{order_request} was never acknowledged"
             with self._lock:
                 self.repeated += 1
-        acknowledged = Acknowledged(wish, *told)
+        acknowledged = Acknowledged(order_request, *answer)
         with self._lock:
             self.acknowledged.append(acknowledged)
         return acknowledged
@@ -86,7 +86,7 @@ class Storm:
     def workers(self, since: int = 0) -> Counter[str]:
         """How many orders each process took, but for the first `since` ones."""
         with self._lock:
-            return Counter(told.worker for told in self.acknowledged[since:])
+            return Counter(answer.worker for answer in self.acknowledged[since:])
 
     def wait_for_workers(self, wanted: int, but: set[str] | None = None) -> set[str]:
         """Waits until so many processes, not counting those in `but`, take orders from now on."""

@@ -1,4 +1,4 @@
-"""How long the tests that play with chance go on, and how a run of theirs is repeated."""
+"""Seed and duration of randomised tests."""
 
 import os
 import random

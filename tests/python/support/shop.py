@@ -1,4 +1,4 @@
-"""A running engine with everything around it that a test asks or looks at."""
+"""A running engine with its database and its broker."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 
 from tests.python.support.engine_process import EngineProcess
-from tests.python.support.event_spy import Witness
+from tests.python.support.event_spy import EventSpy
 from tests.python.support.product_service import Product, ProductService
 from tests.python.support.waiting import eventually
 
@@ -49,7 +49,7 @@ class Shop:
         """Connects to the database of a server that may or may not run already."""
         self.server = server
         self.product_service = ProductService(broker_url)
-        self.witness = Witness(broker_url)
+        self.spy = EventSpy(broker_url)
         self.database = database_of(server)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Requests at a steady rate, each answer judged and timed, while something else goes on."""
+"""Requests at a constant rate, each checked and timed, while a test does something else."""
 
 import threading
 import time

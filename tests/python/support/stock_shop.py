@@ -1,4 +1,4 @@
-"""An engine with the contract `stock`, the database, the Kafka and the Redis that it works on."""
+"""An engine with the contract `stock`, its database, Kafka and Redis."""
 
 import json
 from collections.abc import Mapping
@@ -29,11 +29,11 @@ class StockShop(KafkaShop):
 
     def offer(self, **stock: int) -> None:
         """Has the product service tell its stock; returns when Redis shows it."""
-        told = [
+        reported = [
             {"type": "created", "productId": product, "stock": quantity}
             for product, quantity in stock.items()
         ]
-        self.say_on("product_events", *map(json.dumps, told))
+        self.say_on("product_events", *map(json.dumps, reported))
         eventually(
             lambda: all(self.shown(product) == str(stock[product]) for product in stock),
             f"the stock is {stock}",

@@ -1,4 +1,4 @@
-"""How PostgreSQL found what it was asked for: rows read by index, and rows read one after all."""
+"""PostgreSQL's statistics of rows read through indexes and by sequential scans."""
 
 from __future__ import annotations
 

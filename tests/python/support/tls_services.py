@@ -1,4 +1,4 @@
-"""Servers that speak TLS and nothing else, with certificates of a private authority."""
+"""Servers that accept TLS connections only, with certificates of a private authority."""
 
 import shutil
 import socket

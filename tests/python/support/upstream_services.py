@@ -1,4 +1,4 @@
-"""The user and the product service that an engine asks, as a process that a test commands."""
+"""A process that simulates the user and the product service, controlled by a test."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a deadline and a message, instead of for a time."""
+"""Waits for a condition, with a deadline and a description of the condition."""
 
 import time
 from collections.abc import Callable
