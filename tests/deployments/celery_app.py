@@ -11,7 +11,7 @@ from order_engine import OrderEngine
 app = Celery("shop", broker=os.environ["RABBITMQ_URL"], backend="rpc://")
 app.conf.task_serializer = app.conf.result_serializer = "json"
 app.conf.broker_connection_retry_on_startup = True
-# A worker that is told to stop drops the tasks it has fetched and not begun: let them come again.
+# A stopping worker drops fetched tasks that it has not begun: deliver them again.
 app.conf.task_acks_late = True
 # Its processes may wait, in steps of 0.1 s, for a parent that reads no more results: 2 s, not 30.
 billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 20

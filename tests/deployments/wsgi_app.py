@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Adds the header to what the door answers."""
+    """Adds the header to the engine's responses."""
 
     def start(status: str, headers: list[tuple[str, str]], exc_info: None = None) -> object:
         return start_response(status, [*headers, (HEADER, worker())], exc_info)

@@ -22,7 +22,7 @@ READY = "Waiting for events."
 
 
 def save_user(body: dict[str, Any]) -> None:
-    """Takes in a user that is new or has changed."""
+    """Inserts or updates a user."""
     user = db.session.scalars(db.select(OrderUser).filter_by(user_id=body["user_id"])).first()
     if user is None:
         user = OrderUser(user_id=body["user_id"])
@@ -34,7 +34,7 @@ def save_user(body: dict[str, Any]) -> None:
 
 
 def save_product(body: dict[str, Any]) -> None:
-    """Takes in a new product."""
+    """Inserts a product."""
     product = ProductCatalog(
         product_id=body["id"],
         name=one(body["name"]),
@@ -46,7 +46,7 @@ def save_product(body: dict[str, Any]) -> None:
 
 
 def save_stock(body: list[dict[str, int]] | dict[str, int]) -> None:
-    """Takes in how many there are now, product by product, each with a commit of its own."""
+    """Sets the stock of each product, in one commit each."""
     for each in [body] if isinstance(body, dict) else body:
         wanted = db.select(ProductCatalog).filter_by(product_id=each["product_id"])
         product = db.session.scalars(wanted).first()
@@ -56,7 +56,7 @@ def save_stock(body: list[dict[str, int]] | dict[str, int]) -> None:
 
 
 def one(value: Any) -> Any:  # noqa: ANN401 - any JSON.
-    """The value, which the publishers' stray commas have made a list at times."""
+    """The value; some publishers send a list by mistake."""
     return value[0] if isinstance(value, list) else value
 
 

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def publish_event(routing_key: str, message: object) -> None:
-    """Publishes over a connection of its own; when that fails, the event is lost."""
+    """Publishes over a new connection; if that fails, the event is lost."""
     try:
         parameters = pika.URLParameters(current_app.config["RABBITMQ_URL"])
         connection = pika.BlockingConnection(parameters)

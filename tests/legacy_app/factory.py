@@ -16,7 +16,7 @@ PLAYGROUND = ExplorerPlayground(title="Order service")
 
 
 def create_app(settings: dict[str, Any] | None = None) -> Flask:
-    """Makes the app from the environment, with `settings` instead of what they name.
+    """Creates the application from the environment; `settings` override it.
 
     Raises:
         KeyError: a setting is missing.
@@ -37,7 +37,7 @@ def create_app(settings: dict[str, Any] | None = None) -> Flask:
 
 
 def index() -> str:
-    """What a load balancer asks."""
+    """The health check of a load balancer."""
     return "server running"
 
 

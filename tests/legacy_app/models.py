@@ -18,7 +18,7 @@ db = SQLAlchemy(model_class=Base)
 
 
 class Order(Base):
-    """An order, whoever wrote it."""
+    """An order."""
 
     __tablename__ = "orders"
 
@@ -47,7 +47,7 @@ class OrderItem(Base):
 
 
 class OrderUser(Base):
-    """What the user service has said of a user."""
+    """A copy of a user of the user service."""
 
     __tablename__ = "order_user"
 
@@ -59,7 +59,7 @@ class OrderUser(Base):
 
 
 class ProductCatalog(Base):
-    """What the product service has said of a product."""
+    """A copy of a product of the product service."""
 
     __tablename__ = "product_catalog"
 

@@ -37,7 +37,7 @@ mutation = MutationType()
 
 @query.field("allOrders")
 def all_orders(_root: object, info: GraphQLResolveInfo[Any]) -> Envelope:
-    """Everybody's orders, for anybody with a token."""
+    """All users' orders, for any valid token."""
     try:
         authorize(info)
     except AuthorizationError as error:
@@ -48,7 +48,7 @@ def all_orders(_root: object, info: GraphQLResolveInfo[Any]) -> Envelope:
 
 @query.field("order")
 def order_by_id(_root: object, info: GraphQLResolveInfo[Any], id: str) -> Envelope:  # noqa: A002
-    """One order, whoever placed it."""
+    """One order of any user."""
     try:
         authorize(info)
     except AuthorizationError as error:

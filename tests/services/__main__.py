@@ -51,11 +51,11 @@ def main() -> int:
 def run(command: Sequence[str]) -> int:
     """Runs a command with the URLs of private servers in its environment.
 
-    What is not installed is said, and has no URL: the tests that need it are skipped then, and
-    fail where CI is set.
+    A server that is not installed is reported and has no URL. The tests that need it are skipped,
+    or fail if CI is set.
 
     Returns:
-        The command's exit code; 128 and the signal's number when a signal ended it.
+        The command's exit code, or 128 plus the number of the signal that ended it.
 
     Raises:
         ServiceError: a server did not start.

@@ -6,4 +6,4 @@ class ServiceError(Exception):
 
 
 class MissingServiceError(ServiceError):
-    """The programs of a server are not installed; the message says how to install them."""
+    """The programs of a server are not installed; the message explains how to install them."""

@@ -96,7 +96,7 @@ def _install_packages(programs: Sequence[str]) -> int:
 
 
 def _fetch_jars() -> int:
-    """Has Maven put Kafka's jars beside their pom.xml, unless they are there."""
+    """Fetches Kafka's jars with Maven, unless they exist."""
     if _found(kafka.find_jars):
         return 0
     sys.stderr.write("fetching the jars of Kafka\n")

@@ -18,11 +18,11 @@ from tests.services.workspace import Workspace
 
 POM = Path(__file__).parents[1] / "java" / "pom.xml"
 JARS = POM.with_name("jars")
-# What the jars in `JARS` were fetched for; another content of `POM` means other jars.
+# The checksum of `POM` for which the jars in `JARS` were fetched.
 FETCHED_POM = JARS / "pom.xml"
 OLDEST_JAVA = 17
 USER = "order_engine"
-# Who may log in by these, and with which password, a running broker is told by its operator.
+# The users of SASL, which the operator adds to a running broker.
 SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 LOGIN = "org.apache.kafka.common.security"
 PROBE_TIMEOUT_S = 10.0
@@ -74,7 +74,7 @@ class Listener:
     port: int
     certificate: Path | None = None
     called_port: int | None = None
-    """The port at which clients are told to come, where it is not its own."""
+    """The advertised port, if it is not the server's own."""
 
     @property
     def url(self) -> str:
@@ -110,11 +110,12 @@ class Kafka(Service):
         """Writes the configuration.
 
         Args:
-            workspace: Who ends it.
-            settings: Lines of `server.properties` beside or instead of the usual ones, by which a
-                topic is made when a client names it, with three partitions.
-            certificates: Files with a key (PKCS 8) and its certificate, in PEM. With each of them
-                the server listens at `tls_url(name)`, and at the same with `login=True`.
+            workspace: Ends the process.
+            settings: Lines of `server.properties` that override the defaults. By default a topic is
+                created with three partitions when a client names it.
+            certificates: Files with a key (PKCS 8) and its certificate, in PEM. For each of
+                them the server listens at `tls_url(name)`, and with `login=True` for clients with
+                a password.
 
         Raises:
             MissingServiceError: Java or the server's jars are missing, or Java is too old.
@@ -194,7 +195,7 @@ class Kafka(Service):
         return {key: value for key, value in os.environ.items() if key not in redirecting}
 
     def is_ready(self) -> bool:
-        """Whether the broker says of itself that it accepts requests."""
+        """Whether the broker reports that it accepts requests."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
                 request = len(METADATA_REQUEST).to_bytes(4, "big") + METADATA_REQUEST

@@ -15,10 +15,10 @@ next(itertools.islice(_walk, secrets.randbelow(LAST_PORT - FIRST_PORT), None))
 
 
 def free_port() -> int:
-    """Returns a TCP port of 127.0.0.1 on which nobody listens now.
+    """Returns a TCP port of 127.0.0.1 on which nothing listens.
 
     Raises:
-        OSError: nobody leaves a port free.
+        OSError: no port is free.
     """
     for port in itertools.islice(_walk, LAST_PORT - FIRST_PORT + 1):
         with socket.socket() as probe:

@@ -22,14 +22,14 @@ CLIENT_TIMEOUT_S = 60.0
 
 
 class PostgreSQL(Service):
-    """The newest installed PostgreSQL, on a folder of its own."""
+    """The newest installed PostgreSQL, on a data directory of its own."""
 
     name = "PostgreSQL"
     # The fast shutdown: connections are cut, data is written.
-    farewell = signal.SIGINT
+    stop_signal = signal.SIGINT
 
     def __init__(self, workspace: Workspace) -> None:
-        """Makes an empty cluster.
+        """Creates an empty cluster.
 
         Raises:
             MissingServiceError: PostgreSQL is not installed, or too old.
@@ -70,9 +70,9 @@ class PostgreSQL(Service):
         return self._client("pg_isready", "--timeout=5").returncode == 0
 
     def create_database(self, copy_of: str | None = None) -> str:
-        """Makes a database and returns its URL.
+        """Creates a database and returns its URL.
 
-        It is empty, or a copy of another one of `create_database` that nobody is connected to.
+        It is empty, or a copy of another one, to which no client is connected.
         """
         self._databases += 1
         name = f"test_{os.getpid()}_{self._databases}"
@@ -85,7 +85,7 @@ class PostgreSQL(Service):
         self._sql(f'DROP DATABASE IF EXISTS "{_database(url)}" WITH (FORCE)')
 
     def synchronise_with(self, *standbys: "Standby") -> None:
-        """Has every commit wait until one of these standbys has it on disk."""
+        """Makes every commit wait until one of these standbys has written it to disk."""
         names = ", ".join(standby.called for standby in standbys)
         self._sql(f"ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 ({names})'")
         self._sql("SELECT pg_reload_conf()")
@@ -147,12 +147,12 @@ class Standby(PostgreSQL):
     """A copy of another server, which follows it until it is promoted."""
 
     def __init__(self, workspace: Workspace, primary: PostgreSQL, called: str) -> None:
-        """Copies the primary, which runs.
+        """Copies a running primary.
 
         Args:
-            workspace: Who ends it.
-            primary: Whom to follow.
-            called: The name that the primary knows it by.
+            workspace: Ends the process.
+            primary: The server to replicate.
+            called: The standby's application name.
         """
         self.called = called
         self._primary = primary
@@ -164,16 +164,16 @@ class Standby(PostgreSQL):
         return int(self._sql("SELECT pg_last_wal_receive_lsn() - '0/0'::pg_lsn"))
 
     def promote(self) -> None:
-        """Makes it a primary of its own; returns when it takes writes."""
+        """Promotes the standby; returns once it accepts writes."""
         self._sql("SELECT pg_promote(true)")
 
     def follow(self, primary: PostgreSQL) -> None:
-        """Goes on with another primary, such as a standby that was promoted."""
-        told = self._told_of(primary)
-        self._sql(f"ALTER SYSTEM SET primary_conninfo = '{told}'")
+        """Follows another primary, such as a promoted standby."""
+        connection = self._connection_to(primary)
+        self._sql(f"ALTER SYSTEM SET primary_conninfo = '{connection}'")
         self._sql("SELECT pg_reload_conf()")
 
-    def _told_of(self, primary: PostgreSQL) -> str:
+    def _connection_to(self, primary: PostgreSQL) -> str:
         return (
             f"host=127.0.0.1 port={primary.port} user={USER} password={primary.password}"
             f" application_name={self.called}"
@@ -185,7 +185,7 @@ class Standby(PostgreSQL):
         copy = self._workspace.spawn(
             [
                 str(self.binaries / "pg_basebackup"),
-                f"--dbname={self._told_of(self._primary)}",
+                f"--dbname={self._connection_to(self._primary)}",
                 f"--pgdata={self._data}",
                 "--wal-method=stream",
                 "--checkpoint=fast",
@@ -210,8 +210,10 @@ def find_binaries() -> Path:
     if on_path := shutil.which("postgres"):
         candidates.append(Path(on_path).resolve().parent)
     if pg_config := shutil.which("pg_config"):
-        told = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False)
-        candidates.append(Path(told.stdout.strip()))
+        output = subprocess.run(
+            [pg_config, "--bindir"], capture_output=True, text=True, check=False
+        )
+        candidates.append(Path(output.stdout.strip()))
     versions = {_version(folder): folder for folder in candidates}
     newest = max(versions, default=0)
     if newest < OLDEST_VERSION:
@@ -231,8 +233,8 @@ def _version(binaries: Path) -> int:
     programs = [binaries / name for name in ("postgres", "initdb", "psql", "pg_isready")]
     if not all(os.access(program, os.X_OK) for program in programs):
         return 0
-    told = subprocess.run([programs[0], "--version"], capture_output=True, text=True, check=False)
-    number = re.search(r"\(PostgreSQL\) (\d+)", told.stdout)
+    output = subprocess.run([programs[0], "--version"], capture_output=True, text=True, check=False)
+    number = re.search(r"\(PostgreSQL\) (\d+)", output.stdout)
     return int(number[1]) if number else 0
 
 

@@ -47,8 +47,8 @@ class RabbitMQ(Service):
         """Writes the configuration.
 
         Args:
-            workspace: Who ends it.
-            beside: A running node, whose cluster this one joins when it is first started.
+            workspace: Ends the process.
+            beside: A running node whose cluster this one joins at its first start.
 
         Raises:
             MissingServiceError: RabbitMQ is not installed.
@@ -121,7 +121,7 @@ class RabbitMQ(Service):
         super().start()
 
     def create_vhost(self) -> str:
-        """Makes an empty virtual host and returns its URL."""
+        """Creates an empty virtual host and returns its URL."""
         self._vhosts += 1
         name = f"test-{os.getpid()}-{self._vhosts}"
         self._evaluate(
@@ -159,7 +159,7 @@ class RabbitMQ(Service):
         (self.folder / "advanced.config").write_text(REWRITING)
         (self.folder / "enabled_plugins").write_text("[].\n")
         (self.folder / "rabbitmq-env.conf").touch()
-        # The nodes of a cluster share the secret by which they know each other.
+        # The nodes of a cluster authenticate each other with a shared secret.
         cookie = self.folder / ".erlang.cookie"
         cookie.write_text(self.password)
         cookie.chmod(0o400)
@@ -184,7 +184,7 @@ class RabbitMQ(Service):
             [self._programs.epmd, "-port", str(self.epmd_port), "-address", "127.0.0.1"],
             log=self.log,
             env=self.environment(),
-            farewell=signal.SIGKILL,
+            stop_signal=signal.SIGKILL,
         )
         deadline = time.monotonic() + CALL_TIMEOUT_S
         while not _listens(self.epmd_port):

@@ -23,10 +23,10 @@ class Service(ABC):
     """One server on one loopback port, which it keeps over restarts."""
 
     name: ClassVar[str]
-    farewell: ClassVar[signal.Signals] = signal.SIGTERM
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
 
     def __init__(self, workspace: Workspace) -> None:
-        """Makes the folder and picks the port; nothing is started yet."""
+        """Creates the folder and picks the port; starts nothing."""
         self.port = free_port()
         self.folder = workspace.folder / f"{self.name.lower()}-{self.port}"
         self.folder.mkdir()
@@ -39,7 +39,7 @@ class Service(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where and as whom to connect; holds a password."""
+        """The URL for clients; contains a password."""
 
     @abstractmethod
     def command(self) -> Sequence[str]:
@@ -77,7 +77,7 @@ class Service(ABC):
             log=self.log,
             env=self.environment(),
             user=self.user,
-            farewell=self.farewell,
+            stop_signal=self.stop_signal,
         )
         self._wait_until_ready()
 
@@ -89,7 +89,7 @@ class Service(ABC):
         """
         if self._process is None:
             return
-        self._process.send_signal(self.farewell)
+        self._process.send_signal(self.stop_signal)
         try:
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

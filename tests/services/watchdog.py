@@ -17,16 +17,16 @@ GRACE_S = 10.0
 
 def main() -> None:
     """Reads until the owner is gone, then ends what is left."""
-    farewells: dict[int, int] = {}
+    stop_signals: dict[int, int] = {}
     for line in sys.stdin:
-        pid, farewell = map(int, line.split())
+        pid, stop_signal = map(int, line.split())
         # The handle is opened while the owner still has the process, so that a process id which
         # is given to another program later cannot be hit.
         with contextlib.suppress(ProcessLookupError):
-            farewells[os.pidfd_open(pid)] = farewell
-    waiting = set(farewells)
-    for handle, farewell in farewells.items():
-        _send(handle, farewell)
+            stop_signals[os.pidfd_open(pid)] = stop_signal
+    waiting = set(stop_signals)
+    for handle, stop_signal in stop_signals.items():
+        _send(handle, stop_signal)
     deadline = time.monotonic() + GRACE_S
     while waiting and time.monotonic() < deadline:
         ended, _, _ = select.select(waiting, [], [], max(0.0, deadline - time.monotonic()))

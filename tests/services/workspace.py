@@ -17,14 +17,14 @@ CLOSE_TIMEOUT_S = 120.0
 
 
 class Workspace:
-    """Starts processes and makes sure that they end.
+    """Starts processes and ensures that they end.
 
-    `close` (or leaving the `with` block) ends them and removes the folder. When the owning
-    process is killed instead, a watchdog does the same.
+    `close` (or leaving the `with` block) ends them and removes the folder. If the owning process is
+    killed, a watchdog does the same.
     """
 
     def __init__(self) -> None:
-        """Makes the folder and starts the watchdog."""
+        """Creates the folder and starts the watchdog."""
         self.folder = Path(tempfile.mkdtemp(prefix="order-engine-services-"))
         # Servers that run as another user must be able to reach their own folders inside.
         self.folder.chmod(0o711)
@@ -48,12 +48,11 @@ class Workspace:
         log: Path,
         env: Mapping[str, str],
         user: str | None = None,
-        farewell: signal.Signals = signal.SIGTERM,
+        stop_signal: signal.Signals = signal.SIGTERM,
     ) -> subprocess.Popen[bytes]:
-        """Starts `command` in the folder of `log`, with its output appended to `log`.
+        """Starts `command` in the folder of `log` and appends its output to `log`.
 
-        `user` is whom it runs as (default: the own user); `farewell` is the signal that ends it
-        cleanly.
+        `user` is the account to run as (default: the current one); `stop_signal` ends it cleanly.
         """
         with log.open("ab") as output:
             process = subprocess.Popen(
@@ -69,13 +68,13 @@ class Workspace:
                 # Ctrl-C in the terminal is for the tests; the servers are stopped after them.
                 start_new_session=True,
             )
-        self.watch(process, farewell)
+        self.watch(process, stop_signal)
         return process
 
-    def watch(self, process: subprocess.Popen[bytes], farewell: signal.Signals) -> None:
+    def watch(self, process: subprocess.Popen[bytes], stop_signal: signal.Signals) -> None:
         """Has a process of the caller's ended when this process is gone."""
         self._processes.append(process)
-        os.write(self._pipe, f"{process.pid} {farewell}\n".encode())
+        os.write(self._pipe, f"{process.pid} {stop_signal}\n".encode())
 
     def close(self) -> None:
         """Ends every process that still runs, then removes the folder."""

@@ -11,11 +11,11 @@ import psycopg
 import pytest
 
 from order_engine import AsyncOrderEngine, Conflict, InvalidInput, OrderEngine
-from tests.python.conftest import Broker
 from tests.python.support.consumer_queue import ScriptQueue
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.order_consumer import QUEUE as ORDER_QUEUE
 from tests.python.support.product_service import Product, ProductService
+from tests.python.support.servers import Broker
 from tests.python.support.waiting import eventually
 from tests.services import Workspace
 

@@ -18,10 +18,10 @@ from sqlalchemy.orm import sessionmaker
 from order_engine import InvalidInput, Unavailable
 from order_engine.consumer import INBOX_TABLE, Consumer, Event
 from tests.python.api.test_consumer_kit import working
-from tests.python.conftest import Broker
 from tests.python.support.consumer_queue import ScriptQueue
 from tests.python.support.consumer_script import ConsumerScript
 from tests.python.support.legacy_consumer import QUEUE
+from tests.python.support.servers import Broker
 from tests.python.support.waiting import eventually
 from tests.services import PostgreSQL, Workspace
 

@@ -18,10 +18,10 @@ import pytest
 from order_engine import InvalidInput, Misconfigured, NotFound, Unavailable, _native
 from order_engine.consumer import Consumer, Event, consume, consume_async
 from order_engine.consumer.masking import masked
-from tests.python.conftest import Broker
 from tests.python.support.consumer_queue import PARKED, ScriptQueue
 from tests.python.support.consumer_script import ConsumerScript
 from tests.python.support.legacy_consumer import QUEUE, LegacyConsumer
+from tests.python.support.servers import Broker
 from tests.python.support.waiting import eventually
 from tests.services import Workspace
 
@@ -674,7 +674,7 @@ def _retries() -> Any:  # noqa: ANN401 - an inner class.
 
 
 @pytest.mark.parametrize(
-    ("told", "kept"),
+    ("reported", "kept"),
     [
         ("amqps://me:p%40ss@host:5671/", "amqps://me:********@host:5671/"),
         ("Authorization: Bearer abc.def-ghi", "Authorization: Bearer ********"),

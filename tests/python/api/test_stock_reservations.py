@@ -6,11 +6,11 @@ from typing import Any
 
 import pika
 
-from tests.python.conftest import Broker
 from tests.python.support.legacy_consumer import EXCHANGE
 from tests.python.support.load import OrderRequest, Outcome, place_all
 from tests.python.support.product_service import Product
 from tests.python.support.product_stock import ProductStock
+from tests.python.support.servers import Broker
 from tests.python.support.shop import Shop
 from tests.python.support.waiting import eventually
 

@@ -12,10 +12,10 @@ import httpx
 from redis import Redis as RedisClient
 
 from order_engine import OrderEngine
-from tests.python.conftest import Broker
 from tests.python.support.all_contracts import MUG, STOCK, USER, AllContracts
 from tests.python.support.event_spy import EventSpy
 from tests.python.support.node_clients import BullMqWorker, KafkaJsConsumer
+from tests.python.support.servers import Broker
 from tests.python.support.waiting import eventually
 from tests.services import Kafka, Redis
 

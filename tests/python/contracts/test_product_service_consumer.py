@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.python.conftest import Broker
 from tests.python.support.legacy_consumer import Delivery, LegacyConsumer
 from tests.python.support.load import OrderRequest, place_all
 from tests.python.support.product_service import Product
+from tests.python.support.servers import Broker
 from tests.python.support.shop import Shop
 from tests.services import Workspace
 

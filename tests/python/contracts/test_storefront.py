@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.python.conftest import Broker
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.event_spy import EventSpy
 from tests.python.support.product_service import Product, ProductService
+from tests.python.support.servers import Broker
 from tests.python.support.shop import database_of
 from tests.python.support.upstream_services import Kind, UpstreamServices
 from tests.python.support.waiting import eventually

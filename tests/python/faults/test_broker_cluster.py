@@ -12,13 +12,13 @@ import pika
 import pytest
 
 from order_engine import OrderEngine
-from tests.python.conftest import start_server
 from tests.python.support.customers import Customers
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.fault_proxy import FaultProxy
 from tests.python.support.legacy_consumer import EXCHANGE
 from tests.python.support.oracle import Received, check_messages, check_orders
 from tests.python.support.product_service import ProductService
+from tests.python.support.servers import start_server
 from tests.python.support.shop import database_of
 from tests.python.support.waiting import eventually
 from tests.services import RabbitMQ, Workspace

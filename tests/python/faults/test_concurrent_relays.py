@@ -13,12 +13,12 @@ from typing import TypeVar
 import httpx
 import pytest
 
-from tests.python.conftest import Broker
 from tests.python.support.customers import Customers
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.fault_proxy import FaultProxy
 from tests.python.support.oracle import Received, check_messages, check_orders
 from tests.python.support.product_service import Product
+from tests.python.support.servers import Broker
 from tests.python.support.shop import Shop
 from tests.python.support.waiting import eventually
 from tests.services import RabbitMQ

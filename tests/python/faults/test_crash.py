@@ -14,12 +14,12 @@ from contextlib import closing
 
 import pytest
 
-from tests.python.conftest import Broker
 from tests.python.support import seeds
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.legacy_consumer import LegacyConsumer
 from tests.python.support.load import OrderRequest, Outcome, place_all
 from tests.python.support.product_service import Product
+from tests.python.support.servers import Broker
 from tests.python.support.shop import Shop
 
 ROUNDS = 40 if seeds.IS_CHAOS else 3

@@ -19,7 +19,6 @@ import psycopg
 import pytest
 
 from order_engine import OrderEngine, _native
-from tests.python.conftest import SERVERS
 from tests.python.support import seeds
 from tests.python.support.adopted_database import SharedDatabase
 from tests.python.support.customers import Customers
@@ -28,6 +27,7 @@ from tests.python.support.kafka_topics import make_topics
 from tests.python.support.node_clients import BullMqWorker, KafkaJsConsumer
 from tests.python.support.oracle import Received, check_messages, check_orders, check_stock
 from tests.python.support.product_service import Product, ProductService
+from tests.python.support.servers import LOGGED_SERVERS
 from tests.python.support.shop import Shop
 from tests.python.support.waiting import eventually
 from tests.services import Kafka, Redis, Workspace
@@ -164,7 +164,7 @@ def arena(
     """For all tests of this module."""
     folder = tmp_path_factory.mktemp("arena")
     secret = {"JWT_SECRET_KEY": "of all engines of the arena, so that tokens suit each"}
-    engines = request.node.stash.setdefault(SERVERS, [])
+    engines = request.node.stash.setdefault(LOGGED_SERVERS, [])
 
     def make(**env: str) -> EngineProcess:
         engine = EngineProcess(workspace, folder, shared_places | secret | env)

@@ -15,11 +15,11 @@ import httpx
 import psycopg
 import pytest
 
-from tests.python.conftest import Broker, start_server
 from tests.python.support.all_contracts import MUG, USER, AllContracts, start_all_contracts
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.event_spy import EventSpy
 from tests.python.support.node_clients import BullMqWorker, KafkaJsConsumer
+from tests.python.support.servers import Broker, start_server
 from tests.python.support.upstream_services import UpstreamServices
 from tests.python.support.waiting import eventually
 from tests.services import Kafka, Redis, Workspace

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.python.conftest import Broker, start_server
 from tests.python.support import seeds
 from tests.python.support.customers import Customers
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.oracle import Received, check_messages, check_orders, check_stock
 from tests.python.support.product_service import Product
+from tests.python.support.servers import Broker, start_server
 from tests.python.support.shop import Shop, database_of
 from tests.python.support.waiting import eventually
 from tests.services import PostgreSQL, Standby, Workspace

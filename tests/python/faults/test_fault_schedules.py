@@ -19,7 +19,6 @@ import httpx
 import psycopg
 import pytest
 
-from tests.python.conftest import Broker
 from tests.python.support import seeds
 from tests.python.support.all_contracts import MUG, USER, AllContracts, start_all_contracts
 from tests.python.support.customers import PlannedOrder
@@ -32,6 +31,7 @@ from tests.python.support.legacy_consumer import Delivery
 from tests.python.support.node_clients import BullMqWorker, KafkaJsConsumer
 from tests.python.support.oracle import BY_KEY, Connection, Received, check_messages, check_orders
 from tests.python.support.product_service import ProductService
+from tests.python.support.servers import Broker
 from tests.python.support.upstream_services import UpstreamServices
 from tests.python.support.waiting import eventually
 from tests.services import Kafka, PostgreSQL, Redis

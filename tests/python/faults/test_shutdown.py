@@ -14,10 +14,10 @@ import httpx
 import psycopg
 import pytest
 
-from tests.python.conftest import Broker
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.load import OrderRequest, place_all
 from tests.python.support.product_service import Product
+from tests.python.support.servers import Broker
 from tests.python.support.shop import Shop
 from tests.python.support.waiting import eventually
 

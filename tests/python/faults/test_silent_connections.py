@@ -12,10 +12,10 @@ from functools import partial
 import pytest
 
 from order_engine import OrderEngine, Unavailable
-from tests.python.conftest import Broker
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.fault_proxy import FaultProxy
 from tests.python.support.product_service import Product
+from tests.python.support.servers import Broker
 from tests.python.support.shop import Shop
 from tests.python.support.waiting import eventually
 from tests.services import PostgreSQL

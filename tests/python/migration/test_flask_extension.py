@@ -16,7 +16,6 @@ import psycopg
 import pytest
 
 from order_engine import OrderEngine
-from tests.python.conftest import SERVERS, copied_database, fresh_vhost
 from tests.python.support.event_spy import EventSpy
 from tests.python.support.legacy_consumer import Delivery
 from tests.python.support.legacy_service import PRODUCTS, REPOSITORY, USERS, LegacyService
@@ -28,6 +27,7 @@ from tests.python.support.recording import (
     ask,
     is_refusal,
 )
+from tests.python.support.servers import LOGGED_SERVERS, copied_database, fresh_vhost
 from tests.python.support.waiting import eventually
 from tests.services import PostgreSQL, RabbitMQ, Workspace
 
@@ -206,7 +206,7 @@ def start_side(
     legacy_template: str,
 ) -> Iterator[Callable[..., LegacyService]]:
     """Starts a module of the old app, on a database and a broker of its own."""
-    services = request.node.stash.setdefault(SERVERS, [])
+    services = request.node.stash.setdefault(LOGGED_SERVERS, [])
     factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
     with ExitStack() as stack:
 

@@ -2,10 +2,10 @@
 
 import psycopg
 
-from tests.python.conftest import Broker
 from tests.python.support.legacy_service import PRODUCTS, LegacyOrderConsumer, LegacyService
 from tests.python.support.product_service import Product, ProductService
 from tests.python.support.recording import STOCK_EVENTS
+from tests.python.support.servers import Broker
 from tests.python.support.waiting import eventually
 
 CREATE = "mutation { createOrder(user_id: 2, order_items: [{product_id: 1, quantity: 2}]) %s }"

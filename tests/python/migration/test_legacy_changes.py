@@ -1,9 +1,9 @@
 """The engine can publish the changes that an older application makes to orders."""
 
 from order_engine import OrderEngine
-from tests.python.conftest import Broker
 from tests.python.support.adopted_database import SharedDatabase
 from tests.python.support.event_spy import EventSpy
+from tests.python.support.servers import Broker
 from tests.python.support.waiting import eventually
 
 STATUS = "update orders set status = %s where id = %s"

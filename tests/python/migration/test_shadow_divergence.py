@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from order_engine import _native
-from tests.python.conftest import Broker
 from tests.python.support.adopted_database import SharedDatabase
 from tests.python.support.diverging_app import LINES_OF_THE_MISTAKE
 from tests.python.support.legacy_service import LegacyService, seed, upgrade
+from tests.python.support.servers import Broker
 from tests.python.support.waiting import eventually
 from tests.services import Workspace
 

@@ -20,11 +20,11 @@ from celery import Celery  # type: ignore[import-untyped]
 
 from order_engine import OrderEngine
 from tests.deployments.worker import HEADER
-from tests.python.conftest import SERVERS, Broker
 from tests.python.support.event_spy import EventSpy
 from tests.python.support.http_process import HttpProcess
 from tests.python.support.legacy_service import REPOSITORY
 from tests.python.support.retrying_load import PATIENCE_S, OrderRequest, RetryingLoad
+from tests.python.support.servers import LOGGED_SERVERS, Broker
 from tests.python.support.shop import PLACE
 from tests.python.support.waiting import eventually
 from tests.services import Workspace
@@ -134,7 +134,7 @@ def test_nothing_is_lost_when_workers_restart(
     request: pytest.FixtureRequest,
 ) -> None:
     server = Deployment(workspace, tmp_path, env, case)
-    request.node.stash.setdefault(SERVERS, []).append(server)
+    request.node.stash.setdefault(LOGGED_SERVERS, []).append(server)
     spy = EventSpy(env["RABBITMQ_URL"])
     load = RetryingLoad(server.place)
     server.start()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.python.conftest import Broker
 from tests.python.support.all_contracts import OPEN
+from tests.python.support.servers import Broker
 from tests.python.support.upstream_services import UpstreamServices
 from tests.services import Kafka, Redis
 from tests.services.kafka import USER

@@ -18,11 +18,11 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
 from order_engine import OrderEngine, __version__
-from tests.python.conftest import SERVERS
 from tests.python.support import metrics_catalogue
 from tests.python.support.all_contracts import MUG, OPEN, USER, AllContracts
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.missing_tools import skip_or_fail
+from tests.python.support.servers import LOGGED_SERVERS
 from tests.python.support.shop import database_of
 from tests.python.support.upstream_services import UpstreamServices
 from tests.python.support.waiting import eventually
@@ -137,7 +137,7 @@ def served(
     arguments = [word for contract in contracts for word in ("--contract", contract)]
     arguments += ["--metrics-port", str(metrics_port)]
     server = EngineProcess(workspace, folder, env, *arguments)
-    request.node.stash.setdefault(SERVERS, []).append(server)
+    request.node.stash.setdefault(LOGGED_SERVERS, []).append(server)
     upstream.start()
     upstream.add_user(USER)
     upstream.set_product(MUG)

@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.python.conftest import Broker
 from tests.python.support.all_contracts import AllContracts
 from tests.python.support.engine_process import EngineProcess
+from tests.python.support.servers import Broker
 from tests.python.support.waiting import eventually
 from tests.services import Kafka, Redis, Service
 

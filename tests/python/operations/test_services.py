@@ -20,7 +20,7 @@ from pika.exceptions import ChannelClosedByBroker
 from redis import Redis as RedisClient
 
 import tests.services.kafka
-from tests.python.conftest import Broker
+from tests.python.support.servers import Broker
 from tests.python.support.waiting import eventually
 from tests.services import (
     Kafka,

@@ -18,7 +18,7 @@ from bench import catalogue
 from bench.plan import Plan
 
 from order_engine import AsyncOrderEngine
-from tests.python.conftest import migrate, start_server
+from tests.python.support.servers import migrate, start_server
 from tests.services import PostgreSQL, Workspace
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from tests.python.support.waiting import eventually
 if TYPE_CHECKING:
     from typing_extensions import LiteralString
 
-    from tests.python.conftest import Broker
+    from tests.python.support.servers import Broker
     from tests.services import PostgreSQL
 
 SCHEMA = "order_engine"
@@ -159,11 +159,11 @@ def test_claiming_reads_each_message_a_few_times(full_database_url: str, broker:
     with closing(pika.BlockingConnection(pika.URLParameters(broker.url))) as connected:
         channel = connected.channel()
         channel.exchange_declare("event_exchange", "direct")
-        channel.queue_declare("witness", exclusive=True)
-        channel.queue_bind("witness", "event_exchange", "order.placed")
+        channel.queue_declare("spy", exclusive=True)
+        channel.queue_bind("spy", "event_exchange", "order.placed")
 
         def has_all() -> bool:
-            waiting = channel.queue_declare("witness", passive=True).method.message_count
+            waiting = channel.queue_declare("spy", passive=True).method.message_count
             return waiting >= MESSAGES
 
         reads.forget()

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.python.conftest import Broker
 from tests.python.support.attack_target import (
     CONTRACTS,
     JSON,
@@ -23,6 +22,7 @@ from tests.python.support.attack_target import (
 )
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.product_service import Product
+from tests.python.support.servers import Broker
 from tests.python.support.shop import Shop
 from tests.python.support.waiting import eventually
 from tests.services import Redis

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from order_engine import OrderEngine
-from tests.python.conftest import Broker
 from tests.python.support.attack_target import MUG
 from tests.python.support.certificates import HOST, Certificates
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.failed_commands import refusal
 from tests.python.support.missing_tools import skip_or_fail
+from tests.python.support.servers import Broker
 from tests.python.support.tls_services import (
     SecretPostgreSQL,
     SecretRabbitMQ,

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
-from tests.python.conftest import Broker
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.product_service import Product
+from tests.python.support.servers import Broker
 from tests.python.support.shop import Shop
 from tests.services.ports import free_port
 

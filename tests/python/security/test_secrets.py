@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from order_engine import OrderEngine, OrderEngineError
-from tests.python.conftest import Broker
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.product_service import Product
+from tests.python.support.servers import Broker
 from tests.python.support.shop import Shop
 from tests.python.support.waiting import eventually
 

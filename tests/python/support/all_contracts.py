@@ -19,7 +19,7 @@ OPEN = {f"ORDER_ENGINE_{name}_AUTH": "none" for name in ("JOBS", "GATEWAY", "STO
 
 @dataclass
 class AllContracts:
-    """A running engine, and the base URL of each contract's door."""
+    """A running engine, and the base URL of each contract's API."""
 
     server: EngineProcess
     urls: dict[str, str]
@@ -57,7 +57,7 @@ class AllContracts:
         return str(self._posted("stock", "/order/create", order)["order"]["_id"])
 
     def shown(self, contract: str, order: str) -> Any:  # noqa: ANN401 - JSON.
-        """An order as a door shows it, whichever of its names it is given."""
+        """An order as a contract shows it; `order` is any of its ids."""
         if contract == "flask":
             fields = "id status items { product_id quantity }"
             query = f'{{ getOrder(id: "{order}") {{ {fields} }} }}'
@@ -74,7 +74,7 @@ class AllContracts:
         return answer.json()
 
     def listed(self, contract: str) -> set[str]:
-        """The ids of the list of a door."""
+        """The ids in a contract's order list."""
         if contract == "flask":
             return {
                 order["id"] for order in self._asked(contract, "{ getOrders { id } }")["getOrders"]
@@ -86,7 +86,7 @@ class AllContracts:
         return {order["_id"] for order in self.client.get(self.urls[contract] + path).json()}
 
     def set_status(self, order: str, status: str) -> Any:  # noqa: ANN401 - JSON.
-        """Sets an order's status through the door of `stock`; the order as it shows it."""
+        """Sets an order's status through the contract `stock`; returns the order."""
         path = f"{self.urls['stock']}/order/{order}"
         answer = self.client.put(path, json={"status": status})
         assert answer.status_code == httpx.codes.OK, answer.text

@@ -29,7 +29,7 @@ TOKEN_LIFE_S = 600
 
 
 class Api(ABC):
-    """One contract's door."""
+    """The API of one contract."""
 
     def __init__(self, url: str, client: httpx.Client) -> None:
         """Nothing is asked yet."""
@@ -42,11 +42,11 @@ class Api(ABC):
 
     @abstractmethod
     def list(self, **request: Any) -> httpx.Response:  # noqa: ANN401 - as httpx's.
-        """Asks for the caller's orders."""
+        """Requests the caller's orders."""
 
     @abstractmethod
     def read(self, order: str, **request: Any) -> httpx.Response:  # noqa: ANN401
-        """Asks for one order."""
+        """Requests one order."""
 
     @abstractmethod
     def place(
@@ -57,14 +57,14 @@ class Api(ABC):
         more: Mapping[str, object] | None = None,
         **request: Any,  # noqa: ANN401
     ) -> httpx.Response:
-        """Asks for an order of `(product, quantity)` lines, with `more` fields in the body."""
+        """Places an order of `(product, quantity)` lines, with `more` fields in the body."""
 
     def change(self, order: str, status: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401, ARG002
-        """Asks for another status; none where the contract has no such call."""
+        """Requests another status; None if the contract has no such operation."""
         return None
 
     def delete(self, order: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401, ARG002
-        """Asks for an order's end; none where the contract has no such call."""
+        """Requests the deletion of an order; None if the contract has no such operation."""
         return None
 
     @abstractmethod
@@ -81,7 +81,7 @@ class Api(ABC):
 
 
 class GraphQlApi(Api):
-    """What the two GraphQL doors have in common."""
+    """The common part of the GraphQL APIs."""
 
     PLACE = ""
 
@@ -96,7 +96,6 @@ class GraphQlApi(Api):
         return self.client.post(f"{self.url}/graphql", json=body, **request)
 
     def failure(self, answer: httpx.Response) -> str | None:
-        """As `Door.failure`."""
         body = answer.json()
         if "errors" in body:
             message: str = body["errors"][0]["message"]
@@ -107,13 +106,11 @@ class GraphQlApi(Api):
         return None
 
     def order(self, answer: httpx.Response) -> Any:  # noqa: ANN401
-        """As `Door.order`."""
         assert self.failure(answer) is None, answer.text
         reported = answer.json()["data"]["placeOrder"]
         return reported.get("order", reported)
 
     def orders(self, answer: httpx.Response) -> Any:  # noqa: ANN401
-        """As `Door.orders`."""
         assert self.failure(answer) is None, answer.text
         (orders,) = answer.json()["data"].values()
         return orders
@@ -128,15 +125,12 @@ class Flask(GraphQlApi):
     )
 
     def names(self, order: int, long: str) -> list[str]:
-        """As `Door.names`."""
         return [str(order), long]
 
     def list(self, **request: Any) -> httpx.Response:  # noqa: ANN401
-        """As `Door.list`."""
         return self.ask("{ getOrders { id userId } }", **request)
 
     def read(self, order: str, **request: Any) -> httpx.Response:  # noqa: ANN401
-        """As `Door.read`."""
         query = "query($id: ID!) { getOrder(id: $id) { id userId status total } }"
         return self.ask(query, {"id": order}, **request)
 
@@ -148,18 +142,15 @@ class Flask(GraphQlApi):
         more: Mapping[str, object] | None = None,
         **request: Any,  # noqa: ANN401
     ) -> httpx.Response:
-        """As `Door.place`."""
         lines = [(MUG, 1)] if lines is None else lines
         items = [{"productId": int(product), "quantity": number} for product, number in lines]
         return self.ask(self.PLACE, {"user": int(user), "lines": items, **(more or {})}, **request)
 
     def change(self, order: str, status: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401
-        """As `Door.change`."""
         query = "mutation($id: ID!, $to: String!) { updateOrder(id: $id, status: $to) "
         return self.ask(query + "{ success message } }", {"id": order, "to": status}, **request)
 
     def delete(self, order: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401
-        """As `Door.delete`."""
         query = "mutation($id: ID!) { deleteOrder(id: $id) { success message } }"
         return self.ask(query, {"id": order}, **request)
 
@@ -173,15 +164,12 @@ class Storefront(GraphQlApi):
     )
 
     def names(self, order: int, long: str) -> list[str]:
-        """As `Door.names`."""
         return [long, str(order)]
 
     def list(self, **request: Any) -> httpx.Response:  # noqa: ANN401
-        """As `Door.list`."""
         return self.ask("{ getAllOrders { _id userId } }", **request)
 
     def read(self, order: str, **request: Any) -> httpx.Response:  # noqa: ANN401
-        """As `Door.read`."""
         query = "query($id: ID!) { getOrder(orderId: $id) { _id userId status totalAmount } }"
         return self.ask(query, {"id": order}, **request)
 
@@ -193,13 +181,11 @@ class Storefront(GraphQlApi):
         more: Mapping[str, object] | None = None,
         **request: Any,  # noqa: ANN401
     ) -> httpx.Response:
-        """As `Door.place`."""
         lines = [(MUG, 1)] if lines is None else lines
         products = [{"productId": product, "quantity": number} for product, number in lines]
         return self.ask(self.PLACE, {"input": {"products": products, **(more or {})}}, **request)
 
     def change(self, order: str, status: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401
-        """As `Door.change`."""
         query = "mutation($to: UpdateOrderStatusInput!) { updateOrderStatus(input: $to) "
         return self.ask(
             query + "{ _id status } }", {"to": {"orderId": order, "status": status}}, **request
@@ -207,7 +193,7 @@ class Storefront(GraphQlApi):
 
 
 class RestApi(Api):
-    """What the three REST doors have in common."""
+    """The common part of the REST APIs."""
 
     WORD = "message"
     """The field with the sentence of a refusal."""
@@ -217,15 +203,12 @@ class RestApi(Api):
     TOTAL: Mapping[str, object] = {}
 
     def names(self, order: int, long: str) -> list[str]:
-        """As `Door.names`."""
         return [long, str(order)]
 
     def list(self, **request: Any) -> httpx.Response:  # noqa: ANN401
-        """As `Door.list`."""
         return self.client.get(self.url + self.LISTING, **request)
 
     def read(self, order: str, **request: Any) -> httpx.Response:  # noqa: ANN401
-        """As `Door.read`."""
         return self.client.get(f"{self.url}{self.PLACING.rstrip('/')}/{order}", **request)
 
     def place(
@@ -236,14 +219,12 @@ class RestApi(Api):
         more: Mapping[str, object] | None = None,
         **request: Any,  # noqa: ANN401
     ) -> httpx.Response:
-        """As `Door.place`."""
         lines = [(MUG, 1)] if lines is None else lines
         products = [{self.PRODUCT: product, "quantity": number} for product, number in lines]
         body = {"userId": user, "products": products, **self.TOTAL, **(more or {})}
         return self.client.post(self.url + self.PLACING, json=body, **request)
 
     def failure(self, answer: httpx.Response) -> str | None:
-        """As `Door.failure`."""
         if answer.status_code < httpx.codes.BAD_REQUEST:
             return None
         message: str = answer.json()[self.WORD]
@@ -251,13 +232,11 @@ class RestApi(Api):
         return message
 
     def order(self, answer: httpx.Response) -> Any:  # noqa: ANN401
-        """As `Door.order`."""
         assert answer.status_code == httpx.codes.CREATED, answer.text
         body = answer.json()
         return body.get("order", body)
 
     def orders(self, answer: httpx.Response) -> Any:  # noqa: ANN401
-        """As `Door.orders`."""
         assert answer.status_code == httpx.codes.OK, answer.text
         return answer.json()
 
@@ -268,11 +247,9 @@ class Jobs(RestApi):
     TOTAL: Mapping[str, object] = {"totalAmount": PRICE}
 
     def change(self, order: str, status: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401
-        """As `Door.change`."""
         return self.client.put(f"{self.url}/orders/{order}", json={"status": status}, **request)
 
     def delete(self, order: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401
-        """As `Door.delete`."""
         return self.client.delete(f"{self.url}/orders/{order}", **request)
 
 
@@ -294,11 +271,9 @@ class Stock(RestApi):
         return self.client.put(f"{self.url}/order/{order}", json={"status": "pending"}, **request)
 
     def change(self, order: str, status: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401
-        """As `Door.change`."""
         return self.client.put(f"{self.url}/order/{order}", json={"status": status}, **request)
 
     def delete(self, order: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401
-        """As `Door.delete`."""
         return self.client.delete(f"{self.url}/order/{order}", **request)
 
 
@@ -313,7 +288,7 @@ KINDS: dict[str, Callable[[str, httpx.Client], Api]] = {
 
 @dataclass
 class AttackTarget:
-    """A running engine with all doors, tokens needed at each, and the database behind it."""
+    """A running engine with all APIs, each with tokens required, and its database."""
 
     server: EngineProcess
     apis: dict[str, Api]
@@ -344,13 +319,13 @@ class AttackTarget:
 
 
 def target_settings(redis_url: str) -> dict[str, str]:
-    """What an engine whose doors all need tokens is started with. No broker takes its messages."""
+    """Settings that require a token at every API. No broker is set: messages stay in the outbox."""
     auths = {f"ORDER_ENGINE_{name.upper()}_AUTH": "jwt" for name in REST}
     return auths | {"REDIS_URL": redis_url, "METRICS_PORT": "0", "RABBITMQ_URL": ""}
 
 
 def contract_arguments() -> tuple[list[str], dict[str, int]]:
-    """The arguments that open every door, and the ports of all but the first."""
+    """The arguments that serve every contract, and the ports of all but the first."""
     ports = {name: free_port() for name in CONTRACTS[1:]}
     contracts = [CONTRACTS[0], *(f"{name}:{port}" for name, port in ports.items())]
     return [word for name in contracts for word in ("--contract", name)], ports
@@ -373,6 +348,6 @@ def start_target(
 
 
 def claims(**others: object) -> str:
-    """The claims of an honest token of the owner, with `others` beside or instead of them."""
+    """The claims of a valid token of the owner, updated with `others`."""
     usual = {"user_id": int(OWNER), "exp": int(time.time()) + TOKEN_LIFE_S}
     return json.dumps(usual | others)

@@ -63,7 +63,7 @@ def open_browser() -> Iterator[WatchedBrowser]:
             options.add_argument(flag)
         driver = webdriver.Chrome(options, Service(executable_path=chromedriver))
         try:
-            # What Chromium asks for its own start page is no request of a page.
+            # Requests of Chromium's own start page are not the page's.
             driver.get("about:blank")
             driver.get_log("performance")  # type: ignore[no-untyped-call]
             yield WatchedBrowser(driver)

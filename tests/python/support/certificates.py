@@ -9,10 +9,10 @@ HOST = "127.0.0.1"
 
 
 class Certificates:
-    """A private authority, and another that nobody trusts."""
+    """A trusted private authority, and another one."""
 
     def __init__(self, folder: Path) -> None:
-        """Makes both; `authority` is the file to trust."""
+        """Creates both; `authority` is the file of the trusted one."""
         self._folder = folder
         self._own, self._other = trustme.CA(), trustme.CA()
         self.authority = folder / "authority.pem"
@@ -21,9 +21,9 @@ class Certificates:
         self._other.cert_pem.write_to_path(self.other_authority)
 
     def issue(self, kind: str = "good") -> tuple[Path, Path]:
-        """Makes a certificate with its chain, and its key; returns the two files.
+        """Creates a certificate with its chain, and its key; returns the two files.
 
-        `kind` is good, or what is wrong with it: expired, another host, or another authority.
+        `kind` is `good`, or the fault: expired, another host, or another authority.
         """
         authority = self._other if kind == "another authority" else self._own
         host = "shop.example" if kind == "another host" else HOST
@@ -34,7 +34,7 @@ class Certificates:
         certificate, key = self._folder / f"{name}.pem", self._folder / f"{name}.key"
         certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
         issued.private_key_pem.write_to_path(key)
-        # A server that runs as another user reads them too, and PostgreSQL wants nobody else to.
+        # Readable for servers that run as another user; PostgreSQL refuses keys that all can read.
         certificate.chmod(0o644)
         key.chmod(0o600)
         return certificate, key

@@ -46,7 +46,7 @@ class ScriptQueue:
             channel.queue_delete(QUEUE)
 
     def waiting(self, queue: str = QUEUE) -> int:
-        """Counts the messages that nobody has in hand."""
+        """Counts the messages that are ready, that is, not delivered to a consumer."""
         with self._channel() as channel:
             return int(channel.queue_declare(queue, passive=True).method.message_count)
 

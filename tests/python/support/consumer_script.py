@@ -28,7 +28,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 class ConsumerScript:
-    """The script's process and what it has told over all its starts."""
+    """The script's process, and its records over all its starts."""
 
     def __init__(self, workspace: Workspace, folder: Path, url: str, database: str = "") -> None:
         """Nothing is started yet."""
@@ -44,18 +44,18 @@ class ConsumerScript:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *arguments: str) -> None:
-        """Starts it, and goes on at once."""
+        """Starts it and returns immediately."""
         env = dict(os.environ) | {"PYTHONPATH": str(REPOSITORY)}
         self.process = self._workspace.spawn(
             [*self._command, *arguments], log=self._record, env=env
         )
 
     def wait_for(self, **reported: int) -> None:
-        """Waits until it has told `began=n` or `done=n`."""
+        """Waits until it has written `began=n` or `done=n`."""
         eventually(lambda: reported in self.reported(), f"the script tells {reported}")
 
     def reported(self) -> list[dict[str, int]]:
-        """Everything told so far; the log of the consumer stands in between."""
+        """All records so far, without the lines of the log."""
         lines = self.log().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.startswith("{") and line[-1] == "\n"]
 

@@ -39,18 +39,18 @@ class PlannedOrder:
     is_changed: bool = False
     """Whether the change was acknowledged."""
     may_be_changed: bool = False
-    """Whether the change was asked for."""
+    """Whether the change was requested."""
 
 
 class Customers:
-    """Ask whichever engines run for orders of one product, from several threads."""
+    """Place orders of one product at several engines, from several threads."""
 
     def __init__(self, product: int, stock: int, product_service: ProductService) -> None:
-        """Nobody asks yet; there are `stock` of the product."""
+        """Starts with `stock` units of the product."""
         self.planned_orders: list[PlannedOrder] = []
         self.requests = 0
         self.on_stock = stock
-        """What the product service has told last."""
+        """The stock that the product service has reported last."""
         self._product = product
         self._product_service = product_service
         self._numbers = itertools.count(1)
@@ -59,12 +59,12 @@ class Customers:
     def place_orders(
         self, engines: Sequence[EngineProcess], until: Callable[[], bool], *, reports: bool
     ) -> None:
-        """Orders until it is time, each customer at the next engine, whatever becomes of it.
+        """Places orders until `until()`, each customer at the next engine, also if that fails.
 
         Args:
-            engines: Those that are asked; any of them may die meanwhile.
-            until: Whether it is time.
-            reports: Whether the product service tells of each order that it has packed it.
+            engines: The engines to use; any of them may be killed meanwhile.
+            until: Whether to stop.
+            reports: Whether the product service reports the new stock after each order.
         """
         with self._in_threads(lambda: self._go_on(engines, until, reports=reports)):
             pass
@@ -83,7 +83,7 @@ class Customers:
                 )
 
     def repeat(self, engine: EngineProcess, count: int) -> None:
-        """Asks once more for the last `count` orders that have a key: the answers are the same."""
+        """Repeats the last `count` orders that have a key: the answers must be the same."""
         known = [
             planned
             for planned in self.planned_orders
@@ -145,7 +145,7 @@ class Customers:
     def _execute(
         self, engine: EngineProcess, planned: PlannedOrder, query: str, variables: dict[str, Any]
     ) -> Any:  # noqa: ANN401 - JSON.
-        """The data of the answer; None where nobody answered."""
+        """The data of the response; None if there was none."""
         headers = {"Authorization": f"Bearer {engine.token(planned.customer)}"}
         body = {"query": query, "variables": variables}
         try:
@@ -157,7 +157,7 @@ class Customers:
                 trust_env=False,
             )
         except httpx.TransportError:
-            # A dead engine refuses at once; nobody asks a thousand times a second.
+            # A dead engine refuses connections immediately: do not retry in a busy loop.
             time.sleep(0.005)
             return None
         self.requests += 1

@@ -10,13 +10,13 @@ from tests.legacy_app import create_app as create_legacy_app
 from tests.legacy_app.resolvers import Envelope, create_order, schema
 
 LINES_OF_THE_MISTAKE = 3
-"""Orders of so many lines are told to cost a cent more than they do."""
+"""Orders with this many lines are shown with a price that is a cent too high."""
 
 
 def mistaken(
     root: object, info: GraphQLResolveInfo[Any], user_id: int, order_items: list[dict[str, int]]
 ) -> Envelope:
-    """Creates an order, and tells some that it costs a cent more."""
+    """Creates an order, and shows some with a price that is a cent too high."""
     answer: Envelope = create_order(root, info, user_id, order_items)
     orders = answer["orders"]
     if orders and len(order_items) == LINES_OF_THE_MISTAKE:

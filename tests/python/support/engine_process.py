@@ -12,7 +12,7 @@ COMMAND_TIMEOUT_S = 60.0
 
 
 class EngineProcess(HttpProcess):
-    """`order-engine serve` on a port of its own, which it keeps over restarts."""
+    """`order-engine serve` on its own port, which is the same after a restart."""
 
     NAME = "engine"
     READY_PATH = "/readyz"
@@ -21,7 +21,7 @@ class EngineProcess(HttpProcess):
         self, workspace: Workspace, folder: Path, env: Mapping[str, str], *arguments: str
     ) -> None:
         """Picks the port and a secret; `arguments` are more of the command line."""
-        # No balancer sends requests here: nobody has to be told before the doors close.
+        # No load balancer has to notice the shutdown.
         super().__init__(workspace, folder, {"ORDER_ENGINE_NOTICE_SECONDS": "0", **env})
         self._arguments = arguments
 
@@ -31,10 +31,10 @@ class EngineProcess(HttpProcess):
         return [*command, "--port", str(self.port), *self._arguments]
 
     def command(self, *arguments: str) -> str:
-        """Types an `order-engine` command with this engine's settings; returns what it prints.
+        """Runs an `order-engine` command with this engine's settings; returns its output.
 
         Raises:
-            AssertionError: it failed; what it said is in the message.
+            AssertionError: it failed; the message contains its output.
         """
         done = subprocess.run(
             [sys.executable, "-m", "order_engine", *arguments],

@@ -12,14 +12,19 @@ from tests.python.support.waiting import eventually
 ROUTING_KEYS = ("order.placed", "order.updated")
 
 
+def queue_of(exchange: str) -> str:
+    """The name of the queue that holds an exchange's events."""
+    return f"spy of {exchange}"
+
+
 class EventSpy:
-    """What has been announced, in the order in which the broker got it."""
+    """The published events, in the order in which the broker received them."""
 
     def __init__(
         self, url: str, exchange: str = EXCHANGE, routing_keys: tuple[str, ...] = ROUTING_KEYS
     ) -> None:
-        """Binds a queue of the exchange's own, and leaves no connection open."""
-        self._queue = f"witness of {exchange}"
+        """Binds a queue to the exchange; keeps no connection open."""
+        self._queue = queue_of(exchange)
         self._parameters = pika.URLParameters(url)
         self._received: list[Delivery] = []
         with self._channel() as channel:
@@ -29,7 +34,7 @@ class EventSpy:
                 channel.queue_bind(self._queue, exchange, key)
 
     def received(self) -> list[Delivery]:
-        """Everything announced so far, since the beginning."""
+        """All events since the queue was bound."""
         with self._channel() as channel:
             while True:
                 method, properties, body = channel.basic_get(self._queue, auto_ack=True)
@@ -41,7 +46,7 @@ class EventSpy:
                 )
 
     def wait_for(self, order_id: int, version: int = 1) -> Delivery:
-        """Waits for the announcement of one version of an order."""
+        """Waits for the event of one version of an order."""
 
         def found() -> Delivery | None:
             wanted = (order_id, version)
@@ -50,9 +55,9 @@ class EventSpy:
                     return each
             return None
 
-        announced = eventually(found, f"version {version} of order {order_id} is announced")
-        assert announced is not None
-        return announced
+        published = eventually(found, f"version {version} of order {order_id} is published")
+        assert published is not None
+        return published
 
     @contextmanager
     def _channel(self) -> Iterator[BlockingChannel]:

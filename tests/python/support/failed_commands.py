@@ -8,7 +8,7 @@ COMMAND_TIMEOUT_S = 60.0
 
 
 def refusal(env: Mapping[str, str], *command: str) -> str:
-    """Runs `order-engine` with a command, which must fail, and returns all that it says."""
+    """Runs `order-engine` with a command that must fail, and returns all of its output."""
     done = subprocess.run(
         [sys.executable, "-m", "order_engine", *command],
         env=env,

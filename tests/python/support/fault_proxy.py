@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 CHUNK_BYTES = 65_536
 ANSWER_TIMEOUT_S = 10.0
-# Closed so, a socket sends a reset instead of a farewell.
+# With this linger option, closing a socket sends a reset.
 RESET = struct.pack("ii", 1, 0)
 
 
@@ -31,19 +31,19 @@ class Traffic:
     """The size of the largest piece."""
     bytes_per_s: float | None = None
     limit_bytes: int | None = None
-    """After so many a connection is hung up, in the middle of what was being said."""
+    """A connection is reset after this many bytes, in the middle of a message."""
 
 
 class _Connection:
-    """Two sockets between which a link forwards, in a task of its own."""
+    """Two sockets between which a proxy forwards, in a task of its own."""
 
     def __init__(self, near: socket.socket, far: socket.socket) -> None:
         self.near, self.far = near, far
         self.task = asyncio.current_task()
         self.forwarded_bytes = 0
-        # Whether all that comes is swallowed, for ever, and nobody is told.
+        # Whether all further data is discarded silently.
         self.is_half_open = False
-        # Whether the next thing that the far end says is not passed on.
+        # Whether the next data from the far end is dropped.
         self.is_reply_lost = False
 
     def hang_up(self, *, reset: bool = False) -> None:
@@ -59,7 +59,7 @@ class _Connection:
 
 
 class FaultProxy:
-    """Forwards from a port of its own to another one on this machine."""
+    """Forwards from a port of its own to another port on this machine."""
 
     def __init__(self, target_port: int, port: int = 0) -> None:
         """Listens, on `port` if it is given, and forwards at once."""
@@ -73,7 +73,7 @@ class FaultProxy:
         self._open: set[_Connection] = set()
         self.lost_replies = 0
         self.taken_bytes = 0
-        """What clients have said so far, whether it was passed on or not."""
+        """Bytes received from clients so far, whether forwarded or not."""
         self._loop = _loop()
         self._listener = socket.create_server(("127.0.0.1", port))
         self._listener.settimeout(0)
@@ -101,11 +101,11 @@ class FaultProxy:
         self._run(end())
 
     def lead_to(self, target_port: int) -> None:
-        """Forwards whoever connects from now on to another port."""
+        """Forwards new connections to another port."""
         self._target_port = target_port
 
     def cut(self) -> None:
-        """Hangs up, and goes on doing so with whoever connects."""
+        """Closes all connections, and every new one."""
         self._is_cut = True
         self._soon(self._hang_up)
 
@@ -118,10 +118,9 @@ class FaultProxy:
         self._soon(self._flowing.clear)
 
     def half_open(self) -> None:
-        """Takes everything and passes nothing on, then or ever.
+        """Discards all data, permanently for the connections of that time.
 
-        Connections of that time stay as they are, and mute, when the link is mended: as after a
-        firewall forgot them, neither end hears that it talks to nobody.
+        They stay open and silent after `mend`, as if a firewall had dropped them.
         """
 
         def swallow() -> None:
@@ -202,7 +201,7 @@ class FaultProxy:
                     self._pump(connection, far, near, is_request=False),
                 )
         except OSError:
-            # Nobody listens there, or has hung up: so does the link.
+            # The target refuses connections or has closed this one: close the client's too.
             pass
         finally:
             self._open.discard(connection)
@@ -225,7 +224,7 @@ class FaultProxy:
                     if then is not None:
                         then()
                     return
-                # Whatever becomes of the traffic meanwhile, every byte is passed on once.
+                # Every byte is forwarded once, however the traffic changes meanwhile.
                 size = self._traffic.slice_bytes
                 for start in range(0, len(chunk), size):
                     piece = chunk[start : start + size]

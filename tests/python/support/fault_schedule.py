@@ -30,7 +30,7 @@ class Step:
     lasts_s: float
 
     def begin(self, proxy: FaultProxy) -> None:
-        """Has it happen, until the link is mended."""
+        """Injects the fault, until the proxy is mended."""
         FAULTS[self.fault](proxy)
 
 

@@ -18,7 +18,7 @@ class GatewayShop(KafkaShop):
         self.say_on("inventory-events", *values, key=key)
 
     def offer(self, **stock: int) -> None:
-        """Has the product service tell its stock; returns when the engine knows it."""
+        """Publishes a product's stock as the product service does; returns once it is applied."""
         self.say(*(updated(product, quantity) for product, quantity in stock.items()))
         eventually(
             lambda: all(self.reported(product) == stock[product] for product in stock),
@@ -39,6 +39,6 @@ class GatewayShop(KafkaShop):
 
 
 def updated(product: str, quantity: object) -> str:
-    """Returns the message with which the product service tells its stock."""
+    """The message with which the product service reports its stock."""
     payload = {"_id": product, "quantity": quantity}
     return json.dumps({"type": "product-updated", "payload": payload})

@@ -24,7 +24,7 @@ INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
 
 
 class HttpProcess:
-    """A server on a port of its own, which it keeps over restarts."""
+    """A server on its own port, which is the same after a restart."""
 
     NAME = "server"
     """What messages and the log's name call it."""
@@ -32,12 +32,12 @@ class HttpProcess:
     """What answers 200 as soon as it serves."""
 
     def __init__(self, workspace: Workspace, folder: Path, env: Mapping[str, str]) -> None:
-        """Picks the port and a secret; nothing is started yet.
+        """Picks the port and a secret; starts nothing.
 
         Args:
-            workspace: Who ends the process if the tests are killed.
-            folder: The working directory, empty or with the files that the test has put there.
-            env: Settings, beside the ones that every server has.
+            workspace: Ends the process if the tests are killed.
+            folder: The working directory.
+            env: Settings besides those of every server.
         """
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -81,7 +81,7 @@ class HttpProcess:
         """Starts the server without waiting, for tests of what it does until it is ready."""
         assert self._process is None, f"the {self.NAME} runs already"
         self._process = self._workspace.spawn(self.command_line(), log=self._log, env=self.env)
-        # Nothing of the surroundings, such as a proxy, may stand between test and server.
+        # Ignore proxies of the environment.
         self._client = httpx.Client(base_url=self.url, timeout=REQUEST_TIMEOUT_S, trust_env=False)
 
     def stop(self) -> None:
@@ -129,7 +129,7 @@ class HttpProcess:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def token(self, user_id: int | str, **claims: object) -> str:
-        """Mints a token as the user service does, with `claims` beside or instead of the usual."""
+        """Mints a token as the user service does; `claims` override the usual ones."""
         usual = {"user_id": user_id, "exp": int(time.time()) + TOKEN_LIFE_S}
         return jwt.encode(usual | claims, self.secret, algorithm="HS256")
 

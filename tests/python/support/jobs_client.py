@@ -15,7 +15,7 @@ NO_TOKEN = {"ORDER_ENGINE_CONTRACT": "jobs", "ORDER_ENGINE_JOBS_AUTH": "none"}
 def place(
     server: HttpProcess, *, key: str | None = None, path: str = "/orders", **fields: object
 ) -> httpx.Response:
-    """Posts an order: the document's, with `fields` instead of or beside its own."""
+    """Posts the document's example order; `fields` override its fields."""
     headers = {} if key is None else {"Idempotency-Key": key}
     return server.client.post(path, json=NEW_ORDER | fields, headers=headers)
 

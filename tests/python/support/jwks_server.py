@@ -28,7 +28,7 @@ class SigningKey:
 
     @classmethod
     def make(cls, kid: str, algorithm: str) -> "SigningKey":
-        """Makes a key for RS256, ES256 or EdDSA."""
+        """Generates a key for RS256, ES256 or EdDSA."""
         private: PrivateKey
         if algorithm == "ES256":
             private = ec.generate_private_key(ec.SECP256R1())
@@ -39,13 +39,13 @@ class SigningKey:
         return cls(kid, algorithm, private)
 
     def sign(self, headers: Mapping[str, object] | None = None, **claims: object) -> str:
-        """Makes a token of user 1, with `claims` beside or instead of the usual."""
+        """Mints a token of user 1; `claims` override the usual ones."""
         usual = {"user_id": 1, "exp": int(time.time()) + TOKEN_LIFE_S}
         named: dict[str, Any] = {"kid": self.kid, **(headers or {})}
         return jwt.encode(usual | claims, self.private, algorithm=self.algorithm, headers=named)
 
     def jwk(self, **others: object) -> dict[str, object]:
-        """The public key as a set shows it, with `others` beside or instead of its fields."""
+        """The public key as a JWK; `others` override its fields."""
         public = self.private.public_key()
         if isinstance(public, rsa.RSAPublicKey):
             shown = RSAAlgorithm.to_jwk(public, as_dict=True)
@@ -88,7 +88,7 @@ class KeyServer:
                 self.wfile.write(owner.body)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Says nothing."""
+                """Logs nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/keys"

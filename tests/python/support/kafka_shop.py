@@ -33,7 +33,7 @@ class KafkaShop:
         send_messages(self.brokers, messages)
 
     def put(self, product: str, quantity: int) -> None:
-        """Writes a product down as the engine does, where Kafka is not there to tell it."""
+        """Stores a product in the engine's tables, for tests without a running Kafka."""
         self.database.execute(
             "insert into products (product_id, currency, reported, updated_at)"
             " values (%s, 'USD', %s, now())",
@@ -41,7 +41,7 @@ class KafkaShop:
         )
 
     def reported(self, product: str) -> int | None:
-        """The stock that was told last."""
+        """The stock that was reported last."""
         row = self.database.execute(KNOWN, (product,)).fetchone()
         return None if row is None else row[0]
 

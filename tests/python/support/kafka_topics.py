@@ -8,7 +8,7 @@ from kafka.errors import TopicAlreadyExistsError  # type: ignore[import-untyped]
 
 
 def make_topics(brokers: str, *names: str, partitions: int = 1) -> None:
-    """Makes topics; those that a client has made by asking for them stay as they are."""
+    """Creates topics; existing ones stay unchanged."""
     client = KafkaAdminClient(bootstrap_servers=brokers)
     with closing(client) as admin, suppress(TopicAlreadyExistsError):
         admin.create_topics([NewTopic(name, partitions, 1) for name in names])

@@ -43,13 +43,13 @@ class Delivery:
 class LegacyConsumer(RecorderProcess):
     """The consumer's process, and what it has received over all its starts.
 
-    Started, the queue is bound and the subscription stands.
+    Once started, its queue is bound and it is subscribed.
     """
 
     def __init__(
         self, workspace: Workspace, folder: Path, url: str, *routing_keys: str, queue: str = QUEUE
     ) -> None:
-        """Binds `order.placed` to `product_service_queue` unless told otherwise."""
+        """Binds `order.placed` to `product_service_queue` by default."""
         command = [sys.executable, "-m", "tests.python.support.legacy_consumer", url, queue]
         command += routing_keys or ROUTING_KEYS
         super().__init__(workspace, folder / f"{queue}.jsonl", *command)
@@ -61,10 +61,10 @@ class LegacyConsumer(RecorderProcess):
     def wait_for(
         self, enough: Callable[[list[Delivery]], object], what: str, timeout_s: float = 20.0
     ) -> list[Delivery]:
-        """Waits until `enough` is true of what has been received, and returns that.
+        """Waits until `enough` returns true for the received messages, and returns them.
 
         Raises:
-            AssertionError: it was not within `timeout_s` seconds; the message says `what`.
+            AssertionError: it did not within `timeout_s` seconds; the message contains `what`.
         """
         eventually(lambda: enough(self.deliveries()), what, timeout_s)
         return self.deliveries()

@@ -20,7 +20,7 @@ from tests.services import Workspace
 
 REPOSITORY = Path(__file__).parents[3]
 COMMAND_TIMEOUT_S = 60.0
-# Long enough for what is under way when a worker is asked to end, on a busy machine.
+# Enough for requests in progress when a worker is stopped on a busy machine.
 GRACE_S = 20
 
 
@@ -49,7 +49,7 @@ PRODUCTS = (
 
 
 class LegacyService(HttpProcess):
-    """gunicorn with the old service on a port of its own, which it keeps over restarts."""
+    """gunicorn with the old service on its own port, which is the same after a restart."""
 
     NAME = "legacy-service"
 
@@ -81,7 +81,7 @@ class LegacyService(HttpProcess):
 
 
 class LegacyOrderConsumer:
-    """The old service's `consumer.py`, a process of its own."""
+    """The old service's `consumer.py` as a separate process."""
 
     def __init__(self, workspace: Workspace, folder: Path, env: Mapping[str, str]) -> None:
         """Takes the settings of a service, `LegacyService.env`."""
@@ -92,7 +92,7 @@ class LegacyOrderConsumer:
         self._starts = 0
 
     def start(self) -> None:
-        """Starts consuming; returns when the queue is bound and the subscription stands."""
+        """Starts consuming; returns once the queue is bound and it is subscribed."""
         self._starts += 1
         command = [sys.executable, "-m", "tests.legacy_app.consumer"]
         self._process = self._workspace.spawn(command, log=self._log, env=self._env)
@@ -119,10 +119,10 @@ class LegacyOrderConsumer:
 
 
 def flask(env: Mapping[str, str], *arguments: str, app: str = "tests.legacy_app.wsgi:app") -> str:
-    """Types a `flask` command of the app with a service's settings; returns what it prints.
+    """Runs a `flask` command of the application with a service's settings; returns its output.
 
     Raises:
-        AssertionError: it failed; what it said is in the message.
+        AssertionError: it failed; the message contains its output.
     """
     done = subprocess.run(
         [sys.executable, "-m", "flask", "--app", app, *arguments],
@@ -137,7 +137,7 @@ def flask(env: Mapping[str, str], *arguments: str, app: str = "tests.legacy_app.
 
 
 def upgrade(database_url: str) -> None:
-    """Makes the old service's tables in a database, with `flask db upgrade`."""
+    """Creates the old service's tables in a database, with `flask db upgrade`."""
     env = {
         "PYTHONPATH": str(REPOSITORY),
         "SQLALCHEMY_DATABASE_URI": database_url,

@@ -28,7 +28,7 @@ class OrderRequest:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a client was told; nothing when its connection broke or its time was up."""
+    """A client's response; None if its connection broke or it timed out."""
 
     order_request: OrderRequest
     envelope: dict[str, Any] | None
@@ -46,7 +46,7 @@ def place_all(
     order_requests: Iterable[OrderRequest],
     meanwhile: Callable[[], Awaitable[None]] | None = None,
 ) -> list[Outcome]:
-    """Sends every wish at once, with `meanwhile` beside them; returns what each was told."""
+    """Sends all requests concurrently and runs `meanwhile`; returns the outcome of each."""
 
     async def run() -> list[Outcome]:
         async with httpx.AsyncClient(

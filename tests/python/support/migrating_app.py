@@ -26,7 +26,7 @@ def add_routes(app: Flask) -> None:
 
 
 def index() -> Response:
-    """What a load balancer asks."""
+    """The health check of a load balancer."""
     return Response("server running", headers={ANSWERED_BY: OWN})
 
 

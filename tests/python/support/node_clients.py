@@ -79,7 +79,7 @@ def add_jobs(
 
 
 def set_paused(redis_url: str, queue: str, *, paused: bool, major: BullMqMajor = "6") -> None:
-    """Pauses a queue for all its workers, or lets them go on, with Node's BullMQ."""
+    """Pauses or resumes a queue for all its workers, with Node's BullMQ."""
     _run("bullmq_pause.mjs", [f"--major={major}", redis_url, queue, str(paused).lower()], [])
 
 

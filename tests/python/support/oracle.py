@@ -51,7 +51,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Received:
-    """A message about an order, as whoever received it read it."""
+    """A message about an order, as its receiver read it."""
 
     order_id: int
     version: int
@@ -61,7 +61,7 @@ class Received:
 def check_orders(
     database: Connection, planned_orders: Sequence[PlannedOrder], customer: str = BY_USER
 ) -> list[Found]:
-    """Missing 0, phantom 0: what was acknowledged is there once, and nothing nobody asked for."""
+    """Every acknowledged order exists once, and no order exists that was not requested."""
     statement = ORDERS.format(customer=customer).encode()
     found = [Found(*row) for row in database.execute(statement).fetchall()]
     by_customer: dict[int, list[Found]] = defaultdict(list)
@@ -111,10 +111,10 @@ def check_stock(
 
 
 def check_messages(database: Connection, received: Iterable[Received]) -> int:
-    """After dedupe by id, what was heard is the history; each order's events in their order.
+    """Without duplicates, the messages equal the history, in order for each order.
 
     Returns:
-        How many messages came more than once.
+        How many messages were duplicates.
     """
     first: dict[str, Received] = {}
     repeated = 0

@@ -31,11 +31,11 @@ class ProductService:
         self._parameters = pika.URLParameters(url)
 
     def create(self, product: Product) -> None:
-        """Announces a new product."""
+        """Publishes a new product."""
         self.publish("product.created", asdict(product))
 
     def report_stock(self, product_id: int, quantity: int) -> None:
-        """Announces how many are there now, absolutely."""
+        """Publishes the absolute stock."""
         self.publish("inventory.updated", [{"product_id": product_id, "quantity": quantity}])
 
     def publish(self, routing_key: str, body: object) -> None:

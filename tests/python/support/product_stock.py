@@ -14,9 +14,9 @@ POLL_S = 0.05
 
 
 class ProductStock:
-    """Answers `order.placed` as the Product service does, some orders late and each answer twice.
+    """Responds to `order.placed` as the product service does: some late, and each report twice.
 
-    Use it as a context manager: it works in a thread of its own.
+    Use it as a context manager: it runs in its own thread.
     """
 
     def __init__(self, url: str, stock: dict[int, int], *, late_by: int) -> None:
@@ -35,7 +35,7 @@ class ProductStock:
 
     @contextmanager
     def at_work(self) -> Iterator["ProductStock"]:
-        """Takes orders until the block ends, and then tells what it has not told yet."""
+        """Receives orders until the block ends, and then publishes the outstanding reports."""
         thread = threading.Thread(target=self._work, name="stock keeper")
         thread.start()
         try:

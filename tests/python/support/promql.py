@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-# Words of the language that stand where a metric may.
+# Keywords that can stand where a metric name can.
 WORDS = frozenset({"and", "or", "unless", "bool", "offset"})
 STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 RANGE = re.compile(r"\[[^\]]*\]")

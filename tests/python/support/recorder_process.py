@@ -36,7 +36,7 @@ class RecorderProcess:
         self._starts = 0
 
     def start(self) -> None:
-        """Starts it; returns when it says that it is ready."""
+        """Starts it; returns once it is ready."""
         self._starts += 1
         self._process = self._workspace.spawn(
             self._command,

@@ -15,13 +15,13 @@ from tests.python.support.waiting import eventually
 
 CLIENTS = 6
 PATIENCE_S = 30.0
-# So often an answer is lost on its way, and the client asks again although all went well.
+# Every so many orders, an answer is dropped and the client retries a request that succeeded.
 LOST_EVERY = 10
 
 
 @dataclass(frozen=True)
 class OrderRequest:
-    """One mug for a user who wishes nothing else."""
+    """One mug for a user who orders nothing else."""
 
     user_id: int
     key: str
@@ -29,7 +29,7 @@ class OrderRequest:
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """What a client was told: the order's number, and by which process."""
+    """An acknowledgement: the order's number, and the process that gave it."""
 
     order_request: OrderRequest
     order_id: int
@@ -37,10 +37,10 @@ class Acknowledged:
 
 
 class RetryingLoad:
-    """Places orders from several threads, until told to stop.
+    """Places orders from several threads.
 
-    `place` makes one attempt: it returns the order's number and the worker, or None when nobody
-    knows what became of it. Whatever it raises ends the storm.
+    `place` makes one attempt: it returns the order's number and the worker, or None if the
+    outcome is unknown. An exception that it raises ends the load.
     """
 
     def __init__(self, place: Callable[[OrderRequest], tuple[int, str] | None]) -> None:
@@ -53,10 +53,10 @@ class RetryingLoad:
         self.repeated = 0
 
     def run(self, meanwhile: Callable[[], None]) -> None:
-        """Places orders until `meanwhile` returns; then lets every wish that was begun come true.
+        """Places orders until `meanwhile` returns, and completes those that were begun.
 
         Raises:
-            AssertionError: a wish was not acknowledged within half a minute.
+            AssertionError: an order was not acknowledged within half a minute.
         """
         with ThreadPoolExecutor(CLIENTS) as pool:
             clients = [pool.submit(self._go_on_placing) for _ in range(CLIENTS)]

@@ -5,28 +5,28 @@ import random
 import time
 
 IS_CHAOS = bool(os.environ.get("ORDER_ENGINE_TEST_CHAOS"))
-"""Whether this is the long version, `make chaos`, and not the one inside `make test`."""
+"""Whether this is the long version, `make chaos`."""
 MINUTES = float(os.environ.get("ORDER_ENGINE_TEST_MINUTES") or 5)
-"""How long a schedule of faults goes on in the long version."""
+"""Duration of a fault schedule in the long version."""
 SEED = os.environ.get("ORDER_ENGINE_TEST_SEED") or str(random.SystemRandom().getrandbits(32))
 
 
 def random_of(name: str) -> random.Random:
-    """Chance of the test `name`; with the same seed it is the same, whatever else runs.
+    """The random generator of the test `name`; its numbers depend on the seed and the name only.
 
-    Prints how to run it again; pytest shows that with a failure.
+    Prints how to repeat the run; pytest shows that with a failure.
     """
     print(f"\nORDER_ENGINE_TEST_SEED={SEED}")  # noqa: T201
     return random.Random(f"{SEED} {name}")  # noqa: S311 - not for secrets.
 
 
 def tell(figures: str) -> None:
-    """Says what a run gave; pytest shows it with -s, or with a failure."""
+    """Prints a result of the run; pytest shows it with -s, or with a failure."""
     print(f"\n{figures}")  # noqa: T201
 
 
 class Deadline:
-    """Ends what waits in a loop of its own."""
+    """A deadline for a loop."""
 
     def __init__(self, after_s: float, what: str) -> None:
         """Begins now; `what` is waited for."""
@@ -34,9 +34,9 @@ class Deadline:
         self._what = f"{what}: not within {after_s:g} s"
 
     def check(self) -> None:
-        """Goes on.
+        """Checks the deadline.
 
         Raises:
-            AssertionError: it has taken too long.
+            AssertionError: it has passed.
         """
         assert time.monotonic() < self._at, self._what

@@ -57,7 +57,7 @@ class Shop:
         self.database.close()
 
     def offer(self, *products: Product) -> None:
-        """Has the product service announce products; returns when they can be ordered."""
+        """Publishes products as the product service does; returns once they can be ordered."""
         for product in products:
             self.product_service.create(product)
         ids = [str(product.id) for product in products]
@@ -91,7 +91,7 @@ class Shop:
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Asks for an order of `(product_id, quantity)` lines; returns the envelope."""
+        """Places an order of `(product_id, quantity)` lines; returns the envelope."""
         variables = {
             "user": user_id,
             "lines": [{"productId": product, "quantity": quantity} for product, quantity in lines],
@@ -115,11 +115,11 @@ class Shop:
         return int(envelope["order"]["id"])
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Asks the database, past the engine."""
+        """Queries the database directly."""
         return self.database.execute(statement.encode(), parameters).fetchall()
 
     def row(self, statement: str, *parameters: object) -> tuple[Any, ...]:
-        """Asks the database for the one row that there is."""
+        """Queries the database directly for exactly one row."""
         (row,) = self.rows(statement, *parameters)
         return row
 

@@ -15,7 +15,7 @@ class Load:
 
     requests: int = 0
     longest_s: float = 0.0
-    """Since the load began, or since somebody set it to 0."""
+    """Since the start, or since it was set to 0."""
     failures: list[str] = field(default_factory=list)
 
 
@@ -23,9 +23,9 @@ class Load:
 def steady_load(
     url: str, per_second: int, threads: int, ask: Callable[[httpx.Client, int], str | None]
 ) -> Iterator[Load]:
-    """Asks until the block ends; `ask` sends the nth request and says what is wrong, if anything.
+    """Sends requests until the block ends; `ask` sends the nth and returns the error, if any.
 
-    Each thread keeps its connection, and asks late rather than never when an answer was slow.
+    Each thread keeps its connection, and sends late requests after a slow response.
     """
     load = Load()
     lock = threading.Lock()

@@ -28,7 +28,7 @@ class StockShop(KafkaShop):
         super().close()
 
     def offer(self, **stock: int) -> None:
-        """Has the product service tell its stock; returns when Redis shows it."""
+        """Publishes a product's stock as the product service does; returns once Redis shows it."""
         reported = [
             {"type": "created", "productId": product, "stock": quantity}
             for product, quantity in stock.items()
@@ -48,7 +48,7 @@ class StockShop(KafkaShop):
         return [user for (user,) in self.database.execute(LISTS).fetchall()]
 
     def log_in(self, user: str, **fields: object) -> None:
-        """Has the user service tell that a user has logged in."""
+        """Publishes a login as the user service does."""
         self.say_on("user_logged_in", json.dumps({"userId": user} | fields))
 
     def post(self, body: object, headers: Mapping[str, str] | None = None) -> httpx.Response:

@@ -26,7 +26,7 @@ class Reads:
 
 
 class TableReads:
-    """Counts what everybody but the tests reads, from one look to the next."""
+    """Counts the rows that connections other than the test's read since the last call."""
 
     def __init__(self, url: str) -> None:
         """Keeps the database's URL; a superuser's."""
@@ -49,7 +49,7 @@ class TableReads:
 
     @staticmethod
     def _wait_until_alone(connection: psycopg.Connection) -> None:
-        # A backend tells what it has counted when it ends.
+        # A backend reports its statistics when it ends.
         def is_alone() -> bool:
             row = connection.execute(OTHERS).fetchone()
             return row is not None and row[0] == 0

@@ -34,7 +34,7 @@ class SecretPostgreSQL(PostgreSQL):
     """PostgreSQL with TLS."""
 
     def __init__(self, workspace: Workspace) -> None:
-        """Makes an empty cluster."""
+        """Creates an empty cluster."""
         super().__init__(workspace)
         self._files = self.folder / "server.pem", self.folder / "server.key"
 

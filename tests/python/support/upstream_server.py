@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-# What a storefront asks its product service; the ids stand in the text or in a variable.
+# A storefront's query to its product service; the ids are literals or a variable.
 QUESTION = re.compile(r"productByIds\s*\(\s*ids\s*:\s*(\$\w+|\[[^\]]*\])\s*\)\s*\{([^}]*)\}")
 OTHER_ID = "f" * 24
 HUGE_BYTES = 10 * 1024**3
@@ -33,10 +33,10 @@ Json = Any
 
 
 class State:
-    """What the file says now, and how often each fault was met.
+    """The content of the state file, and how often each fault has occurred.
 
-    It holds `{"products": {ID: {"price", "stock"}}, "users": [ID], "tokens": [TOKEN], "bare": BOOL,
-    "faults": [{"number", "kind", "path", "calls", "status", "delay_s"}]}`.
+    The file holds `{"products": {ID: {"price", "stock"}}, "users": [ID], "tokens": [TOKEN],
+    "bare": BOOL, "faults": [{"number", "kind", "path", "calls", "status", "delay_s"}]}`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +46,7 @@ class State:
         self._lock = threading.Lock()
 
     def now(self) -> Json:
-        """Returns what the file says."""
+        """Reads the state file."""
         return json.loads(self._path.read_text())
 
     def fault(self, path: str) -> Json:
@@ -162,7 +162,7 @@ class Server(ThreadingHTTPServer):
         self.state = state
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - socketserver's
-        """Says nothing of a client that has hung up, which is its right."""
+        """Ignores clients that have disconnected."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
@@ -196,7 +196,7 @@ def respond(state: Json, path: str, headers: Json, body: bytes) -> tuple[int, Js
 
 
 def graphql(state: Json, authorization: str, body: bytes) -> tuple[int, Json]:
-    """Answers `productByIds`: those that there are, in an order of its own, as databases do."""
+    """Responds to `productByIds`: the known ones, in arbitrary order, as databases do."""
     scheme, _, token = authorization.partition(" ")
     if scheme != "Bearer" or token not in state["tokens"]:
         return HTTPStatus.OK, {"errors": [{"message": "Not authenticated"}], "data": None}
@@ -215,7 +215,7 @@ def graphql(state: Json, authorization: str, body: bytes) -> tuple[int, Json]:
 
 
 def with_other_id(answer: Json) -> Json:
-    """Returns an answer that speaks of somebody or something else."""
+    """A response about a different product or user."""
     if isinstance(answer, list):
         return [with_other_id(each) for each in answer]
     if isinstance(answer, dict):

@@ -16,8 +16,8 @@ Kind = Literal[
     "hang",  # never answers
     "trickle",  # answers a byte at a time, without end
     "cut",  # hangs up in the middle of the answer
-    "huge",  # announces 10 GB, and sends them
-    "endless",  # announces no length, and sends without end
+    "huge",  # declares 10 GB, and sends them
+    "endless",  # declares no length, and sends without end
     "redirect",  # answers 302; where it points to, the good answer is given
     "html",  # answers 200 with a page
     "garbage",  # answers 200 with half of a JSON document
@@ -40,10 +40,10 @@ class Call:
 
 
 class UpstreamServices(RecorderProcess):
-    """Both services on one port, which they keep over restarts.
+    """Both services on one port, which is the same after a restart.
 
-    They know the users and products that they are told, and behave well until told otherwise.
-    What they are told holds over restarts, and from the next call on while they run.
+    They know the users and products that a test adds, and respond correctly until it adds a fault.
+    Changes take effect with the next call and survive restarts.
     """
 
     def __init__(self, workspace: Workspace, folder: Path) -> None:
@@ -66,7 +66,7 @@ class UpstreamServices(RecorderProcess):
         super().__init__(workspace, record, *program, str(self._state_file))
 
     def set_product(self, product_id: str, *, price: object = 9.5, stock: object = 100) -> None:
-        """Has the product service know a product; price and stock need not make sense."""
+        """Adds a product; price and stock may be invalid."""
         self._products[product_id] = {"price": price, "stock": stock}
         self._tell()
 
@@ -76,7 +76,7 @@ class UpstreamServices(RecorderProcess):
         self._tell()
 
     def add_user(self, user_id: str) -> None:
-        """Has the user service know a user."""
+        """Adds a user."""
         self._users.add(user_id)
         self._tell()
 

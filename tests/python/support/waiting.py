@@ -13,8 +13,8 @@ def eventually(condition: Callable[[], T], what: str, timeout_s: float = 20.0) -
     """Calls `condition` until it returns something true, and returns that.
 
     Raises:
-        AssertionError: it was still false after `timeout_s` seconds; the message says `what` was
-            waited for, and the last value.
+        AssertionError: it was still false after `timeout_s` seconds; the message contains `what`
+            and the last value.
     """
     deadline = time.monotonic() + timeout_s
     while True:

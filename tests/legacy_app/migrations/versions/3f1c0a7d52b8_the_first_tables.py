@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Makes orders, their lines, and the catalogue."""
+    """Creates orders, their lines, and the catalogue."""
     op.create_table(
         "orders",
         sa.Column("id", sa.Integer(), primary_key=True),

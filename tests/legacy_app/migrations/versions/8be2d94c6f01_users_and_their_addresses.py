@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Makes the users, and gives orders the address that they go to."""
+    """Creates users, and adds the delivery address to orders."""
     op.create_table(
         "order_user",
         sa.Column("id", sa.Integer(), primary_key=True),
