@@ -120,14 +120,14 @@ def placed(customers: Customers, count: int) -> None:
 
 
 def report_stock(url: str, quantity: int) -> None:
-    """Says what the product service has, by another node."""
+    """Reports the product service's stock, through another node."""
     with closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
         body = json.dumps({"product_id": 1, "quantity": quantity})
         connection.channel().basic_publish(EXCHANGE, "inventory.updated", body.encode())
 
 
 def everything(url: str) -> list[Received]:
-    """What the queue of all orders has, as another node tells it."""
+    """The messages in the queue of all orders, read through another node."""
     received: list[Received] = []
     with closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
         channel = connection.channel()

@@ -27,7 +27,7 @@ CHANGE = 'mutation($id: ID!) { updateOrder(id: $id, status: "Shipped") { success
 
 @pytest.fixture
 def operator(broker: Broker) -> Iterator[BlockingChannel]:
-    """A channel of somebody who changes the broker's setup."""
+    """An operator's channel, for changing queues and bindings."""
     with closing(pika.BlockingConnection(pika.URLParameters(broker.url))) as connection:
         yield connection.channel()
 
@@ -40,7 +40,7 @@ def readiness(server: EngineProcess) -> dict[str, Any]:
 
 
 def offer(database: psycopg.Connection[tuple[Any, ...]]) -> None:
-    """Writes a product down as the engine does when it hears of one; here no broker can tell it."""
+    """Stores a product in the engine's tables, because no broker can deliver its event."""
     database.execute(
         "insert into products (product_id, name, price, currency, reported, updated_at)"
         " values ('1', 'Mug', 9.5, 'USD', 1000, now())"

@@ -35,7 +35,7 @@ TOKEN = {"JWT_SECRET_KEY": "of all processes, so that tokens suit each of them"}
 
 
 def figure(server: EngineProcess, name: str) -> float:
-    """A figure of the contract `flask`."""
+    """A metric of the contract `flask`."""
     text = httpx.get(f"{server.url}/metrics", trust_env=False).text
     found = re.search(rf'^{name}{{contract="flask"}} (\S+)$', text, re.MULTILINE)
     assert found is not None, f"no {name} in\n{text}"
@@ -111,7 +111,7 @@ def test_a_relay_that_lost_its_lease_is_fenced(
         assert figure(other, "order_engine_relay_late_total") == 0
         for order_id in placed:
             shop.spy.wait_for(order_id)
-        # What the sleeper had sent arrives after all, under the same ids; it goes on as before.
+        # # What the fenced relay had published arrives with the same ids; it then continues as before.
         assert check_messages(shop.database, received(shop)) >= 1
         shop.spy.wait_for(shop.placed((1, 1)))
 

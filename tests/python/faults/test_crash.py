@@ -29,7 +29,7 @@ DELIVERED_WITHIN_S = 60.0
 
 
 def load(round_number: int) -> list[OrderRequest]:
-    """One user for each wish, so that the database tells whose order is whose; half have keys."""
+    """One user for each order, which identifies it in the database; half have keys."""
     users = range(1 + round_number * CROWD, 1 + (round_number + 1) * CROWD)
     return [
         OrderRequest(
@@ -44,7 +44,7 @@ def load(round_number: int) -> list[OrderRequest]:
 def crash(
     server: EngineProcess, order_requests: list[OrderRequest], after_s: float
 ) -> list[Outcome]:
-    """Sends a crowd and kills the engine at a moment of its own choosing."""
+    """Sends many orders and kills the engine after `after_s` seconds."""
 
     async def kill() -> None:
         await asyncio.sleep(after_s)
@@ -115,7 +115,7 @@ def test_an_acknowledged_order_survives_and_is_published(
 def crash_again_and_again(shop: Shop, moments: random.Random) -> None:
     """Checks tables and acknowledgements after each crash."""
     server = shop.server
-    # How long a crowd takes when nobody disturbs it; the first one only warms up.
+    # # The duration of one undisturbed round; the first one only warms up.
     for number in (0, 1):
         began = time.monotonic()
         assert all(outcome.order_id for outcome in place_all(server, load(number)))
@@ -135,7 +135,7 @@ def crash_again_and_again(shop: Shop, moments: random.Random) -> None:
 
 
 def check_announcements(shop: Shop, legacy_consumer: LegacyConsumer) -> None:
-    """Every order that is there has been announced as it is, and no other."""
+    """Every stored order has been published in its current state, and no other has."""
     lines = shop.rows(
         "select o.id, o.user_id, array_agg(l.id order by l.position) from orders o"
         " join order_lines l on l.order_id = o.id group by o.id"

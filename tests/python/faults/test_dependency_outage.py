@@ -35,18 +35,18 @@ ASKS_UPSTREAM = {"storefront", "gateway"}
 
 @dataclass
 class Ledger:
-    """What clients were told."""
+    """The answers that clients received."""
 
     acknowledged: list[str] = field(default_factory=list)
     refused: list[tuple[float, str, str]] = field(default_factory=list)
-    """When, at which door, and in which words."""
+    """Time, contract and message."""
     wrong: list[str] = field(default_factory=list)
-    """Reads that did not show what the reader had been told before."""
+    """Reads that did not return what the reader had already been shown."""
 
 
 @dataclass
 class Parts:
-    """What goes away; the order of the fields is the order in which it does."""
+    """The dependencies, in the order in which they fail."""
 
     kafka: Kafka
     redis: Redis
@@ -73,7 +73,7 @@ def worker(workspace: Workspace, tmp_path: Path, parts: Parts) -> Iterator[BullM
 
 @contextmanager
 def load(all_contracts: AllContracts) -> Iterator[Ledger]:
-    """Clients that place, ship what they placed, and read it through every door, until the end."""
+    """Clients that place, ship and read orders in every contract, until the end."""
     ledger = Ledger()
     ending = threading.Event()
     names = list(all_contracts.urls)
@@ -131,7 +131,7 @@ def test_dependencies_that_fail_under_load(
         PRODUCTS_SERVICE_URL=parts.upstream.products_url,
     )
     spy = EventSpy(broker.url)
-    # What nobody listens to waits there.
+    # # Without a bound queue the messages stay in the outbox.
     EventSpy(broker.url, "storefront_exchange", ("order.placed", "order.shipped"))
     away = {}
     with closing(opened) as all_contracts, load(all_contracts) as ledger:
@@ -190,7 +190,7 @@ def kind(message: dict[str, Any]) -> str:
 
 
 def in_order(events: list[tuple[int, str, Any]]) -> dict[int, list[Any]]:
-    """What was heard of each order, each event once, in its order of arrival."""
+    """The events of each order, without duplicates, in order of arrival."""
     received: dict[int, dict[str, Any]] = defaultdict(dict)
     for order, event, what in events:
         received[order].setdefault(event, what)

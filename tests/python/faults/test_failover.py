@@ -38,7 +38,7 @@ class Cluster:
     """All three, in any order of roles."""
 
     def fail_over(self) -> float:
-        """Kills the primary and promotes whoever has more; returns when that was."""
+        """Kills the primary and promotes the standby with the most data; returns the time."""
         self.primary.kill()
         killed_at = time.monotonic()
         self.standbys.sort(key=Standby.received)
@@ -125,7 +125,7 @@ def test_no_acknowledged_order_is_lost_when_the_primary_dies(
 
 
 def acknowledged(customers: Customers, count: int, since: int = 0) -> float:
-    """Waits until so many orders that were asked for since then are acknowledged; returns when."""
+    """Waits until `count` orders requested since then are acknowledged; returns the time."""
     eventually(
         lambda: sum(ask.order_id is not None for ask in customers.planned_orders[since:]) >= count,
         f"{count} orders are acknowledged",

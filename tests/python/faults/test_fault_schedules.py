@@ -64,24 +64,24 @@ BOOKS = """
 
 @dataclass
 class Told:
-    """What customers were told while connections broke."""
+    """What customers observed while connections failed."""
 
     planned_orders: list[PlannedOrder] = field(default_factory=list)
     all_contracts: dict[int, str] = field(default_factory=dict)
-    """Where each customer asks."""
+    """The contract that each customer uses."""
     requests: int = 0
     refused: Counter[tuple[str, int, str]] = field(default_factory=Counter)
-    """Door, status and words."""
+    """Contract, status and message."""
     longest_s: float = 0.0
     last: dict[str, float] = field(default_factory=dict)
-    """When each door last took an order that was asked for at that time or later."""
+    """For each contract, the start of the latest request that was acknowledged."""
 
 
 class Customers:
-    """Order through every door, each request with a key."""
+    """Customers of every contract, each request with a key."""
 
     def __init__(self, all_contracts: AllContracts) -> None:
-        """Nobody asks yet."""
+        """Starts nothing."""
         self.reported = Told()
         self._all_contracts = all_contracts
         self._numbers = itertools.count(1)
@@ -90,7 +90,7 @@ class Customers:
 
     @contextmanager
     def shopping(self) -> Iterator[Told]:
-        """Customers at all doors, until the end of the block."""
+        """Customers of all contracts, until the end of the block."""
         all_contracts = list(self._all_contracts.urls)
         failures: list[BaseException] = []
 
@@ -117,7 +117,7 @@ class Customers:
         assert failures == []
 
     def place(self, client: httpx.Client, contract: str, ask: PlannedOrder) -> None:
-        """Asks for an order."""
+        """Places an order."""
         path, body = ORDERS[contract]
         headers = {
             "Authorization": f"Bearer {self._all_contracts.server.token(USER)}",
@@ -136,7 +136,7 @@ class Customers:
             else:
                 reported.last[contract] = began
         if ask.order_id is None:
-            # Nobody asks a thousand times a second whether it is over.
+            # # Do not poll in a busy loop.
             self._is_over.wait(REFUSED_PAUSE_S)
 
     def _next(self, contract: str) -> PlannedOrder:
@@ -148,7 +148,7 @@ class Customers:
 
 
 def order_in(answer: httpx.Response) -> int | None:
-    """The number of the order that an answer acknowledges, whichever door gave it."""
+    """The number of the order that a response acknowledges, in any contract."""
     try:
         body = answer.json()
     except json.JSONDecodeError:
@@ -215,7 +215,7 @@ def all_contracts(  # noqa: PLR0913, PLR0917
     make = partial(
         make_server,
         DATABASE_URL=through("postgresql", database_url, postgres.port),
-        # A muted connection is given up after this and half a second.
+        # # A silent connection is dropped after this time and half a second.
         ORDER_ENGINE_DATABASE_TIMEOUT_SECONDS="5",
         RABBITMQ_URL=through("rabbitmq", broker.url, broker.server.port),
         USERS_SERVICE_URL=through("upstream", upstream.users_url, upstream.port),
@@ -223,7 +223,7 @@ def all_contracts(  # noqa: PLR0913, PLR0917
     )
     redis_url = through("redis", redis.url, redis.port)
     with closing(start_all_contracts(make, kafka.link_url, redis_url)) as opened:
-        # Whoever asks the database from here on is the test.
+        # # From here on only the test uses this URL.
         opened.server.env["DATABASE_URL"] = database_url
         yield opened
 
@@ -332,7 +332,7 @@ def number_of(name: str) -> int:
 
 
 def is_documented(status: int, words: str) -> bool:
-    """Whether this is how a door says that it cannot serve at present."""
+    """Whether a response is a contract's error for temporary unavailability."""
     return status in {200, 503} and any(each in words for each in DOCUMENTED)
 
 
@@ -343,7 +343,7 @@ def recovery(
     neighbours: ProductService,
     step: Step,
 ) -> float:
-    """How long until every door takes orders, news come in, and nothing older waits to leave."""
+    """Waits until every contract places orders, events are consumed and the outbox is empty."""
     healed = time.monotonic()
     (healed_at,) = database.execute("select clock_timestamp()").fetchone() or (None,)
     news = f"{healed} {step}"

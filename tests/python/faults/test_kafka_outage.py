@@ -22,7 +22,7 @@ from tests.python.support.waiting import eventually
 from tests.services import Kafka, MissingServiceError, Workspace
 
 KEYS = 10_000
-# Five seconds for what is under way, and three for the threads of the client library.
+# # Five seconds for requests in progress, and three for the client library's threads.
 ENDS_WITHIN_S = 8 + 2
 PARTITIONS = 7
 WRITE_MESSAGES = """
@@ -103,7 +103,7 @@ def interrupt(
     consumer: KafkaJsConsumer,
     load: Load,
 ) -> None:
-    """Ends Kafka for a while; returns when events go on."""
+    """Stops Kafka for a while; returns once events flow again."""
     end()
     before = load.requests
     eventually(lambda: load.requests > before + 40, "orders go on")
@@ -149,7 +149,7 @@ def test_events_of_one_order_arrive_in_order(
         seen.clear()
         for record in consumer.messages():
             version = int(record["value"])
-            # A repetition is told by its event id, and is no news.
+            # # Duplicates have the same event id.
             if version not in seen[record["key"]]:
                 seen[record["key"]].append(version)
         return sum(map(len, seen.values())) == orders * versions
@@ -235,7 +235,7 @@ def test_a_message_that_is_too_large_blocks_only_its_own_order(
 
 @pytest.fixture
 def strict_kafka(workspace: Workspace) -> Iterator[Kafka]:
-    """A Kafka that makes no topic by itself."""
+    """A Kafka that does not create topics automatically."""
     try:
         server = Kafka(workspace, {"auto.create.topics.enable": "false"})
     except MissingServiceError as error:

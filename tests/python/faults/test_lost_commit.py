@@ -18,9 +18,9 @@ from tests.python.support.shop import Shop
 from tests.python.support.waiting import eventually
 from tests.services import PostgreSQL
 
-# As a PostgreSQL client says it: the message's type, its length, and the text.
+# # The bytes of the client's message: type, length, text.
 COMMIT = b"Q\x00\x00\x00\x0bcommit\x00"
-# The topic of its message is among what a lone request writes, and in nothing that it asks before.
+# # Only the writing statement of a single request contains the topic of its message.
 WRITES_ALONE = b"order.placed"
 LOCKED = """
     select count(*) from pg_stat_activity
@@ -56,10 +56,10 @@ def linked_shop(
     make_server: Callable[..., EngineProcess],
     broker: Broker,
 ) -> Iterator[Shop]:
-    """An engine behind the link; the test itself asks the database past it."""
+    """An engine behind the proxy; the test itself connects directly."""
     server = make_server(DATABASE_URL=database_url.replace(f":{postgres.port}/", f":{proxy.port}/"))
     server.start()
-    # Whoever asks the database from here on is the test.
+    # # From here on only the test uses this URL.
     server.env["DATABASE_URL"] = database_url
     with closing(Shop(server, broker.url)) as shop:
         shop.offer(Product(1, quantity=STOCK))

@@ -23,7 +23,7 @@ from tests.python.support.waiting import eventually
 
 # A second to drain, and what the database may take to give a request up.
 ENDED_WITHIN_S = 10.0
-# How long the doors stay open for those who are to be told.
+# # The time between failing readiness and closing the listeners.
 NOTICE_S = 2.0
 # The runtime lets go of what still runs after three seconds.
 ENDED_AT_ONCE_S = 6.0
@@ -34,7 +34,7 @@ BLOCKED = """
 
 
 def is_closed(port: int) -> bool:
-    """Whether nobody listens there any more."""
+    """Whether the port refuses connections."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
@@ -157,7 +157,7 @@ def test_no_acknowledged_order_is_lost_when_the_engine_stops_under_load(
     acknowledged = {outcome.order_id for outcome in outcomes if outcome.order_id is not None}
     assert acknowledged
     orders = {number for (number,) in shop.rows("select id from orders")}
-    # No order is there that nobody has heard of: what was under way has been answered.
+    # # Every stored order was acknowledged: requests in progress have been answered.
     assert orders == acknowledged
     assert not re.search("ERROR|panic", shop.server.log())
     shop.server.start()
@@ -181,5 +181,5 @@ def test_it_restarts_immediately_on_the_same_port(shop: Shop) -> None:
         order_id = shop.placed((1, 1))
         shop.server.stop()
         shop.server.start()
-        # A clean end gives the leases back, so nobody waits for them to run out.
+        # # A clean stop releases the leases, so that no other process waits for them to expire.
         shop.spy.wait_for(order_id)

@@ -116,7 +116,7 @@ def only_ones_own(old: httpx.Response, new: httpx.Response) -> bool:
 
 
 def refused_instead(message: str) -> Callable[[httpx.Response, httpx.Response], bool]:
-    """Where the old service did it, or failed to say why not."""
+    """If the old service succeeded, or failed without a reason."""
 
     def is_as_asked(old: httpx.Response, new: httpx.Response) -> bool:
         ((operation, envelope),) = new.json()["data"].items()
@@ -183,7 +183,7 @@ OTHER_STATUS = {"an id that is no number": (400, 200)}
 
 
 class Side(NamedTuple):
-    """One of the two services, what it announced, and what it answered."""
+    """One of the two services, its published events and its responses."""
 
     service: LegacyService
     spy: EventSpy
@@ -205,7 +205,7 @@ def start_side(
     rabbitmq: RabbitMQ,
     legacy_template: str,
 ) -> Iterator[Callable[..., LegacyService]]:
-    """Starts a module of the old app, on a database and a broker of its own."""
+    """Starts a module of the old application with its own database and broker."""
     services = request.node.stash.setdefault(LOGGED_SERVERS, [])
     factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
     with ExitStack() as stack:
@@ -232,7 +232,7 @@ def start_side(
 
 @pytest.fixture(scope="module")
 def sides(start_side: Callable[..., LegacyService]) -> Sides:
-    """Both, after every request was made."""
+    """Both services, after all requests."""
 
     def side(module: str, prepare: Callable[[LegacyService], object]) -> Side:
         service = start_side(module, prepare)
@@ -273,9 +273,10 @@ def as_flask_writes(body: str) -> str:
 
 
 def as_the_engine_writes(body: str) -> str:
-    """A JSON body with its members as they came, which is the order in which they were asked for.
+    """A JSON body with its members in the order of the request.
 
-    CONTRACTS.md shows createOrder's answer so, and GraphQL asks for it. Flask has sorted them.
+    CONTRACTS.md shows createOrder's response in this order, and the GraphQL specification requires it.
+    Flask sorts the members.
     """
     return json.dumps(json.loads(body), separators=(",", ":"))
 
@@ -341,7 +342,7 @@ def test_an_order_is_published_in_the_recorded_bytes(
 
 
 def announcement(side: Side, name: str, event: dict[str, Any]) -> tuple[str, str]:
-    """The announcement of the order that a request created, and what was recorded of it."""
+    """The event of the order that a request created, and the recorded one."""
     (order,) = side.answers[name].json()["data"]["createOrder"]["orders"]
 
     def found() -> list[Delivery]:

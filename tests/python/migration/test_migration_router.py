@@ -34,7 +34,7 @@ CREATE = """mutation {
         success message orders { id user_id total_amount items { product_id quantity } }
     }
 }"""
-# What the app's own code says while it does nothing.
+# # The response of the application's own handler while it does nothing.
 CREATED = json.dumps(
     {
         "data": {
@@ -108,7 +108,7 @@ class Moving:
         users: tuple[int, ...] = (),
     ) -> None:
         """Sets a stage, of all operations without a name; returns when this process follows."""
-        # A switch that nothing else sets, and that is set together with it, tells when.
+        # # A second rule, set in the same command and used by nothing else, shows when it takes effect.
         self._flips = not self._flips
         sentinel = "engine" if self._flips else "legacy"
         with psycopg.connect(self.database_url) as database:
@@ -166,7 +166,7 @@ def stock(database_url: str) -> None:
 
 @pytest.fixture
 def make(database_url: str) -> Iterator[Make]:
-    """Makes apps that are moving over: `make(stage="legacy")`."""
+    """Creates applications that are being migrated: `make(stage="legacy")`."""
     stock(database_url)
     made: list[Moving] = []
 
@@ -308,7 +308,7 @@ def test_every_process_applies_a_rule_within_a_second_under_load(
 
     def load() -> None:
         while not stop.is_set():
-            # A connection of its own each time, so that both workers are asked.
+            # # A new connection for each request, so that both workers receive some.
             answer = service.graphql(ORDER, token=bearer, headers={"Connection": "close"})
             assert answer.status_code == 200, answer.text
             answers.append((time.monotonic(), answer.headers.get(ANSWERED_BY) == OWN))
@@ -378,7 +378,7 @@ def test_a_locked_product_does_not_affect_the_client(moving: Moving) -> None:
 
 
 def test_a_dry_run_blocks_no_other_request(moving: Moving) -> None:
-    """Real orders of the product that is rehearsed all the time are placed without delay."""
+    """Real orders of a product that dry runs use constantly are placed without delay."""
     moving.switch("createOrder", "shadow")
     stop = threading.Event()
 
@@ -428,7 +428,7 @@ def test_an_engine_that_cannot_open_does_not_affect_the_app(make: Make) -> None:
     assert time.monotonic() - began < 3 * UNNOTICED_S
 
 
-# --- what it tells -----------------------------------------------------------------------------
+# # --- recorded differences ----------------------------------------------------------------------
 
 
 def test_a_wrong_price_is_reported_with_both_responses(moving: Moving) -> None:

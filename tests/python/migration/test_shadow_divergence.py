@@ -36,8 +36,8 @@ CREATE = """
 """
 ORDER = "query ($id: ID!) { order(id: $id) { success message orders { id user_id total_amount } } }"
 ALL_ORDERS = "{ allOrders { success message orders { id user_id status total_amount } } }"
-# What the engine says otherwise on purpose: that an unknown order is no product, and what is wrong
-# with a document that is none. That both refuse it, and how, is compared all the same.
+# # Intended differences: the message for an unknown order, and the text of errors in invalid
+# documents. That both services refuse them, and how, is compared nevertheless.
 INTENDED = {"order": ["order.message"], "*": ["errors"]}
 PLANTED = ("createOrder.orders.0.total_amount",)
 
@@ -76,12 +76,12 @@ class Mix:
         return self._create([(product, self.random.randint(1, 5)) for product in products])
 
     def create_mistaken(self) -> dict[str, Any]:
-        """An order whose price the old service tells wrongly."""
+        """An order that the old service shows with a wrong price."""
         self.planted += 1
         return self._create([(product, self.random.randint(1, 5)) for product in (3, 1, 2)])
 
     def create_unknown(self) -> dict[str, Any]:
-        """An order of a product that nobody knows, behind one that all know."""
+        """An order of an unknown product, after a known one."""
         return self._create([(1, 1), (self.random.randint(100, 199), 1)])
 
     def create_out_of_stock(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Mix:
         return self._create([(self.random.choice((1, 2, 3)), 2_000_000_000)])
 
     def all_orders(self) -> dict[str, Any]:
-        """Everybody's orders."""
+        """All users' orders."""
         return self._post({"query": ALL_ORDERS})
 
     def order(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Mix:
         return self._post({"query": ORDER, "variables": {"id": self.random.randint(10**6, 10**9)}})
 
     def bad_token(self) -> dict[str, Any]:
-        """No token, one that has expired, one of somebody else, one that is none."""
+        """No token, an expired one, another user's, and an invalid one."""
         headers = self.random.choice(
             (
                 {},
@@ -119,7 +119,7 @@ class Mix:
         return self._post({"query": self.random.choice(documents)})
 
     def root(self) -> dict[str, Any]:
-        """What a load balancer asks."""
+        """The health check of a load balancer."""
         return {"method": "GET", "url": "/"}
 
     def _create(self, items: list[tuple[int, int]]) -> dict[str, Any]:
@@ -185,15 +185,15 @@ def test_a_wrong_price_is_found_and_nothing_else(
     for one in report.differences:
         assert len(json.loads(one.request)["variables"]["items"]) == LINES_OF_THE_MISTAKE
         assert reported(one.legacy) - reported(one.engine) == pytest.approx(0.01)
-    # A rehearsal that came late proves nothing; most are in time.
+    # # A dry run that came too late proves nothing; most are in time.
     assert len(report.differences) == counts["differed"] > mix.planted / 2, said
     assert counts["matched"] >= REQUESTS - mix.planted - REQUESTS / 20, said
 
 
 def is_shadowed(mix: Mix, flags: dict[str, str]) -> bool:
-    """Places some orders over a connection each; tells whether every one of them was rehearsed.
+    """Places some orders over one connection each; returns whether all of them were shadowed.
 
-    A worker that has not opened its engine yet answers all the same, and rehearses nothing.
+    A worker that has not opened its engine yet responds without a dry run.
     """
     before = counted(flags).total()
     for _ in range(ORDERS_FIRST):
@@ -218,6 +218,6 @@ def counted(flags: dict[str, str]) -> Counter[str]:
 
 
 def reported(body: str) -> float:
-    """What an order is told to cost."""
+    """The price that is shown for an order."""
     amount: float = json.loads(body)["data"]["createOrder"]["orders"][0]["total_amount"]
     return amount

@@ -55,7 +55,7 @@ class Shell:
 
 
 class Running:
-    """A command that goes on until it is stopped, and what it has said so far."""
+    """A command that runs until it is stopped, and its output so far."""
 
     def __init__(self, shell: Shell, line: str, **env: str) -> None:
         self._file = shell.folder / f"output-{time.monotonic_ns()}"

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 STOCK = 10**6
-# A twin is under way; the worker, or what it needs, is about to end.
+# # A request with the same key is in progress, or the worker or its dependency is stopping.
 UNDECIDED = (409, 502, 503)
 GUNICORN = ("gunicorn", f"--workers={WORKERS}", "--no-control-socket", "--graceful-timeout=20")
 SYNC = (*GUNICORN, "--worker-class=sync")
@@ -65,7 +65,7 @@ DEPLOYMENTS: dict[str, tuple[tuple[str, ...], dict[str, str], str]] = {
 
 
 class Deployment(HttpProcess):
-    """A server of Python apps with the engine inside, on a port of its own."""
+    """A server of Python applications with the engine inside, on its own port."""
 
     NAME = "deployment"
 
@@ -115,7 +115,7 @@ class Deployment(HttpProcess):
 
 @pytest.fixture
 def env(database_url: str, broker: Broker) -> dict[str, str]:
-    """What every deployment is told; there is something to order."""
+    """The settings of every deployment, with a product in stock."""
     with OrderEngine(database_url=database_url) as engine:
         engine.upsert_product(1, name="Mug", price="9.5", quantity=STOCK)
     return {
@@ -248,7 +248,7 @@ def restart_celery(worker: CeleryWorker, load: RetryingLoad) -> None:
 
 
 def check_books(env: dict[str, str], load: RetryingLoad) -> None:
-    """Every acknowledged order is there, and no other: a repeated wish has come true once."""
+    """Every acknowledged order exists, each retried one once, and no other."""
     with psycopg.connect(env["DATABASE_URL"]) as database:
         found = database.execute("select user_id, id from order_engine.orders").fetchall()
     reported = [(str(each.order_request.user_id), each.order_id) for each in load.acknowledged]

@@ -21,7 +21,7 @@ from order_engine.embedded import EmbeddedPostgres
 from tests.python.support.missing_tools import skip_or_fail
 from tests.python.support.waiting import eventually
 
-# An engine in a process of its own, which can be killed. It says its URL and then waits.
+# # An engine in a separate process, which can be killed. It prints its URL and waits.
 ENGINE = """
 import sys
 from order_engine.embedded import EmbeddedPostgres
@@ -80,7 +80,7 @@ def postmaster_pid(folder: Path) -> int:
 
 
 def is_running(pid: int) -> bool:
-    """A zombie, which nobody has collected yet, does not run."""
+    """Whether the process runs; a zombie does not."""
     try:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:

@@ -40,7 +40,7 @@ PROMETHEUS_ACCEPT = (
 # Counted by the migration router in a Flask app; test_migration_router.py covers it.
 SHADOWS = "order_engine_shadow_requests_total"
 CONTRACTS = Path(__file__).parents[3] / "src" / "contracts"
-# Figures that differ from one look to the next.
+# # Metrics that change between two scrapes.
 RESTLESS = re.compile(
     r"process_|order_engine_(runtime_|database_connections_used|outbox_oldest|relay_unroutable)"
 )
@@ -50,7 +50,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 @dataclass(frozen=True)
 class Served:
-    """A process with every contract, and where its doors are."""
+    """A process with every contract, and the URLs of its listeners."""
 
     all_contracts: AllContracts
     metrics_url: str
@@ -64,7 +64,7 @@ class Served:
         return self.all_contracts.urls
 
     def text(self, contract: str | None = None, accept: str = "*/*") -> httpx.Response:
-        """The metrics as one of the doors shows them; none for the port of their own."""
+        """The metrics of one of the contracts' listeners; by default those of the metrics port."""
         url = self.metrics_url if contract is None else self.urls[contract]
         answer = httpx.get(f"{url}/metrics", headers={"Accept": accept}, trust_env=False)
         assert answer.status_code == httpx.codes.OK, answer.text
@@ -91,7 +91,7 @@ class Served:
         return httpx.request(method, url, json=body, trust_env=False)
 
     def placed(self) -> int:
-        """Places an order through every door, which must succeed; returns how many."""
+        """Places an order in every contract, which must succeed; returns how many."""
         return len([getattr(self.all_contracts, contract)() for contract in self.urls])
 
 
@@ -321,7 +321,7 @@ def test_pending_and_published_messages_are_counted_by_contract(served: Served) 
     before = {contract: sent(served, contract) for contract in served.urls}
     placed = served.placed()
     for contract in served.urls:
-        # The jobs of one order are several, and nobody has bound a queue for some.
+        # # An order has several jobs, and some queues are not bound.
         eventually(
             lambda contract=contract: (
                 sent(served, contract) >= before[contract] + placed  # type: ignore[misc]

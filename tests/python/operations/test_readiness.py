@@ -34,7 +34,7 @@ class Checked:
         return parts
 
     def wait_until_away(self, *names: str) -> None:
-        """Waits until these parts are away, and no others."""
+        """Waits until exactly these components are reported as unavailable."""
 
         def is_so() -> bool:
             return {name for name, part in self.parts().items() if part != UP} == set(names)
@@ -42,7 +42,7 @@ class Checked:
         eventually(is_so, f"away: {', '.join(names) or 'nothing'}", PATIENCE_S)
 
     def metrics(self) -> dict[str, float]:
-        """The same as `/metrics` says it."""
+        """Whether `/metrics` reports the same."""
         text = self.server.client.get("/metrics").text
         return {
             sample.labels["component"]: sample.value

@@ -268,7 +268,7 @@ def test_a_finished_runner_leaves_nothing_behind(tmp_path: Path, number: signal.
 
 
 def _public(folder: Path) -> Path:
-    # pytest's own folders are closed to other users, one of whom PostgreSQL runs as.
+    # # pytest's own folders are closed to other users, and PostgreSQL runs as one.
     for each in (folder, *folder.parents):
         if each == Path(tempfile.gettempdir()):
             break
@@ -299,7 +299,7 @@ def _produce(server: Kafka, topic: str, keys: list[str]) -> set[int]:
 
 
 def _login_error(server: Kafka, password: str) -> int:
-    """Says to Kafka who is there, and returns its error code; clients would try again and again."""
+    """Sends credentials to Kafka and returns its error code; clients would retry endlessly."""
     host, port = server.sasl_url.split(":")
     login = f"\0{tests.services.kafka.USER}\0{password}".encode()
     requests = (
@@ -328,7 +328,7 @@ def _consume(server: Kafka, topic: str, *, group: str, enough: int) -> list[str]
         consumer_timeout_ms=20_000,
     )
     with closing(consumer):
-        # Known before it joins, so that it joins once, and no second time when it has read already.
+        # # Load the partitions before joining, so that the consumer joins only once.
         assert consumer.partitions_for_topic(topic)
         consumer.subscribe([topic])
         values = [message.value.decode() for message in islice(consumer, enough)]

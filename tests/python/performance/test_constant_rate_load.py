@@ -17,7 +17,7 @@ STALL_S = 0.5
 
 @contextmanager
 def served(answer: Callable[[int], bytes]) -> Iterator[int]:
-    """A server on a thread of its own that answers the nth request; its port."""
+    """A server in its own thread that responds to the nth request; its port."""
     count = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -63,7 +63,7 @@ def requests(tmp_path: Path) -> Path:
 def test_requests_due_during_a_stall_have_waited(requests: Path) -> None:
     def answer(number: int) -> bytes:
         if number == PER_SECOND // 2:
-            # Nobody is served meanwhile: the server has one thread.
+            # # The server has one thread: nothing else is served meanwhile.
             time.sleep(STALL_S)
         return b"{}"
 

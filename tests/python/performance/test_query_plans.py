@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "order_engine"
 ORDERS = 30_000
-# Enough users for an index, of whom some have all the orders: 300 each.
+# # Enough users for an index to be used; some of them have all the orders: 300 each.
 SIZES = Plan(users=2_000, products=2_000, regulars=0)
 BUYERS = 100
 MESSAGES = 20_000
@@ -108,7 +108,7 @@ def bare_database_url(postgres: PostgreSQL, full_database_url: str) -> Iterator[
 
 
 def faults(url: str, operation: Operation) -> list[str]:
-    """Does something twenty times and tells what PostgreSQL had to do for it that it should not."""
+    """Runs an operation twenty times and returns what PostgreSQL should not have had to do."""
     ask, rows_max = operation
     reads = TableReads(url)
     reads.forget()
