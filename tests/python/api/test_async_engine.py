@@ -80,7 +80,7 @@ RUNS_AT_EXIT = 20
 
 
 def on_engine(url: str, work: Callable[[AsyncOrderEngine], Awaitable[object]]) -> None:
-    """Does `work` with an engine that sells mugs, on a loop of its own."""
+    """Runs `work` in a new event loop, with an engine that sells mugs."""
 
     async def main() -> None:
         async with AsyncOrderEngine(database_url=url) as engine:
@@ -122,7 +122,7 @@ def test_it_has_the_methods_of_the_blocking_engine_with_the_same_arguments() -> 
         for kind in (OrderEngine, AsyncOrderEngine)
     )
     assert set(awaits) - set(waits) == {"open", "open_socket"}
-    # The switch stands in Flask apps, which wait.
+    # The migration router is used in Flask applications, which block.
     assert set(waits) - {"strangler"} <= set(awaits)
     for name in set(waits) - {"from_env", "strangler"}:
         assert inspect.signature(waits[name]).parameters == (

@@ -30,7 +30,7 @@ INSERT = "insert into effects values ({})"
 
 @pytest.fixture
 def url(empty_database_url: str) -> str:
-    """The database of a script, which has a table of its own."""
+    """The database of a script, with a table for effects."""
     with psycopg.connect(empty_database_url) as connection:
         connection.execute("create table effects (n integer)")
     return empty_database_url
@@ -45,7 +45,7 @@ def bound(broker: Broker) -> ScriptQueue:
 
 @pytest.fixture
 def make(broker: Broker) -> Callable[..., Consumer]:
-    """Makes a consumer with a connection, and a function that has an effect and may then fail."""
+    """Creates a consumer with a connection, and a handler that has an effect and may then fail."""
 
     def made(connection: object, write: Callable[[Any, int], object]) -> Consumer:
         consumer = Consumer(

@@ -258,7 +258,7 @@ def test_a_broker_restart_during_an_event(
     consumer: Consumer, queue: ScriptQueue, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "order_engine")
-    # The old scripts' own queue is gone with the broker; somebody has made this one durable.
+    # The old scripts' transient queue is gone after the restart; this one is durable.
     queue.declare("order.placed", durable=True)
     noted: list[Event] = []
 

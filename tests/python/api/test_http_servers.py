@@ -33,7 +33,7 @@ Face = Callable[..., httpx.Response]
 
 @dataclass(frozen=True)
 class Case:
-    """A request; `token` says whose."""
+    """A request; `token` is the user of its token."""
 
     method: str
     path: str

@@ -55,7 +55,7 @@ Way = Callable[..., str]
 
 
 def placed_with(shop: Shop, key: str) -> int:
-    """How many orders a key stands for, past the engine."""
+    """The number of orders with a key, read from the database."""
     (count,) = shop.row(
         "select count(*) from idempotency i join orders o on o.id = i.order_id where i.key = %s",
         key,

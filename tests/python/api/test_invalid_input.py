@@ -42,7 +42,7 @@ def stocked(shared_shop: Shop) -> Shop:
 
 
 class Refused:
-    """Asks what must be refused, and looks at every answer."""
+    """Sends requests that must be refused, and checks every response."""
 
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
@@ -55,7 +55,7 @@ class Refused:
         token: str | None = None,
         **request: Any,  # noqa: ANN401
     ) -> httpx.Response:
-        """Posts JSON, or whatever `request` says."""
+        """Posts JSON, or what `request` contains instead."""
         headers = {"Authorization": f"Bearer {token or self.token}"} | request.pop("headers", {})
         if body is not None:
             request |= {"json": body}
@@ -64,14 +64,14 @@ class Refused:
         return answer
 
     def look_at(self, answer: httpx.Response) -> None:
-        """Nobody gets to read the inside."""
+        """Checks that the response reveals no internals."""
         assert answer.status_code < 500, answer.text
         assert not INSIDE.search(answer.text), answer.text
         assert self.token not in answer.text
         assert self.shop.server.secret not in answer.text
 
     def business(self, query: str, variables: dict[str, object], field: str) -> str:
-        """A rule is broken: HTTP 200, and the envelope says which; returns the message."""
+        """A rule is violated: HTTP 200 with an unsuccessful envelope; returns its message."""
         answer = self.post({"query": query, "variables": variables})
         assert answer.status_code == 200, answer.text
         body = answer.json()
@@ -147,7 +147,7 @@ def test_a_quantity_that_is_not_an_int(refused: Refused, field: str, quantity: s
     else:
         refused.document({"query": query_of(field, quantity)})
     if quantity in ("TWO", "[1]"):
-        # The first is no JSON; GraphQL makes one value of a variable into a list, never back.
+        # The first is not JSON. GraphQL coerces a single value to a list, never the reverse.
         return
     of_lines = {"createOrder": "product_id", "placeOrder": "productId"}[field]
     lines = [{of_lines: 1, "quantity": json.loads(quantity)}]

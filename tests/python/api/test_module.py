@@ -43,7 +43,7 @@ PYTHONS = sorted(
     )
 )
 
-# Imports, waits and awaits, on whatever Python runs it.
+# Imports the package, and uses both engines.
 ROUND_TRIP = """
 import asyncio
 from order_engine import AsyncOrderEngine, OrderEngine

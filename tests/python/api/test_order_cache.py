@@ -29,7 +29,7 @@ UPDATE = """
 """
 GET = "query Get($id: ID!) { getOrder(orderId: $id) { _id userId status } }"
 LIST = "{ getUserOrders { _id status } }"
-# Whoever cannot reach the cache waits until nobody reads from it, and for Redis itself.
+# A writer without Redis waits until no process reads from the cache, and for Redis itself.
 WRITE_TIME_MAX_S = 3.0
 READ_TIME_MAX_S = 2.0
 STAMPEDE = 40

@@ -287,7 +287,7 @@ def test_calls_release_the_gil(engine: OrderEngine, products: str) -> None:
 
 
 def script(text: str, *arguments: str) -> subprocess.Popen[str]:
-    """Runs Python in a process of its own."""
+    """Runs Python code in a separate process."""
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(text), *arguments],
         stdout=subprocess.PIPE,
@@ -392,7 +392,7 @@ def test_a_program_exits_in_whatever_state_it_leaves_its_engine(products: str, e
     )
     output, errors = running.communicate(timeout=30)
     assert (running.returncode, output) == (0, ""), errors
-    # A thread that is cut short may say so; the interpreter and the core have nothing to complain.
+    # An aborted thread may log it; interpreter and core must not report an error.
     assert not re.search("Fatal|panic|Aborted|Segmentation", errors), errors
 
 

@@ -82,7 +82,7 @@ def test_concurrent_reads_of_threads_share_a_statement(
         ]
         for thread in threads:
             thread.start()
-        # The first two ask by themselves; who comes meanwhile is read for with one statement.
+        # The first two query the database themselves; later ones share a statement.
         eventually(lambda: readers_waiting(database) == 2, "two ask the database")
         lock.rollback()
         for thread in threads:
@@ -189,7 +189,7 @@ def test_a_task_that_only_reads_lets_other_tasks_run(database_url: str, order_id
 def test_waiting_threads_and_loops_share_an_engine_s_process(
     database_url: str, order_id: int
 ) -> None:
-    """Whoever has a turn of its own and whoever has not get the same answers."""
+    """Readers with and without an inline runtime get the same results."""
 
     async def awaited() -> list[int]:
         async with AsyncOrderEngine(database_url=database_url, relay=False) as engine:

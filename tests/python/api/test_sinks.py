@@ -21,7 +21,7 @@ Outcome = Sequence[BaseException | str | None] | None
 
 
 class Recorder:
-    """A sink that keeps what it takes, and answers as it is told to."""
+    """A sink that records events, and returns or raises what a test sets."""
 
     def __init__(self, answer: Callable[[list[SinkMessage]], Outcome] = lambda _: None) -> None:
         self.answer = answer

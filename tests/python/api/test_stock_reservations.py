@@ -25,7 +25,7 @@ def rush(shop: Shop, buyers: int) -> list[Outcome]:
 
 
 def bought(outcomes: list[Outcome]) -> int:
-    """How many got theirs; the others must have been told why not."""
+    """How many orders were placed; the others must have been refused for lack of stock."""
     refused = [outcome.envelope for outcome in outcomes if outcome.order_id is None]
     sentence = "Requested quantity of product ID 1 not available."
     assert all(envelope and envelope["message"] == sentence for envelope in refused), refused
@@ -33,7 +33,7 @@ def bought(outcomes: list[Outcome]) -> int:
 
 
 def redeliver(url: str, bodies: list[list[dict[str, int]]]) -> None:
-    """Puts stock reports into the engine's queue, flagged as delivered before; nobody consumes."""
+    """Puts stock reports into the engine's queue as redeliveries, while nothing consumes it."""
     connection = pika.BlockingConnection(pika.URLParameters(url))
     channel = connection.channel()
     for body in bodies:
@@ -62,7 +62,7 @@ def test_orders_and_reports_of_the_product_service_add_up(broker: Broker, shop: 
     eventually(lambda: shop.row(LEVEL) == (0, 0), "every answer has been taken in")
     assert bought(rush(shop, 20)) == 0
 
-    # The broker hands the answers over once more, oldest first: they would look like restocks.
+    # The broker redelivers the reports, oldest first: they would look like restocks.
     shop.server.stop()
     redeliver(broker.url, [[{"product_id": 1, "quantity": left}] for _, left in keeper.reported])
     shop.server.start()
@@ -100,7 +100,7 @@ def test_cancelling_releases_the_stock_exactly_once(shop: Shop) -> None:
 
     with ThreadPoolExecutor(20) as pool:
         envelopes = list(pool.map(cancel, range(20)))
-    # To set the state that an order has is no error, so everybody hears that it is cancelled.
+    # Setting the current status again is no error: every request reports success.
     assert all(envelope["success"] for envelope in envelopes), envelopes
     assert shop.row(LEVEL) == (4, 1)
     assert shop.rows("select order_id, quantity from reservations") == [(kept, 1)]

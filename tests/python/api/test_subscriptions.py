@@ -65,7 +65,7 @@ def order(shop: Shop) -> str:
 
 
 def watch_everything(shop: Shop, watcher: Socket) -> None:
-    """Makes orders change until one is shown: from then on each change is."""
+    """Changes orders until one change arrives: from then on, every change does."""
     watcher.subscribe("all", "subscription { orderUpdated { id } }")
     deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
@@ -119,7 +119,7 @@ def test_other_users_receive_nothing(server: EngineProcess, order: str, bearer: 
 
 
 def test_a_subscription_ends_when_its_token_expires(server: EngineProcess) -> None:
-    # The engine forgives clocks a few seconds; whatever it is set to, this token ends soon.
+    # Clocks may differ by a few seconds; this token expires soon in any case.
     token = server.token(1, exp=int(time.time()) + 2)
     with socket(server, {}, {"Authorization": f"Bearer {token}"}) as mine:
         mine.subscribe("w", "subscription { orderUpdated { id } }")

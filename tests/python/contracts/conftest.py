@@ -23,7 +23,7 @@ def browser() -> Iterator[WatchedBrowser]:
 def make_stock(
     database_url: str, kafka: Kafka, redis: Redis, make_engine: Callable[..., EngineProcess]
 ) -> Callable[..., EngineProcess]:
-    """Makes engines that serve `stock`, its door open to all; not started yet."""
+    """Creates engines with the contract `stock` without authentication; not started yet."""
     # A consumer looks only now and then for topics that are not there yet.
     make_topics(kafka.url, "product_events", "user_logged_in")
     usual = {

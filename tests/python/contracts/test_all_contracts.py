@@ -86,7 +86,7 @@ def test_every_consumer_receives_all_orders(
 
 
 def by_order(reported: list[tuple[Any, int]]) -> dict[Any, list[int]]:
-    """The versions of each order, in the order in which they were told."""
+    """The versions of each order, in order of arrival."""
     versions = defaultdict(list)
     for order, version in reported:
         versions[order].append(version)
@@ -99,7 +99,7 @@ def test_a_contract_that_is_added_later_receives_replayed_events(
     make_bullmq_worker: Callable[..., BullMqWorker],
     make_kafkajs_consumer: Callable[..., KafkaJsConsumer],
 ) -> None:
-    # What nobody listens to waits.
+    # Messages without a receiver wait.
     EventSpy(broker.url)
     with OrderEngine(database_url=all_contracts.server.env["DATABASE_URL"]) as flask_only:
         placed = [flask_only.place_order(user_id=USER, items=[(MUG, 1)]).id for _ in range(5)]

@@ -35,7 +35,7 @@ Document = dict[str, Any]
 
 CONTRACTS = [description.contract for description in ASYNCAPI]
 GOLDEN = FOLDER.parents[1] / "tests" / "golden"
-# In golden files these words stand for what differs from order to order.
+# Placeholders in golden files for values that differ between orders.
 STANDS_FOR = {"ID": "66ffbca00000000000000180", "AT": "2024-10-04T10:00:00.500Z"}
 OPEN_DOORS = {
     setting.name: "none"
@@ -124,7 +124,7 @@ def test_a_gateway_secret_is_described_by_its_header() -> None:
 
 
 def validators(contract: str, action: str) -> dict[str, dict[str, Draft202012Validator]]:
-    """Makes what checks the bodies that a contract sends or receives, by address and by name."""
+    """Creates validators for the bodies of a contract's messages, by address and name."""
     document = json.loads(_native.describe_contract({}, contract, "asyncapi"))
     addresses = {
         operation["channel"]["$ref"].rpartition("/")[2]
@@ -155,7 +155,7 @@ def is_described(
 def announced(database_url: str, redis: Redis) -> list[tuple[str, str, str | None, Any]]:
     """Everything that can happen to an order, in the words of every contract, as it is sent."""
     settings: dict[str, Any] = {"contract": ",".join(CONTRACTS)} | OPEN_DOORS
-    # What is announced stays in the outbox.
+    # Published messages stay in the outbox.
     settings |= {"relay": "false", "redis_url": redis.url}
     with OrderEngine(database_url=database_url, **settings) as engine:
         for product in (1, 2):
@@ -239,7 +239,7 @@ def test_the_engine_accepts_exactly_the_messages_that_are_described(
 
 
 def takes_in(engine: OrderEngine, topic: str, body: Any) -> bool:  # noqa: ANN401 - whatever is said
-    """Tells whether the engine understands a message."""
+    """Returns whether the engine accepts a message."""
     try:
         engine.apply_event(topic, body)
     except InvalidInput:

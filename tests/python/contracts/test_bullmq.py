@@ -20,7 +20,7 @@ from tests.services import Redis
 ORDER_QUEUE_ONLY = NO_TOKEN | {
     f"ORDER_ENGINE_JOBS_{queue}_QUEUE": "none" for queue in ("PAYMENT", "INVENTORY", "NOTIFICATION")
 }
-# Whoever wants to remove a message waits, until it is killed.
+# Removing a message blocks until the process is killed.
 HOLD = """
     create function hold() returns trigger language plpgsql as
         'begin perform pg_sleep(3600); return old; end';

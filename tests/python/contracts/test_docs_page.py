@@ -57,7 +57,7 @@ class DocsPage:
         }
 
     def authorize(self, token: str) -> None:
-        """Types a token where the page asks for one."""
+        """Enters a token on the page."""
         self.find(".btn.authorize").click()
         self.find(".auth-container input").send_keys(token)
         self.find(".auth-btn-wrapper .authorize").click()
@@ -68,7 +68,7 @@ class DocsPage:
 def open_door(
     make_server: Callable[..., EngineProcess], redis: Redis
 ) -> Callable[..., EngineProcess]:
-    """Serves a contract whose door asks for tokens."""
+    """Serves a contract that requires tokens."""
 
     def serve(contract: str, **env: str) -> EngineProcess:
         settings = {f"ORDER_ENGINE_{contract.upper()}_AUTH": "jwt", "REDIS_URL": redis.url}

@@ -47,9 +47,9 @@ def test_kafka_integration(
     make_gateway: Callable[..., EngineProcess],
     make_kafkajs_consumer: Callable[..., KafkaJsConsumer],
 ) -> None:
-    """What the notifications and product services are sent, and what they send.
+    """The messages sent to and by the notification and product services.
 
-    The contract's own door ships nothing; another contract's does.
+    The contract itself cannot ship an order; another contract's API does.
     """
     port = free_port()
     engine = make_gateway("--contract", f"flask:{port}")

@@ -23,7 +23,7 @@ QUEUES = ("order-queue", "payment-queue", "inventory-queue", "notification-queue
 
 @pytest.fixture
 def jobs(make_server: Callable[..., EngineProcess], redis: Redis) -> EngineProcess:
-    """The engine behind the document's gateway: whoever reaches its door may use it."""
+    """The engine behind the document's gateway, without authentication."""
     server = make_server(REDIS_URL=redis.url, **NO_TOKEN)
     server.start()
     return server

@@ -16,18 +16,18 @@ from tests.services import Redis
 
 REQUESTS_PER_OPERATION = 25
 RUN_TIMEOUT_S = 240
-# What a request that is as described may meet all the same: schemas know nothing of tokens, of what
-# there is, of a key's first use, and of parts that are down.
+# Statuses of valid requests: a schema does not describe tokens, existing rows, the first use of a
+# key, or unavailable components.
 REFUSALS = ["401", "403", "404", "409", "422", "503"]
-# Where a product that is not known is a wrong request, not a conflict.
+# Contracts in which an unknown product is a bad request and not a conflict.
 UNKNOWN_PRODUCT = {"gateway": ["400"], "stock": ["400"]}
-# There GET answers with the orders of a user, and not with the order of that id.
+# Its GET returns the orders of a user, not the order of that id.
 NOT_CHECKED = {"stock": ["use_after_free"]}
 CONFIGURATION = "schemathesis.toml"
 
 
 def examples(document: object) -> Iterator[str]:
-    """Finds the texts that stand as examples in a document; the ids of products are among them."""
+    """Finds the example texts of a document, among them product ids."""
     if isinstance(document, dict):
         if isinstance(example := document.get("example"), str):
             yield example
@@ -39,7 +39,7 @@ def examples(document: object) -> Iterator[str]:
 
 
 def offer(database_url: str, products: set[str]) -> None:
-    """Makes products known, so that an order as in the examples can be placed."""
+    """Stores products, so that the example order can be placed."""
     with OrderEngine(database_url=database_url) as engine:
         for product in products:
             engine.upsert_product(product, name="Mug", price="9.5")

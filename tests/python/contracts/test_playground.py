@@ -170,7 +170,7 @@ def test_the_example_order_can_be_uncommented_and_run(
     keys.key_down(Keys.CONTROL).send_keys(Keys.END).key_up(Keys.CONTROL)
     keys.key_down(Keys.SHIFT).send_keys(Keys.ARROW_UP * lines_above_the_last).key_up(Keys.SHIFT)
     keys.key_down(Keys.CONTROL).send_keys("/").key_up(Keys.CONTROL).perform()
-    # With two operations in the editor the run button asks which one.
+    # With two operations in the editor, the run button offers a choice.
     playground.click(".graphiql-execute-button[aria-haspopup=menu]")
     playground.click("[role=menuitem]:last-child")
     placed = playground.answer(containing="placeOrder")["data"]["placeOrder"]
@@ -183,7 +183,7 @@ def test_a_subscription_sends_the_token_over_a_web_socket(
 ) -> None:
     token = server.token(1)
     playground.open()
-    # Pasted as it stands in a header, which must not double the word.
+    # Pasted with the word Bearer, which must not be doubled.
     playground.type_token(f"Bearer {token}")
     playground.type_query("subscription Watch { orderUpdated { id } }")
     playground.press_run()

@@ -21,9 +21,9 @@ from tests.python.support.recording import (
 from tests.python.support.shop import Shop
 from tests.python.support.waiting import eventually
 
-# The deployed service speaks of a product where an order is meant.
+# The deployed service's messages name a product instead of an order.
 MESSAGES = {"Product with id 999999 not found": "Order with id 999999 not found"}
-# A stock between what the recorded orders took and the two thousand millions that one asked for.
+# Enough stock for the recorded orders, but not for the one of two thousand million.
 MUG = Product(1, quantity=999_616)
 
 

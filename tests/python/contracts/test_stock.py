@@ -48,7 +48,7 @@ def test_api_endpoints(stock_shop: StockShop) -> None:
 def test_topics_published(
     stock_shop: StockShop, make_kafkajs_consumer: Callable[..., KafkaJsConsumer]
 ) -> None:
-    """`order_created` when an order is placed, `user_orders` when its user is asked for."""
+    """`order_created` when an order is placed, `user_orders` when a user's orders are requested."""
     consumer = make_kafkajs_consumer("notifications", "order_created", "user_orders")
     stock_shop.offer(product_id_1=10)
     order = stock_shop.placed("product_id_1", 2, user="user_id_1")
@@ -104,7 +104,7 @@ def test_redis_caching(stock_shop: StockShop) -> None:
 def test_user_preferences(
     stock_shop: StockShop, make_kafkajs_consumer: Callable[..., KafkaJsConsumer]
 ) -> None:
-    """An order is placed either way; it is told of where notifications are wanted."""
+    """Orders are placed in either case; notifications are sent only if the user wants them."""
     consumer = make_kafkajs_consumer("notifications", "order_created")
     stock_shop.offer(p=10)
     stock_shop.log_in("quiet", preferences=QUIET)

@@ -34,7 +34,7 @@ Json = Any
 
 
 class Storefront:
-    """A served storefront with the services that it asks."""
+    """A running storefront and the services that it queries."""
 
     def __init__(self, server: EngineProcess, upstream: UpstreamServices) -> None:
         """Takes a server that may or may not run already."""
@@ -47,7 +47,7 @@ class Storefront:
         self.database.close()
 
     def token(self, user: str = USER, **claims: object) -> str:
-        """Mints a token that the product service knows too."""
+        """Mints a token that the product service accepts too."""
         token = self.server.token(user, **claims)
         self.upstream.accept_token(token)
         return token
@@ -209,7 +209,7 @@ def test_inventory_check(make_storefront: Make) -> None:
     assert storefront.refused((MUG, 0))[0] == "INVALID_INPUT"
     assert storefront.refused((MUG, -1))[0] == "INVALID_INPUT"
     storefront.placed((MUG, 7))
-    # The service has not subtracted them yet; the engine knows that they are gone.
+    # The service has not subtracted them yet, but the engine has.
     assert storefront.refused((MUG, 4))[0] == "OUT_OF_STOCK"
     storefront.placed((MUG, 3))
     assert storefront.level(MUG) == (10, 10)
@@ -311,7 +311,7 @@ FAULTS: tuple[Kind, ...] = (
 
 @pytest.mark.parametrize("path", ["/users", "/graphql"])
 def test_a_faulty_service_refuses_the_order(make_storefront: Make, path: str) -> None:
-    """Fails closed, says which service, never its address, and asks within its bounds."""
+    """Refuses the order, names the service but not its address, and respects its limits."""
     storefront = make_storefront(ORDER_ENGINE_UPSTREAM_TIMEOUT_MS="300")
     upstream = storefront.upstream
     service = {"/users": "user service", "/graphql": "product service"}[path]

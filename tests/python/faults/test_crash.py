@@ -115,7 +115,7 @@ def test_an_acknowledged_order_survives_and_is_published(
 def crash_again_and_again(shop: Shop, moments: random.Random) -> None:
     """Checks tables and acknowledgements after each crash."""
     server = shop.server
-    # # The duration of one undisturbed round; the first one only warms up.
+    # The duration of one undisturbed round; the first one only warms up.
     for number in (0, 1):
         began = time.monotonic()
         assert all(outcome.order_id for outcome in place_all(server, load(number)))

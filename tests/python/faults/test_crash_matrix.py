@@ -45,7 +45,7 @@ ADOPTING = [point for point in POINTS if point.startswith("adopting")]
 RELAYING = [point for point in POINTS if point.startswith("relaying")]
 ELSEWHERE = [point for point in RELAYING if point.endswith(tuple(TRANSPORTS))]
 SERVING = [point for point in POINTS if point not in {*ADOPTING, *ELSEWHERE}]
-# # One process everywhere; four where the survivors continue the dead one's work.
+# One process everywhere; four where the survivors continue the dead one's work.
 MATRIX = [(1, point) for point in SERVING] + [
     (4, point)
     for point in SERVING
@@ -85,7 +85,7 @@ class Arena:
         self.customers = Customers(PRODUCT, STOCK, ProductService(places["RABBITMQ_URL"]))
 
     def die_at(self, point: str, moment: int, workers: int) -> None:
-        """Kills one of several engines at the nth pass of a fail point, under load; the others continue."""
+        """Kills one of several engines at the nth pass of a fail point, under load."""
         doomed = self._make(ORDER_ENGINE_FAIL_POINT=f"{point}:{moment}")
         doomed.start()
         with ExitStack() as stack:
@@ -268,7 +268,7 @@ def test_a_killed_relay_loses_nothing_on_any_transport(  # noqa: PLR0913, PLR091
         received = {(job["id"].removesuffix("-order-placed"), job["data"]["_id"]) for job in jobs}
     assert {event: int(name[8:], 16) for event, name in received} == events
     assert {name for _, name in received} >= set(acknowledged)
-    # # One order may have been placed whose answer was lost with the engine.
+    # One order may have been placed whose answer was lost with the engine.
     assert len(acknowledged) <= len(events) <= len(acknowledged) + 1
 
 
@@ -308,7 +308,7 @@ def test_a_killed_adoption_resumes(shared_database: SharedDatabase, point: str) 
     moment = 3 if "batch" in point else 1
     shared_database.env["ORDER_ENGINE_FAIL_POINT"] = f"{point}:{moment}"
     assert shared_database.command("--json").returncode == -signal.SIGKILL
-    # # The old application keeps using its tables, whatever the state of the adoption.
+    # The old application keeps using its tables, whatever the state of the adoption.
     placed = shared_database.place((1, 2), total=19.0)
     shared_database.sql("delete from order_items where order_id = 7 returning id")
     shared_database.sql("delete from orders where id = 7 returning id")

@@ -68,7 +68,7 @@ def test_no_acknowledged_order_is_lost_when_the_database_stops_under_load(
         "select reserved, (select sum(quantity) from reservations) from products"
     )
     assert reserved == held == len(found)
-    # # Relay and consumer reconnect by themselves.
+    # Relay and consumer reconnect by themselves.
     eventually(lambda: shop.row("select count(*) from outbox") == (0,), "everything is sent", 60)
     assert {each.body["order_id"] for each in shop.spy.received()} == {
         number for _, number in found

@@ -131,7 +131,7 @@ def test_dependencies_that_fail_under_load(
         PRODUCTS_SERVICE_URL=parts.upstream.products_url,
     )
     spy = EventSpy(broker.url)
-    # # Without a bound queue the messages stay in the outbox.
+    # Without a bound queue the messages stay in the outbox.
     EventSpy(broker.url, "storefront_exchange", ("order.placed", "order.shipped"))
     away = {}
     with closing(opened) as all_contracts, load(all_contracts) as ledger:

@@ -136,7 +136,7 @@ class Customers:
             else:
                 reported.last[contract] = began
         if ask.order_id is None:
-            # # Do not poll in a busy loop.
+            # Do not poll in a busy loop.
             self._is_over.wait(REFUSED_PAUSE_S)
 
     def _next(self, contract: str) -> PlannedOrder:
@@ -215,7 +215,7 @@ def all_contracts(  # noqa: PLR0913, PLR0917
     make = partial(
         make_server,
         DATABASE_URL=through("postgresql", database_url, postgres.port),
-        # # A silent connection is dropped after this time and half a second.
+        # A silent connection is dropped after this time and half a second.
         ORDER_ENGINE_DATABASE_TIMEOUT_SECONDS="5",
         RABBITMQ_URL=through("rabbitmq", broker.url, broker.server.port),
         USERS_SERVICE_URL=through("upstream", upstream.users_url, upstream.port),
@@ -223,7 +223,7 @@ def all_contracts(  # noqa: PLR0913, PLR0917
     )
     redis_url = through("redis", redis.url, redis.port)
     with closing(start_all_contracts(make, kafka.link_url, redis_url)) as opened:
-        # # From here on only the test uses this URL.
+        # From here on only the test uses this URL.
         opened.server.env["DATABASE_URL"] = database_url
         yield opened
 

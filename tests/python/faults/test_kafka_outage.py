@@ -22,7 +22,7 @@ from tests.python.support.waiting import eventually
 from tests.services import Kafka, MissingServiceError, Workspace
 
 KEYS = 10_000
-# # Five seconds for requests in progress, and three for the client library's threads.
+# Five seconds for requests in progress, and three for the client library's threads.
 ENDS_WITHIN_S = 8 + 2
 PARTITIONS = 7
 WRITE_MESSAGES = """
@@ -149,7 +149,7 @@ def test_events_of_one_order_arrive_in_order(
         seen.clear()
         for record in consumer.messages():
             version = int(record["value"])
-            # # Duplicates have the same event id.
+            # Duplicates have the same event id.
             if version not in seen[record["key"]]:
                 seen[record["key"]].append(version)
         return sum(map(len, seen.values())) == orders * versions

@@ -18,9 +18,9 @@ from tests.python.support.shop import Shop
 from tests.python.support.waiting import eventually
 from tests.services import PostgreSQL
 
-# # The bytes of the client's message: type, length, text.
+# The bytes of the client's message: type, length, text.
 COMMIT = b"Q\x00\x00\x00\x0bcommit\x00"
-# # Only the writing statement of a single request contains the topic of its message.
+# Only the writing statement of a single request contains the topic of its message.
 WRITES_ALONE = b"order.placed"
 LOCKED = """
     select count(*) from pg_stat_activity
@@ -59,7 +59,7 @@ def linked_shop(
     """An engine behind the proxy; the test itself connects directly."""
     server = make_server(DATABASE_URL=database_url.replace(f":{postgres.port}/", f":{proxy.port}/"))
     server.start()
-    # # From here on only the test uses this URL.
+    # From here on only the test uses this URL.
     server.env["DATABASE_URL"] = database_url
     with closing(Shop(server, broker.url)) as shop:
         shop.offer(Product(1, quantity=STOCK))

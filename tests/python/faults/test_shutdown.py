@@ -23,7 +23,7 @@ from tests.python.support.waiting import eventually
 
 # A second to drain, and what the database may take to give a request up.
 ENDED_WITHIN_S = 10.0
-# # The time between failing readiness and closing the listeners.
+# The time between failing readiness and closing the listeners.
 NOTICE_S = 2.0
 # The runtime lets go of what still runs after three seconds.
 ENDED_AT_ONCE_S = 6.0
@@ -157,7 +157,7 @@ def test_no_acknowledged_order_is_lost_when_the_engine_stops_under_load(
     acknowledged = {outcome.order_id for outcome in outcomes if outcome.order_id is not None}
     assert acknowledged
     orders = {number for (number,) in shop.rows("select id from orders")}
-    # # Every stored order was acknowledged: requests in progress have been answered.
+    # Every stored order was acknowledged: requests in progress have been answered.
     assert orders == acknowledged
     assert not re.search("ERROR|panic", shop.server.log())
     shop.server.start()
@@ -181,5 +181,5 @@ def test_it_restarts_immediately_on_the_same_port(shop: Shop) -> None:
         order_id = shop.placed((1, 1))
         shop.server.stop()
         shop.server.start()
-        # # A clean stop releases the leases, so that no other process waits for them to expire.
+        # A clean stop releases the leases, so that no other process waits for them to expire.
         shop.spy.wait_for(order_id)

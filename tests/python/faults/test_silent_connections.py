@@ -52,7 +52,7 @@ def test_a_server_answers_and_continues(
         DATABASE_URL=linked_url, ORDER_ENGINE_DATABASE_TIMEOUT_SECONDS=str(STATEMENT_S)
     )
     server.start()
-    # # From here on only the test uses this URL.
+    # From here on only the test uses this URL.
     server.env["DATABASE_URL"] = database_url
     with closing(Shop(server, broker.url)) as shop:
         shop.offer(Product(1))
@@ -74,7 +74,7 @@ def test_a_server_answers_and_continues(
             )
             assert time.monotonic() - healed < ANSWERED_WITHIN_S
         assert shop.row("select count(*) from orders") == (3,)
-        # # Silent connections in a transaction hold no locks: the same product can still be ordered.
+        # Silent connections in a transaction hold no locks: the same product can still be ordered.
         eventually(lambda: shop.row("select count(*) from outbox") == (0,), "all is sent")
         assert len({each.body["order_id"] for each in shop.spy.received()}) == 3
         # A server that waits for such a connection would not end.
@@ -106,6 +106,6 @@ def test_an_embedded_engine_does_not_block(proxy: FaultProxy, linked_url: str) -
             assert time.monotonic() - began < ANSWERED_WITHIN_S
             proxy.mend()
             with suppress(Unavailable):
-                # # Idle connections are silent too; each is detected once.
+                # Idle connections are silent too; each is detected once.
                 engine.get_order(order.id)
         assert engine.get_order(order.id).id == order.id

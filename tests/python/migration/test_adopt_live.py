@@ -146,7 +146,7 @@ def test_adopting_under_load(
     assert int(orders["engine"]) == ORDERS + len(created)
     # Python adds floats: 24.99 + 2 * 9.5 is 43.989999999999995 to it.
     assert set(again["found"]) <= {"rounded"}
-    # # Without a product service, the new orders reserve what was ordered, or less if an order was
+    # Without a product service, the new orders reserve what was ordered, or less if an order was
     # placed before its items were observed.
     held = shared_database.sql(
         "select (select sum(reserved) from order_engine.products),"
@@ -300,10 +300,10 @@ def test_stock_has_one_writer(
         order = engine.place_order(user_id=1, items=[(9, 5)])
         assert order.total == Decimal("36.25")
         assert shared_database.level(9) == (20, 5, 20)
-        # # The consumer is off: writes of the old consumer are the reports.
+        # The consumer is off: writes of the old consumer are the reports.
         product_service.report_stock(9, 15)
         eventually(lambda: shared_database.level(9) == (15, 0, 15), "the report is reckoned with")
-        # # The consumer is on: writes of the old consumer are ignored.
+        # The consumer is on: writes of the old consumer are ignored.
         shared_database.sql(
             "insert into order_engine.leases values"
             " ('intake:flask', gen_random_uuid(), 1, now() + interval '1 minute')"

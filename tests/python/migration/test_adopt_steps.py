@@ -159,7 +159,7 @@ def test_a_killed_adoption_can_be_resumed(shared_database: SharedDatabase, seed:
             process.communicate()
             kills += 1
             pause_s *= 1.15
-            # # The old service keeps working in every intermediate state.
+            # The old service keeps working in every intermediate state.
             shared_database.place((1, 1))
             continue
         if process.returncode == 0:
@@ -210,7 +210,7 @@ def test_adoption_can_be_undone_and_repeated(shared_database: SharedDatabase) ->
     triggers = "select count(*) from pg_trigger where tgname like 'order_engine%'"
     assert shared_database.one(triggers) == 0
     assert shared_database.sql("select user_id, total_amount from orders where id = %s", placed.id)
-    # # The old service continues alone: a new order, a change, a deletion.
+    # The old service continues alone: a new order, a change, a deletion.
     alone = shared_database.place((1, 1))
     shared_database.sql("update orders set status = 'Shipped' where id = 1")
     shared_database.sql("delete from order_items where order_id = 2")

@@ -275,8 +275,8 @@ def as_flask_writes(body: str) -> str:
 def as_the_engine_writes(body: str) -> str:
     """A JSON body with its members in the order of the request.
 
-    CONTRACTS.md shows createOrder's response in this order, and the GraphQL specification requires it.
-    Flask sorts the members.
+    CONTRACTS.md shows createOrder's response in this order, and the GraphQL specification requires
+    it. Flask sorts the members.
     """
     return json.dumps(json.loads(body), separators=(",", ":"))
 

@@ -55,6 +55,6 @@ def test_it_loses_the_event_when_the_broker_is_down(
     assert answer.json()["data"]["createOrder"]["success"]
     with psycopg.connect(legacy_database_url) as database:
         row = database.execute("select user_id, address from orders").fetchone()
-    # # Any valid token can order for any user.
+    # Any valid token can order for any user.
     assert row == (2, "2 Mill Lane")
     assert "cannot publish order.placed" in legacy_service.log()

@@ -34,7 +34,7 @@ CREATE = """mutation {
         success message orders { id user_id total_amount items { product_id quantity } }
     }
 }"""
-# # The response of the application's own handler while it does nothing.
+# The response of the application's own handler while it does nothing.
 CREATED = json.dumps(
     {
         "data": {
@@ -108,7 +108,7 @@ class Moving:
         users: tuple[int, ...] = (),
     ) -> None:
         """Sets a stage, of all operations without a name; returns when this process follows."""
-        # # A second rule, set in the same command and used by nothing else, shows when it takes effect.
+        # A second rule, set in the same command and used by nothing else, shows when it takes effect.
         self._flips = not self._flips
         sentinel = "engine" if self._flips else "legacy"
         with psycopg.connect(self.database_url) as database:
@@ -308,7 +308,7 @@ def test_every_process_applies_a_rule_within_a_second_under_load(
 
     def load() -> None:
         while not stop.is_set():
-            # # A new connection for each request, so that both workers receive some.
+            # A new connection for each request, so that both workers receive some.
             answer = service.graphql(ORDER, token=bearer, headers={"Connection": "close"})
             assert answer.status_code == 200, answer.text
             answers.append((time.monotonic(), answer.headers.get(ANSWERED_BY) == OWN))
@@ -428,7 +428,7 @@ def test_an_engine_that_cannot_open_does_not_affect_the_app(make: Make) -> None:
     assert time.monotonic() - began < 3 * UNNOTICED_S
 
 
-# # --- recorded differences ----------------------------------------------------------------------
+# --- recorded differences ----------------------------------------------------------------------
 
 
 def test_a_wrong_price_is_reported_with_both_responses(moving: Moving) -> None:

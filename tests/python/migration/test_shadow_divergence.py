@@ -36,7 +36,7 @@ CREATE = """
 """
 ORDER = "query ($id: ID!) { order(id: $id) { success message orders { id user_id total_amount } } }"
 ALL_ORDERS = "{ allOrders { success message orders { id user_id status total_amount } } }"
-# # Intended differences: the message for an unknown order, and the text of errors in invalid
+# Intended differences: the message for an unknown order, and the text of errors in invalid
 # documents. That both services refuse them, and how, is compared nevertheless.
 INTENDED = {"order": ["order.message"], "*": ["errors"]}
 PLANTED = ("createOrder.orders.0.total_amount",)
@@ -185,7 +185,7 @@ def test_a_wrong_price_is_found_and_nothing_else(
     for one in report.differences:
         assert len(json.loads(one.request)["variables"]["items"]) == LINES_OF_THE_MISTAKE
         assert reported(one.legacy) - reported(one.engine) == pytest.approx(0.01)
-    # # A dry run that came too late proves nothing; most are in time.
+    # A dry run that came too late proves nothing; most are in time.
     assert len(report.differences) == counts["differed"] > mix.planted / 2, said
     assert counts["matched"] >= REQUESTS - mix.planted - REQUESTS / 20, said
 

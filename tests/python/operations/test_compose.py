@@ -11,7 +11,7 @@ import yaml  # type: ignore[import-untyped]
 from order_engine import _native
 
 ROOT = Path(__file__).parents[3]
-# # What each contract needs besides PostgreSQL.
+# What each contract needs besides PostgreSQL.
 PARTS = {
     "flask": {"rabbitmq"},
     "storefront": {"rabbitmq", "redis"},
@@ -73,7 +73,7 @@ def test_the_engine_gets_known_settings_only(engine: dict[str, Any]) -> None:
     assert used <= settings | {"COMPOSE_PROFILES"}
     documented = (ROOT / "docs" / "CONFIG.md").read_text()
     assert all(f"`{name}`" in documented for name in reported)
-    # # An API without an auth setting requires tokens.
+    # An API without an auth setting requires tokens.
     for name in [each for each in reported if each.endswith("_AUTH")]:
         assert reported[name] == f"${{{name}:-jwt}}"
 

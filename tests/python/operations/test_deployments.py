@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 STOCK = 10**6
-# # A request with the same key is in progress, or the worker or its dependency is stopping.
+# A request with the same key is in progress, or the worker or its dependency is stopping.
 UNDECIDED = (409, 502, 503)
 GUNICORN = ("gunicorn", f"--workers={WORKERS}", "--no-control-socket", "--graceful-timeout=20")
 SYNC = (*GUNICORN, "--worker-class=sync")

@@ -21,7 +21,7 @@ SECRET = "a secret of sufficient length for HS256"
 PASSWORD = "hunter2-is-no-password"
 INHERITED = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
 CONTRACTS = ("storefront", "jobs", "gateway", "stock")
-# # The components that doctor checks besides settings, tokens, database and ports.
+# The components that doctor checks besides settings, tokens, database and ports.
 AROUND = ("rabbitmq", "kafka", "redis", "user service", "product service")
 Doctor = Callable[..., "Told"]
 
@@ -107,7 +107,7 @@ def test_every_reachable_component_is_listed_with_its_address(
     assert reported.entries["kafka"].detail == f"{around['KAFKA_BROKERS']} answers."
     assert reported.entries["user service"].detail == f"{upstream.users_url} answers."
     assert redis.password not in reported.text
-    # # Each service was asked only for an id that does not exist.
+    # Each service was asked only for an id that does not exist.
     assert [call.path for call in upstream.calls()] == [
         f"/{what}/order-engine-doctor" for what in ("users", "products")
     ]

@@ -21,7 +21,7 @@ from order_engine.embedded import EmbeddedPostgres
 from tests.python.support.missing_tools import skip_or_fail
 from tests.python.support.waiting import eventually
 
-# # An engine in a separate process, which can be killed. It prints its URL and waits.
+# An engine in a separate process, which can be killed. It prints its URL and waits.
 ENGINE = """
 import sys
 from order_engine.embedded import EmbeddedPostgres

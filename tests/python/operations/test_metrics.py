@@ -40,7 +40,7 @@ PROMETHEUS_ACCEPT = (
 # Counted by the migration router in a Flask app; test_migration_router.py covers it.
 SHADOWS = "order_engine_shadow_requests_total"
 CONTRACTS = Path(__file__).parents[3] / "src" / "contracts"
-# # Metrics that change between two scrapes.
+# Metrics that change between two scrapes.
 RESTLESS = re.compile(
     r"process_|order_engine_(runtime_|database_connections_used|outbox_oldest|relay_unroutable)"
 )
@@ -321,7 +321,7 @@ def test_pending_and_published_messages_are_counted_by_contract(served: Served) 
     before = {contract: sent(served, contract) for contract in served.urls}
     placed = served.placed()
     for contract in served.urls:
-        # # An order has several jobs, and some queues are not bound.
+        # An order has several jobs, and some queues are not bound.
         eventually(
             lambda contract=contract: (
                 sent(served, contract) >= before[contract] + placed  # type: ignore[misc]

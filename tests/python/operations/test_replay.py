@@ -149,5 +149,5 @@ def test_ctrl_c_prints_how_to_resume(orders: str, tmp_path: Path) -> None:
     with OrderEngine(database_url=orders) as engine:
         until = datetime.fromisoformat(going_on[2])
         rest = engine.events_replay(after=going_on[1], until=until)
-    # # Events in progress at the interruption may have been published behind the cursor.
+    # Events in progress at the interruption may have been published behind the cursor.
     assert rest.waiting == 40

@@ -268,7 +268,7 @@ def test_a_finished_runner_leaves_nothing_behind(tmp_path: Path, number: signal.
 
 
 def _public(folder: Path) -> Path:
-    # # pytest's own folders are closed to other users, and PostgreSQL runs as one.
+    # pytest's own folders are closed to other users, and PostgreSQL runs as one.
     for each in (folder, *folder.parents):
         if each == Path(tempfile.gettempdir()):
             break
@@ -328,7 +328,7 @@ def _consume(server: Kafka, topic: str, *, group: str, enough: int) -> list[str]
         consumer_timeout_ms=20_000,
     )
     with closing(consumer):
-        # # Load the partitions before joining, so that the consumer joins only once.
+        # Load the partitions before joining, so that the consumer joins only once.
         assert consumer.partitions_for_topic(topic)
         consumer.subscribe([topic])
         values = [message.value.decode() for message in islice(consumer, enough)]

@@ -63,7 +63,7 @@ def requests(tmp_path: Path) -> Path:
 def test_requests_due_during_a_stall_have_waited(requests: Path) -> None:
     def answer(number: int) -> bytes:
         if number == PER_SECOND // 2:
-            # # The server has one thread: nothing else is served meanwhile.
+            # The server has one thread: nothing else is served meanwhile.
             time.sleep(STALL_S)
         return b"{}"
 

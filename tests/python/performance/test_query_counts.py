@@ -30,13 +30,13 @@ TIMES = 1_000
 WARM_UP = 512
 TABLES = ("orders", "order_lines", "order_history", "reservations", "outbox", "idempotency")
 
-# # Four for each transaction: begin; read and lock the products; write; commit. Measured:
-# # 204 to 226, and 2,000 without batching.
+# Four for each transaction: begin; read and lock the products; write; commit. Measured:
+# 204 to 226, and 2,000 without batching.
 STATEMENTS_PER_1000_PLACED_MAX = 500
-# # Two: read, and write. Background work such as heartbeats adds some.
+# Two: read, and write. Background work such as heartbeats adds some.
 STATEMENTS_PER_LONE_ORDER_MAX = 2.1
 STATEMENTS_PER_1000_READS_MAX = 1_010
-# # Measured: 1,600; one more index adds about 90.
+# Measured: 1,600; one more index adds about 90.
 LOG_BYTES_PER_ORDER_MAX = 1_750
 
 STATEMENTS = """

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 SCHEMA = "order_engine"
 ORDERS = 30_000
-# # Enough users for an index to be used; some of them have all the orders: 300 each.
+# Enough users for an index to be used; some of them have all the orders: 300 each.
 SIZES = Plan(users=2_000, products=2_000, regulars=0)
 BUYERS = 100
 MESSAGES = 20_000
 TIMES = 20
-# Those that grow with the orders; the others are small for ever.
+# Tables that grow with the orders; the others stay small.
 BIG = ("orders", "order_lines", "order_history", "reservations", "outbox", "idempotency", "users")
-# A page of 20, the order behind it, and the lines of all.
+# A page of 20, the next order, and the lines of all.
 PAGE_ROWS = 50
 
 DELETE_INDEX: dict[str, LiteralString] = {

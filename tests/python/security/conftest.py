@@ -25,9 +25,9 @@ def make_attack_target(
     redis_server: Redis,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[..., AttackTarget]]:
-    """Starts engines with every door, each of which needs a token, for all tests of a module.
+    """Starts engines with all APIs, each with tokens required, for the tests of a module.
 
-    `make_attacked("--access", "roles", ORDER_ENGINE_LOG="debug")`.
+    `make_attack_target("--access", "roles", ORDER_ENGINE_LOG="debug")`.
     """
     redis_server.start()
 
@@ -50,5 +50,5 @@ def make_attack_target(
 
 @pytest.fixture(scope="module")
 def attack_target(make_attack_target: Callable[..., AttackTarget]) -> AttackTarget:
-    """A running engine with every door, each of which needs a token, for all tests of a module."""
+    """A running engine with all APIs, each with tokens required, for the tests of a module."""
     return make_attack_target()

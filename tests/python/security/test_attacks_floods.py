@@ -32,7 +32,7 @@ CROWD = 8
 
 @pytest.fixture(scope="module")
 def limited(make_attack_target: Callable[..., AttackTarget]) -> AttackTarget:
-    """An engine that lets each caller ask five times."""
+    """An engine with a limit of five requests for each caller."""
     return make_attack_target(**LIMITS)
 
 
@@ -42,7 +42,7 @@ def api(limited: AttackTarget, request: pytest.FixtureRequest) -> Api:
 
 
 def limited_requests(attack_target: AttackTarget) -> float:
-    """What the metrics say of refused requests."""
+    """The refused requests in the metrics."""
     text = attack_target.client.get(f"{attack_target.server.url}/metrics").text
     (line,) = (each for each in text.splitlines() if each.startswith("order_engine_rate_limited"))
     return float(line.rpartition(" ")[2])
@@ -117,7 +117,7 @@ def test_c29_operations_of_a_websocket_count(limited: AttackTarget) -> None:
 
 
 def test_c29_many_users_take_no_memory(limited: AttackTarget) -> None:
-    """A caller that may name many users, as a gateway may, makes nothing grow."""
+    """A gateway may name many users, which must not take memory."""
     before = resident_bytes(limited)
     api = limited.apis["gateway"]
     for number in range(2_000):

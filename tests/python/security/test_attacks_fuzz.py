@@ -149,7 +149,7 @@ def test_tokens(engine: OrderEngine, token: str, text: bytes) -> None:
     try:
         answer = engine.execute("{ getOrders { id } }", token=forged)
     except InvalidInput:
-        # It cannot stand in a header.
+        # Headers cannot contain it.
         return
     if forged.strip() != token:
         assert answer["errors"][0]["extensions"]["code"] in {"TOKEN_INVALID", "TOKEN_MISSING"}
@@ -184,14 +184,14 @@ def test_bodies_of_rest(database: str, contract: str) -> None:
         def run(body: bytes, path: bytes) -> None:
             for answer in asked(client, body, path):
                 assert answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR, answer.text
-                # Beside orders every door has pages of its own, like /healthz.
+                # Besides orders every API has common pages, such as /healthz.
                 if answer.request.url.path not in PAGES:
                     assert json.loads(answer.content or b"{}") is not None
 
         def asked(client: httpx.Client, body: bytes, path: bytes) -> list[httpx.Response]:
             url = f"http://door{REST[contract]}"
             headers = {"Content-Type": "application/json"}
-            # The client's own WSGI side knows no bytes beyond ASCII in a path.
+            # The client's WSGI transport supports only ASCII in paths.
             segment = "".join(f"%{byte & 127:02x}" for byte in path[:200])
             base = url.removesuffix("create").rstrip("/")
             return [

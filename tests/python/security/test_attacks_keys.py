@@ -238,7 +238,7 @@ def test_c10_an_invalid_key_set_removes_no_key(
         fetched = len(key_server.asked)
         key_server.fail(status, body)
         while len(key_server.asked) == fetched:
-            # A token with an unknown key has it asked at once, as soon as it may be again.
+            # A token with an unknown key causes a fetch as soon as the cooldown has passed.
             assert answer(server, unknown) == INVALID
         assert answer(server, known.sign()) == GOOD
     assert "/elsewhere" not in key_server.asked, "no redirect is followed"

@@ -31,7 +31,7 @@ EVERYTHING = "trace,lapin=trace,sqlx=trace,hyper=trace,rustls=trace,reqwest=trac
 CARD = "4111111111111111"
 EMAIL, STREET, PHONE = "jane.doe@private.example", "1 Hidden Street", "555-0199-4711"
 URL_WITH_PASSWORD = re.compile(r"[a-z]+://[^/\s:@\"]*:[^/\s@\"*]+@")
-"""A password stands between the colon and the at; masked ones are asterisks."""
+"""A password is between the colon and the at sign; masked ones are asterisks."""
 
 
 @pytest.fixture(params=["text", "json"])
@@ -95,13 +95,13 @@ def test_c38_responses_and_logs_contain_no_secrets_or_personal_data(
         assert not URL_WITH_PASSWORD.search(text), URL_WITH_PASSWORD.search(text)
     for private in (EMAIL, STREET, PHONE, CARD):
         assert private not in log, around(log, [private])
-    # What was sent comes back to its sender at most; of Jane nobody hears anything.
+    # Senders see at most their own input; data of Jane appears nowhere.
     for private in (EMAIL, STREET, PHONE):
         assert private not in "\n".join(said), private
 
 
 def around(text: str, leaked: list[str]) -> str:
-    """Where a secret stands, for whoever must find the way it took."""
+    """The text around a leaked secret, for the failure message."""
     places = [text.find(secret) for secret in leaked]
     return "\n".join(text[max(0, place - 200) : place + 60] for place in places if place >= 0)
 

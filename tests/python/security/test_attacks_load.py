@@ -35,12 +35,11 @@ PER_IDLE_MAX_BYTES = 30_000
 READERS, PIPELINED = 40, 400
 WRITERS = 100
 USERS = 50
-# What each piece waits on the way to a database far away, and how long too much is asked of it.
+# Delay of each packet to a distant database, and duration of the overload.
 FAR_S = 0.12
 OVERLOAD_S = 15.0
-# How long the first in line may have waited when others still join, and how many are then placed
-# together in two lanes.
-LINE_S = 5.0
+# Limit for the wait of the oldest request in the queue, and orders that two committers then place.
+QUEUE_S = 5.0
 BATCHES = 2 * 128
 REFUSED_WITHIN_S = 1.0
 STOCK = 1_000_000
@@ -161,7 +160,7 @@ def placement(server: EngineProcess, user: int) -> bytes:
 
 
 async def place(server: EngineProcess, request: bytes) -> Placing:
-    """Sends a placement on a connection of its own."""
+    """Sends a placement over a new connection."""
     began = time.monotonic()
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
@@ -220,7 +219,7 @@ def test_three_times_the_capacity_serves_a_third_and_rejects_the_rest_immediatel
         server = make_server(RABBITMQ_URL="", DATABASE_URL=through.geturl())
         server.start()
         stocked(server)
-        # A database so far away that it, and nothing here, says how much can be done.
+        # The latency of the database, not this machine, limits the throughput.
         proxy.shape(Traffic(delay_s=FAR_S))
         asyncio.run(placed_at_once(server, USERS))
         began = time.monotonic()
@@ -240,9 +239,9 @@ def test_three_times_the_capacity_serves_a_third_and_rejects_the_rest_immediatel
             f"within {max(one.took_s for one in refused):.2f} s"
         )
         assert rate > 0.7 * capacity, (rate, capacity)
-        # While the line grows to its bound three times as many join as leave; then come the
-        # batches that are under way, and one's own.
-        assert max(placed) < 3 * LINE_S + 2 * BATCHES / capacity
+        # While the queue grows to its limit, three times as many requests join as leave. Then the
+        # current batches and the request's own are committed.
+        assert max(placed) < 3 * QUEUE_S + 2 * BATCHES / capacity
         assert {one.outcome for one in refused} <= {"200 False", "503 False"}
         assert all(b"Try again later" in one.text for one in refused)
         assert max(one.took_s for one in refused) < REFUSED_WITHIN_S
@@ -261,7 +260,7 @@ def test_it_starts_and_stops_under_load(loaded: EngineProcess) -> None:
         try:
             answer = client.post("/graphql", json=PLACE, headers={"Authorization": token})
         except httpx.TransportError:
-            # Nobody listens, or it was closed before anything of the request was read.
+            # The connection was refused, or closed before the request was read.
             return None
         if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
             return None

@@ -91,7 +91,7 @@ def test_c16_orders_by_user_id(attack_target: AttackTarget) -> None:
 def test_c17_placing_for_another_user_is_refused(attack_target: AttackTarget, api: Api) -> None:
     headers = attack_target.bearer(STRANGER)
     if "input" in getattr(api, "PLACE", ""):
-        # Here the user is the token's and nothing else says who.
+        # Here the user comes from the token alone.
         assert api.order(api.place(headers=headers))["userId"] == STRANGER
         with attack_target.nothing_written():
             for name in ("userId", "user"):
@@ -265,7 +265,7 @@ def test_c29_races_for_one_unit_are_serialised(attack_target: AttackTarget) -> N
         engine.set_stock(lamp, 1)
 
     def race(number: int) -> str | None:
-        """Buys the one lamp through any door, and cancels and deletes the order at once."""
+        """Orders the last lamp in any contract, and cancels and deletes the order immediately."""
         api = attack_target.apis[CONTRACTS[number % len(CONTRACTS)]]
         headers = attack_target.bearer(OWNER)
         answer = api.place(lines=[(lamp, 1)], headers=headers)

@@ -19,7 +19,7 @@ MENDED = {
     "tungstenite": "0.20.1",  # RUSTSEC-2023-0065: headers without bound.
 }
 NEVER = ("h2", "serde_yaml", "dotenv", "serde_cbor", "yaml-rust")
-"""HTTP/2 is not spoken; of the others nobody takes care any more."""
+"""HTTP/2 is not supported; the others are unmaintained."""
 
 
 def locked() -> dict[str, list[tuple[int, ...]]]:

@@ -30,7 +30,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 def serving(
     make_server: Callable[..., EngineProcess], files: tuple[Path, Path], *arguments: str
 ) -> Iterator[EngineProcess]:
-    """Runs an engine whose doors speak TLS, on the port it was given."""
+    """Runs an engine with TLS on the given port."""
     certificate, key = files
     server = make_server(
         *arguments,
@@ -76,7 +76,7 @@ def test_an_api_with_tls_refuses_plain_http(
             only = trusting(certificates.authority)
             only.minimum_version = only.maximum_version = version
             assert asked(server, only) == good
-        # Whoever says nothing, speaks plainly or breaks off keeps nobody out.
+        # Clients that send nothing, plain text, or half a handshake block no others.
         silent = socket.create_connection((HOST, server.port), timeout=TIMEOUT_S)
         with silent, pytest.raises(httpx.TransportError):
             httpx.get(f"http://{HOST}:{server.port}/healthz", trust_env=False, timeout=TIMEOUT_S)

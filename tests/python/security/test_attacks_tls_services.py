@@ -114,7 +114,7 @@ def plain(postgres: PostgreSQL, broker: Broker, redis: Redis) -> dict[str, str]:
 
 
 def diagnosed(engine: EngineProcess) -> str:
-    """What the doctor says of settings that must not do."""
+    """The output of doctor for invalid settings."""
     reported = refusal(engine.env, "doctor", "--port", "0")
     for variable in VARIABLES.values():
         assert engine.env[variable].partition("@")[0].rpartition(":")[2] not in reported
@@ -122,7 +122,7 @@ def diagnosed(engine: EngineProcess) -> str:
 
 
 def refused(reported: str, name: str) -> str:
-    """What the doctor says of one server, which must be a refusal."""
+    """The output of doctor for one server, which must be a failure."""
     (line,) = (each for each in reported.splitlines() if re.match(rf"\S+ failed +{name} ", each))
     return line
 

@@ -19,7 +19,7 @@ def encoded(part: bytes) -> str:
 
 
 def signed(secret: str, header: str, body: str) -> str:
-    """Signs with HS256 whatever is given, also what no library would write."""
+    """Signs any text with HS256, also what no library would produce."""
     message = f"{encoded(header.encode())}.{encoded(body.encode())}"
     signature = hmac.digest(secret.encode(), message.encode(), hashlib.sha256)
     return f"{message}.{encoded(signature)}"
@@ -35,7 +35,7 @@ Refuse = Callable[..., None]
 
 @pytest.fixture
 def refuse(attack_target: AttackTarget, api: Api) -> Refuse:
-    """Reads and places with what must not be let in, and checks that nothing came of it."""
+    """Reads and places with an invalid token, and checks that nothing happened."""
 
     def refuse(token: str | None = None, **headers: str) -> None:
         if token is not None:

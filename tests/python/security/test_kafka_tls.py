@@ -32,7 +32,7 @@ PASSWORD = "Authentication failed"
 
 
 class Guarded:
-    """A Kafka that shows certificates of an authority which the system does not know."""
+    """A Kafka with certificates of an authority that the system does not trust."""
 
     def __init__(self, workspace: Workspace, folder: Path) -> None:
         authority = trustme.CA()
@@ -62,7 +62,7 @@ class Guarded:
     def settings(
         self, protocol: str, mechanism: str | None = None, certificate: str = "GOOD"
     ) -> dict[str, str]:
-        """What an engine is told to be let in."""
+        """The engine's settings for a connection with credentials."""
         brokers = self.server.sasl_url
         if protocol.endswith("ssl"):
             brokers = self.server.tls_url(certificate, login=mechanism is not None)
@@ -78,7 +78,7 @@ class Guarded:
         return reported
 
     def received(self) -> list[str]:
-        """The keys of the orders that were announced, read without TLS."""
+        """The keys of the published orders, read without TLS."""
         consumer = KafkaConsumer(
             "order-events",
             bootstrap_servers=self.server.url,

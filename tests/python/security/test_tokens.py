@@ -35,7 +35,7 @@ def encoded(part: bytes) -> str:
 def signed(
     secret: str, header: str | Mapping[str, object], claims: str | Mapping[str, object]
 ) -> str:
-    """Signs with HS256 whatever is given, also what no library would write."""
+    """Signs any text with HS256, also what no library would produce."""
     texts = [part if isinstance(part, str) else json.dumps(part) for part in (header, claims)]
     message = ".".join(encoded(text.encode()) for text in texts)
     signature = hmac.digest(secret.encode(), message.encode(), hashlib.sha256)
@@ -55,7 +55,7 @@ def answer_to(server: EngineProcess, authorization: str | None) -> str:
 
 @pytest.fixture
 def ask(shared_shop: Shop) -> Callable[[str | None], str]:
-    """Reads with a token, and returns what the envelope says."""
+    """Reads with a token; returns the envelope's message."""
 
     def ask(token: str | None) -> str:
         message = answer_to(shared_shop.server, None if token is None else f"Bearer {token}")
