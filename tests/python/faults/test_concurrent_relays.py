@@ -111,7 +111,7 @@ def test_a_relay_that_lost_its_lease_is_fenced(
         assert figure(other, "order_engine_relay_late_total") == 0
         for order_id in placed:
             shop.spy.wait_for(order_id)
-        # What the fenced relay had published arrives with the same ids; it then continues as before.
+        # What the fenced relay had published arrives with the same ids; then it continues.
         assert check_messages(shop.database, received(shop)) >= 1
         shop.spy.wait_for(shop.placed((1, 1)))
 

@@ -108,7 +108,7 @@ class Moving:
         users: tuple[int, ...] = (),
     ) -> None:
         """Sets a stage, of all operations without a name; returns when this process follows."""
-        # A second rule, set in the same command and used by nothing else, shows when it takes effect.
+        # A second rule, set by the same command and used only here, shows when it applies.
         self._flips = not self._flips
         sentinel = "engine" if self._flips else "legacy"
         with psycopg.connect(self.database_url) as database:
