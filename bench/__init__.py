@@ -1,1 +1,1 @@
-"""The benchmarks: the engine beside pgbench and others in one run; see docs/PERFORMANCE.md."""
+"""Benchmarks that measure the engine, pgbench and other programs together: docs/PERFORMANCE.md."""

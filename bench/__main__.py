@@ -1,4 +1,4 @@
-"""The command `python -m bench`: measures, prints the tables, keeps the raw numbers."""
+"""The command `python -m bench`: measures, prints the tables, and stores the raw numbers."""
 
 import argparse
 import signal
@@ -68,7 +68,7 @@ def main() -> int:
         text = report.render(found)
         sys.stdout.write(text)
         if arguments.write:
-            # Only here, because only this needs matplotlib.
+            # Only plotting needs matplotlib.
             from bench import plots  # noqa: PLC0415
 
             drawn = plots.draw_run(found, document.folder_of_plots(arguments.write))

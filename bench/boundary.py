@@ -1,9 +1,9 @@
-"""The cost of the boundary: calls from Python to the engine, beside the drivers people would use.
+"""The cost of calls from Python to the engine, compared with database drivers.
 
-A process of its own (`python -m bench.boundary URL`), so that nothing else of the benchmark shares
-its interpreter: it prints what it measured as JSON. Every subject reads the same orders with the
-engine's own statement, and places orders that write the same rows, one transaction for each; the
-drivers run the statement that pgbench runs, on as many connections as the engine has.
+It runs as a separate process (`python -m bench.boundary URL`), so that nothing else shares its
+interpreter, and prints its measurements as JSON. All subjects read the same orders with the
+engine's statement, and place orders that write the same rows, in one transaction each. The drivers run
+pgbench's statement, over as many connections as the engine has.
 """
 
 import asyncio
@@ -37,10 +37,10 @@ CONNECTIONS = 16
 
 
 def measure(database_url: str, number: int) -> list[Measurement]:
-    """Measures in a process of its own; `number` is the round's.
+    """Runs the measurement of one round in a separate process.
 
     Raises:
-        BenchError: the process failed; the message holds its output.
+        BenchError: the process failed; the message contains its output.
     """
     done = subprocess.run(
         [sys.executable, "-m", "bench.boundary", database_url, str(number)],
@@ -55,7 +55,7 @@ def measure(database_url: str, number: int) -> list[Measurement]:
 
 
 class Boundary:
-    """Everybody who calls, connected."""
+    """The engine and the drivers, connected."""
 
     def __init__(self, url: str, number: int) -> None:
         self._url = url
@@ -75,7 +75,7 @@ class Boundary:
             )
 
     def reads(self) -> list[Measurement]:
-        """One order after the other, by key."""
+        """Sequential reads of orders by key."""
         order = self._read.replace(":order::bigint", "%s")
         options = f"-c search_path={SCHEMA}"
         with (
@@ -93,7 +93,7 @@ class Boundary:
             ]
 
     async def async_reads(self) -> list[Measurement]:
-        """The same, awaited one after the other."""
+        """Sequential awaited reads of orders by key."""
         order = self._read.replace(":order::bigint", "$1")
         driver = await asyncpg.connect(self._url, server_settings={"search_path": SCHEMA})
         statement = await driver.prepare(order.rstrip().rstrip(";"))
@@ -109,7 +109,7 @@ class Boundary:
         return measured
 
     async def places(self) -> list[Measurement]:
-        """Many orders awaited at once."""
+        """Many concurrent placements."""
         async with AsyncOrderEngine(database_url=self._url, relay=False) as engine:
             drivers = [
                 (PSYCOPG, await self._psycopg_placer()),
@@ -157,7 +157,7 @@ class Boundary:
         return place
 
     def _in_turns(self, steps: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-        # Every second round the other way round, so that nobody always comes first.
+        # Alternate the order, so that no subject always comes first.
         return steps if self._is_odd else steps[::-1]
 
     def _keys(self) -> list[int]:
@@ -182,15 +182,15 @@ class Boundary:
         return (time.perf_counter() - begin) / READS * 1e6
 
     async def _all_ms(self, place: Callable[[str, str], Awaitable[None]]) -> float:
-        """The second of two times: the first one warms up."""
+        """The second of two measurements; the first one warms up."""
         begin = 0.0
         for _ in range(2):
-            wishes = [
+            requests = [
                 (self._choices.choice(self._users), self._choices.choice(self._products))
                 for _ in range(AWAITS)
             ]
             begin = time.perf_counter()
-            await asyncio.gather(*(place(*wish) for wish in wishes))
+            await asyncio.gather(*(place(*request) for request in requests))
         return (time.perf_counter() - begin) * 1e3
 
 

@@ -1,4 +1,4 @@
-"""The command `python -m bench.builds`: builds of the engine beside each other, in turns."""
+"""The command `python -m bench.builds`: compares builds of the engine in alternation."""
 
 import argparse
 import secrets
@@ -14,7 +14,6 @@ from tests.services import ServiceError, Workspace
 from bench import catalogue, load
 from bench import measurement as m
 from bench.consumer import Consumer
-from bench.contestant import Contestant
 from bench.counted_loads import CountedLoads
 from bench.engine import Engine
 from bench.errors import BenchError
@@ -24,9 +23,10 @@ from bench.plan import Plan
 from bench.requests import Client
 from bench.servers import Servers
 from bench.tables import decimal, ratios, spread, table, whole
+from bench.target import Target
 
 Found = dict[tuple[str, int], dict[str, list[list[float]]]]
-"""For each operation and number of connections, for each value, a list of the rounds per build."""
+"""By operation and number of connections, then by value: the rounds of each build."""
 COMPARED = ("per_second", "service_us")
 
 
@@ -59,10 +59,10 @@ def main() -> int:
 
 
 def measure(environments: list[Path], rounds: int, seconds: int) -> Found:
-    """Asks all builds for the same, one after the other, again and again.
+    """Sends the same requests to all builds in each round.
 
     Raises:
-        BenchError: something failed, or the numbers cannot be trusted.
+        BenchError: something failed, or the numbers are not valid.
         ServiceError: a server or an engine did not start.
     """
     plan, secret = Plan(), secrets.token_hex(32)
@@ -85,19 +85,19 @@ def measure(environments: list[Path], rounds: int, seconds: int) -> Found:
                 values = found.setdefault(
                     (operation, connections), {name: [[] for _ in builds] for name in COMPARED}
                 )
-                # Every second round the other way round, so that nobody always comes first.
+                # Alternate the order, so that no build always comes first.
                 for index, build in turns[:: 1 if number % 2 else -1]:
-                    told = ask(build)
+                    measured = ask(build)
                     for name in COMPARED:
-                        values[name][index].append(told[name])
+                        values[name][index].append(measured[name])
     return found
 
 
 @contextmanager
 def serving(
     workspace: Workspace, servers: Servers, rabbitmq_url: str, environment: Path, secret: str
-) -> Iterator[Contestant]:
-    """Has the build of an environment serve a database of its own."""
+) -> Iterator[Target]:
+    """Serves a new database with the build of an environment."""
     with servers.database() as url, closing(psycopg.connect(url, autocommit=True)) as connection:
         engine = Engine(
             workspace,
@@ -110,15 +110,15 @@ def serving(
         catalogue.fill(connection, SCHEMA, Plan())
         engine.start()
         try:
-            yield Contestant(environment.name, engine, Orders(connection))
+            yield Target(environment.name, engine, Orders(connection))
         finally:
             engine.stop()
 
 
 def loads_of(
-    builds: list[Contestant], counted: CountedLoads, client: Client, plan: Plan, number: int
-) -> list[tuple[tuple[str, int], Callable[[Contestant], dict[str, float]]]]:
-    """What each build is asked for in a round: placing first, so that there is what to read."""
+    builds: list[Target], counted: CountedLoads, client: Client, plan: Plan, number: int
+) -> list[tuple[tuple[str, int], Callable[[Target], dict[str, float]]]]:
+    """The operations of a round: placing first, so that there are orders to read."""
     many = counted.file("many", client.placements(is_hot=False))
     for build in builds:
         counted.warm_up(build, many)
@@ -129,10 +129,10 @@ def loads_of(
         for build in builds
     }
 
-    def placing(connections: int) -> Callable[[Contestant], dict[str, float]]:
+    def placing(connections: int) -> Callable[[Target], dict[str, float]]:
         return lambda build: counted.place(build, many, connections)
 
-    def reading(connections: int) -> Callable[[Contestant], dict[str, float]]:
+    def reading(connections: int) -> Callable[[Target], dict[str, float]]:
         return lambda build: counted.ask(build, reads[build.subject], connections)
 
     return [
@@ -143,7 +143,7 @@ def loads_of(
 
 
 def render(names: list[str], found: Found) -> str:
-    """Returns the table: the first build's numbers, and those of the others divided by them."""
+    """Returns the table: the first build's numbers, and the ratios of the others to them."""
     heading = ["", "connections", f"{names[0]}, requests/s", f"{names[0]}, µs of the engine"]
     for name in names[1:]:
         heading += [f"{name} ÷ {names[0]}, requests/s", "µs"]

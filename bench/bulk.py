@@ -1,7 +1,7 @@
-"""Many orders with one call from Python, and what it costs to import the module.
+"""Placing many orders with one Python call, and the time to import the module.
 
-A process of its own (`python -m bench.bulk URL`), so that nothing else of the benchmark shares its
-interpreter: it prints what it measured as JSON.
+It runs as a separate process (`python -m bench.bulk URL`), so that nothing else shares its
+interpreter, and prints its measurements as JSON.
 """
 
 import json
@@ -25,10 +25,10 @@ ORDERS = 50_000
 
 
 def measure_engine(database_url: str, number: int) -> list[Measurement]:
-    """Measures in a process of its own; `number` is the round's.
+    """Runs the measurement of one round in a separate process.
 
     Raises:
-        BenchError: the process failed; the message holds its output.
+        BenchError: the process failed; the message contains its output.
     """
     done = subprocess.run(
         [sys.executable, "-m", "bench.bulk", database_url, str(number)],
@@ -44,7 +44,7 @@ def measure_engine(database_url: str, number: int) -> list[Measurement]:
 
 def _measure(url: str, number: int) -> list[Measurement]:
     begin = time.perf_counter()
-    # Not known to this process before: that is what is measured.
+    # The first import in this process is what is measured.
     order_engine = import_module("order_engine")
     import_ms = (time.perf_counter() - begin) * 1e3
     choices = random.Random(number)  # noqa: S311 - not for secrets.

@@ -18,7 +18,7 @@ select n::text, 'product ' || n, 1 + (n %% 100) + 0.25, 'USD', %s, now()
 from generate_series(1, %s) n
 """
 
-# The regular customers come after the others; orders of theirs are as the engine writes them.
+# The ids of regular customers follow the others'; their orders are as the engine writes them.
 REGULARS = """
 with placed as (
     insert into orders (
@@ -42,7 +42,7 @@ select id, 1, nextval('order_line_ids'), (1 + id %% %(products)s)::text,
 def fill(connection: psycopg.Connection, schema: str, plan: Plan) -> None:
     """Adds users and products, numbered from 1, with more stock than a run can sell.
 
-    Behind the users come regular customers, who have orders already.
+    Regular customers follow the users; they already have orders.
     """
     with connection.transaction():
         connection.execute(sql.SQL("set local search_path to {}").format(sql.Identifier(schema)))
@@ -50,6 +50,6 @@ def fill(connection: psycopg.Connection, schema: str, plan: Plan) -> None:
         connection.execute(PRODUCTS, [STOCK, plan.products])
         sizes = {"users": plan.users, "products": plan.products, "regulars": plan.regulars}
         connection.execute(REGULARS, sizes | {"orders": plan.orders_of_a_regular})
-    # So that both sides begin with the same statistics, whenever autovacuum comes by.
+    # All subjects start with the same statistics, whenever autovacuum runs.
     for table in ("users", "products", "orders", "order_lines", "order_history"):
         connection.execute(sql.SQL("analyze {}").format(sql.Identifier(schema, table)))

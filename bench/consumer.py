@@ -1,7 +1,7 @@
-"""A consumer that counts events and notes when they came, at next to no cost.
+"""A consumer that counts events and records their arrival times, at low cost.
 
-It shares the machine with what is measured. A consumer that decoded every message in Python would
-take a core for itself at ten thousand messages a second; this one looks at frame headers only.
+It shares the machine with the measured programs. Decoding every message in Python would use a whole
+core at 10,000 messages per second; this consumer reads frame headers only.
 """
 
 import bisect
@@ -32,14 +32,14 @@ Answer = TypeVar("Answer", bound=amqp_object.Method)
 
 
 class Consumer:
-    """Takes every `order.placed` from a queue of its own, as a consumer in the field would.
+    """Receives every `order.placed` through its own queue, as a deployed consumer would.
 
-    Exchange and queue are declared as the existing services declare theirs (not durable), and the
-    broker is not asked for acknowledgements. The queue goes when the consumer does.
+    Exchange and queue are declared like those of the existing services (not durable), without
+    acknowledgements. The queue is deleted with the consumer.
     """
 
     def __init__(self, url: str) -> None:
-        """Connects, binds and begins to count.
+        """Connects, binds and starts to count.
 
         Raises:
             OSError: the broker cannot be reached.
@@ -66,18 +66,18 @@ class Consumer:
 
     @property
     def count(self) -> int:
-        """How many messages have come so far."""
+        """The number of messages so far."""
         with self._arrived:
             return self._totals[-1] if self._totals else 0
 
     def wait_for(self, count: int, timeout_s: float) -> float:
-        """Waits for the `count`-th message since the beginning (1 is the first).
+        """Waits for the `count`-th message (1 is the first).
 
         Returns:
-            When it came, on the clock of `time.perf_counter`.
+            Its arrival time, on the clock of `time.perf_counter`.
 
         Raises:
-            BenchError: it did not come within `timeout_s` seconds, or the broker hung up.
+            BenchError: it did not arrive within `timeout_s` seconds, or the broker disconnected.
         """
         with self._arrived:
             came = self._arrived.wait_for(lambda: self._has(count) or not self._is_open, timeout_s)
@@ -88,7 +88,7 @@ class Consumer:
             return self._times[bisect.bisect_left(self._totals, count)]
 
     def close(self) -> None:
-        """Hangs up, which removes the queue."""
+        """Disconnects, which deletes the queue."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
@@ -161,7 +161,7 @@ class Consumer:
 
 
 def _deliveries(data: bytes) -> tuple[int, bytes]:
-    """Counts the deliveries among the whole frames of `data`; returns also what is left over."""
+    """Counts the deliveries in the complete frames of `data`; returns the rest as well."""
     count = offset = 0
     while len(data) - offset >= FRAME_OVERHEAD:
         kind, _channel, size = cast("tuple[int, int, int]", FRAME_HEADER.unpack_from(data, offset))

@@ -1,25 +1,25 @@
-"""wrk at somebody's door, what it was told held against what is in the tables."""
+"""Loads by wrk whose results are checked against the tables."""
 
 from contextlib import closing
 from pathlib import Path
 
 from bench import load
 from bench.consumer import Consumer
-from bench.contestant import Contestant
-from bench.door import Door
 from bench.errors import BenchError
+from bench.http_client import HttpClient
 from bench.processor import Clocks
 from bench.requests import Request, write
+from bench.target import Target
 
 CHECKED_REQUESTS = 8
-# Compilers at run time, such as V8, need more than a moment.
+# Just-in-time compilers such as V8 need this long.
 WARM_UP_SECONDS = 2
 WARM_UP_CONNECTIONS = 16
 DELIVERY_TIMEOUT_S = 120.0
 
 
 class CountedLoads:
-    """Loads that are refused as a measurement when a single answer was no success."""
+    """Loads that fail if a single response is not a success."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class CountedLoads:
     ) -> None:
         """Keeps the files of requests in `folder`; each load takes so many seconds.
 
-        `servers` are the processes behind everybody's door whose processor time is taken as well.
+        `servers` are the server processes whose processor time is recorded too.
         """
         self._folder = folder
         self._servers = servers
@@ -41,13 +41,13 @@ class CountedLoads:
         self._seed = seed
 
     def place(
-        self, one: Contestant, requests: Path, connections: int, *, has_relay: bool = True
+        self, one: Target, requests: Path, connections: int, *, has_relay: bool = True
     ) -> dict[str, float]:
-        """Places under load; with a relay, waits until everything has been sent and received.
+        """Places under load; with a relay, waits until all events have been published and received.
 
         Raises:
-            BenchError: the orders in the table, or the events at the consumer, are not those that
-                the answers tell of.
+            BenchError: the orders in the table, or the events at the consumer, differ from the
+                responses.
         """
         self.check(one, requests)
         orders, events = one.orders.count(), self._consumer.count
@@ -59,7 +59,7 @@ class CountedLoads:
             values["events_per_second"] = arrived / done.requests * values["per_second"]
         one.orders.wait_until_quiet()
         placed = one.orders.count() - orders
-        # Those that wrk left unanswered at its end may have been placed.
+        # Requests without a response at the end of the load may have placed orders.
         if not done.requests <= placed <= done.requests + connections:
             raise BenchError(f"{done.requests} orders were answered, {placed} were placed")
         if has_relay:
@@ -67,8 +67,8 @@ class CountedLoads:
             self._consumer.wait_for(events + placed, DELIVERY_TIMEOUT_S)
         return values
 
-    def warm_up(self, one: Contestant, requests: Path) -> None:
-        """Lets caches, pools and compilers of the door get going; nothing is measured."""
+    def warm_up(self, one: Target, requests: Path) -> None:
+        """Warms up caches, pools and compilers; nothing is measured."""
         load.run(
             one.port,
             requests,
@@ -80,32 +80,32 @@ class CountedLoads:
         one.orders.wait_until_sent()
 
     def file(self, name: str, requests: list[Request]) -> Path:
-        """Writes requests for wrk and returns where they are."""
+        """Writes requests for wrk and returns the file."""
         path = self._folder / f"{name}.requests"
         write(path, requests)
         return path
 
-    def ask(self, one: Contestant, requests: Path, connections: int) -> dict[str, float]:
-        """Asks under load for what changes nothing."""
+    def ask(self, one: Target, requests: Path, connections: int) -> dict[str, float]:
+        """Runs a load that changes nothing."""
         clocks = self._clocks(one)
         done = self._load(one, requests, connections)
         return done.values | clocks.per_request(done.requests)
 
-    def check(self, one: Contestant, requests: Path) -> None:
-        """Looks at how some of the requests are answered.
+    def check(self, one: Target, requests: Path) -> None:
+        """Checks the responses to some of the requests.
 
         Raises:
-            BenchError: one of them is refused.
+            BenchError: one of them is not a success.
         """
-        with closing(Door(one.port)) as door:
+        with closing(HttpClient(one.port)) as client:
             for line in requests.read_text().splitlines()[:CHECKED_REQUESTS]:
                 token, _, body = line.partition("\t")
-                door.post(Request(token, body))
+                client.post(Request(token, body))
 
-    def _clocks(self, one: Contestant) -> Clocks:
+    def _clocks(self, one: Target) -> Clocks:
         return Clocks({"service": one.service.pid} | self._servers)
 
-    def _load(self, one: Contestant, requests: Path, connections: int) -> load.Load:
+    def _load(self, one: Target, requests: Path, connections: int) -> load.Load:
         return load.run(
             one.port,
             requests,

@@ -1,4 +1,4 @@
-"""Puts a report into a document, between two comments that stay."""
+"""Inserts a report into a document, between two comments."""
 
 from pathlib import Path
 
@@ -17,10 +17,10 @@ PLOTS = "performance"
 
 
 def write(path: Path, report: str, comments: tuple[str, str]) -> None:
-    """Replaces what stands between the two comments.
+    """Replaces the text between the two comments.
 
     Raises:
-        BenchError: the document cannot be read, or does not have each comment once.
+        BenchError: the document cannot be read, or does not contain each comment once.
     """
     try:
         text = path.read_text()
@@ -37,5 +37,5 @@ def write(path: Path, report: str, comments: tuple[str, str]) -> None:
 
 
 def folder_of_plots(path: Path) -> Path:
-    """Returns where the plots of the document are."""
+    """Returns the folder of the document's plots."""
     return path.parent / PLOTS

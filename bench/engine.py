@@ -1,4 +1,4 @@
-"""The engine under measurement: a process of its own, started as an operator starts it."""
+"""The measured engine, started as an operator would start it."""
 
 import http.client
 import os
@@ -13,12 +13,12 @@ from bench.errors import BenchError
 
 PROGRAM = Path(sys.executable).with_name("order-engine")
 COMMAND_TIMEOUT_S = 60
-# What would change the engine's settings behind the back of the benchmark.
+# Variables that would change the engine's settings.
 SETTINGS = ("ORDER_ENGINE_", "DATABASE_", "SQLALCHEMY_", "POSTGRES_", "PG", "RABBITMQ_", "JWT_")
 
 
 class Engine(Service):
-    """`order-engine serve` with the settings that everybody has."""
+    """`order-engine serve` with default settings."""
 
     name = "order-engine"
 
@@ -51,7 +51,7 @@ class Engine(Service):
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The base URL."""
         return f"http://127.0.0.1:{self.port}"
 
     def command(self) -> Sequence[str]:
@@ -59,12 +59,12 @@ class Engine(Service):
         return [str(self._program), "serve", f"--port={self.port}"]
 
     def environment(self) -> dict[str, str]:
-        """The own one, with no other settings than those given."""
+        """This process's environment, without the engine's settings, plus the given ones."""
         own = {name: text for name, text in os.environ.items() if not name.startswith(SETTINGS)}
         return own | self._settings
 
     def is_ready(self) -> bool:
-        """Whether `/readyz` finds everything there."""
+        """Whether `/readyz` reports that every component is available."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request("GET", "/readyz")
@@ -75,10 +75,10 @@ class Engine(Service):
             connection.close()
 
     def migrate(self) -> None:
-        """Makes the engine's tables.
+        """Creates the engine's tables.
 
         Raises:
-            BenchError: the command failed; the message holds its output.
+            BenchError: the command failed; the message contains its output.
         """
         done = subprocess.run(
             [str(self._program), "migrate"],
@@ -94,12 +94,12 @@ class Engine(Service):
 
 
 def version() -> str:
-    """Returns what the installed engine calls itself."""
+    """Returns the version that the installed engine reports."""
     done = subprocess.run([str(PROGRAM), "--version"], capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
 
 
 def profile() -> str:
-    """Returns the Cargo profile of the installed wheel, from the stamp that the Makefile leaves."""
+    """Returns the Cargo profile of the installed wheel, from the Makefile's stamp file."""
     stamps = sorted(Path(sys.prefix).glob(".wheel-*"))
     return ", ".join(stamp.name.removeprefix(".wheel-") for stamp in stamps) or "unknown"

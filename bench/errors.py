@@ -1,4 +1,4 @@
-"""What makes a run worthless, and so ends it."""
+"""The error that ends a run without valid results."""
 
 
 class BenchError(Exception):

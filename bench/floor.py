@@ -1,7 +1,7 @@
-"""The floor: what PostgreSQL does with nothing before it, told by pgbench.
+"""The upper bound: PostgreSQL driven directly by pgbench.
 
-pgbench places an order with one statement in one transaction, in a schema of its own with the
-engine's own tables, and reads one by its key.
+pgbench places an order with one statement in one transaction, and reads one by its key. It works on
+tables as the engine's, in a schema of its own.
 """
 
 import os
@@ -22,19 +22,19 @@ HERE = Path(__file__).parent
 SCHEMA = "floor"
 GRACE_S = 30
 BULK_CLIENTS = 2
-# As floor_bulk.sql has it.
+# As in floor_bulk.sql.
 BULK_ORDERS = 64
 
 
 class Floor:
-    """The schema `floor` of a database, and pgbench at work in it."""
+    """The schema `floor` of a database, and pgbench runs in it."""
 
     def __init__(
         self, binaries: Path, url: str, connection: psycopg.Connection, server: int
     ) -> None:
-        """Keeps where pgbench is and where it works; `connection` is to the same database.
+        """Takes pgbench's folder and a database; `connection` is to the same database.
 
-        `server` is PostgreSQL's first process, whose processor time is taken as well.
+        `server` is PostgreSQL's first process, whose processor time is recorded too.
         """
         self._server = server
         self._pgbench = binaries / "pgbench"
@@ -42,7 +42,7 @@ class Floor:
         self._connection = connection
 
     def prepare(self, plan: Plan) -> None:
-        """Makes the tables from the engine's migrations and fills in users and products."""
+        """Creates the tables from the engine's migrations and adds users and products."""
         schema.make(self._connection, SCHEMA)
         catalogue.fill(self._connection, SCHEMA, plan)
 
@@ -132,14 +132,16 @@ class Floor:
         )
         if done.returncode != 0:
             raise BenchError(f"pgbench ended with {done.returncode}: {done.stderr}")
-        transactions = int(_told(r"number of transactions actually processed: (\d+)", done.stdout))
-        rate = _told(r"tps = ([\d.]+) \(without initial connection", done.stdout)
-        mean_ms = _told(r"latency average = ([\d.]+) ms", done.stdout)
+        transactions = int(
+            _number(r"number of transactions actually processed: (\d+)", done.stdout)
+        )
+        rate = _number(r"tps = ([\d.]+) \(without initial connection", done.stdout)
+        mean_ms = _number(r"latency average = ([\d.]+) ms", done.stdout)
         values = {"per_second": rate, "mean_ms": mean_ms} | clocks.per_request(transactions)
         return transactions, values
 
 
-def _told(pattern: str, output: str) -> float:
+def _number(pattern: str, output: str) -> float:
     found = re.search(pattern, output)
     if found is None:
         raise BenchError(f"pgbench does not say {pattern!r} but: {output}")

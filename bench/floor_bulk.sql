@@ -1,26 +1,26 @@
 -- pgbench: 64 orders as one statement that writes the rows the engine writes for them.
-with wish as materialized (
+with request as materialized (
     select n, (1 + floor(random() * :users))::int::text as customer,
            (1 + floor(random() * :products))::int::text as product
     from generate_series(1, 64) n
 ), locked as materialized (
-    -- In one order for everybody, so that nobody waits for each other.
+    -- Lock in one order, so that transactions cannot deadlock.
     select product_id, name, price, currency, reported - reserved as available
     from products
-    where product_id in (select product from wish) and price is not null
+    where product_id in (select product from request) and price is not null
     order by product_id
     for update
 ), sold as (
     update products
     set reserved = reserved + wanted.quantity, updated_at = now()
-    from (select product, 2 * count(*) as quantity from wish group by product) as wanted, locked
+    from (select product, 2 * count(*) as quantity from request group by product) as wanted, locked
     where products.product_id = wanted.product and locked.product_id = wanted.product
       and locked.available >= wanted.quantity
     returning products.product_id, locked.name, locked.price, locked.currency
 ), placed as materialized (
-    select nextval('order_ids') as id, nextval('order_line_ids') as line_id, wish.customer,
+    select nextval('order_ids') as id, nextval('order_line_ids') as line_id, request.customer,
            sold.product_id, sold.name, sold.price, sold.currency, gen_random_uuid() as event_id
-    from wish join sold on sold.product_id = wish.product
+    from request join sold on sold.product_id = request.product
 ), an_order as (
     insert into orders (
         id, user_id, status, total, currency, address, version, created_at, updated_at

@@ -1,4 +1,4 @@
-"""The command `python -m bench.growth`: whether more orders, messages or time make it slower."""
+"""The command `python -m bench.growth`: performance by number of orders, messages, and time."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.services import ServiceError, Workspace
 from bench import document, engine, load, relay, soak
 from bench.consumer import Consumer
 from bench.counted_loads import CountedLoads
-from bench.door import Door
 from bench.errors import BenchError
+from bench.http_client import HttpClient
 from bench.population import Population, populated
 from bench.requests import write
 from bench.servers import Servers
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-    from bench.contestant import Contestant
+    from bench.target import Target
 
 FILE = Path(__file__).parent.parent / "target" / "bench" / "growth.json"
 SIZES = (10_000, 1_000_000)
@@ -45,13 +45,13 @@ LOOKED_AT = {
     "dead outbox": "dead rows of outbox",
     "table_mb products": "table products, MB",
 }
-# A short one beside it, to compare with.
+# With a short one for comparison.
 BACKLOGS = (10_000, 1_000_000)
 BACKLOG_RATES = ("messages", "per_second", "first_tenth_per_second", "last_tenth_per_second")
 RELAY_FLOOR_PER_SECOND = 1_000
 
 Rounds = list[dict[str, list[float]]]
-"""For each round, for each operation, the rate with each number of orders."""
+"""For each round and operation, the rates by number of orders."""
 
 
 def main() -> int:
@@ -92,7 +92,7 @@ def main() -> int:
         text = render(found)
         sys.stdout.write(text)
         if given.write:
-            # Only here, because only this needs matplotlib.
+            # Only plotting needs matplotlib.
             from bench import plots  # noqa: PLC0415
 
             drawn = plots.draw_growth(found, document.folder_of_plots(given.write))
@@ -109,15 +109,15 @@ def main() -> int:
 
 
 def leave(number: int, _frame: FrameType | None) -> None:
-    """Ends the servers as well when this process is asked to end."""
+    """Exits on a signal, so that the servers are stopped as well."""
     raise SystemExit(128 + number)
 
 
 def found_by(given: argparse.Namespace) -> dict[str, Any]:
-    """Measures what is asked for; what is not comes from the last run.
+    """Runs the requested measurements; the others come from the last run.
 
     Raises:
-        BenchError: something failed, or the numbers cannot be trusted.
+        BenchError: something failed, or the numbers are not valid.
         ServiceError: a server or an engine did not start.
         FileNotFoundError: there was no last run.
     """
@@ -142,14 +142,14 @@ def found_by(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def soaked_again(given: argparse.Namespace, last: dict[str, Any]) -> dict[str, Any]:
-    """Measures the soak on as many orders, and at the rate, of the last run."""
+    """Repeats the soak with the last run's number of orders and rate."""
     with populations_of(last["sizes"][-1:]) as (populations, folder, _):
         return {"soak": _soak(populations[-1], folder, last["rounds"], given.minutes)}
 
 
 @contextmanager
 def populations_of(sizes: tuple[int, ...]) -> Iterator[tuple[list[Population], Path, Consumer]]:
-    """Makes the databases one after the other, with their engines.
+    """Creates the databases and their engines, one after the other.
 
     Raises:
         ServiceError: a server or an engine did not start.
@@ -162,7 +162,7 @@ def populations_of(sizes: tuple[int, ...]) -> Iterator[tuple[list[Population], P
         consumer = stack.enter_context(closing(Consumer(site.rabbitmq_url)))
         populations = []
         for orders in sizes:
-            _tell(f"making {whole(orders)} orders")
+            _log(f"making {whole(orders)} orders")
             populations.append(
                 stack.enter_context(
                     populated(workspace, servers, site.rabbitmq_url, orders, secret)
@@ -174,22 +174,22 @@ def populations_of(sizes: tuple[int, ...]) -> Iterator[tuple[list[Population], P
 def _rounds(
     populations: list[Population], folder: Path, consumer: Consumer, given: argparse.Namespace
 ) -> Rounds:
-    """Asks all engines for the same, one after the other, again and again."""
+    """Sends the same requests to all engines in each round."""
     files = [_files(population, folder) for population in populations]
     rounds: Rounds = []
     for number in range(1, given.rounds + 1):
-        _tell(f"round {number} of {given.rounds}")
+        _log(f"round {number} of {given.rounds}")
         counted = CountedLoads(folder, consumer, {}, seconds=given.seconds, seed=number)
         found: dict[str, list[float]] = {}
         for operation in files[0]:
             measure_one = counted.place if operation == PLACE else counted.ask
             rates = [0.0] * len(populations)
-            # Every second round the other way round, so that nobody always comes first.
+            # Alternate the order, so that no engine always comes first.
             turns = list(enumerate(populations))[:: 1 if number % 2 else -1]
             for index, population in turns:
                 rates[index] = _rate(population, files[index][operation], counted, measure_one)
             found[operation] = rates
-            _tell(f"  {operation}: {', '.join(whole(rate) for rate in rates)}")
+            _log(f"  {operation}: {', '.join(whole(rate) for rate in rates)}")
         rounds.append(found)
     return rounds
 
@@ -198,14 +198,14 @@ def _rate(
     population: Population,
     file: Path,
     counted: CountedLoads,
-    measure_one: Callable[[Contestant, Path, int], dict[str, float]],
+    measure_one: Callable[[Target, Path, int], dict[str, float]],
 ) -> float:
-    counted.check(population.contestant, file)
-    return measure_one(population.contestant, file, CONNECTIONS)["per_second"]
+    counted.check(population.target, file)
+    return measure_one(population.target, file, CONNECTIONS)["per_second"]
 
 
 def _files(population: Population, folder: Path) -> dict[str, Path]:
-    """The requests of each operation; placing comes last, because it makes the table larger."""
+    """The requests of each operation; placing comes last, because it adds rows."""
     asked = {"read": population.reads()} | population.lists() | {PLACE: population.placements()}
     files = {}
     for operation, requests in asked.items():
@@ -215,14 +215,14 @@ def _files(population: Population, folder: Path) -> dict[str, Path]:
 
 
 def _drain(population: Population, consumer: Consumer, backlog: int) -> dict[str, float]:
-    """Fills the outbox while nobody sends, and has it emptied."""
-    _tell(f"draining {whole(backlog)} messages")
+    """Fills the outbox while no relay runs, and measures how it is drained."""
+    _log(f"draining {whole(backlog)} messages")
     population.engine.stop()
     population.paused.start()
-    with closing(Door(population.paused.port)) as door:
-        door.post(population.placements()[0])
+    with closing(HttpClient(population.paused.port)) as client:
+        client.post(population.placements()[0])
     population.paused.stop()
-    orders = population.contestant.orders
+    orders = population.target.orders
     orders.fill_outbox(backlog)
     timeout_s = 60 + backlog / RELAY_FLOOR_PER_SECOND
     return relay.drain(population.engine, consumer, orders, timeout_s)
@@ -230,7 +230,7 @@ def _drain(population: Population, consumer: Consumer, backlog: int) -> dict[str
 
 def _soak(population: Population, folder: Path, rounds: Rounds, minutes: float) -> dict[str, Any]:
     rate = statistics.median(each[PLACE][-1] for each in rounds) / 2
-    _tell(f"placing {whole(rate)} orders/s for {minutes:g} minutes")
+    _log(f"placing {whole(rate)} orders/s for {minutes:g} minutes")
     requests = folder / "soak.requests"
     write(requests, population.placements())
     soaked = soak.run(population, requests, per_second=rate, minutes=minutes)
@@ -289,7 +289,7 @@ def _soak_rows(soaked: dict[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _tell(text: str) -> None:
+def _log(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 

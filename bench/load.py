@@ -1,4 +1,4 @@
-"""A closed-loop load on the engine's HTTP door, made by wrk."""
+"""A closed-loop load by wrk."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ GRACE_S = 30
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk counted."""
+    """The counts and latencies that wrk reports."""
 
     requests: int
     values: dict[str, float]
@@ -34,14 +34,14 @@ def find_wrk() -> str:
 
 
 def run(port: int, requests: Path, *, connections: int, seconds: int, seed: int) -> Load:
-    """Keeps `connections` busy, each sending its next request when it has the last answer.
+    """Keeps `connections` busy: each sends its next request after the last response.
 
     Raises:
-        BenchError: wrk failed, or a request failed on the way or with an HTTP error.
+        BenchError: wrk failed, or a request failed in transport or with an HTTP error.
     """
     command = [
         find_wrk(),
-        # One thread makes more requests than two cores can answer beside it.
+        # One thread sends more requests than the other core can serve.
         "--threads=1",
         f"--connections={connections}",
         f"--duration={seconds}s",
@@ -57,9 +57,9 @@ def run(port: int, requests: Path, *, connections: int, seconds: int, seed: int)
     )
     if done.returncode != 0:
         raise BenchError(f"wrk ended with {done.returncode}: {done.stdout}{done.stderr}")
-    told = json.loads(done.stdout.splitlines()[-1])
-    if told["failed"] or not told["requests"]:
+    counted = json.loads(done.stdout.splitlines()[-1])
+    if counted["failed"] or not counted["requests"]:
         raise BenchError(f"a load of {connections} connections failed: {done.stdout}")
-    values = {"per_second": told["requests"] / told["duration_us"] * 1e6}
-    values |= {f"{name}_ms": told[f"{name}_us"] / 1e3 for name in ("p50", "p90", "p99", "max")}
-    return Load(told["requests"], values)
+    values = {"per_second": counted["requests"] / counted["duration_us"] * 1e6}
+    values |= {f"{name}_ms": counted[f"{name}_us"] / 1e3 for name in ("p50", "p90", "p99", "max")}
+    return Load(counted["requests"], values)

@@ -1,4 +1,4 @@
-"""On what it was measured: the machine, and the versions of everything that took part."""
+"""The machine and the versions of all programs that were measured."""
 
 import os
 import platform
@@ -15,10 +15,10 @@ DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
 
 
 def describe(folder: Path, connection: psycopg.Connection, rabbitmq: str) -> dict[str, str]:
-    """Returns what to know about a run; `folder` is where the servers keep their data.
+    """Describes the machine; `folder` is where the servers keep their data.
 
     Raises:
-        BenchError: PostgreSQL's durability is switched off, or the data is kept in memory.
+        BenchError: PostgreSQL's durability is off, or the data is kept in memory.
     """
     file_system = _file_system(folder)
     if file_system == "tmpfs":
@@ -55,21 +55,21 @@ def _processor() -> str:
 def _file_system(folder: Path) -> str:
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     above = [mount for mount in mounts if folder.resolve().is_relative_to(mount[1])]
-    # Of two on one mount point the later one covers the earlier.
+    # Of two mounts at one path, the later one hides the earlier.
     return max(reversed(above), key=lambda mount: len(mount[1]))[2]
 
 
 def _wrk_version() -> str:
-    told = subprocess.run([load.find_wrk(), "-v"], capture_output=True, text=True, check=False)
-    return (told.stdout.split() or ["", "unknown"])[1]
+    output = subprocess.run([load.find_wrk(), "-v"], capture_output=True, text=True, check=False)
+    return (output.stdout.split() or ["", "unknown"])[1]
 
 
 def _revision() -> str:
-    told = subprocess.run(
+    output = subprocess.run(
         ["git", "describe", "--always", "--dirty"],  # noqa: S607 - whichever git there is
         capture_output=True,
         text=True,
         check=False,
         cwd=Path(__file__).parent,
     )
-    return told.stdout.strip() or "unknown"
+    return output.stdout.strip() or "unknown"

@@ -1,4 +1,4 @@
-"""One measured thing, as it goes into the file of raw numbers."""
+"""A measurement, as it is stored."""
 
 from dataclasses import dataclass, field
 
@@ -33,10 +33,10 @@ SYNC = "sync"
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured about whom, and the numbers, each named with its unit.
+    """The subject, the operation, and the numbers, each named with its unit.
 
-    A load has `per_second`; with it go `p50_ms`, `p90_ms` and `p99_ms` where the load generator
-    tells them. `series` holds single observations, where there are any.
+    A load has `per_second`, and `p50_ms`, `p90_ms` and `p99_ms` if the load generator reports them.
+    `series` holds single observations.
     """
 
     subject: str

@@ -9,19 +9,19 @@ KIB_PER_MB = 1_000_000 / 1024
 
 
 def resident_mb(pid: int) -> float:
-    """Returns how much memory the process holds now (VmRSS), in megabytes of 10^6 bytes."""
+    """Returns the resident memory of the process (VmRSS), in megabytes of 10^6 bytes."""
     return _field(pid, "VmRSS")
 
 
 def most_resident_mb(pid: int) -> float:
-    """Returns the most that the process has held so far (VmHWM), in megabytes of 10^6 bytes."""
+    """Returns the peak resident memory of the process (VmHWM), in megabytes of 10^6 bytes."""
     return _field(pid, "VmHWM")
 
 
 def proportional_mb(pid: int) -> float:
-    """Returns what a process and its descendants hold now, in megabytes of 10^6 bytes.
+    """Returns the memory of a process and its descendants, in megabytes of 10^6 bytes.
 
-    A page that several of them share is counted once (Pss).
+    Pages that several of them share count once (Pss).
     """
     return sum(_pss_kib(each) for each in [pid, *descendants(pid)]) / KIB_PER_MB
 

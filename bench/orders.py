@@ -1,4 +1,4 @@
-"""What the tables say: the witness that counts what the engine, or a peer, says it has done."""
+"""Counts orders and messages in the tables, to check what a subject reports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLL_INTERVAL_S = 0.01
 QUIET_S = 0.25
 DELIVERY_TIMEOUT_S = 120.0
 
-# Messages like the ones that wait already, each about an order of its own.
+# Messages like the waiting ones, each about an order of its own.
 COPIES = """
 with sample as (select * from {outbox} order by id limit 1)
 insert into {outbox} (destination, order_id, version, message_id, topic, body, created_at)
@@ -30,19 +30,19 @@ from sample, generate_series(%s, %s) n
 
 
 class Orders:
-    """The orders and the outbox of one schema, seen over a connection of one's own."""
+    """The orders and the outbox of one schema, read over a separate connection."""
 
     def __init__(self, connection: psycopg.Connection, schema: str = SCHEMA) -> None:
-        """Takes a connection in autocommit mode, so that every look sees the present."""
+        """Takes a connection in autocommit mode, so that each query sees the current state."""
         self._connection = connection
         self._schema = schema
 
     def count(self) -> int:
-        """Returns how many orders there are."""
+        """Returns the number of orders."""
         return self._number("select count(*) from {}", "orders")
 
     def waiting(self) -> int:
-        """Returns how many messages are in the outbox."""
+        """Returns the number of messages in the outbox."""
         return self._number("select count(*) from {}", "outbox")
 
     def is_all_sent(self) -> bool:
@@ -50,7 +50,7 @@ class Orders:
         return self._number("select count(*) from (select from {} limit 1) one", "outbox") == 0
 
     def wait_until_quiet(self) -> None:
-        """Waits until no more orders come, such as those whose client has hung up."""
+        """Waits until the number of orders is stable: requests in progress may still commit."""
         before = -1
         while (now := self.count()) != before:
             before = now
@@ -72,7 +72,7 @@ class Orders:
             time.sleep(POLL_INTERVAL_S)
 
     def choose(self, count: int, seed: int) -> list[tuple[int, int]]:
-        """Returns the numbers of random orders, each with its user's number.
+        """Returns random order numbers, each with its user's number.
 
         Raises:
             BenchError: there are no orders.
@@ -90,7 +90,7 @@ class Orders:
         """Adds copies of the first waiting message until there are at least `count`."""
         waiting = self.waiting()
         query = sql.SQL(COPIES).format(outbox=sql.Identifier(self._schema, "outbox"))
-        # Their orders are numbered behind the real ones.
+        # Their order numbers follow the real ones.
         self._connection.execute(query, [waiting + 1_000_000, count + 1_000_000 - 1])
 
     def _number(self, query: LiteralString, table: str) -> int:

@@ -1,4 +1,4 @@
-"""Orders of the past, made inside the database and loaded by COPY: as many as one wants."""
+"""Past orders, generated in the database and loaded with COPY."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from psycopg import sql
 if TYPE_CHECKING:
     from typing_extensions import LiteralString
 
-# Numbered on from what is there. The nth order is that of the user n modulo the users, and one of
-# product n modulo the products; a second lies between one and the next.
+# Numbers continue the existing ones. The nth order is of user n modulo the users, and of product
+# n modulo the products; orders are a second apart.
 NUMBERS = "from generate_series(%(first)s::bigint, %(last)s::bigint) n"
 ROWS: dict[LiteralString, tuple[LiteralString, LiteralString]] = {
     "orders": (
@@ -36,8 +36,8 @@ ROWS: dict[LiteralString, tuple[LiteralString, LiteralString]] = {
 def add(url: str, schema: str, *, orders: int, users: int, products: int) -> None:
     """Adds orders until there are `orders`, of users and products numbered from 1.
 
-    Foreign keys are not checked meanwhile, which needs a superuser. The tables are vacuumed and
-    analyzed afterwards, as autovacuum would have done by the time there are so many.
+    Foreign keys are not checked, which needs a superuser. The tables are vacuumed and analyzed
+    afterwards, as autovacuum would have done in a real database of this size.
     """
     options = f"-c search_path={schema} -c session_replication_role=replica"
     with (

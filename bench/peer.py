@@ -1,4 +1,4 @@
-"""The programs that a team would otherwise write, started as their documentation recommends."""
+"""Comparable programs, started as their documentation recommends."""
 
 import http.client
 import os
@@ -15,13 +15,13 @@ from bench.errors import BenchError
 from bench.measurement import EXPRESS, FASTAPI, FLASK
 
 HERE = Path(__file__).parent / "peers"
-# Where `make bench` installs what the Python programs need.
+# `make bench` installs the Python programs' packages here.
 INSTALLED = Path(__file__).parent.parent / "target" / "peers"
 PATH_KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
 class Peer(Service):
-    """One of the programs: it serves `/graphql`, and `/healthz` when it is ready."""
+    """A comparable program: it serves `/graphql`, and `/healthz` when it is ready."""
 
     subject: ClassVar[str]
 
@@ -31,7 +31,7 @@ class Peer(Service):
         """Picks a port.
 
         Raises:
-            BenchError: what it needs is not installed.
+            BenchError: its packages are not installed.
         """
         program = Path(self.program())
         if not program.exists():
@@ -47,20 +47,20 @@ class Peer(Service):
     @classmethod
     @abstractmethod
     def program(cls) -> str:
-        """What is run, or a file that is there when it can be run."""
+        """The program, or a file that exists if it can be run."""
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The base URL."""
         return f"http://127.0.0.1:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """Nothing but what it is told, so that no setting of the machine changes it."""
+        """Only the given settings, so that the machine's do not affect it."""
         kept = {name: os.environ[name] for name in PATH_KEPT if name in os.environ}
         return kept | self._settings
 
     def is_ready(self) -> bool:
-        """Whether it answers at all."""
+        """Whether it responds."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request("GET", "/healthz")
@@ -79,11 +79,11 @@ class FlaskSqlalchemy(Peer):
 
     @classmethod
     def program(cls) -> str:
-        """Of the program's own environment."""
+        """From the program's own environment."""
         return str(INSTALLED / cls.name / "bin" / "gunicorn")
 
     def command(self) -> Sequence[str]:
-        """The settings are in a file, as gunicorn's users have them."""
+        """Gunicorn reads its settings from a file."""
         folder = HERE / self.name
         return [self.program(), f"--chdir={folder}", f"--config={folder / 'gunicorn.conf.py'}"]
 
@@ -96,11 +96,11 @@ class FastapiStrawberry(Peer):
 
     @classmethod
     def program(cls) -> str:
-        """Of the program's own environment."""
+        """From the program's own environment."""
         return str(INSTALLED / cls.name / "bin" / "uvicorn")
 
     def command(self) -> Sequence[str]:
-        """A process per core, on the loop and the parser that are written in C."""
+        """A process per core, with the event loop and the parser that are written in C."""
         return [
             self.program(),
             f"--app-dir={HERE / self.name}",
@@ -119,17 +119,17 @@ class ExpressGraphql(Peer):
 
     @classmethod
     def program(cls) -> str:
-        """What npm leaves behind; node itself is looked for on the path."""
+        """A file that npm creates; node itself is searched on the path."""
         return str(HERE / cls.name / "node_modules" / ".package-lock.json")
 
     def command(self) -> Sequence[str]:
         """The primary process, which starts the others."""
-        # Where the system has no Node, `make` has put one beside Python.
+        # If the system has no Node.js, `make` has installed one beside Python.
         node = shutil.which("node") or str(Path(sys.executable).with_name("node"))
         return [node, str(HERE / self.name / "main.js")]
 
     def environment(self) -> dict[str, str]:
-        """As Express asks for in production."""
+        """As Express recommends for production."""
         return super().environment() | {"NODE_ENV": "production"}
 
 

@@ -1,10 +1,10 @@
-"""What one run measures: how often, how long, at which sizes."""
+"""The size of a run: rounds, durations, connections."""
 
 from dataclasses import dataclass
 
 PARTS = ("events", "place", "read", "list", "python", "bulk", "relay", "open")
-"""What a run may measure: order to event; the three loads; calls from Python, one by one and in
-bulk; the relay; placing at a constant rate.
+"""The parts of a run: order to event; the three loads; single and bulk calls from Python; the
+relay; placing at a constant rate.
 """
 
 
@@ -14,27 +14,27 @@ class Plan:
 
     rounds: int = 5
     seconds: int = 3
-    """Of each measurement under load."""
+    """Duration of each measurement under load."""
     connections: tuple[int, ...] = (1, 16, 64)
-    """At which the engine and pgbench are compared."""
+    """Numbers of connections at which the engine and pgbench are compared."""
     peers: tuple[str, ...] = ("flask_sqlalchemy", "fastapi_strawberry", "express_graphql")
-    """Who is compared with the engine, beside pgbench."""
+    """The comparable programs that are measured."""
     peer_connections: tuple[int, ...] = (16, 64)
-    """At which they are."""
+    """Numbers of connections at which they are compared."""
     parts: tuple[str, ...] = PARTS
-    """What is measured."""
+    """The parts to measure."""
     open_loop_seconds: int = 6
-    """Of placing at a constant rate, half of what the engine has placed before."""
-    crowd: int = 256
-    """Connections at which only the engine places; beside it is pgbench's highest number."""
+    """Duration of placing at a constant rate, which is half of the rate measured before."""
+    engine_connections: int = 256
+    """Connections at which only the engine places; compared with pgbench's highest number."""
     users: int = 1_000
     products: int = 1_000
     regulars: int = 200
-    """More users, who place nothing and are asked for the list of their orders."""
+    """Additional users, who place nothing and list their orders."""
     orders_of_a_regular: int = 20
     requests: int = 4_096
-    """Different requests that a load goes through at random."""
+    """Distinct requests, from which a load chooses at random."""
     single_orders: int = 200
-    """Placed one at a time, for the time from order to event."""
+    """Orders placed one at a time, for the time from order to event."""
     backlog: int = 50_000
-    """Messages that the relay finds when it is switched on."""
+    """Messages in the outbox when the relay starts."""

@@ -1,6 +1,6 @@
-"""The plots of a run and of its growth, as SVG and PNG; drawn where matplotlib is installed."""
+"""The plots of a run and of growth, as SVG and PNG; they need matplotlib."""
 
-# Installed only where plots are drawn.
+# Installed only for plotting.
 # pyright: reportMissingImports=false
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ CAPTIONS = {
     "soak": "Latency, memory, sizes and dead rows while orders are placed for minutes",
 }
 DPI = 150
-# The same numbers make the same files.
+# The same numbers produce the same files.
 mpl.rcParams |= {"svg.hashsalt": "order-engine", "font.size": 9, "axes.spines.top": False}
 mpl.rcParams |= {"axes.spines.right": False}
 
 
 def draw_run(results: Results, folder: Path) -> list[Path]:
-    """Draws what was measured of everybody, and of placing by connections."""
+    """Plots the rates of all subjects, and placing by number of connections."""
     drawn = []
     if sizes(results, ENGINE, m.PLACE):
         drawn += _save(_placing(results), folder / "placing")
@@ -56,12 +56,12 @@ def draw_run(results: Results, folder: Path) -> list[Path]:
 
 
 def draw_growth(found: dict[str, Any], folder: Path) -> list[Path]:
-    """Draws the rates by the number of orders, and the soak."""
+    """Plots the rates by number of orders, and the soak."""
     return _save(_growing(found), folder / "growth") + _save(_soaking(found), folder / "soak")
 
 
 def links(drawn: list[Path]) -> str:
-    """Returns Markdown that shows the plots, for a document beside their folder."""
+    """Returns the Markdown of the plots, for a document beside their folder."""
     shown = (path for path in drawn if path.suffix == ".svg")
     return "".join(
         f"\n![{CAPTIONS[path.stem]}]({path.parent.name}/{path.name})\n" for path in shown
@@ -97,7 +97,7 @@ def _beside(results: Results) -> Any:  # noqa: ANN401 - matplotlib has no types
 def _placing(results: Results) -> Any:  # noqa: ANN401 - as above
     figure, panel = plt.subplots(figsize=(7, 4), layout="constrained")
     lines = [
-        (ENGINE, m.PLACE, "-", "engine, whole door, events sent"),
+        (ENGINE, m.PLACE, "-", "engine over HTTP, events published"),
         (ENGINE, m.PLACE_HOT, "--", "engine, one hot product"),
         (PGBENCH, m.PLACE, "-", "pgbench, one statement per order"),
     ]
@@ -116,8 +116,8 @@ def _placing(results: Results) -> Any:  # noqa: ANN401 - as above
             label=label,
         )
     panel.set_xscale("log", base=2)
-    panel.set_xticks((*results.plan.connections, results.plan.crowd))
-    panel.set_xticklabels(map(str, (*results.plan.connections, results.plan.crowd)))
+    panel.set_xticks((*results.plan.connections, results.plan.engine_connections))
+    panel.set_xticklabels(map(str, (*results.plan.connections, results.plan.engine_connections)))
     panel.set_xlabel("connections")
     panel.set_ylabel("orders per second")
     panel.set_ylim(bottom=0)
@@ -175,14 +175,14 @@ def _soaking(found: dict[str, Any]) -> Any:  # noqa: ANN401 - as above
     panels[3].set_ylabel("rows")
     panels[3].set_xlabel("minutes")
     for panel in panels:
-        # Room for the legend.
+        # Space for the legend.
         panel.set_ylim(0, 1.3 * max(panel.get_ylim()[1], 1))
         panel.legend(frameon=False, fontsize=7, loc="upper left", ncols=3)
     return figure
 
 
 def _errors(values: list[list[float]]) -> list[list[float]]:
-    """How far the least and the most are from the median."""
+    """The distances of the minimum and the maximum from the median."""
     medians = [statistics.median(each) for each in values]
     return [
         [median - min(each) for median, each in zip(medians, values, strict=True)],

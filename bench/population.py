@@ -1,4 +1,4 @@
-"""A database with many orders of the past, an engine on it, and the requests that are compared."""
+"""A database with many past orders, an engine on it, and the requests that are compared."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import jwt
 import psycopg
 
 from bench import catalogue, past_orders
-from bench.contestant import Contestant
-from bench.door import Door
 from bench.engine import Engine
+from bench.http_client import HttpClient
 from bench.measurement import ENGINE
 from bench.orders import SCHEMA, Orders
 from bench.plan import Plan
 from bench.requests import READ, TOKEN_LIFE, Client, Request
+from bench.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
     from bench.servers import Servers
 
-# However many orders there are, a user has so many.
+# The number of orders of a user, whatever the total.
 ORDERS_OF_A_USER = 100
 PRODUCTS = 1_000
-# Of which a load chooses at random.
+# A load chooses from these at random.
 READS = 4_096
 LISTS = 64
 PAGE = 20
-# A cursor that leads to a user's older orders, and as deep into the list of all.
+# The position of a deep page in a user's list, and in the list of all orders.
 DEEP = 60
 LIST = (
     "query ($first: Int!, $after: String) { orders(first: $first, after: $after) {"
@@ -43,7 +43,7 @@ LIST = (
 
 
 class Population:
-    """So many orders, with an engine that serves them."""
+    """A number of past orders, and an engine that serves them."""
 
     def __init__(
         self,
@@ -53,14 +53,14 @@ class Population:
         database_url: str,
         secret: str,
     ) -> None:
-        """`services` are an engine with and, for later, one without a relay."""
+        """`services` are an engine with a relay, and one without, for later."""
         self.orders = orders
         self.database_url = database_url
-        self.contestant = Contestant(ENGINE, services[0], Orders(connection))
+        self.target = Target(ENGINE, services[0], Orders(connection))
         self.engine, self.paused = services
         self._users = orders // ORDERS_OF_A_USER
         self._secret = secret
-        # Those who buy and read; tokens for all would be many.
+        # Users who place and read; tokens for all would be too many.
         sizes = Plan(users=min(self._users, PRODUCTS), products=PRODUCTS, regulars=0)
         self._client = Client(sizes, secret, seed=orders)
         self._choices = random.Random(orders)  # noqa: S311 - not for secrets.
@@ -70,9 +70,9 @@ class Population:
         return self._client.placements(is_hot=False)
 
     def reads(self) -> list[Request]:
-        """Single orders from all over the table, each by its owner."""
+        """Single orders from the whole table, each read by its owner."""
         chosen = self._choices.choices(range(1, self.orders + 1), k=READS)
-        # As past_orders deals them out.
+        # As past_orders assigns them.
         owners = {order: 1 + order % self._users for order in chosen}
         tokens = {user: self._token(user) for user in set(owners.values())}
         return [
@@ -80,15 +80,15 @@ class Population:
         ]
 
     def lists(self) -> dict[str, list[Request]]:
-        """First and deep pages of users' own lists, and of the list of all as staff see it."""
+        """First and deep pages of users' own lists, and of the list of all orders for staff."""
         staff = self._token(0, role="admin")
         first = _body(LIST, {"first": PAGE})
         found: dict[str, list[Request]] = {"own": [], "own, deep": [], "all": [], "all, deep": []}
-        with closing(Door(self.contestant.port)) as door:
+        with closing(HttpClient(self.target.port)) as client:
             for _ in range(LISTS):
                 token = self._token(self._choices.randint(1, self._users))
-                page = door.post(Request(token, _body(LIST, {"first": DEEP})))
-                # Good for the list of all as well: it says behind which order, not whose.
+                page = client.post(Request(token, _body(LIST, {"first": DEEP})))
+                # The cursor is valid for both lists: it contains an order number, but no user.
                 behind = {"first": PAGE, "after": page["pageInfo"]["endCursor"]}
                 deep = _body(LIST, behind)
                 found["own"].append(Request(token, first))
@@ -106,7 +106,7 @@ class Population:
 def populated(
     workspace: Workspace, servers: Servers, rabbitmq_url: str, orders: int, secret: str
 ) -> Iterator[Population]:
-    """Makes a database with so many orders, and serves it."""
+    """Creates a database with a number of past orders, and serves it."""
     with servers.database() as url, closing(psycopg.connect(url, autocommit=True)) as connection:
         engine, paused = (
             Engine(

@@ -1,4 +1,4 @@
-"""How fast the relay sends a backlog, from the first event to the last as a consumer has them."""
+"""The relay's throughput for a backlog, from the first to the last event at a consumer."""
 
 import time
 
@@ -13,10 +13,10 @@ DRAIN_TIMEOUT_S = 180.0
 def drain(
     engine: Engine, consumer: Consumer, orders: Orders, timeout_s: float = DRAIN_TIMEOUT_S
 ) -> dict[str, float]:
-    """Starts an engine on a full outbox and waits until everything has arrived.
+    """Starts an engine with a full outbox and waits until all messages have arrived.
 
     Raises:
-        BenchError: it did not, within `timeout_s` seconds, or more arrived than there was.
+        BenchError: they did not within `timeout_s` seconds, or more arrived.
     """
     backlog, before = orders.waiting(), consumer.count
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The report of a run, a section for each part that was measured."""
+"""The report of a run, with a section for each measured part."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.results import Results
 
 LOAD_LATENCIES = ("p50_ms", "p90_ms", "p99_ms")
-# What the engine and the peers both do, and pgbench where it does.
+# Operations of the engine and the peers, some of pgbench too.
 SHARED = (m.PLACE, m.PLACE_HOT, m.READ, m.LIST)
 
 
@@ -85,7 +85,7 @@ def _listing(results: Results) -> str:
 
 
 def _costs(results: Results) -> str:
-    """Who has worked how long for one request, and PostgreSQL for one of pgbench's."""
+    """Processor time for each request, and PostgreSQL's for one of pgbench's."""
     rows = []
     for operation in (m.PLACE, m.READ, m.LIST):
         for size in sizes(results, ENGINE, operation):
@@ -108,7 +108,7 @@ def _beside_floor(results: Results, operation: str, unit: str) -> str:
 
 
 def _peers(results: Results) -> str:
-    """Rates, ratios and 99th percentiles of the peers, and what they take."""
+    """Rates, ratios and 99th percentiles of the peers, and their resources."""
     measured = [peer for peer in PEERS if sizes(results, peer, m.START)]
     rates, latencies = [], []
     for operation in SHARED:
@@ -151,13 +151,13 @@ def _peers(results: Results) -> str:
 
 
 def _order_to_event(results: Results) -> str:
-    told = {
+    labels = {
         "answered": "HTTP answer",
         "received": "event with the consumer",
         "settled": "row gone from the outbox",
     }
     rows = []
-    for name, words in told.items():
+    for name, words in labels.items():
         values = [
             spread(in_each(results, f"{name}_{percent}_ms", ENGINE, m.ORDER_TO_EVENT, 1), decimal)
             for percent in ("p50", "p99")
@@ -203,7 +203,7 @@ def _bulk(results: Results) -> str:
 
 
 def _process(results: Results) -> str:
-    crowd = results.plan.crowd
+    engine_connections = results.plan.engine_connections
     rows = [
         (
             f"relay, a backlog of {whole(results.plan.backlog)} messages, messages/s",
@@ -211,11 +211,11 @@ def _process(results: Results) -> str:
         ),
         (
             "memory of the engine after its start, MB",
-            spread(in_each(results, "idle_mb", ENGINE, m.MEMORY, crowd), decimal),
+            spread(in_each(results, "idle_mb", ENGINE, m.MEMORY, engine_connections), decimal),
         ),
         (
-            f"most memory of the engine, {crowd} connections, MB",
-            spread(in_each(results, "loaded_mb", ENGINE, m.MEMORY, crowd), decimal),
+            f"most memory of the engine, {engine_connections} connections, MB",
+            spread(in_each(results, "loaded_mb", ENGINE, m.MEMORY, engine_connections), decimal),
         ),
         (
             "from start to ready, s",

@@ -1,4 +1,4 @@
-"""The GraphQL requests of a load, written to a file that wrk goes through."""
+"""The GraphQL requests of a load, in a file for wrk."""
 
 import datetime as dt
 import json
@@ -24,17 +24,17 @@ READ = "query ($id: ID!) { getOrder(id: $id) { id userId productId quantity stat
 
 @dataclass(frozen=True)
 class Request:
-    """One POST: whose it is, and what is asked."""
+    """A POST: the user's token and the body."""
 
     token: str
     body: str
 
 
 class Client:
-    """Makes the requests of all users, regular customers too, each with the user's own token."""
+    """Creates the requests of all users and regular customers, each with the user's token."""
 
     def __init__(self, plan: Plan, secret: str, seed: int) -> None:
-        """Mints the tokens; the same seed makes the same requests."""
+        """Mints the tokens; the same seed creates the same requests."""
         self._plan = plan
         self._random = random.Random(seed)  # noqa: S311 - chooses products, not secrets
         expires = dt.datetime.now(dt.timezone.utc) + TOKEN_LIFE
@@ -48,13 +48,13 @@ class Client:
         return [self.placement(is_hot=is_hot) for _ in range(self._plan.requests)]
 
     def placement(self, *, is_hot: bool = False) -> Request:
-        """Returns an order of a random user for two pieces of a product."""
+        """Returns an order of a random user for two units of a product."""
         user = self._random.randint(1, self._plan.users)
         product = HOT_PRODUCT if is_hot else self._random.randint(1, self._plan.products)
         return self._request(user, PLACE, {"user": user, "product": product, "quantity": 2})
 
     def reads(self, orders: Iterable[tuple[int, int]]) -> list[Request]:
-        """Returns a request for each of these orders, given with their owners, by the owner."""
+        """Returns a request for each `(order, owner)`, made by the owner."""
         return [self._request(user, READ, {"id": str(order)}) for order, user in orders]
 
     def lists(self) -> list[Request]:
@@ -69,6 +69,6 @@ class Client:
 
 
 def write(path: Path, requests: Iterable[Request]) -> None:
-    """Writes one request per line, as token, tabulator and body."""
+    """Writes one request per line: token, tab, body."""
     path.touch(mode=0o600)
     path.write_text("".join(f"{request.token}\t{request.body}\n" for request in requests))

@@ -1,4 +1,4 @@
-"""The raw numbers of a run, and the file they are kept in."""
+"""The raw numbers of a run, and their file."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ FILE = Path(__file__).parent.parent / "target" / "bench" / "latest.json"
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a run found out."""
+    """The results of a run."""
 
     taken_at: str
     """When it ended, in UTC."""
@@ -23,16 +23,16 @@ class Results:
     rounds: list[list[Measurement]]
 
     def save(self, path: Path = FILE) -> None:
-        """Writes the file, and its folder where it is missing."""
+        """Writes the file; creates its folder if necessary."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
 
 def load(path: Path = FILE) -> Results:
-    """Reads what a run has saved.
+    """Reads the results of a run.
 
     Raises:
-        BenchError: there is no such file, or it is another version's.
+        BenchError: there is no such file, or another version wrote it.
     """
     try:
         raw = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""One round: everything that a run measures, once, on a fresh database."""
+"""One round: each measurement once, on a new database."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,10 +6,9 @@ from contextlib import contextmanager
 
 from tests.services import Workspace
 
-from bench import boundary, bulk, catalogue, disk, latency, memory, relay, steady
+from bench import boundary, bulk, catalogue, disk_syncs, latency, memory, relay, steady
 from bench import measurement as m
 from bench.consumer import Consumer
-from bench.contestant import Contestant, memory_of, peers_at_work
 from bench.counted_loads import CountedLoads
 from bench.engine import Engine
 from bench.errors import BenchError
@@ -20,14 +19,15 @@ from bench.orders import SCHEMA, Orders
 from bench.plan import Plan
 from bench.requests import Client
 from bench.servers import Servers, Site
+from bench.target import Target, memory_of, peers_at_work
 
-# Where placing was not measured before.
+# The rate if placing was not measured before.
 OPEN_LOOP_PER_SECOND = 500.0
 LOADS = {"place", "read", "list"}
 
 
 class Round:
-    """Measures the engine, pgbench and the peers in turns."""
+    """Measures the engine, pgbench and the peers."""
 
     def __init__(  # noqa: PLR0913 - each is another thing
         self,
@@ -43,8 +43,8 @@ class Round:
     ) -> None:
         """Takes an empty site, and a consumer that is connected to the site's broker.
 
-        `number` makes the random choices, tokens are signed with `secret`, and `note` is told
-        about everything as soon as it is measured.
+        `number` seeds the random choices, `secret` signs the tokens, and `note` receives each
+        measurement immediately.
         """
         self._workspace = workspace
         self._servers = servers
@@ -74,13 +74,13 @@ class Round:
         )
 
     def measure(self) -> None:
-        """Measures everything that the plan has.
+        """Measures all parts of the plan.
 
         Raises:
-            BenchError: something failed, or the numbers cannot be trusted.
+            BenchError: something failed, or the numbers are not valid.
             ServiceError: the engine or a peer did not start or did not stop.
         """
-        syncs = {"per_second": disk.syncs_per_second(self._workspace.folder)}
+        syncs = {"per_second": disk_syncs.syncs_per_second(self._workspace.folder)}
         self._note(Measurement(DISK, m.SYNC, 0, syncs))
         self._engine().migrate()
         catalogue.fill(self._site.connection, SCHEMA, self._plan)
@@ -96,7 +96,7 @@ class Round:
                 self._open_loop(engine)
             loaded_mb = memory.most_resident_mb(engine.pid)
         sizes = {"idle_mb": idle_mb, "loaded_mb": loaded_mb}
-        self._note(Measurement(ENGINE, m.MEMORY, self._plan.crowd, sizes))
+        self._note(Measurement(ENGINE, m.MEMORY, self._plan.engine_connections, sizes))
         if "python" in parts:
             for one in boundary.measure(self._site.database_url, self._number):
                 self._note(one)
@@ -106,7 +106,7 @@ class Round:
             self._relay()
 
     def _remembering(self, note: Callable[[Measurement], None]) -> Callable[[Measurement], None]:
-        """Keeps what the engine places at most, beside telling it."""
+        """Reports the measurement, and stores the highest rate of placing."""
 
         def noted(one: Measurement) -> None:
             if (one.subject, one.operation) == (ENGINE, m.PLACE):
@@ -143,7 +143,7 @@ class Round:
         self._note(Measurement(ENGINE, m.ORDER_TO_EVENT, 1, values, series))
 
     def _under_load(self, engine: Engine) -> None:
-        own = Contestant(ENGINE, engine, self._orders)
+        own = Target(ENGINE, engine, self._orders)
         with peers_at_work(
             self._workspace, self._servers, self._site, self._plan, self._secret
         ) as (peers, starts):
@@ -159,8 +159,8 @@ class Round:
                 self._note(memory_of(one))
 
     def _open_loop(self, engine: Engine) -> None:
-        """Half of what the engine has placed before, or 500 a second, at a constant rate."""
-        one = Contestant(ENGINE, engine, self._orders)
+        """Places at a constant rate: half of what was measured before, or 500 per second."""
+        one = Target(ENGINE, engine, self._orders)
         rate = self._capacity / 2 if self._capacity else OPEN_LOOP_PER_SECOND
         requests = self._counted.file("steady", self._client.placements(is_hot=False))
         self._counted.warm_up(one, requests)
@@ -183,10 +183,12 @@ class Round:
 
     def _relay(self) -> None:
         with self._serving(has_relay=False) as engine:
-            one = Contestant(ENGINE, engine, self._orders)
+            one = Target(ENGINE, engine, self._orders)
             requests = self._counted.file("paused", self._client.placements(is_hot=False))
-            values = self._counted.place(one, requests, self._plan.crowd, has_relay=False)
-            self._note(Measurement(ENGINE, m.PLACE_PAUSED, self._plan.crowd, values))
+            values = self._counted.place(
+                one, requests, self._plan.engine_connections, has_relay=False
+            )
+            self._note(Measurement(ENGINE, m.PLACE_PAUSED, self._plan.engine_connections, values))
         self._orders.fill_outbox(self._plan.backlog)
         engine = self._engine()
         try:

@@ -1,4 +1,4 @@
-"""A run: the servers, the rounds one after the other, and what is told meanwhile."""
+"""A run: starts the servers, runs the rounds, and reports progress."""
 
 import datetime as dt
 import secrets
@@ -20,17 +20,15 @@ PROFILE = "release"
 
 
 def measure(plan: Plan) -> Results:
-    """Starts the servers and takes all rounds.
+    """Starts the servers and runs all rounds.
 
     Raises:
-        BenchError: something is missing, failed, or makes the numbers worthless.
+        BenchError: something is missing or failed, or the numbers are not valid.
         ServiceError: a server is not installed or did not start.
     """
     load.find_wrk()
     if engine.profile() != PROFILE:
-        _tell(
-            f"WARNING: the engine is of profile {engine.profile()}: `make bench` builds {PROFILE}"
-        )
+        _log(f"WARNING: the engine is of profile {engine.profile()}: `make bench` builds {PROFILE}")
     machine_facts: dict[str, str] = {}
     rounds: list[list[Measurement]] = []
     secret = secrets.token_hex(32)
@@ -38,7 +36,7 @@ def measure(plan: Plan) -> Results:
         servers = Servers(workspace)
         servers.start()
         for number in range(1, plan.rounds + 1):
-            _tell(f"round {number} of {plan.rounds}")
+            _log(f"round {number} of {plan.rounds}")
             with servers.site() as site, closing(Consumer(site.rabbitmq_url)) as consumer:
                 machine_facts = machine_facts or machine.describe(
                     workspace.folder, site.connection, consumer.server_version
@@ -62,8 +60,8 @@ def _note(noted: list[Measurement], one: Measurement) -> None:
     noted.append(one)
     values = ", ".join(f"{name} {value:,.2f}" for name, value in one.values.items())
     at = f" at {one.connections}" if one.connections else ""
-    _tell(f"  {one.operation}{at}: {one.subject}: {values}")
+    _log(f"  {one.operation}{at}: {one.subject}: {values}")
 
 
-def _tell(text: str) -> None:
+def _log(text: str) -> None:
     sys.stderr.write(f"{text}\n")

@@ -1,4 +1,4 @@
-"""The engine's tables in another schema than its own, for those who are compared with it."""
+"""The engine's tables in another schema, for the programs that are compared with it."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 
 def make(connection: psycopg.Connection, name: str) -> None:
-    """Makes all tables from the engine's migrations in the schema `name`, which may be there."""
+    """Creates the tables from the engine's migrations in the schema `name`, which may exist."""
     schema = sql.Identifier(name)
     with connection.transaction():
         connection.execute(sql.SQL("create schema if not exists {}").format(schema))

@@ -1,4 +1,4 @@
-"""The private PostgreSQL and RabbitMQ of a run, and a fresh part of them for each round."""
+"""The private PostgreSQL and RabbitMQ of a run, with a new database and virtual host per round."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,16 +12,16 @@ from tests.services import PostgreSQL, RabbitMQ, Workspace
 
 @dataclass(frozen=True)
 class Site:
-    """One round's own database and virtual host, both empty at first."""
+    """A round's own database and virtual host, initially empty."""
 
     database_url: str
     rabbitmq_url: str
     connection: psycopg.Connection
-    """To the database, in autocommit mode."""
+    """A connection to the database, in autocommit mode."""
 
 
 class Servers:
-    """Both servers as they are installed: no setting is changed for speed."""
+    """Both servers with default settings."""
 
     def __init__(self, workspace: Workspace) -> None:
         """Prepares them.
@@ -38,7 +38,7 @@ class Servers:
         return self._postgresql.binaries
 
     def pids(self) -> dict[str, int]:
-        """Returns the first process of each, by its name in the numbers; only while they run."""
+        """Returns the first process of each server, by its name in the results."""
         return {"postgresql": self._postgresql.pid, "rabbitmq": self._rabbitmq.pid}
 
     def start(self) -> None:
@@ -52,7 +52,7 @@ class Servers:
 
     @contextmanager
     def database(self) -> Iterator[str]:
-        """Makes an empty database and yields its URL."""
+        """Creates an empty database and yields its URL."""
         url = self._postgresql.create_database()
         try:
             yield url
@@ -61,14 +61,14 @@ class Servers:
 
     @contextmanager
     def site(self) -> Iterator[Site]:
-        """Makes a database and a virtual host, so that no round works on another's leftovers."""
+        """Creates a database and a virtual host, so that rounds are independent."""
         rabbitmq_url = self._rabbitmq.create_vhost()
         try:
             with (
                 self.database() as database_url,
                 psycopg.connect(database_url, autocommit=True) as connection,
             ):
-                # What the round before has left to write is written now.
+                # Write what the last round has left in memory.
                 connection.execute("checkpoint")
                 yield Site(database_url, rabbitmq_url, connection)
         finally:

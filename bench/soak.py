@@ -1,4 +1,4 @@
-"""Placing for minutes at half of what the engine can, with an eye on what might grow meanwhile."""
+"""Placing for minutes at half of the maximum rate, while sizes and latencies are recorded."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ WAITING = "select count(*) from {}"
 def run(
     population: Population, requests: Path, *, per_second: float, minutes: float
 ) -> dict[str, list[dict[str, float]]]:
-    """Places at a constant rate and looks every five seconds.
+    """Places at a constant rate and takes a sample every five seconds.
 
     Returns:
-        `looks`: for each, `at_s`, `memory_mb`, `waiting` (messages in the outbox), and for each
-        table `table_mb NAME`, `index_mb NAME`, `dead NAME`; `seconds`: as `Steady.seconds`.
+        `looks`: for each sample `at_s`, `memory_mb`, `waiting` (messages in the outbox), and for
+        each table `table_mb NAME`, `index_mb NAME`, `dead NAME`; `seconds`: as `Steady.seconds`.
 
     Raises:
-        BenchError: a request failed, or there are not as many orders as were answered.
+        BenchError: a request failed, or the number of orders differs from the responses.
     """
     looks: list[dict[str, float]] = []
     ended = threading.Event()
     watcher = threading.Thread(target=_watch, args=(population, looks, ended))
-    before = population.contestant.orders.count()
+    before = population.target.orders.count()
     watcher.start()
     try:
         done = steady.run(
-            population.contestant.port,
+            population.target.port,
             requests,
             per_second=per_second,
             seconds=round(minutes * 60),
@@ -56,7 +56,7 @@ def run(
     finally:
         ended.set()
         watcher.join()
-    placed = population.contestant.orders.count() - before
+    placed = population.target.orders.count() - before
     if placed != done.requests:
         raise BenchError(f"{done.requests} orders were answered, {placed} were placed")
     return {"looks": looks, "seconds": done.seconds}

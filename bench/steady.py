@@ -1,9 +1,9 @@
-"""An open-loop load: requests at a constant rate, whatever the server does meanwhile.
+"""An open-loop load: requests at a constant rate, independent of the server.
 
-A process of its own (`python -m bench.steady`), which shares its interpreter with nothing. The nth
-request is due at a time that is fixed when the load begins; it is sent then, or as soon as a
-connection is free, and its latency counts from when it was due. So a server that stalls is charged
-for everybody who came meanwhile, which a closed loop does not do.
+It runs as a separate process (`python -m bench.steady`). The time at which the nth request is due
+is fixed at the start. It is sent then, or as soon as a connection is free, and its latency counts from
+the due time. A stall of the server therefore affects all requests that were due during it, which a
+closed loop does not show.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ from bench.errors import BenchError
 from bench.percentiles import percentile
 
 GRACE_S = 60
-# How long after the last request its answer may come.
+# The time for a response after the last request.
 LAST_ANSWER_S = 30.0
 TICK_S = 0.001
 CONNECTIONS = 256
-# A connection that has been quiet for this long is replaced; the engine closes it after a minute.
+# An idle connection is replaced after this time; the engine closes it after a minute.
 QUIET_S = 30.0
 HEADERS_END = b"\r\n\r\n"
 LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
-# What an answer that counts does not hold.
+# Texts that a successful response does not contain.
 REFUSALS = (b'"errors"', b'"success":false')
 
 
 @dataclass(frozen=True)
 class Steady:
-    """How a load went."""
+    """The result of a load."""
 
     requests: int
     values: dict[str, float]
     seconds: list[dict[str, float]]
-    """For each second of the load, of the requests that were due in it: `p50_ms`, `p99_ms`."""
+    """For each second of the load, the `p50_ms` and `p99_ms` of the requests due in it."""
 
 
 def run(port: int, requests: Path, *, per_second: float, seconds: int, seed: int) -> Steady:
-    """Sends `per_second` requests a second for `seconds` seconds, in random order.
+    """Sends `per_second` requests per second for `seconds` seconds, in random order.
 
     Raises:
-        BenchError: a request failed or was refused, or was not answered in time.
+        BenchError: a request failed, was refused, or timed out.
     """
     command = [
         *(sys.executable, "-m", "bench.steady", str(port), str(requests)),
@@ -65,10 +65,10 @@ def run(port: int, requests: Path, *, per_second: float, seconds: int, seed: int
 
 
 class Connection(asyncio.Protocol):
-    """One connection: a request under way, or free."""
+    """One connection, idle or waiting for a response."""
 
     def __init__(self, load: Load) -> None:
-        """Belongs to a load, which it tells of every answer."""
+        """Reports each response to `load`."""
         self._load = load
         self._received = b""
         self._due = 0.0
@@ -77,14 +77,14 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Is free from now on."""
+        """Marks the connection as idle."""
         if not isinstance(transport, asyncio.Transport):
             raise TypeError(transport)
         self._transport = transport
         self._load.free.append(self)
 
     def is_quiet(self) -> bool:
-        """Whether it has not been used for so long that the engine may soon close it."""
+        """Whether it has been idle for so long that the engine may soon close it."""
         return time.perf_counter() - self._used_at > QUIET_S
 
     def leave(self) -> None:
@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        """Takes what came of the answer."""
+        """Processes the response."""
         self._received += data
         end = self._received.find(HEADERS_END)
         if end < 0:
@@ -115,16 +115,16 @@ class Connection(asyncio.Protocol):
         self._load.answered(self, self._due, answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ends the load: the engine closes no connection that is in use."""
+        """Ends the load: the engine does not close connections in use."""
         if not self._is_left:
             self._load.fail(f"a connection was closed: {exc}")
 
 
 class Load:
-    """All connections, and what is due."""
+    """All connections and due times."""
 
     def __init__(self, requests: list[bytes], per_second: float, seconds: int, seed: int) -> None:
-        """Fixes when each request is due, counted from the beginning."""
+        """Fixes when each request is due, relative to the start."""
         self.free: deque[Connection] = deque()
         self._requests = requests
         self._choices = random.Random(seed)  # noqa: S311 - not for secrets.
@@ -136,13 +136,13 @@ class Load:
         self._done = asyncio.get_running_loop().create_future()
 
     async def run(self, port: int) -> list[tuple[float, float]]:
-        """Returns for each request when it was due and how long it took, in seconds."""
+        """Returns for each request its due time and its latency, in seconds."""
         for _ in range(CONNECTIONS):
             await self._open(port)
         self._begin = time.perf_counter()
         while self._sent < self._count and not self._done.done():
             self._send_due()
-            # The one at this end has been free for longest.
+            # The longest idle connection is at this end.
             if self.free and self.free[0].is_quiet():
                 self.free.popleft().leave()
                 await self._open(port)
@@ -151,7 +151,7 @@ class Load:
         return self._observed
 
     def answered(self, connection: Connection, due: float, answer: bytes) -> None:
-        """Notes an answer and gives the connection the next request that is due."""
+        """Records a response and sends the next due request over the connection."""
         if not answer.startswith(b"HTTP/1.1 200") or any(mark in answer for mark in REFUSALS):
             self.fail(answer.decode(errors="replace"))
             return
@@ -177,7 +177,7 @@ class Load:
             if due > now:
                 return
             self._sent += 1
-            # The one that was used last, so that few connections are busy while few are needed.
+            # The most recently used connection, so that few connections are in use at low rates.
             self.free.pop().send(self._choices.choice(self._requests), due)
 
 

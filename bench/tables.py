@@ -1,4 +1,4 @@
-"""Cells and tables of the report: medians with their spread, ratios within each round; Markdown."""
+"""Markdown tables of medians with their range, and of ratios within each round."""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +10,7 @@ NOTHING = "-"
 
 
 def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table whose columns are aligned in plain text, too."""
+    """A Markdown table whose columns are aligned in plain text."""
     lines_of = [tuple(heading), *map(tuple, rows)]
     widths = [max(3, *(len(row[column]) for row in lines_of)) for column in range(len(heading))]
     lines = [
@@ -22,7 +22,7 @@ def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def sizes(results: Results, subject: str, operation: str) -> list[int]:
-    """The connections at which something was measured, smallest first."""
+    """The numbers of connections at which an operation was measured, in ascending order."""
     return sorted(
         {
             one.connections
@@ -34,14 +34,14 @@ def sizes(results: Results, subject: str, operation: str) -> list[int]:
 
 
 def is_of(one: Measurement, subject: str, operation: str) -> bool:
-    """Whether this was measured about this subject."""
+    """Whether this was measured for this subject."""
     return (one.subject, one.operation) == (subject, operation)
 
 
 def in_each(
     results: Results, value: str, subject: str, operation: str, connections: int
 ) -> list[float]:
-    """One value in every round; an empty list where nobody measures it."""
+    """A value of every round; an empty list if it was not measured."""
     return [
         one.values[value]
         for each in results.rounds
@@ -51,7 +51,7 @@ def in_each(
 
 
 def median(results: Results, value: str, subject: str, operation: str, connections: int) -> str:
-    """The median of the rounds as a cell."""
+    """The median of the rounds."""
     values = in_each(results, value, subject, operation, connections)
     if not values:
         return NOTHING
@@ -59,7 +59,7 @@ def median(results: Results, value: str, subject: str, operation: str, connectio
 
 
 def spread(values: Sequence[float], form: Callable[[float], str]) -> str:
-    """The median, and in parentheses the least and the most of the rounds."""
+    """The median, with the minimum and maximum of the rounds in parentheses."""
     if not values:
         return NOTHING
     least, most = form(min(values)), form(max(values))
@@ -67,14 +67,14 @@ def spread(values: Sequence[float], form: Callable[[float], str]) -> str:
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """How many times as much in each round; nothing where one of both was not measured."""
+    """The ratio in each round; empty if one of both was not measured."""
     if not ours or not theirs:
         return []
     return [our / their for our, their in zip(ours, theirs, strict=True)]
 
 
 def whole(value: float) -> str:
-    """A number without decimals, in groups of three."""
+    """A number without decimals, with thousands separators."""
     return f"{value:,.0f}".replace(",", " ")
 
 

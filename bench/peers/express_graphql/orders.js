@@ -1,4 +1,4 @@
-// Placing and reading orders with pg, in the tables that the engine's migrations make.
+// Placing and reading orders with pg, in the tables of the engine's migrations.
 
 import { randomUUID } from 'node:crypto';
 
@@ -102,7 +102,7 @@ export async function getOrder(pool, userId, id) {
   return rows[0] ?? null;
 }
 
-// Returns this user's orders, oldest first; of very many the newest.
+// Returns this user's orders, oldest first; at most the newest 1,000.
 export async function listOrders(pool, userId) {
   const { rows } = await pool.query({ ...LIST, values: [String(userId), MOST_LISTED] });
   return rows.reverse();

@@ -1,4 +1,4 @@
-// Sends what the outbox holds to RabbitMQ: one in each process, awake after each order.
+// Publishes the outbox to RabbitMQ: one relay in each process, notified of each order.
 
 import amqplib from 'amqplib';
 
@@ -31,13 +31,13 @@ export class Relay {
     this.#url = url;
   }
 
-  // Says that a message has been committed.
+  // Notifies the relay of a committed message.
   wake() {
     this.#ordersCame = true;
     this.#wakeUp?.();
   }
 
-  // Sends without end; a broker or a database that is away is tried again.
+  // Publishes forever; retries if the broker or the database is unreachable.
   async run() {
     for (;;) {
       let connection;
@@ -81,7 +81,7 @@ export class Relay {
     });
   }
 
-  // Sends a batch; the other process skips its rows meanwhile. Returns how many it were.
+  // Publishes a batch, whose rows other processes skip; returns its size.
   async #send(channel, failure) {
     const client = await this.#pool.connect();
     try {

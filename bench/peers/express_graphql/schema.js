@@ -22,12 +22,12 @@ const resolvers = {
     },
   },
   Mutation: {
-    async placeOrder(_root, wish, context) {
-      if (caller(context) !== wish.userId) {
+    async placeOrder(_root, request, context) {
+      if (caller(context) !== request.userId) {
         return { success: false, message: 'Orders are placed for oneself.' };
       }
       try {
-        const order = await placeOrder(context.pool, wish);
+        const order = await placeOrder(context.pool, request);
         context.relay.wake();
         return { success: true, message: 'Order created successfully.', order: view(order) };
       } catch (error) {

@@ -1,4 +1,4 @@
-// One process: Express, the token, GraphQL, and what they need.
+// One process: Express, authentication, GraphQL, and their resources.
 
 import { createSecretKey } from 'node:crypto';
 
@@ -18,7 +18,7 @@ export function serve({ DATABASE_URL, RABBITMQ_URL, JWT_SECRET_KEY, PORT }) {
   // One more for the relay.
   const pool = new pg.Pool({ connectionString: DATABASE_URL, max: CONNECTIONS + 1 });
   const relay = new Relay(pool, RABBITMQ_URL);
-  // As a key and not as text: jsonwebtoken would try each time whether text is a public key.
+  // A key object: jsonwebtoken would try to parse a string as a public key each time.
   const key = createSecretKey(Buffer.from(JWT_SECRET_KEY));
   const app = express();
   app.get('/healthz', (_request, response) => response.send('ok'));
@@ -34,7 +34,7 @@ export function serve({ DATABASE_URL, RABBITMQ_URL, JWT_SECRET_KEY, PORT }) {
   app.listen(Number(PORT), '127.0.0.1');
 }
 
-// Returns whose token came with the request, or null.
+// Returns the user of the request's token, or null.
 function caller(request, key) {
   const [scheme, token] = (request.headers.authorization ?? '').split(' ');
   try {

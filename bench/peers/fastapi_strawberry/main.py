@@ -1,4 +1,4 @@
-"""The FastAPI application: its door, its connections, and the relay beside them."""
+"""The FastAPI application: its endpoint, its connections, and its relay."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Placing and reading orders with asyncpg, in the tables that the engine's migrations make."""
+"""Placing and reading orders with asyncpg, in the tables of the engine's migrations."""
 
 import json
 import uuid
@@ -88,7 +88,7 @@ async def get(pool: asyncpg.Pool, user_id: int, order_id: int) -> Row | None:
 
 
 async def list_all(pool: asyncpg.Pool, user_id: int) -> list[Row]:
-    """Returns this user's orders, oldest first; of very many the newest."""
+    """Returns this user's orders, oldest first; at most the newest 1,000."""
     return (await pool.fetch(LIST, str(user_id), MOST_LISTED))[::-1]
 
 

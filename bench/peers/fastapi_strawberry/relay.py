@@ -1,4 +1,4 @@
-"""Sends what the outbox holds to RabbitMQ: a task of each process, awake after each order."""
+"""Publishes the outbox to RabbitMQ: a task in each process, notified of each order."""
 
 import asyncio
 import logging
@@ -27,24 +27,24 @@ where outbox.destination = 'fastapi' and outbox.order_id = sent.order_id
 
 
 class Relay:
-    """The sender of one process."""
+    """The relay of one process."""
 
     def __init__(self, pool: asyncpg.Pool, url: str) -> None:
-        """Sends nothing before `run`."""
+        """Does nothing before `run`."""
         self._pool = pool
         self._url = url
         self._orders_came = asyncio.Event()
 
     def wake(self) -> None:
-        """Says that a message has been committed."""
+        """Notifies the relay of a committed message."""
         self._orders_came.set()
 
     async def run(self) -> None:
-        """Sends until it is cancelled."""
-        # It connects again by itself; a publish that fails meanwhile is tried again.
+        """Publishes until it is cancelled."""
+        # The connection is restored automatically; a failed publish is retried.
         connection = await aio_pika.connect_robust(self._url)
         async with connection:
-            # Publisher confirms are on by default: `publish` returns when the broker has it.
+            # Publisher confirms are on by default: `publish` returns after the confirm.
             channel = await connection.channel(on_return_raises=True)
             exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.DIRECT)
             while True:
@@ -65,7 +65,7 @@ class Relay:
             return
 
     async def _send(self, exchange: AbstractExchange) -> int:
-        """Sends a batch; the other process skips its rows meanwhile. Returns how many it were."""
+        """Publishes a batch, whose rows other processes skip; returns its size."""
         async with self._pool.acquire() as connection, connection.transaction():
             waiting = await connection.fetch(TAKE, BATCH)
             await asyncio.gather(*(self._publish(exchange, row) for row in waiting))

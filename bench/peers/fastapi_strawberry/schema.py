@@ -1,4 +1,4 @@
-"""The GraphQL schema, and who is asking."""
+"""The GraphQL schema, and the authenticated user."""
 
 import os
 
@@ -14,7 +14,7 @@ SECRET = os.environ["JWT_SECRET_KEY"]
 
 
 class Caller(BaseContext):
-    """The caller of a request, and what answers it."""
+    """The caller of a request, and the resources to serve it."""
 
     def __init__(self, request: Request) -> None:
         """Reads the token when it is needed."""
@@ -25,7 +25,7 @@ class Caller(BaseContext):
 
     @property
     def user_id(self) -> int:
-        """Whose token it is.
+        """The user of the token.
 
         Raises:
             PermissionError: there is none, or it is not valid.
@@ -55,7 +55,7 @@ class Order:
 
     @classmethod
     def of(cls, row: orders.Row) -> "Order":
-        """Shows a row."""
+        """Converts a row."""
         return cls(
             id=strawberry.ID(str(row["id"])),
             user_id=int(row["user_id"]),
@@ -67,7 +67,7 @@ class Order:
 
 @strawberry.type
 class OrderResponse:
-    """What became of a wish."""
+    """The result of a placement."""
 
     success: bool
     message: str
@@ -76,7 +76,7 @@ class OrderResponse:
 
 @strawberry.type
 class Query:
-    """What is asked."""
+    """The queries."""
 
     @strawberry.field
     async def get_order(self, info: Info, id: strawberry.ID) -> Order | None:  # noqa: A002
@@ -93,7 +93,7 @@ class Query:
 
 @strawberry.type
 class Mutation:
-    """What is changed."""
+    """The mutations."""
 
     @strawberry.mutation
     async def place_order(

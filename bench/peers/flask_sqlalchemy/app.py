@@ -1,4 +1,4 @@
-"""The Flask application: GraphQL at /graphql for whoever brings a token."""
+"""The Flask application: GraphQL at /graphql for requests with a token."""
 
 import os
 
@@ -26,7 +26,7 @@ class OrderView:
 
     @classmethod
     def of(cls, order: Order) -> "OrderView":
-        """Shows an order."""
+        """Converts an order."""
         line = order.lines[0]
         return cls(
             id=strawberry.ID(str(order.id)),
@@ -39,7 +39,7 @@ class OrderView:
 
 @strawberry.type
 class OrderResponse:
-    """What became of a wish."""
+    """The result of a placement."""
 
     success: bool
     message: str
@@ -48,7 +48,7 @@ class OrderResponse:
 
 @strawberry.type
 class Query:
-    """What is asked."""
+    """The queries."""
 
     @strawberry.field
     def get_order(self, info: strawberry.Info, id: strawberry.ID) -> OrderView | None:  # noqa: A002
@@ -64,7 +64,7 @@ class Query:
 
 @strawberry.type
 class Mutation:
-    """What is changed."""
+    """The mutations."""
 
     @strawberry.mutation
     def place_order(
@@ -82,7 +82,7 @@ class Mutation:
 
 
 def caller(info: strawberry.Info) -> int:
-    """Returns whose token came with the request.
+    """Returns the user of the request's token.
 
     Raises:
         PermissionError: there is none, or it is not valid.

@@ -1,4 +1,4 @@
-"""The tables as SQLAlchemy sees them; they are made by the engine's migrations."""
+"""The tables as SQLAlchemy sees them; which the engine's migrations create."""
 
 import os
 import uuid
@@ -18,7 +18,7 @@ Session = sessionmaker(engine)
 
 
 class Base(DeclarativeBase):
-    """What all tables have in common."""
+    """The base class of the tables."""
 
 
 class User(Base):
@@ -31,7 +31,7 @@ class User(Base):
 
 
 class Product(Base):
-    """What is sold; `reserved` of it is promised to orders."""
+    """A product; `reserved` units belong to orders."""
 
     __tablename__ = "products"
 
@@ -77,7 +77,7 @@ class OrderLine(Base):
 
 
 class Reservation(Base):
-    """What an order holds of a product."""
+    """The units of a product that an order reserves."""
 
     __tablename__ = "reservations"
 

@@ -56,7 +56,7 @@ def get(user_id: int, order_id: int) -> Order | None:
 
 
 def list_all(user_id: int) -> list[Order]:
-    """Returns this user's orders, oldest first; of very many the newest."""
+    """Returns this user's orders, oldest first; at most the newest 1,000."""
     with Session() as session:
         newest = _orders_of(user_id).order_by(Order.id.desc()).limit(MOST_LISTED)
         return list(session.scalars(newest))[::-1]

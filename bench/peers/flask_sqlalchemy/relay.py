@@ -1,4 +1,4 @@
-"""Sends what the outbox holds to RabbitMQ: a thread of each worker, awake after each order."""
+"""Publishes the outbox to RabbitMQ: a thread in each worker, notified of each order."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ def start() -> None:
 
 
 def wake() -> None:
-    """Says that a message has been committed."""
+    """Notifies the relay of a committed message."""
     _orders_came.set()
 
 

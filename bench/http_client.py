@@ -1,4 +1,4 @@
-"""An HTTP door for one request at a time, whose answer is looked at."""
+"""An HTTP client for one request at a time, which checks the response."""
 
 import http.client
 import json
@@ -10,18 +10,18 @@ from bench.requests import Request
 TIMEOUT_S = 30.0
 
 
-class Door:
-    """One connection to `/graphql`, kept open."""
+class HttpClient:
+    """One connection to `/graphql`, which is kept open."""
 
     def __init__(self, port: int) -> None:
         """Connects to 127.0.0.1 with the first request."""
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
 
     def post(self, request: Request) -> Any:  # noqa: ANN401 - what JSON may hold
-        """Sends a request, waits for its answer and returns the value of its only field.
+        """Sends a request and returns the value of the response's only field.
 
         Raises:
-            BenchError: there is no answer, or it is a refusal, which is then in the message.
+            BenchError: there is no response, or it is an error, which the message contains.
         """
         headers = {
             "Authorization": f"Bearer {request.token}",
@@ -42,7 +42,7 @@ class Door:
         return field
 
     def close(self) -> None:
-        """Hangs up."""
+        """Disconnects."""
         self._connection.close()
 
 

@@ -1,4 +1,4 @@
-"""Whoever serves the same GraphQL at a door: the engine, or a peer on a database of its own."""
+"""A server under measurement: the engine, or a peer with its own database."""
 
 import time
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ SCHEMA = "public"
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """Who is measured, where it answers, and the witness of what it has done."""
+class Target:
+    """A server under measurement, and its tables."""
 
     subject: str
     service: Engine | Peer
@@ -30,20 +30,20 @@ class Contestant:
 
     @property
     def port(self) -> int:
-        """Where it answers, on 127.0.0.1."""
+        """Its port on 127.0.0.1."""
         return self.service.port
 
 
 @contextmanager
 def peers_at_work(
     workspace: Workspace, servers: Servers, site: Site, plan: Plan, secret: str
-) -> Iterator[tuple[list[Contestant], list[Measurement]]]:
+) -> Iterator[tuple[list[Target], list[Measurement]]]:
     """Starts the peers of the plan, each with the same tables, customers and products.
 
-    Yields them, and how long each took to start.
+    Yields them, and the time that each took to start.
     """
     with ExitStack() as stack:
-        contestants, starts = [], []
+        targets, starts = [], []
         for name in plan.peers:
             url = stack.enter_context(servers.database())
             connection = stack.enter_context(closing(psycopg.connect(url, autocommit=True)))
@@ -56,12 +56,12 @@ def peers_at_work(
             service.start()
             ready_s = time.perf_counter() - begin
             stack.callback(service.stop)
-            contestants.append(Contestant(service.subject, service, Orders(connection, SCHEMA)))
+            targets.append(Target(service.subject, service, Orders(connection, SCHEMA)))
             starts.append(Measurement(service.subject, m.START, 0, {"ready_s": ready_s}))
-        yield contestants, starts
+        yield targets, starts
 
 
-def memory_of(one: Contestant) -> Measurement:
-    """Returns what all its processes hold now; what they share is counted once."""
+def memory_of(one: Target) -> Measurement:
+    """Returns the memory of all its processes; shared pages count once."""
     held_mb = memory.proportional_mb(one.service.pid)
     return Measurement(one.subject, m.MEMORY_AFTER_LOAD, 0, {"held_mb": held_mb})

@@ -1,4 +1,4 @@
-"""How many small writes a second the disk makes durable: what a commit at a time is bound by."""
+"""Durable small writes per second of the disk, which limit unbatched commits."""
 
 import os
 import tempfile
@@ -10,7 +10,7 @@ DURATION_S = 0.5
 
 
 def syncs_per_second(folder: Path) -> float:
-    """Overwrites one block of a file in `folder` and waits for the disk, again and again."""
+    """Overwrites and syncs one block of a file in `folder`, repeatedly."""
     with tempfile.TemporaryFile(dir=folder) as file:
         count, start = 0, time.perf_counter()
         while (elapsed := time.perf_counter() - start) < DURATION_S:
