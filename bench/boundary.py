@@ -2,8 +2,8 @@
 
 It runs as a separate process (`python -m bench.boundary URL`), so that nothing else shares its
 interpreter, and prints its measurements as JSON. All subjects read the same orders with the
-engine's statement, and place orders that write the same rows, in one transaction each. The drivers run
-pgbench's statement, over as many connections as the engine has.
+engine's statement, and place orders that write the same rows, in one transaction each. The drivers
+run pgbench's statement, over as many connections as the engine has.
 """
 
 import asyncio

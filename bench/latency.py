@@ -19,8 +19,8 @@ def order_to_event(
     """Places orders one at a time, each after the one before is completely processed.
 
     All times count from sending the request: `answered` is the HTTP response, `received` the event
-    at the consumer, `settled` the deletion of the row from the outbox, which the engine does after the
-    broker's confirmation and which is polled for. The first 20 requests are not counted.
+    at the consumer, `settled` the deletion of the row from the outbox, which the engine does after
+    the broker's confirmation and which is polled for. The first 20 requests are not counted.
 
     Returns:
         Percentiles in milliseconds, and the single observations.

@@ -1,9 +1,9 @@
 """An open-loop load: requests at a constant rate, independent of the server.
 
 It runs as a separate process (`python -m bench.steady`). The time at which the nth request is due
-is fixed at the start. It is sent then, or as soon as a connection is free, and its latency counts from
-the due time. A stall of the server therefore affects all requests that were due during it, which a
-closed loop does not show.
+is fixed at the start. It is sent then, or as soon as a connection is free, and its latency counts
+from the due time. A stall of the server therefore affects all requests that were due during it,
+which a closed loop does not show.
 """
 
 from __future__ import annotations
