@@ -21,7 +21,7 @@ create table outbox (
     -- Set after a refusal: the order's stream waits until then.
     not_before timestamptz,
     -- Set after too many refusals: the order's stream waits for a person.
-    parked_at timestamptz,
+    dead_lettered_at timestamptz,
     last_error text,
     -- One index serves the claim, which reads along it (the oldest order first, and of each order
     -- the first message by version), and the mark.
@@ -35,7 +35,13 @@ create table outbox (
 
 -- The few that wait: the claim leaves out their whole orders.
 create index outbox_waiting on outbox (destination, order_id)
-where not_before is not null or parked_at is not null;
+where not_before is not null or dead_lettered_at is not null;
+
+-- Dead letters are listed by age, and retried or skipped by id.
+create index outbox_dead_letters_by_age on outbox (dead_lettered_at, id)
+where dead_lettered_at is not null;
+
+create index outbox_dead_letters on outbox (id) where dead_lettered_at is not null;
 
 -- Who may do what only one process may do at a time. The token grows with every change of hands;
 -- a late write by an earlier owner carries an older one and is refused.
@@ -58,7 +64,7 @@ create table inbox (
 create index inbox_by_time on inbox using brin (received_at);
 
 -- What could not be understood: kept for a person, with the reason.
-create table inbox_parked (
+create table inbox_dead_letters (
     id bigint primary key default nextval('message_ids'),
     consumer text not null,
     topic text not null,
@@ -67,3 +73,5 @@ create table inbox_parked (
     reason text not null,
     received_at timestamptz not null
 );
+
+create index inbox_dead_letters_by_age on inbox_dead_letters (received_at, id);

@@ -16,7 +16,7 @@ use crate::inbound::IntakeStats;
 use crate::outbox::RelayStats;
 use crate::server::health::{Probe, is_up};
 use crate::server::metrics::{Figure, Figures};
-use crate::store::{inbox, outbox};
+use crate::store::{dead_letters, outbox};
 
 /// Every part with figures.
 pub(super) fn all(
@@ -160,11 +160,11 @@ impl Waiting {
     async fn count(&self) -> Result<Vec<Figure>> {
         let mut connection = self.engine.store().acquire().await?;
         let backlog = outbox::backlog(&mut connection).await?;
-        let set_aside = inbox::count_parked(&mut connection).await?;
+        let dead_letters = dead_letters::count_incoming(&mut connection).await?;
         let mut figures = vec![Figure::gauge(
             "order_engine_inbox_parked_messages",
             "Incoming messages that were not understood",
-            whole(set_aside),
+            whole(dead_letters),
         )];
         for contract in &self.contracts {
             let of = backlog.iter().find(|one| one.destination == *contract);
@@ -179,7 +179,7 @@ impl Waiting {
                 Figure::gauge(
                     "order_engine_outbox_parked_messages",
                     "Messages that were refused too often",
-                    count(|b| b.parked),
+                    count(|b| b.dead_lettered),
                 )
                 .of(*contract),
                 Figure::gauge(
@@ -227,7 +227,7 @@ fn relay(stats: &RelayStats) -> [Figure; 7] {
         Figure::counter(
             "order_engine_relay_parked",
             "Messages set aside after too many refusals",
-            read(&stats.parked),
+            read(&stats.dead_lettered),
         ),
         Figure::counter(
             "order_engine_relay_late",
@@ -262,7 +262,7 @@ fn intake(stats: &IntakeStats) -> [Figure; 5] {
         Figure::counter(
             "order_engine_intake_parked",
             "Messages set aside because they were not understood",
-            whole_unsigned(stats.parked()),
+            whole_unsigned(stats.dead_lettered()),
         ),
         Figure::counter(
             "order_engine_intake_reconnects",

@@ -10,6 +10,7 @@ use crate::domain::stock;
 use crate::engine::ports::{Delivery, Interpreter};
 use crate::engine::{Engine, stock_keys, user_keys};
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::dead_letters::{self, IncomingDeadLetter};
 use crate::store::inbox::{self, Identity};
 use crate::store::leases::{self, Lease};
 use crate::store::{Connection, catalog, lists, users};
@@ -21,8 +22,8 @@ pub enum Taken {
     New,
     /// It had been taken in before; nothing was changed.
     Repeated,
-    /// It waits for a person.
-    SetAside,
+    /// It could not be applied and is a dead letter now.
+    DeadLettered,
     /// Another process takes in now; nothing was changed, and the delivery is that one's.
     LeaseLost,
 }
@@ -59,12 +60,12 @@ impl Engine {
         Ok(Taken::New)
     }
 
-    /// Sets a delivery aside for a person, with what is wrong with it, unless it was taken in or
-    /// set aside before. `lease` as for [`Engine::apply_facts`].
+    /// Stores a delivery as a dead letter, with the reason, unless it was applied or stored before.
+    /// `lease` as for [`Engine::apply_facts`].
     ///
     /// # Errors
     /// `Conflict`, `Unavailable`, `Internal`.
-    pub async fn set_aside(
+    pub async fn dead_letter(
         &self,
         lease: &Lease,
         consumer: &str,
@@ -75,11 +76,15 @@ impl Engine {
         if let Some(known) = recognise(&mut transaction, lease, consumer, delivery).await? {
             return Ok(known);
         }
-        let message_id = delivery.message_id.as_deref();
-        let (topic, body) = (&delivery.topic, &delivery.body);
-        inbox::park(&mut transaction, consumer, topic, body, message_id, reason).await?;
+        let letter = IncomingDeadLetter {
+            topic: delivery.topic.clone(),
+            body: delivery.body.clone(),
+            message_id: delivery.message_id.clone(),
+            reason: reason.to_owned(),
+        };
+        dead_letters::store_incoming(&mut transaction, consumer, &letter).await?;
         self.shared.commit(transaction).await?;
-        Ok(Taken::SetAside)
+        Ok(Taken::DeadLettered)
     }
 
     /// Takes in facts that no message brought, such as a demo's.
@@ -94,20 +99,21 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes in a delivery that was set aside, now that it may be understood.
+    /// Decodes and applies the incoming dead letter `id`, and deletes it.
     ///
     /// # Errors
-    /// `NotFound` when nothing is set aside under this number, `InvalidInput` when it is still not
-    /// understood: it stays where it is. `Conflict`, `Unavailable`.
-    pub async fn retry_parked(&self, id: i64, interpreter: &dyn Interpreter) -> Result<()> {
+    /// `NotFound` when there is none with this id, `InvalidInput` when it still cannot be decoded;
+    /// it stays then. `Conflict`, `Unavailable`.
+    pub async fn retry_dead_letter(&self, id: i64, interpreter: &dyn Interpreter) -> Result<()> {
         let mut transaction = self.shared.store.begin().await?;
-        let parked = inbox::take(&mut transaction, id).await?.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("No message {id} is set aside."))
+        let taken = dead_letters::take_incoming(&mut transaction, id).await?;
+        let letter = taken.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("No incoming dead letter has the id {id}."))
         })?;
         let delivery = Delivery {
-            topic: parked.topic,
-            body: parked.body,
-            message_id: parked.message_id,
+            topic: letter.topic,
+            body: letter.body,
+            message_id: letter.message_id,
             ..Delivery::default()
         };
         let facts = interpreter.interpret(&delivery)?;

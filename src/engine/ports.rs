@@ -44,7 +44,7 @@ pub trait Interpreter: Send + Sync {
     /// The facts in a delivery.
     ///
     /// # Errors
-    /// `InvalidInput` saying what could not be understood. The delivery is parked.
+    /// `InvalidInput` saying what could not be understood. The delivery becomes a dead letter.
     fn interpret(&self, delivery: &Delivery) -> Result<Vec<Fact>>;
 }
 

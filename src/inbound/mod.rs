@@ -176,8 +176,8 @@ impl<I: Inlet> Intake<I> {
             Err(error) => error,
         };
         let reason = chain(&wrong);
-        let taken = self.engine.set_aside(lease, self.consumer, delivery, &reason).await?;
-        tracing::warn!(topic = delivery.topic, reason, "a message was set aside");
+        let taken = self.engine.dead_letter(lease, self.consumer, delivery, &reason).await?;
+        tracing::warn!(topic = delivery.topic, reason, "a message could not be applied and is a dead letter now");
         Ok(taken)
     }
 

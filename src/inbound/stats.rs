@@ -9,7 +9,7 @@ use crate::engine::apply_fact::Taken;
 pub struct IntakeStats {
     new: AtomicU64,
     repeated: AtomicU64,
-    parked: AtomicU64,
+    dead_lettered: AtomicU64,
     reconnects: AtomicU64,
     active: AtomicBool,
 }
@@ -19,7 +19,7 @@ impl IntakeStats {
         let counter = match taken {
             Taken::New => &self.new,
             Taken::Repeated => &self.repeated,
-            Taken::SetAside => &self.parked,
+            Taken::DeadLettered => &self.dead_lettered,
             Taken::LeaseLost => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -46,10 +46,10 @@ impl IntakeStats {
         self.repeated.load(Ordering::Relaxed)
     }
 
-    /// Messages that were set aside.
+    /// Messages that became dead letters.
     #[must_use]
-    pub fn parked(&self) -> u64 {
-        self.parked.load(Ordering::Relaxed)
+    pub fn dead_lettered(&self) -> u64 {
+        self.dead_lettered.load(Ordering::Relaxed)
     }
 
     /// Times that broker or database had to be connected to again.

@@ -1,6 +1,6 @@
-//! Looks at events, and decides about those that were set aside.
+//! Shows events, and retries or skips dead letters.
 
-use chrono::{DateTime, Utc};
+use std::collections::HashSet;
 
 use crate::app;
 use crate::config::Settings;
@@ -8,29 +8,11 @@ use crate::domain::ids::OrderId;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operations::checked_limit;
+use crate::store::dead_letters;
 use crate::store::journal::{self, Entry};
-use crate::store::{inbox, outbox};
+use crate::store::{commit, roll_back};
 
-/// A message that waits for a person's decision.
-#[derive(Debug)]
-pub struct Parked {
-    /// Its number, unique among outgoing and incoming ones.
-    pub id: i64,
-    /// `outgoing` or `incoming`.
-    pub direction: &'static str,
-    /// The contract that sends it, or could not take it in.
-    pub consumer: String,
-    /// The routing key or topic.
-    pub topic: String,
-    /// The order an outgoing message tells about; none for a list of orders.
-    pub order: Option<OrderId>,
-    /// Why it was set aside.
-    pub reason: String,
-    /// How often it was tried.
-    pub attempts: i32,
-    /// Since when it waits.
-    pub parked_at: DateTime<Utc>,
-}
+pub use crate::store::dead_letters::DeadLetter;
 
 /// The latest `limit` events, oldest first, of one order or of all.
 ///
@@ -46,127 +28,79 @@ pub async fn events_tail(
     journal::tail(&mut connection, order, limit).await
 }
 
-/// Messages that were set aside, outgoing and incoming, the longest waiting first.
+/// The oldest `limit` dead letters, outgoing and incoming, oldest first.
 ///
 /// # Errors
 /// As [`events_tail`].
-pub async fn events_parked(engine: &Engine, limit: i64) -> Result<Vec<Parked>> {
+pub async fn events_dead_letters(engine: &Engine, limit: i64) -> Result<Vec<DeadLetter>> {
     let limit = checked_limit(limit)?;
     let mut connection = engine.store().acquire().await?;
-    let outgoing = outbox::parked(&mut connection, i64::from(limit)).await?;
-    let incoming = inbox::parked(&mut connection, i64::from(limit)).await?;
-    let mut all: Vec<_> = outgoing.into_iter().map(Parked::from).collect();
-    all.extend(incoming.into_iter().map(Parked::from));
-    all.sort_by_key(|message| (message.parked_at, message.id));
-    all.truncate(limit as usize);
-    Ok(all)
+    dead_letters::list(&mut connection, i64::from(limit)).await
 }
 
-/// Gives messages that were set aside another try, all of them or those of `ids`; returns how
-/// many. What came in is understood by the contracts of `settings`.
+/// Tries dead letters again, those of `ids` or all, and returns how many. Outgoing ones go back to
+/// the relay with their attempts reset to zero. Incoming ones are decoded by the contracts of
+/// `settings` and applied here, each in its own transaction.
 ///
 /// # Errors
-/// `NotFound` when one of `ids` is not set aside: nothing is changed then. `InvalidInput` when an
-/// incoming one is still not understood: it stays, and those before it are done. `Unavailable`.
+/// `NotFound` when one of `ids` is no dead letter; nothing is changed then. `InvalidInput` when an
+/// incoming one still cannot be decoded: it stays, and those before it are done. `Misconfigured`
+/// when its contract is not enabled. `Unavailable`.
 pub async fn events_retry(
     engine: &Engine,
     settings: &Settings,
     ids: Option<&[i64]>,
 ) -> Result<usize> {
     let interpreters = app::interpreters(settings)?;
-    let set_aside = find(engine, ids).await?;
-    let mut connection = engine.store().acquire().await?;
-    let outgoing = set_aside.ids_of("outgoing");
-    let mut retried = outbox::retry(&mut connection, Some(&outgoing)).await?;
-    // The messages that came in are retried on connections of their own.
-    drop(connection);
+    let mut transaction = engine.store().begin().await?;
+    let outgoing = dead_letters::retry_outgoing(&mut transaction, ids).await?;
+    let incoming = dead_letters::find_incoming(&mut transaction, ids).await?;
+    let found = outgoing.iter().chain(incoming.iter().map(|(id, _)| id)).copied().collect();
+    if let Some(error) = missing(ids.unwrap_or_default(), &found) {
+        roll_back(transaction).await?;
+        return Err(error);
+    }
+    commit(transaction).await?;
     engine.wake_relays();
-    for message in set_aside.0.iter().filter(|message| message.direction == "incoming") {
-        let interpreter = interpreters.get(message.consumer.as_str()).ok_or_else(|| {
+    let mut retried = outgoing.len();
+    for (id, consumer) in incoming {
+        let interpreter = interpreters.get(consumer.as_str()).ok_or_else(|| {
             Error::new(
                 ErrorKind::Misconfigured,
                 format!(
-                    "Message {} came in for {:?}, which is no contract here.",
-                    message.id, message.consumer
+                    "Message {id} was received for the contract {consumer:?}, which is not \
+                     enabled here. Enable it, or skip the message."
                 ),
             )
         })?;
-        engine.retry_parked(message.id, interpreter.as_ref()).await?;
+        engine.retry_dead_letter(id, interpreter.as_ref()).await?;
         retried += 1;
     }
     Ok(retried)
 }
 
-/// Gives messages up for good, so that those behind them go on; returns how many.
+/// Deletes the dead letters of `ids`, so that the messages behind them are published, and returns
+/// how many there were.
 ///
 /// # Errors
-/// `NotFound` when one of `ids` is not set aside: nothing is changed then. `Unavailable`.
+/// `NotFound` when one of `ids` is no dead letter; nothing is changed then. `Unavailable`.
 pub async fn events_skip(engine: &Engine, ids: &[i64]) -> Result<usize> {
-    let set_aside = find(engine, Some(ids)).await?;
-    let mut connection = engine.store().acquire().await?;
-    for id in set_aside.ids_of("outgoing") {
-        outbox::skip(&mut connection, id).await?;
+    let mut transaction = engine.store().begin().await?;
+    let mut skipped: HashSet<i64> = HashSet::new();
+    skipped.extend(dead_letters::skip_outgoing(&mut transaction, ids).await?);
+    skipped.extend(dead_letters::skip_incoming(&mut transaction, ids).await?);
+    if let Some(error) = missing(ids, &skipped) {
+        roll_back(transaction).await?;
+        return Err(error);
     }
+    commit(transaction).await?;
     engine.wake_relays();
-    for id in set_aside.ids_of("incoming") {
-        inbox::take(&mut connection, id).await?;
-    }
-    Ok(set_aside.0.len())
+    Ok(skipped.len())
 }
 
-/// Messages that were set aside.
-struct SetAside(Vec<Parked>);
-
-impl SetAside {
-    fn ids_of(&self, direction: &str) -> Vec<i64> {
-        let wanted = self.0.iter().filter(|message| message.direction == direction);
-        wanted.map(|message| message.id).collect()
-    }
-}
-
-/// Finds what is set aside, all of it or exactly `ids`.
-async fn find(engine: &Engine, ids: Option<&[i64]>) -> Result<SetAside> {
-    let mut connection = engine.store().acquire().await?;
-    let outgoing = outbox::parked(&mut connection, i64::MAX).await?;
-    let incoming = inbox::parked(&mut connection, i64::MAX).await?;
-    let outgoing = outgoing.into_iter().map(Parked::from);
-    let mut all: Vec<_> = outgoing.chain(incoming.into_iter().map(Parked::from)).collect();
-    if let Some(ids) = ids {
-        if let Some(missing) = ids.iter().find(|id| all.iter().all(|one| one.id != **id)) {
-            let text = format!("No message {missing} is set aside; nothing was changed.");
-            return Err(Error::new(ErrorKind::NotFound, text));
-        }
-        all.retain(|message| ids.contains(&message.id));
-    }
-    Ok(SetAside(all))
-}
-
-impl From<outbox::ParkedMessage> for Parked {
-    fn from(message: outbox::ParkedMessage) -> Self {
-        Self {
-            id: message.id,
-            direction: "outgoing",
-            consumer: message.destination,
-            topic: message.topic,
-            order: Some(message.order).filter(|order| order.get() > 0),
-            reason: message.reason.unwrap_or_default(),
-            attempts: message.attempts,
-            parked_at: message.parked_at,
-        }
-    }
-}
-
-impl From<inbox::ParkedDelivery> for Parked {
-    fn from(message: inbox::ParkedDelivery) -> Self {
-        Self {
-            id: message.id,
-            direction: "incoming",
-            consumer: message.consumer,
-            topic: message.topic,
-            order: None,
-            reason: message.reason,
-            attempts: 1,
-            parked_at: message.received_at,
-        }
-    }
+/// The error for the first of `ids` that is not among `found`.
+fn missing(ids: &[i64], found: &HashSet<i64>) -> Option<Error> {
+    let id = ids.iter().find(|id| !found.contains(id))?;
+    let text = format!("No dead letter has the id {id}. Nothing was changed.");
+    Some(Error::new(ErrorKind::NotFound, text))
 }

@@ -22,7 +22,7 @@ use crate::store::{self, Store};
 pub use adopt::{AdoptOptions, AdoptReport, Progress, adopt, undo_adoption};
 pub use demo::{Demo, seed_demo};
 pub use doctor::doctor;
-pub use events::{Parked, events_parked, events_retry, events_skip, events_tail};
+pub use events::{DeadLetter, events_dead_letters, events_retry, events_skip, events_tail};
 pub use replay::{ReplayOptions, Replayed, events_replay};
 pub use switches::{
     Holders, Report, SetSwitch, shadow_clear, shadow_ignore, shadow_report, switch, switch_all,

@@ -42,7 +42,7 @@ pub trait Desk: Send {
     ) -> impl Future<Output = Result<usize>> + Send;
 
     /// Writes down refusals, as far as their leases are still held: which, and whether each is
-    /// parked now.
+    /// a dead letter now.
     fn note_refusals(
         &mut self,
         destination: &str,

@@ -36,7 +36,7 @@ pub struct RelayOptions {
     pub destination: &'static str,
     /// Topics that wait until somebody receives them.
     pub needs_queue: NeedsQueue,
-    /// Refusals after which a message is parked. Default 20: about a quarter of an hour.
+    /// Rejections after which a message becomes a dead letter. Default 20: about a quarter of an hour.
     pub attempts_max: i32,
 }
 
@@ -197,7 +197,7 @@ impl<O: Outlet, D: Outbox> Relay<O, D> {
         Ok(())
     }
 
-    /// Lets the orders of refused messages wait; parks what has been refused too often.
+    /// Delays the orders of rejected messages; a message rejected too often becomes a dead letter.
     async fn postpone(&mut self, desk: &mut D::Desk, refusals: &[Refusal<'_>]) -> Result<()> {
         if refusals.is_empty() {
             return Ok(());
@@ -210,10 +210,10 @@ impl<O: Outlet, D: Outbox> Relay<O, D> {
         ))
         .await?;
         self.check_fence(refusals.len(), noted.len());
-        for (id, _) in noted.iter().filter(|(_, parked)| *parked) {
-            RelayStats::add(&self.stats.parked, 1);
+        for (id, _) in noted.iter().filter(|(_, is_dead)| *is_dead) {
+            RelayStats::add(&self.stats.dead_lettered, 1);
             if let Some(refusal) = refusals.iter().find(|refusal| refusal.message.id == *id) {
-                tell_parked(refusal);
+                log_dead_letter(refusal);
             }
         }
         Ok(())
@@ -245,14 +245,14 @@ fn refusal<'a>(message: &'a OutgoingMessage, reason: &str) -> Refusal<'a> {
     Refusal { message, reason: reason.to_owned(), delay }
 }
 
-fn tell_parked(refusal: &Refusal<'_>) {
+fn log_dead_letter(refusal: &Refusal<'_>) {
     tracing::error!(
         id = refusal.message.id,
         order = refusal.message.order.get(),
         version = refusal.message.version,
         topic = refusal.message.topic,
         reason = refusal.reason,
-        "a message was refused too often and is parked; its order's later messages wait behind \
-         it. `order-engine events parked` shows it"
+        "the broker rejected a message too often; it is a dead letter, and the later messages of \
+         its order wait behind it. See `order-engine events dead-letters`"
     );
 }

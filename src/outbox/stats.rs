@@ -11,8 +11,8 @@ pub struct RelayStats {
     pub refused: AtomicU64,
     /// Messages that came back because no queue wanted them, once for each time.
     pub unroutable: AtomicU64,
-    /// Messages that were refused too often and wait for a person.
-    pub parked: AtomicU64,
+    /// Messages that the broker rejected too often and that are dead letters now.
+    pub dead_lettered: AtomicU64,
     /// Writes that were refused because another relay had taken over.
     pub late: AtomicU64,
     /// Times that broker or database had to be connected to again.

@@ -282,7 +282,7 @@ pub(super) fn events_parked(
 ) -> PyResult<Vec<ParkedMessage>> {
     wait_for(py, async move {
         let parked = App::with_engine(&load(flags, Needs::DATABASE)?, async |engine| {
-            operations::events_parked(engine, limit).await
+            operations::events_dead_letters(engine, limit).await
         })
         .await?;
         Ok(parked.into_iter().map(ParkedMessage::from).collect())

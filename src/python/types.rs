@@ -15,7 +15,7 @@ use crate::domain::query::Page;
 use crate::domain::status::OrderStatus;
 use crate::domain::{product, user};
 use crate::error::Result;
-use crate::operations::{self, Parked};
+use crate::operations::{self, DeadLetter};
 use crate::python::errors::raise;
 use crate::python::result_class::{plain, result_class};
 
@@ -410,16 +410,16 @@ impl From<operations::Replayed> for Replayed {
     }
 }
 
-impl From<Parked> for ParkedMessage {
-    fn from(message: Parked) -> Self {
+impl From<DeadLetter> for ParkedMessage {
+    fn from(message: DeadLetter) -> Self {
         Self {
             id: message.id,
-            direction: message.direction.to_owned(),
+            direction: message.direction,
             topic: message.topic,
             order_id: message.order.map(OrderId::get),
             reason: message.reason,
             attempts: message.attempts,
-            parked_at: message.parked_at,
+            parked_at: message.dead_lettered_at,
         }
     }
 }

@@ -226,7 +226,7 @@ pub(super) async fn events_tail(
 }
 
 pub(super) async fn events_parked(opened: Arc<Opened>, limit: i64) -> Result<Vec<ParkedMessage>> {
-    let parked = operations::events_parked(opened.app.engine(), limit).await?;
+    let parked = operations::events_dead_letters(opened.app.engine(), limit).await?;
     Ok(parked.into_iter().map(ParkedMessage::from).collect())
 }
 

@@ -26,9 +26,9 @@ statements! {
         order by version desc
         limit $2";
 
-    /// Which changes of these orders still have messages here, and whether one of them is parked.
+    /// Which changes of these orders still have messages here, and whether one of them is a dead letter.
     UNSENT = "
-        select order_id, version, bool_or(parked_at is not null) as is_parked
+        select order_id, version, bool_or(dead_lettered_at is not null) as has_dead_letter
         from outbox
         where order_id = any($1)
         group by order_id, version";
@@ -43,7 +43,7 @@ const REACHES: [i32; 4] = [60, 3600, 86_400, i32::MAX];
 pub struct Entry {
     /// The change.
     pub entry: HistoryEntry,
-    /// `waiting` or `parked` as long as one of its messages is, else `done`.
+    /// `waiting` or `dead_lettered` while one of its messages is in the outbox, else `done`.
     pub delivery: &'static str,
 }
 
@@ -64,7 +64,7 @@ pub async fn tail(
     let unsent = unsent(connection, &orders).await?;
     let told = latest.into_iter().rev().map(|entry| {
         let delivery = match unsent.get(&(entry.order.get(), entry.version)) {
-            Some(true) => "parked",
+            Some(true) => "dead_lettered",
             Some(false) => "waiting",
             None => "done",
         };
@@ -96,11 +96,11 @@ async fn latest_of_order(
     rows.iter().map(history_entry).collect()
 }
 
-/// The changes of these orders that have messages here, and whether one of those is parked.
+/// The changes of these orders that have messages here, and whether one of them is a dead letter.
 async fn unsent(connection: &mut Connection, orders: &[i64]) -> Result<HashMap<(i64, i32), bool>> {
     let found = sqlx::query_as(UNSENT).bind(orders).fetch_all(connection).await;
     let rows: Vec<(i64, i32, bool)> = found.map_err(unread)?;
-    Ok(rows.into_iter().map(|(order, version, is_parked)| ((order, version), is_parked)).collect())
+    Ok(rows.into_iter().map(|(order, version, has_dead_letter)| ((order, version), has_dead_letter)).collect())
 }
 
 fn unread(error: sqlx::Error) -> Error {

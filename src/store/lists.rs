@@ -33,7 +33,7 @@ statements! {
             )
             order by due_at, user_id
             limit least($1, greatest(0, $2 - (
-                select count(*) from outbox where order_id < 0 and parked_at is null
+                select count(*) from outbox where order_id < 0 and dead_lettered_at is null
             )))
             for update skip locked
         ))

@@ -7,6 +7,7 @@ pub mod adoption;
 pub mod cache_state;
 pub mod catalog;
 mod connection;
+pub mod dead_letters;
 mod hosts;
 pub mod inbox;
 pub mod journal;
@@ -305,6 +306,7 @@ pub fn statements() -> Vec<(String, &'static str)> {
     let files = [
         ("cache_state", cache_state::STATEMENTS),
         ("catalog", catalog::STATEMENTS),
+        ("dead_letters", dead_letters::STATEMENTS),
         ("inbox", inbox::STATEMENTS),
         ("journal", journal::STATEMENTS),
         ("leases", leases::STATEMENTS),

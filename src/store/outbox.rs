@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -53,7 +52,7 @@ statements! {
           and not exists (
               select from outbox waiting
               where waiting.destination = $1 and waiting.order_id = first.order_id
-                and (waiting.parked_at is not null or waiting.not_before > now())
+                and (waiting.dead_lettered_at is not null or waiting.not_before > now())
               offset 0 -- asked per order, so that nothing is read behind the limit
           )
         limit $4";
@@ -108,35 +107,14 @@ statements! {
         set attempts = outbox.attempts + 1,
             last_error = found.reason,
             not_before = now() + make_interval(secs => found.delay),
-            parked_at = case when outbox.attempts + 1 >= $11 then now() end
+            dead_lettered_at = case when outbox.attempts + 1 >= $11 then now() end
         from found
         where outbox.ctid = found.place
-        returning outbox.id, outbox.parked_at is not null as parked";
-
-    /// What waits for a person, the longest waiting first.
-    PARKED = "
-        select id, destination, order_id, version, topic, body, attempts, last_error, parked_at
-        from outbox
-        where parked_at is not null
-        order by parked_at, id
-        limit $1";
-
-    /// Sends parked messages again: all of them, or those of a list.
-    RETRY = "
-        update outbox
-        set parked_at = null, not_before = null, attempts = 0
-        where parked_at is not null and ($1::bigint[] is null or id = any($1))
-        returning id";
-
-    /// Gives one parked message up.
-    SKIP = "
-        delete from outbox
-        where parked_at is not null and id = $1
-        returning id, destination, order_id, version, topic, body, attempts, last_error, parked_at";
+        returning outbox.id, outbox.dead_lettered_at is not null as dead_lettered";
 
     /// How much waits for each destination, and for how long.
     BACKLOG = "
-        select destination, count(*) as waiting, count(parked_at) as parked,
+        select destination, count(*) as waiting, count(dead_lettered_at) as dead_lettered,
                extract(epoch from now() - min(created_at))::float8 as oldest_s
         from outbox
         group by destination
@@ -218,9 +196,9 @@ pub struct Refusal<'a> {
     pub delay: Duration,
 }
 
-/// Writes down refusals; a message that has been refused `attempts_max` times is parked. Returns
-/// the number of each message written down, and whether it is parked: fewer than given when their
-/// leases have been lost.
+/// Writes down refusals; a message that has been refused `attempts_max` times becomes a dead
+/// letter. Returns the id of each message written down, and whether it is a dead letter: fewer than
+/// given when their leases have been lost.
 ///
 /// # Errors
 /// As [`failed`].
@@ -248,84 +226,10 @@ pub async fn note_refusals(
         .bind(reasons)
         .bind(delays)
         .bind(attempts_max)
-        .try_map(|row: PgRow| Ok((row.try_get("id")?, row.try_get("parked")?)))
+        .try_map(|row: PgRow| Ok((row.try_get("id")?, row.try_get("dead_lettered")?)))
         .fetch_all(connection)
         .await
         .map_err(|error| failed("writing down refused messages", error))
-}
-
-/// A message that waits for a person; its order's later messages wait behind it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParkedMessage {
-    /// Names it, for a retry or a skip.
-    pub id: i64,
-    /// Which contract's transport would carry it.
-    pub destination: String,
-    /// Which order it is about.
-    pub order: OrderId,
-    /// The order's version.
-    pub version: i32,
-    /// The routing key or topic.
-    pub topic: String,
-    /// The body.
-    pub body: String,
-    /// How often the broker refused it.
-    pub attempts: i32,
-    /// What the broker said the last time.
-    pub reason: Option<String>,
-    /// Since when it waits.
-    pub parked_at: DateTime<Utc>,
-}
-
-/// Reads up to `limit` parked messages, the longest waiting first.
-///
-/// # Errors
-/// As [`failed`].
-pub async fn parked(connection: &mut Connection, limit: i64) -> Result<Vec<ParkedMessage>> {
-    sqlx::query(PARKED)
-        .bind(limit)
-        .try_map(|row| read_parked(&row))
-        .fetch_all(connection)
-        .await
-        .map_err(|error| failed("reading parked messages", error))
-}
-
-/// Sends parked messages again, all of them or those of `ids`, and returns how many there were.
-///
-/// # Errors
-/// As [`failed`].
-pub async fn retry(connection: &mut Connection, ids: Option<&[i64]>) -> Result<usize> {
-    let retried: Vec<i64> = sqlx::query_scalar(RETRY)
-        .bind(ids)
-        .fetch_all(connection)
-        .await
-        .map_err(|error| failed("retrying parked messages", error))?;
-    Ok(retried.len())
-}
-
-/// Gives a parked message up, so that its order's later messages go on, and returns what nobody
-/// will receive. Nothing is returned when no message of this number is parked.
-///
-/// # Errors
-/// As [`failed`].
-pub async fn skip(connection: &mut Connection, id: i64) -> Result<Option<ParkedMessage>> {
-    let skipped = sqlx::query(SKIP)
-        .bind(id)
-        .try_map(|row| read_parked(&row))
-        .fetch_optional(connection)
-        .await
-        .map_err(|error| failed("skipping a parked message", error))?;
-    if let Some(message) = &skipped {
-        tracing::warn!(
-            id,
-            destination = message.destination,
-            order = message.order.get(),
-            version = message.version,
-            topic = message.topic,
-            "a parked message was given up by hand; nobody will receive it"
-        );
-    }
-    Ok(skipped)
 }
 
 /// What waits for one destination.
@@ -333,10 +237,10 @@ pub async fn skip(connection: &mut Connection, id: i64) -> Result<Option<ParkedM
 pub struct Backlog {
     /// Which contract's transport.
     pub destination: String,
-    /// Messages, parked ones included.
+    /// Messages, dead letters included.
     pub waiting: i64,
-    /// Messages that wait for a person.
-    pub parked: i64,
+    /// Dead letters.
+    pub dead_lettered: i64,
     /// The age of the oldest, in seconds.
     pub oldest_s: f64,
 }
@@ -351,7 +255,7 @@ pub async fn backlog(connection: &mut Connection) -> Result<Vec<Backlog>> {
             Ok(Backlog {
                 destination: row.try_get("destination")?,
                 waiting: row.try_get("waiting")?,
-                parked: row.try_get("parked")?,
+                dead_lettered: row.try_get("dead_lettered")?,
                 oldest_s: row.try_get("oldest_s")?,
             })
         })
@@ -412,19 +316,5 @@ fn read_message(row: &PgRow) -> std::result::Result<OutgoingMessage, sqlx::Error
         body: row.try_get("body")?,
         attempts: row.try_get("attempts")?,
         is_replayed: row.try_get("replayed")?,
-    })
-}
-
-fn read_parked(row: &PgRow) -> std::result::Result<ParkedMessage, sqlx::Error> {
-    Ok(ParkedMessage {
-        id: row.try_get("id")?,
-        destination: row.try_get("destination")?,
-        order: OrderId::from_database(row.try_get("order_id")?),
-        version: row.try_get("version")?,
-        topic: row.try_get("topic")?,
-        body: row.try_get("body")?,
-        attempts: row.try_get("attempts")?,
-        reason: row.try_get("last_error")?,
-        parked_at: row.try_get("parked_at")?,
     })
 }

@@ -15,7 +15,7 @@ use order_engine::engine::Engine;
 use order_engine::engine::ports::{Delivery, Inlet, Interpreter, Source};
 use order_engine::error::{Error, ErrorKind, Result};
 use order_engine::inbound::{Intake, IntakeStats};
-use order_engine::store::inbox;
+use order_engine::store::dead_letters;
 use order_engine::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitOptions};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -158,7 +158,7 @@ async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
 
 const REPORTED: &str = "select coalesce(reported, -1) from products where product_id = '1'";
 const RESERVED: &str = "select reserved from products where product_id = '1'";
-const SET_ASIDE: &str = "select count(*) from inbox_parked";
+const DEAD_LETTERS: &str = "select count(*) from inbox_dead_letters";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_counts_once_and_the_same_news_counts_again() {
@@ -191,7 +191,7 @@ async fn a_message_counts_once_and_the_same_news_counts_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_taken_in_is_set_aside_and_the_queue_goes_on() {
+async fn what_cannot_be_applied_becomes_a_dead_letter_and_the_queue_goes_on() {
     let Some(database) = Database::new().await else { return };
     let engine = database.engine(vec![]);
     let broker = Broker::default();
@@ -204,22 +204,23 @@ async fn what_cannot_be_taken_in_is_set_aside_and_the_queue_goes_on() {
     broker.hand_over(r#"{"stock": 3}"#);
     eventually("five are acknowledged", async || broker.acknowledged() == 5).await;
     assert_eq!(database.number(REPORTED).await, 3);
-    assert_eq!(intake.stats.parked(), 4);
+    assert_eq!(intake.stats.dead_lettered(), 4);
     let mut connection = database.store.acquire().await.unwrap();
-    let parked = inbox::parked(&mut connection, 10).await.unwrap();
-    let reasons: Vec<_> = parked.iter().map(|parked| parked.reason.as_str()).collect();
+    let letters = dead_letters::list(&mut connection, 10).await.unwrap();
+    let reasons: Vec<_> = letters.iter().map(|letter| letter.reason.as_str()).collect();
     assert_eq!(reasons.len(), 4, "{reasons:?}");
     assert!(reasons[0].starts_with("no JSON: "), "{reasons:?}");
     assert!(reasons[1].starts_with("no stock in it"), "{reasons:?}");
     assert!(reasons[2].contains("invalid byte sequence"), "{reasons:?}");
     assert!(reasons[3].contains("is negative"), "{reasons:?}");
-    assert_eq!(parked[0].body, b"{");
+    let body = "select count(*) from inbox_dead_letters where body = '{'";
+    assert_eq!(database.number(body).await, 1);
     intake.stop().await;
 
-    // A person tries one again: what is still not understood stays.
-    let again = engine.retry_parked(parked[1].id, &Plain).await.unwrap_err();
+    // Retried, a message that still cannot be decoded stays a dead letter.
+    let again = engine.retry_dead_letter(letters[1].id, &Plain).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::InvalidInput);
-    assert_eq!(database.number(SET_ASIDE).await, 4);
+    assert_eq!(database.number(DEAD_LETTERS).await, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ mod asking;
 mod broker;
 mod catch_up;
 mod conformance;
+mod dead_letters;
 mod door;
 mod fail_points;
 mod flask_contract;

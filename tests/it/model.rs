@@ -404,7 +404,7 @@ impl<K: Desk> AtDesk<K> {
         }
         let noting = self.desk.note_refusals(DESTINATION, &self.held, &refusals, 3);
         let mut noted: Vec<_> =
-            noting.await.unwrap().into_iter().map(|(_, parked)| parked).collect();
+            noting.await.unwrap().into_iter().map(|(_, is_dead)| is_dead).collect();
         noted.sort_unstable();
         format!("noted {noted:?}")
     }
@@ -452,13 +452,13 @@ async fn relays_find_what_the_simulation_lets_them_find() {
         let (real, model) = (reals[n].act(dice.clone()).await, models[n].act(dice).await);
         assert_eq!(real, model, "step {step}; seed {seed}");
     }
-    let left = "select concat_ws(' ', order_id, version, attempts, parked_at is not null)
+    let left = "select concat_ws(' ', order_id, version, attempts, dead_lettered_at is not null)
                 from outbox order by order_id, version";
     let left: Vec<String> = sqlx::query_scalar(left).fetch_all(&mut connection).await.unwrap();
     let truth = |is_so: bool| if is_so { "t" } else { "f" };
     let state = simulated.state();
     let rows = state.tables.outbox.iter().map(|((_, order, version, _), row)| {
-        format!("{order} {version} {} {}", row.attempts, truth(row.is_parked))
+        format!("{order} {version} {} {}", row.attempts, truth(row.is_dead_letter))
     });
     assert_eq!(left, rows.collect::<Vec<_>>(), "seed {seed}");
 }

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use order_engine::config::{Needs, Settings};
 use order_engine::domain::caller::Caller;
+use order_engine::domain::ids::OrderId;
 use order_engine::domain::message::OutgoingMessage;
 use order_engine::engine::Engine;
 use order_engine::engine::ports::{Outlet, Publisher, Verdict};
 use order_engine::error::{Error, ErrorKind, Result};
 use order_engine::operations;
 use order_engine::outbox::{Relay, RelayOptions, RelayStats};
-use order_engine::store::{leases, outbox};
+use order_engine::store::{dead_letters, leases, outbox};
 use sqlx::Executor;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -260,28 +261,28 @@ async fn a_poisonous_message_parks_its_own_order_only() {
     let broker = Broker::new(poison);
     let relay = Running::start(&database.engine(vec![]), &broker, 3);
     fill(&database, &[(1, 1), (2, 1), (2, 2), (2, 3), (3, 1), (2, 4), (1, 2), (3, 2)]).await;
-    until(&database, "select count(*) from outbox where parked_at is not null", 1).await;
+    until(&database, "select count(*) from outbox where dead_lettered_at is not null", 1).await;
     until(&database, WAITING, 3).await;
     assert_eq!(broker.versions(1), [1, 2]);
     assert_eq!(broker.versions(2), [1, 2, 2, 2]);
     assert_eq!(broker.versions(3), [1, 2]);
-    assert_eq!(relay.stats.parked.load(Ordering::Relaxed), 1);
+    assert_eq!(relay.stats.dead_lettered.load(Ordering::Relaxed), 1);
 
     let mut connection = database.store.acquire().await.unwrap();
-    let parked = outbox::parked(&mut connection, 10).await.unwrap();
-    assert_eq!(parked.len(), 1);
-    assert_eq!((parked[0].order.get(), parked[0].version, parked[0].attempts), (2, 2, 3));
-    assert_eq!(parked[0].reason.as_deref(), Some("too bitter"));
+    let letters = dead_letters::list(&mut connection, 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].order.map(OrderId::get), letters[0].attempts), (Some(2), 3));
+    assert_eq!(letters[0].reason, "too bitter");
     let backlog = outbox::backlog(&mut connection).await.unwrap();
-    assert_eq!((backlog[0].waiting, backlog[0].parked), (3, 1));
+    assert_eq!((backlog[0].waiting, backlog[0].dead_lettered), (3, 1));
 
     // Retried, it is refused three times more; given up, the rest of its order goes on.
-    assert_eq!(outbox::retry(&mut connection, Some(&[parked[0].id])).await.unwrap(), 1);
-    until(&database, "select count(*) from outbox where parked_at is not null", 1).await;
+    let ids = [letters[0].id];
+    assert_eq!(dead_letters::retry_outgoing(&mut connection, Some(&ids)).await.unwrap(), ids);
+    until(&database, "select count(*) from outbox where dead_lettered_at is not null", 1).await;
     assert_eq!(broker.versions(2), [1, 2, 2, 2, 2, 2, 2]);
-    let skipped = outbox::skip(&mut connection, parked[0].id).await.unwrap().unwrap();
-    assert_eq!(skipped.version, 2);
-    assert!(outbox::skip(&mut connection, parked[0].id).await.unwrap().is_none());
+    assert_eq!(dead_letters::skip_outgoing(&mut connection, &ids).await.unwrap(), ids);
+    assert_eq!(dead_letters::skip_outgoing(&mut connection, &ids).await.unwrap(), [0_i64; 0]);
     until(&database, WAITING, 0).await;
     assert_eq!(broker.versions(2), [1, 2, 2, 2, 2, 2, 2, 3, 4]);
     relay.stop().await;
@@ -293,10 +294,10 @@ async fn a_retried_message_goes_out_before_what_waited_behind_it() {
     let broker = Broker::new(|batch| Ok(all(batch, &Verdict::Refused("no".into()))));
     let relay = Running::start(&database.engine(vec![]), &broker, 1);
     fill(&database, &[(1, 1), (1, 2), (2, 1)]).await;
-    until(&database, "select count(*) from outbox where parked_at is not null", 2).await;
+    until(&database, "select count(*) from outbox where dead_lettered_at is not null", 2).await;
     broker.follow(|batch| Ok(all(batch, &Verdict::Confirmed)));
     let mut connection = database.store.acquire().await.unwrap();
-    assert_eq!(outbox::retry(&mut connection, None).await.unwrap(), 2);
+    assert_eq!(dead_letters::retry_outgoing(&mut connection, None).await.unwrap().len(), 2);
     until(&database, WAITING, 0).await;
     assert_eq!(broker.versions(1), [1, 1, 2]);
     relay.stop().await;
@@ -465,7 +466,7 @@ async fn every_relay_of_the_process_is_woken_also_one_that_is_busy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deciding_about_parked_messages_wakes_the_relays() {
+async fn retrying_or_skipping_dead_letters_wakes_the_relays() {
     let Some(database) = Database::new().await else { return };
     let engine = database.engine(vec![]);
     let url = "postgresql://localhost/which-is-not-asked".to_owned();
@@ -473,10 +474,10 @@ async fn deciding_about_parked_messages_wakes_the_relays() {
     let settings = Settings::load(&flags, Path::new("/"), Needs::DATABASE).unwrap();
     fill(&database, &[(1, 1), (2, 1)]).await;
     let mut connection = database.connection().await;
-    connection.execute("update outbox set parked_at = now()").await.unwrap();
-    let parked = operations::events_parked(&engine, 10).await.unwrap();
+    connection.execute("update outbox set dead_lettered_at = now()").await.unwrap();
+    let letters = operations::events_dead_letters(&engine, 10).await.unwrap();
     let mut news = engine.outbox_filled();
-    for (is_wanted, message) in [true, false].into_iter().zip(&parked) {
+    for (is_wanted, message) in [true, false].into_iter().zip(&letters) {
         let ids = [message.id];
         let decided = match is_wanted {
             true => operations::events_retry(&engine, &settings, Some(&ids)).await,

@@ -153,7 +153,7 @@ async fn come_to_rest(world: &World, plan: &Plan) {
             "no rest: content {is_content}, {left} messages left, {:?}",
             world.told()
         );
-        world.database.state().retry_parked();
+        world.database.state().retry_dead_letters();
         sleep(Duration::from_secs(1)).await;
     }
 }

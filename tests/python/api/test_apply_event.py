@@ -69,7 +69,7 @@ def test_invalid_json_is_rejected_and_writes_nothing(
     with pytest.raises(InvalidInput):
         engine.apply_event("inventory.updated", body, message_id="m-1")
     assert value(database_url, "select count(*) from inbox") == 0
-    assert value(database_url, "select count(*) from inbox_parked") == 0
+    assert value(database_url, "select count(*) from inbox_dead_letters") == 0
     engine.apply_event("inventory.updated", stock(5), message_id="m-1")
     assert reported(database_url) == 5
 

@@ -102,4 +102,4 @@ def test_recorded_messages_of_the_product_service_are_applied(
         lambda: stocked.row("select reported from products where product_id = '1'") == (last,),
         f"the stock is {last}",
     )
-    assert stocked.rows("select reason from inbox_parked") == []
+    assert stocked.rows("select reason from inbox_dead_letters") == []

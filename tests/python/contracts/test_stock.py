@@ -353,11 +353,11 @@ def test_invalid_messages_are_dead_lettered(stock_shop: StockShop) -> None:
     for topic, values in odd.items():
         stock_shop.say_on(topic, *values)
     count = sum(map(len, odd.values()))
-    eventually(lambda: stock_shop.count("inbox_parked") == count, "all are set aside")
+    eventually(lambda: stock_shop.count("inbox_dead_letters") == count, "all are set aside")
     assert stock_shop.count("products") == stock_shop.count("users") == 0
     stock_shop.offer(p=2)
     assert stock_shop.count("lists_due") == stock_shop.count("outbox") == 0
-    assert stock_shop.count("inbox_parked") == count
+    assert stock_shop.count("inbox_dead_letters") == count
 
 
 def test_the_description_is_served(stock_shop: StockShop) -> None:

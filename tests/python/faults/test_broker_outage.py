@@ -152,7 +152,7 @@ def test_a_dead_letter_blocks_only_its_own_order(
             return rows
 
         eventually(
-            lambda: shop.row("select count(parked_at) from outbox") == (2,), "two are parked"
+            lambda: shop.row("select count(dead_lettered_at) from outbox") == (2,), "two are parked"
         )
         shop.spy.wait_for(taken, version=2)
         messages = {message["order_id"]: message for message in parked()}
@@ -206,9 +206,9 @@ def test_an_invalid_message_is_dead_lettered_and_the_queue_continues(
     (parked,) = json.loads(shop.server.command("events", "parked", "--json"))
     assert (parked["direction"], parked["topic"], parked["order_id"]) == ("incoming", topic, None)
     assert re.search(reason, parked["reason"]), parked["reason"]
-    assert shop.row("select body from inbox_parked") == (body,)
+    assert shop.row("select body from inbox_dead_letters") == (body,)
     with pytest.raises(AssertionError, match=reason):
         shop.server.command("events", "retry", str(parked["id"]))
     assert shop.server.command("events", "skip", str(parked["id"])) == "skipped 1 message\n"
-    assert shop.rows("select id from inbox_parked") == []
+    assert shop.rows("select id from inbox_dead_letters") == []
     assert shop.rows("select product_id from products where product_id <> '77'") == []

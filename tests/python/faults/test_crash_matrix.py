@@ -124,7 +124,7 @@ class Arena:
         )
         found = check_orders(shop.database, customers.planned_orders)
         check_stock(shop.database, PRODUCT, initial=STOCK, found=found, reported=reported)
-        assert shop.row("select count(*) from inbox_parked") == (0,)
+        assert shop.row("select count(*) from inbox_dead_letters") == (0,)
         received = [
             Received(each.body["order_id"], each.body["version"], each.properties["message_id"])
             for each in shop.spy.received()

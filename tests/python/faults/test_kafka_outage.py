@@ -174,7 +174,7 @@ def test_an_invalid_message_is_dead_lettered_and_the_partition_continues(
     ]
     gateway_shop.say(*nonsense, updated("p", 7), '{"type": "other"}', key="one partition")
     eventually(lambda: gateway_shop.reported("p") == 7, "the message behind is taken in")
-    assert gateway_shop.count("inbox_parked") == len(nonsense)
+    assert gateway_shop.count("inbox_dead_letters") == len(nonsense)
     reasons = gateway_shop.server.command("events", "parked")
     assert "the field quantity must be a whole number" in reasons.lower()
 
@@ -215,7 +215,7 @@ def test_another_engine_takes_over_from_a_killed_one(
         second.stop()
         tell(range(5, 6))
         eventually(lambda: all_told(5), "the first goes on", 30)
-        assert shop.count("inbox_parked") == 0
+        assert shop.count("inbox_dead_letters") == 0
 
 
 def test_a_message_that_is_too_large_blocks_only_its_own_order(
@@ -228,7 +228,7 @@ def test_a_message_that_is_too_large_blocks_only_its_own_order(
     with closing(GatewayShop(engine)) as shop:
         shop.database.execute(WRITE_MESSAGES, (["x" * 2_000_000, "small"],))
         assert [record["key"] for record in consumer.wait_for_messages(1)] == ["small"]
-        parked = "select left(key, 1), last_error from outbox where parked_at is not null"
+        parked = "select left(key, 1), last_error from outbox where dead_lettered_at is not null"
         eventually(lambda: shop.database.execute(parked).fetchall(), "it is parked")
         assert "too large" in str(shop.database.execute(parked).fetchall()).lower()
 

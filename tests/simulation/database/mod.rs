@@ -228,8 +228,8 @@ impl State {
         often > 0 && self.dice.u32(..10_000) < often
     }
 
-    /// Has a person send everything again that is parked.
-    pub fn retry_parked(&mut self) {
+    /// Retries all dead letters, as an operator does.
+    pub fn retry_dead_letters(&mut self) {
         self.tables.retry();
         self.undo.clear();
     }

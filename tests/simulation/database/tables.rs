@@ -48,7 +48,7 @@ pub struct OutboxRow {
     pub message: Message,
     pub attempts: i32,
     pub not_before: Option<DateTime<Utc>>,
-    pub is_parked: bool,
+    pub is_dead_letter: bool,
 }
 
 /// The key of `outbox`: destination, order, version, number.
@@ -239,7 +239,7 @@ impl Tables {
                 message,
                 attempts: 0,
                 not_before: None,
-                is_parked: false,
+                is_dead_letter: false,
             };
             self.outbox.insert(place, row);
         }
@@ -308,7 +308,7 @@ impl Tables {
         let from = (destination.to_owned(), order, i32::MIN, i64::MIN);
         let to = (destination.to_owned(), order, i32::MAX, i64::MAX);
         let mut rows = self.outbox.range(from..=to);
-        rows.any(|(_, row)| row.is_parked || row.not_before.is_some_and(|at| at > now))
+        rows.any(|(_, row)| row.is_dead_letter || row.not_before.is_some_and(|at| at > now))
     }
 
     /// Whether the leases prove that the share of this order is still in the same hands.
@@ -356,16 +356,16 @@ impl Tables {
             let Some(row) = self.outbox.get_mut(&place) else { continue };
             row.attempts += 1;
             row.not_before = Some(now + seconds(refusal.delay));
-            row.is_parked = row.attempts >= attempts_max;
-            noted.push((place.3, row.is_parked));
+            row.is_dead_letter = row.attempts >= attempts_max;
+            noted.push((place.3, row.is_dead_letter));
         }
         noted
     }
 
-    /// `outbox::RETRY`, of all that is parked.
+    /// `dead_letters::RETRY_ALL_OUTGOING`.
     pub fn retry(&mut self) {
-        for row in self.outbox.values_mut().filter(|row| row.is_parked) {
-            row.is_parked = false;
+        for row in self.outbox.values_mut().filter(|row| row.is_dead_letter) {
+            row.is_dead_letter = false;
             row.not_before = None;
             row.attempts = 0;
         }
