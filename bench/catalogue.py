@@ -30,7 +30,7 @@ with placed as (
     order by number, regular
     returning id, user_id
 ), noted as (
-    insert into order_history (order_id, version, event_id, at, actor, action, status)
+    insert into order_history (order_id, version, event_id, changed_at, actor, action, status)
     select id, 1, gen_random_uuid(), now(), user_id, 'placed', 'delivered' from placed
 )
 insert into order_lines (order_id, position, id, product_id, name, quantity, unit_price)

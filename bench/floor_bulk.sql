@@ -34,7 +34,7 @@ with request as materialized (
     insert into reservations (product_id, order_id, quantity)
     select product_id, id, 2 from placed
 ), history as (
-    insert into order_history (order_id, version, event_id, at, actor, action, status)
+    insert into order_history (order_id, version, event_id, changed_at, actor, action, status)
     select id, 1, event_id, now(), customer, 'placed', 'pending' from placed
 )
 insert into outbox (destination, order_id, version, message_id, topic, body, created_at)

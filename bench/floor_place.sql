@@ -23,7 +23,7 @@ with product as (
     insert into reservations (product_id, order_id, quantity)
     select product_id, order_id, quantity from line
 ), history as (
-    insert into order_history (order_id, version, event_id, at, actor, action, status)
+    insert into order_history (order_id, version, event_id, changed_at, actor, action, status)
     select id, 1, gen_random_uuid(), now(), user_id, 'placed', 'pending' from placed
     returning event_id
 )

@@ -26,7 +26,7 @@ ROWS: dict[LiteralString, tuple[LiteralString, LiteralString]] = {
         "select n, 1, n, 1 + n %% %(products)s, 'product', 2, 1.25 " + NUMBERS,
     ),
     "order_history": (
-        "order_id, version, event_id, at, actor, action, status",
+        "order_id, version, event_id, changed_at, actor, action, status",
         "select n, 1, gen_random_uuid(), now() - (%(last)s - n) * interval '1 s',"
         " 1 + n %% %(users)s, 'placed', 'delivered' " + NUMBERS,
     ),

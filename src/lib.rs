@@ -16,6 +16,7 @@
 #[macro_use]
 mod fail_point;
 
+pub mod adoption;
 pub mod app;
 pub mod auth;
 pub mod config;

@@ -1,7 +1,5 @@
 //! Takes in what other services say: each delivery once, all its facts or none.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
 
 use crate::domain::fact::{Fact, StockFact};
@@ -11,7 +9,7 @@ use crate::engine::ports::{Delivery, Interpreter};
 use crate::engine::{Engine, stock_keys, user_keys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::dead_letters::{self, IncomingDeadLetter};
-use crate::store::inbox::{self, Identity};
+use crate::store::inbox::{self, MessageIdentity};
 use crate::store::leases::{self, Lease};
 use crate::store::{Connection, catalog, lists, users};
 
@@ -186,13 +184,13 @@ async fn recognise(
     if !leases::confirm(connection, lease).await? {
         return Ok(Some(Taken::LeaseLost));
     }
-    let identity = Identity {
+    let identity = MessageIdentity {
         consumer,
         message_id: delivery.message_id.as_deref(),
         body_hash: &body_hash(delivery),
         redelivered: delivery.redelivered,
     };
-    let is_new = inbox::is_new(connection, &identity).await?;
+    let is_new = inbox::record(connection, &identity).await?;
     Ok((!is_new).then_some(Taken::Repeated))
 }
 
@@ -204,15 +202,11 @@ fn product_of(fact: &Fact) -> Option<&ProductId> {
     }
 }
 
-/// The hash of topic and body, in hexadecimal.
-pub(super) fn body_hash(delivery: &Delivery) -> String {
+/// The SHA-256 of topic and body.
+pub(super) fn body_hash(delivery: &Delivery) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(delivery.topic.as_bytes());
     hash.update(b"\0");
     hash.update(&delivery.body);
-    hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hash.finalize().into()
 }

@@ -39,8 +39,9 @@ impl Engine {
         }
         let (hash, redelivered) = (body_hash(delivery), delivery.redelivered);
         let message_id = delivery.message_id.as_deref();
-        let identity = inbox::Identity { consumer, message_id, body_hash: &hash, redelivered };
-        if !inbox::is_new(&mut transaction, &identity).await? {
+        let identity =
+            inbox::MessageIdentity { consumer, message_id, body_hash: &hash, redelivered };
+        if !inbox::record(&mut transaction, &identity).await? {
             return Ok(());
         }
         self.apply(&mut transaction, &facts).await?;

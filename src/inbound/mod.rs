@@ -177,7 +177,11 @@ impl<I: Inlet> Intake<I> {
         };
         let reason = chain(&wrong);
         let taken = self.engine.dead_letter(lease, self.consumer, delivery, &reason).await?;
-        tracing::warn!(topic = delivery.topic, reason, "a message could not be applied and is a dead letter now");
+        tracing::warn!(
+            topic = delivery.topic,
+            reason,
+            "a message could not be applied and is a dead letter now"
+        );
         Ok(taken)
     }
 

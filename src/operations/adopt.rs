@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::adoption::{
+    Adoption, Figure, Finding, OldTables, Reading, Session, Stage, Step, Waiting,
+};
 use crate::app;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operations::migrate;
-use crate::store::adoption::{
-    Adoption, Figure, Finding, OldTables, Reading, Session, Stage, Step, Waiting,
-};
 
 /// How times without a zone are read unless somebody says otherwise.
 const TIME_ZONE: &str = "UTC";
@@ -191,7 +191,7 @@ fn check_nothing_is_lost(report: &AdoptReport, step: Step) -> Result<()> {
         .findings
         .iter()
         .filter(|finding| finding.table == "order_engine")
-        .map(|finding| format!("{} {}: {}", finding.kind, finding.id, finding.found))
+        .map(|finding| format!("{} {}: {}", finding.kind, finding.id, finding.value))
         .collect();
     let mut problems = Vec::new();
     if !unshown.is_empty() {

@@ -4,10 +4,10 @@ mod around;
 
 use tokio::net::TcpListener;
 
+use crate::adoption::{self, Step};
 use crate::app::{self, Check, OpenDoor};
 use crate::config::Settings;
 use crate::error::{Error, Result};
-use crate::store::adoption::{self, Step};
 use crate::store::{Store, migrate};
 
 /// Looks at settings, database, tables, brokers, Redis, the services that are asked, and ports.

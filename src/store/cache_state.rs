@@ -14,9 +14,9 @@ statements! {
     /// Whether the cache is used. An older application that writes to the same database tells no
     /// cache what it does.
     GET = "
-        select space, generation, off_until is not null as is_off,
-               coalesce(off_until < clock_timestamp(), false) as may_return,
-               coalesce(read_from < clock_timestamp(), false) as is_read,
+        select namespace, epoch, bypass_until is not null as is_off,
+               coalesce(bypass_until < clock_timestamp(), false) as may_return,
+               coalesce(readable_from < clock_timestamp(), false) as is_read,
                exists (select from adoption where step <> 'undone') as is_shared
         from cache_state";
 
@@ -24,16 +24,16 @@ statements! {
     /// of no cache yet will have looked again by then.
     TURN_OFF = "
         update cache_state
-        set off_until = greatest(
-            off_until, clock_timestamp() + $1::bigint * interval '1 millisecond'
+        set bypass_until = greatest(
+            bypass_until, clock_timestamp() + $1::bigint * interval '1 millisecond'
         )";
 
     /// Uses it again, without what was kept before. It is read so many milliseconds later.
     TURN_ON = "
         update cache_state
-        set generation = generation + 1, off_until = null,
-            read_from = clock_timestamp() + $1::bigint * interval '1 millisecond'
-        where off_until < clock_timestamp()";
+        set epoch = epoch + 1, bypass_until = null,
+            readable_from = clock_timestamp() + $1::bigint * interval '1 millisecond'
+        where bypass_until < clock_timestamp()";
 }
 
 /// Whether the cache is used.
@@ -78,13 +78,13 @@ pub async fn get(connection: &mut Connection) -> Result<CacheState> {
             let (is_off, is_shared): (bool, bool) =
                 (row.try_get("is_off")?, row.try_get("is_shared")?);
             let may_return: bool = row.try_get("may_return")?;
-            let generation: i64 = row.try_get("generation")?;
+            let generation: i64 = row.try_get("epoch")?;
             Ok(match generation {
                 _ if is_shared => CacheState::Off { generation, may_return: false },
                 _ if is_off => CacheState::Off { generation, may_return },
                 0 => CacheState::Unused,
                 _ => {
-                    let space: Uuid = row.try_get("space")?;
+                    let space: Uuid = row.try_get("namespace")?;
                     let space = format!("{}:{generation}", space.simple());
                     CacheState::On { space, is_read: row.try_get("is_read")? }
                 }

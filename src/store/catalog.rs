@@ -39,7 +39,7 @@ statements! {
     /// that are still on their way.
     LOCK_LEVEL = "
         select reported, reserved,
-               coalesce(asked_at > clock_timestamp() - interval '1 minute', false) as asked_lately
+               coalesce(upstream_checked_at > clock_timestamp() - interval '1 minute', false) as asked_lately
         from products where product_id = $1 for update";
 
     /// What orders hold of a product, the oldest first; no more rows than can matter.
@@ -75,7 +75,7 @@ statements! {
         )
         update products
         set reported = $2, updated_at = clock_timestamp(),
-            asked_at = case when $5 then clock_timestamp() end,
+            upstream_checked_at = case when $5 then clock_timestamp() end,
             reserved = reserved - coalesce((select sum(quantity) from gone), 0)::bigint
                                 - coalesce((select sum(quantity) from shrunk), 0)::bigint
         where product_id = $1";

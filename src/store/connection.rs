@@ -39,7 +39,7 @@ impl Connection {
     }
 
     /// As [`Connection::into_inner`], for what needs it in between.
-    pub(super) fn inner(&mut self) -> &mut PgConnection {
+    pub(crate) fn inner(&mut self) -> &mut PgConnection {
         &mut self.inner
     }
 

@@ -258,7 +258,7 @@ pub async fn count_incoming(connection: &mut Connection) -> Result<i64> {
 }
 
 /// PostgreSQL cannot store NUL in text.
-pub(super) fn without_nul(text: &str) -> String {
+fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{FFFD}")
 }
 

@@ -12,15 +12,15 @@ use crate::store::{Connection, failed};
 statements! {
     /// The latest changes that are younger than so many seconds, latest first.
     LATEST = "
-        select order_id, version, at, actor, action, previous_status, status, reason
+        select order_id, version, changed_at, actor, action, previous_status, status, reason
         from order_history
-        where at >= now() - make_interval(secs => $1::int)
-        order by at desc, order_id desc, version desc
+        where changed_at >= now() - make_interval(secs => $1::int)
+        order by changed_at desc, order_id desc, version desc
         limit $2";
 
     /// The latest changes of one order, latest first.
     LATEST_OF_ORDER = "
-        select order_id, version, at, actor, action, previous_status, status, reason
+        select order_id, version, changed_at, actor, action, previous_status, status, reason
         from order_history
         where order_id = $1
         order by version desc
@@ -100,7 +100,10 @@ async fn latest_of_order(
 async fn unsent(connection: &mut Connection, orders: &[i64]) -> Result<HashMap<(i64, i32), bool>> {
     let found = sqlx::query_as(UNSENT).bind(orders).fetch_all(connection).await;
     let rows: Vec<(i64, i32, bool)> = found.map_err(unread)?;
-    Ok(rows.into_iter().map(|(order, version, has_dead_letter)| ((order, version), has_dead_letter)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(order, version, has_dead_letter)| ((order, version), has_dead_letter))
+        .collect())
 }
 
 fn unread(error: sqlx::Error) -> Error {

@@ -14,7 +14,7 @@ use crate::store::{Connection, failed};
 statements! {
     /// What is to be shown of some products.
     OF = "
-        select product_id, reported, reserved, level_version, adopted
+        select product_id, reported, reserved, projection_version, external_adjustment
         from products where product_id = any($1)";
 
     /// Makes room for products that others have stock of, and locks it.
@@ -27,7 +27,7 @@ statements! {
 
     /// What is to be shown of the products that changed since then, page by page.
     CHANGED_SINCE = "
-        select product_id, reported, reserved, level_version, adopted
+        select product_id, reported, reserved, projection_version, external_adjustment
         from products
         where updated_at >= $1 and product_id > $2
         order by product_id
@@ -36,7 +36,7 @@ statements! {
     /// Takes in what others did to the numbers that are shown. The products are locked already.
     ADOPT = "
         update products
-        set reported = coalesce(reported, 0) + drift, adopted = adopted + drift,
+        set reported = coalesce(reported, 0) + drift, external_adjustment = external_adjustment + drift,
             updated_at = clock_timestamp()
         from unnest($1::text[], $2::bigint[]) as seen (product_id, drift)
         where products.product_id = seen.product_id";
@@ -113,8 +113,8 @@ fn read(row: &PgRow) -> std::result::Result<ShownLevel, sqlx::Error> {
     let level = Level { reported: row.try_get("reported")?, reserved: row.try_get("reserved")? };
     Ok(ShownLevel {
         product: ProductId::from_database(row.try_get("product_id")?),
-        version: row.try_get("level_version")?,
+        version: row.try_get("projection_version")?,
         available: level.available(),
-        adopted: row.try_get("adopted")?,
+        adopted: row.try_get("external_adjustment")?,
     })
 }

@@ -18,26 +18,26 @@ statements! {
     /// Notes that a user's list is to be told. While the list is being composed this waits, so that
     /// what is asked for then is told once more. The sign is set in the number.
     MARK = "
-        insert into lists_due (user_id, stream, due_at)
+        insert into pending_list_publications (user_id, stream_id, requested_at)
         values ($1, hashtextextended($1, 0) | (1::bigint << 63), clock_timestamp())
         on conflict (user_id) do nothing";
 
     /// Takes up to $1 users who are due and have no list that waits, as long as fewer than $2 lists
     /// wait for the broker.
     TAKE = "
-        delete from lists_due
+        delete from pending_list_publications
         where user_id = any(array(
-            select user_id from lists_due due
+            select user_id from pending_list_publications due
             where not exists (
-                select from outbox where order_id < 0 and order_id = due.stream
+                select from outbox where order_id < 0 and order_id = due.stream_id
             )
-            order by due_at, user_id
+            order by requested_at, user_id
             limit least($1, greatest(0, $2 - (
                 select count(*) from outbox where order_id < 0 and dead_lettered_at is null
             )))
             for update skip locked
         ))
-        returning user_id, stream";
+        returning user_id, stream_id";
 
     /// Puts a user's list into the outbox.
     WRITE = "
@@ -83,7 +83,7 @@ pub async fn take(connection: &mut Connection, limit: i64, waiting_max: i64) -> 
         .bind(waiting_max)
         .try_map(|row: PgRow| {
             let user = UserId::from_database(row.try_get("user_id")?);
-            Ok(Due { user, stream: row.try_get("stream")? })
+            Ok(Due { user, stream: row.try_get("stream_id")? })
         })
         .fetch_all(connection)
         .await

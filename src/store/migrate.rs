@@ -1,4 +1,4 @@
-//! Brings the database to the shape that this build expects.
+//! Migrates the database to the schema that this build expects. See `migrations/README.md`.
 
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Connection, Executor, SqlSafeStr, SqlStr};
@@ -6,22 +6,12 @@ use sqlx::{AssertSqlSafe, Connection, Executor, SqlSafeStr, SqlStr};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Store, failed};
 
-/// Every migration, in order: number, name and text. A new file is one more line here.
-const MIGRATIONS: [(i64, &str, &str); 10] = [
-    (1, "orders", include_str!("../../migrations/0001_orders.sql")),
-    (2, "messages", include_str!("../../migrations/0002_messages.sql")),
-    (3, "adoption", include_str!("../../migrations/0003_adoption.sql")),
-    (4, "strangler", include_str!("../../migrations/0004_strangler.sql")),
-    (5, "replay", include_str!("../../migrations/0005_replay.sql")),
-    (6, "transports", include_str!("../../migrations/0006_transports.sql")),
-    (7, "stock_keys", include_str!("../../migrations/0007_stock_keys.sql")),
-    (8, "upstream", include_str!("../../migrations/0008_upstream.sql")),
-    (9, "cache", include_str!("../../migrations/0009_cache.sql")),
-    (10, "user_lists", include_str!("../../migrations/0010_user_lists.sql")),
-];
+/// Every migration, in order: version, name and text. A test compares it with the files.
+const MIGRATIONS: &[(i64, &str, &str)] =
+    &[(1, "initial", include_str!("../../migrations/0001_initial.sql"))];
 
-/// The table in which sqlx notes what was applied.
-const LEDGER: &str = "_sqlx_migrations";
+/// The table in which sqlx records the applied migrations.
+const APPLIED: &str = "_sqlx_migrations";
 
 /// Applies what is missing and returns the names of what was applied. Several processes may do
 /// this at once: one works, the others wait for it.
@@ -41,9 +31,9 @@ pub async fn migrate(store: &Store) -> Result<Vec<String>> {
         .execute(create_schema(&store.schema))
         .await
         .map_err(|error| failed("creating the schema", error))?;
-    connection.ensure_migrations_table(LEDGER).await.map_err(|error| refused(error, store))?;
+    connection.ensure_migrations_table(APPLIED).await.map_err(|error| refused(error, store))?;
     let before = connection
-        .list_applied_migrations(LEDGER)
+        .list_applied_migrations(APPLIED)
         .await
         .map_err(|error| refused(error, store))?
         .len();
@@ -67,12 +57,12 @@ pub async fn pending(store: &Store) -> Result<Vec<String>> {
     let done: Option<i64> = sqlx::query_scalar("select to_regclass('_sqlx_migrations')::oid::int8")
         .fetch_one(&mut *connection)
         .await
-        .map_err(|error| failed("looking for the ledger of migrations", error))?;
+        .map_err(|error| failed("looking for the table of applied migrations", error))?;
     let done = match done {
         None => 0,
         Some(_) => connection
             .inner()
-            .list_applied_migrations(LEDGER)
+            .list_applied_migrations(APPLIED)
             .await
             .map_err(|error| refused(error, store))?
             .len(),
@@ -119,4 +109,28 @@ fn refused(error: MigrateError, store: &Store) -> Error {
         ),
     };
     Error::new(kind, message).with("component", "postgresql").because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::MIGRATIONS;
+
+    #[test]
+    fn every_file_is_listed() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+        let mut files: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "README.md")
+            .collect();
+        files.sort();
+        let listed: Vec<String> = MIGRATIONS
+            .iter()
+            .map(|(version, name, _)| format!("{version:04}_{name}.sql"))
+            .collect();
+        assert_eq!(files, listed);
+    }
 }

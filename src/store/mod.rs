@@ -3,7 +3,6 @@
 //! Every function takes the connection or transaction it works on; who begins and commits is
 //! decided in `engine`. Statements are named and listed; `tests/it` prepares each one.
 
-pub mod adoption;
 pub mod cache_state;
 pub mod catalog;
 mod connection;
@@ -32,6 +31,7 @@ pub mod users;
 use std::fmt;
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -221,6 +221,18 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Opens a connection outside any pool, with settings of its own.
+///
+/// # Errors
+/// Those of the server.
+pub(crate) async fn connect_with<const N: usize>(
+    options: &StoreOptions,
+    application: &str,
+    settings: [(&'static str, &'static str); N],
+) -> std::result::Result<PgConnection, sqlx::Error> {
+    Hosts::new(options, |host| host.application_name(application).options(settings)).connect().await
 }
 
 /// Undoes a transaction, and gives its locks back before it returns.

@@ -63,13 +63,13 @@ statements! {
 
     /// Every change of one order, oldest first.
     HISTORY = "
-        select order_id, version, at, actor, action, previous_status, status, reason
+        select order_id, version, changed_at, actor, action, previous_status, status, reason
         from order_history where order_id = $1 order by version";
 
     /// The latest changes, for those who watch: everything since a moment, with its order.
     SINCE = "
-        select order_id, version, event_id, at, actor, action, previous_status, status, reason
-        from order_history where at >= $1 order by at, order_id, version limit $2";
+        select order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
+        from order_history where changed_at >= $1 order by changed_at, order_id, version limit $2";
 
     /// The orders of a set, deleted or not: with that in the condition, a plan that is made while
     /// there are no orders yet walks through an index of all that are not deleted.
@@ -90,7 +90,7 @@ statements! {
             where id = $1
         ), noted as (
             insert into order_history (
-                order_id, version, event_id, at, actor, action, previous_status, status, reason
+                order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
             ) values ($1, $3, $6, $4, $7, $8, $9, $2, $10)
         )
         insert into outbox (
@@ -402,7 +402,7 @@ pub(super) fn history_entry(row: &PgRow) -> Result<HistoryEntry> {
     Ok(HistoryEntry {
         order: OrderId::from_database(row.try_get("order_id").map_err(read)?),
         version: row.try_get("version").map_err(read)?,
-        at: row.try_get("at").map_err(read)?,
+        at: row.try_get("changed_at").map_err(read)?,
         actor: row.try_get("actor").map_err(read)?,
         action: row.try_get("action").map_err(read)?,
         previous: previous.map(OrderStatus::parse).transpose()?,

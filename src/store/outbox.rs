@@ -45,7 +45,7 @@ statements! {
             select distinct on (order_id)
                    id, message_id, order_id, version, topic, key, body, attempts, replayed
             from outbox
-            where destination = $1 and share = any($2)
+            where destination = $1 and partition = any($2)
             order by order_id, version, id
         ) as first
         where first.topic <> all($3)
@@ -62,8 +62,8 @@ statements! {
     /// sent.
     MARK_SENT = "
         with held as (
-            select mine.share
-            from unnest($2::smallint[], $3::text[], $4::bigint[]) as mine (share, name, token)
+            select mine.partition
+            from unnest($2::smallint[], $3::text[], $4::bigint[]) as mine (partition, name, token)
             join leases on leases.name = mine.name and leases.token = mine.token
             where leases.owner = $5
             order by leases.name
@@ -75,7 +75,7 @@ statements! {
                 select ctid as place from outbox
                 where destination = $1 and order_id = sent.order_id
                   and version = sent.version and id = sent.id
-                  and share in (select share from held)
+                  and partition in (select partition from held)
                 offset 0
             ) as message
         )
@@ -85,8 +85,8 @@ statements! {
     /// looked for as above.
     NOTE_REFUSALS = "
         with held as (
-            select mine.share
-            from unnest($2::smallint[], $3::text[], $4::bigint[]) as mine (share, name, token)
+            select mine.partition
+            from unnest($2::smallint[], $3::text[], $4::bigint[]) as mine (partition, name, token)
             join leases on leases.name = mine.name and leases.token = mine.token
             where leases.owner = $5
             order by leases.name
@@ -99,7 +99,7 @@ statements! {
                 select ctid as place from outbox
                 where destination = $1 and order_id = refused.order_id
                   and version = refused.version and id = refused.id
-                  and share in (select share from held)
+                  and partition in (select partition from held)
                 offset 0
             ) as message
         )

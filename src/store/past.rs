@@ -18,7 +18,7 @@ statements! {
     FIRST_ORDER = "
         select min(order_id)
         from (
-            select order_id from order_history where at >= $1 and at < $2 offset 0
+            select order_id from order_history where changed_at >= $1 and changed_at < $2 offset 0
         ) as changed";
 
     /// Some orders from a number on. Orders first and their events then, so that each statement
@@ -31,9 +31,9 @@ statements! {
 
     /// The events of some orders in a time, behind a position.
     EVENTS = "
-        select order_id, version, event_id, at, actor, action, previous_status, status, reason
+        select order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
         from order_history
-        where order_id = any($1) and ($2::timestamptz is null or at >= $2) and at < $3
+        where order_id = any($1) and ($2::timestamptz is null or changed_at >= $2) and changed_at < $3
           and (order_id, version) > ($4, $5)
         order by order_id, version";
 

@@ -16,19 +16,21 @@ use crate::store::{Connection, failed};
 statements! {
     /// What is known of the products that a service is about to be asked about.
     KNOWN = "
-        select product_id, price, reported, reserved, reports, asked_at is not null as asked
+        select product_id, price, reported, reserved, stock_revision,
+               upstream_checked_at is not null as asked
         from products where product_id = any($1)";
 
     /// As KNOWN, and keeps them locked, in the common order.
     LOCK = "
-        select product_id, price, reported, reserved, reports, asked_at is not null as asked
+        select product_id, price, reported, reserved, stock_revision,
+               upstream_checked_at is not null as asked
         from products where product_id = any($1)
         order by product_id
         for update";
 
     /// Takes in a product that nobody has told of yet.
     INSERT = "
-        insert into products (product_id, name, price, currency, reported, asked_at, updated_at)
+        insert into products (product_id, name, price, currency, reported, upstream_checked_at, updated_at)
         values (
             $1, case when $2::numeric is null then null else $1 end, $2, $3, $4,
             clock_timestamp(), clock_timestamp()
@@ -89,7 +91,7 @@ async fn fetch(
                     reported: row.try_get("reported")?,
                     reserved: row.try_get("reserved")?,
                 },
-                reports: row.try_get("reports")?,
+                reports: row.try_get("stock_revision")?,
                 asked: row.try_get("asked")?,
             })
         })

@@ -26,7 +26,8 @@ statements! {
     /// Keeps one difference.
     KEEP = "
         insert into shadow_differences (
-            operation, at, request, legacy_status, legacy, engine_status, engine, paths
+            operation, requested_at, request, legacy_status, legacy_body, engine_status,
+            engine_body, paths
         ) values ($1, $2, $3, $4, $5, $6, $7, $8)";
 
     /// Forgets all but the newest differences of an operation.
@@ -39,12 +40,13 @@ statements! {
 
     /// The counts, of one operation or of all.
     COUNTS = "
-        select operation, matched, differed, unsettled, failed, skipped, since
+        select operation, matched, differed, unsettled, failed, skipped, counted_since
         from shadow_counts where $1::text is null or operation = $1 order by operation";
 
     /// The newest differences, of one operation or of all, newest first.
     DIFFERENCES = "
-        select id, operation, at, request, legacy_status, legacy, engine_status, engine, paths
+        select id, operation, requested_at, request, legacy_status, legacy_body, engine_status,
+            engine_body, paths
         from shadow_differences where $1::text is null or operation = $1
         order by id desc limit $2";
 
@@ -164,7 +166,7 @@ pub async fn counts(connection: &mut Connection, operation: Option<&str>) -> Res
             failed: row.try_get("failed")?,
             skipped: row.try_get("skipped")?,
         };
-        Ok((row.try_get("operation")?, counts, row.try_get("since")?))
+        Ok((row.try_get("operation")?, counts, row.try_get("counted_since")?))
     };
     let rows = sqlx::query(COUNTS).bind(operation).fetch_all(connection).await;
     rows.and_then(|rows| rows.iter().map(read).collect())
@@ -187,10 +189,10 @@ pub async fn differences(
     let read = |row: &PgRow| {
         let difference = Difference {
             operation: row.try_get("operation")?,
-            at: row.try_get("at")?,
+            at: row.try_get("requested_at")?,
             request: row.try_get("request")?,
-            legacy: (status(row, "legacy_status")?, row.try_get("legacy")?),
-            engine: (status(row, "engine_status")?, row.try_get("engine")?),
+            legacy: (status(row, "legacy_status")?, row.try_get("legacy_body")?),
+            engine: (status(row, "engine_status")?, row.try_get("engine_body")?),
             paths: row.try_get("paths")?,
         };
         Ok((row.try_get("id")?, difference))

@@ -11,25 +11,25 @@ use crate::store::{Connection, failed};
 statements! {
     /// Everything that is set.
     ALL = "
-        select operation, stage, percent, users, ignored, updated_at
-        from switches order by operation";
+        select operation, stage, percent, users, ignored_fields, updated_at
+        from routing_rules order by operation";
 
     /// Sets one operation's stage and for whom it holds.
     SET = "
-        insert into switches (operation, stage, percent, users) values ($1, $2, $3, $4)
+        insert into routing_rules (operation, stage, percent, users) values ($1, $2, $3, $4)
         on conflict (operation) do update
         set stage = excluded.stage, percent = excluded.percent, users = excluded.users,
             updated_at = now()";
 
     /// Takes every operation's own stage away, so that the one of all of them holds.
     UNSET = "
-        update switches set stage = null, percent = null, users = '{}', updated_at = now()
+        update routing_rules set stage = null, percent = null, users = '{}', updated_at = now()
         where operation <> $1 and stage is not null";
 
     /// Sets the fields of one operation that are not compared.
     IGNORE = "
-        insert into switches (operation, ignored) values ($1, $2)
-        on conflict (operation) do update set ignored = excluded.ignored, updated_at = now()";
+        insert into routing_rules (operation, ignored_fields) values ($1, $2)
+        on conflict (operation) do update set ignored_fields = excluded.ignored_fields, updated_at = now()";
 }
 
 /// One operation's switch, and since when it is as it is.
@@ -60,7 +60,7 @@ pub async fn all(connection: &mut Connection) -> Result<Vec<Setting>> {
                     stage: None,
                     percent: percent.and_then(|percent| u8::try_from(percent).ok()),
                     users: row.try_get("users")?,
-                    ignored: row.try_get("ignored")?,
+                    ignored: row.try_get("ignored_fields")?,
                 };
                 let updated_at = row.try_get("updated_at")?;
                 Ok((stage, Setting { operation: row.try_get("operation")?, switch, updated_at }))

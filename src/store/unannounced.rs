@@ -12,25 +12,25 @@ statements! {
     /// one order nobody announces a later event first.
     TAKE = "
         with taken as (
-            delete from unannounced
+            delete from legacy_outbox
             where (order_id, version) in (
-                select order_id, version from unannounced
+                select order_id, version from legacy_outbox
                 order by order_id, version
                 limit $1
                 for update
             )
             returning order_id, version
         )
-        select order_id, version, event_id, at, actor, action, previous_status, status, reason
+        select order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
         from taken join order_history using (order_id, version)
         order by order_id, version";
 
     /// Takes the events of one order.
     TAKE_OF_ORDER = "
         with taken as (
-            delete from unannounced where order_id = $1 returning order_id, version
+            delete from legacy_outbox where order_id = $1 returning order_id, version
         )
-        select order_id, version, event_id, at, actor, action, previous_status, status, reason
+        select order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
         from taken join order_history using (order_id, version)
         order by order_id, version";
 }

@@ -19,11 +19,11 @@ const CHANGE: &str = "
         returning id, version, updated_at, (select status from orders where id = $1) as previous
     ), noted as (
         insert into order_history
-            (order_id, version, event_id, at, actor, action, previous_status, status)
+            (order_id, version, event_id, changed_at, actor, action, previous_status, status)
         select id, version, gen_random_uuid(), updated_at, 'older', 'updated', previous, $2
         from changed
     )
-    insert into unannounced (order_id, version) select id, version from changed";
+    insert into legacy_outbox (order_id, version) select id, version from changed";
 
 async fn change(database: &Database, order: OrderId, status: &str) {
     sqlx::query(CHANGE)
@@ -57,7 +57,7 @@ async fn outbox(database: &Database, order: OrderId) -> Vec<(i32, String, String
     .unwrap()
 }
 
-const LEFT: &str = "select count(*) from unannounced";
+const LEFT: &str = "select count(*) from legacy_outbox";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_older_application_did_is_announced_like_the_engines_own() {

@@ -16,7 +16,7 @@ use crate::harness::{Database, product, request, user};
 /// More than are told in one transaction.
 const ALL: u32 = 1000;
 const LISTS: &str = "select count(*) from outbox where order_id < 0";
-const DUE: &str = "select count(*) from lists_due";
+const DUE: &str = "select count(*) from pending_list_publications";
 
 async fn engine(database: &Database) -> Engine {
     let engine = database.engine(vec![stock::Stock.announcer()]);
@@ -123,7 +123,12 @@ async fn a_list_that_waits_for_a_person_holds_up_only_its_own_user() {
     let engine = engine(&database).await;
     engine.note(&[Fact::LoggedIn(id("1"))]).await.unwrap();
     engine.tell_lists(ALL).await.unwrap();
-    database.connection().await.execute("update outbox set dead_lettered_at = now()").await.unwrap();
+    database
+        .connection()
+        .await
+        .execute("update outbox set dead_lettered_at = now()")
+        .await
+        .unwrap();
     engine.note(&[Fact::LoggedIn(id("1")), Fact::LoggedIn(id("2"))]).await.unwrap();
     assert_eq!(engine.tell_lists(ALL).await.unwrap(), 1);
     let mut users: Vec<_> = waiting(&database).await.into_iter().map(|(user, _)| user).collect();

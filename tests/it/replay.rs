@@ -175,7 +175,7 @@ async fn a_part_of_the_past_is_told_alone() {
         &database,
         "delete from outbox;
          update order_history
-         set at = timestamptz '2026-01-01 00:00Z' + order_id * interval '1 day'
+         set changed_at = timestamptz '2026-01-01 00:00Z' + order_id * interval '1 day'
                   + version * interval '1 hour'",
     )
     .await;

@@ -31,7 +31,7 @@ async fn migrating_again_does_nothing_and_two_at_once_do_it_once() {
         tokio::join!(migrate::migrate(&database.store), migrate::migrate(&database.store));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!(one.len().min(two.len()), 0, "{one:?} and {two:?}");
-    assert!(one.len() + two.len() >= 2);
+    assert!(!(one.is_empty() && two.is_empty()));
     assert!(migrate::pending(&database.store).await.unwrap().is_empty());
     assert!(migrate::migrate(&database.store).await.unwrap().is_empty());
 }

@@ -21,6 +21,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("object", &[]),
     ("domain", &["error"]),
     ("store", &["error", "domain"]),
+    ("adoption", &["error", "domain", "store"]),
     ("engine", &["error", "domain", "store"]),
     ("outage", &["error"]),
     ("outbox", &["error", "domain", "store", "engine", "outage"]),
@@ -55,6 +56,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "error",
             "domain",
             "store",
+            "adoption",
             "engine",
             "outbox",
             "inbound",
@@ -71,7 +73,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 /// A crate, or a module of the standard library, and the only places that may use it.
 const BELONGS_TO: &[(&str, &[&str])] = &[
     ("pyo3", &["src/python/"]),
-    ("sqlx", &["src/store/", "src/config/database.rs"]),
+    ("sqlx", &["src/store/", "src/adoption/", "src/config/database.rs"]),
     ("bullmq", &["src/transport/"]),
     ("lapin", &["src/transport/"]),
     ("rdkafka", &["src/transport/"]),

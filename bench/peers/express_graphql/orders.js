@@ -31,7 +31,7 @@ const HOLD = {
 };
 const HISTORY = {
   name: 'history',
-  text: `insert into order_history (order_id, version, event_id, at, actor, action, status)
+  text: `insert into order_history (order_id, version, event_id, changed_at, actor, action, status)
          values ($1, 1, $2, now(), $3, 'placed', 'pending')`,
 };
 const MESSAGE = {

@@ -29,7 +29,7 @@ returning id
 """
 HOLD = "insert into reservations (product_id, order_id, quantity) values ($1, $2, $3)"
 HISTORY = """
-insert into order_history (order_id, version, event_id, at, actor, action, status)
+insert into order_history (order_id, version, event_id, changed_at, actor, action, status)
 values ($1, 1, $2, now(), $3, 'placed', 'pending')
 """
 MESSAGE = """

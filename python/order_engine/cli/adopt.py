@@ -148,7 +148,7 @@ def _print_for_people(report: dict[str, Any]) -> None:
         rows = [finding for finding in report["findings"] if finding["kind"] == kind]
         print_columns(
             (
-                [f"  {row['table']} {row['id']}", row["found"], row["done"]]
+                [f"  {row['table']} {row['id']}", row["value"], row["outcome"]]
                 for row in rows[:SHOWN_OF_EACH_KIND]
             ),
             heading=("  ROW", "FOUND", "DONE"),

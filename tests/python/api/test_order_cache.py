@@ -274,7 +274,7 @@ def test_a_process_without_redis_leaves_no_stale_entry(
     without.server.stop()
     with database_of(pair.near.server) as database:
         # It would not be used for a minute.
-        database.execute("update cache_state set off_until = clock_timestamp()")
+        database.execute("update cache_state set bypass_until = clock_timestamp()")
 
 
 def test_no_read_is_older_than_an_acknowledged_order_while_redis_fails(pair: Pair) -> None:

@@ -184,7 +184,7 @@ def test_requests_without_end_while_kafka_is_down(
     kafka.start()
     consumer = make_kafkajs_consumer("accounts", "user_orders")
     eventually(
-        lambda: stock_shop.count("outbox") + stock_shop.count("lists_due") == 0, "all are sent", 60
+        lambda: stock_shop.count("outbox") + stock_shop.count("pending_list_publications") == 0, "all are sent", 60
     )
     values = [json.loads(each["value"]) for each in consumer.wait_for_messages(3)]
     reported = [value["orders"] for value in values if value["userId"] == "u1"]
@@ -319,7 +319,7 @@ def test_an_unknown_order_id(stock_shop: StockShop, order_id: str) -> None:
     possible = order_id not in {"%00", "%ff", "x" * 500}
     assert nobody.status_code == (200 if possible else 400), nobody.text
     assert nobody.json() == [] if possible else list(nobody.json()) == ["message"]
-    assert stock_shop.count("lists_due") == 0
+    assert stock_shop.count("pending_list_publications") == 0
 
 
 def test_invalid_messages_are_dead_lettered(stock_shop: StockShop) -> None:
@@ -356,7 +356,7 @@ def test_invalid_messages_are_dead_lettered(stock_shop: StockShop) -> None:
     eventually(lambda: stock_shop.count("inbox_dead_letters") == count, "all are set aside")
     assert stock_shop.count("products") == stock_shop.count("users") == 0
     stock_shop.offer(p=2)
-    assert stock_shop.count("lists_due") == stock_shop.count("outbox") == 0
+    assert stock_shop.count("pending_list_publications") == stock_shop.count("outbox") == 0
     assert stock_shop.count("inbox_dead_letters") == count
 
 

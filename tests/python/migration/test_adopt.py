@@ -260,7 +260,7 @@ def test_copy_and_locking_reads_work(shared_database: SharedDatabase) -> None:
 
 
 def test_publishing_legacy_changes_is_opt_in(shared_database: SharedDatabase) -> None:
-    waiting = "select order_id, version from order_engine.unannounced order by 1, 2"
+    waiting = "select order_id, version from order_engine.legacy_outbox order by 1, 2"
     shared_database.adopt()
     shared_database.place((1, 1))
     assert shared_database.sql(waiting) == []

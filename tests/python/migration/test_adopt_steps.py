@@ -31,7 +31,7 @@ DIGEST = """
            (select count(*) from order_engine.order_history),
            (select count(*) from order_engine.reservations),
            (select sum(reserved) from order_engine.products),
-           (select count(*) from order_engine.adoption_due)
+           (select count(*) from order_engine.adoption_stock_changes)
 """
 
 

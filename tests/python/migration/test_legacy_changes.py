@@ -7,7 +7,7 @@ from tests.python.support.servers import Broker
 from tests.python.support.waiting import eventually
 
 STATUS = "update orders set status = %s where id = %s"
-LEFT = "select count(*) from order_engine.unannounced"
+LEFT = "select count(*) from order_engine.legacy_outbox"
 
 
 def test_changes_of_the_old_service_are_published_once_and_in_order(

@@ -5,11 +5,11 @@
 create or replace function {engine}.note_error(of_table text, ids bigint[], problem text)
 returns void
 language sql as $$
-    insert into adoption_findings (kind, row_table, row_id, found, done)
+    insert into adoption_findings (kind, row_table, row_id, value, outcome)
     select 'error', of_table, id::text, problem, 'not carried over; run order-engine adopt again'
     from unnest(ids) id
     on conflict (row_table, row_id, kind) do update
-    set found = excluded.found, done = excluded.done, noted_at = excluded.noted_at
+    set value = excluded.value, outcome = excluded.outcome, noted_at = excluded.noted_at
 $$;
 
 create or replace function {engine}.orders_written() returns trigger
@@ -24,7 +24,7 @@ begin
     -- A new order has no items yet; one that became an order of the engine may have.
     if tg_op = 'UPDATE' and added <> '{}' then
         perform carry_lines(added);
-        insert into unannounced (order_id, version)
+        insert into legacy_outbox (order_id, version)
         select id, 1 from unnest(added) id where exists (select from adoption where announce);
     end if;
     return null;
@@ -71,16 +71,16 @@ begin
     join orders o on o.id = n.order_id
     left join products p on p.product_id = n.product_id::text
     where n.quantity > 0;
-    insert into adoption_due (kind, order_id, product_id, quantity)
-    select 'hold', order_id, product_id::text, sum(quantity)
+    insert into adoption_stock_changes (kind, order_id, product_id, quantity)
+    select 'reserve', order_id, product_id::text, sum(quantity)
     from new_rows where quantity > 0 and order_id in (select id from orders where id = any(ids))
     group by order_id, product_id;
-    insert into unannounced (order_id, version)
+    insert into legacy_outbox (order_id, version)
     select order_id, version from order_history
     where order_id = any(begun) and exists (select from adoption where announce)
       and exists (select from order_lines l where l.order_id = order_history.order_id)
     on conflict do nothing;
-    insert into adoption_findings (kind, row_table, row_id, found, done)
+    insert into adoption_findings (kind, row_table, row_id, value, outcome)
     select 'quantity', 'order_items', id::text, quantity::text, 'not carried over'
     from new_rows where quantity <= 0
     union all
@@ -103,11 +103,11 @@ set search_path = {engine}, pg_temp set order_engine.mirroring = 'on' set extra_
 as $$
 begin
     -- What an item was, it holds no more.
-    insert into adoption_due (kind, order_id, product_id, quantity)
-    select 'hold', order_id, product_id::text, -quantity from old_rows where quantity > 0;
+    insert into adoption_stock_changes (kind, order_id, product_id, quantity)
+    select 'reserve', order_id, product_id::text, -quantity from old_rows where quantity > 0;
     if tg_op = 'UPDATE' then
-        insert into adoption_due (kind, order_id, product_id, quantity)
-        select 'hold', order_id, product_id::text, quantity from new_rows where quantity > 0;
+        insert into adoption_stock_changes (kind, order_id, product_id, quantity)
+        select 'reserve', order_id, product_id::text, quantity from new_rows where quantity > 0;
         perform from orders
         where id in (select order_id from old_rows union select order_id from new_rows)
         order by id for update;
@@ -136,12 +136,12 @@ begin
     perform carry_users(ids, true);
     if tg_op = 'INSERT' then
         with twins as (
-            delete from {old}.order_user u using adoption_shown s, new_rows n
+            delete from {old}.order_user u using adoption_mirrored_rows s, new_rows n
             where s.old_table = 'order_user' and u.id = s.old_id and u.user_id = n.user_id
               and u.id <> all(ids)
             returning u.id
         )
-        delete from adoption_shown
+        delete from adoption_mirrored_rows
         where old_table = 'order_user' and old_id in (select id from twins);
     end if;
     return null;
@@ -178,12 +178,12 @@ begin
     perform carry_products(ids, true);
     if tg_op = 'INSERT' then
         with twins as (
-            delete from {old}.product_catalog c using adoption_shown s, new_rows n
+            delete from {old}.product_catalog c using adoption_mirrored_rows s, new_rows n
             where s.old_table = 'product_catalog' and c.id = s.old_id
               and c.product_id = n.product_id and c.id <> all(ids)
             returning c.id
         )
-        delete from adoption_shown
+        delete from adoption_mirrored_rows
         where old_table = 'product_catalog' and old_id in (select id from twins);
     end if;
     return null;
@@ -200,11 +200,11 @@ language plpgsql security definer
 set search_path = {engine}, pg_temp set order_engine.mirroring = 'on' as $$
 begin
     if tg_op = 'TRUNCATE' then
-        insert into adoption_due (kind, product_id, name)
-        select 'offer', product_id, name from products where legacy_int(product_id) is not null;
+        insert into adoption_stock_changes (kind, product_id, name)
+        select 'catalog', product_id, name from products where legacy_int(product_id) is not null;
     else
-        insert into adoption_due (kind, product_id, name)
-        select 'offer', product_id, name from products
+        insert into adoption_stock_changes (kind, product_id, name)
+        select 'catalog', product_id, name from products
         where product_id in (select product_id::text from old_rows)
           and legacy_int(product_id) not in (
               select c.product_id from {old}.product_catalog c

@@ -12,7 +12,7 @@ begin
     select * into known from {engine}.adoption;
     if known.step = 'undone' then
         select count(distinct order_id) into strangers
-        from {engine}.order_history where at > known.undone_at;
+        from {engine}.order_history where changed_at > known.undone_at;
         if strangers > 0 then
             raise exception using errcode = 'OE001', message = format(
                 'The engine has placed or changed %s orders since the adoption was undone, which '
@@ -41,13 +41,13 @@ end $$;
 
 insert into {engine}.adoption as known (step, old_schema, time_zone, announce, started_at)
 values ('copying', {old_name}, {zone}, {announce}, clock_timestamp())
-on conflict (is_only) do update
+on conflict (singleton) do update
 set step = 'copying', old_schema = excluded.old_schema, time_zone = excluded.time_zone,
     announce = excluded.announce, undone_at = null, finished_at = null,
     started_at = case when known.step = 'copying' then known.started_at
         else excluded.started_at end,
-    copying = case when known.step = 'copying' then known.copying end,
-    copied_to = case when known.step = 'copying' then known.copied_to else 0 end;
+    copying_table = case when known.step = 'copying' then known.copying_table end,
+    copied_to_id = case when known.step = 'copying' then known.copied_to_id else 0 end;
 
 create or replace function {engine}.next_order_id() returns bigint language sql volatile as
 $$ select nextval({order_ids}) $$;
@@ -64,7 +64,7 @@ from pg_sequence_last_value({item_ids}::regclass) as theirs,
      pg_sequence_last_value({engine_line_ids}::regclass) as own,
      generate_series(coalesce(theirs, 0) + 1, coalesce(own, 0));
 
-drop trigger if exists settle on {engine}.adoption_due;
-create constraint trigger settle after insert on {engine}.adoption_due
+drop trigger if exists settle on {engine}.adoption_stock_changes;
+create constraint trigger settle after insert on {engine}.adoption_stock_changes
 deferrable initially deferred for each row execute function {engine}.settle_due();
 

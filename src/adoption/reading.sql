@@ -72,9 +72,9 @@ $$;
 
 -- Rules that an order's own row breaks. Those of the first three kinds are no orders of the engine.
 create or replace function {home}.judge_orders(ids bigint[])
-returns table (kind text, row_table text, row_id text, found text, done text)
+returns table (kind text, row_table text, row_id text, value text, outcome text)
 language sql stable as $$
-    select told.kind, 'orders', o.id::text, told.found, told.done
+    select told.kind, 'orders', o.id::text, told.value, told.outcome
     from {old}.orders o
     cross join lateral (values
         (o.id < 1, 'id', o.id::text, 'not carried over'),
@@ -86,7 +86,7 @@ language sql stable as $$
             o.total_amount::text, {home}.legacy_amount(o.total_amount)::text),
         ({home}.legacy_time(o.created_at) is null, 'time', coalesce(o.created_at::text, 'null'),
             'taken as placed when it was carried over')
-    ) as told (is_so, kind, found, done)
+    ) as told (is_so, kind, value, outcome)
     where o.id = any(ids) and told.is_so
 $$;
 
@@ -100,7 +100,7 @@ $$;
 
 -- Rules that the items of orders break.
 create or replace function {home}.judge_lines(ids bigint[])
-returns table (kind text, row_table text, row_id text, found text, done text)
+returns table (kind text, row_table text, row_id text, value text, outcome text)
 language sql stable as $$
     select 'quantity', 'order_items', i.id::text, i.quantity::text, 'not carried over'
     from {old}.order_items i
@@ -130,16 +130,16 @@ language sql stable as $$
 $$;
 
 create or replace function {home}.judge_products(ids bigint[])
-returns table (kind text, row_table text, row_id text, found text, done text)
+returns table (kind text, row_table text, row_id text, value text, outcome text)
 language sql stable as $$
-    select told.kind, 'product_catalog', c.id::text, told.found, told.done
+    select told.kind, 'product_catalog', c.id::text, told.value, told.outcome
     from {old}.product_catalog c
     cross join lateral (values
         ({home}.legacy_amount(c.price) is null, 'price', c.price::text,
             'carried over without a price: not sold'),
         ({home}.legacy_amount(c.price) <> {home}.legacy_exact(c.price), 'rounded',
             c.price::text, {home}.legacy_amount(c.price)::text)
-    ) as told (is_so, kind, found, done)
+    ) as told (is_so, kind, value, outcome)
     where c.id = any(ids) and told.is_so
     union all
     select 'twice', 'product_catalog', c.id::text, 'product ' || c.product_id,
@@ -151,7 +151,7 @@ language sql stable as $$
 $$;
 
 create or replace function {home}.judge_users(ids bigint[])
-returns table (kind text, row_table text, row_id text, found text, done text)
+returns table (kind text, row_table text, row_id text, value text, outcome text)
 language sql stable as $$
     select 'twice', 'order_user', u.id::text, 'user ' || u.user_id,
            'the first row counted when it was copied, since then the one written last'

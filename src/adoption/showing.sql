@@ -5,11 +5,11 @@
 create or replace function {engine}.note_unshown(of_kind text, ids text[], problem text)
 returns void
 language sql as $$
-    insert into adoption_findings (kind, row_table, row_id, found, done)
+    insert into adoption_findings (kind, row_table, row_id, value, outcome)
     select of_kind, 'order_engine', id, problem, 'not in the older application''s tables'
     from unnest(ids) id
     on conflict (row_table, row_id, kind) do update
-    set found = excluded.found, done = excluded.done, noted_at = excluded.noted_at
+    set value = excluded.value, outcome = excluded.outcome, noted_at = excluded.noted_at
 $$;
 
 -- Orders are shown when their lines are there, which come in the same statement.
@@ -99,7 +99,7 @@ begin
         )
         returning id
     )
-    insert into adoption_shown (old_table, old_id) select 'order_user', id from made;
+    insert into adoption_mirrored_rows (old_table, old_id) select 'order_user', id from made;
     perform note_unshown('user', array(
         select n.user_id from unnest(now_is) n where legacy_int(n.user_id) is null
     ), 'an id that is no 32-bit integer');
@@ -147,7 +147,7 @@ begin
           )
         returning id
     )
-    insert into adoption_shown (old_table, old_id) select 'product_catalog', id from made;
+    insert into adoption_mirrored_rows (old_table, old_id) select 'product_catalog', id from made;
     perform note_unshown('product', array(
         select n.product_id from unnest(now_is) n where legacy_int(n.product_id) is null
     ), 'an id that is no 32-bit integer');

@@ -19,5 +19,5 @@ create or replace function {engine}.next_order_line_id() returns bigint language
 $$ select nextval('order_line_ids') $$;
 
 update {engine}.adoption set step = 'undone', undone_at = clock_timestamp();
-delete from {engine}.adoption_shown;
+delete from {engine}.adoption_mirrored_rows;
 

@@ -18,8 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::domain::money::Currency;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::hosts::Hosts;
-use crate::store::{Connection, StoreOptions, failed};
+use crate::store::{Connection, StoreOptions, connect_with, failed};
 
 pub use copying::Stage;
 pub use inspection::OldTables;
@@ -94,8 +93,7 @@ impl Session {
             ("extra_float_digits", "1"),
             ("jit", "off"),
         ];
-        let connection = Hosts::new(options, |host| host.application_name(NAME).options(session))
-            .connect()
+        let connection = connect_with(options, NAME, session)
             .await
             .map_err(|error| refused("opening a connection to adopt", error))?;
         let (address, schema) = (options.address.clone(), options.schema.clone());

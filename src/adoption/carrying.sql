@@ -26,10 +26,10 @@ language plpgsql as $$
 begin
     delete from adoption_findings
     where row_table = of_table and row_id = any(ids::text[]) and kind = any(kinds);
-    insert into adoption_findings (kind, row_table, row_id, found, done)
-    select t.kind, t.row_table, t.row_id, t.found, t.done from unnest(told) t
+    insert into adoption_findings (kind, row_table, row_id, value, outcome)
+    select t.kind, t.row_table, t.row_id, t.value, t.outcome from unnest(told) t
     on conflict (row_table, row_id, kind) do update
-    set found = excluded.found, done = excluded.done, noted_at = excluded.noted_at;
+    set value = excluded.value, outcome = excluded.outcome, noted_at = excluded.noted_at;
 end $$;
 
 -- Brings the rows of orders over; returns the numbers of those that the engine did not have.
@@ -56,7 +56,7 @@ begin
         returning id, status, created_at
     ), noted as (
         insert into order_history (
-            order_id, version, event_id, at, actor, action, previous_status, status, reason
+            order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
         )
         select id, 1, gen_random_uuid(),
                case when is_fresh then clock_timestamp() else created_at end,
@@ -84,22 +84,22 @@ begin
                   was.status <> source.status or was.deleted_at is not null as is_moved
     ), noted as (
         insert into order_history (
-            order_id, version, event_id, at, actor, action, previous_status, status, reason
+            order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
         )
         select id, version, gen_random_uuid(), updated_at, 'legacy', 'updated', previous, status,
                null
         from changed where is_moved
     ), told as (
-        insert into unannounced (order_id, version)
+        insert into legacy_outbox (order_id, version)
         select id, version from changed
         where is_moved and exists (select from adoption where announce)
     )
-    insert into adoption_due (kind, order_id)
+    insert into adoption_stock_changes (kind, order_id)
     select 'release', id from changed where status = 'cancelled' and previous <> 'cancelled';
     perform note_findings(
         'orders', ids, '{id,status,total,rounded,time,error}',
         array(
-            select row(t.kind, t.row_table, t.row_id, t.found, t.done, clock_timestamp())
+            select row(t.kind, t.row_table, t.row_id, t.value, t.outcome, clock_timestamp())
                 ::adoption_findings
             from judge_orders(ids) t
         )
@@ -153,7 +153,7 @@ begin
     perform note_findings(
         'orders', ids, '{prices,empty}',
         array(
-            select row(t.kind, t.row_table, t.row_id, t.found, t.done, clock_timestamp())
+            select row(t.kind, t.row_table, t.row_id, t.value, t.outcome, clock_timestamp())
                 ::adoption_findings
             from judge_lines(ids) t
         )
@@ -176,16 +176,16 @@ begin
         returning known.id, known.version, known.status, known.updated_at, was.status as previous
     ), noted as (
         insert into order_history (
-            order_id, version, event_id, at, actor, action, previous_status, status, reason
+            order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
         )
         select id, version, gen_random_uuid(), updated_at, 'legacy', 'deleted', previous, status,
                null
         from deleted
     ), told as (
-        insert into unannounced (order_id, version)
+        insert into legacy_outbox (order_id, version)
         select id, version from deleted where exists (select from adoption where announce)
     )
-    insert into adoption_due (kind, order_id)
+    insert into adoption_stock_changes (kind, order_id)
     select 'release', id from deleted where status = 'cancelled';
     delete from adoption_findings where row_table = 'orders' and row_id = any(ids::text[]);
 end $$;
@@ -218,7 +218,7 @@ begin
     perform note_findings(
         'order_user', ids, '{twice,error}',
         array(
-            select row(t.kind, t.row_table, t.row_id, t.found, t.done, clock_timestamp())
+            select row(t.kind, t.row_table, t.row_id, t.value, t.outcome, clock_timestamp())
                 ::adoption_findings
             from judge_users(ids) t
         )
@@ -249,21 +249,21 @@ begin
           ))
         order by c.product_id, c.id
     ), offered as (
-        insert into adoption_due (kind, product_id, name, price)
-        select 'offer', s.product_id, s.name, s.price
+        insert into adoption_stock_changes (kind, product_id, name, price)
+        select 'catalog', s.product_id, s.name, s.price
         from source s join products known using (product_id)
         where (s.name, s.price) is distinct from (known.name, known.price)
         order by s.product_id
     )
-    insert into adoption_due (kind, product_id, quantity)
-    select 'report', s.product_id, s.quantity
+    insert into adoption_stock_changes (kind, product_id, quantity)
+    select 'stock', s.product_id, s.quantity
     from source s join products known using (product_id)
     where s.quantity is not null and s.quantity is distinct from known.reported
     order by s.product_id;
     perform note_findings(
         'product_catalog', ids, '{price,rounded,twice,error}',
         array(
-            select row(t.kind, t.row_table, t.row_id, t.found, t.done, clock_timestamp())
+            select row(t.kind, t.row_table, t.row_id, t.value, t.outcome, clock_timestamp())
                 ::adoption_findings
             from judge_products(ids) t
         )
@@ -301,10 +301,10 @@ language plpgsql as $$
 begin
     with net as (
         select d.order_id, d.product_id, sum(d.quantity)::bigint as quantity
-        from adoption_due d
+        from adoption_stock_changes d
         join orders o on o.id = d.order_id and o.deleted_at is null and o.status <> 'cancelled'
         join products p on p.product_id = d.product_id
-        where d.xact = mine and d.kind = 'hold'
+        where d.transaction_id = mine and d.kind = 'reserve'
         group by d.order_id, d.product_id
     ), less as (
         select r.order_id, r.product_id, r.quantity, least(r.quantity, -net.quantity) as part
@@ -332,8 +332,8 @@ begin
     set reserved = p.reserved + moved.quantity, updated_at = clock_timestamp()
     from moved where p.product_id = moved.product_id;
     with released as (
-        delete from reservations r using adoption_due d, orders o
-        where d.xact = mine and d.order_id is not null and r.order_id = d.order_id
+        delete from reservations r using adoption_stock_changes d, orders o
+        where d.transaction_id = mine and d.order_id is not null and r.order_id = d.order_id
           and o.id = d.order_id and (o.deleted_at is not null or o.status = 'cancelled')
         returning r.product_id, r.order_id, r.quantity
     ), freed as (
@@ -352,24 +352,24 @@ declare
     mine xid8 := pg_current_xact_id();
     due record;
 begin
-    if not exists (select from adoption_due where xact = mine) then
+    if not exists (select from adoption_stock_changes where transaction_id = mine) then
         return null;
     end if;
     perform from products
     where product_id in (
-        select product_id from adoption_due where xact = mine and product_id is not null
+        select product_id from adoption_stock_changes where transaction_id = mine and product_id is not null
         union
-        select r.product_id from adoption_due d join reservations r on r.order_id = d.order_id
-        where d.xact = mine and d.kind = 'release'
+        select r.product_id from adoption_stock_changes d join reservations r on r.order_id = d.order_id
+        where d.transaction_id = mine and d.kind = 'release'
     )
     order by product_id
     for update;
     perform settle_holds(mine);
     for due in
-        select kind, product_id, name, price, quantity from adoption_due
-        where xact = mine and kind in ('offer', 'report') order by n
+        select kind, product_id, name, price, quantity from adoption_stock_changes
+        where transaction_id = mine and kind in ('catalog', 'stock') order by sequence_number
     loop
-        if due.kind = 'offer' then
+        if due.kind = 'catalog' then
             update products
             set name = due.name, price = due.price, updated_at = clock_timestamp()
             where product_id = due.product_id;
@@ -379,6 +379,6 @@ begin
             perform reckon(due.product_id, due.quantity);
         end if;
     end loop;
-    delete from adoption_due where xact = mine;
+    delete from adoption_stock_changes where transaction_id = mine;
     return null;
 end $$;

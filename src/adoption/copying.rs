@@ -90,7 +90,7 @@ impl Session {
         reading: &Reading,
     ) -> Result<Option<(i64, i64)>> {
         let reached: Option<(Option<String>, i64)> =
-            sqlx::query_as("select copying, copied_to from adoption")
+            sqlx::query_as("select copying_table, copied_to_id from adoption")
                 .fetch_optional(&mut self.connection)
                 .await
                 .map_err(|error| refused("reading how far copying came", error))?;
@@ -164,7 +164,7 @@ impl Session {
         for statement in stage.work() {
             sqlx::query(*statement).bind(&ids).execute(&mut *transaction).await?;
         }
-        sqlx::query("update adoption set copying = $1, copied_to = $2")
+        sqlx::query("update adoption set copying_table = $1, copied_to_id = $2")
             .bind(stage.name())
             .bind(last)
             .execute(&mut *transaction)
@@ -234,7 +234,7 @@ impl Session {
     /// As [`super::refused`].
     pub async fn finish(&mut self) -> Result<()> {
         let script = "update adoption set step = 'live', finished_at = clock_timestamp(),
-            copying = null, copied_to = 0";
+            copying_table = null, copied_to_id = 0";
         self.run("finishing the adoption", script).await
     }
 }

@@ -38,10 +38,10 @@ pub struct Finding {
     pub table: String,
     /// The row's number.
     pub id: String,
-    /// What it says.
-    pub found: String,
+    /// The value that breaks it.
+    pub value: String,
     /// What was done.
-    pub done: String,
+    pub outcome: String,
 }
 
 /// What an undone adoption leaves to the engine alone.
@@ -62,7 +62,7 @@ impl Session {
         self.run("comparing", "begin isolation level repeatable read").await?;
         let figures = self.figures(COMPARING, reading, Home::Engine).await?;
         let rows = sqlx::query(
-            "select kind, row_table, row_id, found, done from adoption_findings
+            "select kind, row_table, row_id, value, outcome from adoption_findings
              order by kind, row_table, length(row_id), row_id",
         )
         .fetch_all(&mut self.connection)
@@ -107,7 +107,7 @@ impl Session {
     /// As [`super::refused`].
     pub async fn waiting(&mut self) -> Result<Waiting> {
         let (messages, unannounced) = sqlx::query_as(
-            "select (select count(*) from outbox), (select count(*) from unannounced)",
+            "select (select count(*) from outbox), (select count(*) from legacy_outbox)",
         )
         .fetch_one(&mut self.connection)
         .await
@@ -122,7 +122,7 @@ pub(super) fn read_finding(row: &PgRow) -> Result<Finding> {
         kind: row.try_get("kind").map_err(read)?,
         table: row.try_get("row_table").map_err(read)?,
         id: row.try_get("row_id").map_err(read)?,
-        found: row.try_get("found").map_err(read)?,
-        done: row.try_get("done").map_err(read)?,
+        value: row.try_get("value").map_err(read)?,
+        outcome: row.try_get("outcome").map_err(read)?,
     })
 }
