@@ -79,7 +79,8 @@ test: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Run all tests on private servers;
 	$(BIN)/python -m tests.services run -- \
 		$(CARGO) test --profile quick --locked --workspace --no-default-features --features kafka \
 		--no-fail-fast
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not serial" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m serial
 
 .PHONY: attack
 attack: build $(REQUIREMENTS) ## Run the security tests with more input and 10,000 connections.

@@ -4,6 +4,7 @@ A missing program is a visible skip, and a failure if CI is set.
 """
 
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,27 @@ pytest_plugins = [
 ]
 
 LOG_LINES = 60
+FOLDER = Path(__file__).parent
+# Tests that measure time, load the whole machine or look for processes. `make test` runs the others
+# in two processes.
+SERIAL = (
+    "api/test_short_reads",
+    "faults/",
+    "operations/test_cli",
+    "operations/test_deployments",
+    "operations/test_embedded",
+    "operations/test_services",
+    "performance/",
+    "security/test_attacks_floods",
+    "security/test_attacks_load",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of `SERIAL`."""
+    for item in items:
+        if item.path.relative_to(FOLDER).as_posix().startswith(SERIAL):
+            item.add_marker(pytest.mark.serial)
 
 
 @pytest.hookimpl(wrapper=True)

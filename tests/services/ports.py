@@ -1,17 +1,22 @@
 """Free ports on the loopback interface."""
 
 import itertools
+import os
 import secrets
 import socket
 
 # Below the range from which the kernel picks the local ports of outgoing connections, so that no
-# client takes the port of a server that is being restarted; and away from every standard port.
+# client takes the port of a server that is being restarted; and without any standard port.
 FIRST_PORT, LAST_PORT = 20_000, 24_999
+# Each worker of pytest-xdist has a part of the range.
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_ports = range(FIRST_PORT, LAST_PORT + 1)[WORKER::WORKERS]
 
-# One walk through all of them, begun anywhere: two ports drawn before either is listened on are
-# never the same, nor is one drawn whose server is stopped just now and comes back.
-_walk = itertools.cycle(range(FIRST_PORT, LAST_PORT + 1))
-next(itertools.islice(_walk, secrets.randbelow(LAST_PORT - FIRST_PORT), None))
+# The ports are used in turn, from a random one on: a port is not given again soon after, while its
+# server is stopped for a restart.
+_walk = itertools.cycle(_ports)
+next(itertools.islice(_walk, secrets.randbelow(len(_ports)), None))
 
 
 def free_port() -> int:
@@ -20,7 +25,7 @@ def free_port() -> int:
     Raises:
         OSError: no port is free.
     """
-    for port in itertools.islice(_walk, LAST_PORT - FIRST_PORT + 1):
+    for port in itertools.islice(_walk, len(_ports)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

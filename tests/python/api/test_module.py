@@ -345,7 +345,9 @@ def test_the_stub_matches_the_native_module() -> None:
 def test_dead_letters_can_be_retried_and_skipped(shop: OrderEngine, database_url: str) -> None:
     order = shop.place_order(user_id=7, items=[("tea", 1)])
     with psycopg.connect(database_url, autocommit=True) as database:
-        database.execute("update order_engine.outbox set dead_lettered_at = now(), last_error = 'no'")
+        database.execute(
+            "update order_engine.outbox set dead_lettered_at = now(), last_error = 'no'"
+        )
     [message] = shop.events_parked()
     assert (message.order_id, message.reason, message.direction) == (order.id, "no", "outgoing")
     assert pickle.loads(pickle.dumps(message)) == message  # noqa: S301 - made by the line itself.

@@ -184,7 +184,9 @@ def test_requests_without_end_while_kafka_is_down(
     kafka.start()
     consumer = make_kafkajs_consumer("accounts", "user_orders")
     eventually(
-        lambda: stock_shop.count("outbox") + stock_shop.count("pending_list_publications") == 0, "all are sent", 60
+        lambda: stock_shop.count("outbox") + stock_shop.count("pending_list_publications") == 0,
+        "all are published",
+        60,
     )
     values = [json.loads(each["value"]) for each in consumer.wait_for_messages(3)]
     reported = [value["orders"] for value in values if value["userId"] == "u1"]

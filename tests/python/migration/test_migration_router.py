@@ -59,7 +59,8 @@ FOLLOWS_S = 2.0
 # What a client may notice at most of an engine that is in trouble.
 UNNOTICED_S = 1.0
 SET = """
-    insert into order_engine.routing_rules (operation, stage, percent, users) values (%s, %s, %s, %s)
+    insert into order_engine.routing_rules (operation, stage, percent, users)
+    values (%s, %s, %s, %s)
     on conflict (operation) do update
     set stage = excluded.stage, percent = excluded.percent, users = excluded.users
 """
@@ -491,8 +492,8 @@ def test_subscriptions_and_large_bodies_are_not_shadowed(moving: Moving) -> None
 def test_the_newest_thousand_differences_are_kept(moving: Moving) -> None:
     with psycopg.connect(moving.database_url, autocommit=True) as database:
         database.execute(
-            "insert into order_engine.shadow_differences (operation, requested_at, request, legacy_status,"
-            " legacy_body, engine_status, engine_body, paths)"
+            "insert into order_engine.shadow_differences (operation, requested_at, request,"
+            " legacy_status, legacy_body, engine_status, engine_body, paths)"
             " select 'createOrder', now(), n::text, 200, '', 200, '', '{}'"
             " from generate_series(1, 1200) n"
         )
