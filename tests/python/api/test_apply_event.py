@@ -57,7 +57,7 @@ def test_without_a_message_id_the_redelivery_flag_and_the_body_decide(
     engine.apply_event("inventory.updated", stock(5))
     engine.apply_event("inventory.updated", stock(3), redelivered=True)
     engine.apply_event("inventory.updated", stock(5), redelivered=True)
-    assert reported(database_url) == 3, "the last one was taken in before"
+    assert reported(database_url) == 3, "the last one had been applied before"
     engine.apply_event("inventory.updated", stock(5))
     assert reported(database_url) == 5, "the same number again is news"
 
@@ -110,14 +110,14 @@ def test_the_engines_consumer_and_the_caller_share_one_inbox(
             engine.apply_event("inventory.updated", stock(5))
         assert refused.value.retryable
         engine.apply_event("inventory.updated", stock(2), message_id="m-2")
-        assert reported(database_url) == 2, "with an id each tells what the other knows"
+        assert reported(database_url) == 2, "with an id, both share the inbox"
         engine.apply_event("inventory.updated", stock(4), message_id="m-1")
         outside.publish(stock(7), key="inventory.updated", message_id="m-2")
         outside.publish(stock(1), key="inventory.updated", message_id="m-3")
-        eventually(lambda: reported(database_url) == 1, "the intake goes on")
+        eventually(lambda: reported(database_url) == 1, "the consumer continues")
         server.stop()
         engine.apply_event("inventory.updated", stock(8))
-        assert reported(database_url) == 8, "nobody else takes in now"
+        assert reported(database_url) == 8, "no other process consumes now"
 
 
 def test_the_old_consumer_with_one_line_changed(

@@ -218,7 +218,7 @@ def test_cancelling_the_await_cancels_the_call(
             change.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await change
-        eventually(lambda: not waits_for_lock(database), "nobody waits for the row")
+        eventually(lambda: not waits_for_lock(database), "no session waits for the row")
         # What could still be committed is done once the row can be locked again.
         database.execute("select 1 from orders where id = %s for update", [order.id])
         assert (await engine.get_order(order.id)).status == "pending"

@@ -223,9 +223,9 @@ def test_the_consumer_waits_for_an_unreachable_database(  # noqa: PLR0913, PLR09
     consumer = make(source, write_when_it_is_away)
     bound.publish(*({"n": n} for n in range(1, 5)), message_id=None)
     with working(consumer):
-        eventually(lambda: "the database cannot be used" in caplog.text, "it is told")
+        eventually(lambda: "the database cannot be used" in caplog.text, "it is reported")
         postgres.start()
-        eventually(lambda: effects(url) == [1, 2, 3, 4], "it goes on")
+        eventually(lambda: effects(url) == [1, 2, 3, 4], "it continues")
         assert consumer.parked() == [], "nothing failed"
     assert caplog.text.count("the database cannot be used") == 1
     if isinstance(source, sqlalchemy.Engine):

@@ -170,7 +170,7 @@ def test_a_failing_event_is_retried_and_dead_lettered_while_others_continue(
     bound.publish(b"{no JSON", {"n": 3}, b"\xff", b"NaN", {"n": 4}, b"[" * 100_000)
     with working(consumer):
         eventually(lambda: 4 in seen, "the last one comes")
-        eventually(lambda: len(consumer.parked()) == 5, "all that failed is set aside")
+        eventually(lambda: len(consumer.parked()) == 5, "all failed events are dead-lettered")
         assert seen == [1, 2, 2, 2, 3, 4]
         failed, *unreadable = consumer.parked()
         assert (failed.routing_key, failed.message_id, failed.attempts) == (
@@ -211,7 +211,7 @@ def test_a_retry_needs_the_queue(consumer: Consumer, bound: ScriptQueue) -> None
     noting(consumer)
     bound.publish(b"?")
     with working(consumer):
-        eventually(lambda: _parked(consumer), "it is set aside")
+        eventually(lambda: _parked(consumer), "it is dead-lettered")
     bound.delete()
     with pytest.raises(NotFound, match=QUEUE):
         consumer.retry_parked()
@@ -270,12 +270,12 @@ def test_a_broker_restart_during_an_event(
 
     queue.publish(b"no JSON", {"n": 1}, {"n": 2}, {"n": 3})
     with working(consumer):
-        eventually(lambda: noted and noted[-1]["n"] == 3, "it goes on", 60)
+        eventually(lambda: noted and noted[-1]["n"] == 3, "it continues", 60)
     assert numbers(noted) == [1, 2, 3], "the first comes again, and does nothing"
     assert noted[-1].redelivered
     assert queue.waiting() == 0
     assert [each.text for each in consumer.parked()] == ["no JSON"], "it has survived"
-    eventually(lambda: "consumed again" in caplog.text, "the end of the outage is told")
+    eventually(lambda: "consumed again" in caplog.text, "the end of the outage is logged")
     records = [each for each in caplog.records if each.name == "order_engine.consumer"]
     reported = [each.getMessage().partition(" queue=")[0] for each in records]
     assert reported[1:] == [
@@ -290,7 +290,7 @@ def test_a_broker_that_starts_after_the_consumer(
     broker.server.stop()
     noted = noting(consumer)
     with working(consumer):
-        eventually(lambda: "cannot be consumed" in caplog.text, "it is told")
+        eventually(lambda: "cannot be consumed" in caplog.text, "it is reported")
         broker.server.start()
         eventually(lambda: _is_declared(queue), "it connects and declares")
         eventually(lambda: noted, "it consumes")
@@ -508,7 +508,7 @@ def test_the_command_lists_retries_and_skips_dead_letters(
     noting(consumer)
     bound.publish(b"one", b"two", b"three")
     with working(consumer):
-        eventually(lambda: len(_parked(consumer)) == 3, "they are set aside")
+        eventually(lambda: len(_parked(consumer)) == 3, "they are dead-lettered")
 
     def command(*arguments: str, expected: int = 0) -> str:
         done = subprocess.run(

@@ -95,14 +95,14 @@ def stocked(shared_shop: Shop) -> Shop:
 
 
 def through_wsgi(app: Any) -> Face:  # noqa: ANN401 - a WSGI application.
-    client = httpx.Client(transport=httpx.WSGITransport(app), base_url="http://door")
+    client = httpx.Client(transport=httpx.WSGITransport(app), base_url="http://api")
     return client.request
 
 
 def through_asgi(app: asgi.OrderEngineApp) -> Face:
     async def ask(*arguments: Any, **named: Any) -> httpx.Response:  # noqa: ANN401 - httpx's.
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://door") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
             return await client.request(*arguments, **named)
 
     return lambda *arguments, **named: asyncio.run(ask(*arguments, **named))
@@ -216,7 +216,7 @@ class SocketClient:
     async def reported(self) -> Any:  # noqa: ANN401 - any JSON.
         return json.loads((await self.received())["text"])
 
-    def tell(self, message: dict[str, object]) -> None:
+    def log(self, message: dict[str, object]) -> None:
         self._to_app.put_nowait({"type": "websocket.receive", "text": json.dumps(message)})
 
     async def leave(self) -> None:
@@ -231,10 +231,10 @@ def test_the_asgi_server_keeps_a_websocket_open(stocked: Shop, settings: dict[st
         client = SocketClient(door, "/graphql", "graphql-transport-ws", token)
         accepted = {"type": "websocket.accept", "subprotocol": "graphql-transport-ws"}
         assert await client.received() == accepted
-        client.tell({"type": "connection_init"})
+        client.log({"type": "connection_init"})
         assert await client.reported() == {"type": "connection_ack"}
-        client.tell({"type": "subscribe", "id": "all", "payload": {"query": WATCH}})
-        client.tell({"type": "ping"})
+        client.log({"type": "subscribe", "id": "all", "payload": {"query": WATCH}})
+        client.log({"type": "ping"})
         assert await client.reported() == {"type": "pong"}
         with restless(stocked):
             shown = (await client.reported())["payload"]["data"]["orderUpdated"]
@@ -270,7 +270,7 @@ def test_an_apps_own_hooks_run_and_its_other_routes_remain(stocked: Shop) -> Non
 
     @app.route("/graphql", methods=["GET", "POST"])
     def before() -> str:
-        raise AssertionError("the door has been taken over")
+        raise AssertionError("the endpoint has been taken over")
 
     @app.get("/")
     def root() -> str:

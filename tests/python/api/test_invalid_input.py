@@ -304,7 +304,7 @@ def test_a_wrong_media_type(refused: Refused, media_type: str) -> None:
 @pytest.mark.parametrize("header", ["Accept: image/png", "Content-Type: text/plain"])
 def test_a_refused_request_leaves_its_connection_usable(stocked: Shop, header: str) -> None:
     body = b'{"query": "{ __typename }"}'
-    head = f"POST /graphql HTTP/1.1\r\nHost: door\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST /graphql HTTP/1.1\r\nHost: api\r\nContent-Length: {len(body)}\r\n"
     with socket.create_connection(("127.0.0.1", stocked.server.port), timeout=0.2) as connection:
         connection.sendall(f"{head}{header}\r\n\r\n".encode())
         # The body comes a little after its headers, as most clients send it.

@@ -68,7 +68,7 @@ class Api:
         """Reads the statuses of all orders of a user."""
         return {each["_id"]: each["status"] for each in self.ask(LIST, user)["getUserOrders"]}
 
-    def figures(self) -> dict[str, int]:
+    def cache_metrics(self) -> dict[str, int]:
         """How often the cache was used: hits, misses and bypassed."""
         text = httpx.get(f"{self.server.url}/metrics", trust_env=False).text
         found = re.findall(r"^order_engine_cache_(\w+)_total(?:{})? (\d+)", text, re.MULTILINE)
@@ -97,10 +97,10 @@ class Pair:
         for door in (self.near, self.far):
 
             def is_hit(door: Api = door) -> bool:
-                before = door.figures()["hits"]
+                before = door.cache_metrics()["hits"]
                 assert door.status(user, order_id) == "pending"
                 assert door.listed(user) == {order_id: "pending"}
-                return door.figures()["hits"] == before + 2
+                return door.cache_metrics()["hits"] == before + 2
 
             eventually(is_hit, "the order and the list are in the cache")
         return order_id
@@ -154,7 +154,7 @@ def in_order(pair: Pair) -> Iterator[None]:
 def test_a_read_sees_earlier_writes_of_any_process(pair: Pair) -> None:
     user = pair.user()
     pair.cached_order(user)
-    before = pair.near.figures()["hits"]
+    before = pair.near.cache_metrics()["hits"]
     for n in range(20):
         near, far = (pair.near, pair.far) if n % 2 else (pair.far, pair.near)
         order_id = near.place(user)
@@ -164,7 +164,7 @@ def test_a_read_sees_earlier_writes_of_any_process(pair: Pair) -> None:
             assert near.status(user, order_id) == status
             assert near.listed(user)[order_id] == status
             assert near.status(user, order_id) == status
-    assert pair.near.figures()["hits"] > before
+    assert pair.near.cache_metrics()["hits"] > before
 
 
 def test_cached_orders_are_visible_to_their_owner_only(pair: Pair) -> None:
@@ -201,11 +201,11 @@ def test_invalid_cache_entries_are_read_from_the_database(pair: Pair, garbage: s
     assert pair.near.listed(user) == {order_id: "pending"}
     pair.far.set_status(user, order_id, "shipped")
     assert pair.near.status(user, order_id) == "shipped"
-    before = pair.near.figures()["hits"]
+    before = pair.near.cache_metrics()["hits"]
 
     def is_hit() -> bool:
         assert pair.near.status(user, order_id) == "shipped"
-        return pair.near.figures()["hits"] > before
+        return pair.near.cache_metrics()["hits"] > before
 
     eventually(is_hit, "it is cached again")
 
@@ -214,11 +214,11 @@ def test_concurrent_misses_query_the_database_once(pair: Pair) -> None:
     user = pair.user()
     order_id = pair.cached_order(user)
     pair.near.set_status(user, order_id, "shipped")
-    before = pair.near.figures()
+    before = pair.near.cache_metrics()
     with ThreadPoolExecutor(STAMPEDE) as threads:
         read = list(threads.map(lambda _: pair.near.status(user, order_id), range(STAMPEDE)))
     assert set(read) == {"shipped"}
-    after = pair.near.figures()
+    after = pair.near.cache_metrics()
     assert after["misses"] - before["misses"] == 1
     assert after["hits"] - before["hits"] == STAMPEDE - 1
 
@@ -270,7 +270,7 @@ def test_a_process_without_redis_leaves_no_stale_entry(
     assert pair.near.status(user, order_id) == "shipped"
     more = without.place(user)
     assert set(pair.far.listed(user)) == {order_id, more}
-    assert without.figures() == {}
+    assert without.cache_metrics() == {}
     without.server.stop()
     with database_of(pair.near.server) as database:
         # It would not be used for a minute.
@@ -317,8 +317,8 @@ def test_no_read_is_older_than_an_acknowledged_order_while_redis_fails(pair: Pai
                 steps = len(acknowledged)
                 eventually(lambda at=steps: len(acknowledged) > at + 3, "orders are placed")  # type: ignore[misc]
                 mend()
-            hits = pair.near.figures()["hits"]
-            eventually(lambda: pair.near.figures()["hits"] > hits, "the cache is used again")
+            hits = pair.near.cache_metrics()["hits"]
+            eventually(lambda: pair.near.cache_metrics()["hits"] > hits, "the cache is used again")
         finally:
             over.set()
         for each in working:

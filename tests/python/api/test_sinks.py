@@ -304,7 +304,7 @@ def test_a_forked_process_has_its_own_sinks(
     assert done.returncode == 0, done.stderr
     rest = Recorder()
     open_engine(rest)
-    eventually(lambda: len(done.stdout.split()) + len(rest.taken) == 2, "both were told once")
+    eventually(lambda: len(done.stdout.split()) + len(rest.taken) == 2, "both received it once")
 
 
 def test_an_object_that_is_no_sink_is_refused(database_url: str) -> None:

@@ -59,7 +59,7 @@ def test_orders_and_reports_of_the_product_service_add_up(broker: Broker, shop: 
         eventually(lambda: keeper.stock[1] == 0, "the product service has subtracted all ten")
         assert bought(rush(shop, 20)) == 0
     assert [left for _, left in keeper.reported] == list(range(9, -1, -1))
-    eventually(lambda: shop.row(LEVEL) == (0, 0), "every answer has been taken in")
+    eventually(lambda: shop.row(LEVEL) == (0, 0), "every report has been applied")
     assert bought(rush(shop, 20)) == 0
 
     # The broker redelivers the reports, oldest first: they would look like restocks.
@@ -69,13 +69,13 @@ def test_orders_and_reports_of_the_product_service_add_up(broker: Broker, shop: 
     shop.product_service.create(Product(2, quantity=1))
     eventually(
         lambda: shop.row("select count(*) from products where product_id = '2'") == (1,),
-        "what came behind the repetitions has been taken in",
+        "the message after the redeliveries has been applied",
     )
     assert shop.row(LEVEL) == (0, 0)
     assert bought(rush(shop, 20)) == 0
 
     shop.product_service.report_stock(1, 5)
-    eventually(lambda: shop.row(LEVEL) == (5, 0), "the restock has been taken in")
+    eventually(lambda: shop.row(LEVEL) == (5, 0), "the restock has been applied")
     assert bought(rush(shop, 50)) == 5
     assert shop.row("select count(*) from orders") == (15,)
 
@@ -114,7 +114,7 @@ def test_a_cancelled_order_that_was_already_subtracted_releases_nothing(shop: Sh
     shop.offer(Product(1, quantity=10))
     order_id = shop.placed((1, 3))
     shop.product_service.report_stock(1, 7)
-    eventually(lambda: shop.row(LEVEL) == (7, 0), "the answer has been taken in")
+    eventually(lambda: shop.row(LEVEL) == (7, 0), "the report has been applied")
     assert shop.ask(CANCEL, {"id": str(order_id)})["cancelOrder"]["success"]
     assert shop.row(LEVEL) == (7, 0), "the product service has the pieces, and says when"
 
@@ -124,5 +124,5 @@ def test_a_report_that_names_its_order_is_preferred_to_the_estimate(shop: Shop) 
     first, second = shop.placed((1, 3)), shop.placed((1, 2))
     answer = [{"product_id": 1, "quantity": 8, "order_id": second}]
     shop.product_service.publish("inventory.updated", answer)
-    eventually(lambda: shop.row(LEVEL) == (8, 3), "the answer has been taken in")
+    eventually(lambda: shop.row(LEVEL) == (8, 3), "the report has been applied")
     assert shop.rows("select order_id, quantity from reservations") == [(first, 3)]

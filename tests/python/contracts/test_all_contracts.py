@@ -116,7 +116,7 @@ def test_a_contract_that_is_added_later_receives_replayed_events(
     assert {event["headers"]["replayed"] for event in events} == {"true"}
     jobs = worker.wait_for_records(len(placed), PATIENCE_S)
     assert sorted(int(job["data"]["_id"][8:], 16) for job in jobs) == placed
-    eventually(lambda: all_contracts.waiting() == 0, "the past has been told", PATIENCE_S)
+    eventually(lambda: all_contracts.waiting() == 0, "past events have been replayed", PATIENCE_S)
     reported = [message.body["_id"] for message in storefront.received()]
     assert sorted(int(name[8:], 16) for name in reported) == placed
 

@@ -105,7 +105,7 @@ def test_the_api_matches_its_description(
     if description in OPENAPI:
         answer = server.client.get("/openapi.json")
         assert answer.json() == json.loads(shown)
-        assert answer.json()["security"] == [{"token": []}], "the door asks for tokens"
+        assert answer.json()["security"] == [{"token": []}], "the API requires tokens"
         return
     query = {"query": get_introspection_query()}
     served = build_client_schema(server.client.post("/graphql", json=query).json()["data"])

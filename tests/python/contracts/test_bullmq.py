@@ -190,6 +190,6 @@ def test_messages_wait_while_redis_is_full(
     worker = make_bullmq_worker("order-queue")
     keys.config_set("maxmemory", 1)
     order = placed(jobs)
-    eventually(lambda: "takes no jobs at present" in jobs.log(), "it is told")
+    eventually(lambda: "takes no jobs at present" in jobs.log(), "it is reported")
     keys.config_set("maxmemory", 0)
     assert worker.wait_for_records(1)[0]["data"]["id"] == order["id"]

@@ -133,7 +133,7 @@ def test_preferences_that_are_already_in_redis(
     with closing(StockShop(engine)) as shop:
         shop.redis.hset("user:preferences", mapping={"quiet": json.dumps(QUIET), "odd": "many"})
         engine.start()
-        eventually(lambda: shop.count("users") == 1, "they are taken in")
+        eventually(lambda: shop.count("users") == 1, "they are applied")
         shop.put("p", 5)
         _, reported = [shop.placed("p", user=user) for user in ("quiet", "odd")]
         consumer = make_kafkajs_consumer("notifications", "order_created")
@@ -355,7 +355,7 @@ def test_invalid_messages_are_dead_lettered(stock_shop: StockShop) -> None:
     for topic, values in odd.items():
         stock_shop.say_on(topic, *values)
     count = sum(map(len, odd.values()))
-    eventually(lambda: stock_shop.count("inbox_dead_letters") == count, "all are set aside")
+    eventually(lambda: stock_shop.count("inbox_dead_letters") == count, "all are dead-lettered")
     assert stock_shop.count("products") == stock_shop.count("users") == 0
     stock_shop.offer(p=2)
     assert stock_shop.count("pending_list_publications") == stock_shop.count("outbox") == 0

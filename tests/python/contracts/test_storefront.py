@@ -189,7 +189,7 @@ def test_user_verification(make_storefront: Make) -> None:
         assert answer["errors"][0]["extensions"]["code"] == code
     late = storefront.refused((MUG, 1), exp=1)
     assert late == ("TOKEN_EXPIRED", "The access token has expired.")
-    assert len(upstream.calls()) == asked, "nobody is asked for whom has no token"
+    assert len(upstream.calls()) == asked, "without a token no service is queried"
 
 
 def test_inventory_check(make_storefront: Make) -> None:
@@ -240,10 +240,10 @@ def test_emitted_events(make_storefront: Make, spy: EventSpy) -> None:
     storefront.data(UPDATE, {"input": change | {"status": "delivered"}})
     last = storefront.placed((CUP, 1))
 
-    def all_heard() -> bool:
+    def all_received() -> bool:
         return any(each.body["_id"] == last["_id"] for each in spy.received())
 
-    eventually(all_heard, "the last order is announced")
+    eventually(all_received, "the last order is published")
     placed, shipped, _ = spy.received()
     assert (placed.routing_key, shipped.routing_key) == ("order.placed", "order.shipped")
     reported = {key: placed.body[key] for key in order}
@@ -336,7 +336,7 @@ def test_the_circuit_breaker_opens_for_an_unreachable_service(make_storefront: M
     for _ in range(5):
         storefront.refused((MUG, 1))
     calls = len(storefront.upstream.calls("/users"))
-    assert calls < 5 * 3, "each order asks up to three times, and then nobody is asked"
+    assert calls < 5 * 3, "each order sends up to three requests, then none"
     storefront.upstream.behave()
     eventually(lambda: "errors" not in storefront.place((MUG, 1)), "asked again after a while")
 

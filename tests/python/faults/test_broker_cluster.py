@@ -78,7 +78,7 @@ def test_a_killed_node_loses_nothing(
             )
             report_stock(by(url, first, others[1].port), STOCK - 1)
             eventually(
-                lambda: database.execute(REPORTED).fetchone() == (STOCK - 1,), "it is taken in", 30
+                lambda: database.execute(REPORTED).fetchone() == (STOCK - 1,), "it is applied", 30
             )
             check_orders(database, customers.planned_orders)
             check_messages(database, everything(by(url, first, others[1].port)))
@@ -116,7 +116,7 @@ def kill_while_shopping(
 
 
 def placed(customers: Customers, count: int) -> None:
-    eventually(lambda: len(customers.planned_orders) > count, f"{count} orders are asked for", 60)
+    eventually(lambda: len(customers.planned_orders) > count, f"{count} orders are requested", 60)
 
 
 def report_stock(url: str, quantity: int) -> None:

@@ -118,7 +118,7 @@ def test_order_messages_wait_for_a_bound_queue_and_changes_do_not(
     with closing(database_of(server)) as database:
         offer(database)
         placed = place(server, 5)
-        eventually(lambda: "no queue is bound" in server.log(), "the missing queue is told")
+        eventually(lambda: "no queue is bound" in server.log(), "the missing queue is logged")
         assert database.execute("select count(*) from outbox").fetchone() == (5,)
     with closing(Shop(server, broker.url)) as shop:
         for order_id in placed:
@@ -201,7 +201,7 @@ def test_an_invalid_message_is_dead_lettered_and_the_queue_continues(
     shop.product_service.report_stock(77, last + 1)
     eventually(
         lambda: shop.rows("select reported from products where product_id = '77'") == [(last + 1,)],
-        "the message behind it has been taken in",
+        "the next message has been applied",
     )
     (parked,) = json.loads(shop.server.command("events", "parked", "--json"))
     assert (parked["direction"], parked["topic"], parked["order_id"]) == ("incoming", topic, None)

@@ -23,19 +23,19 @@ from tests.python.support.servers import Broker
 from tests.python.support.shop import Shop
 
 ROUNDS = 40 if seeds.IS_CHAOS else 3
-CROWD = 200
+CONCURRENT = 200
 STOCK = 10**6
 DELIVERED_WITHIN_S = 60.0
 
 
 def load(round_number: int) -> list[OrderRequest]:
     """One user for each order, which identifies it in the database; half have keys."""
-    users = range(1 + round_number * CROWD, 1 + (round_number + 1) * CROWD)
+    users = range(1 + round_number * CONCURRENT, 1 + (round_number + 1) * CONCURRENT)
     return [
         OrderRequest(
             user,
             ((1, 1 + user % 3), (2, 1)) if user % 2 else ((1 + user % 2, 1),),
-            key=f"wish-{user}" if user % 4 < 2 else None,
+            key=f"order-{user}" if user % 4 < 2 else None,
         )
         for user in users
     ]
@@ -130,7 +130,7 @@ def crash_again_and_again(shop: Shop, moments: random.Random) -> None:
         server.start()
         check_round(shop, outcomes)
         check_books(shop)
-    share = acknowledged / (ROUNDS * CROWD)
+    share = acknowledged / (ROUNDS * CONCURRENT)
     print(f"{acknowledged} orders, {share:.0%}, were acknowledged before a kill")  # noqa: T201
 
 
@@ -143,7 +143,7 @@ def check_announcements(shop: Shop, legacy_consumer: LegacyConsumer) -> None:
     wanted = {number: (int(user), ids) for number, user, ids in lines}
     received = legacy_consumer.wait_for(
         lambda got: len({each.body["order_id"] for each in got}) >= len(wanted),
-        "every order is announced",
+        "every order is published",
         DELIVERED_WITHIN_S,
     )
     announced = {

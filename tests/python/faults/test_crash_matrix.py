@@ -114,7 +114,7 @@ class Arena:
         reported = customers.on_stock
         eventually(
             lambda: shop.row("select reported from products") == (reported,),
-            "every stock number has been taken in",
+            "every stock report has been applied",
             DRAINED_WITHIN_S,
         )
         eventually(

@@ -13,7 +13,7 @@ from tests.python.support.shop import Shop, database_of
 from tests.python.support.waiting import eventually
 from tests.services import PostgreSQL
 
-CROWD = 400
+CONCURRENT = 400
 PLACE_ONE = "mutation { placeOrder(userId: 1, productId: 1, quantity: 1) { success message } }"
 SENTENCE = "The order service cannot reach its database. Please try again later."
 
@@ -25,8 +25,8 @@ def reconnect(shop: Shop) -> None:
 
 def order_requests() -> list[OrderRequest]:
     return [
-        OrderRequest(user, ((1, 1),), key=f"wish-{user}" if user % 2 else None)
-        for user in range(1, CROWD + 1)
+        OrderRequest(user, ((1, 1),), key=f"order-{user}" if user % 2 else None)
+        for user in range(1, CONCURRENT + 1)
     ]
 
 
@@ -45,7 +45,7 @@ def test_no_acknowledged_order_is_lost_when_the_database_stops_under_load(
         await asyncio.to_thread(postgres.start)
 
     outcomes = place_all(shop.server, order_requests(), outage)
-    assert all(outcome.envelope is not None for outcome in outcomes), "everybody was answered"
+    assert all(outcome.envelope is not None for outcome in outcomes), "every request was answered"
     reconnect(shop)
     retried = place_all(
         shop.server,
@@ -107,7 +107,7 @@ def test_requests_during_a_database_outage_get_a_clear_error(
     reconnect(shop)
     eventually(
         lambda: shop.row("select count(*) from products where price is not null") == (2,),
-        "the message that came meanwhile has been taken in",
+        "the message of the outage has been applied",
     )
     assert shop.placed((1, 1), (2, 1))
     assert postgres.password not in shop.server.log()

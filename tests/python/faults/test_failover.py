@@ -117,7 +117,7 @@ def test_no_acknowledged_order_is_lost_when_the_primary_dies(
         repeated = check_messages(shop.database, received)
         # Messages come in again, too.
         shop.offer(Product(2))
-    seeds.tell(
+    seeds.log(
         f"failover: {len(customers.planned_orders)} asked, {len(found)} there, {repeated} repeated,"
         f" {outage_s[0]:.1f} s without an order"
     )

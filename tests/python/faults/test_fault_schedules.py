@@ -63,7 +63,7 @@ BOOKS = """
 
 
 @dataclass
-class Told:
+class Observed:
     """What customers observed while connections failed."""
 
     planned_orders: list[PlannedOrder] = field(default_factory=list)
@@ -82,14 +82,14 @@ class Customers:
 
     def __init__(self, all_contracts: AllContracts) -> None:
         """Starts nothing."""
-        self.reported = Told()
+        self.reported = Observed()
         self._all_contracts = all_contracts
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._is_over = threading.Event()
 
     @contextmanager
-    def shopping(self) -> Iterator[Told]:
+    def shopping(self) -> Iterator[Observed]:
         """Customers of all contracts, until the end of the block."""
         all_contracts = list(self._all_contracts.urls)
         failures: list[BaseException] = []
@@ -141,7 +141,7 @@ class Customers:
 
     def _next(self, contract: str) -> PlannedOrder:
         with self._lock:
-            ask = PlannedOrder(number := next(self._numbers), 1, f"wish-{number}", None)
+            ask = PlannedOrder(number := next(self._numbers), 1, f"order-{number}", None)
             self.reported.all_contracts[number] = contract
             self.reported.planned_orders.append(ask)
             return ask
@@ -279,10 +279,10 @@ def test_broken_connections_lose_nothing(  # noqa: PLR0913, PLR0917
             proxies[step.part].mend()
             took_s = recovery(database, reported, all_contracts, neighbours, step)
             recoveries.append((took_s, str(step)))
-            seeds.tell(f"recovered {took_s:.1f} s after {step}")
+            seeds.log(f"recovered {took_s:.1f} s after {step}")
     slowest = max(recoveries)
     for (contract, status, words), times in reported.refused.items():
-        seeds.tell(f"{times} times {status} at {contract}: {words[:200]}")
+        seeds.log(f"{times} times {status} at {contract}: {words[:200]}")
     with httpx.Client(timeout=60, trust_env=False) as client:
         for ask in [ask for ask in reported.planned_orders if ask.order_id is None]:
             # Elsewhere the same key is another one.
@@ -311,7 +311,7 @@ def test_broken_connections_lose_nothing(  # noqa: PLR0913, PLR0917
     repeated = {
         contract: check_messages(database, received) for contract, received in messages.items()
     }
-    seeds.tell(
+    seeds.log(
         f"{len(recoveries)} faults, {reported.requests} requests, {len(found)} orders, 0 lost,"
         f" repeated: {repeated}, longest response {reported.longest_s:.1f} s, longest recovery"
         f" {slowest[0]:.1f} s after {slowest[1]}"
@@ -338,7 +338,7 @@ def is_documented(status: int, words: str) -> bool:
 
 def recovery(
     database: Connection,
-    reported: Told,
+    reported: Observed,
     all_contracts: AllContracts,
     neighbours: ProductService,
     step: Step,

@@ -31,7 +31,7 @@ WRITE_MESSAGES = """
     from unnest(%s::text[]) with ordinality as given (key, n)
 """
 ONE = [{"_id": "p", "quantity": 1}]
-TOLD = """
+ALL_REPORTED = """
     select count(*) = 100 and min(reported) = %(number)s and max(reported) = %(number)s
     from products
 """
@@ -91,7 +91,7 @@ def test_nothing_is_lost_while_kafka_comes_and_goes(
     assert count == len(placed) == load.requests
     eventually(
         lambda: {record["key"] for record in consumer.messages()} == set(placed),
-        f"{count} orders are announced",
+        f"{count} orders are published",
         60,
     )
 
@@ -106,12 +106,12 @@ def interrupt(
     """Stops Kafka for a while; returns once events flow again."""
     end()
     before = load.requests
-    eventually(lambda: load.requests > before + 40, "orders go on")
+    eventually(lambda: load.requests > before + 40, "orders are placed again")
     down = {"state": "down", "required": False}
     eventually(lambda: down.items() <= part(engine).items(), "it is noticed")
     kafka.start()
     seen = len(consumer.messages())
-    eventually(lambda: len(consumer.messages()) > seen, "events go on", 60)
+    eventually(lambda: len(consumer.messages()) > seen, "events are published again", 60)
 
 
 def part(engine: EngineProcess) -> dict[str, object]:
@@ -173,7 +173,7 @@ def test_an_invalid_message_is_dead_lettered_and_the_partition_continues(
         "x" * 1_000_000,
     ]
     gateway_shop.say(*nonsense, updated("p", 7), '{"type": "other"}', key="one partition")
-    eventually(lambda: gateway_shop.reported("p") == 7, "the message behind is taken in")
+    eventually(lambda: gateway_shop.reported("p") == 7, "the next message is applied")
     assert gateway_shop.count("inbox_dead_letters") == len(nonsense)
     reasons = gateway_shop.server.command("events", "parked")
     assert "the field quantity must be a whole number" in reasons.lower()
@@ -187,7 +187,7 @@ def test_another_engine_takes_over_from_a_killed_one(
     first.start()
     products = [f"p{number}" for number in range(100)]
 
-    def tell(rounds: range) -> None:
+    def report(rounds: range) -> None:
         send_messages(
             kafka.url,
             [
@@ -197,24 +197,24 @@ def test_another_engine_takes_over_from_a_killed_one(
             ],
         )
 
-    def all_told(number: int) -> bool:
-        found = shop.database.execute(TOLD, {"number": number}).fetchone()
+    def all_reported(number: int) -> bool:
+        found = shop.database.execute(ALL_REPORTED, {"number": number}).fetchone()
         return found == (True,)
 
     with closing(GatewayShop(first)) as shop:
-        tell(range(1, 3))
+        report(range(1, 3))
         eventually(lambda: shop.count("products") > 10, "it has begun")
         first.kill()
         # It would be missed in half a minute.
         shop.database.execute("update leases set expires_at = now() where name like 'intake:%'")
         second.start()
-        tell(range(3, 5))
-        eventually(lambda: all_told(4), "all is taken in", 90)
+        report(range(3, 5))
+        eventually(lambda: all_reported(4), "all is applied", 90)
         # A stop in good order leaves nothing to be waited for.
         first.start()
         second.stop()
-        tell(range(5, 6))
-        eventually(lambda: all_told(5), "the first goes on", 30)
+        report(range(5, 6))
+        eventually(lambda: all_reported(5), "the first continues", 30)
         assert shop.count("inbox_dead_letters") == 0
 
 
@@ -268,7 +268,7 @@ def test_messages_wait_for_a_missing_topic(
         # The topic to listen to is found as well.
         make_topics(strict_kafka.url, "inventory-events")
         shop.say(updated("p", 3))
-        eventually(lambda: shop.reported("p") == 3, "it is heard", 40)
+        eventually(lambda: shop.reported("p") == 3, "it is applied", 40)
 
 
 def test_an_engine_stops_quickly_while_kafka_is_down(

@@ -158,7 +158,7 @@ def test_a_repeated_cancellation_releases_the_stock_once(
         CANCEL, {"id": str(order_id)}, token=linked_shop.server.token(1)
     ).json()["data"]["cancelOrder"]
     assert proxy.lost_replies == 1
-    assert not answer["success"], "nobody knows, so nobody may say that it was"
+    assert not answer["success"], "the outcome is unknown: it must not be reported as placed"
     answer = linked_shop.ask(CANCEL, {"id": str(order_id)})["cancelOrder"]
     assert (answer["success"], answer["order"]) == (True, {"status": "Cancelled"})
     assert linked_shop.row(BOOKS) == (1, 2, 0, STOCK, 0)

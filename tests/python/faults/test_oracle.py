@@ -29,9 +29,9 @@ def planned_orders(database_url: str) -> list[PlannedOrder]:
         planned_orders = []
         for customer in (1, 2):
             order = engine.place_order(
-                user_id=customer, items=[("1", 1)], idempotency_key=f"wish-{customer}"
+                user_id=customer, items=[("1", 1)], idempotency_key=f"order-{customer}"
             )
-            planned_orders.append(PlannedOrder(customer, 1, f"wish-{customer}", None, order.id))
+            planned_orders.append(PlannedOrder(customer, 1, f"order-{customer}", None, order.id))
         engine.change_status(planned_orders[1].order_id or 0, "shipped")
     planned_orders[1] = replace(
         planned_orders[1], change="ship", is_changed=True, may_be_changed=True
@@ -65,7 +65,7 @@ def test_consistent_results_are_accepted(
         "update orders set id = 99 where user_id = '1'",
         "update orders set status = 'pending', version = 1 where user_id = '2'",
         "delete from order_history where version = 2",
-        "delete from idempotency where key = 'wish-1'",
+        "delete from idempotency where key = 'order-1'",
         "update order_lines set quantity = 2",
         "update products set reserved = reserved - 1",
         "delete from reservations",
@@ -84,7 +84,7 @@ def test_lost_orders_and_leaked_stock_are_found(
 def test_orders_that_were_not_requested_are_found(
     planned_orders: list[PlannedOrder], database: Connection
 ) -> None:
-    with pytest.raises(AssertionError, match="nobody asked"):
+    with pytest.raises(AssertionError, match="not requested"):
         check_orders(database, planned_orders[1:])
     with pytest.raises(AssertionError):
         check_orders(database, [*planned_orders, PlannedOrder(3, 1, None, None, order_id=77)])
@@ -100,11 +100,11 @@ def test_missing_invented_and_reordered_messages_are_found(
             "select order_id, version, event_id::text from order_history order by 1, 2"
         ).fetchall()
     ]
-    assert check_messages(database, [*history, history[0]]) == 1, "one was heard again"
+    assert check_messages(database, [*history, history[0]]) == 1, "one was repeated"
     for received, words in (
-        (history[1:], "never heard"),
+        (history[1:], "missing"),
         ([*history, Received(7, 1, "made up")], "made up"),
-        (history[::-1], "was told in the order"),
+        (history[::-1], "arrived in the order"),
         ([*history, replace(history[0], version=9)], "one id, two messages"),
     ):
         with pytest.raises(AssertionError, match=words):

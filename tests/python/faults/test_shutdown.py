@@ -45,9 +45,9 @@ def test_a_request_in_progress_is_answered_and_new_connections_are_refused(shop:
     with psycopg.connect(url) as blocker, ThreadPoolExecutor(1) as pool:
         blocker.execute("lock table order_engine.orders in exclusive mode")
         answer = pool.submit(shop.placed, (1, 1))
-        eventually(lambda: shop.row(BLOCKED) == (True,), "the request is under way")
+        eventually(lambda: shop.row(BLOCKED) == (True,), "the request is in progress")
         os.kill(shop.server.pid, signal.SIGTERM)
-        eventually(lambda: is_closed(shop.server.port), "the door is closed")
+        eventually(lambda: is_closed(shop.server.port), "the listener is closed")
         assert shop.server.is_running()
         blocker.rollback()
         order_id = answer.result(timeout=20)
@@ -67,13 +67,13 @@ def test_readiness_fails_before_the_listeners_close(
         began = time.monotonic()
         os.kill(server.pid, signal.SIGTERM)
         eventually(
-            lambda: server.client.get("/readyz").json()["status"] == "stopping", "it is told"
+            lambda: server.client.get("/readyz").json()["status"] == "stopping", "it is reported"
         )
         assert server.client.get("/readyz").status_code == httpx.codes.SERVICE_UNAVAILABLE
         assert server.client.get("/healthz").status_code == httpx.codes.OK
         order_id = shop.placed((1, 1))
         assert time.monotonic() - began < NOTICE_S
-        eventually(lambda: is_closed(server.port), "the door is closed")
+        eventually(lambda: is_closed(server.port), "the listener is closed")
         assert time.monotonic() - began >= NOTICE_S
         assert server.wait(20) == 0
         assert shop.row("select count(*) from orders where id = %s", order_id) == (1,)
@@ -101,7 +101,7 @@ def test_a_request_that_does_not_end_is_aborted(
 
             async def end() -> None:
                 await asyncio.to_thread(
-                    eventually, lambda: shop.row(BLOCKED) == (True,), "the request is under way"
+                    eventually, lambda: shop.row(BLOCKED) == (True,), "the request is in progress"
                 )
                 os.kill(server.pid, signal.SIGTERM)
 
@@ -121,11 +121,11 @@ def test_a_second_signal_stops_the_server_immediately(shop: Shop) -> None:
 
         async def end() -> None:
             await asyncio.to_thread(
-                eventually, lambda: shop.row(BLOCKED) == (True,), "the request is under way"
+                eventually, lambda: shop.row(BLOCKED) == (True,), "the request is in progress"
             )
             os.kill(shop.server.pid, signal.SIGINT)
             await asyncio.to_thread(
-                eventually, lambda: is_closed(shop.server.port), "the door is closed"
+                eventually, lambda: is_closed(shop.server.port), "the listener is closed"
             )
             os.kill(shop.server.pid, signal.SIGINT)
 
@@ -138,9 +138,9 @@ def test_a_second_signal_stops_the_server_immediately(shop: Shop) -> None:
     assert shop.written() == before
 
 
-@pytest.mark.parametrize("farewell", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 def test_no_acknowledged_order_is_lost_when_the_engine_stops_under_load(
-    shop: Shop, farewell: signal.Signals
+    shop: Shop, signal_number: signal.Signals
 ) -> None:
     shop.offer(Product(1, quantity=1_000_000))
 
@@ -148,7 +148,7 @@ def test_no_acknowledged_order_is_lost_when_the_engine_stops_under_load(
         await asyncio.to_thread(
             eventually, lambda: shop.rows("select from orders limit 1"), "the first order is there"
         )
-        os.kill(shop.server.pid, farewell)
+        os.kill(shop.server.pid, signal_number)
 
     outcomes = place_all(
         shop.server, [OrderRequest(user, ((1, 1),)) for user in range(1, 301)], end

@@ -60,7 +60,7 @@ def test_a_server_answers_and_continues(
         for number in range(2):
             proxy.half_open()
             began = time.monotonic()
-            reported = shop.place((1, 1), key=f"mute {number}")
+            reported = shop.place((1, 1), key=f"silent {number}")
             assert not reported["success"]
             answer = server.graphql(CHANGE, {"id": str(order_id)}, token=server.token(1))
             assert answer.status_code == 200
@@ -70,7 +70,7 @@ def test_a_server_answers_and_continues(
             proxy.mend()
             healed = time.monotonic()
             eventually(
-                partial(placed, shop, f"mute {number}"), "orders are placed", ANSWERED_WITHIN_S
+                partial(placed, shop, f"silent {number}"), "orders are placed", ANSWERED_WITHIN_S
             )
             assert time.monotonic() - healed < ANSWERED_WITHIN_S
         assert shop.row("select count(*) from orders") == (3,)
@@ -96,7 +96,7 @@ def test_an_embedded_engine_does_not_block(proxy: FaultProxy, linked_url: str) -
             lambda: engine.get_order(order.id),
             lambda: engine.list_orders(user_id="1"),
             lambda: engine.change_status(order.id, "shipped"),
-            lambda: engine.place_order(user_id="1", items=[("1", 1)], idempotency_key="mute"),
+            lambda: engine.place_order(user_id="1", items=[("1", 1)], idempotency_key="silent"),
         ]
         for call in calls:
             proxy.half_open()

@@ -136,7 +136,7 @@ def test_adopting_under_load(
         before, load.longest_s = load.requests, 0.0
         report = shared_database.adopt()
         during = load.requests - before
-        eventually(lambda: load.requests > before + during + PER_SECOND, "the load goes on")
+        eventually(lambda: load.requests > before + during + PER_SECOND, "the load continues")
     assert load.failures == []
     assert load.longest_s < 1, f"of {load.requests} requests, {during} of them meanwhile"
     (orders,) = [each for each in report["figures"] if each["what"] == "orders"]

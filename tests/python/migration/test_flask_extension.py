@@ -55,7 +55,7 @@ FIRST = {
     "order 2, of user 2": posted(creation(2, ONE_MUG), user_id=2),
 }
 MORE = {
-    "everybody's orders": posted(f"{{ allOrders {ENVELOPE} }}"),
+    "all users' orders": posted(f"{{ allOrders {ENVELOPE} }}"),
     "another's order": posted(f"{{ order(id: 2) {ENVELOPE} }}"),
     "an id that is no number": posted(f'{{ order(id: "one") {ENVELOPE} }}'),
     "an unknown product": posted(creation(1, "[{product_id: 404, quantity: 1}]")),
@@ -74,7 +74,7 @@ MORE = {
     ),
     "no quantity": posted(creation(1, "[{product_id: 1, quantity: 0}]")),
     "less than no quantity": posted(creation(1, "[{product_id: 1, quantity: -1}]")),
-    "for somebody else": posted(creation(2, ONE_MUG)),
+    "for another user": posted(creation(2, ONE_MUG)),
 }
 # "a fractional price", "a sum that floats miss", and two at once.
 CREATED_MORE = 4
@@ -154,7 +154,7 @@ DIFFERENCES = {
     "playground": Difference(
         "CONTRACTS: GET /graphql is the playground, the own one", another_page
     ),
-    "everybody's orders": Difference("RELIABILITY L7: allOrders shows everyone's", only_ones_own),
+    "all users' orders": Difference("RELIABILITY L7: allOrders shows everyone's", only_ones_own),
     "another's order": Difference(
         "RELIABILITY L7; CONTRACTS: another's order answers as one that does not exist",
         refused_instead("Order with id 2 not found"),
@@ -173,7 +173,7 @@ DIFFERENCES = {
     "less than no quantity": Difference(
         "RELIABILITY C30", refused_instead("The quantity of product 1 must be 1 or more, not -1.")
     ),
-    "for somebody else": Difference(
+    "for another user": Difference(
         "RELIABILITY L7; CONTRACTS: placing for another userId than the token's is refused",
         refused_instead("The token's user may not place orders for user 2."),
     ),
@@ -348,7 +348,7 @@ def announcement(side: Side, name: str, event: dict[str, Any]) -> tuple[str, str
     def found() -> list[Delivery]:
         return [each for each in side.spy.received() if each.body["order_id"] == int(order["id"])]
 
-    (delivery,) = eventually(found, f"order {order['id']} is announced")
+    (delivery,) = eventually(found, f"order {order['id']} is published")
     assert delivery.routing_key == event["routing_key"]
     assert delivery.properties["delivery_mode"] == event["properties"]["delivery_mode"]
     return delivery.text, announced(event, order)
@@ -361,5 +361,5 @@ def test_the_engine_has_stored_and_published_the_orders(sides: Sides) -> None:
     assert left == (0,)
     assert len(taken) == len(FIRST) + len(CREATED) + CREATED_MORE
     spy = sides.new.spy
-    eventually(lambda: len(spy.received()) >= len(taken), "every order is announced")
+    eventually(lambda: len(spy.received()) >= len(taken), "every order is published")
     assert sorted((each.body["order_id"],) for each in spy.received()) == taken

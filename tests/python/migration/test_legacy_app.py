@@ -26,7 +26,7 @@ def test_its_consumer_maintains_the_copies(
         product_service.publish_bytes(event["routing_key"], event["body"].encode())
     with psycopg.connect(legacy_database_url, autocommit=True) as database:
         stock = "select quantity from product_catalog where product_id = %s"
-        eventually(lambda: database.execute(stock, [1]).fetchone() == (999_609,), "all is taken in")
+        eventually(lambda: database.execute(stock, [1]).fetchone() == (999_609,), "all is applied")
         products = database.execute(
             "select product_id, name, price, quantity from product_catalog order by product_id"
         ).fetchall()

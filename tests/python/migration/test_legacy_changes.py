@@ -21,7 +21,7 @@ def test_changes_of_the_old_service_are_published_once_and_in_order(
         engine.change_status(order, "shipped")
         shared_database.sql(STATUS, "Delivered", order)
         spy.wait_for(order, version=4)
-        eventually(lambda: shared_database.one(LEFT) == 0, "nothing is left to announce")
+        eventually(lambda: shared_database.one(LEFT) == 0, "nothing is left to publish")
     received = [(each.routing_key, each.body) for each in spy.received()]
     reported = [(key, body["version"], body.get("status")) for key, body in received]
     assert reported == [

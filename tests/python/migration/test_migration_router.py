@@ -188,7 +188,7 @@ def moving(make: Make) -> Moving:
     return make(stage="legacy")
 
 
-def goes_on(answers: list[tuple[float, bool]], until: float) -> Callable[[], bool]:
+def is_running_until(answers: list[tuple[float, bool]], until: float) -> Callable[[], bool]:
     return lambda: bool(answers) and answers[-1][0] > until
 
 
@@ -239,7 +239,7 @@ def test_a_percentage_always_selects_the_same_users(moving: Moving) -> None:
     assert first == {user for user in users if not moving.is_own(ORDER, user=user)}
     moving.switch("order", "engine", percent=50)
     second = {user for user in users if not moving.is_own(ORDER, user=user)}
-    assert first < second, "raising the share takes nobody back"
+    assert first < second, "a higher percentage keeps the selected users"
     moving.switch("order", "engine", percent=0, users=(7,))
     assert [user for user in users if not moving.is_own(ORDER, user=user)] == [7]
     moving.judged(1, "order")
@@ -321,7 +321,7 @@ def test_every_process_applies_a_rule_within_a_second_under_load(
                 _native.switch(flags, "order", stage, None, [])
                 switched = time.monotonic()
                 until = switched + FOLLOWS_S
-                eventually(goes_on(answers, until), "the load goes on for a while")
+                eventually(is_running_until(answers, until), "the load continues")
                 late = [at for at, is_own in answers if at > until and is_own != own]
                 assert not late, f"{len(late)} answers after the switch to {stage}"
         finally:
@@ -383,12 +383,12 @@ def test_a_dry_run_blocks_no_other_request(moving: Moving) -> None:
     moving.switch("createOrder", "shadow")
     stop = threading.Event()
 
-    def rehearse() -> None:
+    def run_dry() -> None:
         while not stop.is_set():
             moving.ask(CREATE, own_code=CREATED)
 
-    rehearsing = threading.Thread(target=rehearse)
-    rehearsing.start()
+    running = threading.Thread(target=run_dry)
+    running.start()
     try:
         with OrderEngine(database_url=moving.database_url, database_connections=4) as engine:
             for _ in range(100):
@@ -397,7 +397,7 @@ def test_a_dry_run_blocks_no_other_request(moving: Moving) -> None:
                 assert time.monotonic() - began < UNNOTICED_S
     finally:
         stop.set()
-        rehearsing.join()
+        running.join()
 
 
 def test_an_unreachable_database_does_not_affect_the_client(
@@ -411,10 +411,10 @@ def test_an_unreachable_database_does_not_affect_the_client(
         began = time.monotonic()
         assert moving.ask(CREATE, own_code=CREATED).text == CREATED
         assert time.monotonic() - began < UNNOTICED_S
-    assert not moving.is_own(ORDER), "the last known stages go on"
-    figure = 'order_engine_shadow_requests_total{operation="createOrder",outcome="failed"} 5'
+    assert not moving.is_own(ORDER), "the last known rules stay in effect"
+    failed = 'order_engine_shadow_requests_total{operation="createOrder",outcome="failed"} 5'
     client = moving.app.test_client()
-    eventually(lambda: figure in client.get("/metrics").text, "the rehearsals have failed")
+    eventually(lambda: failed in client.get("/metrics").text, "the rehearsals have failed")
     postgres.start()
     assert moving.judged(5, "createOrder") == Counter(failed=5)
 

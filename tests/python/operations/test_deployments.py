@@ -268,5 +268,5 @@ def check_events(env: dict[str, str], load: RetryingLoad, spy: EventSpy) -> None
         return {(each.body["order_id"], each.body["user_id"]) for each in spy.received()}
 
     with OrderEngine(database_url=env["DATABASE_URL"], rabbitmq_url=env["RABBITMQ_URL"]):
-        eventually(lambda: len(received()) >= len(wanted), "every order is announced")
+        eventually(lambda: len(received()) >= len(wanted), "every order is published")
     assert received() == wanted

@@ -23,7 +23,7 @@ INHERITED = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
 CONTRACTS = ("storefront", "jobs", "gateway", "stock")
 # The components that doctor checks besides settings, tokens, database and ports.
 AROUND = ("rabbitmq", "kafka", "redis", "user service", "product service")
-Doctor = Callable[..., "Told"]
+Doctor = Callable[..., "Report"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Told:
+class Report:
     """The output of doctor."""
 
     code: int
@@ -49,7 +49,7 @@ class Told:
 def doctor(database_url: str, tmp_path: Path) -> Doctor:
     """Runs doctor for some contracts, on free ports, with a reachable database."""
 
-    def ask(*contracts: str, **settings: str) -> Told:
+    def ask(*contracts: str, **settings: str) -> Report:
         usual = (
             {name: os.environ[name] for name in INHERITED if name in os.environ}
             | {
@@ -75,7 +75,7 @@ def doctor(database_url: str, tmp_path: Path) -> Doctor:
             each["name"]: Entry(each["ok"], each["detail"], each["remedy"])
             for each in json.loads(done.stdout)
         }
-        return Told(done.returncode, entries, done.stdout + done.stderr)
+        return Report(done.returncode, entries, done.stdout + done.stderr)
 
     return ask
 

@@ -176,7 +176,7 @@ def test_a_port_that_is_in_use_is_replaced(folder: Path) -> None:
         assert execute(moved, "select 1") == [(1,)]
 
 
-@pytest.mark.parametrize("spoilt", ["", "one", "99999999"])
+@pytest.mark.parametrize("corrupt", ["", "one", "99999999"])
 def test_a_corrupt_port_file_is_ignored(folder: Path, spoilt: str) -> None:
     (folder / "postgres").mkdir(parents=True)
     (folder / "postgres/port").write_text(spoilt)
@@ -276,7 +276,7 @@ def test_a_reused_process_id_does_not_block_the_start(folder: Path) -> None:
             pid_file.write_text("\n".join([str(stranger.pid), *lines[1:]]))
             with EmbeddedPostgres(folder) as url:
                 assert execute(url, "select 1") == [(1,)]
-            assert stranger.poll() is None, "it was nobody's business"
+            assert stranger.poll() is None, "it affected no other process"
         finally:
             stranger.kill()
 

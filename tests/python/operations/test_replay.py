@@ -41,7 +41,7 @@ def test_a_lost_queue_is_filled_again(shop: Shop) -> None:
     assert "4 events told again, in 4 messages" in said
     received = eventually(
         lambda: shop.spy.received() if len(shop.spy.received()) == 8 else [],
-        "the past is told again",
+        "past events are replayed",
     )[4:]
     assert sorted(names(received)) == sorted(names(first))
     assert [version for order, version in names(received) if order == placed[1]] == [1, 2]
@@ -136,7 +136,7 @@ def test_ctrl_c_prints_how_to_resume(orders: str, tmp_path: Path) -> None:
             env=os.environ | {"DATABASE_URL": orders},
             stderr=output,
         )
-    eventually(lambda: "messages wait" in said.read_text(), "it tells how far it has come")
+    eventually(lambda: "messages wait" in said.read_text(), "it reports its progress")
     running.send_signal(signal.SIGINT)
     assert running.wait(20) != 0
     going_on = re.search(r"To go on: the same with --after (\S+) --until (\S+)", said.read_text())

@@ -27,7 +27,7 @@ LIMITS = {
     "ORDER_ENGINE_RATE_LIMIT_BURST": str(BURST),
 }
 MINUTE_S = 60
-CROWD = 8
+CONCURRENT = 8
 
 
 @pytest.fixture(scope="module")
@@ -87,17 +87,17 @@ def test_c29_without_a_valid_token_the_address_is_limited(limited: AttackTarget)
 
 
 def test_c29_concurrent_requests_of_a_user_get_the_burst_exactly(limited: AttackTarget) -> None:
-    headers = limited.bearer("crowd")
-    start = threading.Barrier(CROWD)
+    headers = limited.bearer("one user")
+    start = threading.Barrier(CONCURRENT)
 
     def ask(number: int) -> int:
         start.wait()
         api = limited.apis[CONTRACTS[number % len(CONTRACTS)]]
         return api.list(headers=headers).status_code
 
-    with ThreadPoolExecutor(CROWD) as load:
-        codes = Counter(load.map(ask, range(CROWD)))
-    assert codes == {200: BURST, 429: CROWD - BURST}
+    with ThreadPoolExecutor(CONCURRENT) as load:
+        codes = Counter(load.map(ask, range(CONCURRENT)))
+    assert codes == {200: BURST, 429: CONCURRENT - BURST}
 
 
 def test_c29_operations_of_a_websocket_count(limited: AttackTarget) -> None:

@@ -189,7 +189,7 @@ def test_bodies_of_rest(database: str, contract: str) -> None:
                     assert json.loads(answer.content or b"{}") is not None
 
         def asked(client: httpx.Client, body: bytes, path: bytes) -> list[httpx.Response]:
-            url = f"http://door{REST[contract]}"
+            url = f"http://api{REST[contract]}"
             headers = {"Content-Type": "application/json"}
             # The client's WSGI transport supports only ASCII in paths.
             segment = "".join(f"%{byte & 127:02x}" for byte in path[:200])

@@ -28,7 +28,7 @@ INSIDE = re.compile(
     r"redis://|search_path|constraint|127\.0\.0\.1",
     re.IGNORECASE,
 )
-CROWD = 16
+CONCURRENT = 16
 
 
 @pytest.fixture(params=CONTRACTS)
@@ -282,7 +282,7 @@ def test_c29_races_for_one_unit_are_serialised(attack_target: AttackTarget) -> N
             attack_target.apis["jobs"].change(name, "cancelled", headers=headers)
         return str(name)
 
-    with ThreadPoolExecutor(CROWD) as load:
+    with ThreadPoolExecutor(CONCURRENT) as load:
         sold = list(load.map(race, range(20 * len(CONTRACTS))))
     assert any(sold)
     assert len([name for name in sold if name]) == len({name for name in sold if name})

@@ -113,7 +113,7 @@ def test_clients_reject_invalid_certificates(
 def test_a_renewed_certificate_is_loaded_and_a_broken_one_is_not(
     make_server: Callable[..., EngineProcess], certificates: Certificates, tmp_path: Path
 ) -> None:
-    certificate, key = tmp_path / "door.pem", tmp_path / "door.key"
+    certificate, key = tmp_path / "api.pem", tmp_path / "api.key"
 
     def put(kind: str = "good") -> None:
         for file, text in zip((certificate, key), certificates.issue(kind), strict=True):
@@ -131,7 +131,7 @@ def test_a_renewed_certificate_is_loaded_and_a_broken_one_is_not(
         put()
         eventually(is_trusted, "the renewed certificate is shown")
         key.write_text("hunter2")
-        eventually(lambda: "go on with the certificate they have" in server.log(), "it is told")
+        eventually(lambda: "go on with the certificate they have" in server.log(), "it is reported")
         assert is_trusted()
         assert "hunter2" not in server.log()
         put("expired")

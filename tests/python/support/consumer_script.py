@@ -52,7 +52,7 @@ class ConsumerScript:
 
     def wait_for(self, **reported: int) -> None:
         """Waits until it has written `began=n` or `done=n`."""
-        eventually(lambda: reported in self.reported(), f"the script tells {reported}")
+        eventually(lambda: reported in self.reported(), f"the script writes {reported}")
 
     def reported(self) -> list[dict[str, int]]:
         """All records so far, without the lines of the log."""
@@ -70,7 +70,7 @@ class ConsumerScript:
         return self.process.wait(20)
 
 
-def tell(**reported: int) -> None:
+def log(**reported: int) -> None:
     """Writes one line."""
     sys.stdout.write(json.dumps(reported) + "\n")
     sys.stdout.flush()
@@ -80,12 +80,12 @@ def main(url: str, database: str, *rest: str) -> None:
     """Consumes until a signal."""
 
     def handle(event: Event, connection: Any = None) -> None:  # noqa: ANN401 - of any library.
-        tell(began=event["n"])
+        log(began=event["n"])
         if "until" in event:
             eventually(Path(event["until"]).exists, "the file is there", 60)
         if connection is not None:
             connection.execute("insert into effects values (%s)", (event["n"],))
-        tell(done=event["n"])
+        log(done=event["n"])
 
     def handle_with_connection(event: Event, connection: Any) -> None:  # noqa: ANN401 - as above.
         handle(event, connection)

@@ -114,7 +114,7 @@ class Customers:
     def _next(self) -> PlannedOrder:
         with self._lock:
             number = next(self._numbers)
-            key = f"wish-{number}" if number % 5 else None
+            key = f"order-{number}" if number % 5 else None
             planned = PlannedOrder(number, 1 + number % 3, key, CHANGES[number % len(CHANGES)])
             self.planned_orders.append(planned)
             return planned

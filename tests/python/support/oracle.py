@@ -76,7 +76,7 @@ def check_orders(
         assert len(orders) <= 1, f"more than one order for {planned}: {orders}"
         for order in orders:
             _check_order(order, planned)
-    assert by_customer == {}, "orders that nobody asked for"
+    assert by_customer == {}, "orders that were not requested"
     return found
 
 
@@ -101,7 +101,7 @@ def check_stock(
     row = database.execute(STOCK.encode(), (str(product),)).fetchone()
     assert row is not None
     answered, reserved, held = row
-    assert answered == reported, "every stock number that was told counts, in its order"
+    assert answered == reported, "every stock report is applied, in order"
     assert reserved == held, "the sum is that of its parts"
     available = answered - reserved
     sold = sum(order.quantity for order in found if order.status != "cancelled")
@@ -123,12 +123,12 @@ def check_messages(database: Connection, received: Iterable[Received]) -> int:
         assert first.setdefault(message.event_id, message) == message, "one id, two messages"
     history = {Received(*row) for row in database.execute(EVENTS.encode()).fetchall()}
     assert set(first.values()) == history, (
-        f"never heard: {sorted(map(str, history - set(first.values())))},"
-        f" made up: {sorted(map(str, set(first.values()) - history))}"
+        f"missing: {sorted(map(str, history - set(first.values())))},"
+        f" invented: {sorted(map(str, set(first.values()) - history))}"
     )
     versions = defaultdict(list)
     for message in first.values():
         versions[message.order_id].append(message.version)
     for order, answered in versions.items():
-        assert answered == sorted(answered), f"order {order} was told in the order {answered}"
+        assert answered == sorted(answered), f"order {order} arrived in the order {answered}"
     return repeated

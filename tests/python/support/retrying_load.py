@@ -70,7 +70,7 @@ class RetryingLoad:
     def place_one(self) -> Acknowledged:
         """Places one order, however often it takes."""
         with self._lock:
-            order_request = OrderRequest(user := next(self._users), f"wish-{user}")
+            order_request = OrderRequest(user := next(self._users), f"order-{user}")
         deadline = time.monotonic() + PATIENCE_S
         if order_request.user_id % LOST_EVERY == 0:
             self._place(order_request)
@@ -96,7 +96,7 @@ class RetryingLoad:
             found = set(self.workers(since)) - (but or set())
             return found if len(found) >= wanted else None
 
-        found = eventually(others, f"{wanted} workers, none of {but or 'nobody'}", PATIENCE_S)
+        found = eventually(others, f"{wanted} workers, none of {but or 'no one'}", PATIENCE_S)
         assert found is not None
         return found
 

@@ -20,7 +20,7 @@ def random_of(name: str) -> random.Random:
     return random.Random(f"{SEED} {name}")  # noqa: S311 - not for secrets.
 
 
-def tell(figures: str) -> None:
+def log(figures: str) -> None:
     """Prints a result of the run; pytest shows it with -s, or with a failure."""
     print(f"\n{figures}")  # noqa: T201
 
