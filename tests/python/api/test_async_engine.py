@@ -253,9 +253,9 @@ def test_it_works_only_between_open_and_close(database_url: str) -> None:
 
 def test_opening_fails_if_the_database_is_unreachable() -> None:
     async def main() -> None:
-        with pytest.raises(Unavailable) as reported:
+        with pytest.raises(Unavailable) as raised:
             await AsyncOrderEngine(database_url="postgresql://u:p4ss@127.0.0.1:1/x").open()
-        assert "p4ss" not in str(reported.value)
+        assert "p4ss" not in str(raised.value)
 
     asyncio.run(main())
 

@@ -115,9 +115,9 @@ def face(request: pytest.FixtureRequest, stocked: Shop, settings: dict[str, str]
             with closing(wsgi.OrderEngineApp(**settings)) as app:
                 yield through_wsgi(app)
         case "asgi":
-            door = asgi.OrderEngineApp(**settings)
-            yield through_asgi(door)
-            asyncio.run(door.close())
+            app = asgi.OrderEngineApp(**settings)
+            yield through_asgi(app)
+            asyncio.run(app.close())
         case _:
             yield through_wsgi(flask_app(stocked.server, doors=("/graphql", "/", "/healthz")))
 
@@ -139,18 +139,18 @@ def test_a_response_equals_that_of_the_engines_own_server(
 
     assert other.status_code == own.status_code
     assert other.content == own.content
-    assert compared(other) == compared(own)
+    assert comparable(other) == comparable(own)
     if name == "an order placed":
         assert other.json()["data"]["placeOrder"]["success"]
 
 
-def compared(response: httpx.Response) -> set[tuple[str, str]]:
+def comparable(response: httpx.Response) -> set[tuple[str, str]]:
     headers = response.headers.multi_items()
     return {(name, value) for name, value in headers if name not in NOT_OF_THE_ANSWER}
 
 
 @contextmanager
-def restless(shop: Shop) -> Iterator[None]:
+def changing_orders(shop: Shop) -> Iterator[None]:
     """Meanwhile orders change again and again: a watch shows those after it has begun."""
     done = threading.Event()
 
@@ -186,7 +186,7 @@ def test_server_sent_events_are_streamed_through_wsgi(
         assert reported[0] == "200 OK"
         assert "text/event-stream" in reported[1]
         assert isinstance(pieces, wsgi.Pieces)
-        with restless(stocked):
+        with changing_orders(stocked):
             events = [piece.decode() for piece in itertools.islice(pieces, 2)]
         for event in events:
             assert event.startswith("event: next\n"), event
@@ -209,14 +209,14 @@ class SocketClient:
         self._serving = asyncio.create_task(app(scope, self._to_app.get, self._from_app.put))
         self._to_app.put_nowait({"type": "websocket.connect"})
 
-    async def received(self) -> dict[str, Any]:
+    async def receive_message(self) -> dict[str, Any]:
         message: dict[str, Any] = await asyncio.wait_for(self._from_app.get(), 20)
         return message
 
-    async def reported(self) -> Any:  # noqa: ANN401 - any JSON.
-        return json.loads((await self.received())["text"])
+    async def receive(self) -> Any:  # noqa: ANN401 - any JSON.
+        return json.loads((await self.receive_message())["text"])
 
-    def log(self, message: dict[str, object]) -> None:
+    def send(self, message: dict[str, object]) -> None:
         self._to_app.put_nowait({"type": "websocket.receive", "text": json.dumps(message)})
 
     async def leave(self) -> None:
@@ -226,31 +226,31 @@ class SocketClient:
 
 def test_the_asgi_server_keeps_a_websocket_open(stocked: Shop, settings: dict[str, str]) -> None:
     async def watch() -> None:
-        door = asgi.OrderEngineApp(**settings)
+        app = asgi.OrderEngineApp(**settings)
         token = stocked.server.token(1)
-        client = SocketClient(door, "/graphql", "graphql-transport-ws", token)
+        client = SocketClient(app, "/graphql", "graphql-transport-ws", token)
         accepted = {"type": "websocket.accept", "subprotocol": "graphql-transport-ws"}
-        assert await client.received() == accepted
-        client.log({"type": "connection_init"})
-        assert await client.reported() == {"type": "connection_ack"}
-        client.log({"type": "subscribe", "id": "all", "payload": {"query": WATCH}})
-        client.log({"type": "ping"})
-        assert await client.reported() == {"type": "pong"}
-        with restless(stocked):
-            shown = (await client.reported())["payload"]["data"]["orderUpdated"]
+        assert await client.receive_message() == accepted
+        client.send({"type": "connection_init"})
+        assert await client.receive() == {"type": "connection_ack"}
+        client.send({"type": "subscribe", "id": "all", "payload": {"query": WATCH}})
+        client.send({"type": "ping"})
+        assert await client.receive() == {"type": "pong"}
+        with changing_orders(stocked):
+            shown = (await client.receive())["payload"]["data"]["orderUpdated"]
         assert shown["status"] in {"Pending", "Cancelled"}
         await client.leave()
 
         refused = {"type": "websocket.close"}
-        other = SocketClient(door, "/graphql", "chat", token)
-        assert await other.received() == refused
-        elsewhere = SocketClient(door, "/else", "graphql-transport-ws", token)
-        assert await elsewhere.received() == refused
+        other = SocketClient(app, "/graphql", "chat", token)
+        assert await other.receive_message() == refused
+        elsewhere = SocketClient(app, "/else", "graphql-transport-ws", token)
+        assert await elsewhere.receive_message() == refused
 
-        staying = SocketClient(door, "/graphql", "graphql-transport-ws", token)
-        assert await staying.received() == accepted
-        await door.close()
-        assert (await staying.received())["code"] == asgi.GOING_AWAY
+        staying = SocketClient(app, "/graphql", "graphql-transport-ws", token)
+        assert await staying.receive_message() == accepted
+        await app.close()
+        assert (await staying.receive_message())["code"] == asgi.GOING_AWAY
 
     asyncio.run(watch())
 
@@ -313,9 +313,9 @@ def test_apis_can_be_mounted_below_a_prefix(stocked: Shop) -> None:
 def test_wrong_settings_fail_when_the_app_is_created() -> None:
     app = Flask(__name__)
     app.config.update(SQLALCHEMY_DATABASE_URI="sqlite:///orders.db", ORDER_ENGINE_ACCESS="all")
-    with pytest.raises(Misconfigured) as reported:
+    with pytest.raises(Misconfigured) as raised:
         OrderEngineExtension(app)
-    problems = " ".join(reported.value.problems)
+    problems = " ".join(raised.value.problems)
     assert "database_url" in problems
     assert "access" in problems
     assert "jwt_secret_key" in problems

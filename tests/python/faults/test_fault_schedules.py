@@ -272,7 +272,7 @@ def test_broken_connections_lose_nothing(  # noqa: PLR0913, PLR0917
     neighbours = ProductService(broker.url)
     customers = Customers(all_contracts)
     recoveries: list[tuple[float, str]] = []
-    with customers.shopping() as reported:
+    with customers.shopping() as raised:
         for step in steps():
             step.begin(proxies[step.part])
             time.sleep(step.lasts_s)
