@@ -112,8 +112,8 @@ def through_asgi(app: asgi.OrderEngineApp) -> Face:
 def face(request: pytest.FixtureRequest, stocked: Shop, settings: dict[str, str]) -> Iterator[Face]:
     match request.param:
         case "wsgi":
-            with closing(wsgi.OrderEngineApp(**settings)) as app:
-                yield through_wsgi(app)
+            with closing(wsgi.OrderEngineApp(**settings)) as wsgi_app:
+                yield through_wsgi(wsgi_app)
         case "asgi":
             app = asgi.OrderEngineApp(**settings)
             yield through_asgi(app)

@@ -67,7 +67,7 @@ class Observed:
     """What customers observed while connections failed."""
 
     planned_orders: list[PlannedOrder] = field(default_factory=list)
-    all_contracts: dict[int, str] = field(default_factory=dict)
+    contracts: dict[int, str] = field(default_factory=dict)
     """The contract that each customer uses."""
     requests: int = 0
     refused: Counter[tuple[str, int, str]] = field(default_factory=Counter)
@@ -82,7 +82,7 @@ class Customers:
 
     def __init__(self, all_contracts: AllContracts) -> None:
         """Starts nothing."""
-        self.reported = Observed()
+        self.observed = Observed()
         self._all_contracts = all_contracts
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -91,7 +91,7 @@ class Customers:
     @contextmanager
     def shopping(self) -> Iterator[Observed]:
         """Customers of all contracts, until the end of the block."""
-        all_contracts = list(self._all_contracts.urls)
+        contracts = list(self._all_contracts.urls)
         failures: list[BaseException] = []
 
         def work(contract: str) -> None:
@@ -99,17 +99,17 @@ class Customers:
                 with httpx.Client(timeout=60, trust_env=False) as client:
                     while not self._is_over.is_set():
                         self.place(client, contract, self._next(contract))
-            except BaseException as error:  # noqa: BLE001 - told in the test's thread.
+            except BaseException as error:  # noqa: BLE001 - raised again below.
                 failures.append(error)
 
         threads = [
-            threading.Thread(target=work, args=(all_contracts[n % len(all_contracts)],))
+            threading.Thread(target=work, args=(contracts[n % len(contracts)],))
             for n in range(CLIENTS)
         ]
         for thread in threads:
             thread.start()
         try:
-            yield self.reported
+            yield self.observed
         finally:
             self._is_over.set()
             for thread in threads:
@@ -126,15 +126,15 @@ class Customers:
         began = time.monotonic()
         answer = client.post(self._all_contracts.urls[contract] + path, json=body, headers=headers)
         took_s = time.monotonic() - began
-        reported = self.reported
+        observed = self.observed
         with self._lock:
-            reported.requests += 1
-            reported.longest_s = max(reported.longest_s, took_s)
+            observed.requests += 1
+            observed.longest_s = max(observed.longest_s, took_s)
             ask.order_id = order_in(answer)
             if ask.order_id is None:
-                reported.refused[contract, answer.status_code, answer.text] += 1
+                observed.refused[contract, answer.status_code, answer.text] += 1
             else:
-                reported.last[contract] = began
+                observed.last[contract] = began
         if ask.order_id is None:
             # Do not poll in a busy loop.
             self._is_over.wait(REFUSED_PAUSE_S)
@@ -142,8 +142,8 @@ class Customers:
     def _next(self, contract: str) -> PlannedOrder:
         with self._lock:
             ask = PlannedOrder(number := next(self._numbers), 1, f"order-{number}", None)
-            self.reported.all_contracts[number] = contract
-            self.reported.planned_orders.append(ask)
+            self.observed.contracts[number] = contract
+            self.observed.planned_orders.append(ask)
             return ask
 
 
@@ -272,24 +272,24 @@ def test_broken_connections_lose_nothing(  # noqa: PLR0913, PLR0917
     neighbours = ProductService(broker.url)
     customers = Customers(all_contracts)
     recoveries: list[tuple[float, str]] = []
-    with customers.shopping() as raised:
+    with customers.shopping() as observed:
         for step in steps():
             step.begin(proxies[step.part])
             time.sleep(step.lasts_s)
             proxies[step.part].mend()
-            took_s = recovery(database, reported, all_contracts, neighbours, step)
+            took_s = recovery(database, observed, all_contracts, neighbours, step)
             recoveries.append((took_s, str(step)))
             seeds.log(f"recovered {took_s:.1f} s after {step}")
     slowest = max(recoveries)
-    for (contract, status, words), times in reported.refused.items():
+    for (contract, status, words), times in observed.refused.items():
         seeds.log(f"{times} times {status} at {contract}: {words[:200]}")
     with httpx.Client(timeout=60, trust_env=False) as client:
-        for ask in [ask for ask in reported.planned_orders if ask.order_id is None]:
+        for ask in [ask for ask in observed.planned_orders if ask.order_id is None]:
             # Elsewhere the same key is another one.
-            customers.place(client, reported.all_contracts[ask.customer], ask)
+            customers.place(client, observed.contracts[ask.customer], ask)
     eventually(lambda: all_contracts.waiting() == 0, "all is sent", DRAINED_WITHIN_S)
 
-    found = check_orders(database, reported.planned_orders, BY_KEY)
+    found = check_orders(database, observed.planned_orders, BY_KEY)
     assert database.execute(BOOKS).fetchone() == (len(found),) * 3
     kafkajs = make_kafkajs_consumer("after", "order-events")
     worker = make_bullmq_worker("order-queue")
@@ -312,13 +312,13 @@ def test_broken_connections_lose_nothing(  # noqa: PLR0913, PLR0917
         contract: check_messages(database, received) for contract, received in messages.items()
     }
     seeds.log(
-        f"{len(recoveries)} faults, {reported.requests} requests, {len(found)} orders, 0 lost,"
-        f" repeated: {repeated}, longest response {reported.longest_s:.1f} s, longest recovery"
+        f"{len(recoveries)} faults, {observed.requests} requests, {len(found)} orders, 0 lost,"
+        f" repeated: {repeated}, longest response {observed.longest_s:.1f} s, longest recovery"
         f" {slowest[0]:.1f} s after {slowest[1]}"
     )
     assert slowest[0] < RECOVERED_WITHIN_S, slowest
-    assert reported.longest_s < ANSWERED_WITHIN_S
-    unknown = [each for each in reported.refused if not is_documented(each[1], each[2])]
+    assert observed.longest_s < ANSWERED_WITHIN_S
+    unknown = [each for each in observed.refused if not is_documented(each[1], each[2])]
     assert unknown == [], "answers that no document has"
 
 
@@ -338,7 +338,7 @@ def is_documented(status: int, words: str) -> bool:
 
 def recovery(
     database: Connection,
-    reported: Observed,
+    observed: Observed,
     all_contracts: AllContracts,
     neighbours: ProductService,
     step: Step,
@@ -351,7 +351,7 @@ def recovery(
     knows = "select username from users where user_id = %s"
 
     def is_over() -> bool:
-        if any(reported.last.get(contract, 0.0) < healed for contract in all_contracts.urls):
+        if any(observed.last.get(contract, 0.0) < healed for contract in all_contracts.urls):
             return False
         if database.execute(knows, (NEIGHBOUR,)).fetchone() != (news,):
             return False
