@@ -1,37 +1,36 @@
-//! The interface of the crate `parking_lot`, as far as the engine's dependencies use it, on the
-//! locks of std.
+//! The part of `parking_lot`'s interface that the engine's dependencies use, on the locks of std.
 //!
-//! The original keeps the waiting threads of a process in one table. A process that is forked finds
-//! threads in it that only its parent has, and writes into what was their memory as soon as one of
-//! its own has to wait. The locks of std know nothing beyond themselves. See
-//! `docs/decisions/0014-fork-safe-locks.md`.
+//! The original keeps the waiting threads of a process in a global table. A forked child inherits
+//! entries of threads that exist only in the parent, and writes to their memory as soon as one of
+//! its own threads waits. The locks of std have no global state. See
+//! `docs/decisions/0014-fork-safe-locks.md`, and `patches/README.md` for when to remove this crate.
 
-use std::sync::{self, MutexGuard as Held, PoisonError};
+use std::sync::{self, MutexGuard as StdGuard, PoisonError};
 use std::time::Duration;
 
 use lock_api::GuardNoSend;
 
-/// A value for one thread at a time.
+/// Mutual exclusion around a value.
 pub type Mutex<T> = lock_api::Mutex<RawMutex, T>;
-/// The right to a [`Mutex`]'s value.
+/// Access to a [`Mutex`]'s value.
 pub type MutexGuard<'a, T> = lock_api::MutexGuard<'a, RawMutex, T>;
-/// A value for many readers or one writer at a time.
+/// Any number of readers or one writer of a value.
 pub type RwLock<T> = lock_api::RwLock<RawRwLock, T>;
-/// The right to read a [`RwLock`]'s value.
+/// Read access to a [`RwLock`]'s value.
 pub type RwLockReadGuard<'a, T> = lock_api::RwLockReadGuard<'a, RawRwLock, T>;
-/// The right to write a [`RwLock`]'s value.
+/// Write access to a [`RwLock`]'s value.
 pub type RwLockWriteGuard<'a, T> = lock_api::RwLockWriteGuard<'a, RawRwLock, T>;
-/// The right to read a part of a [`RwLock`]'s value.
+/// Read access to a part of a [`RwLock`]'s value.
 pub type MappedRwLockReadGuard<'a, T> = lock_api::MappedRwLockReadGuard<'a, RawRwLock, T>;
 
-/// A [`Mutex`] for a constant.
+/// Creates a [`Mutex`] in a constant.
 pub const fn const_mutex<T>(value: T) -> Mutex<T> {
     Mutex::from_raw(<RawMutex as lock_api::RawMutex>::INIT, value)
 }
 
-/// A state that threads wait for a change of; those who wait are counted, so that nobody is woken
-/// where nobody waits.
-struct Watched<S> {
+/// A state whose changes threads can wait for. Counts the waiting threads, so that a change without
+/// any wakes nobody.
+struct Monitor<S> {
     inner: sync::Mutex<Inner<S>>,
     changed: sync::Condvar,
 }
@@ -41,16 +40,16 @@ struct Inner<S> {
     waiting: usize,
 }
 
-impl<S> Watched<S> {
+impl<S> Monitor<S> {
     const fn new(state: S) -> Self {
         Self { inner: sync::Mutex::new(Inner { state, waiting: 0 }), changed: sync::Condvar::new() }
     }
 
-    fn inner(&self) -> Held<'_, Inner<S>> {
+    fn inner(&self) -> StdGuard<'_, Inner<S>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `enter` changes the state and says so.
+    /// Calls `enter` after each change until it returns true.
     fn enter(&self, mut enter: impl FnMut(&mut Inner<S>) -> bool) {
         let mut inner = self.inner();
         while !enter(&mut inner) {
@@ -60,7 +59,7 @@ impl<S> Watched<S> {
         }
     }
 
-    /// Changes the state, and has one or all of those who wait look at it.
+    /// Changes the state, then wakes one or all of the waiting threads.
     fn leave(&self, wake_all: bool, leave: impl FnOnce(&mut S)) {
         let mut inner = self.inner();
         leave(&mut inner.state);
@@ -75,15 +74,15 @@ impl<S> Watched<S> {
 }
 
 /// The lock of a [`Mutex`].
-pub struct RawMutex(Watched<bool>);
+pub struct RawMutex(Monitor<bool>);
 
 fn take(inner: &mut Inner<bool>) -> bool {
     !std::mem::replace(&mut inner.state, true)
 }
 
-// SAFETY: `take` gives the right to one thread, and to no other until `unlock`.
+// SAFETY: `take` succeeds for one thread only, until `unlock`.
 unsafe impl lock_api::RawMutex for RawMutex {
-    const INIT: Self = Self(Watched::new(false));
+    const INIT: Self = Self(Monitor::new(false));
 
     type GuardMarker = GuardNoSend;
 
@@ -101,29 +100,29 @@ unsafe impl lock_api::RawMutex for RawMutex {
 }
 
 /// The lock of a [`RwLock`].
-pub struct RawRwLock(Watched<Users>);
+pub struct RawRwLock(Monitor<Usage>);
 
-/// Who uses what a [`RwLock`] guards.
-struct Users {
+/// The current readers and writer of a [`RwLock`].
+struct Usage {
     readers: usize,
     has_writer: bool,
 }
 
-fn read(inner: &mut Inner<Users>) -> bool {
+fn read(inner: &mut Inner<Usage>) -> bool {
     let may = !inner.state.has_writer;
     inner.state.readers += usize::from(may);
     may
 }
 
-fn write(inner: &mut Inner<Users>) -> bool {
+fn write(inner: &mut Inner<Usage>) -> bool {
     let may = !inner.state.has_writer && inner.state.readers == 0;
     inner.state.has_writer |= may;
     may
 }
 
-// SAFETY: there is a writer or there are readers, and never two writers.
+// SAFETY: `read` and `write` exclude a writer beside readers, and two writers.
 unsafe impl lock_api::RawRwLock for RawRwLock {
-    const INIT: Self = Self(Watched::new(Users { readers: 0, has_writer: false }));
+    const INIT: Self = Self(Monitor::new(Usage { readers: 0, has_writer: false }));
 
     type GuardMarker = GuardNoSend;
 
@@ -136,7 +135,7 @@ unsafe impl lock_api::RawRwLock for RawRwLock {
     }
 
     unsafe fn unlock_shared(&self) {
-        self.0.leave(true, |users| users.readers -= 1);
+        self.0.leave(true, |usage| usage.readers -= 1);
     }
 
     fn lock_exclusive(&self) {
@@ -148,32 +147,32 @@ unsafe impl lock_api::RawRwLock for RawRwLock {
     }
 
     unsafe fn unlock_exclusive(&self) {
-        self.0.leave(true, |users| users.has_writer = false);
+        self.0.leave(true, |usage| usage.has_writer = false);
     }
 }
 
-// SAFETY: the writer becomes a reader in one step.
+// SAFETY: the writer becomes a reader in one atomic change.
 unsafe impl lock_api::RawRwLockDowngrade for RawRwLock {
     unsafe fn downgrade(&self) {
-        self.0.leave(true, |users| *users = Users { readers: 1, has_writer: false });
+        self.0.leave(true, |usage| *usage = Usage { readers: 1, has_writer: false });
     }
 }
 
-/// What threads wait on that hold a [`Mutex`], which they give up meanwhile.
+/// Condition variable: waits with a [`Mutex`] released.
 #[derive(Debug, Default)]
 pub struct Condvar {
-    /// Held from before the mutex is given up until the thread sleeps, so that no word between the
-    /// two is missed. The number is of those who wait.
+    /// Number of waiting threads. Locked from before the mutex is released until the thread sleeps,
+    /// so that no notification in between is lost.
     waiting: sync::Mutex<usize>,
     notified: sync::Condvar,
 }
 
-/// Whether a wait ended because its time was over.
+/// Whether a wait ended by its timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitTimeoutResult(bool);
 
 impl WaitTimeoutResult {
-    /// Whether the time was over.
+    /// Whether the timeout expired.
     #[must_use]
     pub const fn timed_out(&self) -> bool {
         self.0
@@ -181,26 +180,26 @@ impl WaitTimeoutResult {
 }
 
 impl Condvar {
-    /// One on which nobody waits.
+    /// Creates one without waiting threads.
     #[must_use]
     pub const fn new() -> Self {
         Self { waiting: sync::Mutex::new(0), notified: sync::Condvar::new() }
     }
 
-    fn waiting(&self) -> Held<'_, usize> {
+    fn waiting(&self) -> StdGuard<'_, usize> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes one of those who wait; whether there was one.
+    /// Wakes one waiting thread; returns whether there was one.
     pub fn notify_one(&self) -> bool {
-        let is_awaited = *self.waiting() > 0;
-        if is_awaited {
+        let has_waiter = *self.waiting() > 0;
+        if has_waiter {
             self.notified.notify_one();
         }
-        is_awaited
+        has_waiter
     }
 
-    /// Wakes all who wait, and returns how many there were.
+    /// Wakes all waiting threads; returns their number.
     pub fn notify_all(&self) -> usize {
         let waiting = *self.waiting();
         if waiting > 0 {
@@ -209,14 +208,14 @@ impl Condvar {
         waiting
     }
 
-    /// Waits to be woken. May end without a reason.
+    /// Waits for a notification. May wake spuriously.
     pub fn wait<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>) {
         self.sleep(guard, |waiting| {
             (self.notified.wait(waiting).unwrap_or_else(PoisonError::into_inner), false)
         });
     }
 
-    /// Waits to be woken, for `time` at most. May end without a reason.
+    /// Waits for a notification, at most for `time`. May wake spuriously.
     pub fn wait_for<T: ?Sized>(
         &self,
         guard: &mut MutexGuard<'_, T>,
@@ -232,14 +231,14 @@ impl Condvar {
     fn sleep<'a, T: ?Sized>(
         &'a self,
         guard: &mut MutexGuard<'_, T>,
-        sleep: impl FnOnce(Held<'a, usize>) -> (Held<'a, usize>, bool),
+        sleep: impl FnOnce(StdGuard<'a, usize>) -> (StdGuard<'a, usize>, bool),
     ) -> bool {
         let mut waiting = self.waiting();
         *waiting += 1;
         MutexGuard::unlocked(guard, move || {
-            let (mut waiting, is_over) = sleep(waiting);
+            let (mut waiting, timed_out) = sleep(waiting);
             *waiting -= 1;
-            is_over
+            timed_out
         })
     }
 }
@@ -268,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mutex_lets_one_in_at_a_time() {
+    fn mutex_excludes_other_threads() {
         let count = Arc::new(const_mutex(0));
         let counted = Arc::clone(&count);
         in_threads(move || {
@@ -285,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rw_lock_lets_readers_or_a_writer_in() {
+    fn rw_lock_allows_readers_or_one_writer() {
         let pair = Arc::new(RwLock::new((0, 0)));
         let written = Arc::clone(&pair);
         in_threads(move || {
@@ -309,20 +308,20 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_hears_every_word() {
-        let room = Arc::new((Mutex::new(0), Condvar::new()));
-        let other = Arc::clone(&room);
+    fn no_notification_is_lost() {
+        let shared = Arc::new((Mutex::new(0), Condvar::new()));
+        let other = Arc::clone(&shared);
         let answering = thread::spawn(move || {
             for odd in (1..2 * TIMES).step_by(2) {
                 turn(&other, odd);
             }
         });
         for even in (0..2 * TIMES).step_by(2) {
-            turn(&room, even);
+            turn(&shared, even);
         }
         answering.join().unwrap();
-        assert!(!room.1.notify_one());
-        assert_eq!(room.1.notify_all(), 0);
+        assert!(!shared.1.notify_one());
+        assert_eq!(shared.1.notify_all(), 0);
     }
 
     /// Waits for `number`, and makes it the next one.
@@ -336,10 +335,10 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_ends_when_its_time_is_over() {
-        let (room, changed) = (Mutex::new(()), Condvar::new());
-        let mut held = room.lock();
+    fn a_wait_ends_at_its_timeout() {
+        let (shared, changed) = (Mutex::new(()), Condvar::new());
+        let mut held = shared.lock();
         assert!(changed.wait_for(&mut held, Duration::from_millis(1)).timed_out());
-        assert!(room.try_lock().is_none(), "it is held again");
+        assert!(shared.try_lock().is_none(), "the mutex is locked again");
     }
 }
