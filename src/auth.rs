@@ -154,7 +154,7 @@ impl Verifier {
     /// meanwhile.
     pub async fn learns_from(&self, refused: &Error) -> bool {
         match &self.served {
-            Some(served) if refused.fact(UNKNOWN_KEY).is_some() => served.learn().await,
+            Some(served) if refused.context_value(UNKNOWN_KEY).is_some() => served.learn().await,
             _ => false,
         }
     }
@@ -288,7 +288,7 @@ impl Verifier {
             Error::new(ErrorKind::Misconfigured, text)
         })?;
         let signature = sign(token.as_bytes(), signing, Algorithm::HS256).map_err(|error| {
-            Error::new(ErrorKind::Internal, "A token could not be signed.").because(error)
+            Error::new(ErrorKind::Internal, "A token could not be signed.").with_source(error)
         })?;
         Ok(format!("{token}.{signature}"))
     }

@@ -1,69 +1,81 @@
-//! The one error type: what happened, what the caller may do about it, and where it happened.
+//! The crate's error type: a kind, a message, context values and a source.
 //!
-//! Foreign errors are converted once, in the module that owns the crate they come from.
+//! Errors of other crates are converted once, in the module that uses the crate.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// The fact of an `Unavailable` that says of what more was asked than can be done.
-pub const TOO_MUCH: &str = "too_much";
+use uuid::Uuid;
 
-/// What kind of failure this is; decides what a caller may do and what a contract answers.
+/// The kind of a failure. It decides whether a caller may retry and what a contract answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// The request itself is wrong: a value out of range, a missing field.
     InvalidInput,
-    /// No usable `Authorization` header came with the request.
+    /// The request has no usable `Authorization` header.
     TokenMissing,
-    /// The token was good once; its `exp` has passed.
+    /// The token's `exp` has passed.
     TokenExpired,
-    /// The token is malformed, not signed by us, or lacks a claim.
+    /// The token is malformed, has a bad signature, or lacks a claim.
     TokenInvalid,
-    /// The caller is known and may not do this.
+    /// The caller is authenticated but not permitted to do this.
     Forbidden,
-    /// There is no such thing, or it belongs to somebody else.
+    /// The order is for a user who is not known.
+    UnknownUser,
+    /// The object does not exist, or it belongs to another user.
     NotFound,
-    /// There is no such product, or nothing has announced its price.
+    /// The product does not exist, or its price is not known.
     ProductNotFound,
-    /// Fewer units are available than were asked for.
+    /// Fewer units are available than requested.
     OutOfStock,
     /// The order's status does not allow the change.
     InvalidTransition,
-    /// Somebody else changed the same thing at the same time.
+    /// A concurrent transaction changed the same rows.
     Conflict,
     /// The idempotency key was used before, with another request.
     IdempotencyMismatch,
-    /// A bound was reached: size, depth, rate, queue.
-    LimitExceeded,
+    /// The caller sent more requests than its rate allows. Retry later.
+    RateLimited,
+    /// The request is larger or deeper than a limit allows. It never succeeds unchanged.
+    TooLarge,
     /// Settings are missing or contradict each other.
     Misconfigured,
-    /// A component the engine needs does not answer.
+    /// A component that the engine needs does not answer.
     Unavailable,
-    /// A defect in the engine; the cause is in the log.
+    /// A queue of the engine is full. Nothing was done. Retry later.
+    Overloaded,
+    /// The connection was lost during the commit, so it may or may not have taken effect. Retry
+    /// only with an idempotency key.
+    OutcomeUnknown,
+    /// A bug in the engine. The message has an id under which the log has the cause.
     Internal,
 }
 
 impl ErrorKind {
-    /// Every kind, for tests that prove a mapping complete.
-    pub const ALL: [Self; 15] = [
+    /// Every kind, so that a test can prove a mapping complete.
+    pub const ALL: [Self; 19] = [
         Self::InvalidInput,
         Self::TokenMissing,
         Self::TokenExpired,
         Self::TokenInvalid,
         Self::Forbidden,
+        Self::UnknownUser,
         Self::NotFound,
         Self::ProductNotFound,
         Self::OutOfStock,
         Self::InvalidTransition,
         Self::Conflict,
         Self::IdempotencyMismatch,
-        Self::LimitExceeded,
+        Self::RateLimited,
+        Self::TooLarge,
         Self::Misconfigured,
         Self::Unavailable,
+        Self::Overloaded,
+        Self::OutcomeUnknown,
         Self::Internal,
     ];
 
-    /// The kind's stable name, as used in logs, metrics and `extensions.code`.
+    /// The kind's stable name in logs, metrics and `extensions.code`.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -72,121 +84,148 @@ impl ErrorKind {
             Self::TokenExpired => "TOKEN_EXPIRED",
             Self::TokenInvalid => "TOKEN_INVALID",
             Self::Forbidden => "FORBIDDEN",
+            Self::UnknownUser => "UNKNOWN_USER",
             Self::NotFound => "NOT_FOUND",
             Self::ProductNotFound => "PRODUCT_NOT_FOUND",
             Self::OutOfStock => "OUT_OF_STOCK",
             Self::InvalidTransition => "INVALID_TRANSITION",
             Self::Conflict => "CONFLICT",
             Self::IdempotencyMismatch => "IDEMPOTENCY_MISMATCH",
-            Self::LimitExceeded => "LIMIT_EXCEEDED",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::TooLarge => "TOO_LARGE",
             Self::Misconfigured => "MISCONFIGURED",
             Self::Unavailable => "UNAVAILABLE",
+            Self::Overloaded => "OVERLOADED",
+            Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
             Self::Internal => "INTERNAL",
         }
     }
 
-    /// Whether the same request may succeed later without being changed.
+    /// Whether the same request may succeed later without being changed. After
+    /// [`OutcomeUnknown`](Self::OutcomeUnknown) only a request with an idempotency key is safe to
+    /// repeat.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         match self {
-            Self::Conflict | Self::LimitExceeded | Self::Unavailable => true,
+            Self::Conflict
+            | Self::RateLimited
+            | Self::Unavailable
+            | Self::Overloaded
+            | Self::OutcomeUnknown => true,
             Self::InvalidInput
             | Self::TokenMissing
             | Self::TokenExpired
             | Self::TokenInvalid
             | Self::Forbidden
+            | Self::UnknownUser
             | Self::NotFound
             | Self::ProductNotFound
             | Self::OutOfStock
             | Self::InvalidTransition
             | Self::IdempotencyMismatch
+            | Self::TooLarge
             | Self::Misconfigured
             | Self::Internal => false,
         }
     }
 }
 
-/// A failure of the engine. `message` is written for the person who reads it and is safe to show;
-/// `source` is for the log only.
+/// A failure of the engine. [`message`](Self::message) is safe to show to clients. `Display` and
+/// the source are for logs.
 #[derive(Debug)]
-pub struct Error(Box<Parts>);
+pub struct Error(Box<ErrorParts>);
 
 #[derive(Debug)]
-struct Parts {
+struct ErrorParts {
     kind: ErrorKind,
+    /// Shown to clients.
     message: String,
+    /// Logged in place of the message, where the message must not say what happened.
+    detail: Option<String>,
     context: Vec<(&'static str, String)>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// The result of everything fallible in this crate.
+/// The result of every fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// A failure of `kind`, told by `message`.
+    /// A failure of `kind` with a message for clients. The message of an `Internal` error is for
+    /// the log only: clients get an id under which the log has it.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Parts { kind, message: message.into(), context: Vec::new(), source: None }))
+        let message = message.into();
+        let (message, detail) = match kind {
+            ErrorKind::Internal => {
+                let id = Uuid::new_v4().simple().to_string();
+                let id = &id[..12];
+                let shown = format!("Internal error (id {id}); see the server log.");
+                (shown, Some(format!("internal error {id}: {message}")))
+            }
+            _ => (message, None),
+        };
+        Self(Box::new(ErrorParts { kind, message, detail, context: Vec::new(), source: None }))
     }
 
-    /// The same failure with one more fact, such as `("product_id", "7")`.
+    /// Adds a context value, such as `("product_id", "7")`.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
         self.0.context.push((key, value.to_string()));
         self
     }
 
-    /// The same failure with its cause, which is logged and never shown.
+    /// Sets the source, which is logged and never shown.
     #[must_use]
-    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// The same failure told to one more caller: without its cause, which is logged once.
+    /// A copy for another caller of the same batch. It has no source: sources cannot be cloned.
     #[must_use]
-    pub fn retold(&self) -> Self {
-        Self(Box::new(Parts {
+    pub fn without_source(&self) -> Self {
+        Self(Box::new(ErrorParts {
             kind: self.0.kind,
             message: self.0.message.clone(),
+            detail: self.0.detail.clone(),
             context: self.0.context.clone(),
             source: None,
         }))
     }
 
-    /// What kind of failure this is.
+    /// The kind of this failure.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The sentence to show.
+    /// The message for clients.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The facts of the failure, in the order they were added.
+    /// All context values, in the order in which they were added.
     #[must_use]
     pub fn context(&self) -> &[(&'static str, String)] {
         &self.0.context
     }
 
-    /// One fact of the failure.
+    /// The context value of `key`.
     #[must_use]
-    pub fn fact(&self, key: &str) -> Option<&str> {
-        self.0.context.iter().find(|(k, _)| *k == key).map(|(_, v)| v.as_str())
+    pub fn context_value(&self, key: &str) -> Option<&str> {
+        self.context().iter().find(|(k, _)| *k == key).map(|(_, v)| v.as_str())
     }
 
-    /// Whether the same request may succeed later without being changed.
+    /// As [`ErrorKind::is_retryable`].
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        self.0.kind.is_retryable()
+        self.kind().is_retryable()
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(self.0.detail.as_ref().unwrap_or(&self.0.message))
     }
 }
 
@@ -196,15 +235,15 @@ impl StdError for Error {
     }
 }
 
-/// The failure with its whole chain of causes, for a log line.
+/// Formats an error and all its sources, for a log line.
 #[must_use]
-pub fn chain(error: &(dyn StdError + 'static)) -> String {
+pub fn error_chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
+    let mut source = error.source();
+    while let Some(inner) = source {
         text.push_str(": ");
         text.push_str(&inner.to_string());
-        cause = inner.source();
+        source = inner.source();
     }
     text
 }
@@ -214,11 +253,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chain_prints_every_cause() {
+    fn error_chain_prints_every_source() {
         let io = std::io::Error::other("socket closed");
-        let error = Error::new(ErrorKind::Unavailable, "PostgreSQL does not answer").because(io);
-        assert_eq!(chain(&error), "PostgreSQL does not answer: socket closed");
+        let error =
+            Error::new(ErrorKind::Unavailable, "PostgreSQL does not answer").with_source(io);
+        assert_eq!(error_chain(&error), "PostgreSQL does not answer: socket closed");
         assert_eq!(error.to_string(), "PostgreSQL does not answer");
+    }
+
+    #[test]
+    fn an_internal_error_shows_an_id_and_the_log_has_the_cause_under_it() {
+        let io = std::io::Error::other("column \"x\" is missing");
+        let error = Error::new(ErrorKind::Internal, "reading orders").with_source(io);
+        let id = error.message().strip_prefix("Internal error (id ").unwrap();
+        let id = id.strip_suffix("); see the server log.").unwrap();
+        let logged = format!("internal error {id}: reading orders: column \"x\" is missing");
+        assert_eq!(error_chain(&error), logged);
+        assert_eq!(error.without_source().message(), error.message());
+        assert_ne!(Error::new(ErrorKind::Internal, "reading orders").message(), error.message());
+    }
+
+    #[test]
+    fn only_failures_that_pass_by_themselves_are_retryable() {
+        let retryable = ErrorKind::ALL.into_iter().filter(|kind| kind.is_retryable());
+        let codes: Vec<_> = retryable.map(ErrorKind::code).collect();
+        let expected = ["CONFLICT", "RATE_LIMITED", "UNAVAILABLE", "OVERLOADED", "OUTCOME_UNKNOWN"];
+        assert_eq!(codes, expected);
     }
 
     #[test]

@@ -1,26 +1,26 @@
-//! Fail points: named places where a test has the process killed, as a power cut would.
+//! Fail points: named places in the source at which a test kills the process.
 //!
-//! `ORDER_ENGINE_FAIL_POINT=name` kills it when it first comes past the point of that name, and
-//! `name:n` when it comes past for the nth time. Without the Cargo feature `fail-points`, which
-//! releases do not have, [`fail_point`] is nothing at all.
+//! `ORDER_ENGINE_FAIL_POINT=name` sends SIGKILL to the process when it first reaches the point of
+//! that name, `name:n` when it reaches it for the nth time. Without the Cargo feature
+//! `fail-points`, which release builds do not have, [`fail_point`] expands to nothing.
 
-/// A place to die at. Names begin with what is being done.
+/// Declares a fail point. Names have the form `operation.step`.
 #[cfg(feature = "fail-points")]
 macro_rules! fail_point {
     ($name:literal) => {
         $crate::fail_point::pass($name)
     };
-    ($name:literal, if $comes_past:expr) => {
-        if $comes_past {
+    ($name:literal, if $condition:expr) => {
+        if $condition {
             $crate::fail_point::pass($name);
         }
     };
 }
 
-/// A place to die at, in builds for tests; here nothing.
+/// Expands to nothing: this build has no fail points.
 #[cfg(not(feature = "fail-points"))]
 macro_rules! fail_point {
-    ($name:literal $(, if $comes_past:expr)?) => {};
+    ($name:literal $(, if $condition:expr)?) => {};
 }
 
 #[cfg(feature = "fail-points")]
@@ -31,24 +31,25 @@ mod armed {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    /// Where to die, and how often that may be passed before.
-    struct Armed {
+    /// The fail point to die at.
+    struct ArmedPoint {
         name: String,
+        /// Passes left, the fatal one included.
         left: AtomicU64,
     }
 
-    static ARMED: LazyLock<Option<Armed>> = LazyLock::new(|| {
-        let asked = std::env::var("ORDER_ENGINE_FAIL_POINT").ok()?;
-        let (name, times) = asked.rsplit_once(':').unwrap_or((&asked, "1"));
-        Some(Armed { name: name.to_owned(), left: AtomicU64::new(times.parse().unwrap_or(1)) })
+    static ARMED: LazyLock<Option<ArmedPoint>> = LazyLock::new(|| {
+        let value = std::env::var("ORDER_ENGINE_FAIL_POINT").ok()?;
+        let (name, times) = value.rsplit_once(':').unwrap_or((&value, "1"));
+        Some(ArmedPoint { name: name.to_owned(), left: AtomicU64::new(times.parse().unwrap_or(1)) })
     });
 
-    /// Comes past a point.
+    /// Kills the process if `name` is armed and this is the pass that was asked for.
     pub(crate) fn pass(name: &str) {
         let Some(armed) = ARMED.as_ref().filter(|armed| armed.name == name) else { return };
         if armed.left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            // SAFETY: both calls take and return plain numbers. Nothing runs in this process after
-            // the second one, no destructor and no handler.
+            // SAFETY: both calls take and return integers. SIGKILL cannot be handled, so nothing runs
+            // in this process afterwards.
             unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::error::{Error, ErrorKind, Result, chain};
+use crate::error::{Error, ErrorKind, Result, error_chain};
 
 /// The pause after the first failure.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -40,7 +40,7 @@ impl Outage {
     /// Takes note of a failure and returns how long to wait before the next try, 50 ms to 5 s.
     /// Logs the first one, and again when another component is to blame.
     pub fn failed(&mut self, error: &Error) -> Duration {
-        let component = error.fact("component").unwrap_or("unknown").to_owned();
+        let component = error.context_value("component").unwrap_or("unknown").to_owned();
         let now = Instant::now();
         let current = self.current.get_or_insert_with(|| Current {
             since: now,
@@ -51,7 +51,7 @@ impl Outage {
             tracing::warn!(
                 activity = self.activity,
                 component,
-                error = chain(error),
+                error = error_chain(error),
                 "interrupted; it is tried again until it works"
             );
             current.component = component;
@@ -92,7 +92,7 @@ pub async fn in_time<T>(step: impl Future<Output = Result<T>>) -> Result<T> {
     timeout(DATABASE_TIMEOUT, step).await.unwrap_or_else(|elapsed| {
         let message = "The database does not answer. Try again.";
         let error = Error::new(ErrorKind::Unavailable, message);
-        Err(error.with("component", "postgresql").because(elapsed))
+        Err(error.with("component", "postgresql").with_source(elapsed))
     })
 }
 

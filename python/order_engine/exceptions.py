@@ -57,6 +57,10 @@ class Forbidden(OrderEngineError):
     """The caller is known, and may not do this."""
 
 
+class UnknownUser(Forbidden):
+    """The order is for a user whom the engine or the user service does not know."""
+
+
 class NotFound(OrderEngineError):
     """There is no such thing, or it is not the caller's: the two cannot be told apart."""
 
@@ -114,10 +118,20 @@ class IdempotencyMismatch(OrderEngineError):
     """The idempotency key was used before, with a different request."""
 
 
-class LimitExceeded(OrderEngineError):
-    """The request is larger, deeper or more frequent than a limit allows."""
+class RateLimited(OrderEngineError):
+    """The caller sent more requests than its rate allows; nothing was done."""
 
     retryable = True
+
+    @property
+    def retry_after(self) -> int | None:
+        """Seconds after which a request is allowed again; None where that is not known."""
+        seconds = self.context.get("retry_after_s")
+        return None if seconds is None else int(seconds)
+
+
+class TooLarge(OrderEngineError):
+    """The request is larger or deeper than a limit allows. It never succeeds unchanged."""
 
 
 class Misconfigured(OrderEngineError):
@@ -140,8 +154,19 @@ class Unavailable(OrderEngineError):
         return self.context.get("component", "")
 
 
+class Overloaded(Unavailable):
+    """A queue of the engine is full. Nothing was done; retry later."""
+
+
+class OutcomeUnknown(Unavailable):
+    """The connection was lost during the commit, so the change may or may not have been made.
+
+    It is safe to repeat the call only with the same idempotency key.
+    """
+
+
 class Internal(OrderEngineError):
-    """A defect of the engine; the log has the details, the message has none of the inside."""
+    """A bug in the engine. The log has the cause under the id in the message."""
 
 
 KINDS: Final[Mapping[str, type[OrderEngineError]]] = MappingProxyType(
@@ -151,15 +176,19 @@ KINDS: Final[Mapping[str, type[OrderEngineError]]] = MappingProxyType(
         "TOKEN_EXPIRED": TokenExpired,
         "TOKEN_INVALID": TokenInvalid,
         "FORBIDDEN": Forbidden,
+        "UNKNOWN_USER": UnknownUser,
         "NOT_FOUND": NotFound,
         "PRODUCT_NOT_FOUND": ProductNotFound,
         "OUT_OF_STOCK": OutOfStock,
         "INVALID_TRANSITION": InvalidTransition,
         "CONFLICT": Conflict,
         "IDEMPOTENCY_MISMATCH": IdempotencyMismatch,
-        "LIMIT_EXCEEDED": LimitExceeded,
+        "RATE_LIMITED": RateLimited,
+        "TOO_LARGE": TooLarge,
         "MISCONFIGURED": Misconfigured,
         "UNAVAILABLE": Unavailable,
+        "OVERLOADED": Overloaded,
+        "OUTCOME_UNKNOWN": OutcomeUnknown,
         "INTERNAL": Internal,
     }
 )

@@ -169,7 +169,7 @@ impl Session {
             .bind(last)
             .execute(&mut *transaction)
             .await?;
-        fail_point!("adopting: a batch is written");
+        fail_point!("adopt.batch_written");
         transaction.commit().await?;
         Ok(Some((i64::try_from(ids.len()).unwrap_or(BATCH), last)))
     }

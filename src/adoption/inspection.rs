@@ -111,7 +111,7 @@ impl Session {
                 ErrorKind::InvalidInput,
                 format!("PostgreSQL knows no time zone {zone:?}; one is UTC or Europe/Berlin."),
             )
-            .because(error)
+            .with_source(error)
         })
     }
 

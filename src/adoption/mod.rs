@@ -185,7 +185,9 @@ impl Session {
             self.address,
             PATIENCE.as_secs()
         );
-        Error::new(ErrorKind::Unavailable, message).with("component", "postgresql").because(error)
+        Error::new(ErrorKind::Unavailable, message)
+            .with("component", "postgresql")
+            .with_source(error)
     }
 
     /// Ends the session, and with it the claim.
@@ -287,7 +289,7 @@ fn refused(doing: &'static str, error: sqlx::Error) -> Error {
     };
     match (failed(doing, error), told) {
         (error, Some(told)) if error.kind() == ErrorKind::Internal => {
-            Error::new(ErrorKind::Misconfigured, told).because(error)
+            Error::new(ErrorKind::Misconfigured, told).with_source(error)
         }
         (error, _) => error,
     }

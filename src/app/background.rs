@@ -23,10 +23,10 @@ use crate::config::rabbitmq::RabbitMq;
 use crate::config::redis::Redis;
 use crate::contracts::{Carrier, Contract};
 use crate::engine::Engine;
-use crate::engine::ports::{Inlet, Outlet};
+use crate::engine::ports::{MessageSourceFactory, PublisherFactory};
 #[cfg(not(feature = "kafka"))]
 use crate::error::{Error, ErrorKind};
-use crate::error::{Result, chain};
+use crate::error::{Result, error_chain};
 use crate::inbound::{Intake, IntakeStats};
 use crate::outage::{Outage, in_time};
 use crate::outbox::{NeedsQueue, Relay, RelayOptions, RelayStats};
@@ -262,7 +262,7 @@ impl Background {
     }
 
     /// Starts sending a destination's messages through `outlet`.
-    fn relay<O: Outlet>(
+    fn relay<O: PublisherFactory>(
         &self,
         engine: &Engine,
         destination: &'static str,
@@ -282,14 +282,14 @@ impl Background {
     }
 
     /// Starts taking in what a contract listens to.
-    fn intake<I: Inlet>(
+    fn intake<I: MessageSourceFactory>(
         &self,
         engine: &Engine,
         contract: &dyn Contract,
         inlet: I,
     ) -> Arc<IntakeStats> {
         let intake =
-            Intake::new(contract.consumer(), engine.clone(), inlet, contract.interpreter());
+            Intake::new(contract.consumer(), engine.clone(), inlet, contract.message_decoder());
         let stats = intake.stats();
         self.tasks.spawn(intake.run(self.stopping.clone()));
         stats
@@ -303,7 +303,7 @@ impl Background {
             rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while stopping.run_until_cancelled(rounds.tick()).await.is_some() {
                 if let Err(error) = forget(&engine, keep).await {
-                    tracing::warn!(error = chain(&error), "forgetting what is old failed");
+                    tracing::warn!(error = error_chain(&error), "forgetting what is old failed");
                 }
             }
         });
@@ -344,7 +344,7 @@ impl Background {
                 async move { engine.show_users_since(since).await }
             });
             if takes_in {
-                self.take_in_preferences(engine);
+                self.import_preferences(engine);
             }
         }
     }
@@ -377,12 +377,12 @@ impl Background {
         });
     }
 
-    fn take_in_preferences(&self, engine: &Engine) {
+    fn import_preferences(&self, engine: &Engine) {
         let (engine, stopping) = (engine.clone(), self.stopping.clone());
         self.tasks.spawn(async move {
             let mut outage = Outage::new("taking in preferences from Redis");
             while !stopping.is_cancelled() {
-                let Err(error) = engine.take_in_preferences().await else { break };
+                let Err(error) = engine.import_preferences().await else { break };
                 let pause = outage.failed(&error);
                 let _ = stopping.run_until_cancelled(sleep(pause)).await;
             }

@@ -106,7 +106,7 @@ fn events(contract: &Arc<dyn Contract>, settings: &Settings) -> Value {
 
 fn pretty(document: &impl serde::Serialize) -> Result<String> {
     let text = serde_json::to_string_pretty(document).map_err(|error| {
-        Error::new(ErrorKind::Internal, "A description could not be written.").because(error)
+        Error::new(ErrorKind::Internal, "A description could not be written.").with_source(error)
     })?;
     Ok(text + "\n")
 }

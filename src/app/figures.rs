@@ -9,8 +9,8 @@ use futures_util::future::{BoxFuture, join_all, ready};
 
 use crate::app::background::Counters;
 use crate::engine::Engine;
-use crate::engine::ask_stats::AskStats;
 use crate::engine::cache::CacheStats;
+use crate::engine::upstream_stats::UpstreamStats;
 use crate::error::Result;
 use crate::inbound::IntakeStats;
 use crate::outbox::RelayStats;
@@ -61,7 +61,7 @@ struct Services(Engine);
 
 impl Figures for Services {
     fn figures(&self) -> BoxFuture<'_, Vec<Figure>> {
-        let of = |(service, stats): (&'static str, &AskStats)| {
+        let of = |(service, stats): (&'static str, &UpstreamStats)| {
             let asked = |outcome, count| {
                 Figure::counter(
                     "order_engine_upstream_requests",
@@ -79,7 +79,7 @@ impl Figures for Services {
             .labelled("service", service);
             [asked("answered", stats.answered()), asked("failed", stats.failed()), waited]
         };
-        ready(self.0.ask_stats().flat_map(of).collect()).boxed()
+        ready(self.0.upstream_stats().flat_map(of).collect()).boxed()
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn verifier(auth: &Auth) -> Result<Verifier> {
     let read = |file: &PathBuf| {
         read(file).map_err(|error| {
             let text = format!("jwt_public_key_file, {}, cannot be read.", file.display());
-            Error::new(ErrorKind::Misconfigured, &text).with("problems", text).because(error)
+            Error::new(ErrorKind::Misconfigured, &text).with("problems", text).with_source(error)
         })
     };
     let pem = auth.public_key_file.as_ref().map(read).transpose()?;
@@ -82,7 +82,9 @@ impl KeySource for InFile {
     fn fetch(&self) -> BoxFuture<'_, Result<Vec<u8>>> {
         let keys = read(&self.0).map_err(|error| {
             let text = format!("jwt_jwks_file, {}, cannot be read.", self.0.display());
-            Error::new(ErrorKind::Unavailable, text).with("component", "token keys").because(error)
+            Error::new(ErrorKind::Unavailable, text)
+                .with("component", "token keys")
+                .with_source(error)
         });
         std::future::ready(keys).boxed()
     }

@@ -35,7 +35,7 @@ use crate::config::server::RateLimits;
 use crate::contracts::gateway::Envelope;
 use crate::contracts::{self, Contract};
 use crate::domain::switch::Stage;
-use crate::engine::ports::{Announcer, Interpreter};
+use crate::engine::ports::{EventEncoder, MessageDecoder};
 use crate::engine::{Engine, Rules};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::Shell;
@@ -154,9 +154,9 @@ impl App {
         sinks::check_named(taken, &settings)?;
         let doors = doors(&settings)?;
         let store = open_store(&settings).await?;
-        let announcers = announcers(&doors, &settings)?;
+        let encoders = encoders(&doors, &settings)?;
         let rules = rules(&settings);
-        let engine = Engine::with_ports(store, rules, announcers, ports::ports(&doors, &settings)?);
+        let engine = Engine::with_ports(store, rules, encoders, ports::ports(&doors, &settings)?);
         let mut background = Background::new();
         background.show(&engine, role.takes_in(&settings.messages));
         background.keep_house(&engine, settings.orders.keep_keys);
@@ -215,9 +215,9 @@ impl App {
         work: impl AsyncFnOnce(&Engine) -> Result<T>,
     ) -> Result<T> {
         let doors = doors(settings)?;
-        let announcers = announcers(&doors, settings)?;
+        let encoders = encoders(&doors, settings)?;
         let store = Store::connect(database(settings)?).await?;
-        let engine = Engine::new(store, rules(settings), announcers);
+        let engine = Engine::new(store, rules(settings), encoders);
         let result = work(&engine).await;
         engine.close().await;
         result
@@ -259,8 +259,7 @@ impl App {
         let request = params.into();
         let answered = graphql.execute(request, Arc::new(session), false, deadline).await;
         String::from_utf8(answered.to_json()).map_err(|error| {
-            Error::new(ErrorKind::Internal, "The engine met a defect; its log says more.")
-                .because(error)
+            Error::new(ErrorKind::Internal, "an answer is not UTF-8").with_source(error)
         })
     }
 
@@ -329,10 +328,10 @@ impl App {
 }
 
 /// Who is told of events: every contract that is served, and every sink that is named.
-fn announcers(doors: &[OpenDoor], settings: &Settings) -> Result<Vec<Arc<dyn Announcer>>> {
-    let mut announcers: Vec<_> = doors.iter().map(|door| door.contract.announcer()).collect();
-    announcers.extend(sinks::announcers(settings)?);
-    Ok(announcers)
+fn encoders(doors: &[OpenDoor], settings: &Settings) -> Result<Vec<Arc<dyn EventEncoder>>> {
+    let mut encoders: Vec<_> = doors.iter().map(|door| door.contract.event_encoder()).collect();
+    encoders.extend(sinks::encoders(settings)?);
+    Ok(encoders)
 }
 
 fn rules(settings: &Settings) -> Rules {
@@ -355,11 +354,14 @@ fn rates(limits: RateLimits) -> Option<Rates> {
 ///
 /// # Errors
 /// As [`doors`].
-pub(crate) fn interpreters(
+pub(crate) fn message_decoders(
     settings: &Settings,
-) -> Result<HashMap<&'static str, Arc<dyn Interpreter>>> {
+) -> Result<HashMap<&'static str, Arc<dyn MessageDecoder>>> {
     let doors = doors(settings)?;
-    Ok(doors.iter().map(|door| (door.contract.consumer(), door.contract.interpreter())).collect())
+    Ok(doors
+        .iter()
+        .map(|door| (door.contract.consumer(), door.contract.message_decoder()))
+        .collect())
 }
 
 /// What understands messages that somebody else has received, and the name that they are taken in
@@ -367,9 +369,12 @@ pub(crate) fn interpreters(
 ///
 /// # Errors
 /// As [`doors`].
-pub fn first_interpreter(settings: &Settings) -> Result<(&'static str, Arc<dyn Interpreter>)> {
+pub fn first_message_decoder(
+    settings: &Settings,
+) -> Result<(&'static str, Arc<dyn MessageDecoder>)> {
     let doors = doors(settings)?;
-    let first = doors.first().map(|door| (door.contract.consumer(), door.contract.interpreter()));
+    let first =
+        doors.first().map(|door| (door.contract.consumer(), door.contract.message_decoder()));
     first.ok_or_else(|| {
         Error::new(ErrorKind::Misconfigured, "contract names nothing that understands events.")
     })

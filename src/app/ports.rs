@@ -6,10 +6,10 @@ use secrecy::ExposeSecret as _;
 
 use crate::app::{OpenDoor, upstream};
 use crate::config::Settings;
-use crate::engine::ports::{OrderCache, Ports, StockKeys, UserKeys};
+use crate::engine::ports::{OrderCache, Ports, StockProjection, UserProjection};
 use crate::error::{Error, ErrorKind, Result};
-use crate::transport::redis::stock_keys::RedisStockKeys;
-use crate::transport::redis::user_keys::RedisUserKeys;
+use crate::transport::redis::stock_projection::RedisStockProjection;
+use crate::transport::redis::user_projection::RedisUserProjection;
 use crate::transport::redis::{RedisCache, RedisLink};
 
 /// What an engine may do without, as far as settings name it.
@@ -29,23 +29,29 @@ pub(super) fn ports(doors: &[OpenDoor], settings: &Settings) -> Result<Ports> {
         users: upstream::users(upstream)?,
         products: upstream::products(upstream)?,
         orders: orders.transpose()?,
-        stock_keys: stock_keys(doors, settings)?,
-        user_keys: user_keys(doors, settings)?,
+        stock_projection: stock_projection(doors, settings)?,
+        user_projection: user_projection(doors, settings)?,
     })
 }
 
 /// Where stock is shown to others, if a contract wants it.
-fn stock_keys(doors: &[OpenDoor], settings: &Settings) -> Result<Option<Arc<dyn StockKeys>>> {
+fn stock_projection(
+    doors: &[OpenDoor],
+    settings: &Settings,
+) -> Result<Option<Arc<dyn StockProjection>>> {
     let is_wanted = doors.iter().any(|door| door.contract.keeps_stock_keys());
     let link = is_wanted.then(|| link(settings)).transpose()?;
-    Ok(link.map(|link| Arc::new(RedisStockKeys::new(link)) as Arc<dyn StockKeys>))
+    Ok(link.map(|link| Arc::new(RedisStockProjection::new(link)) as Arc<dyn StockProjection>))
 }
 
 /// Where users are shown to others, if a contract wants it.
-fn user_keys(doors: &[OpenDoor], settings: &Settings) -> Result<Option<Arc<dyn UserKeys>>> {
+fn user_projection(
+    doors: &[OpenDoor],
+    settings: &Settings,
+) -> Result<Option<Arc<dyn UserProjection>>> {
     let is_wanted = doors.iter().any(|door| door.contract.keeps_user_keys());
     let link = is_wanted.then(|| link(settings)).transpose()?;
-    Ok(link.map(|link| Arc::new(RedisUserKeys::new(link)) as Arc<dyn UserKeys>))
+    Ok(link.map(|link| Arc::new(RedisUserProjection::new(link)) as Arc<dyn UserProjection>))
 }
 
 /// A link to the Redis that other services look into.

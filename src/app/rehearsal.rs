@@ -50,7 +50,7 @@ impl Rehearser for Rehearsal {
             }
             let body = to_bytes(response.into_body(), bytes_max).await.map_err(|error| {
                 let text = "The engine's answer is too long to be compared.";
-                Error::new(ErrorKind::LimitExceeded, text).because(error)
+                Error::new(ErrorKind::TooLarge, text).with_source(error)
             })?;
             Ok(Reply { status: status.as_u16(), body: body.into() })
         }
@@ -64,5 +64,11 @@ impl Rehearser for Rehearsal {
 
 /// Whether a failure is one of the moment, from which nothing follows for the engine's rules.
 fn says_nothing(failure: ErrorKind) -> bool {
-    matches!(failure, ErrorKind::Conflict | ErrorKind::Unavailable)
+    matches!(
+        failure,
+        ErrorKind::Conflict
+            | ErrorKind::Unavailable
+            | ErrorKind::Overloaded
+            | ErrorKind::OutcomeUnknown
+    )
 }

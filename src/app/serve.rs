@@ -149,7 +149,7 @@ async fn listen(host: &str, port: u16, flag: &str, of: &str) -> Result<TcpListen
             "Port {port} on {host}, for {of}, cannot be listened on: {error}. Stop the program \
              that has it, or choose another with {flag}."
         );
-        Error::new(ErrorKind::Misconfigured, &text).with("problems", text).because(error)
+        Error::new(ErrorKind::Misconfigured, &text).with("problems", text).with_source(error)
     })
 }
 
@@ -164,7 +164,7 @@ pub(crate) fn identity(server: &ServerSettings) -> Result<Option<Identity>> {
 
 fn url(scheme: &str, host: &str, listener: &TcpListener) -> Result<String> {
     let address = listener.local_addr().map_err(|error| {
-        Error::new(ErrorKind::Internal, "A listener has no address.").because(error)
+        Error::new(ErrorKind::Internal, "A listener has no address.").with_source(error)
     })?;
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     Ok(format!("{scheme}://{host}:{}", address.port()))
@@ -191,7 +191,7 @@ impl Ending {
     fn on_signals(&self) -> Result<()> {
         let listen = |kind| {
             signal(kind).map_err(|error| {
-                Error::new(ErrorKind::Internal, "Signals cannot be waited for.").because(error)
+                Error::new(ErrorKind::Internal, "Signals cannot be waited for.").with_source(error)
             })
         };
         let mut interrupts = listen(SignalKind::interrupt())?;

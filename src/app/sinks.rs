@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Settings;
 use crate::contracts::{self, canonical};
-use crate::engine::ports::Announcer;
+use crate::engine::ports::EventEncoder;
 use crate::error::{Error, ErrorKind, Result};
 
 pub use crate::domain::message::OutgoingMessage;
-pub use crate::engine::ports::Verdict;
+pub use crate::engine::ports::PublishOutcome;
 pub use crate::transport::handover::Handover;
 
 /// Names of sinks, which live as long as the process: it knows few, however often it opens them.
@@ -44,13 +44,13 @@ pub(super) fn check_named(taken: &[String], settings: &Settings) -> Result<()> {
 ///
 /// # Errors
 /// `Misconfigured` for a sink that is called as a contract.
-pub(super) fn announcers(settings: &Settings) -> Result<Vec<Arc<dyn Announcer>>> {
+pub(super) fn encoders(settings: &Settings) -> Result<Vec<Arc<dyn EventEncoder>>> {
     let words = |name: &String| {
         if contracts::ALL.iter().any(|member| member.name == name) {
             let text = format!("The sink {name} is called as a contract is. Call it otherwise.");
             return Err(Error::new(ErrorKind::Misconfigured, &text).with("problems", text));
         }
-        Ok(Arc::new(canonical::Words { destination: kept(name) }) as Arc<dyn Announcer>)
+        Ok(Arc::new(canonical::Words { destination: kept(name) }) as Arc<dyn EventEncoder>)
     };
     settings.messages.sinks.iter().map(words).collect()
 }

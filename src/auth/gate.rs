@@ -71,7 +71,7 @@ impl Gateway {
             Some(user) => {
                 let id = UserId::parse(user).map_err(|error| {
                     let text = format!("The header {} names no user.", self.user_header);
-                    Error::new(ErrorKind::TokenInvalid, text).because(error)
+                    Error::new(ErrorKind::TokenInvalid, text).with_source(error)
                 })?;
                 Caller::User { id, staff: false }
             }

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 
 use crate::auth::keys::Key;
 use crate::auth::verified::KeySet;
-use crate::error::{Result, chain};
+use crate::error::{Result, error_chain};
 
 /// Where a set of keys is had from.
 pub trait KeySource: Send + Sync + 'static {
@@ -103,7 +103,7 @@ impl ServedKeys {
         match self.fetch_alone().await {
             Ok(()) => true,
             Err(error) => {
-                tracing::debug!(error = chain(&error), "no new token keys");
+                tracing::debug!(error = error_chain(&error), "no new token keys");
                 false
             }
         }

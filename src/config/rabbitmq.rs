@@ -21,7 +21,7 @@ pub const SETTINGS: &[Setting] = &[
         variables: &["ORDER_ENGINE_EXCHANGE"],
         is_secret: false,
         default: "event_exchange",
-        help: "The exchange of events in, and of the contract flask's events out. Taken as it is; \
+        help: "The exchange of events in, and of the contract flask's events out. ApplyOutcome as it is; \
                created as direct when absent.",
     },
     Setting {

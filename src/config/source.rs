@@ -360,7 +360,7 @@ mod tests {
             assert!(told.contains(part), "{part} is missing in: {told}");
         }
         assert!(!told.contains("hunter2"));
-        assert_eq!(error.fact("problems").map(|told| told.lines().count()), Some(4));
+        assert_eq!(error.context_value("problems").map(|told| told.lines().count()), Some(4));
     }
 
     #[test]

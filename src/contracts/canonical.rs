@@ -10,7 +10,7 @@ use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::ids::OrderName;
 use crate::domain::message::Message;
 use crate::domain::status::OrderStatus;
-use crate::engine::ports::Announcer;
+use crate::engine::ports::EventEncoder;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The engine's own words, for one destination.
@@ -67,12 +67,12 @@ struct CanonicalItem<'a> {
     unit_price: String,
 }
 
-impl Announcer for Words {
-    fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>> {
+impl EventEncoder for Words {
+    fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
         let topic = topic(event.kind);
         let key = OrderName::long(event.order.id, event.order.created_at);
         let body = serde_json::to_string(&canonical(event, topic, &key)).map_err(|error| {
-            Error::new(ErrorKind::Internal, "An event could not be written.").because(error)
+            Error::new(ErrorKind::Internal, "An event could not be written.").with_source(error)
         })?;
         let destination = self.destination;
         Ok(vec![Message { destination, topic: topic.into(), key: Some(key), body }])

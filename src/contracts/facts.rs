@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use crate::contracts::channel::{Channel, MessageType};
 use crate::contracts::payload::{Object, object, objects, text};
 use crate::contracts::readable::{id, maybe, one, price, text as readable, whole};
-use crate::domain::fact::{Fact, ProductFact, StockFact, UserFact};
+use crate::domain::external_event::{ExternalEvent, ProductEvent, StockEvent, UserEvent};
 use crate::domain::ids::{OrderId, ProductId, UserId};
-use crate::engine::ports::{Delivery, Interpreter};
+use crate::engine::ports::{Delivery, MessageDecoder};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Under which name their messages are taken in: that of the contract that was the first to listen.
@@ -20,8 +20,8 @@ pub const TOPICS: &[&str] =
 /// Reads their messages.
 pub struct Understanding;
 
-impl Interpreter for Understanding {
-    fn interpret(&self, delivery: &Delivery) -> Result<Vec<Fact>> {
+impl MessageDecoder for Understanding {
+    fn decode(&self, delivery: &Delivery) -> Result<Vec<ExternalEvent>> {
         let json = text(&delivery.body)?;
         match delivery.topic.as_str() {
             "user.registered" | "user.profile.updated" => Ok(vec![user(&object(json)?)?]),
@@ -38,9 +38,9 @@ impl Interpreter for Understanding {
     }
 }
 
-fn user(body: &Object<'_>) -> Result<Fact> {
+fn user(body: &Object<'_>) -> Result<ExternalEvent> {
     let text = |name| body.get(&[name])?.map(|field| field.text()).transpose();
-    Ok(Fact::User(UserFact {
+    Ok(ExternalEvent::User(UserEvent {
         user: UserId::parse(body.need(&["user_id"])?.id()?)?,
         username: text("username")?,
         email: text("email")?,
@@ -50,8 +50,8 @@ fn user(body: &Object<'_>) -> Result<Fact> {
     }))
 }
 
-fn product(body: &Object<'_>) -> Result<Fact> {
-    Ok(Fact::Product(ProductFact {
+fn product(body: &Object<'_>) -> Result<ExternalEvent> {
+    Ok(ExternalEvent::Product(ProductEvent {
         product: ProductId::parse(body.need(&["id", "product_id"])?.id()?)?,
         name: body.need(&["name"])?.text()?,
         price: body.need(&["price"])?.price()?,
@@ -60,7 +60,7 @@ fn product(body: &Object<'_>) -> Result<Fact> {
 }
 
 /// `answered` is the order that the message as a whole answers, where it says so.
-fn stock(entry: &Object<'_>, answered: Option<OrderId>) -> Result<Fact> {
+fn stock(entry: &Object<'_>, answered: Option<OrderId>) -> Result<ExternalEvent> {
     let named = entry.get(&["order_id"])?.map(|field| field.id()).transpose()?;
     let order = match named {
         Some(named) => Some(OrderId::parse(&named).ok_or_else(|| {
@@ -68,7 +68,7 @@ fn stock(entry: &Object<'_>, answered: Option<OrderId>) -> Result<Fact> {
         })?),
         None => answered,
     };
-    Ok(Fact::Stock(StockFact {
+    Ok(ExternalEvent::Stock(StockEvent {
         product: ProductId::parse(entry.need(&["product_id"])?.id()?)?,
         quantity: entry.need(&["quantity", "new_stock"])?.integer()?,
         order,
@@ -145,8 +145,8 @@ fn stock_schema() -> Value {
 mod tests {
     use super::*;
 
-    fn heard(topic: &str, body: &str, correlation: Option<&str>) -> Result<Vec<Fact>> {
-        Understanding.interpret(&Delivery {
+    fn heard(topic: &str, body: &str, correlation: Option<&str>) -> Result<Vec<ExternalEvent>> {
+        Understanding.decode(&Delivery {
             topic: topic.to_owned(),
             body: body.as_bytes().to_vec(),
             correlation_id: correlation.map(str::to_owned),
@@ -154,8 +154,8 @@ mod tests {
         })
     }
 
-    fn stock(product: &str, quantity: i64, order: Option<i64>) -> Fact {
-        Fact::Stock(StockFact {
+    fn stock(product: &str, quantity: i64, order: Option<i64>) -> ExternalEvent {
+        ExternalEvent::Stock(StockEvent {
             product: ProductId::parse(product).unwrap(),
             quantity,
             order: order.map(OrderId::from_database),
@@ -166,7 +166,7 @@ mod tests {
     fn users_come_whole_or_in_part() {
         let body = r#"{"user_id": 1, "username": "a", "email": "a@b.c", "address": ["1 St"],
                        "contact": "555", "bio": {"more": [1, 2]}}"#;
-        let expected = Fact::User(UserFact {
+        let expected = ExternalEvent::User(UserEvent {
             user: UserId::parse("1").unwrap(),
             username: Some("a".to_owned()),
             email: Some("a@b.c".to_owned()),
@@ -178,13 +178,13 @@ mod tests {
             assert_eq!(heard(topic, body, None).unwrap(), std::slice::from_ref(&expected));
         }
         let part = heard("user.profile.updated", r#"{"user_id": "1", "address": null}"#, None);
-        let [Fact::User(part)] = &part.unwrap()[..] else { panic!("one user") };
+        let [ExternalEvent::User(part)] = &part.unwrap()[..] else { panic!("one user") };
         assert_eq!((part.user.as_str(), &part.address, &part.email), ("1", &None, &None));
     }
 
     #[test]
     fn products_come_with_values_or_lists_of_one() {
-        let expected = Fact::Product(ProductFact {
+        let expected = ExternalEvent::Product(ProductEvent {
             product: ProductId::parse("1").unwrap(),
             name: "Mug".to_owned(),
             price: "9.5".parse().unwrap(),
@@ -248,7 +248,7 @@ mod tests {
             assert!(error.message().contains(name), "{body}: {error}");
         }
         let invalid = Delivery { body: vec![0xff], ..delivery_of("user.registered") };
-        assert!(Understanding.interpret(&invalid).is_err());
+        assert!(Understanding.decode(&invalid).is_err());
     }
 
     #[test]

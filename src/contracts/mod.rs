@@ -26,7 +26,7 @@ use utoipa::openapi::OpenApi;
 
 use crate::contracts::channel::Channel;
 use crate::engine::Engine;
-use crate::engine::ports::{Announcer, Interpreter};
+use crate::engine::ports::{EventEncoder, MessageDecoder};
 use crate::server::Shell;
 use crate::server::graphql::GraphQl;
 
@@ -42,10 +42,10 @@ pub trait Contract: Send + Sync {
     fn carrier(&self) -> Carrier;
 
     /// Its words for events. Asked while orders commit, whichever door took them.
-    fn announcer(&self) -> Arc<dyn Announcer>;
+    fn event_encoder(&self) -> Arc<dyn EventEncoder>;
 
     /// Its understanding of incoming messages.
-    fn interpreter(&self) -> Arc<dyn Interpreter>;
+    fn message_decoder(&self) -> Arc<dyn MessageDecoder>;
 
     /// The routing keys or topics that it listens to; none where nobody talks to it.
     fn topics(&self) -> &'static [&'static str];

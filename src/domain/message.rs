@@ -1,44 +1,43 @@
-//! A message on its way out: bytes that one contract wrote, and where they go.
+//! Outgoing messages.
 
 use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use crate::domain::ids::OrderId;
+use crate::domain::stream::Stream;
 
-/// What a contract says about an event.
+/// A message that a contract has encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Which contract's transport carries it.
+    /// The contract whose transport publishes it.
     pub destination: &'static str,
     /// The routing key, topic or queue.
     pub topic: Cow<'static, str>,
-    /// What the transport files it under, where it does: a Kafka record's key, a job's name.
-    pub key: Option<String>,
-    /// The body, as its readers expect it.
-    pub body: String,
-}
-
-/// A message as the outbox holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutgoingMessage {
-    /// Its place in the outbox.
-    pub id: i64,
-    /// The event's id: the same on every attempt.
-    pub message_id: Uuid,
-    /// Which order it is about; messages of one order leave in order. Below 0 for the list of a
-    /// user's orders, which has a number of its own.
-    pub order: OrderId,
-    /// The order's version; 0 for a list.
-    pub version: i32,
-    /// The routing key, topic or queue.
-    pub topic: String,
-    /// What the transport files it under, where it does.
+    /// The key of a Kafka record or the name of a job; none for other transports.
     pub key: Option<String>,
     /// The body.
     pub body: String,
-    /// How often the broker has refused it.
+}
+
+/// A message as stored in the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutgoingMessage {
+    /// The row id.
+    pub id: i64,
+    /// The event's id, equal for every attempt.
+    pub message_id: Uuid,
+    /// The stream that it belongs to.
+    pub stream: Stream,
+    /// The order's version; 0 in a user list.
+    pub version: i32,
+    /// The routing key, topic or queue.
+    pub topic: String,
+    /// The key of a Kafka record or the name of a job; none for other transports.
+    pub key: Option<String>,
+    /// The body.
+    pub body: String,
+    /// How often the broker has rejected it.
     pub attempts: i32,
-    /// Whether it tells the past again, and is no news.
+    /// Whether it repeats an earlier event.
     pub is_replayed: bool,
 }

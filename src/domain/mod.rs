@@ -2,7 +2,7 @@
 
 pub mod caller;
 pub mod event;
-pub mod fact;
+pub mod external_event;
 pub mod ids;
 pub mod message;
 pub mod money;
@@ -15,5 +15,6 @@ pub mod query;
 pub mod quote;
 pub mod status;
 pub mod stock;
+pub mod stream;
 pub mod switch;
 pub mod user;

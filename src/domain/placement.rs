@@ -113,14 +113,14 @@ pub struct Plan {
 /// Checks what needs no catalogue.
 ///
 /// # Errors
-/// `InvalidInput` for no lines or a quantity out of bounds, `LimitExceeded` for too many lines.
+/// `InvalidInput` for no lines or a quantity out of bounds, `TooLarge` for too many lines.
 pub fn check(request: &PlaceOrder, limits: PlacementLimits) -> Result<()> {
     if request.items.is_empty() {
         return Err(Error::new(ErrorKind::InvalidInput, "An order has at least one item."));
     }
     if request.items.len() > limits.lines_max {
         return Err(Error::new(
-            ErrorKind::LimitExceeded,
+            ErrorKind::TooLarge,
             format!(
                 "An order has at most {} items, this one has {}.",
                 limits.lines_max,
@@ -321,7 +321,7 @@ mod tests {
         let mut offers = offers(3);
         let error = decided(&request(&[("1", 2), ("1", 2)]), &mut offers).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutOfStock);
-        assert_eq!(error.fact("available"), Some("3"));
+        assert_eq!(error.context_value("available"), Some("3"));
         assert_eq!(offers[&id("1")].level.reserved, 0, "a refusal holds nothing");
     }
 
@@ -330,7 +330,7 @@ mod tests {
         let mut offers = offers(3);
         assert!(decided(&request(&[("1", 2)]), &mut offers).is_ok());
         let error = decided(&request(&[("1", 2)]), &mut offers).unwrap_err();
-        assert_eq!(error.fact("available"), Some("1"));
+        assert_eq!(error.context_value("available"), Some("1"));
     }
 
     #[test]
@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::OutOfStock);
         let error = decided(&request(&[("9", 1), ("1", 99)]), &mut offers(3)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ProductNotFound);
-        assert_eq!(error.fact("product_id"), Some("9"));
+        assert_eq!(error.context_value("product_id"), Some("9"));
     }
 
     #[test]
@@ -349,7 +349,7 @@ mod tests {
         assert_eq!(kind(&[]), Err(ErrorKind::InvalidInput));
         assert_eq!(kind(&[("1", 0)]), Err(ErrorKind::InvalidInput));
         assert_eq!(kind(&[("1", 6)]), Err(ErrorKind::InvalidInput));
-        assert_eq!(kind(&[("1", 1), ("1", 1), ("1", 1)]), Err(ErrorKind::LimitExceeded));
+        assert_eq!(kind(&[("1", 1), ("1", 1), ("1", 1)]), Err(ErrorKind::TooLarge));
         assert_eq!(kind(&[("1", 5), ("2", 1)]), Ok(()));
     }
 
@@ -375,7 +375,10 @@ mod tests {
         assert!(decided(&stated("19", true, &[("1", 2)]), &mut offers(3)).is_ok());
         assert!(decided(&stated("18", true, &[("1", 2), ("9", 1)]), &mut offers(3)).is_ok());
         let error = decided(&stated("18", true, &[("1", 2)]), &mut offers(3)).unwrap_err();
-        assert_eq!((error.kind(), error.fact("total")), (ErrorKind::InvalidInput, Some("19")));
+        assert_eq!(
+            (error.kind(), error.context_value("total")),
+            (ErrorKind::InvalidInput, Some("19"))
+        );
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl Level {
 
 /// What is available of a product, for others to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShownLevel {
+pub struct ProjectedStock {
     /// Which.
     pub product: ProductId,
     /// Grows with every change of the level.
@@ -54,7 +54,7 @@ pub struct Seen {
 impl Seen {
     /// What others have done to the number and `level`, the database's, does not count yet.
     #[must_use]
-    pub fn drift(self, level: &ShownLevel) -> i64 {
+    pub fn drift(self, level: &ProjectedStock) -> i64 {
         let [number, shown] = [self.number, self.shown].map(i128::from);
         let [adopted, counted] = [self.adopted, level.adopted].map(i128::from);
         let drift = number - shown + adopted - counted;
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn a_drift_beyond_all_numbers_stays_within_them() {
         let product = ProductId::from_database("1".to_owned());
-        let level = ShownLevel { product, version: 1, available: 98, adopted: 0 };
+        let level = ProjectedStock { product, version: 1, available: 98, adopted: 0 };
         let drift = |number| Seen { number, shown: 98, adopted: 0 }.drift(&level);
         assert_eq!(drift(90), -8);
         assert_eq!(drift(i64::MIN), i64::MIN, "never a restock");

@@ -39,7 +39,7 @@ impl Luck {
 /// As [`batch::place`].
 pub(super) async fn place<D: Database>(shared: &Shared<D>, job: &Job) -> Answers {
     // What Redis says of stock counts under a lock only.
-    let may_look = shared.ports.stock_keys.is_none() && shared.luck.holds();
+    let may_look = shared.ports.stock_projection.is_none() && shared.luck.holds();
     if may_look && let Some(placed) = place_unlocked(shared, job).await? {
         return Ok(vec![Ok(placed)]);
     }
@@ -52,7 +52,7 @@ async fn place_unlocked<D: Database>(
 ) -> std::result::Result<Option<Placed>, Failure> {
     let (prepared, mut offers) =
         shared.store.look(&batch::questions(&[job]), &batch::products(&[job])).await?;
-    fail_point!("placing alone: seen");
+    fail_point!("place_optimistic.read");
     let seen = offers.clone();
     let mut decided = Vec::with_capacity(1);
     for prepared in prepared {
@@ -64,7 +64,7 @@ async fn place_unlocked<D: Database>(
         shared.luck.end();
         return Ok(None);
     }
-    fail_point!("placing alone: committed");
+    fail_point!("place_optimistic.committed");
     shared.committed();
     let order = batch::order_of(&decided, 0)?;
     Ok(Some(Placed { order, replayed: false }))

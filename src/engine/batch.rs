@@ -12,8 +12,8 @@ use crate::domain::quote::Prices;
 use crate::domain::status::OrderStatus;
 use crate::engine::database::{Database, UnitOfWork};
 use crate::engine::place_order::Placed;
-use crate::engine::ports::Subject;
-use crate::engine::{Shared, alone, stock_keys};
+use crate::engine::ports::CacheKey;
+use crate::engine::{Shared, alone, stock_projection};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::placing::Decided;
 use crate::store::preparing::{Earlier, Prepared, Question};
@@ -78,8 +78,8 @@ pub(super) struct Failure {
 impl Failure {
     /// Of the commit of these jobs.
     pub(super) fn of_commit(error: Error, placed: Vec<usize>) -> Self {
-        match error.fact("outcome") {
-            Some("unknown") => Self { error, in_doubt: placed },
+        match error.kind() {
+            ErrorKind::OutcomeUnknown => Self { error, in_doubt: placed },
             _ => error.into(),
         }
     }
@@ -100,27 +100,27 @@ pub(super) async fn place<D: Database>(shared: &Shared<D>, jobs: &[&Job]) -> Ans
         return place_all(shared, jobs).await;
     }
     let lists: BTreeSet<_> = jobs.iter().map(|job| &job.request.user).collect();
-    let lists = lists.into_iter().map(|user| Subject::ListOf(user.clone()));
+    let lists = lists.into_iter().map(|user| CacheKey::UserList(user.clone()));
     let position = shared.cache.prepare().await?;
-    let closed = shared.cache.close(position, lists.collect()).await;
+    let closed = shared.cache.invalidate(position, lists.collect()).await;
     let answers = match jobs {
         [job] => alone::place(shared, job).await,
         _ => place_all(shared, jobs).await,
     };
-    shared.cache.reopen(closed).await;
+    shared.cache.release(closed).await;
     answers
 }
 
 /// Places a batch under locks.
 pub(super) async fn place_all<D: Database>(shared: &Shared<D>, jobs: &[&Job]) -> Answers {
-    fail_point!("placing: asked");
+    fail_point!("place.requested");
     let products = products(jobs);
     let mut work = shared.store.begin().await?;
     let (prepared, mut offers) = work.prepare(&questions(jobs), &products).await?;
-    if stock_keys::take_in(shared, &mut work, &products, &offers).await? {
+    if stock_projection::take_in(shared, &mut work, &products, &offers).await? {
         offers = work.lock_products(&products).await?;
     }
-    fail_point!("placing: locked");
+    fail_point!("place.locked");
     let mut decided = Vec::with_capacity(jobs.len());
     let mut verdicts = Vec::with_capacity(jobs.len());
     let at = prepared.first().map(|first| first.at);
@@ -145,11 +145,11 @@ pub(super) async fn place_all<D: Database>(shared: &Shared<D>, jobs: &[&Job]) ->
     }
     if let Some(at) = at.filter(|_| !decided.is_empty()) {
         work.write(at, &decided).await?;
-        fail_point!("placing: written");
+        fail_point!("place.written");
         shared.commit(work).await.map_err(|error| Failure::of_commit(error, placed))?;
-        fail_point!("placing: committed");
+        fail_point!("place.committed");
         shared.committed();
-        stock_keys::show(shared, &products).await;
+        stock_projection::show(shared, &products).await;
     }
     Ok(answers)
 }
@@ -225,7 +225,7 @@ pub(super) fn mismatch() -> Error {
 }
 
 fn unknown_user(request: &PlaceOrder) -> Error {
-    Error::new(ErrorKind::Forbidden, format!("User {} is not known here.", request.user))
+    Error::new(ErrorKind::UnknownUser, format!("User {} is not known here.", request.user))
 }
 
 /// Turns a plan into the order, its first event and its messages.
@@ -266,12 +266,13 @@ fn write_down<D: Database>(
         opted_out: prepared.opted_out,
     };
     let key = job.key().map(|key| (job.key_scope.clone(), key.to_owned(), job.fingerprint.clone()));
-    let messages = shared.announce(&event)?;
+    let messages = shared.encode(&event)?;
     Ok(Decided { event, holds: plan.holds, actor: job.actor.clone(), key, messages })
 }
 
 pub(super) fn order_of(decided: &[Decided], n: usize) -> Result<Order> {
-    decided.get(n).map(|one| one.event.order.clone()).ok_or_else(|| {
-        Error::new(ErrorKind::Internal, "The engine met a defect; its log says more.")
-    })
+    decided
+        .get(n)
+        .map(|one| one.event.order.clone())
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "a batch has no order at this index"))
 }

@@ -19,7 +19,7 @@ use crate::domain::event::OrderEvent;
 use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
 use crate::engine::Engine;
-use crate::error::{Result, chain};
+use crate::error::{Result, error_chain};
 use crate::store::Store;
 use crate::store::orders::{self, Noted};
 
@@ -136,7 +136,7 @@ async fn read_on(feed: Arc<Feed>) {
                 seen = Some(next);
                 feed.ready.send_replace(true);
             }
-            Err(error) => tracing::warn!(error = chain(&error), "watching orders failed"),
+            Err(error) => tracing::warn!(error = error_chain(&error), "watching orders failed"),
         }
         tokio::time::sleep(PAUSE).await;
         // Either way it is time to look again.

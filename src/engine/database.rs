@@ -13,7 +13,7 @@ use crate::domain::message::Message;
 use crate::domain::money::Currency;
 use crate::domain::order::Order;
 use crate::domain::placement::Offers;
-use crate::domain::stock::ShownLevel;
+use crate::domain::stock::ProjectedStock;
 use crate::engine::retelling;
 use crate::error::Result;
 use crate::store::cache_state::{self, CacheState};
@@ -52,7 +52,8 @@ pub trait Database: Clone + Send + Sync + 'static {
     fn orders(&self, ids: &[OrderId]) -> impl Future<Output = Result<Vec<Order>>> + Send;
 
     /// What is to be shown of the stock of `products`, as it is committed.
-    fn levels(&self, products: &[&str]) -> impl Future<Output = Result<Vec<ShownLevel>>> + Send;
+    fn levels(&self, products: &[&str])
+    -> impl Future<Output = Result<Vec<ProjectedStock>>> + Send;
 
     /// Whether orders may be read from a cache.
     fn cache_state(&self) -> impl Future<Output = Result<CacheState>> + Send;
@@ -132,8 +133,10 @@ pub trait UnitOfWork: Send {
     ) -> impl Future<Output = Result<()>> + Send;
 
     /// What is to be shown of the stock of `products`, as this transaction sees it.
-    fn levels(&mut self, products: &[&str])
-    -> impl Future<Output = Result<Vec<ShownLevel>>> + Send;
+    fn levels(
+        &mut self,
+        products: &[&str],
+    ) -> impl Future<Output = Result<Vec<ProjectedStock>>> + Send;
 
     /// Makes room for products that were unknown, and locks it. See [`levels::make_room`].
     fn make_room(
@@ -145,7 +148,7 @@ pub trait UnitOfWork: Send {
     /// Adds to the reports of locked products. See [`levels::adopt`].
     fn adopt(&mut self, drifts: &[(&str, i64)]) -> impl Future<Output = Result<()>> + Send;
 
-    /// Commits. An error has the fact `outcome = unknown` unless nothing was committed for sure.
+    /// Commits. `OutcomeUnknown` unless it is certain that nothing was committed.
     fn commit(self) -> impl Future<Output = Result<()>> + Send;
 
     /// Undoes it, and gives its locks back before it returns.
@@ -180,7 +183,7 @@ impl Database for Store {
         orders::get_each(&mut *self.acquire().await?, ids).await
     }
 
-    async fn levels(&self, products: &[&str]) -> Result<Vec<ShownLevel>> {
+    async fn levels(&self, products: &[&str]) -> Result<Vec<ProjectedStock>> {
         levels::of(&mut *self.acquire().await?, products).await
     }
 
@@ -260,7 +263,7 @@ impl UnitOfWork for Transaction {
         orders::change(self, event, actor, deleted, messages).await
     }
 
-    async fn levels(&mut self, products: &[&str]) -> Result<Vec<ShownLevel>> {
+    async fn levels(&mut self, products: &[&str]) -> Result<Vec<ProjectedStock>> {
         levels::of(self, products).await
     }
 

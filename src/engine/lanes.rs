@@ -17,7 +17,7 @@ use crate::engine::database::Database;
 use crate::engine::place_order::Placed;
 use crate::engine::queue::Queue;
 use crate::engine::{Shared, closed};
-use crate::error::{Error, ErrorKind, Result, chain};
+use crate::error::{Error, ErrorKind, Result, error_chain};
 
 /// Lanes of one process: one works while the other's commit is written to disk.
 const LANES: usize = 2;
@@ -149,7 +149,7 @@ async fn serve_distinct<D: Database>(shared: &Shared<D>, mut batch: Vec<Waiting>
             Err(failure) => failure,
         };
         tracing::warn!(
-            error = chain(&failure.error),
+            error = error_chain(&failure.error),
             orders = batch.len(),
             tries,
             "placing a batch failed"
@@ -159,7 +159,7 @@ async fn serve_distinct<D: Database>(shared: &Shared<D>, mut batch: Vec<Waiting>
         let tries_max = match error.kind() {
             // A rehearsal that would have to wait is not worth it.
             ErrorKind::Conflict if !shared.is_rehearsal => TRIES_MAX,
-            ErrorKind::Unavailable => TRIES_MAX_AWAY,
+            ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => TRIES_MAX_AWAY,
             _ => 1,
         };
         if tries >= tries_max {
@@ -192,37 +192,39 @@ fn answer_each(batch: Vec<Waiting>, answers: Vec<Result<Placed>>) {
 
 fn outcome_unknown(error: &Error) -> Error {
     Error::new(
-        ErrorKind::Unavailable,
+        ErrorKind::OutcomeUnknown,
         "The database did not say whether the order was placed. Look at your orders, or send \
          requests with an idempotency key: such a request can be repeated safely.",
     )
-    .with("component", error.fact("component").unwrap_or("postgresql"))
-    .with("outcome", "unknown")
+    .with("component", error.context_value("component").unwrap_or("postgresql"))
 }
 
 /// `error` as those are told who were not in what may have been committed.
 fn not_placed(error: &Error) -> Error {
-    match error.fact("outcome") {
-        Some(_) => Error::new(error.kind(), error.message())
-            .with("component", error.fact("component").unwrap_or("postgresql")),
-        None => error.retold(),
+    match error.kind() {
+        ErrorKind::OutcomeUnknown => {
+            Error::new(ErrorKind::Unavailable, "The database does not answer. Try again.")
+                .with("component", error.context_value("component").unwrap_or("postgresql"))
+        }
+        _ => error.without_source(),
     }
 }
 
 /// Answers a batch that cannot be placed together: one request at a time, so that a poisonous one
 /// fails alone, unless the database itself is away.
 async fn give_up<D: Database>(shared: &Shared<D>, batch: Vec<Waiting>, error: &Error) {
-    if batch.len() == 1 || error.kind() == ErrorKind::Unavailable {
+    let is_away = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::OutcomeUnknown);
+    if batch.len() == 1 || is_away {
         return batch.into_iter().for_each(|waiting| waiting.fail(error));
     }
     for mut waiting in batch {
         match batch::place(shared, &[&waiting.job]).await {
             Ok(mut answers) => {
                 let answer = answers.pop();
-                waiting.answer(answer.unwrap_or_else(|| Err(error.retold())));
+                waiting.answer(answer.unwrap_or_else(|| Err(error.without_source())));
             }
             Err(failure) => {
-                tracing::error!(error = chain(&failure.error), "placing an order failed");
+                tracing::error!(error = error_chain(&failure.error), "placing an order failed");
                 waiting.in_doubt |= !failure.in_doubt.is_empty();
                 waiting.fail(&failure.error);
             }

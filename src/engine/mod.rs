@@ -2,10 +2,8 @@
 //! goes through here.
 
 mod alone;
-pub mod apply_fact;
+pub mod apply_external_event;
 pub mod apply_message;
-mod ask_services;
-pub mod ask_stats;
 mod batch;
 pub mod cache;
 pub mod cancel_order;
@@ -25,10 +23,12 @@ mod read_through;
 mod reads;
 pub mod replay;
 mod retelling;
-mod stock_keys;
+mod stock_projection;
 pub mod tell_lists;
 mod transition;
-mod user_keys;
+mod upstream_checks;
+pub mod upstream_stats;
+mod user_projection;
 
 use std::sync::Arc;
 
@@ -40,13 +40,13 @@ use crate::domain::message::Message;
 use crate::domain::money::Currency;
 use crate::domain::placement::PlacementLimits;
 use crate::engine::alone::Luck;
-use crate::engine::ask_stats::Asked;
 use crate::engine::cache::Cache;
 use crate::engine::changes::Changes;
 use crate::engine::database::{Database, UnitOfWork};
 use crate::engine::lanes::Lanes;
-use crate::engine::ports::{Announcer, Ports};
+use crate::engine::ports::{EventEncoder, Ports};
 use crate::engine::reads::Reads;
+use crate::engine::upstream_stats::Asked;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 
@@ -78,7 +78,7 @@ struct Shared<D = Store> {
     store: D,
     reads: Reads<D>,
     rules: Rules,
-    announcers: Vec<Arc<dyn Announcer>>,
+    encoders: Vec<Arc<dyn EventEncoder>>,
     ports: Ports,
     cache: Cache<D>,
     asked: Asked,
@@ -90,11 +90,11 @@ struct Shared<D = Store> {
 }
 
 impl<D: Database> Engine<D> {
-    /// An engine on `store` that announces every event through each of `announcers`. Must be
+    /// An engine on `store` that announces every event through each of `encoders`. Must be
     /// called on a tokio runtime, which its lanes then run on.
     #[must_use]
-    pub fn new(store: D, rules: Rules, announcers: Vec<Arc<dyn Announcer>>) -> Self {
-        Self::start(store, rules, announcers, Ports::default(), false)
+    pub fn new(store: D, rules: Rules, encoders: Vec<Arc<dyn EventEncoder>>) -> Self {
+        Self::start(store, rules, encoders, Ports::default(), false)
     }
 
     /// As [`Engine::new`], with what it may do without.
@@ -102,16 +102,16 @@ impl<D: Database> Engine<D> {
     pub fn with_ports(
         store: D,
         rules: Rules,
-        announcers: Vec<Arc<dyn Announcer>>,
+        encoders: Vec<Arc<dyn EventEncoder>>,
         ports: Ports,
     ) -> Self {
-        Self::start(store, rules, announcers, ports, false)
+        Self::start(store, rules, encoders, ports, false)
     }
 
     fn start(
         store: D,
         rules: Rules,
-        announcers: Vec<Arc<dyn Announcer>>,
+        encoders: Vec<Arc<dyn EventEncoder>>,
         ports: Ports,
         is_rehearsal: bool,
     ) -> Self {
@@ -122,7 +122,7 @@ impl<D: Database> Engine<D> {
             reads: Reads::new(store.clone()),
             store,
             rules,
-            announcers,
+            encoders,
             ports,
             cache,
             asked: Asked::default(),
@@ -167,17 +167,17 @@ impl Engine {
     /// this one's way: see [`Store::aside`].
     #[must_use]
     pub fn rehearsal(&self) -> Self {
-        let Shared { store, rules, announcers, .. } = self.shared.as_ref();
-        Self::start(store.aside(), *rules, announcers.clone(), Ports::default(), true)
+        let Shared { store, rules, encoders, .. } = self.shared.as_ref();
+        Self::start(store.aside(), *rules, encoders.clone(), Ports::default(), true)
     }
 }
 
 impl<D: Database> Shared<D> {
     /// What every contract says about `event`.
-    fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>> {
-        let mut messages = Vec::with_capacity(self.announcers.len());
-        for announcer in &self.announcers {
-            messages.extend(announcer.announce(event)?);
+    fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
+        let mut messages = Vec::with_capacity(self.encoders.len());
+        for encoder in &self.encoders {
+            messages.extend(encoder.encode(event)?);
         }
         Ok(messages)
     }

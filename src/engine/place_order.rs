@@ -26,7 +26,7 @@ impl<D: Database> Engine<D> {
     ///
     /// # Errors
     /// In this order of precedence: `Forbidden` for another user's order, `InvalidInput` and
-    /// `LimitExceeded` for a request that is wrong in itself, `IdempotencyMismatch` for a key that
+    /// `TooLarge` for a request that is wrong in itself, `IdempotencyMismatch` for a key that
     /// was used with another request, `ProductNotFound`, `OutOfStock`; `Unavailable` when the
     /// database or the queue in front of it does not take it.
     pub async fn place_order(&self, caller: &Caller, request: PlaceOrder) -> Result<Placed> {

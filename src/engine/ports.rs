@@ -1,5 +1,4 @@
-//! What the core needs from outside: contracts that put events into words, ways out and in, and the
-//! services that are asked before an order is placed.
+//! The traits through which the engine uses contracts, brokers, Redis and upstream services.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,186 +9,187 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::domain::event::OrderEvent;
-use crate::domain::fact::Fact;
+use crate::domain::external_event::ExternalEvent;
 use crate::domain::ids::{OrderId, ProductId, UserId};
 use crate::domain::message::{Message, OutgoingMessage};
 use crate::domain::order::Order;
 use crate::domain::quote::Quote;
-use crate::domain::stock::{Seen, ShownLevel};
+use crate::domain::stock::{ProjectedStock, Seen};
 use crate::domain::user::User;
 use crate::error::Result;
 
-/// A contract's words for what happened. Called inside the transaction that makes it happen, so it
-/// must be quick and must not wait.
-pub trait Announcer: Send + Sync {
-    /// The messages that this contract sends about `event`; none is an answer too.
+/// Encodes order events as messages of a contract. Called inside the transaction that writes the
+/// event, so it must not block.
+pub trait EventEncoder: Send + Sync {
+    /// The messages that this contract sends for `event`; may be empty.
     ///
     /// # Errors
-    /// `Internal` when the event cannot be put into this contract's words. The transaction fails.
-    fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>>;
+    /// `Internal` when the event cannot be encoded. The transaction fails.
+    fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>>;
 
-    /// The messages that this contract sends about all orders of `user`, which come oldest first.
-    /// Few contracts know such a thing.
+    /// The messages that this contract sends for the order list of `user`; `orders` are sorted
+    /// oldest first. Most contracts have no such message.
     ///
     /// # Errors
-    /// As [`Announcer::announce`].
-    fn announce_list(&self, user: &UserId, orders: &[Order]) -> Result<Vec<Message>> {
+    /// As [`EventEncoder::encode`].
+    fn encode_order_list(&self, user: &UserId, orders: &[Order]) -> Result<Vec<Message>> {
         let _ = (user, orders);
         Ok(Vec::new())
     }
 }
 
-/// A contract's understanding of what others say.
-pub trait Interpreter: Send + Sync {
-    /// The facts in a delivery.
+/// Decodes messages of other services.
+pub trait MessageDecoder: Send + Sync {
+    /// The events in a delivery.
     ///
     /// # Errors
-    /// `InvalidInput` saying what could not be understood. The delivery becomes a dead letter.
-    fn interpret(&self, delivery: &Delivery) -> Result<Vec<Fact>>;
+    /// `InvalidInput` naming what is malformed. The delivery becomes a dead letter.
+    fn decode(&self, delivery: &Delivery) -> Result<Vec<ExternalEvent>>;
 }
 
-/// What became of one published message.
+/// The broker's answer to one published message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The broker has it and has routed it.
+pub enum PublishOutcome {
+    /// The broker has stored and routed it.
     Confirmed,
-    /// The broker has it and knows nobody who wants it; it is gone there.
+    /// No queue is bound for it; the broker has discarded it.
     Unroutable,
-    /// The broker refused this message, with its reason.
-    Refused(String),
+    /// The broker rejected it for this reason.
+    Rejected(String),
 }
 
-/// A connected way out.
+/// A connection on which messages are published.
 pub trait Publisher: Send {
-    /// Sends `batch` in its order and waits for every verdict, in the same order.
+    /// Publishes `batch` in order and returns the outcome of each message, in the same order.
     ///
     /// # Errors
-    /// `Unavailable` when the connection is lost or silent: nothing is known about the batch, the
-    /// publisher is spent, and everything must be sent again through a new one.
+    /// `Unavailable` when the connection is lost or times out. The outcome of the whole batch is
+    /// unknown: drop this publisher and send the batch again through a new one.
     fn publish(
         &mut self,
         batch: &[OutgoingMessage],
-    ) -> impl Future<Output = Result<Vec<Verdict>>> + Send;
+    ) -> impl Future<Output = Result<Vec<PublishOutcome>>> + Send;
 }
 
-/// Makes publishers; asked again whenever one is spent.
-pub trait Outlet: Send + Sync + 'static {
-    /// What it makes.
+/// Connects publishers. Called again after each lost connection.
+pub trait PublisherFactory: Send + Sync + 'static {
+    /// The publisher that it connects.
     type Publisher: Publisher;
 
-    /// Connects, under a deadline of its own.
+    /// Connects. The implementation limits how long this takes.
     ///
     /// # Errors
     /// `Unavailable` naming the component and its address.
     fn connect(&self) -> impl Future<Output = Result<Self::Publisher>> + Send;
 }
 
-/// The stock that other services see and change outside the database.
-pub trait StockKeys: Send + Sync + 'static {
-    /// Which of `products` have a number, in their order.
+/// The stock keys in Redis, which other services read and change.
+pub trait StockProjection: Send + Sync + 'static {
+    /// Whether each of `products` has a key, in the same order.
     ///
     /// # Errors
     /// `Unavailable`.
     fn have<'a>(&'a self, products: &'a [&str]) -> BoxFuture<'a, Result<Vec<bool>>>;
 
-    /// The numbers of products, in the order of `levels`; none for one that has no number. A number
-    /// that was there before any was shown counts as a change of its level here.
+    /// The value of each product's key, in the order of `levels`; none without a key. A value that
+    /// was there before the engine first wrote the key counts as an external change.
     ///
     /// # Errors
     /// `Unavailable`.
-    fn read<'a>(&'a self, levels: &'a [ShownLevel]) -> BoxFuture<'a, Result<Vec<Option<Seen>>>>;
+    fn read<'a>(&'a self, levels: &'a [ProjectedStock])
+    -> BoxFuture<'a, Result<Vec<Option<Seen>>>>;
 
-    /// Shows levels, but for those of which a later version is shown already.
+    /// Writes `levels`, except those of which Redis has a later version already.
     ///
     /// # Errors
-    /// `Unavailable`: some may be shown and some not.
-    fn show<'a>(&'a self, levels: &'a [ShownLevel]) -> BoxFuture<'a, Result<()>>;
+    /// `Unavailable`: some may have been written.
+    fn show<'a>(&'a self, levels: &'a [ProjectedStock]) -> BoxFuture<'a, Result<()>>;
 }
 
-/// What other services see of users outside the database.
-pub trait UserKeys: Send + Sync + 'static {
-    /// Shows what is known of users.
+/// The user keys in Redis, which other services read.
+pub trait UserProjection: Send + Sync + 'static {
+    /// Writes the keys of `users`.
     ///
     /// # Errors
-    /// `Unavailable`: some may be shown and some not.
+    /// `Unavailable`: some may have been written.
     fn show<'a>(&'a self, users: &'a [User]) -> BoxFuture<'a, Result<()>>;
 
-    /// Some of the preferences that are shown, by whomever: at `cursor`, which is 0 at first and
-    /// then what the page before says.
+    /// One page of all preference keys, whoever wrote them. `cursor` is 0 for the first page, then
+    /// [`PreferencesPage::next`] of the page before.
     ///
     /// # Errors
     /// `Unavailable`.
     fn preferences(&self, cursor: u64) -> BoxFuture<'_, Result<PreferencesPage>>;
 }
 
-/// Some of the preferences that are shown.
+/// One page of the preference keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreferencesPage {
-    /// Users' ids and what stands there, unread.
+    /// Pairs of user id and value, not validated.
     pub found: Vec<(String, String)>,
-    /// Where the next page is; 0 behind the last one.
+    /// Cursor of the next page; 0 after the last one.
     pub next: u64,
 }
 
-/// One message that came in.
+/// One message received from a broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
-    /// What the source acknowledges it by.
+    /// Identifies the delivery when it is acknowledged.
     pub tag: u64,
     /// The routing key or topic.
     pub topic: String,
-    /// The bytes, unread.
+    /// The body, not decoded.
     pub body: Vec<u8>,
-    /// The sender's id for it, if it gave one.
+    /// The message id that the sender set, if any.
     pub message_id: Option<String>,
-    /// What it answers, if it says so.
+    /// The id of the message that this one answers, if any.
     pub correlation_id: Option<String>,
-    /// Whether the broker says that it may have been delivered before.
+    /// Whether the broker may have delivered it before.
     pub redelivered: bool,
-    /// What else the sender says of it.
+    /// The other headers.
     pub headers: Map<String, Value>,
 }
 
-/// A connected way in.
-pub trait Source: Send {
+/// A connection from which messages are received.
+pub trait MessageSource: Send {
     /// Waits for the next message.
     ///
     /// # Errors
-    /// `Unavailable` when the connection is lost; the source is spent.
+    /// `Unavailable` when the connection is lost; drop this source and connect a new one.
     fn next(&mut self) -> impl Future<Output = Result<Delivery>> + Send;
 
-    /// Tells the broker that this message has been dealt with for good.
+    /// Acknowledges a delivery, so that the broker does not deliver it again.
     ///
     /// # Errors
-    /// `Unavailable` when the connection is lost; the broker will deliver it again.
+    /// `Unavailable` when the connection is lost; the broker delivers the message again.
     fn acknowledge(&mut self, tag: u64) -> impl Future<Output = Result<()>> + Send;
 
-    /// Ends the connection once the broker has heard every acknowledgement. A source that is
-    /// dropped instead may leave some unheard.
+    /// Closes the connection after the broker has received every acknowledgement. Dropping the
+    /// source instead may lose some.
     ///
     /// # Errors
     /// `Unavailable` when the connection is lost.
     fn close(self) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// Makes sources; asked again whenever one is spent.
-pub trait Inlet: Send + Sync + 'static {
-    /// What it makes.
-    type Source: Source;
+/// Connects message sources. Called again after each lost connection.
+pub trait MessageSourceFactory: Send + Sync + 'static {
+    /// The message source that it connects.
+    type Source: MessageSource;
 
-    /// Connects, under a deadline of its own.
+    /// Connects. The implementation limits how long this takes.
     ///
     /// # Errors
     /// `Unavailable` naming the component and its address.
     fn connect(&self) -> impl Future<Output = Result<Self::Source>> + Send;
 }
 
-/// The service that knows the users.
+/// The user service.
 pub trait UserService: Send + Sync {
-    /// Whether there is such a user. `token` is the caller's.
+    /// Whether `user` exists. `token` is the caller's and is passed on.
     ///
     /// # Errors
-    /// `Unavailable` naming the service and its address when it does not say so, in time.
+    /// `Unavailable` naming the service and its address when it gives no usable answer in time.
     fn knows<'a>(
         &'a self,
         user: &'a UserId,
@@ -197,13 +197,13 @@ pub trait UserService: Send + Sync {
     ) -> BoxFuture<'a, Result<bool>>;
 }
 
-/// The service that knows the products.
+/// The product service.
 pub trait ProductService: Send + Sync {
-    /// What it says of `products`, which has no doubles. One that it does not know is left out.
-    /// `token` is the caller's.
+    /// Price and stock of `products`, which must be distinct. Products that the service does not
+    /// know are missing from the result. `token` is the caller's and is passed on.
     ///
     /// # Errors
-    /// `Unavailable` naming the service and its address when it does not say so, in time.
+    /// `Unavailable` naming the service and its address when it gives no usable answer in time.
     fn quotes<'a>(
         &'a self,
         products: &'a [ProductId],
@@ -211,70 +211,75 @@ pub trait ProductService: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<Quote>>>;
 }
 
-/// What a cache keeps under one name.
+/// The key of a cache entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Subject {
+pub enum CacheKey {
     /// One order.
     Order(OrderId),
-    /// A user's newest orders.
-    ListOf(UserId),
+    /// The newest orders of a user.
+    UserList(UserId),
 }
 
-/// What a cache answers.
+/// The result of a cache lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cached {
-    /// It has this.
+pub enum CacheLookup {
+    /// The entry exists.
     Hit(Vec<Order>),
-    /// It has nothing.
+    /// There is no entry; the caller may fill it.
     Miss,
-    /// It has nothing and takes nothing: somebody is changing it.
-    Closed,
+    /// There is no entry, and none can be written: a transaction is changing the orders.
+    Invalidated,
 }
 
-/// Keeps copies of orders, for all processes. `space` names what belongs together: what was kept
-/// under another one is not seen. Every call ends within a bound, with `Unavailable` where the
-/// cache does not answer by then.
+/// A cache of orders shared by all processes. Entries belong to a `namespace`; those of another
+/// namespace are not visible. Every call ends within a bounded time, with `Unavailable` when the
+/// cache does not answer.
 pub trait OrderCache: Send + Sync {
-    /// What it has. After a miss, whoever gave a lease may put something in, as long as nobody has
-    /// closed the entry and nobody else has come with a lease.
+    /// Looks up an entry. After a miss with a `lease` the caller may [`put`](Self::put) the entry,
+    /// unless it is invalidated or another lease is taken before that.
     fn get<'a>(
         &'a self,
-        space: &'a str,
-        subject: &'a Subject,
+        namespace: &'a str,
+        key: &'a CacheKey,
         lease: Option<Uuid>,
-    ) -> BoxFuture<'a, Result<Cached>>;
+    ) -> BoxFuture<'a, Result<CacheLookup>>;
 
-    /// Keeps `orders`, if `lease` is still good and nothing newer is there.
+    /// Writes an entry if `lease` is still valid and no newer version is stored.
     fn put<'a>(
         &'a self,
-        space: &'a str,
-        subject: &'a Subject,
+        namespace: &'a str,
+        key: &'a CacheKey,
         lease: Uuid,
         orders: &'a [Order],
     ) -> BoxFuture<'a, Result<()>>;
 
-    /// Forgets entries, and takes nothing for them until they are reopened as often as they were
-    /// closed, or a minute has passed.
-    fn close<'a>(&'a self, space: &'a str, subjects: &'a [Subject]) -> BoxFuture<'a, Result<()>>;
+    /// Deletes entries and blocks writes to them until each `invalidate` was followed by a
+    /// [`release`](Self::release), or a minute has passed.
+    fn invalidate<'a>(
+        &'a self,
+        namespace: &'a str,
+        keys: &'a [CacheKey],
+    ) -> BoxFuture<'a, Result<()>>;
 
-    /// Reopens entries, empty.
-    fn reopen<'a>(&'a self, space: &'a str, subjects: &'a [Subject]) -> BoxFuture<'a, Result<()>>;
+    /// Ends an invalidation. The entries are empty.
+    fn release<'a>(&'a self, namespace: &'a str, keys: &'a [CacheKey])
+    -> BoxFuture<'a, Result<()>>;
 
-    /// Whether it answers.
+    /// Fails unless the cache answers.
     fn ping(&self) -> BoxFuture<'_, Result<()>>;
 }
 
-/// What an engine may do without: each is there where settings name it.
+/// The optional parts of an engine: each is present when its settings are.
 #[derive(Clone, Default)]
 pub struct Ports {
-    /// Is asked whether a user may order.
+    /// Checks that the user of an order exists.
     pub users: Option<Arc<dyn UserService>>,
-    /// Is asked what products cost and how many there are.
+    /// Quotes price and stock of the ordered products.
     pub products: Option<Arc<dyn ProductService>>,
-    /// Keeps copies of orders.
+    /// Caches orders.
     pub orders: Option<Arc<dyn OrderCache>>,
-    /// Shows stock to others.
-    pub stock_keys: Option<Arc<dyn StockKeys>>,
-    /// Shows users to others.
-    pub user_keys: Option<Arc<dyn UserKeys>>,
+    /// Projects stock into Redis.
+    pub stock_projection: Option<Arc<dyn StockProjection>>,
+    /// Projects users into Redis.
+    pub user_projection: Option<Arc<dyn UserProjection>>,
 }

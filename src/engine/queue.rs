@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::domain::ids::UserId;
 use crate::engine::closed;
-use crate::error::{Error, ErrorKind, Result, TOO_MUCH, chain};
+use crate::error::{Error, ErrorKind, Result, error_chain};
 
 /// Most requests that wait. Beyond it they are refused.
 const WAITING_MAX: usize = 8192;
@@ -57,7 +57,7 @@ impl<T> Queue<T> {
     /// Puts a user's request behind that user's others.
     ///
     /// # Errors
-    /// `Unavailable` when it would wait for too long, or for ever.
+    /// `Overloaded` when it would wait for too long; `Unavailable` once the queue is closed.
     pub(super) fn join(&self, user: &UserId, request: T) -> Result<()> {
         let (joined, told) = {
             let mut line = self.line();
@@ -68,7 +68,7 @@ impl<T> Queue<T> {
         match (&joined, told) {
             (Ok(()), _) => self.arrived.notify_one(),
             (Err(refusal), Some(waiting)) => {
-                tracing::warn!(waiting, error = chain(refusal), "orders are refused");
+                tracing::warn!(waiting, error = error_chain(refusal), "orders are refused");
             }
             (Err(_), None) => {}
         }
@@ -131,8 +131,7 @@ impl<T> Line<T> {
 
     /// Whether one more request of this user may wait.
     fn check(&self, user: &UserId, now: Instant) -> Result<()> {
-        let refused =
-            |why: String| Err(Error::new(ErrorKind::Unavailable, why).with(TOO_MUCH, "orders"));
+        let refused = |why: String| Err(Error::new(ErrorKind::Overloaded, why));
         if self.is_closed {
             return Err(closed());
         }
@@ -218,11 +217,11 @@ mod tests {
         for _ in 0..OF_ONE_USER_MAX {
             queue.join(&user("a"), "a").unwrap();
         }
-        assert_eq!(queue.join(&user("a"), "a").unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(queue.join(&user("a"), "a").unwrap_err().kind(), ErrorKind::Overloaded);
         for number in 0..WAITING_MAX - OF_ONE_USER_MAX {
             queue.join(&user(&number.to_string()), "other").unwrap();
         }
-        assert_eq!(queue.join(&user("b"), "b").unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(queue.join(&user("b"), "b").unwrap_err().kind(), ErrorKind::Overloaded);
         taken(&queue, 1);
         queue.join(&user("b"), "b").unwrap();
     }
@@ -234,7 +233,7 @@ mod tests {
         tokio::time::advance(WAIT_MAX).await;
         queue.join(&user("b"), "b1").unwrap();
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(queue.join(&user("c"), "c1").unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(queue.join(&user("c"), "c1").unwrap_err().kind(), ErrorKind::Overloaded);
         assert_eq!(taken(&queue, 1), ["a1"]);
         queue.join(&user("c"), "c1").unwrap();
     }

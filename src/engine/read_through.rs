@@ -8,7 +8,7 @@ use crate::domain::order::Order;
 use crate::domain::query::{LIST_MAX, OrderFilter};
 use crate::engine::Engine;
 use crate::engine::cache::CacheStats;
-use crate::engine::ports::Subject;
+use crate::engine::ports::CacheKey;
 use crate::error::{ErrorKind, Result};
 use crate::store::orders;
 
@@ -30,7 +30,7 @@ impl Engine {
             let order = self.shared.reads.order(name.id()).await?;
             Ok(vec![order.ok_or_else(|| orders::not_found(name))?])
         };
-        let found = Box::pin(self.shared.cache.read(Subject::Order(name.id()), load)).await;
+        let found = Box::pin(self.shared.cache.read(CacheKey::Order(name.id()), load)).await;
         let found = match found {
             // Another name of the same number may have been looked for.
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
@@ -55,7 +55,7 @@ impl Engine {
             let limit = i64::from(LIST_MAX);
             orders::list(&mut connection, &Scope::Everyone, &filter, limit).await
         };
-        let subject = Subject::ListOf(user.clone());
+        let subject = CacheKey::UserList(user.clone());
         let found = Box::pin(self.shared.cache.read(subject, load)).await?;
         Ok(found.into_iter().filter(|order| order.user == *user).collect())
     }

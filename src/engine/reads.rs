@@ -130,7 +130,7 @@ async fn serve<D: Database>(store: &D, mut batch: Vec<Waiting>) {
         }
         Err(error) if batch.len() == 1 || error.kind() == ErrorKind::Unavailable => {
             for Waiting { answer, .. } in batch {
-                let _ = answer.send(Err(error.retold()));
+                let _ = answer.send(Err(error.without_source()));
             }
         }
         // One that cannot be read fails alone.

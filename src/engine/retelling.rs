@@ -36,7 +36,7 @@ pub(super) fn tell<D: Database>(
     events: Vec<OrderEvent>,
 ) -> Result<Vec<(OrderEvent, Vec<Message>)>> {
     let told = events.into_iter().map(|event| {
-        let messages = shared.announce(&event)?;
+        let messages = shared.encode(&event)?;
         Ok((event, messages))
     });
     told.collect()

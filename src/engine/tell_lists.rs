@@ -52,8 +52,8 @@ impl Engine {
                 orders::list(&mut transaction, &Scope::Everyone, &filter, limit).await?;
             found.reverse();
             let mut messages = Vec::new();
-            for announcer in &shared.announcers {
-                messages.extend(announcer.announce_list(&due.user, &found)?);
+            for encoder in &shared.encoders {
+                messages.extend(encoder.encode_order_list(&due.user, &found)?);
             }
             lists::write(&mut transaction, due, &messages).await?;
         }

@@ -10,8 +10,8 @@ use crate::domain::status::{Change, OrderStatus};
 use crate::engine::Engine;
 use crate::engine::catch_up::catch_up_on;
 use crate::engine::database::{Database, UnitOfWork};
-use crate::engine::ports::Subject;
-use crate::engine::stock_keys;
+use crate::engine::ports::CacheKey;
+use crate::engine::stock_projection;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Longest reason, in characters.
@@ -49,17 +49,17 @@ impl<D: Database> Engine<D> {
         if let Wanted::Status(status) = wanted {
             caller.check_may_set(status, shared.rules.access)?;
         }
-        fail_point!("changing: locked");
+        fail_point!("change.locked");
         let Some(step) = decide(&order, &wanted)? else {
             return Ok(order);
         };
         if shared.is_rehearsal {
             return self.change(work, caller, order, &step, reason).await;
         }
-        let subjects = vec![Subject::Order(order.id), Subject::ListOf(order.user.clone())];
-        let closed = shared.cache.close(position, subjects).await;
+        let subjects = vec![CacheKey::Order(order.id), CacheKey::UserList(order.user.clone())];
+        let closed = shared.cache.invalidate(position, subjects).await;
         let changed = self.change(work, caller, order, &step, reason).await;
-        shared.cache.reopen(closed).await;
+        shared.cache.release(closed).await;
         changed
     }
 
@@ -78,7 +78,7 @@ impl<D: Database> Engine<D> {
         let previous = order.status;
         if step.status == OrderStatus::Cancelled && previous != OrderStatus::Cancelled {
             work.release_stock(order.id).await?;
-            fail_point!("changing: released");
+            fail_point!("change.released");
         }
         let order =
             Order { status: step.status, version: order.version + 1, updated_at: at, ..order };
@@ -91,17 +91,17 @@ impl<D: Database> Engine<D> {
             reason,
             opted_out: false,
         };
-        let messages = shared.announce(&event)?;
+        let messages = shared.encode(&event)?;
         let deleted = step.kind == EventKind::Deleted;
         work.change(&event, caller.name(), deleted, &messages).await?;
-        fail_point!("changing: written");
+        fail_point!("change.written");
         shared.commit(work).await?;
-        fail_point!("changing: committed");
+        fail_point!("change.committed");
         shared.committed();
         if event.order.status == OrderStatus::Cancelled {
             let products: Vec<_> =
                 event.order.lines.iter().map(|line| line.product.as_str()).collect();
-            stock_keys::show(shared, &products).await;
+            stock_projection::show(shared, &products).await;
         }
         Ok(event.order)
     }

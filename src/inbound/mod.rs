@@ -1,7 +1,7 @@
 //! The way in: what other services say is received, understood, applied, and then acknowledged.
 //!
 //! ```text
-//!  broker ─▶ next ─▶ interpret ─▶ apply, with the message's identity ─▶ acknowledge
+//!  broker ─▶ next ─▶ decode ─▶ apply, with the message's identity ─▶ acknowledge
 //!                        │                  │
 //!                        └─▶ not understood: set aside, with the reason ─▶ acknowledge
 //! ```
@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::engine::Engine;
-use crate::engine::apply_fact::{Taken, intake_lease};
-use crate::engine::ports::{Delivery, Inlet, Interpreter, Source};
-use crate::error::{Error, ErrorKind, Result, chain};
+use crate::engine::apply_external_event::{ApplyOutcome, consumer_lease};
+use crate::engine::ports::{Delivery, MessageSourceFactory, MessageDecoder, MessageSource};
+use crate::error::{Error, ErrorKind, Result, error_chain};
 use crate::outage::{Outage, in_time};
 use crate::store::inbox;
 use crate::store::leases::{self, Lease, RENEWAL};
@@ -43,13 +43,13 @@ pub struct Intake<I> {
     consumer: &'static str,
     engine: Engine,
     inlet: I,
-    interpreter: Arc<dyn Interpreter>,
+    decoder: Arc<dyn MessageDecoder>,
     owner: Uuid,
     outage: Outage,
     stats: Arc<IntakeStats>,
 }
 
-impl<I: Inlet> Intake<I> {
+impl<I: MessageSourceFactory> Intake<I> {
     /// An intake for `consumer`, a contract's name, from `inlet` to `engine`. It does nothing until
     /// it is run.
     #[must_use]
@@ -57,11 +57,11 @@ impl<I: Inlet> Intake<I> {
         consumer: &'static str,
         engine: Engine,
         inlet: I,
-        interpreter: Arc<dyn Interpreter>,
+        decoder: Arc<dyn MessageDecoder>,
     ) -> Self {
         let outage = Outage::new("taking in messages");
         let (owner, stats) = (Uuid::now_v7(), Arc::default());
-        Self { consumer, engine, inlet, interpreter, owner, outage, stats }
+        Self { consumer, engine, inlet, decoder, owner, outage, stats }
     }
 
     /// The intake's counters.
@@ -89,7 +89,7 @@ impl<I: Inlet> Intake<I> {
         let Some(lease) = in_time(self.claim()).await? else { return Ok(()) };
         let served = self.serve(&lease, stop).await;
         if let Err(error) = in_time(self.release(lease)).await {
-            tracing::debug!(error = chain(&error), "the intake's lease is left to run out");
+            tracing::debug!(error = error_chain(&error), "the intake's lease is left to run out");
         }
         served
     }
@@ -129,13 +129,13 @@ impl<I: Inlet> Intake<I> {
                 },
                 delivery = source.next() => {
                     let delivery = delivery?;
-                    fail_point!("taking in: received");
+                    fail_point!("consume.received");
                     match self.take_in(lease, &delivery, stop).await {
-                        None | Some(Taken::LeaseLost) => return Ok(()),
+                        None | Some(ApplyOutcome::LeaseLost) => return Ok(()),
                         Some(taken) => self.stats.count(taken),
                     }
                     source.acknowledge(delivery.tag).await?;
-                    fail_point!("taking in: acknowledged");
+                    fail_point!("consume.acknowledged");
                 }
             }
         }
@@ -148,7 +148,7 @@ impl<I: Inlet> Intake<I> {
         lease: &Lease,
         delivery: &Delivery,
         stop: &CancellationToken,
-    ) -> Option<Taken> {
+    ) -> Option<ApplyOutcome> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -164,10 +164,10 @@ impl<I: Inlet> Intake<I> {
         }
     }
 
-    async fn try_once(&self, lease: &Lease, delivery: &Delivery, tries: u32) -> Result<Taken> {
-        let wrong = match self.interpreter.interpret(delivery) {
+    async fn try_once(&self, lease: &Lease, delivery: &Delivery, tries: u32) -> Result<ApplyOutcome> {
+        let wrong = match self.decoder.decode(delivery) {
             Ok(facts) => {
-                let applied = self.engine.apply_facts(lease, self.consumer, delivery, &facts).await;
+                let applied = self.engine.apply_delivery(lease, self.consumer, delivery, &facts).await;
                 match applied {
                     Err(error) if is_hopeless(&error, tries) => error,
                     decided => return decided,
@@ -175,7 +175,7 @@ impl<I: Inlet> Intake<I> {
             }
             Err(error) => error,
         };
-        let reason = chain(&wrong);
+        let reason = error_chain(&wrong);
         let taken = self.engine.dead_letter(lease, self.consumer, delivery, &reason).await?;
         tracing::warn!(
             topic = delivery.topic,
@@ -187,7 +187,7 @@ impl<I: Inlet> Intake<I> {
 
     async fn claim(&self) -> Result<Option<Lease>> {
         let mut connection = self.engine.store().acquire().await?;
-        let names = [intake_lease(self.consumer)];
+        let names = [consumer_lease(self.consumer)];
         Ok(leases::claim(&mut connection, self.owner, &names, 1).await?.pop())
     }
 

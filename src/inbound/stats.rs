@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::engine::apply_fact::Taken;
+use crate::engine::apply_external_event::ApplyOutcome;
 
 /// Counts of one intake since the process began.
 #[derive(Debug, Default)]
@@ -15,12 +15,12 @@ pub struct IntakeStats {
 }
 
 impl IntakeStats {
-    pub(super) fn count(&self, taken: Taken) {
+    pub(super) fn count(&self, taken: ApplyOutcome) {
         let counter = match taken {
-            Taken::New => &self.new,
-            Taken::Repeated => &self.repeated,
-            Taken::DeadLettered => &self.dead_lettered,
-            Taken::LeaseLost => return,
+            ApplyOutcome::Applied => &self.new,
+            ApplyOutcome::Duplicate => &self.repeated,
+            ApplyOutcome::DeadLettered => &self.dead_lettered,
+            ApplyOutcome::LeaseLost => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }

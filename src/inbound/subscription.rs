@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
 
-use crate::engine::ports::{Delivery, Inlet, Source};
-use crate::error::{Error, chain};
+use crate::engine::ports::{Delivery, MessageSource, MessageSourceFactory};
+use crate::error::{Error, error_chain};
 use crate::outage::backoff;
 
 /// The pause after the first failure.
@@ -18,7 +18,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A queue, connected when it is first asked for a delivery.
-pub struct Subscription<I: Inlet> {
+pub struct Subscription<I: MessageSourceFactory> {
     queue: String,
     inlet: I,
     source: Option<I::Source>,
@@ -35,7 +35,7 @@ struct Absence {
     tries: u32,
 }
 
-impl<I: Inlet> Subscription<I> {
+impl<I: MessageSourceFactory> Subscription<I> {
     /// A subscription to what `inlet` leads to; `queue` is its name, for the log.
     #[must_use]
     pub fn new(queue: String, inlet: I) -> Self {
@@ -86,7 +86,7 @@ impl<I: Inlet> Subscription<I> {
             tracing::warn!(
                 target: "order_engine::consumer",
                 queue = self.queue,
-                error = chain(error),
+                error = error_chain(error),
                 "the queue cannot be consumed; it is tried again until it can"
             );
             Absence { since: Instant::now(), tries: 0 }
@@ -117,11 +117,11 @@ impl<I: Inlet> Subscription<I> {
 
 /// Ends a source's connection once the broker has heard every acknowledgement, if it hears them
 /// soon.
-pub(super) async fn farewell(source: impl Source) {
+pub(super) async fn farewell(source: impl MessageSource) {
     match timeout(FAREWELL_TIMEOUT, source.close()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(
-            target: "order_engine::consumer", error = chain(&error), "the farewell failed"
+            target: "order_engine::consumer", error = error_chain(&error), "the farewell failed"
         ),
         Err(_) => tracing::debug!(
             target: "order_engine::consumer", "the broker did not answer the farewell"

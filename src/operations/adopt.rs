@@ -119,17 +119,17 @@ async fn carry_out(
     migrate(settings).await?;
     session.enter().await?;
     session.begin(&reading, &old, announce).await?;
-    fail_point!("adopting: begun");
+    fail_point!("adopt.begun");
     session.watch(&old).await?;
-    fail_point!("adopting: watching");
+    fail_point!("adopt.watching");
     for stage in Stage::ALL {
         copy(session, stage, &reading, &told).await?;
     }
-    fail_point!("adopting: copied");
+    fail_point!("adopt.copied");
     session.show_missing(&reading).await?;
-    fail_point!("adopting: shown");
+    fail_point!("adopt.shown");
     session.finish().await?;
-    fail_point!("adopting: finished");
+    fail_point!("adopt.finished");
     let (figures, findings) = session.compare(&reading).await?;
     Ok(report("adopted", reading, announce, figures, findings))
 }
@@ -145,7 +145,7 @@ async fn copy(
     };
     let mut done = 0;
     while let Some((n, last)) = session.copy(stage, reading, after).await? {
-        fail_point!("adopting: a batch is copied");
+        fail_point!("adopt.batch_copied");
         (done, after) = (done + n, last);
         told(Progress { stage: stage.name(), done, total: total.max(done) });
     }

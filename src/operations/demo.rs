@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 
 use crate::app::App;
 use crate::config::Settings;
-use crate::domain::fact::{Fact, ProductFact, UserFact};
+use crate::domain::external_event::{ExternalEvent, ProductEvent, UserEvent};
 use crate::domain::ids::{ProductId, UserId};
 use crate::error::Result;
 
@@ -33,7 +33,7 @@ pub struct Demo {
 /// `Misconfigured`, `Unavailable`.
 pub async fn seed_demo(settings: &Settings) -> Result<Demo> {
     let user = UserId::parse(USER)?;
-    let mut facts = vec![Fact::User(UserFact {
+    let mut facts = vec![ExternalEvent::User(UserEvent {
         user: user.clone(),
         username: Some("demo".to_owned()),
         email: Some("demo@example.com".to_owned()),
@@ -44,7 +44,7 @@ pub async fn seed_demo(settings: &Settings) -> Result<Demo> {
     let mut products = Vec::new();
     for (number, name, cents, stock) in PRODUCTS {
         let price = Decimal::new(cents, 2);
-        facts.push(Fact::Product(ProductFact {
+        facts.push(ExternalEvent::Product(ProductEvent {
             product: ProductId::parse(number)?,
             name: name.to_owned(),
             price,
@@ -52,6 +52,6 @@ pub async fn seed_demo(settings: &Settings) -> Result<Demo> {
         }));
         products.push((number.to_owned(), name.to_owned(), price, stock));
     }
-    App::with_engine(settings, async |engine| engine.note(&facts).await).await?;
+    App::with_engine(settings, async |engine| engine.apply_events(&facts).await).await?;
     Ok(Demo { user, products })
 }

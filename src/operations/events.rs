@@ -51,7 +51,7 @@ pub async fn events_retry(
     settings: &Settings,
     ids: Option<&[i64]>,
 ) -> Result<usize> {
-    let interpreters = app::interpreters(settings)?;
+    let message_decoders = app::message_decoders(settings)?;
     let mut transaction = engine.store().begin().await?;
     let outgoing = dead_letters::retry_outgoing(&mut transaction, ids).await?;
     let incoming = dead_letters::find_incoming(&mut transaction, ids).await?;
@@ -64,7 +64,7 @@ pub async fn events_retry(
     engine.wake_relays();
     let mut retried = outgoing.len();
     for (id, consumer) in incoming {
-        let interpreter = interpreters.get(consumer.as_str()).ok_or_else(|| {
+        let decoder = message_decoders.get(consumer.as_str()).ok_or_else(|| {
             Error::new(
                 ErrorKind::Misconfigured,
                 format!(
@@ -73,7 +73,7 @@ pub async fn events_retry(
                 ),
             )
         })?;
-        engine.retry_dead_letter(id, interpreter.as_ref()).await?;
+        engine.retry_dead_letter(id, decoder.as_ref()).await?;
         retried += 1;
     }
     Ok(retried)

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::message::OutgoingMessage;
 use crate::engine::Engine;
-use crate::engine::ports::{Outlet, Publisher, Verdict};
+use crate::engine::ports::{PublishOutcome, Publisher, PublisherFactory};
 use crate::error::Result;
 use crate::outage::{Outage, backoff, in_time};
 use crate::outbox::ports::{Desk, Outbox};
@@ -56,7 +56,7 @@ pub struct Relay<O, D = Store> {
     stats: Arc<RelayStats>,
 }
 
-impl<O: Outlet, D: Outbox> Relay<O, D> {
+impl<O: PublisherFactory, D: Outbox> Relay<O, D> {
     /// A relay from `engine`'s database to `outlet`. It does nothing until it is run.
     #[must_use]
     pub fn new(engine: Engine<D>, outlet: O, options: RelayOptions) -> Self {
@@ -102,11 +102,11 @@ impl<O: Outlet, D: Outbox> Relay<O, D> {
         while !stop.is_cancelled() {
             in_time(self.shares.tend(&mut desk)).await?;
             let batch = self.claim(&mut desk).await?;
-            fail_point!("relaying: claimed", if !batch.is_empty());
+            fail_point!("relay.claimed", if !batch.is_empty());
             // No transaction is open here, however long the broker takes. An empty batch asks
             // whether the connection still lives.
             let verdicts = publisher.publish(&batch).await?;
-            fail_point!("relaying: confirmed", if !batch.is_empty());
+            fail_point!("relay.confirmed", if !batch.is_empty());
             self.settle(&mut desk, &batch, &verdicts).await?;
             self.outage.over();
             self.stats.connected.store(true, Ordering::Relaxed);
@@ -155,19 +155,19 @@ impl<O: Outlet, D: Outbox> Relay<O, D> {
         &mut self,
         desk: &mut D::Desk,
         batch: &[OutgoingMessage],
-        verdicts: &[Verdict],
+        verdicts: &[PublishOutcome],
     ) -> Result<()> {
         let now = Instant::now();
         let mut done = Vec::with_capacity(batch.len());
         let mut refusals = Vec::new();
         for (message, verdict) in batch.iter().zip(verdicts) {
             match verdict {
-                Verdict::Confirmed => {
+                PublishOutcome::Confirmed => {
                     self.routes.arrived(&message.topic);
                     RelayStats::add(&self.stats.sent, 1);
                     done.push(message);
                 }
-                Verdict::Unroutable => {
+                PublishOutcome::Unroutable => {
                     RelayStats::add(&self.stats.unroutable, 1);
                     if self.routes.needs_queue(&message.topic) {
                         self.routes.came_back(&message.topic, now);
@@ -175,7 +175,7 @@ impl<O: Outlet, D: Outbox> Relay<O, D> {
                         done.push(message);
                     }
                 }
-                Verdict::Refused(reason) => {
+                PublishOutcome::Rejected(reason) => {
                     RelayStats::add(&self.stats.refused, 1);
                     refusals.push(refusal(message, reason));
                 }
@@ -192,7 +192,7 @@ impl<O: Outlet, D: Outbox> Relay<O, D> {
         }
         let held = self.shares.held();
         let removed = in_time(desk.mark_sent(self.options.destination, held, done)).await?;
-        fail_point!("relaying: removed");
+        fail_point!("relay.removed");
         self.check_fence(done.len(), removed);
         Ok(())
     }
@@ -234,7 +234,7 @@ fn refusal<'a>(message: &'a OutgoingMessage, reason: &str) -> Refusal<'a> {
     let tries = message.attempts.unsigned_abs().saturating_add(1);
     if tries == 1 {
         tracing::warn!(
-            order = message.order.get(),
+            stream = %message.stream,
             version = message.version,
             topic = message.topic,
             reason,
@@ -248,7 +248,7 @@ fn refusal<'a>(message: &'a OutgoingMessage, reason: &str) -> Refusal<'a> {
 fn log_dead_letter(refusal: &Refusal<'_>) {
     tracing::error!(
         id = refusal.message.id,
-        order = refusal.message.order.get(),
+        stream = %refusal.message.stream,
         version = refusal.message.version,
         topic = refusal.message.topic,
         reason = refusal.reason,

@@ -113,12 +113,13 @@ mod tests {
 
     use super::*;
     use crate::domain::ids::OrderId;
+    use crate::domain::stream::Stream;
 
     fn message(order: i64, topic: &str) -> OutgoingMessage {
         OutgoingMessage {
             id: order,
             message_id: Uuid::now_v7(),
-            order: OrderId::from_database(order),
+            stream: Stream::Order(OrderId::from_database(order)),
             version: 1,
             topic: topic.to_owned(),
             key: None,
@@ -129,7 +130,7 @@ mod tests {
     }
 
     fn orders(messages: &[OutgoingMessage]) -> Vec<i64> {
-        messages.iter().map(|message| message.order.get()).collect()
+        messages.iter().map(|message| message.stream.id()).collect()
     }
 
     #[test]

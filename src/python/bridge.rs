@@ -194,7 +194,7 @@ impl Settled {
 /// Turns a panic of `work`, which its hook has logged, into an error.
 async fn survived<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Internal, "The engine met a defect; its log says more."))
+        Err(Error::new(ErrorKind::Internal, "a call panicked; the panic was logged before"))
     })
 }
 

@@ -170,7 +170,7 @@ pub(super) fn undo_adoption(py: Python<'_>, flags: Flags, force: bool) -> PyResu
 
 fn json(report: &AdoptReport) -> Result<String> {
     serde_json::to_string(report).map_err(|error| {
-        Error::new(ErrorKind::Internal, "A report could not be written.").because(error)
+        Error::new(ErrorKind::Internal, "A report could not be written.").with_source(error)
     })
 }
 

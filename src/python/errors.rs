@@ -3,13 +3,17 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, error_chain};
 
 /// The exceptions are written in Python; this is the name of their table.
 const EXCEPTIONS: &str = "order_engine.exceptions";
 
-/// The exception for `error`: `KINDS[code](message, context)`.
+/// The exception for `error`: `KINDS[code](message, context)`. The message of an internal error has
+/// only an id, so its cause is logged here.
 pub(super) fn raise(py: Python<'_>, error: &Error) -> PyErr {
+    if error.kind() == ErrorKind::Internal {
+        tracing::error!(error = error_chain(error), "call failed");
+    }
     exception(py, error).unwrap_or_else(|failure| failure)
 }
 

@@ -85,7 +85,7 @@ fn start_thread() -> Result<()> {
     });
     spawned.map_err(|error| {
         Error::new(ErrorKind::Unavailable, "The engine's log thread could not be started.")
-            .because(error)
+            .with_source(error)
     })?;
     let ended = Mutex::new(ended);
     let started = Box::into_raw(Box::new(Started { process: std::process::id(), queue, ended }));

@@ -114,7 +114,7 @@ fn of_this_process(started: *const Started) -> Option<&'static Started> {
 fn start() -> Result<Started> {
     let refused = |error| {
         Error::new(ErrorKind::Unavailable, "The engine's threads could not be started.")
-            .because(error)
+            .with_source(error)
     };
     let runtime = Builder::new_multi_thread().enable_all().thread_name("order-engine").build();
     let runtime = runtime.map_err(refused)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use crate::app::sinks::{Handover, OutgoingMessage, Verdict};
+use crate::app::sinks::{Handover, OutgoingMessage, PublishOutcome};
 use crate::error::Result;
 use crate::python::bridge::{promise, wait_for};
 use crate::python::result_class::{plain, result_class};
@@ -54,8 +54,10 @@ async fn next(feed: Arc<Handover>) -> Result<Option<Vec<SinkMessage>>> {
     Ok(batch.map(|batch| batch.into_iter().map(SinkMessage::from).collect()))
 }
 
-fn verdicts(refusals: Vec<Option<String>>) -> Vec<Verdict> {
-    let verdict = |refusal: Option<String>| refusal.map_or(Verdict::Confirmed, Verdict::Refused);
+fn verdicts(refusals: Vec<Option<String>>) -> Vec<PublishOutcome> {
+    let verdict = |refusal: Option<String>| {
+        refusal.map_or(PublishOutcome::Confirmed, PublishOutcome::Rejected)
+    };
     refusals.into_iter().map(verdict).collect()
 }
 
@@ -78,7 +80,7 @@ impl From<OutgoingMessage> for SinkMessage {
         Self {
             message_id: message.message_id.to_string(),
             event: message.topic,
-            order_id: message.order.get(),
+            order_id: message.stream.id(),
             hex_id: message.key.unwrap_or_default(),
             version: message.version,
             body: message.body,

@@ -11,7 +11,7 @@ use crate::app::sinks::Handover;
 use crate::app::{self, App, Asked, Headers};
 use crate::config::Settings;
 use crate::domain::caller::Caller;
-use crate::domain::fact::{Fact, ProductFact, StockFact, UserFact};
+use crate::domain::external_event::{ExternalEvent, ProductEvent, StockEvent, UserEvent};
 use crate::domain::ids::{IdempotencyKey, OrderId, ProductId, UserId};
 use crate::domain::money::checked_amount;
 use crate::domain::past::{Past, Position};
@@ -137,8 +137,8 @@ pub(super) async fn upsert_user(
 ) -> Result<()> {
     let user = UserId::parse(user_id)?;
     let preferences = None;
-    let fact = UserFact { user, username, email, address, contact, preferences };
-    note(&opened, Fact::User(fact)).await
+    let fact = UserEvent { user, username, email, address, contact, preferences };
+    note(&opened, ExternalEvent::User(fact)).await
 }
 
 pub(super) async fn get_product(opened: Arc<Opened>, product_id: String) -> Result<Product> {
@@ -155,7 +155,7 @@ pub(super) async fn upsert_product(
     let product = ProductId::parse(product_id)?;
     let price = checked_amount(price)?;
     let quantity = quantity.map(pieces).transpose()?;
-    note(&opened, Fact::Product(ProductFact { product, name, price, quantity })).await
+    note(&opened, ExternalEvent::Product(ProductEvent { product, name, price, quantity })).await
 }
 
 pub(super) async fn set_stock(
@@ -165,7 +165,7 @@ pub(super) async fn set_stock(
 ) -> Result<()> {
     let product = ProductId::parse(product_id)?;
     let quantity = pieces(quantity)?;
-    note(&opened, Fact::Stock(StockFact { product, quantity, order: None })).await
+    note(&opened, ExternalEvent::Stock(StockEvent { product, quantity, order: None })).await
 }
 
 pub(super) async fn apply_event(
@@ -176,11 +176,11 @@ pub(super) async fn apply_event(
     message_id: Option<String>,
     redelivered: bool,
 ) -> Result<()> {
-    let (contract, interpreter) = app::first_interpreter(&opened.settings)?;
+    let (contract, decoder) = app::first_message_decoder(&opened.settings)?;
     let topic = routing_key;
     let delivery =
         Delivery { topic, body, message_id, correlation_id, redelivered, ..Delivery::default() };
-    opened.app.engine().apply_message(interpreter.as_ref(), contract, &delivery).await
+    opened.app.engine().apply_message(decoder.as_ref(), contract, &delivery).await
 }
 
 pub(super) async fn execute(
@@ -268,8 +268,8 @@ pub(super) async fn health(opened: Arc<Opened>) -> Result<Vec<Check>> {
     Ok(opened.app.health().await.into_iter().map(Check::from).collect())
 }
 
-async fn note(opened: &Opened, fact: Fact) -> Result<()> {
-    opened.app.engine().note(&[fact]).await
+async fn note(opened: &Opened, fact: ExternalEvent) -> Result<()> {
+    opened.app.engine().apply_events(&[fact]).await
 }
 
 fn item((product, quantity): (String, i64)) -> Result<Item> {
@@ -278,7 +278,7 @@ fn item((product, quantity): (String, i64)) -> Result<Item> {
             ErrorKind::InvalidInput,
             format!("The quantity of product {product:?} must be 1 or more, not {quantity}."),
         )
-        .because(error)
+        .with_source(error)
     })?;
     Ok(Item { product: ProductId::parse(product)?, quantity })
 }

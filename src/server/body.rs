@@ -10,14 +10,14 @@ use crate::server::limits::{BODY_BYTES_DRAINED, BODY_BYTES_MAX};
 /// that sends all of it before it listens hears the refusal.
 ///
 /// # Errors
-/// `LimitExceeded` for more than [`BODY_BYTES_MAX`]; `InvalidInput` when the client breaks off.
+/// `TooLarge` for more than [`BODY_BYTES_MAX`]; `InvalidInput` when the client breaks off.
 pub(super) async fn read(body: Body) -> Result<Bytes> {
     let mut stream = body.into_data_stream();
     let mut read = Vec::new();
     let mut length = 0_usize;
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|error| {
-            Error::new(ErrorKind::InvalidInput, "The body could not be read.").because(error)
+            Error::new(ErrorKind::InvalidInput, "The body could not be read.").with_source(error)
         })?;
         length += chunk.len();
         if length > BODY_BYTES_DRAINED {
@@ -29,7 +29,7 @@ pub(super) async fn read(body: Body) -> Result<Bytes> {
     }
     if length > BODY_BYTES_MAX {
         return Err(Error::new(
-            ErrorKind::LimitExceeded,
+            ErrorKind::TooLarge,
             format!("The body has more than {BODY_BYTES_MAX} bytes."),
         ));
     }

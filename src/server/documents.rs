@@ -39,7 +39,7 @@ impl Documents {
     /// What `text` asks for, within the limits.
     ///
     /// # Errors
-    /// `LimitExceeded`; `InvalidInput` for what is no document.
+    /// `TooLarge`; `InvalidInput` for what is no document.
     pub(super) fn read(
         &self,
         text: &str,

@@ -157,7 +157,7 @@ impl GraphQl {
             Ok(prepared) => (prepared.label, self.run(prepared, only_reads, deadline).await),
         };
         let outcome = match answered.stage {
-            Stage::TooOften(_) => ErrorKind::LimitExceeded.code(),
+            Stage::TooOften(_) => ErrorKind::RateLimited.code(),
             Stage::Executed => session.failure().map_or("OK", ErrorKind::code),
             Stage::Refused | Stage::NotForReading => "REFUSED",
             Stage::OutOfTime => ErrorKind::Unavailable.code(),

@@ -87,7 +87,7 @@ async fn write(State(door): State<Door>, request: Request) -> Response {
     }
     let body = match body {
         Ok(Ok(body)) => body,
-        Ok(Err(error)) if error.kind() == ErrorKind::LimitExceeded => {
+        Ok(Err(error)) if error.kind() == ErrorKind::TooLarge => {
             return door.malformed(StatusCode::PAYLOAD_TOO_LARGE, form, &error);
         }
         Ok(Err(error)) => return door.malformed(StatusCode::BAD_REQUEST, form, &error),

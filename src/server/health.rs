@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Result, chain};
+use crate::error::{Result, error_chain};
 
 /// How long a part may take to say that it is there.
 const PROBE_TIME_MAX: Duration = Duration::from_secs(2);
@@ -82,7 +82,7 @@ pub async fn is_up(probe: &dyn Probe) -> bool {
     match tokio::time::timeout(PROBE_TIME_MAX, probe.check()).await {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
-            tracing::debug!(part = probe.name(), error = chain(&error), "a part is down");
+            tracing::debug!(part = probe.name(), error = error_chain(&error), "a part is down");
             false
         }
         Err(_) => {

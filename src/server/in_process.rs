@@ -9,7 +9,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
-use crate::error::{Error, ErrorKind, Result, chain};
+use crate::error::{Error, ErrorKind, Result, error_chain};
 use crate::server::Shell;
 use crate::server::graphql::GraphQl;
 use crate::server::limits::BODY_BYTES_MAX;
@@ -231,7 +231,7 @@ pub fn header_map(headers: Headers) -> Result<HeaderMap> {
 }
 
 fn broken(error: axum::Error) -> Error {
-    let error = Error::new(ErrorKind::Internal, "The answer broke off.").because(error);
-    tracing::error!(error = chain(&error), "an answer broke off");
+    let error = Error::new(ErrorKind::Internal, "The answer broke off.").with_source(error);
+    tracing::error!(error = error_chain(&error), "an answer broke off");
     error
 }

@@ -48,7 +48,7 @@ pub const OPERATIONS_PER_SOCKET_MAX: usize = 50;
 /// Checks what can be seen without parsing: length, tokens, nesting of brackets.
 ///
 /// # Errors
-/// `LimitExceeded` naming the bound.
+/// `TooLarge` naming the bound.
 pub fn check_text(query: &str) -> Result<()> {
     if query.len() > QUERY_BYTES_MAX {
         return Err(exceeded("bytes", QUERY_BYTES_MAX));
@@ -127,7 +127,7 @@ impl Cost {
 /// Checks what the document asks for, its fragments expanded.
 ///
 /// # Errors
-/// `LimitExceeded` naming the bound; `InvalidInput` where a fragment contains itself.
+/// `TooLarge` naming the bound; `InvalidInput` where a fragment contains itself.
 pub fn check_document(document: &ExecutableDocument) -> Result<()> {
     let mut costs = Costs { fragments: &document.fragments, known: HashMap::new() };
     let mut total = Cost::default();
@@ -234,7 +234,7 @@ pub fn selected<'a>(
 }
 
 fn exceeded(what: &str, max: usize) -> Error {
-    Error::new(ErrorKind::LimitExceeded, format!("A GraphQL document has at most {max} {what}."))
+    Error::new(ErrorKind::TooLarge, format!("A GraphQL document has at most {max} {what}."))
 }
 
 #[cfg(test)]

@@ -141,7 +141,8 @@ pub async fn serve(
         }
     };
     served.map(drop).map_err(|error| {
-        Error::new(ErrorKind::Unavailable, "The server cannot accept connections.").because(error)
+        Error::new(ErrorKind::Unavailable, "The server cannot accept connections.")
+            .with_source(error)
     })
 }
 

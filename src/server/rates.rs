@@ -52,7 +52,7 @@ impl Rates {
     /// Counts a request: as its user's, and without a user as its address's.
     ///
     /// # Errors
-    /// `LimitExceeded` with the time to wait; see [`retry_after`].
+    /// `RateLimited` with the time to wait; see [`retry_after`].
     pub fn admit(&self, session: &Session) -> Result<()> {
         let admitted = match (session.caller(), session.address()) {
             (Ok(Caller::User { id, .. }), _) => take(self.users.as_ref(), id.as_str()),
@@ -62,7 +62,7 @@ impl Rates {
         admitted.map_err(|wait| {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             let text = format!("Too many requests. Ask again in {seconds} s.");
-            Error::new(ErrorKind::LimitExceeded, text).with(RETRY_AFTER, seconds.to_string())
+            Error::new(ErrorKind::RateLimited, text).with(RETRY_AFTER, seconds.to_string())
         })
     }
 }
@@ -70,7 +70,7 @@ impl Rates {
 /// After how many seconds a request that was one too many may be sent again.
 #[must_use]
 pub fn retry_after(error: &Error) -> Option<u64> {
-    error.fact(RETRY_AFTER)?.parse().ok()
+    error.context_value(RETRY_AFTER)?.parse().ok()
 }
 
 /// Where a request comes from, as the listener has seen it.

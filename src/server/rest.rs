@@ -22,6 +22,9 @@ use crate::server::rates::Rates;
 use crate::server::session::Session;
 use crate::server::{Shell, body, media, rates};
 
+/// Seconds after which a client that met a full queue may retry.
+const RETRY_AFTER_OVERLOAD_S: u64 = 1;
+
 /// A failure in a contract's words.
 pub type Words = fn(&Error) -> Response;
 
@@ -93,9 +96,13 @@ impl Desk {
         let admitted = self.rates.as_ref().map_or(Ok(()), |rates| rates.admit(&session));
         let is_json = media::is_json(&parts.headers);
         let deadline = began + self.time_max;
+        let mut body_is_too_large = false;
         let (result, session) = match timeout_at(deadline, body::read(body)).await {
             Err(_) => (Err(late("The body did not arrive in time.")), session),
-            Ok(Err(error)) => (Err(error), session),
+            Ok(Err(error)) => {
+                body_is_too_large = error.kind() == ErrorKind::TooLarge;
+                (Err(error), session)
+            }
             Ok(Ok(body)) => {
                 let asked = Asked { session, is_json, body };
                 let result = match admitted {
@@ -113,9 +120,13 @@ impl Desk {
         let answer = result.unwrap_or_else(|error| {
             session.failed(&error);
             let mut answer = (self.words)(&error);
-            if let Some(seconds) = rates::retry_after(&error) {
+            if body_is_too_large {
+                *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+            }
+            if error.kind() == ErrorKind::RateLimited {
                 self.metrics.rate_limited();
-                *answer.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+            }
+            if let Some(seconds) = retry_after(&error) {
                 answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
             }
             answer
@@ -159,6 +170,15 @@ impl Desk {
     }
 }
 
+/// The `Retry-After` of an answer, in seconds.
+fn retry_after(error: &Error) -> Option<u64> {
+    match error.kind() {
+        ErrorKind::RateLimited => rates::retry_after(error),
+        ErrorKind::Overloaded => Some(RETRY_AFTER_OVERLOAD_S),
+        _ => None,
+    }
+}
+
 fn late(text: &str) -> Error {
     Error::new(ErrorKind::Unavailable, text)
 }
@@ -169,8 +189,7 @@ fn late(text: &str) -> Error {
 /// `Internal` when it cannot be written, which no wire type here can cause.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response> {
     let body = serde_json::to_vec(value).map_err(|error| {
-        Error::new(ErrorKind::Internal, "The engine met a defect; its log says more.")
-            .because(error)
+        Error::new(ErrorKind::Internal, "serializing an answer").with_source(error)
     })?;
     let mut response = (status, body).into_response();
     for (name, value) in [

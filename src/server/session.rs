@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use crate::auth::{self, Gate, Principal};
 use crate::domain::caller::Caller;
 use crate::domain::ids::IdempotencyKey;
-use crate::error::{Error, ErrorKind, Result, TOO_MUCH, chain};
+use crate::error::{Error, ErrorKind, Result, error_chain};
 
 /// Whoever may do everything.
 const SYSTEM: Principal =
@@ -120,7 +120,7 @@ impl Session {
         match &*self.who {
             Ok(principal) if principal.expires_at > Utc::now() => Ok(&principal.caller),
             Ok(_) => Err(Error::new(ErrorKind::TokenExpired, "The token has expired.")),
-            Err(error) => Err(error.retold()),
+            Err(error) => Err(error.without_source()),
         }
     }
 
@@ -175,11 +175,19 @@ impl Session {
         let _ = self.failure.set(error.kind());
         match error.kind() {
             ErrorKind::Internal | ErrorKind::Misconfigured => {
-                tracing::error!(code = error.kind().code(), error = chain(error), "request failed");
+                tracing::error!(
+                    code = error.kind().code(),
+                    error = error_chain(error),
+                    "request failed"
+                );
             }
-            // Who refuses many says so once for all of them.
-            ErrorKind::Unavailable if error.fact(TOO_MUCH).is_none() => {
-                tracing::warn!(code = error.kind().code(), error = chain(error), "request failed");
+            // `Overloaded` is logged by the queue, at a bounded rate.
+            ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => {
+                tracing::warn!(
+                    code = error.kind().code(),
+                    error = error_chain(error),
+                    "request failed"
+                );
             }
             _ => {}
         }

@@ -24,7 +24,7 @@ use tokio::time::sleep;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept, TlsAcceptor};
 
-use crate::error::{Error, ErrorKind, Result, chain};
+use crate::error::{Error, ErrorKind, Result, error_chain};
 
 /// How often it is looked whether the files are others.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -76,7 +76,7 @@ impl Identity {
                     failures = failures.saturating_add(1);
                     // The first time one file may be written already and the other not yet.
                     if failures == 2 {
-                        let error = chain(&error);
+                        let error = error_chain(&error);
                         tracing::warn!(error, "the doors go on with the certificate they have");
                     }
                 }
@@ -126,7 +126,7 @@ impl Shown {
 }
 
 fn unseen(panic: JoinError) -> Error {
-    Error::new(ErrorKind::Internal, "The certificate was not looked at.").because(panic)
+    Error::new(ErrorKind::Internal, "The certificate was not looked at.").with_source(panic)
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {
@@ -136,7 +136,7 @@ fn read(file: &Path) -> Result<Vec<u8>> {
 /// The library's words may hold a part of what it could not read, so they are not shown.
 fn wrong(file: &Path, why: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
     let text = format!("The file {} {why}.", file.display());
-    Error::new(ErrorKind::Misconfigured, &text).with("problems", text).because(cause)
+    Error::new(ErrorKind::Misconfigured, &text).with("problems", text).with_source(cause)
 }
 
 /// A connection, with TLS or without.

@@ -159,7 +159,7 @@ impl Executor for Operations {
     ) -> BoxStream<'static, Answered> {
         let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
             let error = Error::new(
-                ErrorKind::LimitExceeded,
+                ErrorKind::RateLimited,
                 format!("A socket has at most {OPERATIONS_PER_SOCKET_MAX} operations at a time."),
             );
             return stream::iter([Answered::from_errors(vec![told(&error, None)])]).boxed();

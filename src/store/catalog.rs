@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use crate::domain::fact::ProductFact;
+use crate::domain::external_event::ProductEvent;
 use crate::domain::ids::{OrderId, ProductId};
 use crate::domain::money::{Currency, checked_amount};
 use crate::domain::product::{Product, not_found};
@@ -109,7 +109,7 @@ pub async fn get(connection: &mut Connection, id: &ProductId) -> Result<Product>
 /// `InvalidInput` when the price is not an amount, see [`checked_amount`]; else as [`failed`].
 pub async fn upsert_product(
     connection: &mut Connection,
-    fact: &ProductFact,
+    fact: &ProductEvent,
     currency: Currency,
 ) -> Result<()> {
     sqlx::query(UPSERT_PRODUCT)

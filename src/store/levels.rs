@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 
 use crate::domain::ids::ProductId;
 use crate::domain::money::Currency;
-use crate::domain::stock::{Level, ShownLevel};
+use crate::domain::stock::{Level, ProjectedStock};
 use crate::error::Result;
 use crate::store::statement::statements;
 use crate::store::{Connection, failed};
@@ -46,7 +46,7 @@ statements! {
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn of(connection: &mut Connection, products: &[&str]) -> Result<Vec<ShownLevel>> {
+pub async fn of(connection: &mut Connection, products: &[&str]) -> Result<Vec<ProjectedStock>> {
     sqlx::query(OF)
         .bind(products)
         .try_map(|row| read(&row))
@@ -64,7 +64,7 @@ pub async fn changed_since(
     since: DateTime<Utc>,
     after: &str,
     limit: i64,
-) -> Result<Vec<ShownLevel>> {
+) -> Result<Vec<ProjectedStock>> {
     sqlx::query(CHANGED_SINCE)
         .bind(since)
         .bind(after)
@@ -109,9 +109,9 @@ pub async fn adopt(connection: &mut Connection, drifts: &[(&str, i64)]) -> Resul
     Ok(())
 }
 
-fn read(row: &PgRow) -> std::result::Result<ShownLevel, sqlx::Error> {
+fn read(row: &PgRow) -> std::result::Result<ProjectedStock, sqlx::Error> {
     let level = Level { reported: row.try_get("reported")?, reserved: row.try_get("reserved")? };
-    Ok(ShownLevel {
+    Ok(ProjectedStock {
         product: ProductId::from_database(row.try_get("product_id")?),
         version: row.try_get("projection_version")?,
         available: level.available(),

@@ -108,7 +108,7 @@ fn refused(error: MigrateError, store: &Store) -> Error {
             format!("The database at {} could not be migrated.", store.address()),
         ),
     };
-    Error::new(kind, message).with("component", "postgresql").because(error)
+    Error::new(kind, message).with("component", "postgresql").with_source(error)
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ impl Store {
                 ),
             )
             .with("component", "postgresql")
-            .because(error)
+            .with_source(error)
         })?;
         Ok(store)
     }
@@ -246,18 +246,21 @@ pub async fn roll_back(transaction: Transaction) -> Result<()> {
 /// Commits.
 ///
 /// # Errors
-/// As [`failed`], with the fact `outcome = unknown` unless the database has said that it undid the
-/// transaction: for a trigger that waits for the commit, for example.
+/// `OutcomeUnknown` when the connection was lost before the database answered. As [`failed`] when
+/// the database reported that it rolled back, for example because of a deferred trigger.
 pub async fn commit(transaction: Transaction) -> Result<()> {
     transaction.commit().await.map_err(|error| ended("committing", error))
 }
 
-/// As [`failed`], for what a transaction ends with: with the fact `outcome = unknown` unless the
-/// database has said that it undid it.
+/// Converts an error of a commit: `OutcomeUnknown` unless the database reported a rollback.
 pub(crate) fn ended(doing: &str, error: sqlx::Error) -> Error {
-    let is_undone = is_undone(&error);
-    let error = failed(doing, error);
-    if is_undone { error } else { error.with("outcome", "unknown") }
+    if is_undone(&error) {
+        return failed(doing, error);
+    }
+    let text = "The database did not confirm the commit, so the change may or may not have been \
+                made. Read the current state before you try again.";
+    let error = Error::new(ErrorKind::OutcomeUnknown, text).with_source(error);
+    error.with("component", "postgresql").with("doing", doing)
 }
 
 /// Whether the database has said that it undid the transaction. What it calls an error, it has
@@ -280,11 +283,16 @@ pub(crate) fn failed(doing: &str, error: sqlx::Error) -> Error {
         _ => ErrorKind::Internal,
     };
     let message = match kind {
-        ErrorKind::Unavailable => "The database does not answer. Try again.",
-        ErrorKind::Conflict => "The same thing was changed at the same time. Try again.",
-        _ => "The engine met a defect; its log says more.",
+        ErrorKind::Unavailable => "The database does not answer. Try again.".to_owned(),
+        ErrorKind::Conflict => {
+            "A concurrent transaction changed the same rows. Try again.".to_owned()
+        }
+        _ => format!("PostgreSQL failed while {doing}"),
     };
-    Error::new(kind, message).with("component", "postgresql").with("doing", doing).because(error)
+    Error::new(kind, message)
+        .with("component", "postgresql")
+        .with("doing", doing)
+        .with_source(error)
 }
 
 /// What an SQLSTATE means for the caller.

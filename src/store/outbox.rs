@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::domain::ids::OrderId;
 use crate::domain::message::OutgoingMessage;
+use crate::domain::stream::Stream;
 use crate::error::Result;
 use crate::store::leases::Lease;
 use crate::store::statement::statements;
@@ -293,7 +294,7 @@ struct Places {
 impl Places {
     fn of(messages: &[&OutgoingMessage]) -> Self {
         Self {
-            orders: messages.iter().map(|message| message.order.get()).collect(),
+            orders: messages.iter().map(|message| column_of(message.stream)).collect(),
             versions: messages.iter().map(|message| message.version).collect(),
             ids: messages.iter().map(|message| message.id).collect(),
         }
@@ -305,11 +306,26 @@ fn kept_reason(reason: &str) -> String {
     reason.chars().filter(|c| *c != '\0').take(REASON_LENGTH_MAX).collect()
 }
 
+/// The stream in the column `order_id`: a negative number is a user list.
+fn stream_of(order_id: i64) -> Stream {
+    match order_id {
+        0.. => Stream::Order(OrderId::from_database(order_id)),
+        _ => Stream::UserList(order_id & i64::MAX),
+    }
+}
+
+fn column_of(stream: Stream) -> i64 {
+    match stream {
+        Stream::Order(order) => order.get(),
+        Stream::UserList(id) => id | i64::MIN,
+    }
+}
+
 fn read_message(row: &PgRow) -> std::result::Result<OutgoingMessage, sqlx::Error> {
     Ok(OutgoingMessage {
         id: row.try_get("id")?,
         message_id: row.try_get("message_id")?,
-        order: OrderId::from_database(row.try_get("order_id")?),
+        stream: stream_of(row.try_get("order_id")?),
         version: row.try_get("version")?,
         topic: row.try_get("topic")?,
         key: row.try_get("key")?,

@@ -174,7 +174,7 @@ impl<'a> Columns<'a> {
             self.line_names.push(&line.name);
             self.line_quantities.push(i32::try_from(line.quantity).map_err(|error| {
                 Error::new(ErrorKind::InvalidInput, "A quantity is at most 2147483647.")
-                    .because(error)
+                    .with_source(error)
             })?);
             self.line_prices.push(line.unit_price);
         }

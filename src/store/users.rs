@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use crate::domain::fact::UserFact;
+use crate::domain::external_event::UserEvent;
 use crate::domain::ids::UserId;
 use crate::domain::preferences::Preferences;
 use crate::domain::user::User;
@@ -98,7 +98,7 @@ pub async fn get_many(connection: &mut Connection, ids: &[&str]) -> Result<Vec<U
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn upsert(connection: &mut Connection, fact: &UserFact) -> Result<()> {
+pub async fn upsert(connection: &mut Connection, fact: &UserEvent) -> Result<()> {
     let preferences = fact.preferences.as_ref();
     sqlx::query(UPSERT)
         .bind(fact.user.as_str())

@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::auth::Gate;
 use crate::domain::caller::Caller;
 use crate::domain::switch::{Asker, Stage, Switches};
-use crate::error::{Result, chain};
+use crate::error::{Result, error_chain};
 use crate::outage::{Outage, in_time};
 use crate::server::in_process::Asked;
 use crate::server::metrics::Metrics;
@@ -163,7 +163,7 @@ impl Strangler {
         });
         if let Err(error) = in_time(inner.refresh()).await {
             tracing::warn!(
-                error = chain(&error),
+                error = error_chain(&error),
                 "the switches cannot be read: until they can, the old code answers everything"
             );
         }
@@ -310,7 +310,10 @@ impl Inner {
 
     async fn write(&self) {
         if let Err(error) = in_time(self.ledger.write(&self.store)).await {
-            tracing::debug!(error = chain(&error), "what was found cannot be written down yet");
+            tracing::debug!(
+                error = error_chain(&error),
+                "what was found cannot be written down yet"
+            );
         }
     }
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::error::{Error, ErrorKind, Result, chain};
+use crate::error::{Error, ErrorKind, Result, error_chain};
 use crate::server::in_process::Asked;
 use crate::store::shadow::Difference;
 use crate::strangler::Inner;
@@ -65,7 +65,7 @@ pub(super) async fn run(inner: Arc<Inner>, shadowed: Shadowed, legacy: oneshot::
     let outcome = shadowed.judge(&inner, legacy).await.unwrap_or_else(|error| {
         tracing::debug!(
             operation = shadowed.operation,
-            error = chain(&error),
+            error = error_chain(&error),
             "a rehearsal gave no answer"
         );
         Outcome::Failed

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::domain::message::OutgoingMessage;
-use crate::engine::ports::{Outlet, Publisher, Verdict};
+use crate::engine::ports::{PublishOutcome, Publisher, PublisherFactory};
 use crate::error::{Error, ErrorKind, Result};
 use crate::transport::redis::{authorities, connection_info, without_url};
 
@@ -69,7 +69,7 @@ impl BullMqOutlet {
     }
 }
 
-impl Outlet for BullMqOutlet {
+impl PublisherFactory for BullMqOutlet {
     type Publisher = BullMqPublisher;
 
     async fn connect(&self) -> Result<BullMqPublisher> {
@@ -98,7 +98,7 @@ pub struct BullMqPublisher {
 }
 
 impl Publisher for BullMqPublisher {
-    async fn publish(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<Verdict>> {
+    async fn publish(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<PublishOutcome>> {
         match timeout(ADD_TIMEOUT, self.add_all(batch)).await {
             Ok(verdicts) => verdicts,
             Err(_) => Err(silent(&self.address)),
@@ -107,7 +107,7 @@ impl Publisher for BullMqPublisher {
 }
 
 impl BullMqPublisher {
-    async fn add_all(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<Verdict>> {
+    async fn add_all(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<PublishOutcome>> {
         if batch.is_empty() {
             let alive = self.connection.ping().await;
             return alive.map(|()| Vec::new()).map_err(|error| lost(&self.address, &error));
@@ -121,15 +121,15 @@ impl BullMqPublisher {
         }
         let this = &*self;
         let adding = batch.iter().map(async |message| match closed.get(&message.topic) {
-            Some(Verdict::Confirmed) => this.verdict(this.add(message).await),
-            verdict => Ok(verdict.cloned().unwrap_or(Verdict::Unroutable)),
+            Some(PublishOutcome::Confirmed) => this.verdict(this.add(message).await),
+            verdict => Ok(verdict.cloned().unwrap_or(PublishOutcome::Unroutable)),
         });
         join_all(adding).await.into_iter().collect()
     }
 
     /// Whether jobs may be added to a queue. Workers of BullMQ 5 put a paused queue's jobs aside,
     /// and drop what was added meanwhile when they go on: so nothing is.
-    async fn open(&mut self, name: &str) -> std::result::Result<Verdict, bullmq::Error> {
+    async fn open(&mut self, name: &str) -> std::result::Result<PublishOutcome, bullmq::Error> {
         if !self.queues.contains_key(name) {
             let options = QueueOptions::new().prefix(&self.options.prefix);
             let connection = self.connection.clone();
@@ -140,23 +140,28 @@ impl BullMqPublisher {
             Some(queue) => queue.is_paused().await?,
             None => false,
         };
-        Ok(if is_paused { Verdict::Unroutable } else { Verdict::Confirmed })
+        Ok(if is_paused { PublishOutcome::Unroutable } else { PublishOutcome::Confirmed })
     }
 
-    async fn add(&self, message: &OutgoingMessage) -> std::result::Result<Verdict, bullmq::Error> {
-        let Some(queue) = self.queues.get(&message.topic) else { return Ok(Verdict::Unroutable) };
+    async fn add(
+        &self,
+        message: &OutgoingMessage,
+    ) -> std::result::Result<PublishOutcome, bullmq::Error> {
+        let Some(queue) = self.queues.get(&message.topic) else {
+            return Ok(PublishOutcome::Unroutable);
+        };
         let name = message.key.as_deref().unwrap_or(&message.topic);
         let data: Value = serde_json::from_str(&message.body)?;
         // With this id a second relay of the same event adds nothing.
         let id = format!("{}-{name}", message.message_id);
         match queue.add(name, data).options(self.job_options(&id)).await {
             Ok(_) => {
-                fail_point!("relaying: added to BullMQ");
-                Ok(Verdict::Confirmed)
+                fail_point!("relay.published_to_bullmq");
+                Ok(PublishOutcome::Confirmed)
             }
             Err(bullmq::Error::Redis(error)) if is_about_a_key(&error) => {
                 self.undo(queue, &id).await?;
-                Ok(Verdict::Refused(error.to_string()))
+                Ok(PublishOutcome::Rejected(error.to_string()))
             }
             Err(error) => Err(error),
         }
@@ -192,14 +197,17 @@ impl BullMqPublisher {
     }
 
     /// What an outcome says of a message: a failure is the message's own, or everybody's.
-    fn verdict(&self, outcome: std::result::Result<Verdict, bullmq::Error>) -> Result<Verdict> {
+    fn verdict(
+        &self,
+        outcome: std::result::Result<PublishOutcome, bullmq::Error>,
+    ) -> Result<PublishOutcome> {
         match outcome {
             Ok(verdict) => Ok(verdict),
             Err(bullmq::Error::Redis(error)) if is_about_a_key(&error) => {
-                Ok(Verdict::Refused(error.to_string()))
+                Ok(PublishOutcome::Rejected(error.to_string()))
             }
             Err(error @ bullmq::Error::Redis(_)) => Err(lost(&self.address, &error)),
-            Err(error) => Ok(Verdict::Refused(error.to_string())),
+            Err(error) => Ok(PublishOutcome::Rejected(error.to_string())),
         }
     }
 }
@@ -220,7 +228,7 @@ fn lost(address: &str, error: &bullmq::Error) -> Error {
         // What the server itself says repeats nothing of how it was reached.
         error => unavailable(error.to_string()),
     };
-    unavailable(format!("Redis at {address} takes no jobs at present.")).because(cause)
+    unavailable(format!("Redis at {address} takes no jobs at present.")).with_source(cause)
 }
 
 fn unavailable(text: String) -> Error {

@@ -8,13 +8,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::domain::message::OutgoingMessage;
-use crate::engine::ports::{Outlet, Publisher, Verdict};
+use crate::engine::ports::{PublishOutcome, Publisher, PublisherFactory};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A batch that waits to be taken, and where its outcome goes.
 struct Offer {
     batch: Vec<OutgoingMessage>,
-    outcome: oneshot::Sender<Result<Vec<Verdict>>>,
+    outcome: oneshot::Sender<Result<Vec<PublishOutcome>>>,
 }
 
 /// The two ends of a way out that ends in this process. Who is called `name` may take `time_max`
@@ -45,7 +45,7 @@ pub struct HandoverPublisher {
     offers: mpsc::Sender<Offer>,
 }
 
-impl Outlet for HandoverOutlet {
+impl PublisherFactory for HandoverOutlet {
     type Publisher = HandoverPublisher;
 
     async fn connect(&self) -> Result<HandoverPublisher> {
@@ -55,7 +55,7 @@ impl Outlet for HandoverOutlet {
 }
 
 impl Publisher for HandoverPublisher {
-    async fn publish(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<Verdict>> {
+    async fn publish(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<PublishOutcome>> {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
@@ -78,7 +78,7 @@ impl Publisher for HandoverPublisher {
 pub struct Handover {
     name: String,
     offers: tokio::sync::Mutex<mpsc::Receiver<Offer>>,
-    under_way: Mutex<Option<oneshot::Sender<Result<Vec<Verdict>>>>>,
+    under_way: Mutex<Option<oneshot::Sender<Result<Vec<PublishOutcome>>>>>,
 }
 
 impl Handover {
@@ -96,7 +96,7 @@ impl Handover {
     }
 
     /// Says what became of each message of the batch that was taken last.
-    pub fn settle(&self, verdicts: Vec<Verdict>) {
+    pub fn settle(&self, verdicts: Vec<PublishOutcome>) {
         if let Some(outcome) = self.settle_with(None) {
             // Nobody listens when it took too long.
             let _ = outcome.send(Ok(verdicts));
@@ -112,8 +112,8 @@ impl Handover {
 
     fn settle_with(
         &self,
-        next: Option<oneshot::Sender<Result<Vec<Verdict>>>>,
-    ) -> Option<oneshot::Sender<Result<Vec<Verdict>>>> {
+        next: Option<oneshot::Sender<Result<Vec<PublishOutcome>>>>,
+    ) -> Option<oneshot::Sender<Result<Vec<PublishOutcome>>>> {
         std::mem::replace(&mut *self.under_way.lock().unwrap_or_else(PoisonError::into_inner), next)
     }
 }
@@ -129,12 +129,13 @@ mod tests {
 
     use super::*;
     use crate::domain::ids::OrderId;
+    use crate::domain::stream::Stream;
 
     fn message() -> OutgoingMessage {
         OutgoingMessage {
             id: 1,
             message_id: Uuid::now_v7(),
-            order: OrderId::from_database(1),
+            stream: Stream::Order(OrderId::from_database(1)),
             version: 1,
             topic: "order.placed".to_owned(),
             key: None,
@@ -152,12 +153,12 @@ mod tests {
         let batch = [message()];
         let taking = async {
             assert_eq!(taker.next().await.unwrap(), batch);
-            taker.settle(vec![Verdict::Confirmed]);
+            taker.settle(vec![PublishOutcome::Confirmed]);
             taker.next().await.unwrap();
             taker.give_up("no room");
         };
         let publishing = async {
-            assert_eq!(publisher.publish(&batch).await.unwrap(), [Verdict::Confirmed]);
+            assert_eq!(publisher.publish(&batch).await.unwrap(), [PublishOutcome::Confirmed]);
             publisher.publish(&batch).await.unwrap_err()
         };
         let ((), error) = tokio::join!(taking, publishing);
@@ -178,7 +179,7 @@ mod tests {
         let (taken, told) = tokio::join!(taker.next(), publisher.publish(&second));
         assert_eq!(taken.unwrap()[0].message_id, id, "what nobody waits for is not taken");
         assert!(told.is_err());
-        taker.settle(vec![Verdict::Confirmed]);
-        taker.settle(vec![Verdict::Confirmed]);
+        taker.settle(vec![PublishOutcome::Confirmed]);
+        taker.settle(vec![PublishOutcome::Confirmed]);
     }
 }

@@ -14,7 +14,7 @@ const WAITING: &str = "select count(*) from pg_stat_activity
 
 async fn engine(database: &Database) -> Engine {
     let engine = database.engine(Vec::new());
-    engine.note(&[product("1", "9.5", 10), product("2", "1", 10)]).await.unwrap();
+    engine.apply_events(&[product("1", "9.5", 10), product("2", "1", 10)]).await.unwrap();
     engine
 }
 
@@ -59,7 +59,10 @@ async fn what_is_sold_meanwhile_is_gone() {
     let Some(database) = Database::new().await else { return };
     let change = "update products set reported = 3 where product_id = '1'";
     let error = place_during(&database, change).await.unwrap_err();
-    assert_eq!((error.kind(), error.fact("available")), (ErrorKind::OutOfStock, Some("3")));
+    assert_eq!(
+        (error.kind(), error.context_value("available")),
+        (ErrorKind::OutOfStock, Some("3"))
+    );
     assert_eq!(books(&database).await, [0, 0, 0, 0]);
 }
 

@@ -35,8 +35,8 @@ async fn change(database: &Database, order: OrderId, status: &str) {
 }
 
 async fn engine(database: &Database) -> Engine {
-    let engine = database.engine(vec![contracts::flask::Flask.announcer()]);
-    engine.note(&[product("1", "9.5", 1_000_000)]).await.unwrap();
+    let engine = database.engine(vec![contracts::flask::Flask.event_encoder()]);
+    engine.apply_events(&[product("1", "9.5", 1_000_000)]).await.unwrap();
     engine
 }
 

@@ -65,8 +65,8 @@ impl Door {
         time_max: Duration,
     ) -> Option<Self> {
         let database = Database::new().await?;
-        let engine = database.engine(vec![contract.announcer()]);
-        engine.note(&[product("1", "9.5", 1000), product("2", "3.25", 5)]).await.unwrap();
+        let engine = database.engine(vec![contract.event_encoder()]);
+        engine.apply_events(&[product("1", "9.5", 1000), product("2", "3.25", 5)]).await.unwrap();
         let verifier = Verifier::new(AuthOptions::new(SECRET.into())).unwrap();
         let shell = Shell {
             contract: contract.name(),

@@ -156,7 +156,7 @@ fn recorded_stock_messages_are_understood() {
                 body: event["body"].as_str().unwrap().as_bytes().to_vec(),
                 ..Delivery::default()
             };
-            understood += flask().interpreter().interpret(&delivery).unwrap().len();
+            understood += flask().message_decoder().decode(&delivery).unwrap().len();
         }
     }
     assert_eq!(understood, 4);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use order_engine::domain::caller::{Access, Caller};
-use order_engine::domain::fact::{Fact, ProductFact, StockFact};
+use order_engine::domain::external_event::{ExternalEvent, ProductEvent, StockEvent};
 use order_engine::domain::ids::{IdempotencyKey, ProductId, UserId};
 use order_engine::domain::money::Currency;
 use order_engine::domain::placement::{Item, PlaceOrder, PlacementLimits, Pricing};
-use order_engine::engine::ports::{Announcer, Ports};
+use order_engine::engine::ports::{EventEncoder, Ports};
 use order_engine::engine::{Engine, Rules};
 use order_engine::store::{Store, StoreOptions, migrate};
 use sqlx::postgres::PgConnectOptions;
@@ -92,14 +92,14 @@ impl Database {
         sqlx::query_scalar(statement).fetch_one(&mut connection).await.expect("a number")
     }
 
-    /// The engine on this database, with `announcers`.
-    pub fn engine(&self, announcers: Vec<Arc<dyn Announcer>>) -> Engine {
-        self.engine_with(Access::Owner, announcers)
+    /// The engine on this database, with `encoders`.
+    pub fn engine(&self, encoders: Vec<Arc<dyn EventEncoder>>) -> Engine {
+        self.engine_with(Access::Owner, encoders)
     }
 
     /// The engine with a setting of `access`.
-    pub fn engine_with(&self, access: Access, announcers: Vec<Arc<dyn Announcer>>) -> Engine {
-        Engine::new(self.store.clone(), rules(access), announcers)
+    pub fn engine_with(&self, access: Access, encoders: Vec<Arc<dyn EventEncoder>>) -> Engine {
+        Engine::new(self.store.clone(), rules(access), encoders)
     }
 
     /// The engine with what it may do without.
@@ -123,8 +123,8 @@ pub fn user(id: &str) -> Caller {
 }
 
 /// A product as its service announces it.
-pub fn product(id: &str, price: &str, quantity: i64) -> Fact {
-    Fact::Product(ProductFact {
+pub fn product(id: &str, price: &str, quantity: i64) -> ExternalEvent {
+    ExternalEvent::Product(ProductEvent {
         product: ProductId::parse(id).expect("a product id"),
         name: format!("Product {id}"),
         price: price.parse().expect("a price"),
@@ -133,8 +133,8 @@ pub fn product(id: &str, price: &str, quantity: i64) -> Fact {
 }
 
 /// An absolute stock number.
-pub fn stock(id: &str, quantity: i64) -> Fact {
-    Fact::Stock(StockFact {
+pub fn stock(id: &str, quantity: i64) -> ExternalEvent {
+    ExternalEvent::Stock(StockEvent {
         product: ProductId::parse(id).expect("a product id"),
         quantity,
         order: None,

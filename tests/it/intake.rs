@@ -9,10 +9,10 @@ use std::time::Duration;
 use futures_util::future::{join_all, pending};
 use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, BasicNackOptions};
-use order_engine::domain::fact::{Fact, ProductFact, StockFact};
+use order_engine::domain::external_event::{ExternalEvent, ProductEvent, StockEvent};
 use order_engine::domain::ids::{OrderId, ProductId};
 use order_engine::engine::Engine;
-use order_engine::engine::ports::{Delivery, Inlet, Interpreter, Source};
+use order_engine::engine::ports::{Delivery, MessageSourceFactory, MessageDecoder, MessageSource};
 use order_engine::error::{Error, ErrorKind, Result};
 use order_engine::inbound::{Intake, IntakeStats};
 use order_engine::store::dead_letters;
@@ -29,21 +29,21 @@ use crate::rabbitmq::{Neighbour, unique};
 /// Understands `{"stock": 98}` of product 1, perhaps with an `order`, and `{"name": …}`.
 struct Plain;
 
-impl Interpreter for Plain {
-    fn interpret(&self, delivery: &Delivery) -> Result<Vec<Fact>> {
+impl MessageDecoder for Plain {
+    fn decode(&self, delivery: &Delivery) -> Result<Vec<ExternalEvent>> {
         let value: Value = serde_json::from_slice(&delivery.body)
-            .map_err(|error| Error::new(ErrorKind::InvalidInput, "no JSON").because(error))?;
+            .map_err(|error| Error::new(ErrorKind::InvalidInput, "no JSON").with_source(error))?;
         let product = ProductId::parse("1")?;
         if let Some(name) = value["name"].as_str() {
             let price = value["price"].as_str().unwrap_or("1").parse().expect("a price");
             let name = name.to_owned();
-            return Ok(vec![Fact::Product(ProductFact { product, name, price, quantity: None })]);
+            return Ok(vec![ExternalEvent::Product(ProductEvent { product, name, price, quantity: None })]);
         }
         let quantity = value["stock"]
             .as_i64()
             .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "no stock in it"))?;
         let order = value["order"].as_i64().map(OrderId::from_database);
-        Ok(vec![Fact::Stock(StockFact { product, quantity, order })])
+        Ok(vec![ExternalEvent::Stock(StockEvent { product, quantity, order })])
     }
 }
 
@@ -76,7 +76,7 @@ impl Broker {
     }
 }
 
-impl Inlet for Broker {
+impl MessageSourceFactory for Broker {
     type Source = Connected;
 
     async fn connect(&self) -> Result<Connected> {
@@ -90,7 +90,7 @@ struct Connected {
     unacknowledged: VecDeque<Delivery>,
 }
 
-impl Source for Connected {
+impl MessageSource for Connected {
     async fn next(&mut self) -> Result<Delivery> {
         loop {
             let next = self.broker.queue.lock().unwrap().pop_front();
@@ -135,7 +135,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(engine: &Engine, inlet: impl Inlet) -> Self {
+    fn start(engine: &Engine, inlet: impl MessageSourceFactory) -> Self {
         let intake = Intake::new("test", engine.clone(), inlet, Arc::new(Plain));
         let (stats, stop) = (intake.stats(), CancellationToken::new());
         let task = tokio::spawn(intake.run(stop.clone()));
@@ -243,7 +243,7 @@ async fn one_process_at_a_time_takes_in() {
 
     // A lease that was taken away, as after a long sleep: nothing more is applied or acknowledged.
     let thief = "update leases set owner = gen_random_uuid(), token = token + 1
-                 where name = 'intake:test'";
+                 where name = 'consumer:test'";
     database.connection().await.execute(thief).await.unwrap();
     second.hand_over(r#"{"stock": 3}"#);
     eventually("the message is given back", async || {
@@ -287,7 +287,7 @@ async fn a_message_in_hand_waits_for_the_database() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_broker_does_not_keep_an_intake_from_stopping() {
     struct Silent;
-    impl Inlet for Silent {
+    impl MessageSourceFactory for Silent {
         type Source = Connected;
         async fn connect(&self) -> Result<Connected> {
             pending().await
@@ -330,7 +330,7 @@ async fn ten_of_a_hundred_get_one_and_answers_come_late_and_repeated_through_the
     let Some(url) = given("ORDER_ENGINE_TEST_RABBITMQ_URL") else { return };
     let (exchange, queue) = (unique("exchange"), unique("queue"));
     let engine = database.engine(vec![]);
-    engine.note(&[product("1", "9.5", 10)]).await.unwrap();
+    engine.apply_events(&[product("1", "9.5", 10)]).await.unwrap();
     let neighbour = Neighbour::new(&url, &exchange).await;
     neighbour.declare_exchange(false).await.unwrap();
     let intake = Running::start(&engine, stock_inlet(&url, &exchange, &queue));
@@ -395,7 +395,7 @@ async fn ten_of_a_hundred_get_one_and_answers_come_late_and_repeated_through_the
 async fn an_answer_that_names_its_order_decides_and_never_raises_the_stock_later() {
     let Some(database) = Database::new().await else { return };
     let engine = database.engine(vec![]);
-    engine.note(&[product("1", "1", 10)]).await.unwrap();
+    engine.apply_events(&[product("1", "1", 10)]).await.unwrap();
     let broker = Broker::default();
     let intake = Running::start(&engine, broker.clone());
     let mut ids = Vec::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use order_engine::contracts::{Contract as _, stock};
 use order_engine::domain::caller::Caller;
-use order_engine::domain::fact::Fact;
+use order_engine::domain::external_event::ExternalEvent;
 use order_engine::domain::ids::UserId;
 use order_engine::engine::Engine;
 use serde_json::Value;
@@ -19,8 +19,8 @@ const LISTS: &str = "select count(*) from outbox where order_id < 0";
 const DUE: &str = "select count(*) from pending_list_publications";
 
 async fn engine(database: &Database) -> Engine {
-    let engine = database.engine(vec![stock::Stock.announcer()]);
-    engine.note(&[product("1", "9.5", 1_000_000)]).await.unwrap();
+    let engine = database.engine(vec![stock::Stock.event_encoder()]);
+    engine.apply_events(&[product("1", "9.5", 1_000_000)]).await.unwrap();
     engine
 }
 
@@ -89,7 +89,7 @@ async fn what_may_not_be_seen_or_is_not_there_is_not_told() {
 async fn who_logs_in_is_told_even_without_an_order() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database).await;
-    engine.note(&[Fact::LoggedIn(id("1")), Fact::LoggedIn(id("1"))]).await.unwrap();
+    engine.apply_events(&[ExternalEvent::LoggedIn(id("1")), ExternalEvent::LoggedIn(id("1"))]).await.unwrap();
     assert_eq!(engine.tell_lists(ALL).await.unwrap(), 1);
     assert_eq!(waiting(&database).await, [("1".to_owned(), 0)]);
 }
@@ -98,8 +98,8 @@ async fn who_logs_in_is_told_even_without_an_order() {
 async fn no_more_lists_wait_than_agreed_and_the_others_are_not_forgotten() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database).await;
-    let users: Vec<_> = (0..250).map(|n| Fact::LoggedIn(id(&format!("user {n}")))).collect();
-    engine.note(&users).await.unwrap();
+    let users: Vec<_> = (0..250).map(|n| ExternalEvent::LoggedIn(id(&format!("user {n}")))).collect();
+    engine.apply_events(&users).await.unwrap();
     let engine = Arc::new(engine);
     // Several processes tell lists at the same time.
     for _ in 0..15 {
@@ -121,7 +121,7 @@ async fn no_more_lists_wait_than_agreed_and_the_others_are_not_forgotten() {
 async fn a_list_that_waits_for_a_person_holds_up_only_its_own_user() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database).await;
-    engine.note(&[Fact::LoggedIn(id("1"))]).await.unwrap();
+    engine.apply_events(&[ExternalEvent::LoggedIn(id("1"))]).await.unwrap();
     engine.tell_lists(ALL).await.unwrap();
     database
         .connection()
@@ -129,7 +129,7 @@ async fn a_list_that_waits_for_a_person_holds_up_only_its_own_user() {
         .execute("update outbox set dead_lettered_at = now()")
         .await
         .unwrap();
-    engine.note(&[Fact::LoggedIn(id("1")), Fact::LoggedIn(id("2"))]).await.unwrap();
+    engine.apply_events(&[ExternalEvent::LoggedIn(id("1")), ExternalEvent::LoggedIn(id("2"))]).await.unwrap();
     assert_eq!(engine.tell_lists(ALL).await.unwrap(), 1);
     let mut users: Vec<_> = waiting(&database).await.into_iter().map(|(user, _)| user).collect();
     users.sort_unstable();

@@ -7,7 +7,6 @@
 )]
 
 mod alone;
-mod asking;
 mod broker;
 mod catch_up;
 mod conformance;
@@ -28,6 +27,7 @@ mod rabbitmq;
 mod reads;
 mod relay;
 mod replay;
-mod stock_keys;
+mod stock_projection;
 mod store;
-mod user_keys;
+mod upstream_checks;
+mod user_projection;

@@ -18,7 +18,7 @@ use order_engine::domain::placement::PlacementLimits;
 use order_engine::domain::status::OrderStatus;
 use order_engine::engine::database::Database as Keeps;
 use order_engine::engine::place_order::Placed;
-use order_engine::engine::ports::Announcer;
+use order_engine::engine::ports::EventEncoder;
 use order_engine::engine::{Engine, Rules};
 use order_engine::error::{Error, ErrorKind, Result};
 use order_engine::outbox::ports::{Desk, Outbox};
@@ -39,8 +39,8 @@ const BUSY: &str = "busy";
 /// Announces every event, but for those of poisonous users.
 struct Words;
 
-impl Announcer for Words {
-    fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>> {
+impl EventEncoder for Words {
+    fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
         if event.order.user.as_str().starts_with("poison") {
             return Err(Error::new(ErrorKind::Internal, "cannot be put into words"));
         }
@@ -54,8 +54,8 @@ impl Announcer for Words {
 async fn real(database: &Database) -> Engine {
     let engine = database.engine(vec![Arc::new(Words)]);
     let facts: Vec<_> = PRODUCTS.iter().map(|id| product(id, "1", STOCK)).collect();
-    engine.note(&facts).await.unwrap();
-    engine.note(&[product(BUSY, "1", 1_000_000)]).await.unwrap();
+    engine.apply_events(&facts).await.unwrap();
+    engine.apply_events(&[product(BUSY, "1", 1_000_000)]).await.unwrap();
     engine
 }
 
@@ -368,8 +368,8 @@ impl<K: Desk> AtDesk<K> {
                 let claim = self.desk.claim(DESTINATION, &self.held, except, limit);
                 self.claimed = claim.await.unwrap();
                 let name = |message: &OutgoingMessage| {
-                    let OutgoingMessage { order, version, topic, attempts, .. } = message;
-                    format!("{order}/{version} {topic} {attempts}")
+                    let OutgoingMessage { stream, version, topic, attempts, .. } = message;
+                    format!("{stream}/{version} {topic} {attempts}")
                 };
                 format!("claimed {:?}", self.claimed.iter().map(name).collect::<Vec<_>>())
             }

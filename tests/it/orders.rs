@@ -22,7 +22,7 @@ async fn place(engine: &Engine, who: &str) -> OrderId {
 
 async fn engine(database: &Database) -> Engine {
     let engine = database.engine(Vec::new());
-    engine.note(&[product("1", "9.5", 1000)]).await.unwrap();
+    engine.apply_events(&[product("1", "9.5", 1000)]).await.unwrap();
     engine
 }
 
@@ -175,7 +175,7 @@ async fn under_roles_only_staff_ships() {
         return;
     };
     let engine = database.engine_with(Access::Roles, Vec::new());
-    engine.note(&[product("1", "9.5", 1000)]).await.unwrap();
+    engine.apply_events(&[product("1", "9.5", 1000)]).await.unwrap();
     let id = place(&engine, "1").await;
     let shipped = OrderStatus::Shipped;
     let error = engine.change_status(&user("1"), id, shipped, None).await.unwrap_err();

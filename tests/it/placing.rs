@@ -8,7 +8,7 @@ use order_engine::domain::caller::Caller;
 use order_engine::domain::event::OrderEvent;
 use order_engine::domain::message::Message;
 use order_engine::engine::Engine;
-use order_engine::engine::ports::Announcer;
+use order_engine::engine::ports::EventEncoder;
 use order_engine::error::{Error, ErrorKind, Result};
 use sqlx::Executor;
 
@@ -18,8 +18,8 @@ use crate::relay::{eventually, until};
 /// Announces every event in one word, except those of a poisonous user.
 struct OneWord;
 
-impl Announcer for OneWord {
-    fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>> {
+impl EventEncoder for OneWord {
+    fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
         if event.order.user.as_str() == "poison" {
             return Err(Error::new(ErrorKind::Internal, "cannot be put into words"));
         }
@@ -31,7 +31,7 @@ impl Announcer for OneWord {
 async fn engine(database: &Database, stock: i64) -> Engine {
     let engine = database.engine(vec![Arc::new(OneWord)]);
     let facts = [product("1", "9.5", stock), product("2", "0.1", stock)];
-    engine.note(&facts).await.unwrap();
+    engine.apply_events(&facts).await.unwrap();
     engine
 }
 
@@ -76,11 +76,11 @@ async fn a_hundred_want_ten_and_ten_get_one() {
     assert_eq!(database.number("select count(*) from orders").await, 10);
     // The product service answers late, in any grouping, and repeats itself; then restocks.
     for number in [9, 9, 6, 0, 0] {
-        engine.note(&[stock("1", number)]).await.unwrap();
+        engine.apply_events(&[stock("1", number)]).await.unwrap();
         let more = engine.place_order(&user("1"), request("1", &[("1", 1)], None)).await;
         assert_eq!(more.unwrap_err().kind(), ErrorKind::OutOfStock);
     }
-    engine.note(&[stock("1", 5)]).await.unwrap();
+    engine.apply_events(&[stock("1", 5)]).await.unwrap();
     let answers = join_all((1..=20).map(ask)).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 5);
 }
@@ -137,7 +137,7 @@ async fn a_refused_request_leaves_its_key_unused() {
     let engine = engine(&database, 1).await;
     let ask = async || engine.place_order(&user("1"), request("1", &[("1", 2)], Some("k"))).await;
     assert_eq!(ask().await.unwrap_err().kind(), ErrorKind::OutOfStock);
-    engine.note(&[stock("1", 2)]).await.unwrap();
+    engine.apply_events(&[stock("1", 2)]).await.unwrap();
     assert!(!ask().await.unwrap().replayed);
 }
 
@@ -176,7 +176,7 @@ async fn many_products_in_any_order_do_not_lock_each_other_out() {
             if n % 4 == 0 {
                 engine.cancel_order(&user("1"), placed.order.id, None).await?;
             }
-            engine.note(&[stock("2", 100_000 + n), stock("1", 100_000 - n)]).await
+            engine.apply_events(&[stock("2", 100_000 + n), stock("1", 100_000 - n)]).await
         }
     }))
     .await;

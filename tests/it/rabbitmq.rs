@@ -13,7 +13,10 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
 use order_engine::domain::ids::OrderId;
 use order_engine::domain::message::OutgoingMessage;
-use order_engine::engine::ports::{Inlet, Outlet, Publisher, Source, Verdict};
+use order_engine::domain::stream::Stream;
+use order_engine::engine::ports::{
+    MessageSource, MessageSourceFactory, PublishOutcome, Publisher, PublisherFactory,
+};
 use order_engine::error::ErrorKind;
 use order_engine::outbox::{Relay, RelayOptions};
 use order_engine::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitOptions, RabbitOutlet};
@@ -99,7 +102,7 @@ fn message(order: i64, topic: &str, body: &str) -> OutgoingMessage {
     OutgoingMessage {
         id: order,
         message_id: Uuid::now_v7(),
-        order: OrderId::from_database(order),
+        stream: Stream::Order(OrderId::from_database(order)),
         version: 3,
         topic: topic.to_owned(),
         key: None,
@@ -127,7 +130,7 @@ async fn an_absent_exchange_is_made_as_the_existing_services_make_it() {
 
     let sent = message(7, "order.placed", r#"{"order_id": 7}"#);
     let verdicts = publisher.publish(std::slice::from_ref(&sent)).await.unwrap();
-    assert_eq!(verdicts, [Verdict::Confirmed]);
+    assert_eq!(verdicts, [PublishOutcome::Confirmed]);
     let got = next(&mut consumer).await;
     assert_eq!(got.data, sent.body.as_bytes());
     let properties = &got.properties;
@@ -171,7 +174,7 @@ async fn each_of_many_messages_gets_its_own_verdict() {
     full.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
     neighbour.bind(&unique("queue"), "full", full).await;
     let first = [message(0, "full", "")];
-    assert_eq!(publisher.publish(&first).await.unwrap(), [Verdict::Confirmed]);
+    assert_eq!(publisher.publish(&first).await.unwrap(), [PublishOutcome::Confirmed]);
 
     for _ in 0..10 {
         let topics = ["wanted", "unwanted", "full", "wanted", "wanted", "unwanted"];
@@ -183,9 +186,9 @@ async fn each_of_many_messages_gets_its_own_verdict() {
         assert_eq!(verdicts.len(), batch.len());
         for (message, verdict) in batch.iter().zip(verdicts) {
             let fits = match message.topic.as_str() {
-                "wanted" => verdict == Verdict::Confirmed,
-                "unwanted" => verdict == Verdict::Unroutable,
-                _ => matches!(verdict, Verdict::Refused(_)),
+                "wanted" => verdict == PublishOutcome::Confirmed,
+                "unwanted" => verdict == PublishOutcome::Unroutable,
+                _ => matches!(verdict, PublishOutcome::Rejected(_)),
             };
             assert!(fits, "{} got {verdict:?}", message.topic);
         }
@@ -206,7 +209,7 @@ async fn a_silent_server_costs_one_connection_however_often_it_is_tried() {
         let Err(error) = outlet.connect().await else { panic!("nobody speaks there") };
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.message().contains(&address.to_string()), "{error}");
-        assert!(!order_engine::error::chain(&error).contains("hunter2"));
+        assert!(!order_engine::error::error_chain(&error).contains("hunter2"));
         accepted.push(silent.accept().await.unwrap().0);
     }
     // The client library keeps the first one open; what came after it was closed again.
@@ -380,9 +383,9 @@ async fn a_broker_at_its_limits_refuses_one_message_and_delays_the_others() {
     for _ in 0..2 {
         let verdicts = publisher.publish(&batch).await.unwrap();
         for (message, verdict) in batch.iter().zip(verdicts) {
-            match message.order.get() {
-                11 => assert!(matches!(verdict, Verdict::Refused(_)), "{verdict:?}"),
-                _ => assert_eq!(verdict, Verdict::Confirmed),
+            match message.stream.id() {
+                11 => assert!(matches!(verdict, PublishOutcome::Rejected(_)), "{verdict:?}"),
+                _ => assert_eq!(verdict, PublishOutcome::Confirmed),
             }
         }
     }
@@ -399,7 +402,7 @@ async fn a_broker_at_its_limits_refuses_one_message_and_delays_the_others() {
     assert_eq!(waited.kind(), ErrorKind::Unavailable);
     drop(publisher);
     let Err(refused) = outlet.connect().await else { panic!("the broker is blocked") };
-    assert!(order_engine::error::chain(&refused).contains("short of memory"), "{refused:?}");
+    assert!(order_engine::error::error_chain(&refused).contains("short of memory"), "{refused:?}");
     broker.clear_alarm();
     let deadline = Instant::now() + PATIENCE;
     let mut publisher = loop {
@@ -410,7 +413,7 @@ async fn a_broker_at_its_limits_refuses_one_message_and_delays_the_others() {
         sleep(Duration::from_millis(50)).await;
     };
     let last = [message(99, "order.placed", "99")];
-    assert_eq!(publisher.publish(&last).await.unwrap(), [Verdict::Confirmed]);
+    assert_eq!(publisher.publish(&last).await.unwrap(), [PublishOutcome::Confirmed]);
     receive(&mut consumer, 99..=99).await;
     drop(database);
 }

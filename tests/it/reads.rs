@@ -22,7 +22,7 @@ type Placed = (OrderId, &'static str);
 
 async fn shop(database: &Database) -> (Engine, Vec<Placed>) {
     let engine = database.engine(Vec::new());
-    engine.note(&[product("1", "9.5", 1000)]).await.unwrap();
+    engine.apply_events(&[product("1", "9.5", 1000)]).await.unwrap();
     let mut placed = Vec::new();
     for who in USERS.into_iter().cycle().take(12) {
         let wanted = request(who, &[("1", 1)], None);

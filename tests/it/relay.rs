@@ -12,7 +12,7 @@ use order_engine::domain::caller::Caller;
 use order_engine::domain::ids::OrderId;
 use order_engine::domain::message::OutgoingMessage;
 use order_engine::engine::Engine;
-use order_engine::engine::ports::{Outlet, Publisher, Verdict};
+use order_engine::engine::ports::{PublisherFactory, Publisher, PublishOutcome};
 use order_engine::error::{Error, ErrorKind, Result};
 use order_engine::operations;
 use order_engine::outbox::{Relay, RelayOptions, RelayStats};
@@ -30,7 +30,7 @@ use crate::harness::{Database, product, request};
 pub const DESTINATION: &str = "test";
 
 /// What the broker of a test does with a batch: a verdict for each message, or a lost connection.
-type Script = dyn FnMut(&[OutgoingMessage]) -> Result<Vec<Verdict>> + Send;
+type Script = dyn FnMut(&[OutgoingMessage]) -> Result<Vec<PublishOutcome>> + Send;
 
 /// A broker that does what its script says and remembers what it was given.
 #[derive(Clone)]
@@ -43,7 +43,7 @@ pub struct Broker {
 
 impl Broker {
     fn new(
-        script: impl FnMut(&[OutgoingMessage]) -> Result<Vec<Verdict>> + Send + 'static,
+        script: impl FnMut(&[OutgoingMessage]) -> Result<Vec<PublishOutcome>> + Send + 'static,
     ) -> Self {
         Self {
             script: Arc::new(Mutex::new(Box::new(script))),
@@ -54,12 +54,12 @@ impl Broker {
 
     /// One that confirms everything.
     pub fn confirming() -> Self {
-        Self::new(|batch| Ok(all(batch, &Verdict::Confirmed)))
+        Self::new(|batch| Ok(all(batch, &PublishOutcome::Confirmed)))
     }
 
     fn follow(
         &self,
-        script: impl FnMut(&[OutgoingMessage]) -> Result<Vec<Verdict>> + Send + 'static,
+        script: impl FnMut(&[OutgoingMessage]) -> Result<Vec<PublishOutcome>> + Send + 'static,
     ) {
         *self.script.lock().unwrap() = Box::new(script);
     }
@@ -72,12 +72,12 @@ impl Broker {
     /// The versions that were published of an order, repetitions included.
     fn versions(&self, order: i64) -> Vec<i32> {
         let published = self.published.lock().unwrap();
-        let of_order = published.iter().filter(|message| message.order.get() == order);
+        let of_order = published.iter().filter(|message| message.stream.id() == order);
         of_order.map(|message| message.version).collect()
     }
 }
 
-impl Outlet for Broker {
+impl PublisherFactory for Broker {
     type Publisher = Self;
 
     async fn connect(&self) -> Result<Self> {
@@ -86,7 +86,7 @@ impl Outlet for Broker {
 }
 
 impl Publisher for Broker {
-    async fn publish(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<Verdict>> {
+    async fn publish(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<PublishOutcome>> {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
@@ -96,7 +96,7 @@ impl Publisher for Broker {
     }
 }
 
-fn all(batch: &[OutgoingMessage], verdict: &Verdict) -> Vec<Verdict> {
+fn all(batch: &[OutgoingMessage], verdict: &PublishOutcome) -> Vec<PublishOutcome> {
     vec![verdict.clone(); batch.len()]
 }
 
@@ -208,10 +208,10 @@ async fn several_relays_keep_each_orders_order_whatever_fails() {
                     return Err(lost());
                 }
                 if dice.roll(12) == 0 {
-                    verdicts.push(Verdict::Refused("by chance".to_owned()));
+                    verdicts.push(PublishOutcome::Rejected("by chance".to_owned()));
                 } else {
                     arrived.lock().unwrap().push(message.clone());
-                    verdicts.push(Verdict::Confirmed);
+                    verdicts.push(PublishOutcome::Confirmed);
                 }
             }
             Ok(verdicts)
@@ -227,12 +227,12 @@ async fn several_relays_keep_each_orders_order_whatever_fails() {
 
     let mut latest: HashMap<i64, i32> = HashMap::new();
     for message in arrived.lock().unwrap().iter() {
-        let latest = latest.entry(message.order.get()).or_insert(0);
+        let latest = latest.entry(message.stream.id()).or_insert(0);
         assert!(
             message.version <= *latest + 1,
             "version {} of order {} overtook version {}; seed {seed}",
             message.version,
-            message.order,
+            message.stream,
             *latest + 1
         );
         *latest = (*latest).max(message.version);
@@ -249,12 +249,12 @@ async fn several_relays_keep_each_orders_order_whatever_fails() {
 async fn a_poisonous_message_parks_its_own_order_only() {
     let Some(database) = Database::new().await else { return };
     let poison = |batch: &[OutgoingMessage]| {
-        let refused = |message: &OutgoingMessage| message.order.get() == 2 && message.version == 2;
+        let refused = |message: &OutgoingMessage| message.stream.id() == 2 && message.version == 2;
         Ok(batch
             .iter()
             .map(|message| match refused(message) {
-                true => Verdict::Refused("too bitter".to_owned()),
-                false => Verdict::Confirmed,
+                true => PublishOutcome::Rejected("too bitter".to_owned()),
+                false => PublishOutcome::Confirmed,
             })
             .collect())
     };
@@ -291,11 +291,11 @@ async fn a_poisonous_message_parks_its_own_order_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retried_message_goes_out_before_what_waited_behind_it() {
     let Some(database) = Database::new().await else { return };
-    let broker = Broker::new(|batch| Ok(all(batch, &Verdict::Refused("no".into()))));
+    let broker = Broker::new(|batch| Ok(all(batch, &PublishOutcome::Rejected("no".into()))));
     let relay = Running::start(&database.engine(vec![]), &broker, 1);
     fill(&database, &[(1, 1), (1, 2), (2, 1)]).await;
     until(&database, "select count(*) from outbox where dead_lettered_at is not null", 2).await;
-    broker.follow(|batch| Ok(all(batch, &Verdict::Confirmed)));
+    broker.follow(|batch| Ok(all(batch, &PublishOutcome::Confirmed)));
     let mut connection = database.store.acquire().await.unwrap();
     assert_eq!(dead_letters::retry_outgoing(&mut connection, None).await.unwrap().len(), 2);
     until(&database, WAITING, 0).await;
@@ -307,9 +307,9 @@ async fn a_retried_message_goes_out_before_what_waited_behind_it() {
 async fn what_a_relay_writes_too_late_changes_nothing() {
     let Some(database) = Database::new().await else { return };
     let broker = Broker::new(|batch| {
-        let refuse_second = |message: &OutgoingMessage| match message.order.get() {
-            2 => Verdict::Refused("no".to_owned()),
-            _ => Verdict::Confirmed,
+        let refuse_second = |message: &OutgoingMessage| match message.stream.id() {
+            2 => PublishOutcome::Rejected("no".to_owned()),
+            _ => PublishOutcome::Confirmed,
         };
         Ok(batch.iter().map(refuse_second).collect())
     });
@@ -339,11 +339,11 @@ async fn what_a_relay_writes_too_late_changes_nothing() {
 /// A broker at which no queue is bound for the topics `missing`.
 fn unbound(
     missing: &'static [&'static str],
-) -> impl FnMut(&[OutgoingMessage]) -> Result<Vec<Verdict>> {
+) -> impl FnMut(&[OutgoingMessage]) -> Result<Vec<PublishOutcome>> {
     move |batch| {
         let verdict = |message: &OutgoingMessage| match missing.contains(&message.topic.as_str()) {
-            true => Verdict::Unroutable,
-            false => Verdict::Confirmed,
+            true => PublishOutcome::Unroutable,
+            false => PublishOutcome::Confirmed,
         };
         Ok(batch.iter().map(verdict).collect())
     }
@@ -366,7 +366,7 @@ async fn what_nobody_receives_waits_behind_a_probe_and_others_go_on() {
     let since = Instant::now();
     eventually("seven probes were sent", || probes() >= before + 7).await;
     assert!(since.elapsed() > Duration::from_secs(2), "seven probes in {:?}", since.elapsed());
-    assert!(broker.published().iter().all(|m| m.topic == "order.placed" || m.order.get() > 5000));
+    assert!(broker.published().iter().all(|m| m.topic == "order.placed" || m.stream.id() > 5000));
 
     broker.follow(unbound(&[]));
     until(&database, WAITING, 0).await;
@@ -393,7 +393,7 @@ async fn an_outage_counts_as_no_attempt() {
     let mut losses = 0;
     let broker = Broker::new(move |batch| {
         losses += 1;
-        if losses <= 4 { Err(lost()) } else { Ok(all(batch, &Verdict::Refused("no".into()))) }
+        if losses <= 4 { Err(lost()) } else { Ok(all(batch, &PublishOutcome::Rejected("no".into()))) }
     });
     let relay = Running::start(&database.engine(vec![]), &broker, 1000);
     fill(&database, &[(1, 1)]).await;
@@ -453,7 +453,7 @@ async fn a_stopped_relay_settles_its_batch_and_lets_others_go_on_at_once() {
 async fn every_relay_of_the_process_is_woken_also_one_that_is_busy() {
     let Some(database) = Database::new().await else { return };
     let engine = database.engine(vec![]);
-    engine.note(&[product("1", "9.5", 10)]).await.unwrap();
+    engine.apply_events(&[product("1", "9.5", 10)]).await.unwrap();
     let (mut resting, mut another, mut busy) =
         (engine.outbox_filled(), engine.outbox_filled(), engine.outbox_filled());
     let rest = tokio::spawn(async move { tokio::join!(resting.changed(), another.changed()) });

@@ -15,7 +15,7 @@ use order_engine::domain::message::Message;
 use order_engine::domain::past::{Past, Position};
 use order_engine::domain::status::OrderStatus;
 use order_engine::engine::Engine;
-use order_engine::engine::ports::Announcer;
+use order_engine::engine::ports::EventEncoder;
 use order_engine::error::{ErrorKind, Result};
 use order_engine::operations::{self, ReplayOptions, Replayed};
 use sqlx::{AssertSqlSafe, Executor, Row};
@@ -26,24 +26,24 @@ use crate::harness::{Database, product, request};
 use crate::relay::{Broker, DESTINATION, Running, WAITING, until};
 
 /// The words of a contract, sent to the relay of these tests.
-struct Elsewhere(Arc<dyn Announcer>);
+struct Elsewhere(Arc<dyn EventEncoder>);
 
-impl Announcer for Elsewhere {
-    fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>> {
-        let messages = self.0.announce(event)?;
+impl EventEncoder for Elsewhere {
+    fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
+        let messages = self.0.encode(event)?;
         let elsewhere = |message| Message { destination: DESTINATION, ..message };
         Ok(messages.into_iter().map(elsewhere).collect())
     }
 }
 
-fn words() -> Arc<dyn Announcer> {
-    contracts::flask::Flask.announcer()
+fn words() -> Arc<dyn EventEncoder> {
+    contracts::flask::Flask.event_encoder()
 }
 
-/// An engine with a product, that announces through `announcers`.
-async fn engine(database: &Database, announcers: Vec<Arc<dyn Announcer>>) -> Engine {
-    let engine = database.engine(announcers);
-    engine.note(&[product("1", "9.5", 1_000_000)]).await.unwrap();
+/// An engine with a product, that announces through `encoders`.
+async fn engine(database: &Database, encoders: Vec<Arc<dyn EventEncoder>>) -> Engine {
+    let engine = database.engine(encoders);
+    engine.apply_events(&[product("1", "9.5", 1_000_000)]).await.unwrap();
     engine
 }
 
@@ -228,8 +228,8 @@ async fn no_more_waits_than_agreed_and_a_replay_goes_on_where_it_stopped() {
     assert_eq!(stopped.kind(), ErrorKind::Unavailable);
     let waiting = database.number(WAITING).await;
     assert!((1000..1200).contains(&waiting), "{waiting} wait");
-    let after = Some(Position::parse(stopped.fact("cursor").unwrap()).unwrap());
-    let until_then = Some(stopped.fact("until").unwrap().parse().unwrap());
+    let after = Some(Position::parse(stopped.context_value("cursor").unwrap()).unwrap());
+    let until_then = Some(stopped.context_value("until").unwrap().parse().unwrap());
 
     let broker = Broker::confirming();
     let relay = Running::start(&engine, &broker, 20);
@@ -237,7 +237,7 @@ async fn no_more_waits_than_agreed_and_a_replay_goes_on_where_it_stopped() {
     let done = replay(&engine, rest).await.unwrap();
     assert_eq!(done.messages, 2500 - waiting.unsigned_abs());
     until(&database, WAITING, 0).await;
-    let mut sent: Vec<_> = broker.published().iter().map(|message| message.order.get()).collect();
+    let mut sent: Vec<_> = broker.published().iter().map(|message| message.stream.id()).collect();
     sent.sort_unstable();
     sent.dedup();
     assert_eq!((sent.len(), broker.published().len()), (2500, 2500));

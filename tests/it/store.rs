@@ -66,5 +66,5 @@ async fn a_missing_database_is_named_without_its_password() {
     let Err(error) = Store::connect(&options).await else { panic!("nothing listens there") };
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("127.0.0.1:1/shop"), "{error}");
-    assert!(!order_engine::error::chain(&error).contains("hunter2"));
+    assert!(!order_engine::error::error_chain(&error).contains("hunter2"));
 }

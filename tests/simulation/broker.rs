@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use order_engine::domain::message::OutgoingMessage;
-use order_engine::engine::ports::{Outlet, Publisher, Verdict};
+use order_engine::engine::ports::{PublishOutcome, Publisher, PublisherFactory};
 use order_engine::error::{Error, ErrorKind, Result};
 use tokio::time::sleep;
 
@@ -81,7 +81,7 @@ impl Broker {
     }
 
     /// Decides about one message, and takes it where that is the answer.
-    fn answer(&self, destination: &str, message: &OutgoingMessage) -> Verdict {
+    fn answer(&self, destination: &str, message: &OutgoingMessage) -> PublishOutcome {
         let (is_refused, is_unbound) = {
             let mut state = self.state();
             let refused = state.faults.refused;
@@ -89,19 +89,19 @@ impl Broker {
             (is_refused, state.unbound.contains(message.topic.as_str()))
         };
         if is_refused {
-            return Verdict::Refused("by chance".to_owned());
+            return PublishOutcome::Rejected("by chance".to_owned());
         }
         if is_unbound && message.topic == PLACED {
-            return Verdict::Unroutable;
+            return PublishOutcome::Unroutable;
         }
         self.take(destination, message);
-        if is_unbound { Verdict::Unroutable } else { Verdict::Confirmed }
+        if is_unbound { PublishOutcome::Unroutable } else { PublishOutcome::Confirmed }
     }
 
     /// Has a message, or lets it go because nobody wants it. This is where a consumer, who forgets
     /// repetitions, would see it.
     fn take(&self, destination: &str, message: &OutgoingMessage) {
-        let (order, version) = (message.order.get(), message.version);
+        let (order, version) = (message.stream.id(), message.version);
         let mut database = self.database.state();
         let noted = database.tables.history.get(&(order, version));
         assert!(
@@ -136,7 +136,7 @@ pub struct SimulatedPublisher {
     start: u32,
 }
 
-impl Outlet for SimulatedOutlet {
+impl PublisherFactory for SimulatedOutlet {
     type Publisher = SimulatedPublisher;
 
     async fn connect(&self) -> Result<SimulatedPublisher> {
@@ -197,7 +197,7 @@ impl SimulatedPublisher {
 }
 
 impl Publisher for SimulatedPublisher {
-    async fn publish(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<Verdict>> {
+    async fn publish(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<PublishOutcome>> {
         self.link.live().await;
         if batch.is_empty() {
             return self.check_connection().map(|()| Vec::new());

@@ -155,7 +155,7 @@ fn check_placed(world: &World, wish: &Wish, placed: &Placed) -> OrderId {
 
 /// Told refused: nothing is committed, or a commit of it was answered with an error.
 fn check_refused(world: &World, wish: &Wish, began: Instant, error: &Error) {
-    let is_unknown = error.fact("outcome") == Some("unknown");
+    let is_unknown = error.kind() == ErrorKind::OutcomeUnknown;
     let code = error.kind().code();
     let mark = if is_unknown { ", perhaps placed" } else { "" };
     world.journal.note(format_args!("{}: {code}{mark}", wish.user));
@@ -255,7 +255,7 @@ fn check_changed(
             assert_eq!(row.status, now.status, "order {order} was told to be otherwise");
             assert!(step.is_none_or(|step| step == now.status));
         }
-        Err(error) if error.fact("outcome") == Some("unknown") => {
+        Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
             world.journal.note(format_args!("order {order}: perhaps changed"));
             let was_in_doubt = database.changes_in_doubt.contains(&order.get());
             assert!(was_in_doubt, "order {order} is told of a doubt that nobody had");

@@ -9,7 +9,7 @@ use order_engine::domain::event::{EventKind, OrderEvent};
 use order_engine::domain::message::Message;
 use order_engine::domain::money::Currency;
 use order_engine::domain::placement::PlacementLimits;
-use order_engine::engine::ports::Announcer;
+use order_engine::engine::ports::EventEncoder;
 use order_engine::engine::{Engine, Rules};
 use order_engine::error::{Error, ErrorKind, Result};
 use order_engine::outbox::{Relay, RelayOptions};
@@ -209,8 +209,8 @@ struct Words {
     destinations: &'static [&'static str],
 }
 
-impl Announcer for Words {
-    fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>> {
+impl EventEncoder for Words {
+    fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
         if event.order.user.as_str().starts_with(POISON) {
             return Err(Error::new(ErrorKind::Internal, "cannot be put into words"));
         }

@@ -2,13 +2,13 @@
 
 use crate::contracts::flask::wire::status;
 use crate::domain::status::OrderStatus;
-use crate::error::{Error, ErrorKind, TOO_MUCH};
+use crate::error::{Error, ErrorKind};
 use crate::server::resolving;
 use crate::server::session::Session;
 
 /// The sentence that clients get to read. What only an operator may know is in the log.
 pub(super) fn message(error: &Error) -> String {
-    let product = error.fact("product_id").unwrap_or("?");
+    let product = error.context_value("product_id").unwrap_or("?");
     match error.kind() {
         ErrorKind::TokenMissing => "Authorization header missing.".to_owned(),
         ErrorKind::TokenExpired => "Token has expired.".to_owned(),
@@ -18,37 +18,37 @@ pub(super) fn message(error: &Error) -> String {
             format!("Requested quantity of product ID {product} not available.")
         }
         ErrorKind::InvalidTransition => transition(error),
-        // Whoever has no idempotency key must not simply try again.
-        ErrorKind::Unavailable if error.fact("outcome") == Some("unknown") => {
-            error.message().to_owned()
-        }
-        ErrorKind::Unavailable if error.fact(TOO_MUCH).is_some() => error.message().to_owned(),
         ErrorKind::Unavailable => {
             "The order service cannot reach its database. Please try again later.".to_owned()
         }
-        ErrorKind::Misconfigured | ErrorKind::Internal => {
-            "The order service failed. The cause is in its log.".to_owned()
+        ErrorKind::Misconfigured => {
+            "The order service is misconfigured; see the server log.".to_owned()
         }
         ErrorKind::InvalidInput
         | ErrorKind::Forbidden
+        | ErrorKind::UnknownUser
         | ErrorKind::NotFound
         | ErrorKind::Conflict
         | ErrorKind::IdempotencyMismatch
-        | ErrorKind::LimitExceeded => error.message().to_owned(),
+        | ErrorKind::RateLimited
+        | ErrorKind::TooLarge
+        | ErrorKind::Overloaded
+        | ErrorKind::OutcomeUnknown
+        | ErrorKind::Internal => error.message().to_owned(),
     }
 }
 
 /// A refused change, its states spelled as this dialect spells them.
 fn transition(error: &Error) -> String {
     let spelled = |fact| {
-        let state = OrderStatus::parse(error.fact(fact)?).ok()?;
+        let state = OrderStatus::parse(error.context_value(fact)?).ok()?;
         Some(status(state))
     };
     let (Some(current), Some(requested)) = (spelled("current"), spelled("requested")) else {
         return error.message().to_owned();
     };
     let allowed: Vec<_> = error
-        .fact("allowed")
+        .context_value("allowed")
         .unwrap_or_default()
         .split(", ")
         .filter_map(|state| OrderStatus::parse(state).ok().map(status))
@@ -84,7 +84,7 @@ mod tests {
         ] {
             assert_eq!(told(kind), expected);
         }
-        let unknown = Error::new(ErrorKind::Unavailable, "engine").with("outcome", "unknown");
+        let unknown = Error::new(ErrorKind::OutcomeUnknown, "engine");
         assert_eq!(message(&unknown), "engine");
         for inside in [ErrorKind::Internal, ErrorKind::Misconfigured, ErrorKind::Unavailable] {
             assert!(!told(inside).contains("engine"), "{inside:?} tells nothing of the inside");

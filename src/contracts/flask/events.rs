@@ -7,16 +7,16 @@ use crate::contracts::flask::json::dumps;
 use crate::contracts::flask::wire::{ORDER_PLACED, ORDER_UPDATED, WireEvent};
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::message::Message;
-use crate::engine::ports::Announcer;
+use crate::engine::ports::EventEncoder;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The contract's words.
 pub struct Words;
 
-impl Announcer for Words {
-    fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>> {
+impl EventEncoder for Words {
+    fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
         let body = dumps(&WireEvent::from(event)).map_err(|error| {
-            Error::new(ErrorKind::Internal, "An event could not be written.").because(error)
+            Error::new(ErrorKind::Internal, "An event could not be written.").with_source(error)
         })?;
         let topic = match event.kind {
             EventKind::Placed => ORDER_PLACED,
@@ -75,7 +75,7 @@ mod tests {
     }
 
     fn only(event: &OrderEvent) -> Message {
-        let mut messages = Words.announce(event).unwrap();
+        let mut messages = Words.encode(event).unwrap();
         assert_eq!(messages.len(), 1);
         messages.remove(0)
     }

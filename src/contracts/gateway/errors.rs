@@ -10,16 +10,8 @@ use crate::server::rest;
 /// The answer to a request that failed.
 pub(super) fn answer(error: &Error) -> Response {
     let failure = Failure { error: &message(error) };
-    let status = match is_unknown_user(error) {
-        true => StatusCode::UNAUTHORIZED,
-        false => status(error.kind()),
-    };
+    let status = status(error.kind());
     rest::json(status, &failure).unwrap_or_else(|_| status.into_response())
-}
-
-/// The deployed service answers so for a user whom the user service does not know.
-fn is_unknown_user(error: &Error) -> bool {
-    error.kind() == ErrorKind::Forbidden && error.fact("component") == Some("user service")
 }
 
 const fn status(kind: ErrorKind) -> StatusCode {
@@ -27,15 +19,19 @@ const fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::InvalidInput | ErrorKind::ProductNotFound | ErrorKind::OutOfStock => {
             StatusCode::BAD_REQUEST
         }
-        ErrorKind::TokenMissing | ErrorKind::TokenExpired | ErrorKind::TokenInvalid => {
-            StatusCode::UNAUTHORIZED
-        }
+        // The deployed service answers an unknown user with 401 too.
+        ErrorKind::TokenMissing
+        | ErrorKind::TokenExpired
+        | ErrorKind::TokenInvalid
+        | ErrorKind::UnknownUser => StatusCode::UNAUTHORIZED,
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::InvalidTransition | ErrorKind::Conflict => StatusCode::CONFLICT,
-        ErrorKind::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
-        ErrorKind::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::IdempotencyMismatch | ErrorKind::TooLarge => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Unavailable | ErrorKind::Overloaded | ErrorKind::OutcomeUnknown => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ErrorKind::Misconfigured | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -43,16 +39,16 @@ const fn status(kind: ErrorKind) -> StatusCode {
 /// The sentence that clients get to read. What only an operator may know is in the log.
 fn message(error: &Error) -> String {
     match error.kind() {
-        ErrorKind::TokenMissing | ErrorKind::TokenExpired | ErrorKind::TokenInvalid => {
-            "Unauthorized".to_owned()
-        }
-        ErrorKind::Forbidden if is_unknown_user(error) => "Unauthorized".to_owned(),
+        ErrorKind::TokenMissing
+        | ErrorKind::TokenExpired
+        | ErrorKind::TokenInvalid
+        | ErrorKind::UnknownUser => "Unauthorized".to_owned(),
         ErrorKind::ProductNotFound => {
-            format!("Product {} not found", error.fact("product_id").unwrap_or("?"))
+            format!("Product {} not found", error.context_value("product_id").unwrap_or("?"))
         }
         ErrorKind::OutOfStock => "Insufficient product quantity".to_owned(),
-        ErrorKind::Misconfigured | ErrorKind::Internal => {
-            "The order service failed. The cause is in its log.".to_owned()
+        ErrorKind::Misconfigured => {
+            "The order service is misconfigured; see the server log.".to_owned()
         }
         ErrorKind::InvalidInput
         | ErrorKind::Forbidden
@@ -60,7 +56,11 @@ fn message(error: &Error) -> String {
         | ErrorKind::InvalidTransition
         | ErrorKind::Conflict
         | ErrorKind::IdempotencyMismatch
-        | ErrorKind::LimitExceeded
+        | ErrorKind::RateLimited
+        | ErrorKind::TooLarge
+        | ErrorKind::Overloaded
+        | ErrorKind::OutcomeUnknown
+        | ErrorKind::Internal
         | ErrorKind::Unavailable => error.message().to_owned(),
     }
 }
@@ -80,21 +80,20 @@ mod tests {
             (ErrorKind::TokenExpired, 401, "Unauthorized"),
             (ErrorKind::TokenInvalid, 401, "Unauthorized"),
             (ErrorKind::Forbidden, 403, "engine"),
+            (ErrorKind::UnknownUser, 401, "Unauthorized"),
             (ErrorKind::NotFound, 404, "engine"),
             (ErrorKind::ProductNotFound, 400, "Product 7 not found"),
             (ErrorKind::OutOfStock, 400, "Insufficient product quantity"),
             (ErrorKind::InvalidInput, 400, "engine"),
             (ErrorKind::IdempotencyMismatch, 422, "engine"),
-            (ErrorKind::LimitExceeded, 413, "engine"),
+            (ErrorKind::RateLimited, 429, "engine"),
+            (ErrorKind::TooLarge, 422, "engine"),
+            (ErrorKind::Overloaded, 503, "engine"),
+            (ErrorKind::OutcomeUnknown, 503, "engine"),
             (ErrorKind::Unavailable, 503, "engine"),
         ] {
             assert_eq!(told(kind), (code, words.to_owned()), "{kind:?}");
         }
-        let unknown = Error::new(ErrorKind::Forbidden, "engine").with("component", "user service");
-        assert_eq!(
-            (answer(&unknown).status().as_u16(), message(&unknown)),
-            (401, "Unauthorized".to_owned())
-        );
         for inside in [ErrorKind::Internal, ErrorKind::Misconfigured] {
             let (code, words) = told(inside);
             assert!(code == 500 && !words.contains("engine"), "{inside:?} tells no secrets");

@@ -11,11 +11,11 @@ use crate::contracts::gateway::wire::{
 use crate::contracts::payload::{object, text};
 use crate::contracts::readable::{id, one, whole};
 use crate::domain::event::{EventKind, OrderEvent};
-use crate::domain::fact::{Fact, StockFact};
+use crate::domain::external_event::{ExternalEvent, StockEvent};
 use crate::domain::ids::ProductId;
 use crate::domain::message::Message;
 use crate::domain::status::OrderStatus;
-use crate::engine::ports::{Announcer, Delivery, Interpreter};
+use crate::engine::ports::{Delivery, EventEncoder, MessageDecoder};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The topic of what happens to orders.
@@ -26,8 +26,8 @@ pub const INVENTORY_EVENTS: &str = "inventory-events";
 /// The contract's words.
 pub struct Words;
 
-impl Announcer for Words {
-    fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>> {
+impl EventEncoder for Words {
+    fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
         let kind = match (event.kind, event.order.status) {
             (EventKind::Placed, _) => ORDER_PLACED,
             (EventKind::Updated, OrderStatus::Shipped) => ORDER_SHIPPED,
@@ -37,7 +37,7 @@ impl Announcer for Words {
         let payload = WireOrder::from(&event.order);
         let key = Some(payload.id.clone());
         let body = serde_json::to_string(&WireEvent { kind, payload }).map_err(|error| {
-            Error::new(ErrorKind::Internal, "An event could not be written.").because(error)
+            Error::new(ErrorKind::Internal, "An event could not be written.").with_source(error)
         })?;
         Ok(vec![Message { destination: NAME, topic: ORDER_EVENTS.into(), key, body }])
     }
@@ -46,15 +46,15 @@ impl Announcer for Words {
 /// Reads the product service's messages.
 pub struct Understanding;
 
-impl Interpreter for Understanding {
-    fn interpret(&self, delivery: &Delivery) -> Result<Vec<Fact>> {
+impl MessageDecoder for Understanding {
+    fn decode(&self, delivery: &Delivery) -> Result<Vec<ExternalEvent>> {
         let message = object(text(&delivery.body)?)?;
         if message.need(&["type"])?.text()? != PRODUCT_UPDATED {
             // Said to others.
             return Ok(Vec::new());
         }
         let payload = message.need(&["payload"])?.object()?;
-        Ok(vec![Fact::Stock(StockFact {
+        Ok(vec![ExternalEvent::Stock(StockEvent {
             product: ProductId::parse(payload.need(&["_id"])?.id()?)?,
             quantity: payload.need(&["quantity"])?.integer()?,
             order: None,
@@ -97,18 +97,18 @@ pub(super) fn channels() -> Vec<Channel> {
 mod tests {
     use super::*;
 
-    fn heard(body: &str) -> Result<Vec<Fact>> {
+    fn heard(body: &str) -> Result<Vec<ExternalEvent>> {
         let topic = INVENTORY_EVENTS.to_owned();
         let delivery = Delivery { topic, body: body.into(), ..Delivery::default() };
-        Understanding.interpret(&delivery)
+        Understanding.decode(&delivery)
     }
 
     #[test]
     fn the_absolute_stock_of_a_product_is_heard() {
         let body = r#"{"type": "product-updated", "payload": {"_id": "66f1", "quantity": 98}}"#;
         let stock =
-            StockFact { product: ProductId::parse("66f1").unwrap(), quantity: 98, order: None };
-        assert_eq!(heard(body).unwrap(), [Fact::Stock(stock)]);
+            StockEvent { product: ProductId::parse("66f1").unwrap(), quantity: 98, order: None };
+        assert_eq!(heard(body).unwrap(), [ExternalEvent::Stock(stock)]);
     }
 
     #[test]

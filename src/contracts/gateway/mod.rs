@@ -14,7 +14,7 @@ use utoipa::openapi::OpenApi;
 use crate::contracts::channel::Channel;
 use crate::contracts::{Carrier, Contract};
 use crate::engine::Engine;
-use crate::engine::ports::{Announcer, Interpreter};
+use crate::engine::ports::{EventEncoder, MessageDecoder};
 use crate::server::graphql::GraphQl;
 use crate::server::{Shell, openapi};
 
@@ -59,11 +59,11 @@ impl Contract for Gateway {
         Carrier::Kafka
     }
 
-    fn announcer(&self) -> Arc<dyn Announcer> {
+    fn event_encoder(&self) -> Arc<dyn EventEncoder> {
         Arc::new(events::Words)
     }
 
-    fn interpreter(&self) -> Arc<dyn Interpreter> {
+    fn message_decoder(&self) -> Arc<dyn MessageDecoder> {
         Arc::new(events::Understanding)
     }
 

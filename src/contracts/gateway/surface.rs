@@ -134,8 +134,9 @@ async fn find(
                                       too little of it is left.", body = Failure),
         (status = 401, description = "Nobody who may, or nobody to place it for.", body = Failure),
         (status = 403, description = "The order would be another user's.", body = Failure),
-        (status = 413, description = "More than the service takes at once.", body = Failure),
-        (status = 422, description = "The key was used with another request.", body = Failure),
+        (status = 413, description = "The body is larger than 1 MiB.", body = Failure),
+        (status = 422, description = "The key was used with another request, or the order has too \
+                                      many lines.", body = Failure),
         (status = 503, description = "A part of the service does not answer.", body = Failure),
     )
 )]
@@ -149,7 +150,7 @@ async fn place(State(door): State<Door>, request: Request) -> Response {
         let header = header.as_ref().map(|id| id.to_str().unwrap_or_default());
         let request = convert::place_order(new, header, caller, key)?;
         let token = asked.session.token();
-        let placed = door.engine.place_order_asking(caller, request, token).await;
+        let placed = door.engine.place_order_with_upstream_checks(caller, request, token).await;
         door.desk.count(&placed);
         door.answer(StatusCode::CREATED, WireOrder::from(&placed?.order))
     };

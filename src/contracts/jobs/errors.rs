@@ -4,7 +4,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::contracts::jobs::wire::Told;
-use crate::error::{Error, ErrorKind, TOO_MUCH};
+use crate::error::{Error, ErrorKind};
 use crate::server::rest;
 
 /// The answer that tells of a failure.
@@ -24,47 +24,51 @@ const fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::TokenMissing | ErrorKind::TokenExpired | ErrorKind::TokenInvalid => {
             StatusCode::UNAUTHORIZED
         }
-        ErrorKind::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::InvalidInput | ErrorKind::ProductNotFound => StatusCode::BAD_REQUEST,
-        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+        ErrorKind::Forbidden | ErrorKind::UnknownUser => StatusCode::FORBIDDEN,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
-        ErrorKind::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::IdempotencyMismatch | ErrorKind::TooLarge => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorKind::OutOfStock | ErrorKind::InvalidTransition | ErrorKind::Conflict => {
             StatusCode::CONFLICT
         }
-        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Unavailable | ErrorKind::Overloaded | ErrorKind::OutcomeUnknown => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ErrorKind::Misconfigured | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
 /// The sentence that clients get to read. What only an operator may know is in the log.
 fn message(error: &Error) -> String {
-    let product = error.fact("product_id").unwrap_or("?");
+    let product = error.context_value("product_id").unwrap_or("?");
     match error.kind() {
-        ErrorKind::NotFound if error.fact("order_id").is_some() => "Order not found".to_owned(),
+        ErrorKind::NotFound if error.context_value("order_id").is_some() => {
+            "Order not found".to_owned()
+        }
         ErrorKind::ProductNotFound => format!("Product {product} not found"),
         ErrorKind::OutOfStock => format!("Insufficient quantity of product {product}"),
-        // Whoever has no idempotency key must not simply try again.
-        ErrorKind::Unavailable if error.fact("outcome") == Some("unknown") => {
-            error.message().to_owned()
-        }
-        ErrorKind::Unavailable if error.fact(TOO_MUCH).is_some() => error.message().to_owned(),
         ErrorKind::Unavailable => {
             "The order service cannot reach its database. Please try again later.".to_owned()
         }
-        ErrorKind::Misconfigured | ErrorKind::Internal => {
-            "The order service failed. The cause is in its log.".to_owned()
+        ErrorKind::Misconfigured => {
+            "The order service is misconfigured; see the server log.".to_owned()
         }
         ErrorKind::InvalidInput
         | ErrorKind::TokenMissing
         | ErrorKind::TokenExpired
         | ErrorKind::TokenInvalid
         | ErrorKind::Forbidden
+        | ErrorKind::UnknownUser
         | ErrorKind::NotFound
         | ErrorKind::InvalidTransition
         | ErrorKind::Conflict
         | ErrorKind::IdempotencyMismatch
-        | ErrorKind::LimitExceeded => error.message().to_owned(),
+        | ErrorKind::RateLimited
+        | ErrorKind::TooLarge
+        | ErrorKind::Overloaded
+        | ErrorKind::OutcomeUnknown
+        | ErrorKind::Internal => error.message().to_owned(),
     }
 }
 
@@ -74,7 +78,7 @@ const fn advice(kind: ErrorKind) -> Option<(HeaderName, &'static str)> {
         ErrorKind::TokenMissing | ErrorKind::TokenExpired | ErrorKind::TokenInvalid => {
             Some((header::WWW_AUTHENTICATE, "Bearer"))
         }
-        ErrorKind::Unavailable => Some((header::RETRY_AFTER, "1")),
+        ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => Some((header::RETRY_AFTER, "1")),
         _ => None,
     }
 }

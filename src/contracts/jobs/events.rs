@@ -11,7 +11,7 @@ use crate::contracts::jobs::{NAME, Queues};
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::message::Message;
 use crate::domain::status::OrderStatus;
-use crate::engine::ports::Announcer;
+use crate::engine::ports::EventEncoder;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The contract's words.
@@ -20,14 +20,14 @@ pub struct Words {
     pub queues: Queues,
 }
 
-impl Announcer for Words {
-    fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>> {
+impl EventEncoder for Words {
+    fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
         let jobs = self.jobs(event);
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
         let body = serde_json::to_string(&JobData::from(event)).map_err(|error| {
-            Error::new(ErrorKind::Internal, "An event could not be written.").because(error)
+            Error::new(ErrorKind::Internal, "An event could not be written.").with_source(error)
         })?;
         let message = |(queue, name): (&str, &str)| Message {
             destination: NAME,
@@ -159,7 +159,7 @@ mod tests {
         let words = Words { queues: Queues::default() };
         let mut told = String::new();
         for name in ["placed", "cancelled", "shipped"] {
-            for message in words.announce(&event(name)).unwrap() {
+            for message in words.encode(&event(name)).unwrap() {
                 let (queue, job) = (message.topic, message.key.unwrap());
                 told += &[name, &queue, &job, &message.body].join(" ");
                 told.push('\n');
@@ -180,10 +180,10 @@ mod tests {
     #[test]
     fn queues_that_are_switched_off_get_nothing() {
         let mut queues = Queues { order: None, payment: None, inventory: None, notification: None };
-        assert_eq!(Words { queues: queues.clone() }.announce(&event("placed")).unwrap(), []);
+        assert_eq!(Words { queues: queues.clone() }.encode(&event("placed")).unwrap(), []);
         queues.order = Some("orders".to_owned());
         let words = Words { queues };
-        assert_eq!(words.announce(&event("placed")).unwrap()[0].topic, "orders");
-        assert_eq!(words.announce(&event("shipped")).unwrap(), []);
+        assert_eq!(words.encode(&event("placed")).unwrap()[0].topic, "orders");
+        assert_eq!(words.encode(&event("shipped")).unwrap(), []);
     }
 }

@@ -15,7 +15,7 @@ use utoipa::openapi::OpenApi;
 use crate::contracts::channel::Channel;
 use crate::contracts::{Carrier, Contract, facts};
 use crate::engine::Engine;
-use crate::engine::ports::{Announcer, Interpreter};
+use crate::engine::ports::{EventEncoder, MessageDecoder};
 use crate::server::graphql::GraphQl;
 use crate::server::{Shell, openapi};
 
@@ -77,11 +77,11 @@ impl Contract for Jobs {
         Carrier::BullMq
     }
 
-    fn announcer(&self) -> Arc<dyn Announcer> {
+    fn event_encoder(&self) -> Arc<dyn EventEncoder> {
         Arc::new(events::Words { queues: self.options.queues.clone() })
     }
 
-    fn interpreter(&self) -> Arc<dyn Interpreter> {
+    fn message_decoder(&self) -> Arc<dyn MessageDecoder> {
         Arc::new(facts::Understanding)
     }
 

@@ -17,42 +17,51 @@ pub(super) fn answer(error: &Error) -> Response {
 /// The status of each kind, in the order in which they are found out.
 const fn status(kind: ErrorKind) -> StatusCode {
     match kind {
-        ErrorKind::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::TokenMissing | ErrorKind::TokenExpired | ErrorKind::TokenInvalid => {
             StatusCode::UNAUTHORIZED
         }
         ErrorKind::InvalidInput | ErrorKind::ProductNotFound | ErrorKind::OutOfStock => {
             StatusCode::BAD_REQUEST
         }
-        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+        ErrorKind::Forbidden | ErrorKind::UnknownUser => StatusCode::FORBIDDEN,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
-        ErrorKind::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::IdempotencyMismatch | ErrorKind::TooLarge => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorKind::InvalidTransition | ErrorKind::Conflict => StatusCode::CONFLICT,
-        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Unavailable | ErrorKind::Overloaded | ErrorKind::OutcomeUnknown => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ErrorKind::Misconfigured | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
 /// The sentence that clients get to read. What only an operator may know is in the log.
 fn message(error: &Error) -> String {
-    let product = error.fact("product_id").unwrap_or("?");
+    let product = error.context_value("product_id").unwrap_or("?");
     match error.kind() {
-        ErrorKind::NotFound if error.fact("order_id").is_some() => "Order not found".to_owned(),
+        ErrorKind::NotFound if error.context_value("order_id").is_some() => {
+            "Order not found".to_owned()
+        }
         ErrorKind::ProductNotFound => format!("Product {product} not found"),
         ErrorKind::OutOfStock => format!("Insufficient stock for product {product}"),
-        ErrorKind::Misconfigured | ErrorKind::Internal => {
-            "The order service failed. The cause is in its log.".to_owned()
+        ErrorKind::Misconfigured => {
+            "The order service is misconfigured; see the server log.".to_owned()
         }
         ErrorKind::InvalidInput
         | ErrorKind::TokenMissing
         | ErrorKind::TokenExpired
         | ErrorKind::TokenInvalid
         | ErrorKind::Forbidden
+        | ErrorKind::UnknownUser
         | ErrorKind::NotFound
         | ErrorKind::InvalidTransition
         | ErrorKind::Conflict
         | ErrorKind::IdempotencyMismatch
-        | ErrorKind::LimitExceeded
+        | ErrorKind::RateLimited
+        | ErrorKind::TooLarge
+        | ErrorKind::Overloaded
+        | ErrorKind::OutcomeUnknown
+        | ErrorKind::Internal
         | ErrorKind::Unavailable => error.message().to_owned(),
     }
 }
@@ -64,7 +73,10 @@ mod tests {
     #[test]
     fn every_kind_has_its_status_and_its_words() {
         for (kind, code, words) in [
-            (ErrorKind::LimitExceeded, 413, "engine"),
+            (ErrorKind::RateLimited, 429, "engine"),
+            (ErrorKind::TooLarge, 422, "engine"),
+            (ErrorKind::Overloaded, 503, "engine"),
+            (ErrorKind::OutcomeUnknown, 503, "engine"),
             (ErrorKind::TokenMissing, 401, "engine"),
             (ErrorKind::TokenExpired, 401, "engine"),
             (ErrorKind::TokenInvalid, 401, "engine"),

@@ -10,7 +10,7 @@ use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::ids::UserId;
 use crate::domain::message::Message;
 use crate::domain::order::Order;
-use crate::engine::ports::Announcer;
+use crate::engine::ports::EventEncoder;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Largest list, in bytes: brokers take a megabyte. The oldest orders give way.
@@ -19,8 +19,8 @@ const LIST_BYTES_MAX: usize = 512 * 1024;
 /// The contract's words.
 pub struct Words;
 
-impl Announcer for Words {
-    fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>> {
+impl EventEncoder for Words {
+    fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
         if event.kind != EventKind::Placed || event.opted_out {
             return Ok(Vec::new());
         }
@@ -30,7 +30,7 @@ impl Announcer for Words {
         Ok(vec![Message { destination: NAME, topic, key, body }])
     }
 
-    fn announce_list(&self, user: &UserId, orders: &[Order]) -> Result<Vec<Message>> {
+    fn encode_order_list(&self, user: &UserId, orders: &[Order]) -> Result<Vec<Message>> {
         let orders: Vec<_> = orders.iter().map(WireOrder::from).collect();
         let mut room = LIST_BYTES_MAX;
         let mut first = orders.len();
@@ -47,7 +47,7 @@ impl Announcer for Words {
 
 fn written(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|error| {
-        Error::new(ErrorKind::Internal, "An event could not be written.").because(error)
+        Error::new(ErrorKind::Internal, "An event could not be written.").with_source(error)
     })
 }
 
@@ -114,7 +114,7 @@ mod tests {
             (EventKind::Updated, false, 0),
             (EventKind::Deleted, false, 0),
         ] {
-            let told = Words.announce(&event(kind, opted_out)).unwrap();
+            let told = Words.encode(&event(kind, opted_out)).unwrap();
             assert_eq!(told.len(), messages, "{kind:?} {opted_out}");
         }
     }
@@ -124,7 +124,7 @@ mod tests {
         let user = UserId::parse("user_id_1").unwrap();
         for (count, lines, whole) in [(0, 1, true), (3, 1, true), (40, 500, false)] {
             let orders: Vec<_> = (1..=count).map(|number| order(number, lines)).collect();
-            let told = Words.announce_list(&user, &orders).unwrap();
+            let told = Words.encode_order_list(&user, &orders).unwrap();
             let [message] = &told[..] else { panic!("one message") };
             assert_eq!(message.key.as_deref(), Some("user_id_1"));
             assert!(message.body.len() <= LIST_BYTES_MAX + 100, "{}", message.body.len());

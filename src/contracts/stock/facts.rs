@@ -6,10 +6,10 @@ use crate::contracts::channel::{Channel, MessageType};
 use crate::contracts::payload::{Object, object, objects, text};
 use crate::contracts::readable::{id, in_any_case, maybe, one, text as readable, whole};
 use crate::contracts::stock::wire::{PRODUCT_EVENTS, USER_LOGGED_IN};
-use crate::domain::fact::{Fact, StockFact, UserFact};
+use crate::domain::external_event::{ExternalEvent, StockEvent, UserEvent};
 use crate::domain::ids::{OrderName, ProductId, UserId};
 use crate::domain::preferences::Preferences;
-use crate::engine::ports::{Delivery, Interpreter};
+use crate::engine::ports::{Delivery, MessageDecoder};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The topics that these services use.
@@ -18,8 +18,8 @@ pub(super) const TOPICS: [&str; 2] = [PRODUCT_EVENTS, USER_LOGGED_IN];
 /// Reads their messages.
 pub(super) struct Understanding;
 
-impl Interpreter for Understanding {
-    fn interpret(&self, delivery: &Delivery) -> Result<Vec<Fact>> {
+impl MessageDecoder for Understanding {
+    fn decode(&self, delivery: &Delivery) -> Result<Vec<ExternalEvent>> {
         let json = text(&delivery.body)?;
         match delivery.topic.as_str() {
             PRODUCT_EVENTS => objects(json)?.iter().map(product).collect(),
@@ -33,7 +33,7 @@ impl Interpreter for Understanding {
 }
 
 /// The stock of a product; none is left of one that is deleted.
-fn product(message: &Object<'_>) -> Result<Fact> {
+fn product(message: &Object<'_>) -> Result<ExternalEvent> {
     let kind = message.get(&["type", "event", "eventType"])?;
     let kind = kind.map(|kind| kind.text()).transpose()?.unwrap_or_default().to_lowercase();
     let inner = message.get(&["payload", "data", "product"])?;
@@ -50,7 +50,7 @@ fn product(message: &Object<'_>) -> Result<Fact> {
             .map(OrderName::id)
             .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "The field orderId names no order."))
     });
-    Ok(Fact::Stock(StockFact {
+    Ok(ExternalEvent::Stock(StockEvent {
         product: ProductId::parse(body.need(&["productId", "product_id", "id", "_id"])?.id()?)?,
         quantity,
         order: order.transpose()?,
@@ -58,14 +58,14 @@ fn product(message: &Object<'_>) -> Result<Fact> {
 }
 
 /// What is known of a user, whose orders are then to be told.
-fn login(message: &Object<'_>) -> Result<Vec<Fact>> {
+fn login(message: &Object<'_>) -> Result<Vec<ExternalEvent>> {
     let inner = message.get(&["payload", "data", "user"])?;
     let inner = inner.map(|inner| inner.object()).transpose()?;
     let body = inner.as_ref().unwrap_or(message);
     let user = UserId::parse(body.need(&["userId", "user_id", "id", "_id"])?.id()?)?;
     let text = |name| body.get(&[name])?.map(|field| field.text()).transpose();
     let preferences = body.get(&["preferences"])?;
-    let known = UserFact {
+    let known = UserEvent {
         user: user.clone(),
         username: None,
         email: text("email")?,
@@ -73,7 +73,7 @@ fn login(message: &Object<'_>) -> Result<Vec<Fact>> {
         contact: None,
         preferences: preferences.map(|field| Preferences::parse(field.json())).transpose()?,
     };
-    Ok(vec![Fact::User(known), Fact::LoggedIn(user)])
+    Ok(vec![ExternalEvent::User(known), ExternalEvent::LoggedIn(user)])
 }
 
 /// What these services are understood to say.
@@ -163,14 +163,14 @@ mod tests {
     use super::*;
     use crate::domain::ids::OrderId;
 
-    fn heard(topic: &str, body: &str) -> Result<Vec<Fact>> {
+    fn heard(topic: &str, body: &str) -> Result<Vec<ExternalEvent>> {
         let (topic, body) = (topic.to_owned(), body.into());
-        Understanding.interpret(&Delivery { topic, body, ..Delivery::default() })
+        Understanding.decode(&Delivery { topic, body, ..Delivery::default() })
     }
 
-    fn stock(product: &str, quantity: i64) -> Fact {
+    fn stock(product: &str, quantity: i64) -> ExternalEvent {
         let product = ProductId::parse(product).unwrap();
-        Fact::Stock(StockFact { product, quantity, order: None })
+        ExternalEvent::Stock(StockEvent { product, quantity, order: None })
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn an_order_that_is_named_is_heard() {
         let body = r#"{"productId": "p", "stock": 1, "orderId": "66f1c0de0000000000000011"}"#;
-        let [Fact::Stock(stock)] = &heard(PRODUCT_EVENTS, body).unwrap()[..] else {
+        let [ExternalEvent::Stock(stock)] = &heard(PRODUCT_EVENTS, body).unwrap()[..] else {
             panic!("one number")
         };
         assert_eq!(stock.order.map(OrderId::get), Some(17));
@@ -211,14 +211,18 @@ mod tests {
             ),
         ] {
             let facts = heard(USER_LOGGED_IN, &body).unwrap();
-            let [Fact::User(user), Fact::LoggedIn(id)] = &facts[..] else { panic!("{facts:?}") };
+            let [ExternalEvent::User(user), ExternalEvent::LoggedIn(id)] = &facts[..] else {
+                panic!("{facts:?}")
+            };
             assert_eq!((user.user.as_str(), id.as_str()), ("u", "u"));
             assert_eq!(user.email.as_deref(), Some("u@b.c"));
             assert_eq!(user.preferences, Some(Preferences::parse(preferences).unwrap()));
         }
         let bare = heard(USER_LOGGED_IN, r#"{"userId": 7, "preferences": null}"#).unwrap();
-        let [Fact::User(user), Fact::LoggedIn(_)] = &bare[..] else { panic!("{bare:?}") };
-        let UserFact { user, email, preferences, .. } = user;
+        let [ExternalEvent::User(user), ExternalEvent::LoggedIn(_)] = &bare[..] else {
+            panic!("{bare:?}")
+        };
+        let UserEvent { user, email, preferences, .. } = user;
         assert_eq!((user.as_str(), email, preferences), ("7", &None, &None));
     }
 

@@ -67,8 +67,9 @@ pub(super) fn routes(engine: &Engine, shell: &Shell) -> Router {
                                       too little of it is left.", body = Told),
         (status = 401, description = "Nobody who may.", body = Told),
         (status = 403, description = "The order would be another user's.", body = Told),
-        (status = 413, description = "More than the service takes at once.", body = Told),
-        (status = 422, description = "The key was used with another request.", body = Told),
+        (status = 413, description = "The body is larger than 1 MiB.", body = Told),
+        (status = 422, description = "The key was used with another request, or the order has too \
+                                      many lines.", body = Told),
         (status = 503, description = "A part of the service does not answer.", body = Told),
     )
 )]
@@ -140,7 +141,7 @@ async fn list_of_user(
         (status = 403, description = "Only staff may.", body = Told),
         (status = 404, description = "There is none, or it is another user's.", body = Told),
         (status = 409, description = "The order cannot become that.", body = Told),
-        (status = 413, description = "More than the service takes at once.", body = Told),
+        (status = 413, description = "The body is larger than 1 MiB.", body = Told),
         (status = 503, description = "A part of the service does not answer.", body = Told),
     )
 )]

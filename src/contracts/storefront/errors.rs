@@ -1,12 +1,12 @@
 //! The engine's failures in this dialect's words.
 
-use crate::error::{Error, ErrorKind, TOO_MUCH};
+use crate::error::{Error, ErrorKind};
 use crate::server::resolving;
 use crate::server::session::Session;
 
 /// The sentence that clients get to read. What only an operator may know is in the log.
 pub(super) fn message(error: &Error) -> String {
-    let product = error.fact("product_id").unwrap_or("?");
+    let product = error.context_value("product_id").unwrap_or("?");
     match error.kind() {
         ErrorKind::TokenMissing => "Authentication required: no access token.".to_owned(),
         ErrorKind::TokenExpired => "The access token has expired.".to_owned(),
@@ -14,26 +14,27 @@ pub(super) fn message(error: &Error) -> String {
         ErrorKind::ProductNotFound => format!("Product {product} not found"),
         ErrorKind::OutOfStock => format!("Insufficient stock for product {product}"),
         ErrorKind::Unavailable => unavailable(error),
-        ErrorKind::Misconfigured | ErrorKind::Internal => {
-            "The order service failed. The cause is in its log.".to_owned()
+        ErrorKind::Misconfigured => {
+            "The order service is misconfigured; see the server log.".to_owned()
         }
         ErrorKind::InvalidInput
         | ErrorKind::Forbidden
+        | ErrorKind::UnknownUser
         | ErrorKind::NotFound
         | ErrorKind::InvalidTransition
         | ErrorKind::Conflict
         | ErrorKind::IdempotencyMismatch
-        | ErrorKind::LimitExceeded => error.message().to_owned(),
+        | ErrorKind::RateLimited
+        | ErrorKind::TooLarge
+        | ErrorKind::Overloaded
+        | ErrorKind::OutcomeUnknown
+        | ErrorKind::Internal => error.message().to_owned(),
     }
 }
 
 /// Names the service that is away, and never its address.
 fn unavailable(error: &Error) -> String {
-    // Whoever has no idempotency key must not simply try again.
-    if error.fact("outcome") == Some("unknown") || error.fact(TOO_MUCH).is_some() {
-        return error.message().to_owned();
-    }
-    match error.fact("component") {
+    match error.context_value("component") {
         Some(service) if service.ends_with(" service") => {
             format!(
                 "The {service} cannot be asked, so nothing was ordered. Please try again later."
@@ -74,7 +75,7 @@ mod tests {
         let error = Error::new(ErrorKind::Unavailable, text).with("component", "user service");
         let told = message(&error);
         assert!(told.contains("user service") && !told.contains("10.0.0.7"), "{told}");
-        let unknown = Error::new(ErrorKind::Unavailable, "engine").with("outcome", "unknown");
+        let unknown = Error::new(ErrorKind::OutcomeUnknown, "engine");
         assert_eq!(message(&unknown), "engine");
     }
 }

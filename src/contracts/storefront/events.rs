@@ -8,17 +8,17 @@ use crate::contracts::storefront::wire::{ORDER_PLACED, ORDER_SHIPPED, WireEvent}
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::message::Message;
 use crate::domain::status::OrderStatus;
-use crate::engine::ports::Announcer;
+use crate::engine::ports::EventEncoder;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The contract's words.
 pub struct Words;
 
-impl Announcer for Words {
-    fn announce(&self, event: &OrderEvent) -> Result<Vec<Message>> {
+impl EventEncoder for Words {
+    fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
         let Some(topic) = topic(event) else { return Ok(Vec::new()) };
         let body = serde_json::to_string(&WireEvent::from(event)).map_err(|error| {
-            Error::new(ErrorKind::Internal, "An event could not be written.").because(error)
+            Error::new(ErrorKind::Internal, "An event could not be written.").with_source(error)
         })?;
         Ok(vec![Message { destination: NAME, topic: topic.into(), key: None, body }])
     }
@@ -86,7 +86,7 @@ mod tests {
         let shipped = event(EventKind::Updated, Some(OrderStatus::Pending), OrderStatus::Shipped);
         for (event, expected) in [placed, shipped].iter().zip(golden["events"].as_array().unwrap())
         {
-            let [message] = &Words.announce(event).unwrap()[..] else { panic!("one message") };
+            let [message] = &Words.encode(event).unwrap()[..] else { panic!("one message") };
             assert_eq!(message.topic, expected["routing_key"].as_str().unwrap());
             assert_eq!(message.body, expected["body"].as_str().unwrap());
         }
@@ -100,7 +100,7 @@ mod tests {
             (EventKind::Updated, OrderStatus::Shipped, delivered),
             (EventKind::Deleted, delivered, delivered),
         ] {
-            assert_eq!(Words.announce(&event(kind, Some(from), to)).unwrap(), []);
+            assert_eq!(Words.encode(&event(kind, Some(from), to)).unwrap(), []);
         }
     }
 }

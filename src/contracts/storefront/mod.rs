@@ -13,7 +13,7 @@ use axum::Router;
 use crate::contracts::channel::Channel;
 use crate::contracts::{Carrier, Contract, facts};
 use crate::engine::Engine;
-use crate::engine::ports::{Announcer, Interpreter};
+use crate::engine::ports::{EventEncoder, MessageDecoder};
 use crate::server::Shell;
 use crate::server::graphql::GraphQl;
 
@@ -36,11 +36,11 @@ impl Contract for Storefront {
         Carrier::RabbitMq
     }
 
-    fn announcer(&self) -> Arc<dyn Announcer> {
+    fn event_encoder(&self) -> Arc<dyn EventEncoder> {
         Arc::new(events::Words)
     }
 
-    fn interpreter(&self) -> Arc<dyn Interpreter> {
+    fn message_decoder(&self) -> Arc<dyn MessageDecoder> {
         Arc::new(facts::Understanding)
     }
 

@@ -17,8 +17,8 @@ use uuid::Uuid;
 use crate::domain::order::Order;
 use crate::engine::cache::switch::{Position, Switch};
 use crate::engine::database::Database;
-use crate::engine::ports::{Cached, OrderCache, Subject};
-use crate::error::{Error, Result, chain};
+use crate::engine::ports::{CacheKey, CacheLookup, OrderCache};
+use crate::error::{Error, Result, error_chain};
 use crate::store::Store;
 
 /// From so many entries on, those of reads that are over are forgotten.
@@ -46,15 +46,15 @@ pub(super) struct Cache<D = Store> {
     port: Option<Arc<dyn OrderCache>>,
     switch: Switch<D>,
     stats: Arc<CacheStats>,
-    /// Reads of one subject that miss go one after the other, so that only the first asks the
+    /// Reads of one key that miss go one after the other, so that only the first asks the
     /// database.
-    turns: Mutex<HashMap<Subject, Weak<AsyncMutex<()>>>>,
+    turns: Mutex<HashMap<CacheKey, Weak<AsyncMutex<()>>>>,
 }
 
-/// Entries that are closed while an order changes. To be given to [`Cache::reopen`].
+/// Entries that are closed while an order changes. To be given to [`Cache::release`].
 #[must_use = "entries that are not reopened stay closed for a minute"]
 pub(super) struct Closed {
-    subjects: Vec<Subject>,
+    keys: Vec<CacheKey>,
     position: Position,
     /// Why they could not be closed.
     failure: Option<Error>,
@@ -79,30 +79,30 @@ impl<D: Database> Cache<D> {
         }
     }
 
-    /// The orders of `subject`: from the cache, or as `load` reads them from the database.
+    /// The orders of `key`: from the cache, or as `load` reads them from the database.
     pub(super) async fn read(
         &self,
-        subject: Subject,
+        key: CacheKey,
         load: impl Future<Output = Result<Vec<Order>>>,
     ) -> Result<Vec<Order>> {
         let Some(port) = &self.port else { return load.await };
-        if let Some(orders) = self.look(port.as_ref(), &subject, None).await.hit() {
+        if let Some(orders) = self.look(port.as_ref(), &key, None).await.hit() {
             CacheStats::count(&self.stats.hits);
             return Ok(orders);
         }
-        let turn = self.turn_of(&subject);
+        let turn = self.turn_of(&key);
         let waiting = turn.lock().await;
         let lease = Uuid::now_v7();
-        match self.look(port.as_ref(), &subject, Some(lease)).await {
+        match self.look(port.as_ref(), &key, Some(lease)).await {
             Look::Hit(orders) => {
                 CacheStats::count(&self.stats.hits);
                 Ok(orders)
             }
-            Look::Miss(space) => {
+            Look::Miss(namespace) => {
                 CacheStats::count(&self.stats.misses);
                 let orders = load.await?;
-                if let Err(error) = port.put(&space, &subject, lease, &orders).await {
-                    tracing::debug!(error = chain(&error), "an order could not be cached");
+                if let Err(error) = port.put(&namespace, &key, lease, &orders).await {
+                    tracing::debug!(error = error_chain(&error), "an order could not be cached");
                 }
                 Ok(orders)
             }
@@ -116,12 +116,12 @@ impl<D: Database> Cache<D> {
     }
 
     /// What the cache says, if it may be asked. With a lease the answer may be put into it.
-    async fn look(&self, port: &dyn OrderCache, subject: &Subject, lease: Option<Uuid>) -> Look {
-        let Some(space) = self.switch.space_to_read().await else { return Look::Unusable };
-        match port.get(&space, subject, lease).await {
-            Ok(Cached::Hit(orders)) => Look::Hit(orders),
-            Ok(Cached::Miss) => Look::Miss(space),
-            Ok(Cached::Closed) => Look::Unusable,
+    async fn look(&self, port: &dyn OrderCache, key: &CacheKey, lease: Option<Uuid>) -> Look {
+        let Some(namespace) = self.switch.namespace_to_read().await else { return Look::Unusable };
+        match port.get(&namespace, key, lease).await {
+            Ok(CacheLookup::Hit(orders)) => Look::Hit(orders),
+            Ok(CacheLookup::Miss) => Look::Miss(namespace),
+            Ok(CacheLookup::Invalidated) => Look::Unusable,
             Err(error) => {
                 self.switch.failed(&error).await;
                 Look::Unusable
@@ -139,19 +139,19 @@ impl<D: Database> Cache<D> {
 
     /// Closes the entries of what is about to change. Whoever comes to change nothing reopens them
     /// too.
-    pub(super) async fn close(&self, position: Position, subjects: Vec<Subject>) -> Closed {
-        let closing = match (position.space(), &self.port) {
+    pub(super) async fn invalidate(&self, position: Position, keys: Vec<CacheKey>) -> Closed {
+        let closing = match (position.namespace(), &self.port) {
             (None, _) => Ok(()),
-            (Some(space), Some(port)) => port.close(space, &subjects).await,
+            (Some(namespace), Some(port)) => port.invalidate(namespace, &keys).await,
             (Some(_), None) => Err(switch::no_cache_here()),
         };
-        Closed { subjects, position, failure: closing.err() }
+        Closed { keys, position, failure: closing.err() }
     }
 
     /// Reopens entries once the change is committed, or given up, and returns when no read that
     /// begins from now on can see what was before.
-    pub(super) async fn reopen(&self, closed: Closed) {
-        let told = self.try_to_reopen(closed).await;
+    pub(super) async fn release(&self, closed: Closed) {
+        let told = self.try_to_release(closed).await;
         let off = match told {
             Ok(None) => return,
             Ok(Some(error)) => self.switch.turn_off(&error).await,
@@ -164,8 +164,8 @@ impl<D: Database> Cache<D> {
     }
 
     /// Answers with what is wrong with the cache, if anything is.
-    async fn try_to_reopen(&self, closed: Closed) -> Result<Option<Error>> {
-        let Closed { subjects, position, failure } = closed;
+    async fn try_to_release(&self, closed: Closed) -> Result<Option<Error>> {
+        let Closed { keys, position, failure } = closed;
         if failure.is_some() {
             return Ok(failure);
         }
@@ -173,30 +173,30 @@ impl<D: Database> Cache<D> {
         if position.is_old() {
             now = self.switch.position().await?;
         }
-        let Some(space) = now.space() else {
+        let Some(namespace) = now.namespace() else {
             self.switch.wait_until_nobody_reads(&now).await;
             return Ok(None);
         };
         let Some(port) = &self.port else { return Ok(Some(switch::no_cache_here())) };
-        if position.space() != Some(space)
-            && let Err(error) = port.close(space, &subjects).await
+        if position.namespace() != Some(namespace)
+            && let Err(error) = port.invalidate(namespace, &keys).await
         {
             // Under its name of before something was closed, and nothing under this one.
             return Ok(Some(error));
         }
-        Ok(port.reopen(space, &subjects).await.err())
+        Ok(port.release(namespace, &keys).await.err())
     }
 
-    fn turn_of(&self, subject: &Subject) -> Arc<AsyncMutex<()>> {
+    fn turn_of(&self, key: &CacheKey) -> Arc<AsyncMutex<()>> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(turn) = turns.get(subject).and_then(Weak::upgrade) {
+        if let Some(turn) = turns.get(key).and_then(Weak::upgrade) {
             return turn;
         }
         if turns.len() >= TURNS_KEPT {
             turns.retain(|_, turn| turn.strong_count() > 0);
         }
         let turn = Arc::default();
-        turns.insert(subject.clone(), Arc::downgrade(&turn));
+        turns.insert(key.clone(), Arc::downgrade(&turn));
         turn
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::engine::database::Database;
 use crate::engine::ports::OrderCache;
-use crate::error::{Error, ErrorKind, Result, chain};
+use crate::error::{Error, ErrorKind, Result, error_chain};
 use crate::store::cache_state::CacheState;
 
 /// How long an answer of the database is believed, from when it was asked.
@@ -50,7 +50,7 @@ pub(in crate::engine) struct Position {
 
 impl Position {
     /// The name that entries are kept under, while the cache is told of changes.
-    pub(super) fn space(&self) -> Option<&str> {
+    pub(super) fn namespace(&self) -> Option<&str> {
         match &self.state {
             CacheState::On { space, .. } => Some(space),
             CacheState::Unused | CacheState::Off { .. } => None,
@@ -73,10 +73,10 @@ impl<D: Database> Switch<D> {
     }
 
     /// The name that entries may be read under now.
-    pub(super) async fn space_to_read(&self) -> Option<String> {
+    pub(super) async fn namespace_to_read(&self) -> Option<String> {
         let position = self.position().await.ok()?;
         match position.state {
-            CacheState::On { space, is_read } => is_read.then_some(space),
+            CacheState::On { space: namespace, is_read } => is_read.then_some(namespace),
             CacheState::Off { may_return: false, .. } => None,
             CacheState::Off { may_return: true, .. } => {
                 self.try_to_return().await;
@@ -126,7 +126,7 @@ impl<D: Database> Switch<D> {
     /// The cache did not answer a read. What it holds may be of another time when it is back.
     pub(super) async fn failed(&self, error: &Error) {
         if let Err(error) = self.turn_off(error).await {
-            tracing::debug!(error = chain(&error), "the cache could not be turned off");
+            tracing::debug!(error = error_chain(&error), "the cache could not be turned off");
         }
     }
 
@@ -136,11 +136,11 @@ impl<D: Database> Switch<D> {
     /// `Unavailable` when the database does not take it.
     pub(super) async fn turn_off(&self, reason: &Error) -> Result<Position> {
         let _turn = self.asking.lock().await;
-        if let Some(known) = self.believed().filter(|position| position.space().is_none()) {
+        if let Some(known) = self.believed().filter(|position| position.namespace().is_none()) {
             return Ok(known);
         }
         tracing::warn!(
-            error = chain(reason),
+            error = error_chain(reason),
             "orders are read from the database and no more from the cache, for a while"
         );
         self.store.turn_cache_off(if self.port.is_some() { OFF } else { OFF_LONG }).await?;
@@ -156,7 +156,7 @@ impl<D: Database> Switch<D> {
         };
         match returned.await {
             Ok(()) => tracing::info!("orders are read from the cache"),
-            Err(error) => tracing::debug!(error = chain(&error), "the cache is still away"),
+            Err(error) => tracing::debug!(error = error_chain(&error), "the cache is still away"),
         }
     }
 
@@ -170,7 +170,7 @@ impl<D: Database> Switch<D> {
     /// Neither cache nor database can be told of a change that is committed. Readers who believe
     /// that the cache is used need the database too, and soon.
     pub(super) async fn doubt(&self, error: &Error) {
-        tracing::warn!(error = chain(error), "it is not known whether the cache is used");
+        tracing::warn!(error = error_chain(error), "it is not known whether the cache is used");
         sleep(BELIEVED + MARGIN).await;
     }
 }

@@ -8,8 +8,8 @@ use crate::app::{self, Check, OpenDoor};
 use crate::config::Settings;
 use crate::config::upstream::Protocol;
 use crate::contracts::Carrier;
-use crate::engine::ports::Outlet;
-use crate::error::{Error, Result, chain};
+use crate::engine::ports::PublisherFactory;
+use crate::error::{Error, Result, error_chain};
 use crate::operations::doctor::{fine, wrong};
 use crate::transport::http::{self, PRODUCT_SERVICE, USER_SERVICE};
 #[cfg(feature = "kafka")]
@@ -114,7 +114,7 @@ fn answers(name: &str, address: &str, reached: Result<()>, remedy: &str) -> Chec
 
 /// What is wrong, with what lies behind it.
 pub(super) fn caused(name: &str, error: &Error, remedy: &str) -> Check {
-    let cause = error.source().map(|cause| format!(" Cause: {}.", chain(cause)));
+    let cause = error.source().map(|cause| format!(" Cause: {}.", error_chain(cause)));
     let detail = error.message().to_owned() + &cause.unwrap_or_default();
     Check { detail, ..wrong(name, error, remedy) }
 }

@@ -19,7 +19,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{sleep, timeout_at};
 
-use crate::error::{Error, ErrorKind, Result, chain};
+use crate::error::{Error, ErrorKind, Result, error_chain};
 use crate::outage::backoff;
 use crate::transport::http::answers::Useless;
 use crate::transport::http::breaker::Breaker;
@@ -113,7 +113,7 @@ impl Remote {
             .pool_max_idle_per_host(IDLE_MAX)
             .pool_idle_timeout(IDLE_TIME_MAX)
             .build()
-            .map_err(|error| wrong("no client can be made".into()).because(error))?;
+            .map_err(|error| wrong("no client can be made".into()).with_source(error))?;
         Ok(Self { client, url, name, options, breaker: Breaker::default() })
     }
 
@@ -156,7 +156,7 @@ impl Remote {
             if !failure.again || is_late || tries >= self.options.attempts_max {
                 return Err(failure.error);
             }
-            tracing::debug!(error = chain(&failure.error), tries, "asked again");
+            tracing::debug!(error = error_chain(&failure.error), tries, "asked again");
             sleep(pause).await;
             tries += 1;
         }
@@ -173,7 +173,7 @@ impl Remote {
         };
         let asking = async {
             let response = request.send().await.map_err(|error| Failure {
-                error: self.unavailable("does not answer").because(error.without_url()),
+                error: self.unavailable("does not answer").with_source(error.without_url()),
                 again: true,
             })?;
             self.read(response).await
@@ -205,7 +205,7 @@ impl Remote {
         let lost = |error: reqwest::Error| Failure {
             error: self
                 .unavailable("hung up in the middle of its answer")
-                .because(error.without_url()),
+                .with_source(error.without_url()),
             again: true,
         };
         while let Some(part) = response.chunk().await.map_err(lost)? {
@@ -226,12 +226,12 @@ impl Remote {
     /// An answer that no order may rest on.
     fn useless(&self, why: Useless) -> Error {
         match why {
-            Useless::Failed(told) => self.unavailable("answers with an error").because(told),
+            Useless::Failed(told) => self.unavailable("answers with an error").with_source(told),
             Useless::NotUnderstood(why, cause) => {
                 let how = format!("gave an answer that is not understood: {why}");
                 let error = self.unavailable(&how);
                 match cause {
-                    Some(cause) => error.because(cause),
+                    Some(cause) => error.with_source(cause),
                     None => error,
                 }
             }

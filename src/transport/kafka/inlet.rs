@@ -12,7 +12,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
-use crate::engine::ports::{Delivery, Inlet, Source};
+use crate::engine::ports::{Delivery, MessageSource, MessageSourceFactory};
 use crate::error::Result;
 use crate::transport::kafka::{Ear, KafkaOptions, State, blocking, greet, retire};
 
@@ -66,7 +66,7 @@ impl KafkaInlet {
     }
 }
 
-impl Inlet for KafkaInlet {
+impl MessageSourceFactory for KafkaInlet {
     type Source = KafkaSource;
 
     async fn connect(&self) -> Result<KafkaSource> {
@@ -123,7 +123,7 @@ struct Place {
     offset: i64,
 }
 
-impl Source for KafkaSource {
+impl MessageSource for KafkaSource {
     async fn next(&mut self) -> Result<Delivery> {
         let Some(consumer) = self.consumer.clone() else {
             return Err(self.options.failed("consuming", "the source is closed"));

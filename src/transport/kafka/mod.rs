@@ -101,7 +101,7 @@ impl KafkaOptions {
         Error::new(ErrorKind::Unavailable, text)
             .with("component", "kafka")
             .with("doing", doing)
-            .because(cause)
+            .with_source(cause)
     }
 
     /// What it means that no broker has answered [`greet`].
@@ -177,8 +177,7 @@ impl ConsumerContext for Ear {}
 /// Runs what waits for a broker on a thread for that.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
-        Error::new(ErrorKind::Internal, "The engine met a defect; its log says more.")
-            .because(error)
+        Error::new(ErrorKind::Internal, "a thread for a blocking call panicked").with_source(error)
     })
 }
 
@@ -214,6 +213,6 @@ mod tests {
             "sasl.password".to_owned(),
             "hunter2".to_owned(),
         );
-        assert!(!crate::error::chain(&KafkaOptions::refused(&error)).contains("hunter2"));
+        assert!(!crate::error::error_chain(&KafkaOptions::refused(&error)).contains("hunter2"));
     }
 }

@@ -13,7 +13,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use tokio::time::timeout;
 
 use crate::domain::message::OutgoingMessage;
-use crate::engine::ports::{Outlet, Publisher, Verdict};
+use crate::engine::ports::{PublishOutcome, Publisher, PublisherFactory};
 use crate::error::Result;
 use crate::transport::kafka::{Ear, KafkaOptions, State, blocking, greet, retire};
 
@@ -35,7 +35,7 @@ impl KafkaOutlet {
     }
 }
 
-impl Outlet for KafkaOutlet {
+impl PublisherFactory for KafkaOutlet {
     type Publisher = KafkaPublisher;
 
     async fn connect(&self) -> Result<KafkaPublisher> {
@@ -68,7 +68,7 @@ pub struct KafkaPublisher {
 }
 
 impl Publisher for KafkaPublisher {
-    async fn publish(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<Verdict>> {
+    async fn publish(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<PublishOutcome>> {
         if self.state.is_spent.load(Ordering::Relaxed) {
             let why = self.state.why(&KafkaError::Global(RDKafkaErrorCode::Fatal));
             return Err(self.options.failed("producing", why));
@@ -101,7 +101,7 @@ impl KafkaPublisher {
         let sent = self.producer.as_ref().map(|producer| enqueue(producer, message));
         async move {
             let delivery = sent.unwrap_or(Err(KafkaError::Canceled))?;
-            fail_point!("relaying: published to Kafka");
+            fail_point!("relay.published_to_kafka");
             match delivery.await {
                 Ok(report) => report.map(drop).map_err(|(error, _)| error),
                 Err(_) => Err(KafkaError::Canceled),
@@ -113,14 +113,14 @@ impl KafkaPublisher {
     ///
     /// # Errors
     /// `Unavailable` for what says nothing of the message itself.
-    fn verdict(&self, report: std::result::Result<(), KafkaError>) -> Result<Verdict> {
-        let Err(error) = report else { return Ok(Verdict::Confirmed) };
+    fn verdict(&self, report: std::result::Result<(), KafkaError>) -> Result<PublishOutcome> {
+        let Err(error) = report else { return Ok(PublishOutcome::Confirmed) };
         match error.rdkafka_error_code() {
             Some(
                 RDKafkaErrorCode::UnknownTopic
                 | RDKafkaErrorCode::UnknownTopicOrPartition
                 | RDKafkaErrorCode::UnknownPartition,
-            ) => Ok(Verdict::Unroutable),
+            ) => Ok(PublishOutcome::Unroutable),
             Some(
                 RDKafkaErrorCode::MessageSizeTooLarge
                 | RDKafkaErrorCode::InvalidMessage
@@ -129,7 +129,7 @@ impl KafkaPublisher {
                 | RDKafkaErrorCode::InvalidTopic
                 | RDKafkaErrorCode::PolicyViolation
                 | RDKafkaErrorCode::TopicAuthorizationFailed,
-            ) => Ok(Verdict::Refused(error.to_string())),
+            ) => Ok(PublishOutcome::Rejected(error.to_string())),
             _ => Err(self.options.failed("producing", self.state.why(&error))),
         }
     }
@@ -163,7 +163,7 @@ fn enqueue(
 
 fn headers(message: &OutgoingMessage) -> OwnedHeaders {
     let (id, version) = (message.message_id.to_string(), message.version.to_string());
-    let about_one_order = message.order.get() > 0;
+    let about_one_order = message.stream.order().is_some();
     [
         (true, "event_id", id.as_str()),
         (about_one_order, "order_version", version.as_str()),

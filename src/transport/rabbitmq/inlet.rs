@@ -6,7 +6,7 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection, Consumer};
 use serde_json::Value;
 
-use crate::engine::ports::{Delivery, Inlet, Source};
+use crate::engine::ports::{Delivery, MessageSource, MessageSourceFactory};
 use crate::error::Result;
 use crate::transport::rabbitmq::{Connector, RabbitOptions, headers, name};
 
@@ -82,7 +82,7 @@ impl RabbitInlet {
     }
 }
 
-impl Inlet for RabbitInlet {
+impl MessageSourceFactory for RabbitInlet {
     type Source = RabbitSource;
 
     async fn connect(&self) -> Result<RabbitSource> {
@@ -102,7 +102,7 @@ pub struct RabbitSource {
     connection: Connection,
 }
 
-impl Source for RabbitSource {
+impl MessageSource for RabbitSource {
     async fn next(&mut self) -> Result<Delivery> {
         match self.consumer.next().await {
             Some(Ok(delivery)) => Ok(convert(delivery)),

@@ -93,7 +93,7 @@ impl RabbitOptions {
         )
         .with("component", "rabbitmq")
         .with("doing", doing)
-        .because(cause)
+        .with_source(cause)
     }
 
     /// One call, under its deadline.
@@ -286,7 +286,7 @@ mod tests {
         assert!(!shown.contains("hunter2"), "{shown}");
         for bad in ["hunter2", "amqp:hunter2", "http://user:hunter2@host", "amqp://u:hunter2@:x/"] {
             let error = RabbitOptions::new(bad, "event_exchange", false).unwrap_err();
-            assert!(!crate::error::chain(&error).contains("hunter2"));
+            assert!(!crate::error::error_chain(&error).contains("hunter2"));
         }
     }
 

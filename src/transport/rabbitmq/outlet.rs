@@ -13,7 +13,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use tokio::time::timeout;
 
 use crate::domain::message::OutgoingMessage;
-use crate::engine::ports::{Outlet, Publisher, Verdict};
+use crate::engine::ports::{PublishOutcome, Publisher, PublisherFactory};
 use crate::error::{Error, Result};
 use crate::transport::rabbitmq::{Connector, NAME_BYTES_MAX, PERSISTENT, RabbitOptions, is_soft};
 
@@ -49,7 +49,7 @@ impl RabbitOutlet {
     }
 }
 
-impl Outlet for RabbitOutlet {
+impl PublisherFactory for RabbitOutlet {
     type Publisher = RabbitPublisher;
 
     async fn connect(&self) -> Result<RabbitPublisher> {
@@ -86,7 +86,7 @@ enum Failure {
 }
 
 impl Publisher for RabbitPublisher {
-    async fn publish(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<Verdict>> {
+    async fn publish(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<PublishOutcome>> {
         if !self.connection.status().connected() {
             return Err(self.options.failed("publishing", "the connection was closed"));
         }
@@ -100,7 +100,10 @@ impl Publisher for RabbitPublisher {
 
 impl RabbitPublisher {
     /// Sends all at once and waits for every confirm.
-    async fn send(&self, batch: &[OutgoingMessage]) -> std::result::Result<Vec<Verdict>, Failure> {
+    async fn send(
+        &self,
+        batch: &[OutgoingMessage],
+    ) -> std::result::Result<Vec<PublishOutcome>, Failure> {
         let on_their_way = join_all(batch.iter().map(|message| self.send_one(message)));
         let outcomes = match timeout(PUBLISH_TIMEOUT, on_their_way).await {
             Ok(outcomes) => outcomes,
@@ -119,7 +122,7 @@ impl RabbitPublisher {
     }
 
     /// Finds the message that the broker closes the channel for: only that one is refused.
-    async fn send_one_by_one(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<Verdict>> {
+    async fn send_one_by_one(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<PublishOutcome>> {
         let mut verdicts = Vec::with_capacity(batch.len());
         for message in batch {
             if !self.channel.status().connected() {
@@ -127,7 +130,7 @@ impl RabbitPublisher {
             }
             match self.send(slice::from_ref(message)).await {
                 Ok(one) => verdicts.extend(one),
-                Err(Failure::Message(reason)) => verdicts.push(Verdict::Refused(reason)),
+                Err(Failure::Message(reason)) => verdicts.push(PublishOutcome::Rejected(reason)),
                 Err(Failure::Connection(error)) => return Err(error),
             }
         }
@@ -146,7 +149,7 @@ impl RabbitPublisher {
                 properties(message),
             )
             .await?;
-        fail_point!("relaying: published to RabbitMQ");
+        fail_point!("relay.published_to_rabbitmq");
         confirm.await
     }
 }
@@ -160,14 +163,14 @@ fn blamed_on_message(outcome: &lapin::Result<Confirmation>) -> Option<String> {
 
 /// What became of each message. lapin hands a returned message over with any confirm of the batch,
 /// so it is recognised by its id.
-fn verdicts(batch: &[OutgoingMessage], confirmations: Vec<Confirmation>) -> Vec<Verdict> {
+fn verdicts(batch: &[OutgoingMessage], confirmations: Vec<Confirmation>) -> Vec<PublishOutcome> {
     let mut returned = HashSet::new();
     let mut verdicts = Vec::with_capacity(batch.len());
     for confirmation in confirmations {
         verdicts.push(if confirmation.is_ack() {
-            Verdict::Confirmed
+            PublishOutcome::Confirmed
         } else {
-            Verdict::Refused(
+            PublishOutcome::Rejected(
                 "The broker answered with basic.nack: a queue is full or failed.".into(),
             )
         });
@@ -178,7 +181,7 @@ fn verdicts(batch: &[OutgoingMessage], confirmations: Vec<Confirmation>) -> Vec<
     }
     for (message, verdict) in batch.iter().zip(&mut verdicts) {
         if returned.contains(&message.message_id.to_string()) {
-            *verdict = Verdict::Unroutable;
+            *verdict = PublishOutcome::Unroutable;
         }
     }
     verdicts
@@ -190,13 +193,15 @@ fn properties(message: &OutgoingMessage) -> BasicProperties {
     if message.is_replayed {
         headers.insert("x-replay".into(), AMQPValue::Boolean(true));
     }
-    let properties = BasicProperties::default()
+    let mut properties = BasicProperties::default()
         .with_content_type("application/json".into())
         .with_delivery_mode(PERSISTENT)
         .with_message_id(message.message_id.to_string().into())
-        .with_correlation_id(message.order.to_string().into())
         .with_type(short(&message.topic))
         .with_headers(headers);
+    if let Some(order) = message.stream.order() {
+        properties = properties.with_correlation_id(order.to_string().into());
+    }
     // An event's id carries the time it happened; later attempts say the same.
     match message.message_id.get_timestamp() {
         Some(at) => properties.with_timestamp(at.to_unix().0),

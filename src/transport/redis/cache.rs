@@ -10,7 +10,7 @@ use redis::Script;
 use uuid::Uuid;
 
 use crate::domain::order::Order;
-use crate::engine::ports::{Cached, OrderCache, Subject};
+use crate::engine::ports::{CacheKey, CacheLookup, OrderCache};
 use crate::error::Result;
 use crate::transport::redis::{RedisLink, copies};
 
@@ -49,7 +49,7 @@ const PUT: &str = "
     return 1";
 
 /// Forgets values and leases, and counts one more writer.
-const CLOSE: &str = "
+const INVALIDATE: &str = "
     for _, key in ipairs(KEYS) do
         redis.call('HDEL', key, 'value', 'lease')
         redis.call('HINCRBY', key, 'writers', 1)
@@ -58,7 +58,7 @@ const CLOSE: &str = "
     return #KEYS";
 
 /// Forgets values and leases, and counts one writer less.
-const REOPEN: &str = "
+const RELEASE: &str = "
     for _, key in ipairs(KEYS) do
         redis.call('HDEL', key, 'value', 'lease')
         if redis.call('HINCRBY', key, 'writers', -1) <= 0 then
@@ -74,8 +74,8 @@ pub struct RedisCache {
     age_max: Duration,
     get: Script,
     put: Script,
-    close: Script,
-    reopen: Script,
+    invalidate: Script,
+    release: Script,
 }
 
 impl RedisCache {
@@ -83,33 +83,38 @@ impl RedisCache {
     #[must_use]
     pub fn new(link: Arc<RedisLink>, age_max: Duration) -> Self {
         let script = |text| Script::new(&format!("{PRELUDE}\n{text}"));
-        let (get, put, close, reopen) = (script(GET), script(PUT), script(CLOSE), script(REOPEN));
-        Self { link, age_max, get, put, close, reopen }
+        let (invalidate, release) = (script(INVALIDATE), script(RELEASE));
+        Self { link, age_max, get: script(GET), put: script(PUT), invalidate, release }
     }
 
-    async fn look(&self, space: &str, subject: &Subject, lease: Option<Uuid>) -> Result<Cached> {
+    async fn look(
+        &self,
+        namespace: &str,
+        key: &CacheKey,
+        lease: Option<Uuid>,
+    ) -> Result<CacheLookup> {
         let lease = lease.map(|lease| lease.to_string()).unwrap_or_default();
         let mut asking = self.get.prepare_invoke();
-        asking.key(key(space, subject)).arg(lease).arg(CLOSED_MS);
+        asking.key(key_name(namespace, key)).arg(lease).arg(CLOSED_MS);
         let answer: Vec<Vec<u8>> = self.link.run(&asking).await?;
         match answer.as_slice() {
-            [word] if word == b"miss" => Ok(Cached::Miss),
+            [word] if word == b"miss" => Ok(CacheLookup::Miss),
             [_, value] => match copies::read(value) {
-                Some(orders) => Ok(Cached::Hit(orders)),
+                Some(orders) => Ok(CacheLookup::Hit(orders)),
                 None => {
                     tracing::warn!("a cached order cannot be read, and is read anew");
-                    self.run_on(&self.reopen, space, std::slice::from_ref(subject)).await?;
-                    Ok(Cached::Closed)
+                    self.run_on(&self.release, namespace, std::slice::from_ref(key)).await?;
+                    Ok(CacheLookup::Invalidated)
                 }
             },
-            _ => Ok(Cached::Closed),
+            _ => Ok(CacheLookup::Invalidated),
         }
     }
 
     async fn keep(
         &self,
-        space: &str,
-        subject: &Subject,
+        namespace: &str,
+        key: &CacheKey,
         lease: Uuid,
         orders: &[Order],
     ) -> Result<()> {
@@ -117,24 +122,24 @@ impl RedisCache {
         if value.len() > ENTRY_BYTES_MAX {
             return Ok(());
         }
-        let version = match (subject, orders) {
-            (Subject::Order(_), [order]) => order.version,
+        let version = match (key, orders) {
+            (CacheKey::Order(_), [order]) => order.version,
             _ => 0,
         };
         let age_max_ms = u64::try_from(self.age_max.as_millis()).unwrap_or(u64::MAX);
         let mut putting = self.put.prepare_invoke();
-        putting.key(key(space, subject)).arg(lease.to_string()).arg(value);
+        putting.key(key_name(namespace, key)).arg(lease.to_string()).arg(value);
         putting.arg(version).arg(age_max_ms);
         self.link.run::<i64>(&putting).await.map(drop)
     }
 
-    async fn run_on(&self, script: &Script, space: &str, subjects: &[Subject]) -> Result<()> {
-        if subjects.is_empty() {
+    async fn run_on(&self, script: &Script, namespace: &str, keys: &[CacheKey]) -> Result<()> {
+        if keys.is_empty() {
             return Ok(());
         }
         let mut running = script.prepare_invoke();
-        for subject in subjects {
-            running.key(key(space, subject));
+        for key in keys {
+            running.key(key_name(namespace, key));
         }
         running.arg(CLOSED_MS);
         self.link.run::<i64>(&running).await.map(drop)
@@ -144,29 +149,37 @@ impl RedisCache {
 impl OrderCache for RedisCache {
     fn get<'a>(
         &'a self,
-        space: &'a str,
-        subject: &'a Subject,
+        namespace: &'a str,
+        key: &'a CacheKey,
         lease: Option<Uuid>,
-    ) -> BoxFuture<'a, Result<Cached>> {
-        self.look(space, subject, lease).boxed()
+    ) -> BoxFuture<'a, Result<CacheLookup>> {
+        self.look(namespace, key, lease).boxed()
     }
 
     fn put<'a>(
         &'a self,
-        space: &'a str,
-        subject: &'a Subject,
+        namespace: &'a str,
+        key: &'a CacheKey,
         lease: Uuid,
         orders: &'a [Order],
     ) -> BoxFuture<'a, Result<()>> {
-        self.keep(space, subject, lease, orders).boxed()
+        self.keep(namespace, key, lease, orders).boxed()
     }
 
-    fn close<'a>(&'a self, space: &'a str, subjects: &'a [Subject]) -> BoxFuture<'a, Result<()>> {
-        self.run_on(&self.close, space, subjects).boxed()
+    fn invalidate<'a>(
+        &'a self,
+        namespace: &'a str,
+        keys: &'a [CacheKey],
+    ) -> BoxFuture<'a, Result<()>> {
+        self.run_on(&self.invalidate, namespace, keys).boxed()
     }
 
-    fn reopen<'a>(&'a self, space: &'a str, subjects: &'a [Subject]) -> BoxFuture<'a, Result<()>> {
-        self.run_on(&self.reopen, space, subjects).boxed()
+    fn release<'a>(
+        &'a self,
+        namespace: &'a str,
+        keys: &'a [CacheKey],
+    ) -> BoxFuture<'a, Result<()>> {
+        self.run_on(&self.release, namespace, keys).boxed()
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
@@ -174,9 +187,9 @@ impl OrderCache for RedisCache {
     }
 }
 
-fn key(space: &str, subject: &Subject) -> String {
-    match subject {
-        Subject::Order(id) => format!("order-engine:cache:{space}:order:{id}"),
-        Subject::ListOf(user) => format!("order-engine:cache:{space}:user:{user}"),
+fn key_name(namespace: &str, key: &CacheKey) -> String {
+    match key {
+        CacheKey::Order(id) => format!("order-engine:cache:{namespace}:order:{id}"),
+        CacheKey::UserList(user) => format!("order-engine:cache:{namespace}:user:{user}"),
     }
 }

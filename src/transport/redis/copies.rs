@@ -44,8 +44,7 @@ struct KeptLine {
 pub fn write(orders: &[Order]) -> Result<Vec<u8>> {
     let kept: Vec<_> = orders.iter().map(Kept::from).collect();
     serde_json::to_vec(&kept).map_err(|error| {
-        Error::new(ErrorKind::Internal, "The engine met a defect; its log says more.")
-            .because(error)
+        Error::new(ErrorKind::Internal, "serializing orders for the cache").with_source(error)
     })
 }
 

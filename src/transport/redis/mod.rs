@@ -5,8 +5,8 @@
 
 mod cache;
 pub mod copies;
-pub mod stock_keys;
-pub mod user_keys;
+pub mod stock_projection;
+pub mod user_projection;
 
 pub use cache::RedisCache;
 
@@ -110,7 +110,7 @@ impl RedisLink {
                 if error.is_io_error() || error.is_timeout() {
                     self.rest();
                 }
-                Err(self.unavailable(how(&error)).because(without_url(&error)))
+                Err(self.unavailable(how(&error)).with_source(without_url(&error)))
             }
             Err(_) => {
                 self.rest();
@@ -162,13 +162,13 @@ pub(super) fn authorities(url: &str, ca_file: Option<&Path>) -> Result<Option<Ve
     let Some(file) = ca_file.filter(|_| url.starts_with("rediss://")) else { return Ok(None) };
     fs::read(file).map(Some).map_err(|error| {
         let text = format!("redis_ca_file, {}, cannot be read.", file.display());
-        Error::new(ErrorKind::Misconfigured, &text).with("problems", text).because(error)
+        Error::new(ErrorKind::Misconfigured, &text).with("problems", text).with_source(error)
     })
 }
 
 fn unreadable(error: &RedisError) -> Error {
     let text = "REDIS_URL is not of the form redis://user:password@host:6379/0.";
-    Error::new(ErrorKind::Misconfigured, text).because(without_url(error))
+    Error::new(ErrorKind::Misconfigured, text).with_source(without_url(error))
 }
 
 /// The library's errors may repeat what they were given, password included. Those of sockets and

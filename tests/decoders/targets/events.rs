@@ -2,7 +2,7 @@
 //! when the same is said in the plainest words.
 
 use order_engine::contracts::{self, Options};
-use order_engine::domain::fact::{Fact, ProductFact, StockFact, UserFact};
+use order_engine::domain::external_event::{ExternalEvent, ProductEvent, StockEvent, UserEvent};
 use order_engine::domain::ids::{ProductId, UserId};
 use order_engine::domain::money::checked_amount;
 use order_engine::domain::preferences::Preferences;
@@ -40,7 +40,7 @@ pub fn stock(data: &[u8]) {
 fn run(name: &str, body: &[u8]) {
     let contract = contracts::open(name, &Options::default()).expect("a contract");
     let heard = |topic: &str, body: &[u8]| {
-        contract.interpreter().interpret(&Delivery {
+        contract.message_decoder().decode(&Delivery {
             topic: topic.to_owned(),
             body: body.to_vec(),
             correlation_id: Some(ANSWERED.to_string()),
@@ -58,25 +58,32 @@ fn run(name: &str, body: &[u8]) {
         };
         facts.iter().for_each(is_within_bounds);
         if let Some(said) = said(topic, &facts) {
-            let again: Result<Vec<Fact>> = heard(topic, said.as_bytes());
+            let again: Result<Vec<ExternalEvent>> = heard(topic, said.as_bytes());
             assert_eq!(again.ok().as_ref(), Some(&facts), "{said}");
         }
     }
 }
 
-fn is_within_bounds(fact: &Fact) {
+fn is_within_bounds(fact: &ExternalEvent) {
     let is_text = |text: &String| text.len() <= TEXT_BYTES_MAX && !text.contains('\0');
     match fact {
-        Fact::User(UserFact { user, username, email, address, contact, preferences: _ }) => {
+        ExternalEvent::User(UserEvent {
+            user,
+            username,
+            email,
+            address,
+            contact,
+            preferences: _,
+        }) => {
             assert!(UserId::parse(user.as_str()).is_ok());
             assert!([username, email, address, contact].into_iter().flatten().all(is_text));
         }
-        Fact::LoggedIn(user) => assert!(UserId::parse(user.as_str()).is_ok()),
-        Fact::Product(ProductFact { product, name, price, quantity: _ }) => {
+        ExternalEvent::LoggedIn(user) => assert!(UserId::parse(user.as_str()).is_ok()),
+        ExternalEvent::Product(ProductEvent { product, name, price, quantity: _ }) => {
             assert!(ProductId::parse(product.as_str()).is_ok() && is_text(name));
             assert_eq!(checked_amount(*price).ok(), Some(*price));
         }
-        Fact::Stock(StockFact { product, quantity: _, order }) => {
+        ExternalEvent::Stock(StockEvent { product, quantity: _, order }) => {
             assert!(ProductId::parse(product.as_str()).is_ok());
             assert!(order.is_none_or(|order| order.get() >= 1));
         }
@@ -84,16 +91,16 @@ fn is_within_bounds(fact: &Fact) {
 }
 
 /// A message that says these facts; none where there is nothing to say.
-fn said(topic: &str, facts: &[Fact]) -> Option<String> {
+fn said(topic: &str, facts: &[ExternalEvent]) -> Option<String> {
     let body = match facts {
         [] => return None,
-        [Fact::User(user), Fact::LoggedIn(same)] => {
+        [ExternalEvent::User(user), ExternalEvent::LoggedIn(same)] => {
             assert_eq!(&user.user, same);
             let preferences = user.preferences.as_ref().map_or("null", Preferences::json);
             let rest = json!({"userId": same.as_str(), "email": user.email}).to_string();
             return Some(format!("{},\"preferences\":{preferences}}}", rest.strip_suffix('}')?));
         }
-        [Fact::User(user)] => json!({
+        [ExternalEvent::User(user)] => json!({
             "user_id": user.user.as_str(),
             "username": user.username,
             "email": user.email,
@@ -101,7 +108,7 @@ fn said(topic: &str, facts: &[Fact]) -> Option<String> {
             "contact": user.contact,
         })
         .to_string(),
-        [Fact::Product(product)] => {
+        [ExternalEvent::Product(product)] => {
             let rest = json!({
                 "id": product.product.as_str(),
                 "name": product.name,
@@ -121,8 +128,8 @@ fn said(topic: &str, facts: &[Fact]) -> Option<String> {
     Some(body)
 }
 
-fn stock_said(topic: &str, fact: &Fact) -> serde_json::Value {
-    let Fact::Stock(StockFact { product, quantity, order }) = fact else {
+fn stock_said(topic: &str, fact: &ExternalEvent) -> serde_json::Value {
+    let ExternalEvent::Stock(StockEvent { product, quantity, order }) = fact else {
         panic!("{fact:?} on {topic}");
     };
     let (product, order) = (product.as_str(), order.map(|order| order.get().to_string()));

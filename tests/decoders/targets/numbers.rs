@@ -3,7 +3,7 @@
 
 use order_engine::domain::ids::{OrderId, ProductId};
 use order_engine::domain::money::{SCALE_MAX, checked_amount, line_total, read_amount};
-use order_engine::domain::stock::{Hold, Level, Seen, ShownLevel, reconcile, reconcile_named};
+use order_engine::domain::stock::{Hold, Level, ProjectedStock, Seen, reconcile, reconcile_named};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 use serde_json::value::RawValue;
@@ -48,7 +48,7 @@ fn amount(json: &str) {
 fn stock(numbers: &[i64]) {
     let number = |n: usize| numbers.get(n).copied().unwrap_or_default();
     let seen = Seen { number: number(0), shown: number(1), adopted: number(2) };
-    let shown = ShownLevel {
+    let shown = ProjectedStock {
         product: ProductId::from_database("1".to_owned()),
         version: 1,
         available: number(3),

@@ -49,12 +49,23 @@ def test_errors_with_the_same_remedy_share_a_base_class() -> None:
         assert issubclass(KINDS[code], Unauthorized)
 
 
+def test_only_errors_that_may_pass_are_retryable() -> None:
+    assert order_engine.RateLimited.retryable
+    assert not order_engine.TooLarge.retryable
+    for code in ("OVERLOADED", "OUTCOME_UNKNOWN"):
+        assert issubclass(KINDS[code], Unavailable)
+        assert KINDS[code].retryable
+    assert issubclass(order_engine.UnknownUser, order_engine.Forbidden)
+
+
 def test_known_context_is_typed() -> None:
     short = OutOfStock("Too few.", {"product_id": "7", "available": "3"})
     assert (short.product_id, short.available) == ("7", 3)
     assert OutOfStock("Too few.").available is None
     assert ProductNotFound("Who?", {"product_id": "7"}).product_id == "7"
     assert Unavailable("Down.", {"component": "rabbitmq"}).component == "rabbitmq"
+    limited = order_engine.RateLimited("Slow down.", {"retry_after_s": "3"})
+    assert (limited.retry_after, order_engine.RateLimited("Slow down.").retry_after) == (3, None)
     late = InvalidTransition(
         "No.", {"current": "pending", "requested": "returned", "allowed": "shipped, cancelled"}
     )

@@ -199,6 +199,8 @@ def test_unknown_orders_and_routes_are_not_found(shared_jobs: EngineProcess) -> 
         assert (answer.status_code, list(answer.json())) == (status, ["message"]), path
     huge = client.post("/orders", content=b"[" * (1 << 21))
     assert huge.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE
+    long = client.post("/orders", json=NEW_ORDER | {"products": NEW_ORDER["products"] * 501})
+    assert long.status_code == httpx.codes.UNPROCESSABLE_ENTITY
     text = client.post("/orders", content=json.dumps(NEW_ORDER))
     assert text.status_code == httpx.codes.BAD_REQUEST
 

@@ -181,7 +181,7 @@ def test_user_verification(make_storefront: Make) -> None:
     assert call.path == f"/users/{USER}"
     assert call.headers["authorization"] == f"Bearer {storefront.token()}"
     unknown = storefront.refused((MUG, 1), user="nobody")
-    assert unknown == ("FORBIDDEN", "The user service does not know user nobody.")
+    assert unknown == ("UNKNOWN_USER", "The user service does not know user nobody.")
     asked = len(upstream.calls())
     for headers, code in (({}, "TOKEN_MISSING"), ({"Authorization": "Bearer x"}, "TOKEN_INVALID")):
         body = {"products": [{"productId": MUG, "quantity": 1}]}

@@ -40,9 +40,9 @@ POINTS = sorted(
         for name in re.findall(r'fail_point!\(\s*"([^"]+)"', file.read_text())
     }
 )
-TRANSPORTS = {"Kafka": "gateway", "BullMQ": "jobs"}
-ADOPTING = [point for point in POINTS if point.startswith("adopting")]
-RELAYING = [point for point in POINTS if point.startswith("relaying")]
+TRANSPORTS = {"kafka": "gateway", "bullmq": "jobs"}
+ADOPTING = [point for point in POINTS if point.startswith("adopt.")]
+RELAYING = [point for point in POINTS if point.startswith("relay.")]
 ELSEWHERE = [point for point in RELAYING if point.endswith(tuple(TRANSPORTS))]
 SERVING = [point for point in POINTS if point not in {*ADOPTING, *ELSEWHERE}]
 # One process everywhere; four where the survivors continue the dead one's work.
@@ -52,10 +52,10 @@ MATRIX = [(1, point) for point in SERVING] + [
     if seeds.IS_CHAOS
     or point
     in {
-        "placing: written",
-        "placing alone: committed",
-        "relaying: confirmed",
-        "taking in: applied",
+        "place.written",
+        "place_optimistic.committed",
+        "relay.confirmed",
+        "consume.applied",
     }
 ]
 # The moments that are tried of each step.
@@ -94,7 +94,7 @@ class Arena:
                 other.start()
                 stack.callback(other.kill)
             dead = Watch(doomed, point)
-            reports = point.startswith("taking in")
+            reports = point.startswith("consume.")
             self.customers.place_orders([doomed, *others], dead, reports=reports)
             assert doomed.wait(1) == -signal.SIGKILL
             self.let_leases_end()
@@ -176,14 +176,14 @@ def arena(
 
 
 def test_every_process_has_fail_points() -> None:
-    ways = {point.partition(":")[0] for point in POINTS}
+    ways = {point.partition(".")[0] for point in POINTS}
     assert ways == {
-        "placing",
-        "placing alone",
-        "changing",
-        "relaying",
-        "taking in",
-        "adopting",
+        "place",
+        "place_optimistic",
+        "change",
+        "relay",
+        "consume",
+        "adopt",
     }
 
 
@@ -202,7 +202,7 @@ def test_a_killed_engine_loses_nothing(arena: Arena, workers: int, point: str) -
         for point in RELAYING
         for transport in TRANSPORTS
         if point.endswith(transport)
-        or (seeds.IS_CHAOS and point not in ELSEWHERE and not point.endswith("RabbitMQ"))
+        or (seeds.IS_CHAOS and point not in ELSEWHERE and not point.endswith("rabbitmq"))
     ],
 )
 def test_a_killed_relay_loses_nothing_on_any_transport(  # noqa: PLR0913, PLR0917

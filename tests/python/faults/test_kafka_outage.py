@@ -206,7 +206,7 @@ def test_another_engine_takes_over_from_a_killed_one(
         eventually(lambda: shop.count("products") > 10, "it has begun")
         first.kill()
         # It would be missed in half a minute.
-        shop.database.execute("update leases set expires_at = now() where name like 'intake:%'")
+        shop.database.execute("update leases set expires_at = now() where name like 'consumer:%'")
         second.start()
         report(range(3, 5))
         eventually(lambda: all_reported(4), "all is applied", 90)

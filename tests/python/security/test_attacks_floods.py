@@ -60,7 +60,7 @@ def test_c29_a_user_over_the_rate_limit_waits(limited: AttackTarget, api: Api) -
             assert 0 < int(answer.headers["retry-after"]) <= MINUTE_S
             assert "Too many requests" in (api.failure(answer) or "")
     if api in (limited.apis[name] for name in GRAPHQL):
-        assert answer.json()["errors"][0]["extensions"] == {"code": "LIMIT_EXCEEDED"}
+        assert answer.json()["errors"][0]["extensions"] == {"code": "RATE_LIMITED"}
     assert limited_requests(limited) == counted + 2
     assert api.list(headers=limited.bearer(f"other-{user}")).status_code == httpx.codes.OK
 

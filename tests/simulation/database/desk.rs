@@ -168,7 +168,7 @@ impl Desk for SimulatedDesk {
             let mut state = database.state();
             for refusal in &refusals {
                 let message = refusal.message;
-                let place = (destination.clone(), message.order.get(), message.version, message.id);
+                let place = (destination.clone(), message.stream.id(), message.version, message.id);
                 if let Some(row) = state.tables.outbox.get(&place).cloned() {
                     state.undo.push((Instant::now(), Undo::Row(place, row)));
                 }

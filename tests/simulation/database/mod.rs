@@ -14,7 +14,7 @@ use order_engine::domain::ids::OrderId;
 use order_engine::domain::money::Currency;
 use order_engine::domain::order::Order;
 use order_engine::domain::placement::Offers;
-use order_engine::domain::stock::{Level, ShownLevel};
+use order_engine::domain::stock::{Level, ProjectedStock};
 use order_engine::engine::database::Database;
 use order_engine::error::{Error, ErrorKind, Result};
 use order_engine::outbox::ports::Outbox;
@@ -372,7 +372,7 @@ impl Database for Link {
         Ok(orders)
     }
 
-    async fn levels(&self, _products: &[&str]) -> Result<Vec<ShownLevel>> {
+    async fn levels(&self, _products: &[&str]) -> Result<Vec<ProjectedStock>> {
         unreachable!("stock is shown to nobody")
     }
 

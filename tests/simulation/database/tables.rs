@@ -13,6 +13,7 @@ use order_engine::domain::order::Order;
 use order_engine::domain::placement::{Offer, Offers};
 use order_engine::domain::status::OrderStatus;
 use order_engine::domain::stock::{Hold, Level, reconcile};
+use order_engine::domain::stream::Stream;
 use order_engine::store::leases::{LEASE, Lease};
 use order_engine::store::outbox::{Held, Refusal};
 use order_engine::store::placing::Decided;
@@ -290,7 +291,7 @@ impl Tables {
             claimed.push(OutgoingMessage {
                 id: *id,
                 message_id: row.message_id,
-                order: OrderId::from_database(*order),
+                stream: Stream::Order(OrderId::from_database(*order)),
                 version: *version,
                 topic: row.message.topic.clone().into_owned(),
                 key: row.message.key.clone(),
@@ -420,5 +421,5 @@ impl Tables {
 }
 
 fn place_of(destination: &str, message: &OutgoingMessage) -> Place {
-    (destination.to_owned(), message.order.get(), message.version, message.id)
+    (destination.to_owned(), message.stream.id(), message.version, message.id)
 }

@@ -10,9 +10,9 @@ use order_engine::domain::message::Message;
 use order_engine::domain::money::Currency;
 use order_engine::domain::order::Order;
 use order_engine::domain::placement::Offers;
-use order_engine::domain::stock::ShownLevel;
+use order_engine::domain::stock::ProjectedStock;
 use order_engine::engine::database::UnitOfWork;
-use order_engine::error::{ErrorKind, Result};
+use order_engine::error::{Error, ErrorKind, Result};
 use order_engine::store::orders::not_found;
 use order_engine::store::placing::Decided;
 use order_engine::store::preparing::{Earlier, Prepared, Question};
@@ -205,7 +205,7 @@ impl SimulatedWork {
             Ok(true) => self.commit().await.map(|()| true),
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 self.doubt();
-                Err(error.with("outcome", "unknown"))
+                Err(Error::new(ErrorKind::OutcomeUnknown, error.message()))
             }
             other => other,
         }
@@ -372,7 +372,7 @@ impl UnitOfWork for SimulatedWork {
         self.receive(fate, ()).await
     }
 
-    async fn levels(&mut self, _products: &[&str]) -> Result<Vec<ShownLevel>> {
+    async fn levels(&mut self, _products: &[&str]) -> Result<Vec<ProjectedStock>> {
         unreachable!("stock is shown to nobody")
     }
 
@@ -390,7 +390,7 @@ impl UnitOfWork for SimulatedWork {
         let fate = self.link.roll();
         // It is on its way: what becomes of the process no longer matters.
         sleep(fate.before).await;
-        let unknown = || Err(lost().with("outcome", "unknown"));
+        let unknown = || Err(Error::new(ErrorKind::OutcomeUnknown, "the connection is lost"));
         let alive = self.check_connection();
         match fate.turn {
             _ if alive.is_err() => {

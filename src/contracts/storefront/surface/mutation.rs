@@ -61,7 +61,7 @@ async fn place(context: &Context<'_>, input: OrderInput, key: Option<String>) ->
     let key = session.idempotency_key(key)?;
     let items = items(input)?;
     let request = PlaceOrder { user: id.clone(), items, key, pricing: Pricing::Catalogue };
-    engine(context).place_order_asking(caller, request, session.token()).await
+    engine(context).place_order_with_upstream_checks(caller, request, session.token()).await
 }
 
 async fn update(context: &Context<'_>, input: &UpdateOrderStatusInput) -> Result<Order> {

@@ -7,12 +7,12 @@ use futures_util::future::join_all;
 use order_engine::domain::caller::Caller;
 use order_engine::domain::ids::ProductId;
 use order_engine::domain::placement::{PlaceOrder, Pricing};
-use order_engine::domain::stock::ShownLevel;
+use order_engine::domain::stock::ProjectedStock;
 use order_engine::engine::Engine;
-use order_engine::engine::ports::{Ports, StockKeys};
+use order_engine::engine::ports::{Ports, StockProjection};
 use order_engine::error::{ErrorKind, Result};
 use order_engine::transport::redis::RedisLink;
-use order_engine::transport::redis::stock_keys::RedisStockKeys;
+use order_engine::transport::redis::stock_projection::RedisStockProjection;
 use redis::AsyncCommands as _;
 use uuid::Uuid;
 
@@ -32,8 +32,9 @@ impl Shop {
         let url = given("ORDER_ENGINE_TEST_REDIS_URL")?;
         let database = Database::new().await?;
         let link = Arc::new(RedisLink::new(&url, None, Duration::from_secs(5)).unwrap());
-        let stock_keys = Some(Arc::new(RedisStockKeys::new(link.clone())) as Arc<dyn StockKeys>);
-        let engine = database.engine_with_ports(Ports { stock_keys, ..Ports::default() });
+        let stock_projection =
+            Some(Arc::new(RedisStockProjection::new(link.clone())) as Arc<dyn StockProjection>);
+        let engine = database.engine_with_ports(Ports { stock_projection, ..Ports::default() });
         let client = redis::Client::open(url).unwrap();
         let redis = client.get_multiplexed_async_connection().await.unwrap();
         let product = Uuid::now_v7().simple().to_string();
@@ -71,13 +72,13 @@ impl Shop {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_placed_cancelled_and_reported_is_shown_at_once() {
     let Some(shop) = Shop::open().await else { return };
-    shop.engine.note(&[product(&shop.product, "9.5", 10)]).await.unwrap();
+    shop.engine.apply_events(&[product(&shop.product, "9.5", 10)]).await.unwrap();
     assert_eq!(shop.shown().await, Some(10));
     let order = shop.place(3).await.unwrap();
     assert_eq!(shop.shown().await, Some(7));
     shop.engine.cancel_order(&Caller::System, order.id, None).await.unwrap();
     assert_eq!(shop.shown().await, Some(10));
-    shop.engine.note(&[stock(&shop.product, 25)]).await.unwrap();
+    shop.engine.apply_events(&[stock(&shop.product, 25)]).await.unwrap();
     assert_eq!(shop.shown().await, Some(25));
 }
 
@@ -103,9 +104,9 @@ async fn a_product_that_nobody_knows_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_take_and_bring_counts() {
     let Some(shop) = Shop::open().await else { return };
-    shop.engine.note(&[product(&shop.product, "9.5", 10)]).await.unwrap();
+    shop.engine.apply_events(&[product(&shop.product, "9.5", 10)]).await.unwrap();
     shop.change(-8).await;
-    assert_eq!(shop.place(3).await.unwrap_err().fact("available"), Some("2"));
+    assert_eq!(shop.place(3).await.unwrap_err().context_value("available"), Some("2"));
     shop.place(2).await.unwrap();
     shop.change(4).await;
     shop.place(3).await.unwrap();
@@ -115,7 +116,7 @@ async fn what_others_take_and_bring_counts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_numbers_agree_after_a_storm_from_both_sides() {
     let Some(shop) = Shop::open().await else { return };
-    shop.engine.note(&[product(&shop.product, "9.5", 500)]).await.unwrap();
+    shop.engine.apply_events(&[product(&shop.product, "9.5", 500)]).await.unwrap();
     let buying = join_all((0..60).map(|n| {
         let shop = &shop;
         async move {
@@ -139,8 +140,8 @@ async fn both_numbers_agree_after_a_storm_from_both_sides() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_number_does_not_replace_a_newer_one() {
     let Some(shop) = Shop::open().await else { return };
-    let keys = RedisStockKeys::new(Arc::clone(&shop.link));
-    let level = |version, available| ShownLevel {
+    let keys = RedisStockProjection::new(Arc::clone(&shop.link));
+    let level = |version, available| ProjectedStock {
         product: ProductId::parse(&shop.product).unwrap(),
         version,
         available,
@@ -155,7 +156,7 @@ async fn a_late_number_does_not_replace_a_newer_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_redis_has_lost_is_shown_again() {
     let Some(shop) = Shop::open().await else { return };
-    shop.engine.note(&[product(&shop.product, "9.5", 10)]).await.unwrap();
+    shop.engine.apply_events(&[product(&shop.product, "9.5", 10)]).await.unwrap();
     for whole in [true, false] {
         let mut redis = shop.redis.clone();
         let _: () = redis.del(shop.key()).await.unwrap();
@@ -173,7 +174,7 @@ async fn what_is_no_number_or_too_large_is_replaced_by_one() {
     for nothing in ["many", "9223372036854775807", "-9223372036854775808", "9007199254740992"] {
         let Some(shop) = Shop::open().await else { return };
         let _: () = shop.redis.clone().set(shop.key(), nothing).await.unwrap();
-        shop.engine.note(&[product(&shop.product, "9.5", 10)]).await.unwrap();
+        shop.engine.apply_events(&[product(&shop.product, "9.5", 10)]).await.unwrap();
         assert_eq!(shop.shown().await, Some(10), "{nothing}");
         let _: () = shop.redis.clone().set(shop.key(), nothing).await.unwrap();
         shop.place(3).await.unwrap();
@@ -185,9 +186,10 @@ async fn what_is_no_number_or_too_large_is_replaced_by_one() {
 async fn without_redis_the_database_decides_and_soon() {
     let Some(database) = Database::new().await else { return };
     let nobody = RedisLink::new("redis://127.0.0.1:1/0", None, Duration::from_millis(200)).unwrap();
-    let stock_keys = Some(Arc::new(RedisStockKeys::new(Arc::new(nobody))) as Arc<dyn StockKeys>);
-    let engine = database.engine_with_ports(Ports { stock_keys, ..Ports::default() });
-    engine.note(&[product("1", "9.5", 2)]).await.unwrap();
+    let stock_projection =
+        Some(Arc::new(RedisStockProjection::new(Arc::new(nobody))) as Arc<dyn StockProjection>);
+    let engine = database.engine_with_ports(Ports { stock_projection, ..Ports::default() });
+    engine.apply_events(&[product("1", "9.5", 2)]).await.unwrap();
     let began = Instant::now();
     for expected in [true, true, false] {
         let placed = engine.place_order(&Caller::System, request("1", &[("1", 1)], None)).await;

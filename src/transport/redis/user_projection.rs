@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use redis::Script;
 
 use crate::domain::user::User;
-use crate::engine::ports::{PreferencesPage, UserKeys};
+use crate::engine::ports::{PreferencesPage, UserProjection};
 use crate::error::Result;
 use crate::transport::redis::RedisLink;
 
@@ -46,12 +46,12 @@ static SCAN: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// The user keys of one Redis.
-pub struct RedisUserKeys {
+pub struct RedisUserProjection {
     link: Arc<RedisLink>,
     has_warned: AtomicBool,
 }
 
-impl RedisUserKeys {
+impl RedisUserProjection {
     /// Reaches them through `link`.
     #[must_use]
     pub fn new(link: Arc<RedisLink>) -> Self {
@@ -69,7 +69,7 @@ impl RedisUserKeys {
     }
 }
 
-impl UserKeys for RedisUserKeys {
+impl UserProjection for RedisUserProjection {
     fn show<'a>(&'a self, users: &'a [User]) -> BoxFuture<'a, Result<()>> {
         async move {
             let mut show = SHOW.prepare_invoke();

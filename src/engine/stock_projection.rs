@@ -8,10 +8,10 @@
 use chrono::{DateTime, Utc};
 
 use crate::domain::placement::Offers;
-use crate::domain::stock::ShownLevel;
+use crate::domain::stock::ProjectedStock;
 use crate::engine::database::{Database, UnitOfWork};
 use crate::engine::{Engine, Shared};
-use crate::error::{Result, chain};
+use crate::error::{Result, error_chain};
 use crate::store::levels;
 
 /// Products that are shown at a time.
@@ -25,7 +25,8 @@ pub(super) async fn take_in<D: Database>(
     products: &[&str],
     offers: &Offers,
 ) -> Result<bool> {
-    let Some(keys) = shared.ports.stock_keys.as_deref().filter(|_| !products.is_empty()) else {
+    let Some(keys) = shared.ports.stock_projection.as_deref().filter(|_| !products.is_empty())
+    else {
         return Ok(false);
     };
     let unknown: Vec<_> = products.iter().copied().filter(|p| !offers.contains_key(*p)).collect();
@@ -42,7 +43,7 @@ pub(super) async fn take_in<D: Database>(
     let seen = match keys.read(&known).await {
         Ok(seen) => seen,
         Err(error) => {
-            tracing::debug!(error = chain(&error), "stock is decided without Redis");
+            tracing::debug!(error = error_chain(&error), "stock is decided without Redis");
             return Ok(is_news);
         }
     };
@@ -62,7 +63,7 @@ pub(super) async fn take_in<D: Database>(
 /// Shows the stock of `products` as it is committed now. What cannot be shown is shown later, by
 /// [`Engine::show_stock_since`].
 pub(super) async fn show<D: Database>(shared: &Shared<D>, products: &[&str]) {
-    if shared.ports.stock_keys.is_none() || products.is_empty() {
+    if shared.ports.stock_projection.is_none() || products.is_empty() {
         return;
     }
     let shown = async {
@@ -70,12 +71,12 @@ pub(super) async fn show<D: Database>(shared: &Shared<D>, products: &[&str]) {
         push(shared, &levels).await
     };
     if let Err(error) = shown.await {
-        tracing::debug!(error = chain(&error), "stock is shown later");
+        tracing::debug!(error = error_chain(&error), "stock is shown later");
     }
 }
 
-async fn push<D: Database>(shared: &Shared<D>, levels: &[ShownLevel]) -> Result<()> {
-    match &shared.ports.stock_keys {
+async fn push<D: Database>(shared: &Shared<D>, levels: &[ProjectedStock]) -> Result<()> {
+    match &shared.ports.stock_projection {
         Some(keys) if !levels.is_empty() => keys.show(levels).await,
         _ => Ok(()),
     }
@@ -85,7 +86,7 @@ impl Engine {
     /// Whether stock is shown in Redis.
     #[must_use]
     pub fn shows_stock(&self) -> bool {
-        self.shared.ports.stock_keys.is_some()
+        self.shared.ports.stock_projection.is_some()
     }
 
     /// Shows the stock of all products that have changed since `since`, whoever changed them.

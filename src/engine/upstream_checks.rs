@@ -16,7 +16,7 @@ use crate::domain::stock;
 use crate::engine::batch::mismatch;
 use crate::engine::place_order::{Placed, fingerprint};
 use crate::engine::ports::{ProductService, UserService};
-use crate::engine::{Engine, stock_keys};
+use crate::engine::{Engine, stock_projection};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::quotes::{self, Known};
 use crate::store::{Connection, catalog, orders, preparing};
@@ -35,7 +35,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::place_order`]; `Forbidden` for a user whom the user service does not know,
     /// `Unavailable` naming a service that does not answer.
-    pub async fn place_order_asking(
+    pub async fn place_order_with_upstream_checks(
         &self,
         caller: &Caller,
         request: PlaceOrder,
@@ -86,7 +86,7 @@ impl Engine {
             return Ok(());
         }
         let text = format!("The user service does not know user {}.", request.user);
-        Err(Error::new(ErrorKind::Forbidden, text).with("component", "user service"))
+        Err(Error::new(ErrorKind::UnknownUser, text))
     }
 
     /// What is known is read before the service is asked: an answer counts only as long as nobody
@@ -137,7 +137,7 @@ impl Engine {
             }
         }
         self.shared.commit(transaction).await?;
-        stock_keys::show(&self.shared, &products).await;
+        stock_projection::show(&self.shared, &products).await;
         Ok(())
     }
 }

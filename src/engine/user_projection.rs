@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::fact::Fact;
+use crate::domain::external_event::ExternalEvent;
 use crate::domain::ids::UserId;
 use crate::domain::preferences::Preferences;
 use crate::domain::user::User;
 use crate::engine::{Engine, Shared};
-use crate::error::{Result, chain};
+use crate::error::{Result, error_chain};
 use crate::store::users;
 
 /// Users that are shown at a time.
@@ -21,9 +21,9 @@ const PAGE: i64 = 100;
 
 /// Shows the users that facts are about, as they are committed now. What cannot be shown is shown
 /// later, by [`Engine::show_users_since`].
-pub(super) async fn show(shared: &Shared, facts: &[Fact]) {
+pub(super) async fn show(shared: &Shared, facts: &[ExternalEvent]) {
     let ids: Vec<_> = facts.iter().filter_map(user_of).map(UserId::as_str).collect();
-    if shared.ports.user_keys.is_none() || ids.is_empty() {
+    if shared.ports.user_projection.is_none() || ids.is_empty() {
         return;
     }
     let shown = async {
@@ -33,21 +33,21 @@ pub(super) async fn show(shared: &Shared, facts: &[Fact]) {
         push(shared, &users).await
     };
     if let Err(error) = shown.await {
-        tracing::debug!(error = chain(&error), "users are shown later");
+        tracing::debug!(error = error_chain(&error), "users are shown later");
     }
 }
 
 async fn push(shared: &Shared, users: &[User]) -> Result<()> {
-    match &shared.ports.user_keys {
+    match &shared.ports.user_projection {
         Some(keys) if !users.is_empty() => keys.show(users).await,
         _ => Ok(()),
     }
 }
 
-fn user_of(fact: &Fact) -> Option<&UserId> {
+fn user_of(fact: &ExternalEvent) -> Option<&UserId> {
     match fact {
-        Fact::User(user) => Some(&user.user),
-        Fact::LoggedIn(_) | Fact::Product(_) | Fact::Stock(_) => None,
+        ExternalEvent::User(user) => Some(&user.user),
+        ExternalEvent::LoggedIn(_) | ExternalEvent::Product(_) | ExternalEvent::Stock(_) => None,
     }
 }
 
@@ -55,7 +55,7 @@ impl Engine {
     /// Whether users are shown in Redis.
     #[must_use]
     pub fn shows_users(&self) -> bool {
-        self.shared.ports.user_keys.is_some()
+        self.shared.ports.user_projection.is_some()
     }
 
     /// Shows all users that have changed since `since`, whoever changed them.
@@ -79,8 +79,8 @@ impl Engine {
     ///
     /// # Errors
     /// `Unavailable`: some may be taken in and some not.
-    pub async fn take_in_preferences(&self) -> Result<()> {
-        let Some(keys) = &self.shared.ports.user_keys else { return Ok(()) };
+    pub async fn import_preferences(&self) -> Result<()> {
+        let Some(keys) = &self.shared.ports.user_projection else { return Ok(()) };
         let (mut cursor, mut taken) = (0, 0);
         loop {
             let page = keys.preferences(cursor).await?;
@@ -103,6 +103,8 @@ impl Engine {
 
 fn read((user, json): &(String, String)) -> Option<(UserId, Preferences)> {
     let read = UserId::parse(user.as_str()).and_then(|id| Ok((id, Preferences::parse(json)?)));
-    read.inspect_err(|error| tracing::debug!(error = chain(error), "preferences are left aside"))
-        .ok()
+    read.inspect_err(|error| {
+        tracing::debug!(error = error_chain(error), "preferences are ignored");
+    })
+    .ok()
 }

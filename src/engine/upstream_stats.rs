@@ -9,7 +9,7 @@ use crate::error::Result;
 /// What asking one service has come to. What is asked for one order counts once, however many
 /// calls that takes.
 #[derive(Debug, Default)]
-pub struct AskStats {
+pub struct UpstreamStats {
     answered: AtomicU64,
     failed: AtomicU64,
     waited_us: AtomicU64,
@@ -18,11 +18,11 @@ pub struct AskStats {
 /// What asking each of the services has come to.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
-    pub users: AskStats,
-    pub products: AskStats,
+    pub users: UpstreamStats,
+    pub products: UpstreamStats,
 }
 
-impl AskStats {
+impl UpstreamStats {
     /// Counts what becomes of `asking`.
     pub(super) async fn count<T>(&self, asking: impl Future<Output = Result<T>>) -> Result<T> {
         let began = Instant::now();
@@ -56,7 +56,7 @@ impl AskStats {
 impl Engine {
     /// What asking each service has come to, by its name in metrics; without those that there are
     /// not.
-    pub fn ask_stats(&self) -> impl Iterator<Item = (&'static str, &AskStats)> {
+    pub fn upstream_stats(&self) -> impl Iterator<Item = (&'static str, &UpstreamStats)> {
         let (ports, asked) = (&self.shared.ports, &self.shared.asked);
         let users = ports.users.as_ref().map(|_| ("users", &asked.users));
         let products = ports.products.as_ref().map(|_| ("products", &asked.products));

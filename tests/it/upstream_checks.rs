@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
-use order_engine::domain::fact::{Fact, StockFact};
+use order_engine::domain::external_event::{ExternalEvent, StockEvent};
 use order_engine::domain::ids::{ProductId, UserId};
 use order_engine::domain::quote::Quote;
 use order_engine::engine::Engine;
@@ -92,7 +92,9 @@ impl Shop {
     }
 
     async fn place(&self, items: &[(&str, u32)], key: Option<&str>) -> Result<Placed> {
-        self.engine.place_order_asking(&user("7"), request("7", items, key), None).await
+        self.engine
+            .place_order_with_upstream_checks(&user("7"), request("7", items, key), None)
+            .await
     }
 
     /// What is known of product 1: the price, and what is reported and reserved.
@@ -131,12 +133,15 @@ async fn a_late_answer_does_not_take_back_what_was_told_meanwhile() {
         let engine = shop.engine.clone();
         async move {
             let request = request("7", &[("1", 1)], None);
-            engine.place_order_asking(&user("7"), request, None).await
+            engine.place_order_with_upstream_checks(&user("7"), request, None).await
         }
     });
     shelf.was_asked(2).await;
     // Meanwhile the shelf is emptied, and a price is announced.
-    shop.engine.note(&[product("1", "12", 0), stock("1", 10), stock("1", 1)]).await.unwrap();
+    shop.engine
+        .apply_events(&[product("1", "12", 0), stock("1", 10), stock("1", 1)])
+        .await
+        .unwrap();
     let before = shop.known().await;
     shelf.open.send_replace(true);
     let error = late.await.unwrap().map(|placed| placed.order.lines.len());
@@ -149,14 +154,17 @@ async fn a_late_answer_does_not_take_back_what_was_told_meanwhile() {
 async fn stock_that_messages_tell_is_not_taken_from_answers() {
     let shelf = Shelf::new(&[("1", "8", 50)]);
     let Some(shop) = Shop::open(&shelf).await else { return };
-    shop.engine.note(&[product("1", "9.5", 10)]).await.unwrap();
+    shop.engine.apply_events(&[product("1", "9.5", 10)]).await.unwrap();
     shop.place(&[("1", 1)], None).await.unwrap();
     assert_eq!(shop.known().await, known("8", 10, 1), "the price is, the stock is not");
     let error = shop.place(&[("1", 10)], None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutOfStock, "the reservation decides");
     shelf.put("1", "8", 3);
     let error = shop.place(&[("1", 4)], None).await.unwrap_err();
-    assert_eq!((error.kind(), error.fact("available")), (ErrorKind::OutOfStock, Some("3")));
+    assert_eq!(
+        (error.kind(), error.context_value("available")),
+        (ErrorKind::OutOfStock, Some("3"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,10 +175,10 @@ async fn messages_that_an_answer_has_overtaken_do_not_look_like_a_restock() {
     shelf.put("1", "9.5", 5);
     shop.place(&[("1", 1)], None).await.unwrap();
     assert_eq!(shop.known().await, known("9.5", 5, 1));
-    shop.engine.note(&[stock("1", 10)]).await.unwrap();
+    shop.engine.apply_events(&[stock("1", 10)]).await.unwrap();
     assert_eq!(shop.known().await, known("9.5", 5, 1), "an older number");
-    shop.engine.note(&[stock("1", 5)]).await.unwrap();
-    shop.engine.note(&[stock("1", 4)]).await.unwrap();
+    shop.engine.apply_events(&[stock("1", 5)]).await.unwrap();
+    shop.engine.apply_events(&[stock("1", 4)]).await.unwrap();
     assert_eq!(shop.known().await, known("9.5", 4, 0), "messages have caught up and take over");
 }
 
@@ -204,10 +212,17 @@ async fn the_user_service_speaks_before_the_product_service() {
     let shelf = Shelf::new(&[]);
     let Some(shop) = Shop::open(&shelf).await else { return };
     let asked = request("nobody", &[("1", 1)], None);
-    let error = shop.engine.place_order_asking(&user("nobody"), asked, None).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Forbidden);
+    let error = shop
+        .engine
+        .place_order_with_upstream_checks(&user("nobody"), asked, None)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnknownUser);
     let error = shop.place(&[("1", 1)], None).await.unwrap_err();
-    assert_eq!((error.kind(), error.fact("product_id")), (ErrorKind::ProductNotFound, Some("1")));
+    assert_eq!(
+        (error.kind(), error.context_value("product_id")),
+        (ErrorKind::ProductNotFound, Some("1"))
+    );
     assert_eq!(shop.database.number("select count(*) from products").await, 0);
 }
 
@@ -216,11 +231,11 @@ async fn a_message_that_answers_an_order_counts_whatever_was_asked() {
     let shelf = Shelf::new(&[("1", "9.5", 10)]);
     let Some(shop) = Shop::open(&shelf).await else { return };
     let placed = shop.place(&[("1", 4)], None).await.unwrap();
-    let answer = StockFact {
+    let answer = StockEvent {
         product: ProductId::parse("1").unwrap(),
         quantity: 6,
         order: Some(placed.order.id),
     };
-    shop.engine.note(&[Fact::Stock(answer)]).await.unwrap();
+    shop.engine.apply_events(&[ExternalEvent::Stock(answer)]).await.unwrap();
     assert_eq!(shop.known().await, known("9.5", 6, 0));
 }

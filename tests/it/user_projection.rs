@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use order_engine::contracts::{Contract as _, stock};
 use order_engine::domain::caller::Caller;
-use order_engine::domain::fact::{Fact, UserFact};
+use order_engine::domain::external_event::{ExternalEvent, UserEvent};
 use order_engine::domain::ids::UserId;
 use order_engine::domain::past::Past;
 use order_engine::domain::preferences::Preferences;
 use order_engine::engine::Engine;
-use order_engine::engine::ports::{Ports, UserKeys};
+use order_engine::engine::ports::{Ports, UserProjection};
 use order_engine::transport::redis::RedisLink;
-use order_engine::transport::redis::user_keys::RedisUserKeys;
+use order_engine::transport::redis::user_projection::RedisUserProjection;
 use redis::AsyncCommands as _;
 use uuid::Uuid;
 
@@ -34,8 +34,9 @@ impl Home {
         let url = given("ORDER_ENGINE_TEST_REDIS_URL")?;
         let database = Database::new().await?;
         let link = Arc::new(RedisLink::new(&url, None, Duration::from_secs(5)).unwrap());
-        let user_keys = Some(Arc::new(RedisUserKeys::new(link)) as Arc<dyn UserKeys>);
-        let engine = database.engine_with_ports(Ports { user_keys, ..Ports::default() });
+        let user_projection =
+            Some(Arc::new(RedisUserProjection::new(link)) as Arc<dyn UserProjection>);
+        let engine = database.engine_with_ports(Ports { user_projection, ..Ports::default() });
         let client = redis::Client::open(url).unwrap();
         let redis = client.get_multiplexed_async_connection().await.unwrap();
         Some(Self { database, engine, redis, user: Uuid::now_v7().simple().to_string() })
@@ -56,8 +57,8 @@ impl Home {
     }
 }
 
-fn told(user: &str, email: Option<&str>, preferences: Option<&str>) -> Fact {
-    Fact::User(UserFact {
+fn told(user: &str, email: Option<&str>, preferences: Option<&str>) -> ExternalEvent {
+    ExternalEvent::User(UserEvent {
         user: UserId::parse(user).unwrap(),
         username: None,
         email: email.map(str::to_owned),
@@ -74,18 +75,18 @@ async fn place(engine: &Engine) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_counts_is_what_the_user_wants_when_the_order_is_placed_or_told_again() {
     let Some(database) = Database::new().await else { return };
-    let engine = database.engine(vec![stock::Stock.announcer()]);
-    engine.note(&[product("1", "9.5", 100)]).await.unwrap();
+    let engine = database.engine(vec![stock::Stock.event_encoder()]);
+    engine.apply_events(&[product("1", "9.5", 100)]).await.unwrap();
     let mut announced = Vec::new();
     for preferences in [None, Some(NO), None, Some(YES), Some("{}")] {
-        engine.note(&[told("1", None, preferences)]).await.unwrap();
+        engine.apply_events(&[told("1", None, preferences)]).await.unwrap();
         place(&engine).await;
         announced.push(database.number("select count(*) from outbox").await);
     }
     // Silence changes nothing.
     assert_eq!(announced, [1, 1, 1, 2, 3]);
     for (preferences, again) in [(NO, 0), (YES, 2)] {
-        engine.note(&[told("1", None, Some(preferences))]).await.unwrap();
+        engine.apply_events(&[told("1", None, Some(preferences))]).await.unwrap();
         let mut replay = engine.replay(Past::default(), None).await.unwrap();
         let step = replay.step(100).await.unwrap().unwrap();
         assert_eq!(step.messages, again, "of those that were not told, and do not wait");
@@ -95,10 +96,10 @@ async fn what_counts_is_what_the_user_wants_when_the_order_is_placed_or_told_aga
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_told_of_a_user_is_shown_at_once() {
     let Some(home) = Home::open().await else { return };
-    home.engine.note(&[told(&home.user, Some("a@b.c"), None)]).await.unwrap();
+    home.engine.apply_events(&[told(&home.user, Some("a@b.c"), None)]).await.unwrap();
     assert_eq!(home.shown("user:email").await.as_deref(), Some("a@b.c"));
     assert_eq!(home.shown("user:preferences").await, None);
-    home.engine.note(&[told(&home.user, None, Some(NO))]).await.unwrap();
+    home.engine.apply_events(&[told(&home.user, None, Some(NO))]).await.unwrap();
     assert_eq!(home.shown("user:email").await.as_deref(), Some("a@b.c"));
     assert_eq!(home.shown("user:preferences").await.as_deref(), Some(NO));
 }
@@ -106,10 +107,10 @@ async fn what_is_told_of_a_user_is_shown_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_redis_has_lost_or_missed_is_shown_again() {
     let Some(home) = Home::open().await else { return };
-    home.engine.note(&[told(&home.user, Some("a@b.c"), Some(NO))]).await.unwrap();
+    home.engine.apply_events(&[told(&home.user, Some("a@b.c"), Some(NO))]).await.unwrap();
     let _: () = home.redis.clone().hdel("user:email", &home.user).await.unwrap();
     home.put(&home.user, YES).await;
-    home.engine.take_in_preferences().await.unwrap();
+    home.engine.import_preferences().await.unwrap();
     home.engine.show_users_since(chrono::DateTime::UNIX_EPOCH).await.unwrap();
     assert_eq!(home.shown("user:email").await.as_deref(), Some("a@b.c"));
     assert_eq!(home.shown("user:preferences").await.as_deref(), Some(NO), "the database decides");
@@ -124,8 +125,8 @@ async fn preferences_that_redis_has_count_for_who_has_told_none() {
     for _ in 0..1200 {
         home.put(&Uuid::now_v7().to_string(), YES).await;
     }
-    home.engine.note(&[told(&home.user, Some("a@b.c"), None)]).await.unwrap();
-    home.engine.take_in_preferences().await.unwrap();
+    home.engine.apply_events(&[told(&home.user, Some("a@b.c"), None)]).await.unwrap();
+    home.engine.import_preferences().await.unwrap();
     assert_eq!(home.kept().await.as_deref(), Some(NO));
     let opted_out = "select count(*) from users where opted_out";
     assert!(home.database.number(opted_out).await >= 1);
@@ -137,10 +138,11 @@ async fn preferences_that_redis_has_count_for_who_has_told_none() {
 async fn without_redis_users_are_taken_in_and_soon() {
     let Some(database) = Database::new().await else { return };
     let nobody = RedisLink::new("redis://127.0.0.1:1/0", None, Duration::from_millis(200)).unwrap();
-    let user_keys = Some(Arc::new(RedisUserKeys::new(Arc::new(nobody))) as Arc<dyn UserKeys>);
-    let engine = database.engine_with_ports(Ports { user_keys, ..Ports::default() });
+    let user_projection =
+        Some(Arc::new(RedisUserProjection::new(Arc::new(nobody))) as Arc<dyn UserProjection>);
+    let engine = database.engine_with_ports(Ports { user_projection, ..Ports::default() });
     let began = Instant::now();
-    engine.note(&[told("1", Some("a@b.c"), Some(NO))]).await.unwrap();
+    engine.apply_events(&[told("1", Some("a@b.c"), Some(NO))]).await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     let kept = engine.get_user(&UserId::parse("1").unwrap()).await.unwrap();
     assert_eq!(kept.preferences.as_deref(), Some(NO));

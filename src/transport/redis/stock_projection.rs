@@ -10,8 +10,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use redis::Script;
 
-use crate::domain::stock::{NUMBER_MAX, Seen, ShownLevel};
-use crate::engine::ports::StockKeys;
+use crate::domain::stock::{NUMBER_MAX, ProjectedStock, Seen};
+use crate::engine::ports::StockProjection;
 use crate::error::Result;
 use crate::transport::redis::RedisLink;
 
@@ -84,9 +84,9 @@ fn with_numbers(script: &str) -> Script {
 }
 
 /// The stock keys of one Redis.
-pub struct RedisStockKeys(Arc<RedisLink>);
+pub struct RedisStockProjection(Arc<RedisLink>);
 
-impl RedisStockKeys {
+impl RedisStockProjection {
     /// Reaches them through `link`.
     #[must_use]
     pub fn new(link: Arc<RedisLink>) -> Self {
@@ -94,7 +94,7 @@ impl RedisStockKeys {
     }
 }
 
-impl StockKeys for RedisStockKeys {
+impl StockProjection for RedisStockProjection {
     fn have<'a>(&'a self, products: &'a [&str]) -> BoxFuture<'a, Result<Vec<bool>>> {
         async move {
             let mut get = redis::cmd("MGET");
@@ -108,7 +108,10 @@ impl StockKeys for RedisStockKeys {
         .boxed()
     }
 
-    fn read<'a>(&'a self, levels: &'a [ShownLevel]) -> BoxFuture<'a, Result<Vec<Option<Seen>>>> {
+    fn read<'a>(
+        &'a self,
+        levels: &'a [ProjectedStock],
+    ) -> BoxFuture<'a, Result<Vec<Option<Seen>>>> {
         async move {
             if levels.is_empty() {
                 return Ok(Vec::new());
@@ -125,7 +128,7 @@ impl StockKeys for RedisStockKeys {
         .boxed()
     }
 
-    fn show<'a>(&'a self, levels: &'a [ShownLevel]) -> BoxFuture<'a, Result<()>> {
+    fn show<'a>(&'a self, levels: &'a [ProjectedStock]) -> BoxFuture<'a, Result<()>> {
         async move {
             let mut show = SHOW.prepare_invoke();
             show.key(SHOWN);
@@ -147,7 +150,7 @@ fn key(product: &str) -> String {
 }
 
 /// What was shown, as the hash has it.
-fn written(level: &ShownLevel) -> String {
+fn written(level: &ProjectedStock) -> String {
     format!("{}:{}:{}", level.version, level.available, level.adopted)
 }
 
@@ -172,7 +175,7 @@ mod tests {
     #[test]
     fn what_was_shown_is_read_as_it_was_written() {
         let product = ProductId::parse("1").unwrap();
-        let level = ShownLevel { product, version: 7, available: 98, adopted: -2 };
+        let level = ProjectedStock { product, version: 7, available: 98, adopted: -2 };
         let seen = |number: &str, shown: &str| read_seen(&[number.to_owned(), shown.to_owned()]);
         let expected = Seen { number: 90, shown: 98, adopted: -2 };
         assert_eq!(seen("90", &written(&level)), Some(expected));
