@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::engine::Engine;
 use crate::engine::apply_external_event::{ApplyOutcome, consumer_lease};
-use crate::engine::ports::{Delivery, MessageSourceFactory, MessageDecoder, MessageSource};
+use crate::engine::ports::{Delivery, MessageDecoder, MessageSource, MessageSourceFactory};
 use crate::error::{Error, ErrorKind, Result, error_chain};
 use crate::outage::{Outage, in_time};
 use crate::store::inbox;
@@ -164,10 +164,16 @@ impl<I: MessageSourceFactory> Intake<I> {
         }
     }
 
-    async fn try_once(&self, lease: &Lease, delivery: &Delivery, tries: u32) -> Result<ApplyOutcome> {
+    async fn try_once(
+        &self,
+        lease: &Lease,
+        delivery: &Delivery,
+        tries: u32,
+    ) -> Result<ApplyOutcome> {
         let wrong = match self.decoder.decode(delivery) {
             Ok(facts) => {
-                let applied = self.engine.apply_delivery(lease, self.consumer, delivery, &facts).await;
+                let applied =
+                    self.engine.apply_delivery(lease, self.consumer, delivery, &facts).await;
                 match applied {
                     Err(error) if is_hopeless(&error, tries) => error,
                     decided => return decided,

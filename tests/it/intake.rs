@@ -12,7 +12,7 @@ use lapin::options::{BasicGetOptions, BasicNackOptions};
 use order_engine::domain::external_event::{ExternalEvent, ProductEvent, StockEvent};
 use order_engine::domain::ids::{OrderId, ProductId};
 use order_engine::engine::Engine;
-use order_engine::engine::ports::{Delivery, MessageSourceFactory, MessageDecoder, MessageSource};
+use order_engine::engine::ports::{Delivery, MessageDecoder, MessageSource, MessageSourceFactory};
 use order_engine::error::{Error, ErrorKind, Result};
 use order_engine::inbound::{Intake, IntakeStats};
 use order_engine::store::dead_letters;
@@ -37,7 +37,12 @@ impl MessageDecoder for Plain {
         if let Some(name) = value["name"].as_str() {
             let price = value["price"].as_str().unwrap_or("1").parse().expect("a price");
             let name = name.to_owned();
-            return Ok(vec![ExternalEvent::Product(ProductEvent { product, name, price, quantity: None })]);
+            return Ok(vec![ExternalEvent::Product(ProductEvent {
+                product,
+                name,
+                price,
+                quantity: None,
+            })]);
         }
         let quantity = value["stock"]
             .as_i64()

@@ -89,7 +89,10 @@ async fn what_may_not_be_seen_or_is_not_there_is_not_told() {
 async fn who_logs_in_is_told_even_without_an_order() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database).await;
-    engine.apply_events(&[ExternalEvent::LoggedIn(id("1")), ExternalEvent::LoggedIn(id("1"))]).await.unwrap();
+    engine
+        .apply_events(&[ExternalEvent::LoggedIn(id("1")), ExternalEvent::LoggedIn(id("1"))])
+        .await
+        .unwrap();
     assert_eq!(engine.tell_lists(ALL).await.unwrap(), 1);
     assert_eq!(waiting(&database).await, [("1".to_owned(), 0)]);
 }
@@ -98,7 +101,8 @@ async fn who_logs_in_is_told_even_without_an_order() {
 async fn no_more_lists_wait_than_agreed_and_the_others_are_not_forgotten() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database).await;
-    let users: Vec<_> = (0..250).map(|n| ExternalEvent::LoggedIn(id(&format!("user {n}")))).collect();
+    let users: Vec<_> =
+        (0..250).map(|n| ExternalEvent::LoggedIn(id(&format!("user {n}")))).collect();
     engine.apply_events(&users).await.unwrap();
     let engine = Arc::new(engine);
     // Several processes tell lists at the same time.
@@ -129,7 +133,10 @@ async fn a_list_that_waits_for_a_person_holds_up_only_its_own_user() {
         .execute("update outbox set dead_lettered_at = now()")
         .await
         .unwrap();
-    engine.apply_events(&[ExternalEvent::LoggedIn(id("1")), ExternalEvent::LoggedIn(id("2"))]).await.unwrap();
+    engine
+        .apply_events(&[ExternalEvent::LoggedIn(id("1")), ExternalEvent::LoggedIn(id("2"))])
+        .await
+        .unwrap();
     assert_eq!(engine.tell_lists(ALL).await.unwrap(), 1);
     let mut users: Vec<_> = waiting(&database).await.into_iter().map(|(user, _)| user).collect();
     users.sort_unstable();

@@ -12,7 +12,7 @@ use order_engine::domain::caller::Caller;
 use order_engine::domain::ids::OrderId;
 use order_engine::domain::message::OutgoingMessage;
 use order_engine::engine::Engine;
-use order_engine::engine::ports::{PublisherFactory, Publisher, PublishOutcome};
+use order_engine::engine::ports::{PublishOutcome, Publisher, PublisherFactory};
 use order_engine::error::{Error, ErrorKind, Result};
 use order_engine::operations;
 use order_engine::outbox::{Relay, RelayOptions, RelayStats};
@@ -393,7 +393,11 @@ async fn an_outage_counts_as_no_attempt() {
     let mut losses = 0;
     let broker = Broker::new(move |batch| {
         losses += 1;
-        if losses <= 4 { Err(lost()) } else { Ok(all(batch, &PublishOutcome::Rejected("no".into()))) }
+        if losses <= 4 {
+            Err(lost())
+        } else {
+            Ok(all(batch, &PublishOutcome::Rejected("no".into())))
+        }
     });
     let relay = Running::start(&database.engine(vec![]), &broker, 1000);
     fill(&database, &[(1, 1)]).await;
