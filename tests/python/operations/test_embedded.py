@@ -177,9 +177,9 @@ def test_a_port_that_is_in_use_is_replaced(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("corrupt", ["", "one", "99999999"])
-def test_a_corrupt_port_file_is_ignored(folder: Path, spoilt: str) -> None:
+def test_a_corrupt_port_file_is_ignored(folder: Path, corrupt: str) -> None:
     (folder / "postgres").mkdir(parents=True)
-    (folder / "postgres/port").write_text(spoilt)
+    (folder / "postgres/port").write_text(corrupt)
     with EmbeddedPostgres(folder) as url:
         assert execute(url, "select 1") == [(1,)]
 
