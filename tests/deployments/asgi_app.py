@@ -17,7 +17,7 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 def naming_worker(inner: Application) -> Application:
-    """Adds the header to what an app answers."""
+    """Adds the header to an application's responses."""
 
     async def outer(scope: Message, receive: Receive, send: Send) -> None:
         async def send_named(message: Message) -> None:

@@ -13,7 +13,7 @@ app.conf.task_serializer = app.conf.result_serializer = "json"
 app.conf.broker_connection_retry_on_startup = True
 # A stopping worker drops fetched tasks that it has not begun: deliver them again.
 app.conf.task_acks_late = True
-# Its processes may wait, in steps of 0.1 s, for a parent that reads no more results: 2 s, not 30.
+# A worker process waits at most 2 s, instead of 30 s, for a parent that reads no more results.
 billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 20
 
 engine_of_parent = OrderEngine.from_env() if "OPEN_BEFORE_FORK" in os.environ else None

@@ -19,7 +19,7 @@ OrderEngineExtension(app)
 
 @app.after_request
 def name_worker(response: Response) -> Response:
-    """An app's hooks run for the engine's answers too."""
+    """The application's hooks run for the engine's responses too."""
     response.headers[HEADER] = worker()
     return response
 

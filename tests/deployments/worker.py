@@ -6,5 +6,5 @@ HEADER = "X-Worker"
 
 
 def worker() -> str:
-    """The process that is asked; it may be a fork of the one that imported this."""
+    """The process that serves the request; it may be a fork of the one that imported this."""
     return str(os.getpid())

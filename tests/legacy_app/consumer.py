@@ -69,7 +69,7 @@ HANDLERS: dict[str, Callable[[Any], None]] = {
 
 
 def consume(app: Flask) -> None:
-    """Consumes for ever."""
+    """Consumes until it is stopped."""
 
     def on_message(
         _channel: BlockingChannel,

@@ -42,11 +42,11 @@ def index() -> str:
 
 
 def playground() -> str:
-    """A page for people."""
+    """The playground."""
     return str(PLAYGROUND.html(None))
 
 
 def graphql() -> tuple[Response, int]:
-    """Executes a request; only one that is no valid GraphQL answers 400."""
+    """Executes a request; the status is 400 only if it is not valid GraphQL."""
     success, result = graphql_sync(schema, request.get_json(), context_value=request, debug=True)
     return jsonify(result), 200 if success else 400

@@ -11,7 +11,7 @@ STARTED_AT = datetime.now()  # noqa: DTZ005
 
 
 class Base(DeclarativeBase):
-    """What the tables have in common."""
+    """The columns of all tables."""
 
 
 db = SQLAlchemy(model_class=Base)
@@ -35,7 +35,7 @@ class Order(Base):
 
 
 class OrderItem(Base):
-    """One line of an order; what it cost is not remembered."""
+    """One line of an order; its price is not stored."""
 
     __tablename__ = "order_items"
 

@@ -63,7 +63,7 @@ def order_by_id(_root: object, info: GraphQLResolveInfo[Any], id: str) -> Envelo
 def create_order(
     _root: object, info: GraphQLResolveInfo[Any], user_id: int, order_items: list[dict[str, int]]
 ) -> Envelope:
-    """Checks the stock of each line alone, and takes nothing from it."""
+    """Checks the stock of each line separately, and reserves nothing."""
     try:
         authorize(info)
     except AuthorizationError as error:
@@ -100,18 +100,18 @@ def create_order(
 
 
 def authorize(info: GraphQLResolveInfo[Any]) -> None:
-    """Checks that there is a token; whose it is has never been asked."""
+    """Checks that there is a token; its user is ignored."""
     request: Request = info.context
     check_token(request.headers.get("Authorization"))
 
 
 def success(message: str, *orders: Order) -> Envelope:
-    """The envelope of what went well."""
+    """The envelope of a success."""
     return {"success": True, "message": message, "orders": orders}
 
 
 def failure(message: str) -> Envelope:
-    """The envelope of what did not."""
+    """The envelope of a failure."""
     return {"success": False, "message": message, "orders": None}
 
 

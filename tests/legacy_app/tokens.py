@@ -5,7 +5,7 @@ from flask import current_app
 
 
 class AuthorizationError(Exception):
-    """Its text is the message for the client."""
+    """An invalid token; the text is the message for the client."""
 
 
 def check_token(authorization: str | None) -> None:

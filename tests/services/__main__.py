@@ -19,7 +19,7 @@ from tests.services.service import Service
 from tests.services.workspace import Workspace
 
 CHILD_TIMEOUT_S = 30.0
-# Each with the variable that has its URL.
+# The variable with each server's URL.
 SERVERS: dict[str, type[Service]] = {
     "ORDER_ENGINE_TEST_DATABASE_URL": PostgreSQL,
     "ORDER_ENGINE_TEST_RABBITMQ_URL": RabbitMQ,
@@ -89,7 +89,7 @@ def _run_child(workspace: Workspace, command: Sequence[str], env: dict[str, str]
         sys.stderr.write(f"services: cannot run {command[0]}: {error.strerror}\n")
         return 127
     workspace.watch(child, signal.SIGTERM)
-    # Ctrl-C reaches the command by itself; the servers must live until it has ended.
+    # Ctrl-C reaches the command itself; the servers must run until it has ended.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         code = child.wait()

@@ -2,7 +2,7 @@
 
 
 class ServiceError(Exception):
-    """A server did not do what it was asked to; the message holds the end of its log."""
+    """A server did not start, stop or answer; the message contains the end of its log."""
 
 
 class MissingServiceError(ServiceError):

@@ -12,10 +12,10 @@ from pathlib import Path
 from tests.services import kafka, postgresql, rabbitmq, redis
 from tests.services.errors import MissingServiceError
 
-# Nothing that is installed here may start: the tests use private instances, and the standard
-# ports belong to the machine's owner. The policy file keeps the packages from starting their
-# servers now, the configuration keeps PostgreSQL from making a cluster, `disable` keeps them from
-# starting with the machine.
+# Nothing that is installed here may start: the tests use private servers, and the standard ports
+# belong to the machine's owner. The policy file prevents the packages from starting their servers
+# now, the configuration prevents PostgreSQL from creating a cluster, and `disable` prevents a start
+# with the machine.
 INSTALL = """
 set -eu
 policy=/usr/sbin/policy-rc.d
@@ -43,20 +43,20 @@ fi
 
 
 def missing_packages(programs: Sequence[str] = ()) -> list[str]:
-    """Returns the packages whose programs are not there.
+    """Returns the packages whose programs are missing.
 
     Args:
-        programs: Programs to look for as well; their packages have the same names.
+        programs: Additional programs; their packages have the same names.
     """
     needed: list[tuple[Callable[[], bool], list[str]]] = [
         (lambda: _found(postgresql.find_binaries), ["postgresql"]),
         (lambda: _found(rabbitmq.find_programs), ["rabbitmq-server"]),
         (lambda: _found(redis.find_program), ["redis-server"]),
         (lambda: _found(kafka.find_java), ["default-jre-headless"]),
-        # Only to fetch the jars.
+        # Fetches Kafka's jars.
         (lambda: _found(kafka.find_jars) or _on_path("mvn"), ["maven"]),
         (_has_browser, _browser_packages()),
-        # Only for promtool, which judges metrics and alerts.
+        # For promtool, which checks metrics and alerts.
         (lambda: _on_path("promtool"), ["prometheus"]),
         *((partial(_on_path, program), [program]) for program in programs),
     ]
@@ -64,7 +64,7 @@ def missing_packages(programs: Sequence[str] = ()) -> list[str]:
 
 
 def install(programs: Sequence[str] = ()) -> int:
-    """Installs what is missing, `programs` included; returns the exit code for the command."""
+    """Installs what is missing, including `programs`; returns the exit code."""
     return _install_packages(programs) or _fetch_jars()
 
 
@@ -115,7 +115,7 @@ def _fetch_jars() -> int:
             sys.stderr.write("could not fetch the jars of Kafka with Maven; it says why above\n")
             return 1
         shutil.copy(kafka.POM, fetched)
-        # In one step, so that a half fetched folder is never taken for the whole.
+        # In one step, so that a partial folder is never used.
         shutil.rmtree(kafka.JARS, ignore_errors=True)
         fetched.rename(kafka.JARS)
     return 0

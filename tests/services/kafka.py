@@ -30,16 +30,16 @@ PROBE_TIMEOUT_S = 10.0
 # number of brokers that accept requests.
 METADATA_REQUEST = struct.pack(">hhihi", 3, 0, 1, -1, 0)
 JAVA_OPTIONS = (
-    # A small heap; the compiler and the collector that start fastest; no file outside the folder.
+    # A small heap, and the fastest compiler and collector to start; no files outside the folder.
     *("-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData"),
-    # The log without the hundreds of lines that repeat every setting's value.
+    # Without the log lines that repeat every setting.
     *(
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
         "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
         "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config.AbstractConfig=warn",
     ),
 )
-# The settings that make no difference to a client but to the time that a start takes, or that a
+# Settings that only shorten the start, or that a single broker needs.
 # single broker needs.
 SINGLE_BROKER = {
     "process.roles": "broker,controller",
@@ -53,13 +53,13 @@ SINGLE_BROKER = {
     "share.coordinator.state.topic.num.partitions": "1",
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
-    # After a kill, the broker is let in again only when its earlier session has expired.
+    # After a kill, the broker is admitted only once its earlier session has expired.
     "broker.session.timeout.ms": "2000",
     "broker.heartbeat.interval.ms": "200",
-    # The first member of a group need not wait for others, nor a killed one be missed for long.
+    # The first member of a group does not wait for others; a killed one is removed soon.
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "500",
-    # By default 128 MB, half of the heap.
+    # The default is 128 MB, half of the heap.
     "log.cleaner.dedupe.buffer.size": "4194304",
     "num.network.threads": "2",
     "num.io.threads": "4",
@@ -68,7 +68,7 @@ SINGLE_BROKER = {
 
 @dataclass(frozen=True)
 class Listener:
-    """A port of the broker, and what is spoken there."""
+    """A port of the broker and its protocol."""
 
     protocol: str
     port: int
@@ -78,11 +78,11 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """Where clients find it, `host:port`."""
+        """The advertised address, `host:port`."""
         return f"127.0.0.1:{self.called_port or self.port}"
 
     def settings(self, prefix: str, password: str) -> dict[str, str]:
-        """The lines of `server.properties` of this listener, which begin with `prefix`."""
+        """The lines of `server.properties` for this listener, each beginning with `prefix`."""
         lines = {}
         if self.certificate:
             lines[f"{prefix}.ssl.keystore.type"] = "PEM"
@@ -170,27 +170,27 @@ class Kafka(Service):
         return self._listeners["SASL"].url
 
     def tls_url(self, certificate: str, *, login: bool = False) -> str:
-        """The same broker by TLS with one of its certificates; with `login`, as `sasl_url`."""
+        """The broker's TLS listener with one of its certificates; with `login`, as `sasl_url`."""
         return self._listeners[f"{certificate}_LOGIN" if login else certificate].url
 
     @property
     def link_url(self) -> str:
-        """The same broker for a client that comes by a link of the test's: see `link_ports`."""
+        """The broker through a test's proxy: see `link_ports`."""
         return self._listeners["LINK"].url
 
     @property
     def link_ports(self) -> tuple[int, int]:
-        """The port of that link, and the one that it leads to."""
+        """The port of that proxy, and its target port."""
         link = self._listeners["LINK"]
         return link.called_port or link.port, link.port
 
     def command(self) -> Sequence[str]:
-        """The server's main class, without the shell scripts around it."""
+        """The server's main class, without shell scripts."""
         options = [*JAVA_OPTIONS, "-cp", str(JARS / "*")]
         return [self._java, *options, "kafka.Kafka", str(self._settings)]
 
     def environment(self) -> dict[str, str]:
-        """Without the variables from which a JVM takes more options."""
+        """Without variables that add options to a JVM."""
         redirecting = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
         return {key: value for key, value in os.environ.items() if key not in redirecting}
 
@@ -207,8 +207,8 @@ class Kafka(Service):
         return len(head) == 12 and head[8:] != bytes(4)  # noqa: PLR2004 three numbers of 4 bytes
 
     def _format(self) -> None:
-        # What Kafka's own formatting tool writes for one broker with the newest metadata version,
-        # without a second start of a JVM.
+        # The files that Kafka's formatting tool would write for a single broker with the newest
+        # metadata version; writing them here saves the start of a JVM.
         self._data.mkdir()
         lines = ("version=1", "cluster.id=b3JkZXItZW5naW5lLXRlcw", "node.id=1")
         (self._data / "meta.properties").write_text("".join(f"{line}\n" for line in lines))

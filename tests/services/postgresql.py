@@ -16,7 +16,7 @@ from tests.services.service import Service, tail
 from tests.services.workspace import Workspace
 
 OLDEST_VERSION = 15
-# Not the name of the engine's schema: a user's own schema comes before the one of the old tables.
+# Differs from the engine's schema: a user's own schema precedes that of the old tables.
 USER = "shopkeeper"
 CLIENT_TIMEOUT_S = 60.0
 
@@ -25,7 +25,7 @@ class PostgreSQL(Service):
     """The newest installed PostgreSQL, on a data directory of its own."""
 
     name = "PostgreSQL"
-    # The fast shutdown: connections are cut, data is written.
+    # Fast shutdown: connections are closed, data is written.
     stop_signal = signal.SIGINT
 
     def __init__(self, workspace: Workspace) -> None:
@@ -46,11 +46,11 @@ class PostgreSQL(Service):
 
     @property
     def url(self) -> str:
-        """The maintenance database; tests take one of their own from `create_database`."""
+        """The maintenance database; tests use one from `create_database`."""
         return self._url("postgres")
 
     def command(self) -> Sequence[str]:
-        """The postmaster, on TCP only."""
+        """The server process, with TCP only."""
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -61,12 +61,12 @@ class PostgreSQL(Service):
         return [str(self.binaries / "postgres"), "-D", str(self._data), *options]
 
     def environment(self) -> dict[str, str]:
-        """Without the variables that point PostgreSQL's programs elsewhere; messages in English."""
+        """Without variables that redirect PostgreSQL's programs; messages in English."""
         own = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
         return own | {"LC_ALL": "C", "PGPASSWORD": self.password}
 
     def is_ready(self) -> bool:
-        """Whether `pg_isready` finds the server accepting connections."""
+        """Whether `pg_isready` reports that the server accepts connections."""
         return self._client("pg_isready", "--timeout=5").returncode == 0
 
     def create_database(self, copy_of: str | None = None) -> str:
@@ -81,7 +81,7 @@ class PostgreSQL(Service):
         return self._url(name)
 
     def drop_database(self, url: str) -> None:
-        """Removes a database of `create_database`, and cuts the connections to it."""
+        """Drops a database and closes the connections to it."""
         self._sql(f'DROP DATABASE IF EXISTS "{_database(url)}" WITH (FORCE)')
 
     def synchronise_with(self, *standbys: "Standby") -> None:
@@ -132,7 +132,7 @@ class PostgreSQL(Service):
                 "--auth=scram-sha-256",
                 "--encoding=UTF8",
                 "--locale=C",
-                # What is lost when the machine stops here is a temporary folder.
+                # Only a temporary folder is lost if the machine stops here.
                 "--no-sync",
             ],
             log=self.log,
@@ -144,7 +144,7 @@ class PostgreSQL(Service):
 
 
 class Standby(PostgreSQL):
-    """A copy of another server, which follows it until it is promoted."""
+    """A replica of another server, until it is promoted."""
 
     def __init__(self, workspace: Workspace, primary: PostgreSQL, called: str) -> None:
         """Copies a running primary.
@@ -160,7 +160,7 @@ class Standby(PostgreSQL):
         self.password = primary.password
 
     def received(self) -> int:
-        """How far it has got with what the primary has written, as a number of bytes."""
+        """The replay position, in bytes."""
         return int(self._sql("SELECT pg_last_wal_receive_lsn() - '0/0'::pg_lsn"))
 
     def promote(self) -> None:

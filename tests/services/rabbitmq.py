@@ -20,8 +20,8 @@ from tests.services.workspace import Workspace
 USER = "order_engine"
 CALL_TIMEOUT_S = 60.0
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
-# A node that is killed while it rewrites its definitions may lose one that it has confirmed. Here
-# it rewrites them when it starts, and then not before so many changes or milliseconds.
+# A node that is killed while it rewrites its definitions may lose a confirmed one. It rewrites them
+# at its start, and later only after this many changes or milliseconds.
 REWRITING = """
 [{mnesia, [
     {dump_log_write_threshold, 1000000000},
@@ -31,7 +31,7 @@ REWRITING = """
 
 
 class Programs(NamedTuple):
-    """Where the programs are: the broker's start script, and two of Erlang's."""
+    """The broker's start script, and two programs of Erlang."""
 
     server: str
     epmd: str
@@ -39,7 +39,7 @@ class Programs(NamedTuple):
 
 
 class RabbitMQ(Service):
-    """The installed RabbitMQ; a restart loses what is not durable, as everywhere."""
+    """The installed RabbitMQ; a restart loses what is not durable."""
 
     name = "RabbitMQ"
 
@@ -66,15 +66,15 @@ class RabbitMQ(Service):
 
     @property
     def url(self) -> str:
-        """The default virtual host; tests take one of their own from `create_vhost`."""
+        """The default virtual host; tests use one from `create_vhost`."""
         return self._url("/")
 
     def command(self) -> Sequence[str]:
-        """The node itself, without the shell around it that would catch the signals."""
+        """The node itself, without a shell that would catch signals."""
         return [self._programs.server, "-noinput"]
 
     def environment(self) -> dict[str, str]:
-        """Every folder, port and name is the node's own; nothing of /etc/rabbitmq is read."""
+        """Every folder, port and name is private; nothing of /etc/rabbitmq is read."""
         own = {
             key: value
             for key, value in os.environ.items()
@@ -85,7 +85,7 @@ class RabbitMQ(Service):
             "ERL_CRASH_DUMP": str(self.folder / "erl_crash.dump"),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(self.epmd_port),
-            # With this the start script becomes the node instead of waiting for it.
+            # The start script becomes the node instead of waiting for it.
             "RABBITMQ_ALLOW_INPUT": "true",
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.folder / "advanced.config"),
             "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
@@ -103,18 +103,18 @@ class RabbitMQ(Service):
         }
 
     def is_ready(self) -> bool:
-        """Whether the broker greets a client, which it does only when it has started wholly."""
+        """Whether the broker sends Connection.Start, which it does once it has started."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
                 connection.sendall(PROTOCOL_HEADER)
-                # The type of the frame that carries Connection.Start is 1; a broker that refuses
-                # sends its own header or hangs up.
+                # Connection.Start is a frame of type 1; a refusing broker sends its header or
+                # disconnects.
                 return connection.recv(1) == b"\x01"
         except OSError:
             return False
 
     def start(self) -> None:
-        """Starts the node, and before the first one of a cluster its epmd, which then stays."""
+        """Starts the node, and before the first node of a cluster its epmd, which keeps running."""
         is_there = self._epmd is not None and self._epmd.poll() is None
         if not is_there and self._beside is None:
             self._start_epmd()
@@ -132,7 +132,7 @@ class RabbitMQ(Service):
         return self._url(name)
 
     def delete_vhost(self, url: str) -> None:
-        """Removes a virtual host of `create_vhost`, and closes the connections to it."""
+        """Deletes a virtual host and closes the connections to it."""
         name = urlsplit(url).path.removeprefix("/")
         self._evaluate(f'rabbit_vhost:delete(<<"{name}">>, <<"tests">>).\n')
 
@@ -140,7 +140,7 @@ class RabbitMQ(Service):
         return f"amqp://{USER}:{self.password}@127.0.0.1:{self.port}/{quote(vhost, safe='')}"
 
     def _evaluate(self, expression: str) -> None:
-        # `rabbitmqctl` boots an Erlang VM for each call, this takes a few milliseconds.
+        # `rabbitmqctl` starts an Erlang VM for each call; this takes milliseconds.
         done = subprocess.run(
             [self._programs.erl_call, "-n", self.node, "-e"],
             input=expression,
@@ -168,11 +168,11 @@ class RabbitMQ(Service):
             "loopback_users = none\n"
             f"default_user = {USER}\n"
             f"default_pass = {self.password}\n"
-            # Everything goes to the standard output, and so into one log.
+            # Everything is written to standard output, and so to one log.
             "log.console = true\n"
             "log.console.use_colors = off\n"
             "log.file = false\n"
-            # A nearly full disk must not block the publishers of a test without a word.
+            # A nearly full disk must not silently block the publishers of a test.
             "disk_free_limit.absolute = 1MB\n"
         )
         if self._beside is not None:
@@ -207,8 +207,8 @@ def find_programs() -> Programs:
     Raises:
         MissingServiceError: RabbitMQ or Erlang is not installed.
     """
-    # The script that a Debian package puts on PATH accepts root and its own user only, and writes
-    # to /var/log: the script behind it has no such limits.
+    # The script on Debian's PATH accepts only root and its own user, and writes to /var/log: use
+    # the script that it calls.
     packaged = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
     server = str(packaged) if packaged.exists() else shutil.which("rabbitmq-server")
     epmd, erl_call = shutil.which("epmd"), shutil.which("erl_call")

@@ -12,7 +12,7 @@ from tests.services.workspace import Workspace
 
 
 class Redis(Service):
-    """The installed `redis-server`; a restart empties it, unless it keeps what it has."""
+    """The installed `redis-server`; a restart loses its keys, unless `keeps` is set."""
 
     name = "Redis"
 
@@ -38,7 +38,7 @@ class Redis(Service):
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
     def command(self) -> Sequence[str]:
-        """The server with its own settings file, which keeps the password out of `ps`."""
+        """The server with a settings file, which keeps the password out of `ps`."""
         return [self._program, str(self._settings)]
 
     def is_ready(self) -> bool:

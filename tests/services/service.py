@@ -20,7 +20,7 @@ POLL_INTERVAL_S = 0.02
 
 
 class Service(ABC):
-    """One server on one loopback port, which it keeps over restarts."""
+    """A server on a loopback port, which is the same after a restart."""
 
     name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
@@ -43,32 +43,32 @@ class Service(ABC):
 
     @abstractmethod
     def command(self) -> Sequence[str]:
-        """The program and its arguments; it must stay in the foreground."""
+        """The command line of the server in the foreground."""
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Whether the server answers a client."""
+        """Whether the server answers."""
 
     @property
     def pid(self) -> int:
         """The first of its processes.
 
         Raises:
-            ServiceError: it does not run.
+            ServiceError: it is not running.
         """
         if self._process is None:
             raise ServiceError(f"{self.name} does not run")
         return self._process.pid
 
     def environment(self) -> dict[str, str]:
-        """The environment of the server: the own one, without what would redirect it."""
+        """The server's environment: this process's, without variables that would redirect it."""
         return dict(os.environ)
 
     def start(self) -> None:
-        """Starts the server and returns when it answers; does nothing when it runs already.
+        """Starts the server and returns once it answers; does nothing if it is running.
 
         Raises:
-            ServiceError: it ended or did not answer in time; its log's end is in the message.
+            ServiceError: it ended or did not answer in time; the end of its log is in the message.
         """
         if self.is_running():
             return
@@ -82,10 +82,10 @@ class Service(ABC):
         self._wait_until_ready()
 
     def stop(self) -> None:
-        """Ends the server cleanly; does nothing when it does not run.
+        """Stops the server cleanly; does nothing if it is not running.
 
         Raises:
-            ServiceError: it did not end in time, and was killed.
+            ServiceError: it did not stop in time, and was killed.
         """
         if self._process is None:
             return
@@ -98,7 +98,7 @@ class Service(ABC):
         self._process = None
 
     def kill(self) -> None:
-        """Ends the server and its children with SIGKILL, as a power cut would."""
+        """Kills the server and its children with SIGKILL, as a power cut would."""
         if self._process is None:
             return
         kill_tree(self._process.pid, STOP_TIMEOUT_S)
@@ -111,11 +111,11 @@ class Service(ABC):
         self.start()
 
     def is_running(self) -> bool:
-        """Whether the server's process is there."""
+        """Whether the server's process exists."""
         return self._process is not None and self._process.poll() is None
 
     def log_tail(self, lines: int = 40) -> str:
-        """Returns the last lines of what the server has written."""
+        """Returns the last lines of the server's output."""
         return tail(self.log, lines)
 
     def _wait_until_ready(self) -> None:

@@ -16,12 +16,12 @@ GRACE_S = 10.0
 
 
 def main() -> None:
-    """Reads until the owner is gone, then ends what is left."""
+    """Reads until the owner has ended, then stops the remaining processes."""
     stop_signals: dict[int, int] = {}
     for line in sys.stdin:
         pid, stop_signal = map(int, line.split())
-        # The handle is opened while the owner still has the process, so that a process id which
-        # is given to another program later cannot be hit.
+        # The handle is opened while the owner still has the process: a process id that is reused
+        # later cannot be hit.
         with contextlib.suppress(ProcessLookupError):
             stop_signals[os.pidfd_open(pid)] = stop_signal
     waiting = set(stop_signals)

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from tests.services import watchdog
 
-# The databases of a whole run are gigabytes to remove, and the disk may be busy.
+# Removing the databases of a run means gigabytes, and the disk may be busy.
 CLOSE_TIMEOUT_S = 120.0
 
 
@@ -26,7 +26,7 @@ class Workspace:
     def __init__(self) -> None:
         """Creates the folder and starts the watchdog."""
         self.folder = Path(tempfile.mkdtemp(prefix="order-engine-services-"))
-        # Servers that run as another user must be able to reach their own folders inside.
+        # Servers that run as another user need access to their folders inside.
         self.folder.chmod(0o711)
         self._processes: list[subprocess.Popen[bytes]] = []
         read_end, self._pipe = os.pipe()
@@ -36,7 +36,7 @@ class Workspace:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
-            # A signal to the owner's whole process group must not take the watchdog with it.
+            # A signal to the owner's process group must not reach the watchdog.
             start_new_session=True,
         )
         os.close(read_end)
@@ -65,19 +65,19 @@ class Workspace:
                 user=user,
                 group=None if user is None else pwd.getpwnam(user).pw_gid,
                 extra_groups=None if user is None else [],
-                # Ctrl-C in the terminal is for the tests; the servers are stopped after them.
+                # Ctrl-C is for the tests; the servers are stopped after them.
                 start_new_session=True,
             )
         self.watch(process, stop_signal)
         return process
 
     def watch(self, process: subprocess.Popen[bytes], stop_signal: signal.Signals) -> None:
-        """Has a process of the caller's ended when this process is gone."""
+        """Registers a process to be stopped when this one ends."""
         self._processes.append(process)
         os.write(self._pipe, f"{process.pid} {stop_signal}\n".encode())
 
     def close(self) -> None:
-        """Ends every process that still runs, then removes the folder."""
+        """Stops all processes and removes the folder."""
         os.close(self._pipe)
         for process in [self._watchdog, *self._processes]:
             process.wait(CLOSE_TIMEOUT_S)

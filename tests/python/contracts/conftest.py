@@ -24,7 +24,7 @@ def make_stock(
     database_url: str, kafka: Kafka, redis: Redis, make_engine: Callable[..., EngineProcess]
 ) -> Callable[..., EngineProcess]:
     """Creates engines with the contract `stock` without authentication; not started yet."""
-    # A consumer looks only now and then for topics that are not there yet.
+    # A consumer polls for missing topics only rarely: create them first.
     make_topics(kafka.url, "product_events", "user_logged_in")
     usual = {
         "DATABASE_URL": database_url,
@@ -38,7 +38,7 @@ def make_stock(
 
 @pytest.fixture
 def stock_shop(make_stock: Callable[..., EngineProcess]) -> Iterator[StockShop]:
-    """A running engine with the contract `stock` and what is around it."""
+    """A running engine with the contract `stock` and its dependencies."""
     engine = make_stock()
     engine.start()
     with closing(StockShop(engine)) as opened:

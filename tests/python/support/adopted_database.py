@@ -18,10 +18,10 @@ BOTH = """
 
 
 class SharedDatabase:
-    """The database: `sql` runs as the older application would, `own` as the engine."""
+    """The database: `sql` runs as the older application, `own` as the engine."""
 
     def __init__(self, url: str) -> None:
-        """Connects; nothing is adopted yet."""
+        """Connects; adopts nothing."""
         self.url = url
         self.env = dict(os.environ) | {"DATABASE_URL": url}
         self.old = psycopg.connect(url, autocommit=True)
@@ -31,7 +31,7 @@ class SharedDatabase:
         self.old.close()
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Types `order-engine adopt`; returns what came of it."""
+        """Runs `order-engine adopt`; returns the finished process."""
         return subprocess.run(
             [*self.command_line(), *arguments],
             env=self.env,
@@ -42,11 +42,11 @@ class SharedDatabase:
         )
 
     def command_line(self) -> list[str]:
-        """What is typed."""
+        """The command line."""
         return [sys.executable, "-m", "order_engine", "adopt"]
 
     def adopt(self, *arguments: str) -> dict[str, Any]:
-        """Adopts, which must succeed with equal sums; returns the report."""
+        """Adopts, which must succeed with equal totals; returns the report."""
         done = self.command("--json", *arguments)
         assert done.returncode == 0, f"{done.stderr}\n{done.stdout}"
         report: dict[str, Any] = json.loads(done.stdout)
@@ -63,12 +63,12 @@ class SharedDatabase:
         return cursor.fetchall() if cursor.description else []
 
     def one(self, statement: str, *parameters: object) -> Any:  # noqa: ANN401 - any column.
-        """The one column of the one row that there is."""
+        """The value of a query with one row and one column."""
         ((value,),) = self.sql(statement, *parameters)
         return value
 
     def place(self, *lines: tuple[int, int], user_id: int = 1, total: float = 19.0) -> int:
-        """Inserts an order as the older application does, item by item; returns its number."""
+        """Inserts an order as the older application does, line by line; returns its number."""
         with self.old.transaction():
             order: int = self.one(
                 "insert into orders (user_id, total_amount, status, created_at, updated_at,"
@@ -87,12 +87,12 @@ class SharedDatabase:
         return order
 
     def findings(self) -> set[tuple[str, str, str]]:
-        """Kind, table and number of what was found."""
+        """Kind, table and number of each finding."""
         rows = self.sql("select kind, row_table, row_id from order_engine.adoption_findings")
         return {(kind, table, number) for kind, table, number in rows}
 
     def level(self, product: int) -> tuple[Any, ...]:
-        """What is reported and reserved of a product, and what the older table shows."""
+        """The reported and the reserved stock of a product, and the stock in the older table."""
         ((reported, reserved),) = self.sql(
             "select reported, reserved from order_engine.products where product_id = %s",
             str(product),

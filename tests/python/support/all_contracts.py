@@ -66,7 +66,7 @@ class AllContracts:
             query = f'{{ getOrder(orderId: "{order}") {{ _id status }} }}'
             return self._asked(contract, query)["getOrder"]
         if contract == "stock":
-            # It has a call for an order only to change it; the status that it has changes nothing.
+            # Its API reads an order only by changing it: set the status that it has.
             return self.set_status(order, self.shown("jobs", order)["status"])
         path = f"/orders/{order}" if contract == "jobs" else f"/{order}"
         answer = self.client.get(self.urls[contract] + path)
@@ -93,11 +93,11 @@ class AllContracts:
         return answer.json()["order"]
 
     def available(self, product: str) -> int:
-        """How many of a product the database has to sell."""
+        """The available stock of a product, from the database."""
         return self._number(AVAILABLE, product)
 
     def waiting(self) -> int:
-        """How many messages have not left yet."""
+        """The number of messages in the outbox."""
         return self._number("select count(*) from outbox")
 
     def _number(self, statement: str, *parameters: object) -> int:
@@ -123,7 +123,7 @@ class AllContracts:
 def start_all_contracts(
     make_server: Callable[..., EngineProcess], kafka_url: str, redis_url: str, **settings: str
 ) -> AllContracts:
-    """Starts an engine with every contract, and plenty of mugs."""
+    """Starts an engine with every contract and a product in stock."""
     ports = {name: free_port() for name in ("storefront", "jobs", "gateway", "stock")}
     env = OPEN | {"KAFKA_BROKER": kafka_url, "REDIS_URL": redis_url, "METRICS_PORT": "0"}
     env |= settings

@@ -17,18 +17,18 @@ COMMAND_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Description:
-    """One document about one contract."""
+    """A description of a contract."""
 
     contract: str
     language: str
-    """As the native module calls it."""
+    """The name in the native module."""
     command: str
-    """What prints it."""
+    """The command that prints it."""
     ending: str
 
     @property
     def file(self) -> Path:
-        """Where its copy is."""
+        """The path of its copy."""
         return FOLDER / f"{self.contract}.{self.ending}"
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class Description:
         return self.file.name
 
     def printed(self) -> str:
-        """What the command prints where nothing is set.
+        """Runs the command with default settings and returns its output.
 
         Raises:
             subprocess.CalledProcessError: The command failed.
@@ -68,7 +68,7 @@ ALL = [*OPENAPI, *GRAPHQL, *ASYNCAPI]
 
 
 def main() -> None:
-    """Write every description anew."""
+    """Writes all copies."""
     FOLDER.mkdir(exist_ok=True)
     for description in ALL:
         description.file.write_text(description.printed())

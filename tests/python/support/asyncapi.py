@@ -13,14 +13,14 @@ SCHEMA = NODE_FOLDER / "node_modules" / "@asyncapi" / "specs" / "schemas" / "3.0
 
 
 def problems(document: Mapping[str, Any]) -> list[str]:
-    """Returns what is wrong with a document, each with its place in it; empty when it is valid.
+    """Returns the errors of a document, each with its location; empty if it is valid.
 
-    Beyond the schema of the specification, every reference must lead somewhere inside the document,
-    and every message's payload must itself be a schema.
+    Besides the specification's schema, every reference must resolve within the document, and every
+    message's payload must be a schema.
     """
     find_node("@asyncapi/specs")
     validator = Draft7Validator(json.loads(SCHEMA.read_text()))
-    # Of the many errors of an object that may be one of several, the one that explains the most.
+    # For an object that may be one of several kinds, the most relevant error.
     broken = [best_match([each]) for each in validator.iter_errors(document)]
     found = [f"{each.json_path}: {each.message}" for each in broken if each is not None]
     for place, value in _objects(document, "$"):

@@ -22,7 +22,7 @@ CONTRACTS = ("flask", "storefront", "jobs", "gateway", "stock")
 GRAPHQL = ("flask", "storefront")
 REST = ("jobs", "gateway", "stock")
 CHANGING = ("flask", "storefront", "jobs", "stock")
-"""The contracts with a call that changes an order's status."""
+"""The contracts that can change an order's status."""
 JSON = {"Content-Type": "application/json"}
 MESSAGES = "select coalesce(max(id), 0) from outbox where destination not in ('flask', 'jobs')"
 TOKEN_LIFE_S = 600
@@ -32,13 +32,13 @@ class Api(ABC):
     """The API of one contract."""
 
     def __init__(self, url: str, client: httpx.Client) -> None:
-        """Nothing is asked yet."""
+        """Sends nothing."""
         self.url = url
         self.client = client
 
     @abstractmethod
     def names(self, order: int, long: str) -> list[str]:
-        """The forms in which an order may be named here; the usual one first."""
+        """The ids of an order in this contract; the usual one first."""
 
     @abstractmethod
     def list(self, **request: Any) -> httpx.Response:  # noqa: ANN401 - as httpx's.
@@ -69,15 +69,15 @@ class Api(ABC):
 
     @abstractmethod
     def failure(self, answer: httpx.Response) -> str | None:
-        """The sentence of an answer that is a refusal; none for one that is not."""
+        """The error message of a response; None if it is a success."""
 
     @abstractmethod
     def order(self, answer: httpx.Response) -> Any:  # noqa: ANN401 - JSON.
-        """The order of an answer to `place`, which must be a success."""
+        """The order in the response to `place`, which must be a success."""
 
     @abstractmethod
     def orders(self, answer: httpx.Response) -> Any:  # noqa: ANN401 - JSON.
-        """The orders of an answer to `list`, which must be a success."""
+        """The orders in the response to `list`, which must be a success."""
 
 
 class GraphQlApi(Api):
@@ -196,7 +196,7 @@ class RestApi(Api):
     """The common part of the REST APIs."""
 
     WORD = "message"
-    """The field with the sentence of a refusal."""
+    """The field of the error message."""
     PLACING = "/orders"
     LISTING = "/orders"
     PRODUCT = "productId"
@@ -267,7 +267,7 @@ class Stock(RestApi):
     PLACING, LISTING = "/order/create", "/order/all"
 
     def read(self, order: str, **request: Any) -> httpx.Response:  # noqa: ANN401
-        """The contract reads orders by their user: an order is named as a change of nothing."""
+        """The contract has no read of one order: sets the status that it has."""
         return self.client.put(f"{self.url}/order/{order}", json={"status": "pending"}, **request)
 
     def change(self, order: str, status: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401
@@ -296,23 +296,23 @@ class AttackTarget:
     database: psycopg.Connection[tuple[Any, ...]]
 
     def bearer(self, user: str | int, **claims: object) -> dict[str, str]:
-        """The header of a user's good token."""
+        """The header with a user's valid token."""
         return {"Authorization": f"Bearer {self.server.token(user, **claims)}"}
 
     def placed(self, user: str = OWNER) -> tuple[int, str]:
-        """Places an order for `user`; its number and its long name."""
+        """Places an order for `user`; returns its number and its long id."""
         api = self.apis["gateway"]
         order = api.order(api.place(user=user, headers=self.bearer(user)))
         return int(order["_id"][8:], 16), order["_id"]
 
     def written(self) -> tuple[Any, ...]:
-        """A digest of everything that a request could have written, messages among it."""
+        """A digest of all rows that a request could write, including messages."""
         counts = self.database.execute(WRITTEN.encode()).fetchall()
         return (*counts, *self.database.execute(MESSAGES.encode()).fetchall())
 
     @contextmanager
     def nothing_written(self) -> Iterator[None]:
-        """Checks that no row has changed and no message was written in between."""
+        """Checks that the block changes no row and writes no message."""
         before = self.written()
         yield
         assert self.written() == before
@@ -334,7 +334,7 @@ def contract_arguments() -> tuple[list[str], dict[str, int]]:
 def start_target(
     server: EngineProcess, ports: Mapping[str, int], client: httpx.Client
 ) -> AttackTarget:
-    """Starts `server` and offers mugs."""
+    """Starts `server` with a product in stock."""
     server.start()
     with OrderEngine(database_url=server.env["DATABASE_URL"]) as engine:
         engine.upsert_product(MUG, name="Mug", price=str(PRICE))

@@ -13,7 +13,7 @@ from selenium.webdriver.chrome.service import Service
 from tests.python.support.missing_tools import skip_or_fail
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# Every name but the server's own address is unknown: pages must work without the internet.
+# Only the server's own address resolves: pages must work without the internet.
 CHROMIUM_FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -29,7 +29,7 @@ CHROMIUM_FLAGS = (
 
 
 class WatchedBrowser:
-    """A browser, and what it has asked the network for."""
+    """A browser and the requests that it has made."""
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         """Watches a browser that has opened nothing yet."""
@@ -43,14 +43,14 @@ class WatchedBrowser:
         return [event["params"] for event in self._events if event["method"] == method]
 
     def complaints(self) -> list[str]:
-        """Returns what the browser has refused, or could not do, since it was last asked."""
+        """Returns the browser's errors and warnings since the last call."""
         log = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return [entry["message"] for entry in log if entry["level"] == "SEVERE"]
 
 
 @contextmanager
 def open_browser() -> Iterator[WatchedBrowser]:
-    """Opens Chromium with an empty profile; skips the test, or fails it, where there is none."""
+    """Opens Chromium with an empty profile; skips or fails the test if it is not installed."""
     chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
     chromedriver = shutil.which("chromedriver")
     if chromium is None or chromedriver is None:

@@ -14,16 +14,16 @@ PARKED = f"{QUEUE}.parked"
 
 
 class ScriptQueue:
-    """The queue; every call connects anew, so that the broker may be restarted in between."""
+    """The queue; each call opens a new connection, so that the broker may restart in between."""
 
     def __init__(self, url: str) -> None:
-        """Declares nothing yet."""
+        """Declares nothing."""
         self._parameters = pika.URLParameters(url)
 
     def declare(self, *routing_keys: str, durable: bool = False) -> None:
         """Declares exchange and queue as the old scripts do, or durable.
 
-        The broker refuses it where they are declared otherwise.
+        The broker refuses this if they exist with other arguments.
         """
         with self._channel() as channel:
             channel.exchange_declare(EXCHANGE, "direct", durable=durable)
@@ -32,7 +32,7 @@ class ScriptQueue:
                 channel.queue_bind(QUEUE, EXCHANGE, key)
 
     def publish(self, *bodies: object, key: str = "order.placed", **properties: Any) -> None:  # noqa: ANN401 - pika's.
-        """Publishes bodies in their order, bytes as they are and all else as JSON."""
+        """Publishes bodies in order: bytes unchanged, everything else as JSON."""
         with self._channel() as channel:
             channel.confirm_delivery()
             for body in bodies:
@@ -51,7 +51,7 @@ class ScriptQueue:
             return int(channel.queue_declare(queue, passive=True).method.message_count)
 
     def take(self, queue: str = QUEUE) -> tuple[pika.BasicProperties, bytes]:
-        """Takes one message, which must be there."""
+        """Takes one message, which must exist."""
         with self._channel() as channel:
             _, properties, body = channel.basic_get(queue, auto_ack=True)
         assert properties is not None

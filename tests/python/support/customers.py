@@ -16,7 +16,7 @@ from tests.python.support.shop import PLACE
 
 CLIENTS = 4
 TIMEOUT_S = 20.0
-# What becomes of the orders, one customer after the other.
+# The planned change of each order, in turn.
 CHANGES: tuple[Literal["ship", "cancel", "delete"] | None, ...] = (None, "ship", "cancel", "delete")
 MUTATIONS = {
     "ship": 'mutation($id: ID!) { done: updateOrder(id: $id, status: "shipped") { success } }',
@@ -28,14 +28,14 @@ STATUSES = {"ship": "shipped", "cancel": "cancelled", "delete": "cancelled"}
 
 @dataclass
 class PlannedOrder:
-    """The one order that a customer wants, and what is to become of it."""
+    """The order that a customer places, and its planned change."""
 
     customer: int
     quantity: int
     key: str | None
     change: Literal["ship", "cancel", "delete"] | None
     order_id: int | None = None
-    """As it was acknowledged."""
+    """Its acknowledged number."""
     is_changed: bool = False
     """Whether the change was acknowledged."""
     may_be_changed: bool = False
@@ -70,7 +70,7 @@ class Customers:
             pass
 
     def retry_unanswered(self, engine: EngineProcess) -> None:
-        """Repeats what has a key and no answer.
+        """Repeats requests that have a key and no answer.
 
         Raises:
             AssertionError: one of them was refused.
@@ -101,7 +101,7 @@ class Customers:
     ) -> None:
         while not until():
             planned = self._next()
-            # Every engine gets customers of every fate.
+            # Every engine gets every kind of planned change.
             engine = engines[planned.customer // len(CHANGES) % len(engines)]
             self._place(engine, planned)
             if planned.order_id is None:
@@ -132,7 +132,7 @@ class Customers:
         planned.is_changed = answered is not None and answered["done"]["success"]
 
     def _pack(self, planned: PlannedOrder) -> None:
-        # One after the other, because the numbers are absolute.
+        # Under the lock, because the reported stock is absolute.
         with self._lock:
             self.on_stock -= planned.quantity
             packed = {

@@ -33,7 +33,7 @@ def mistaken(
 
 
 def create_app() -> Flask:
-    """What gunicorn loads; settings come from the environment."""
+    """The application factory for gunicorn; settings come from the environment."""
     assert schema.mutation_type is not None
     schema.mutation_type.fields["createOrder"].resolve = mistaken
     app = create_legacy_app()

@@ -20,13 +20,13 @@ class EngineProcess(HttpProcess):
     def __init__(
         self, workspace: Workspace, folder: Path, env: Mapping[str, str], *arguments: str
     ) -> None:
-        """Picks the port and a secret; `arguments` are more of the command line."""
+        """Picks the port and a secret; `arguments` are added to the command line."""
         # No load balancer has to notice the shutdown.
         super().__init__(workspace, folder, {"ORDER_ENGINE_NOTICE_SECONDS": "0", **env})
         self._arguments = arguments
 
     def command_line(self) -> list[str]:
-        """What is typed to start it, in the foreground."""
+        """The command line of the server in the foreground."""
         command = [sys.executable, "-m", "order_engine", "serve", "--host", "127.0.0.1"]
         return [*command, "--port", str(self.port), *self._arguments]
 

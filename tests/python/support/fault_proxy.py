@@ -23,12 +23,12 @@ RESET = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True)
 class Traffic:
-    """How bytes travel while a link forwards."""
+    """How a proxy forwards bytes."""
 
     delay_s: float = 0.0
-    """What each piece waits."""
+    """The delay of each chunk."""
     slice_bytes: int = CHUNK_BYTES
-    """The size of the largest piece."""
+    """The size of the largest chunk."""
     bytes_per_s: float | None = None
     limit_bytes: int | None = None
     """A connection is reset after this many bytes, in the middle of a message."""
