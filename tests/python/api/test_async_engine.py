@@ -22,7 +22,7 @@ from order_engine import (
 )
 from tests.python.support.waiting import eventually
 
-# Starts work that cannot end, because the test holds a lock, and leaves without waiting for it.
+# Starts a call that cannot finish, because the test holds a lock, and exits without awaiting it.
 LEAVER = """
 import asyncio, threading
 from order_engine import AsyncOrderEngine, OrderEngine
@@ -219,7 +219,7 @@ def test_cancelling_the_await_cancels_the_call(
             with pytest.raises(asyncio.CancelledError):
                 await change
         eventually(lambda: not waits_for_lock(database), "no session waits for the row")
-        # What could still be committed is done once the row can be locked again.
+        # Calls that can still commit do so once the lock is released.
         database.execute("select 1 from orders where id = %s for update", [order.id])
         assert (await engine.get_order(order.id)).status == "pending"
 
@@ -264,7 +264,7 @@ def test_exiting_with_calls_in_progress_neither_hangs_nor_crashes(
     database_url: str, database: psycopg.Connection
 ) -> None:
     for _ in range(RUNS_AT_EXIT):
-        # Given back each time: those who wait for it keep their connections until then.
+        # Released each time, so that waiting calls keep their connections until then.
         with database.transaction():
             database.execute("lock table products in access exclusive mode")
             left = run(LEAVER, database_url)

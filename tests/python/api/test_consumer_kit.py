@@ -36,7 +36,7 @@ def queue(broker: Broker) -> ScriptQueue:
 
 @pytest.fixture
 def bound(queue: ScriptQueue) -> ScriptQueue:
-    """The queue as an old script has left it."""
+    """The queue as an old script leaves it."""
     queue.declare(*KEYS)
     return queue
 
@@ -56,7 +56,7 @@ def script(workspace: Workspace, broker: Broker, tmp_path: Path) -> Iterator[Con
 
 @contextmanager
 def working(consumer: Consumer) -> Iterator[None]:
-    """Runs a consumer in a thread, and raises here what ended it."""
+    """Runs a consumer in a thread, and raises its error here."""
     ended: list[BaseException] = []
 
     def run() -> None:
@@ -78,7 +78,7 @@ def working(consumer: Consumer) -> Iterator[None]:
 
 
 def noting(consumer: Consumer, *keys: str) -> list[Event]:
-    """Registers a function that notes its events."""
+    """Registers a handler that records its events."""
     noted: list[Event] = []
     consumer.on(*keys or ("order.placed",))(noted.append)
     return noted
@@ -95,13 +95,13 @@ def test_it_declares_the_same_queues_as_the_old_scripts(
     noted = noting(consumer)
 
     def published() -> list[Event]:
-        # The broker may not have noticed yet that the old script is gone.
+        # The broker may still consider the old script connected.
         queue.publish({"n": 1})
         return noted
 
     with working(consumer):
         eventually(published, "the queue of the old script is consumed")
-    # The broker refuses every difference, in both directions.
+    # The broker refuses every difference, in either direction.
     legacy_consumer.start()
     queue.declare("order.placed")
 
@@ -160,7 +160,7 @@ def test_a_failing_event_is_retried_and_dead_lettered_while_others_continue(
     @consumer.on("order.placed")
     def handle(event: Event) -> None:
         seen.append(event["n"])
-        # What one try does to the event the next does not see.
+        # Changes that one attempt makes to the event are not visible to the next.
         n = event.body.pop("n")
         if n == 2 and broken:
             raise ConnectionError("amqp://guest:hunter2@host/ refuses; token=abcdef")
@@ -367,7 +367,7 @@ def test_waiting_for_an_event_can_be_cancelled_without_losing_it(
             waiting.cancel()
             await asyncio.wait([waiting])
             if not waiting.cancelled():
-                # It came at the last moment.
+                # It arrived at the last moment.
                 seen.append(waiting.result()["n"])
         await publishing
         events.stop()
@@ -388,7 +388,7 @@ def test_a_cancelled_acknowledgement_is_still_sent(broker: Broker, bound: Script
                 if event["n"] == 19:
                     events.stop()
                 asking = asyncio.ensure_future(anext(events))
-                # It has begun to acknowledge, and no more.
+                # The acknowledgement has begun, but is not complete.
                 await asyncio.sleep(0)
                 asking.cancel()
                 await asyncio.wait([asking])

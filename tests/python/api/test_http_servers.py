@@ -26,7 +26,7 @@ PLACE = {
     " { success message order { id quantity } } }"
 }
 WATCH = "subscription { orderUpdated { id status } }"
-# Those of the connection, and the moment.
+# Headers of the connection, and the date.
 NOT_OF_THE_ANSWER = {"connection", "date", "server", "transfer-encoding"}
 Face = Callable[..., httpx.Response]
 
@@ -69,7 +69,7 @@ CASES = {
 
 
 def flask_app(server: EngineProcess, **extension: Any) -> Flask:  # noqa: ANN401 - its arguments.
-    """An app that is configured as the old service is."""
+    """An application with the settings of the old service."""
     app = Flask(__name__)
     app.config.update(
         SQLALCHEMY_DATABASE_URI=server.env["DATABASE_URL"],
@@ -151,7 +151,7 @@ def comparable(response: httpx.Response) -> set[tuple[str, str]]:
 
 @contextmanager
 def changing_orders(shop: Shop) -> Iterator[None]:
-    """Meanwhile orders change again and again: a watch shows those after it has begun."""
+    """Orders change continuously: a subscription shows the changes after its start."""
     done = threading.Event()
 
     def change() -> None:
@@ -196,7 +196,7 @@ def test_server_sent_events_are_streamed_through_wsgi(
 
 
 class SocketClient:
-    """The other end of an ASGI WebSocket."""
+    """The client side of an ASGI WebSocket."""
 
     def __init__(self, app: asgi.OrderEngineApp, path: str, protocol: str, token: str) -> None:
         self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()

@@ -41,7 +41,7 @@ def by_header(shop: Shop, key: str, quantity: int = 1) -> str:
 
 
 def order_of(envelope: dict[str, object]) -> str:
-    """The order's number, or why there is none."""
+    """The order's number, or the reason for its refusal."""
     match envelope:
         case {"success": True, "orders": [{"id": str(number)}]}:
             return number

@@ -25,7 +25,7 @@ CREATE = """
     }
 """
 GRAPHQL = "/graphql"
-# Words of SQL, of Rust and of Python that have no place in an answer.
+# Words of SQL, Rust and Python that must not appear in a response.
 INSIDE = re.compile(
     r"sqlx|select .* from|insert into|panicked|\.rs\b|/src/|Traceback|File \"|postgres(ql)?://|"
     r"search_path|constraint|thread '",
@@ -84,12 +84,12 @@ class Refused:
         return message
 
     def document(self, body: object, **request: Any) -> str:  # noqa: ANN401
-        """The document cannot be executed: HTTP 400 and errors alone; returns the message."""
+        """The document is invalid: HTTP 400 with errors only; returns the message."""
         return reported(self.post(body, **request), 400)
 
 
 def reported(answer: httpx.Response, status: int) -> str:
-    """The message of an answer that is nothing but an error."""
+    """The message of a response that contains only an error."""
     assert answer.status_code == status, answer.text
     body = answer.json()
     assert set(body) == {"errors"}, body
@@ -100,7 +100,7 @@ def reported(answer: httpx.Response, status: int) -> str:
 
 @pytest.fixture
 def refused(stocked: Shop) -> Iterator[Refused]:
-    """Checks afterwards that nothing has happened."""
+    """Checks afterwards that nothing has changed."""
     settled(stocked)
     before = stocked.written(), len(stocked.spy.received()), stocked.server.log()
     yield Refused(stocked)
@@ -142,7 +142,7 @@ def test_a_quantity_below_one(refused: Refused, quantity: int) -> None:
 @pytest.mark.parametrize("field", ["createOrder", "placeOrder"])
 def test_a_quantity_that_is_not_an_int(refused: Refused, field: str, quantity: str) -> None:
     if (field, quantity) == ("placeOrder", "null"):
-        # Here it may be left out, in favour of items.
+        # Optional here, because `items` may replace it.
         assert "quantity" in refused.business(query_of(field, quantity), {}, field)
     else:
         refused.document({"query": query_of(field, quantity)})
@@ -307,7 +307,7 @@ def test_a_refused_request_leaves_its_connection_usable(stocked: Shop, header: s
     head = f"POST /graphql HTTP/1.1\r\nHost: api\r\nContent-Length: {len(body)}\r\n"
     with socket.create_connection(("127.0.0.1", stocked.server.port), timeout=0.2) as connection:
         connection.sendall(f"{head}{header}\r\n\r\n".encode())
-        # The body comes a little after its headers, as most clients send it.
+        # The body follows a little after its headers, as most clients send it.
         with pytest.raises(TimeoutError):
             connection.recv(1)
         connection.settimeout(20)

@@ -75,7 +75,7 @@ class Wanted:
 
 @pytest.fixture
 def shop(database_url: str) -> Iterator[OrderEngine]:
-    """An engine with tea on sale."""
+    """An engine with a product in stock."""
     with OrderEngine(database_url=database_url) as opened:
         opened.upsert_user(7, username="a", address="1 Street")
         opened.upsert_product("tea", name="Tea", price=Decimal("7.25"), quantity=10)
@@ -84,7 +84,7 @@ def shop(database_url: str) -> Iterator[OrderEngine]:
 
 @pytest.fixture
 def results(shop: OrderEngine) -> list[Any]:
-    """One of every result a call gives."""
+    """One result of every type."""
     order = shop.place_order(user_id=7, items=[("tea", 2)])
     return [
         order,
@@ -105,7 +105,7 @@ def test_results_are_immutable_values(results: list[Any]) -> None:
             assert same == result
             assert hash(same) == hash(result)
             assert type(same) is type(result)
-        # The check is that of a program without types.
+        # As a program without type checks would.
         with pytest.raises(AttributeError):
             setattr(result, type(result).__match_args__[0], 1)
         with pytest.raises(AttributeError):
@@ -193,7 +193,7 @@ def test_users_products_and_stock_are_stored(shop: OrderEngine) -> None:
         Decimal("3.0"),
         "2 Street",
     )
-    # The product service has subtracted the order, and something else has come in.
+    # The product service has subtracted the order, and received other goods.
     shop.set_stock("tea", 0)
     shop.set_stock("tea", 5)
     shop.place_order(user_id=7, items=[("tea", 5)])
@@ -213,7 +213,7 @@ def test_a_product_shows_its_available_stock(shop: OrderEngine) -> None:
     assert isinstance(tea.price, Decimal)
     assert (tea.reported, tea.reserved, tea.available) == (10, 4, 6)
     assert tea.updated_at.utcoffset() == timedelta(0)
-    # Subtracted by the product service, and then some.
+    # The product service has subtracted more than the order.
     shop.set_stock("tea", 3)
     tea = shop.get_product("tea")
     assert (tea.reported, tea.reserved, tea.available) == (3, 0, 3)
@@ -319,7 +319,7 @@ def test_the_examples_of_the_documentation_run(
 @pytest.mark.skipif(not PYTHONS, reason="no other Python is installed with pyenv")
 @pytest.mark.parametrize("python", PYTHONS, ids=lambda python: python.parts[-3])
 def test_every_python_from_3_10_on_can_use_it(python: Path, database_url: str) -> None:
-    # No dependencies: click is the command's.
+    # No dependencies: only the command needs click.
     done = subprocess.run(
         [python, "-c", ROUND_TRIP],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PACKAGE), "DATABASE_URL": database_url},

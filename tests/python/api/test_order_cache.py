@@ -38,14 +38,14 @@ Json = Any
 
 
 class Api:
-    """One of the two processes."""
+    """One of two processes."""
 
     def __init__(self, server: EngineProcess) -> None:
         """Takes a running server."""
         self.server = server
 
     def ask(self, query: str, user: str, **variables: object) -> Json:
-        """Returns the data of an answer without errors."""
+        """Returns the data of a successful response."""
         answer = self.server.graphql(query, variables, token=self.server.token(user)).json()
         assert "errors" not in answer, answer
         return answer["data"]
@@ -69,17 +69,17 @@ class Api:
         return {each["_id"]: each["status"] for each in self.ask(LIST, user)["getUserOrders"]}
 
     def cache_metrics(self) -> dict[str, int]:
-        """How often the cache was used: hits, misses and bypassed."""
+        """The cache counters: hits, misses and bypassed."""
         text = httpx.get(f"{self.server.url}/metrics", trust_env=False).text
         found = re.findall(r"^order_engine_cache_(\w+)_total(?:{})? (\d+)", text, re.MULTILINE)
         return {name: int(count) for name, count in found}
 
 
 class Pair:
-    """Two processes on one database and one Redis, the second one over a link that can break."""
+    """Two processes with one database and one Redis; the second reaches Redis through a proxy."""
 
     def __init__(self, near: Api, far: Api, proxy: FaultProxy, redis: Redis) -> None:
-        """Takes running ones."""
+        """Takes two running processes."""
         self.near = near
         self.far = far
         self.proxy = proxy
@@ -117,7 +117,7 @@ def places(shared_places: dict[str, str], redis_server: Redis) -> dict[str, str]
 def start(
     workspace: Workspace, places: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Api]]:
-    """Starts one more process, with other settings where they are given."""
+    """Starts another process with the given settings."""
     with ExitStack() as stack:
 
         def make(**env: str) -> Api:
@@ -132,7 +132,7 @@ def start(
 
 @pytest.fixture(scope="module")
 def pair(start: Callable[..., Api], places: dict[str, str], redis_server: Redis) -> Iterator[Pair]:
-    """Both processes, with a product of which there is enough."""
+    """Both processes, with enough of a product in stock."""
     with FaultProxy(redis_server.port) as proxy:
         far_url = redis_server.url.replace(f":{redis_server.port}/", f":{proxy.port}/")
         near, far = start(), start(REDIS_URL=far_url)
@@ -145,7 +145,7 @@ def pair(start: Callable[..., Api], places: dict[str, str], redis_server: Redis)
 
 @pytest.fixture(autouse=True)
 def in_order(pair: Pair) -> Iterator[None]:
-    """Leaves Redis and the way to it as they were."""
+    """Restores Redis and the proxy."""
     yield
     pair.redis.start()
     pair.proxy.mend()
@@ -287,7 +287,7 @@ def test_no_read_is_older_than_an_acknowledged_order_while_redis_fails(pair: Pai
         count = 0
         while not over.is_set():
             acknowledged.add(door.place(user))
-            # The list has room for a thousand.
+            # The list holds a thousand.
             over.wait(PAUSE_S)
             count += 1
         return count

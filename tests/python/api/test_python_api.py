@@ -41,7 +41,7 @@ STOCK = 10**6
 
 @pytest.fixture
 def products(database_url: str) -> str:
-    """A database with two products: `1` at 9.50 and `mug` at 0.10, of which three are there."""
+    """A database with two products: `1` at 9.50, and `mug` at 0.10 with three in stock."""
     with psycopg.connect(database_url) as database:
         database.execute(
             "insert into order_engine.products"
@@ -278,7 +278,7 @@ def test_calls_release_the_gil(engine: OrderEngine, products: str) -> None:
             target=engine.place_order, kwargs={"user_id": 1, "items": [("1", 1)]}
         )
         thread.start()
-        # This thread runs on, though that one is inside the engine.
+        # This thread runs while the other one is in the engine.
         assert thread.is_alive()
         blocker.rollback()
         thread.join(20)
@@ -397,7 +397,7 @@ def test_a_program_exits_in_whatever_state_it_leaves_its_engine(products: str, e
 
 
 def examples() -> list[str]:
-    """The examples of the public docstrings, as a reader would copy them."""
+    """The examples of the public docstrings, run as written."""
     lines = (order_engine.__doc__ or "").splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("from "))
     return ["\n".join(lines[start:])]

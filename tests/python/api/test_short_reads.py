@@ -31,7 +31,7 @@ def database(database_url: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def lock(database_url: str, order_id: int) -> Iterator[psycopg.Connection]:
-    """Keeps every reader of orders waiting until it is rolled back."""
+    """Blocks every reader of orders until it is rolled back."""
     assert order_id
     with psycopg.connect(database_url) as holder:
         holder.execute("lock table order_engine.orders in access exclusive mode")
@@ -124,7 +124,7 @@ def test_the_event_loop_continues_while_a_read_waits(
 ) -> None:
     async def work() -> None:
         async with AsyncOrderEngine(database_url=database_url, relay=False) as engine:
-            # The second is read where the first is not any more.
+            # The second read uses another thread than the first.
             reads = [asyncio.ensure_future(engine.get_order(order_id)) for _ in range(2)]
             turns = 0
             until = time.monotonic() + 20
@@ -157,7 +157,7 @@ def test_a_waiting_read_can_be_cancelled(
                 isinstance(one, asyncio.CancelledError)
                 for one in await asyncio.gather(*reads, return_exceptions=True)
             )
-            # Neither the thread that was left with the read nor its connection is lost.
+            # Neither the thread that still reads nor its connection is lost.
             for _ in range(5):
                 assert (await engine.get_product("mug")).product_id == "mug"
 

@@ -43,7 +43,7 @@ class Recorder:
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[psycopg.Connection[Any]]:
-    """The database with a product, as an operator sees it."""
+    """The database with a product, for direct queries."""
     with psycopg.connect(
         database_url, autocommit=True, options="-c search_path=order_engine"
     ) as opened:
@@ -161,7 +161,7 @@ def test_a_rejected_event_is_dead_lettered_and_can_be_retried_or_skipped(
     engine = open_engine(sink, attempts_max=1)
     good = place(engine)
     sink.wait_for(1)
-    # Both are refused before they exist: their numbers are the next ones.
+    # Both are rejected before they exist: their numbers come next.
     refused.update({good + 1, good + 2})
     bad = [place(engine), place(engine)]
     for order in [*bad, good]:
@@ -222,7 +222,7 @@ def test_a_sink_that_times_out_receives_the_same_events_again(
     sink = Recorder(wait)
     engine = open_engine(sink, sink_timeout_seconds=1)
     order = place(engine)
-    # Before that it may be down because it is not open yet.
+    # Before that, readiness may fail because the engine is not open yet.
     eventually(lambda: sink.calls == 1, "it was asked")
     eventually(lambda: [part.name for part in engine.health() if not part.ok] == ["shop"], "down")
     go_on.set()

@@ -20,7 +20,7 @@ LEVEL = "select reported, reserved from products where product_id = '1'"
 
 
 def rush(shop: Shop, buyers: int) -> list[Outcome]:
-    """As many buyers at once, each of one piece."""
+    """Concurrent buyers, each of one unit."""
     return place_all(shop.server, [OrderRequest(user, ((1, 1),)) for user in range(1, buyers + 1)])
 
 

@@ -39,7 +39,7 @@ class Socket:
         self.send({"type": "subscribe", "id": name, "payload": {"query": query}})
 
     def settle(self) -> None:
-        """Returns once the server has read everything that was sent before."""
+        """Returns once the server has processed everything that was sent before."""
         self.send({"type": "ping"})
         assert self.receive() == {"type": "pong"}
 
@@ -92,7 +92,7 @@ def test_the_owner_sees_each_change_until_the_order_is_deleted(shop: Shop, order
     with socket(shop.server, payload) as watcher, socket(shop.server, payload) as mine:
         watch_everything(shop, watcher)
         mine.subscribe("w", watch)
-        # A second operation is answered after the first has been begun.
+        # The response to a second operation shows that the first has started.
         mine.subscribe("q", f"{{ getOrder(id: {order}) {{ status }} }}")
         data = {"data": {"getOrder": {"status": "Pending"}}}
         assert mine.receive() == {"type": "next", "id": "q", "payload": data}

@@ -51,7 +51,7 @@ def test_every_consumer_receives_all_orders(
     stock = make_kafkajs_consumer("accounts", "order_created")
 
     def place(number: int) -> tuple[str, str | None]:
-        """Places an order, and ships some; the name of the order, and of one that is shipped."""
+        """Places orders and ships some; returns the ids of an order, and of a shipped one."""
         name = getattr(all_contracts, list(all_contracts.urls)[number % len(all_contracts.urls)])()
         if number % SHIPPED_EVERY:
             return name, None

@@ -147,13 +147,13 @@ def is_described(
     body: Any,  # noqa: ANN401 - whatever JSON can hold
     of_channel: dict[str, Draft202012Validator],
 ) -> set[str]:
-    """Names the messages of a channel that a body may be."""
+    """The messages of a channel that match a body."""
     return {name for name, validator in of_channel.items() if validator.is_valid(body)}
 
 
 @pytest.fixture
 def announced(database_url: str, redis: Redis) -> list[tuple[str, str, str | None, Any]]:
-    """Everything that can happen to an order, in the words of every contract, as it is sent."""
+    """Everything that can happen to an order, as each contract's messages."""
     settings: dict[str, Any] = {"contract": ",".join(CONTRACTS)} | OPEN_DOORS
     # Published messages stay in the outbox.
     settings |= {"relay": "false", "redis_url": redis.url}
@@ -183,7 +183,7 @@ def test_published_messages_match_the_description(
     for contract, topic, key, body in announced:
         names = is_described(body, sent[contract][topic])
         assert names, f"{contract} says on {topic} what it has not described: {body}"
-        # A job's name is the key of its message; elsewhere the topic or the body names it.
+        # A job's name is its message's key; elsewhere the topic or the body names the message.
         reported[contract, topic] |= {key or ""} & names or names
     assert {contract for contract, _ in reported} == set(CONTRACTS)
     for (contract, topic), names in reported.items():
@@ -191,7 +191,7 @@ def test_published_messages_match_the_description(
 
 
 def golden_messages(contract: str) -> Iterator[tuple[str, str]]:
-    """Reads the recorded messages of a contract: address and body."""
+    """The recorded messages of a contract: address and body."""
     events, jobs = (GOLDEN / contract / name for name in ("events.json", "jobs.txt"))
     if events.exists():
         for event in json.loads(events.read_text())["events"]:

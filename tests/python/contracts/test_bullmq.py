@@ -34,7 +34,7 @@ END_HELD = """
 
 @pytest.fixture
 def jobs(make_server: Callable[..., EngineProcess], redis: Redis) -> EngineProcess:
-    """An engine with the deployed queue alone."""
+    """An engine with the deployed queue only."""
     server = make_server(REDIS_URL=redis.url, **ORDER_QUEUE_ONLY)
     server.start()
     return server
@@ -42,13 +42,13 @@ def jobs(make_server: Callable[..., EngineProcess], redis: Redis) -> EngineProce
 
 @pytest.fixture
 def keys(redis: Redis) -> Iterator[RedisClient]:
-    """Redis as an operator sees it."""
+    """A direct connection to Redis."""
     with RedisClient.from_url(redis.url) as client:
         yield client
 
 
 def waiting(server: EngineProcess) -> int:
-    """How many messages are in the outbox."""
+    """The number of messages in the outbox."""
     with closing(database_of(server)) as database:
         (count,) = database.execute("select count(*) from outbox").fetchone() or (0,)
     return int(count)
@@ -119,7 +119,7 @@ def test_a_relay_killed_after_adding_jobs_adds_none_twice(
         relay.start()
         worker.wait_for_records(5)
         relay.kill()
-        # What the killed one has left in the database ends sooner than by itself.
+        # Expire the killed process's leases early.
         database.execute(END_HELD)
         database.execute("drop trigger hold on outbox")
         database.execute("update leases set expires_at = now()")

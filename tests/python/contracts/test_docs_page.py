@@ -19,21 +19,21 @@ REST = _native.described_contracts("openapi")
 
 
 class DocsPage:
-    """The page as a person sees it."""
+    """The page in the browser."""
 
     def __init__(self, browser: WatchedBrowser, server: EngineProcess) -> None:
         self.browser = browser
         self.url = f"{server.url}/docs"
 
     def open(self) -> None:
-        """Opens the page and returns when it shows operations."""
+        """Opens the page; returns once it shows operations."""
         self.browser.driver.get(self.url)
         if "docs/assets/" not in self.browser.driver.page_source:
             skip_or_fail("the page is not bundled: install Node.js and run `make build`")
         self.find(".opblock-summary")
 
     def find(self, selector: str) -> WebElement:
-        """Finds what a selector names, once it is shown."""
+        """Finds an element once it is shown."""
 
         def shown() -> list[WebElement]:
             found = self.browser.driver.find_elements(By.CSS_SELECTOR, selector)
@@ -42,7 +42,7 @@ class DocsPage:
         return eventually(shown, selector)[0]
 
     def operations(self) -> set[tuple[str, str]]:
-        """Reads methods and paths."""
+        """The shown methods and paths."""
         summaries = self.browser.driver.find_elements(By.CSS_SELECTOR, ".opblock-summary")
         return {
             (

@@ -28,7 +28,7 @@ def golden(name: str) -> list[dict[str, Any]]:
 
 
 def test_get_orders_get_one_and_post(gateway_shop: GatewayShop) -> None:
-    """`GET /`, `GET /:id` and `POST /`, byte by byte."""
+    """`GET /`, `GET /:id` and `POST /`, compared byte by byte."""
     client = gateway_shop.server.client
     assert client.get("/").json() == []
     gateway_shop.offer(product_id_1=10)
@@ -173,7 +173,7 @@ def test_the_product_service_is_not_oversold_by_its_own_answers(gateway_shop: Ga
     assert [gateway_shop.placed("p")["products"] for _ in range(3)] == [ONE] * 3
     full = {"error": "Insufficient product quantity"}
     assert gateway_shop.post({"userId": "u", "products": ONE}).json() == full
-    # It answers the three, late and twice; then it restocks.
+    # It reports the three orders late and twice, and then restocks.
     gateway_shop.say(updated("p", 2), updated("p", 1), updated("p", 0), updated("p", 0))
     eventually(lambda: gateway_shop.reported("p") == 0, "all three are answered")
     assert gateway_shop.post({"userId": "u", "products": ONE}).json() == full

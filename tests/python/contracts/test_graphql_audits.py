@@ -7,7 +7,7 @@ from tests.python.support.engine_process import EngineProcess
 from tests.python.support.node_clients import NODE_FOLDER, find_node
 
 TIMEOUT_S = 60.0
-# Every audit with its answer; what the package exports decides which there are.
+# Every audit of the package, with its result.
 SCRIPT = """
 import { serverAudits } from 'graphql-http';
 const results = [];

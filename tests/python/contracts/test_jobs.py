@@ -35,7 +35,7 @@ def shared_jobs(
     shared_places: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[EngineProcess]:
-    """One for all tests that write nothing."""
+    """Shared by the tests that write nothing."""
     server = EngineProcess(workspace, tmp_path_factory.mktemp("jobs"), shared_places | NO_TOKEN)
     server.start()
     yield server
@@ -49,7 +49,7 @@ def test_create_a_new_order(jobs: EngineProcess, path: str) -> None:
     body = answer.json()
     order = body.pop("order")
     assert body.pop("message") == "Order created successfully"
-    # The deployed service answers with the bare order, the documented one with all of it.
+    # The deployed service returns only the order, the documented one the whole envelope.
     assert body == order
     assert ID.fullmatch(order["id"])
     assert order["_id"] == order["id"]

@@ -31,14 +31,14 @@ def test_a_bullmq_worker_processes_the_jobs_of_its_queues(
     jobs = [
         _job("order-queue", "order-placed", {"id": 1}, jobId="first"),
         _job("payment-queue", "charge", {"id": 1}, jobId="second"),
-        # The same id again adds nothing.
+        # The same job id adds nothing.
         _job("order-queue", "order-placed", {"id": 1}, jobId="first"),
         _job("order-queue", "order-placed", {"id": 2}),
     ]
     added = add_jobs(redis.url, jobs, major=producer_major)
     assert added[:3] == ["first", "second", "first"]
     done = worker.wait_for_records(3)
-    # A queue's jobs are done in their order; those of two queues need not be.
+    # Jobs of one queue are processed in order; those of two queues need not be.
     assert [_summary(each) for each in sorted(done, key=lambda each: str(each["queue"]))] == [
         ("order-queue", "order-placed", "first", {"id": 1}, 0, False),
         ("order-queue", "order-placed", added[3], {"id": 2}, 0, False),
@@ -89,7 +89,7 @@ def test_a_kafkajs_consumer_continues_after_a_restart_of_kafka(
     kafka.restart()
     send_messages(kafka.url, [{"topic": "order-events", "key": "a", "value": "1"}])
     assert consumer.wait_for_records(1)[0]["value"] == "1"
-    # What it has committed is not read again by the one after it.
+    # Committed messages are not read again by the next consumer.
     consumer.stop()
     consumer.start()
     send_messages(kafka.url, [{"topic": "order-events", "key": "a", "value": "2"}])
@@ -98,7 +98,7 @@ def test_a_kafkajs_consumer_continues_after_a_restart_of_kafka(
 
 def test_kafkajs_reports_the_partition_of_a_key() -> None:
     keys = [f"{number:024x}" for number in range(1000)] + ["", "ä", "x y"]
-    # As kafka-python computes what Java's client does.
+    # As kafka-python computes it, like Java's client.
     expected = [(murmur2(key.encode()) & 0x7FFFFFFF) % 7 for key in keys]
     assert kafkajs_partitions(keys, 7) == expected
     assert set(expected) == set(range(7))

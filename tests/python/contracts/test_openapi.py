@@ -73,7 +73,7 @@ def test_the_api_matches_its_openapi_document(
             # The same requests in every run.
             *("--generation-deterministic", "--no-color", "--continue-on-failure"),
             *("--max-examples", str(REQUESTS_PER_OPERATION)),
-            # A key that is used again gives its first answer again, be the order deleted meanwhile.
+            # A repeated key returns its first answer, even if the order has been deleted.
             *("--exclude-checks", ",".join(["ensure_resource_availability", *excluded])),
         ],
         cwd=tmp_path,

@@ -17,7 +17,7 @@ from tests.python.support.product_service import Product
 from tests.python.support.shop import Shop
 from tests.python.support.waiting import eventually
 
-# The editor keeps its lines in the order in which it drew them, each with its place in `top`.
+# The editor keeps its lines in drawing order; `top` holds each line's position.
 READ_LINES = """
     return [...document.querySelectorAll(arguments[0] + ' .view-line')]
         .sort((a, b) => parseFloat(a.style.top) - parseFloat(b.style.top))
@@ -27,7 +27,7 @@ READ_LINES = """
 
 
 class Playground:
-    """The page as a person sees it, and what the browser asked the network for meanwhile."""
+    """The page in the browser, and the requests that the browser has made."""
 
     def __init__(self, watched: WatchedBrowser, server: EngineProcess) -> None:
         self.watched = watched
@@ -35,40 +35,40 @@ class Playground:
         self.url = f"{server.url}/graphql"
 
     def open(self, fragment: str = "") -> None:
-        """Opens the page and returns when its editor takes keys."""
+        """Opens the page; returns once its editor accepts input."""
         self.browser.get(self.url + fragment)
         if "/graphql/assets/" not in self.browser.page_source:
             skip_or_fail("the playground is not bundled: install Node.js and run `make build`")
         eventually(lambda: "getOrders" in self.lines(".graphiql-query-editor"), "the first query")
 
     def lines(self, pane: str) -> str:
-        """Reads the text that an editor pane shows."""
+        """The text of an editor pane."""
         return str(self.browser.execute_script(READ_LINES, pane))
 
     def token_field(self) -> WebElement:
-        """Finds the token field by its label."""
+        """The token field, found by its label."""
         label = self.browser.find_element(By.XPATH, "//label[normalize-space()='Token']")
         return self.browser.find_element(By.ID, str(label.get_attribute("for")))
 
     def type_token(self, token: str) -> None:
-        """Replaces what the token field holds."""
+        """Replaces the token field's text."""
         self.token_field().send_keys(Keys.CONTROL, "a", Keys.NULL, token)
 
     def type_query(self, query: str) -> None:
-        """Replaces what the query editor holds by an operation that has a name."""
+        """Replaces the query editor's text with a named operation."""
         self.click(".graphiql-query-editor .view-lines")
         keys = ActionChains(self.browser)
         keys.key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).send_keys(query).perform()
         eventually(
             lambda: self.lines(".graphiql-query-editor") == query, f"the editor with {query}"
         )
-        # GraphiQL reads the operation a little after the keys, and then names the tab after it.
+        # GraphiQL parses the operation with a delay, and then names the tab after it.
         name = query.split()[1]
         tab = self.browser.find_element(By.CSS_SELECTOR, "[role=tab][aria-selected=true]")
         eventually(lambda: tab.text == name, f"a tab {name}")
 
     def click(self, selector: str) -> None:
-        """Clicks what the selector finds, once it is there."""
+        """Clicks an element once it exists."""
         found = eventually(lambda: self.browser.find_elements(By.CSS_SELECTOR, selector), selector)
         found[0].click()
 
@@ -77,7 +77,7 @@ class Playground:
         self.click("[aria-label^='Execute query']")
 
     def answer(self, containing: str) -> dict[str, Any]:
-        """Returns the answer in the result pane, once it is there and has this text."""
+        """Returns the result pane's text once it contains `text`."""
 
         def shown() -> dict[str, Any]:
             text = self.lines(".graphiql-response")

@@ -22,7 +22,7 @@ CAREER = ("Confirmed", "Shipped", "Delivered", "Returned")
 
 @pytest.fixture
 def follower(workspace: Workspace, broker: Broker, tmp_path: Path) -> Iterator[LegacyConsumer]:
-    """A consumer that is sent changes, too."""
+    """A consumer that is subscribed to changes too."""
     keys = ("order.placed", "order.updated")
     consumer = LegacyConsumer(workspace, tmp_path, broker.url, *keys, queue="follower_queue")
     consumer.start()
@@ -74,7 +74,7 @@ def test_everything_placed_while_it_and_the_broker_were_away_arrives(
     placed += [shop.placed((1, 1)) for _ in range(20)]
     broker.server.start()
     placed += [shop.placed((1, 1)) for _ in range(20)]
-    # Exchange and queue are gone with the broker; the consumer declares both again.
+    # The restart deletes exchange and queue; the consumer declares both again.
     legacy_consumer.start()
     placed += [shop.placed((1, 1)) for _ in range(20)]
 
@@ -82,7 +82,7 @@ def test_everything_placed_while_it_and_the_broker_were_away_arrives(
         lambda got: order_ids(got) >= set(placed), "every order arrives", timeout_s=60
     )
     assert order_ids(arrived) == set(placed)
-    # At least once: what came twice is the same, byte by byte.
+    # Delivery is at least once: duplicates are equal byte by byte.
     assert len({delivery.text for delivery in arrived}) == len(placed)
 
 

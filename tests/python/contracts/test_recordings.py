@@ -35,12 +35,12 @@ def stocked(shared_shop: Shop) -> Shop:
 
 @pytest.fixture(scope="module")
 def first_order(stocked: Shop) -> int:
-    """The order that the recorded service calls number 1."""
+    """The order that the recorded service numbered 1."""
     return stocked.placed((1, 2))
 
 
 def without_ids(value: Any) -> Any:  # noqa: ANN401 - any JSON.
-    """The value with every id replaced by its type's name."""
+    """The value with every id replaced by the name of its type."""
     if isinstance(value, list):
         return [without_ids(each) for each in value]
     if isinstance(value, dict):

@@ -30,7 +30,7 @@ def golden(name: str) -> list[dict[str, Any]]:
 
 
 def test_api_endpoints(stock_shop: StockShop) -> None:
-    """The five calls, byte by byte."""
+    """The five operations, compared byte by byte."""
     client = stock_shop.server.client
     assert client.get("/order/all").json() == []
     stock_shop.offer(product_id_1=10)
@@ -65,7 +65,7 @@ def test_topics_published(
 def test_topics_consumed(
     stock_shop: StockShop, make_kafkajs_consumer: Callable[..., KafkaJsConsumer]
 ) -> None:
-    """`product_events` sets the stock, `user_logged_in` is answered with the past orders."""
+    """`product_events` sets the stock; `user_logged_in` is answered with the user's orders."""
     stock_shop.offer(p=3, q=5)
     stock_shop.say_on("product_events", '{"event": "product_deleted", "_id": "q"}')
     eventually(lambda: stock_shop.shown("q") == "0", "the product is gone")
@@ -144,7 +144,7 @@ def test_preferences_that_are_already_in_redis(
 def test_keys_of_another_type_are_left_alone(
     make_stock: Callable[..., EngineProcess],
 ) -> None:
-    """An older service keeps the last user's under the names themselves."""
+    """An older service stores the last user's values under these keys."""
     engine = make_stock()
     with closing(StockShop(engine)) as shop:
         shop.redis.set("user:preferences", "{}")
@@ -178,7 +178,7 @@ def test_requests_without_end_while_kafka_is_down(
     for _ in range(20):
         assert client.get("/order/u1").json() == [first, second]
     assert client.get("/order/u2").json() == [others]
-    # Who asked first would have come first.
+    # The earliest request comes first.
     eventually(lambda: "u2" in stock_shop.lists(), "another user's list waits")
     assert stock_shop.lists() == ["u1", "u2"]
     kafka.start()

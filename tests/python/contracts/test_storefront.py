@@ -37,7 +37,7 @@ class Storefront:
     """A running storefront and the services that it queries."""
 
     def __init__(self, server: EngineProcess, upstream: UpstreamServices) -> None:
-        """Takes a server that may or may not run already."""
+        """Takes a server, running or not."""
         self.server = server
         self.upstream = upstream
         self.database = database_of(server)
@@ -61,20 +61,20 @@ class Storefront:
         headers: dict[str, str] | None = None,
         **claims: object,
     ) -> Json:
-        """Returns the whole answer."""
+        """Returns the whole response."""
         token = self.token(user, **claims)
         answer = self.server.graphql(query, variables, token=token, headers=headers)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     def data(self, query: str, variables: dict[str, object] | None = None, **who: Any) -> Json:  # noqa: ANN401 - as ask's.
-        """Returns the data of an answer without errors."""
+        """Returns the data of a successful response."""
         answer = self.ask(query, variables, **who)
         assert "errors" not in answer, answer
         return answer["data"]
 
     def place(self, *lines: tuple[str, int], **who: Any) -> Json:  # noqa: ANN401 - as ask's.
-        """Returns the whole answer to `placeOrder`."""
+        """Returns the whole response to `placeOrder`."""
         products = [{"productId": product, "quantity": quantity} for product, quantity in lines]
         return self.ask(PLACE, {"input": {"products": products}}, **who)
 
@@ -85,7 +85,7 @@ class Storefront:
         return answer["data"]["placeOrder"]
 
     def refused(self, *lines: tuple[str, int], **who: Any) -> tuple[str, str]:  # noqa: ANN401 - as ask's.
-        """Returns the code and the sentence of a refused `placeOrder`, which wrote nothing."""
+        """Returns the code and message of a refused `placeOrder`, which wrote nothing."""
         before = self.written()
         answer = self.place(*lines, **who)
         assert answer["data"] == {"placeOrder": None}, answer
@@ -94,7 +94,7 @@ class Storefront:
         return error["extensions"]["code"], error["message"]
 
     def written(self) -> tuple[int, int]:
-        """How many orders and messages were ever written."""
+        """The number of orders and messages ever written."""
         row = self.database.execute(
             "select (select count(*) from orders), (select last_value from message_ids)"
         ).fetchone()
@@ -102,7 +102,7 @@ class Storefront:
         return row
 
     def level(self, product: str) -> tuple[int, int]:
-        """What the catalogue has as reported and reserved."""
+        """The reported and reserved stock in the catalogue."""
         row = self.database.execute(
             "select reported, reserved from products where product_id = %s", [product]
         ).fetchone()
@@ -143,7 +143,7 @@ def make_storefront(
 
 @pytest.fixture
 def spy(broker: Broker) -> EventSpy:
-    """Sees what is sent to the storefront's own exchange."""
+    """Receives the messages of the storefront's own exchange."""
     return EventSpy(broker.url, EXCHANGE, ("order.placed", "order.shipped"))
 
 
@@ -320,7 +320,7 @@ def test_a_faulty_service_refuses_the_order(make_storefront: Make, path: str) ->
         upstream.misbehave(fault, path=path)
         assert storefront.refused((MUG, 1)) == ("UNAVAILABLE", sentence), fault
         upstream.behave()
-        # One success ends the run of failures, so that every fault is met, and none is left alone.
+        # A success resets the circuit breaker, so that every fault is reached.
         eventually(lambda: "errors" not in storefront.place((MUG, 1)), f"well again after {fault}")
         upstream.set_product(MUG, price=9.5, stock=storefront.level(MUG)[0] + 1)
     assert not upstream.calls("/moved")

@@ -55,7 +55,7 @@ def test_graphql_requires_a_token(
     def answer(**headers: str) -> object:
         return client.post(upstream.graphql_url, json=question, headers=headers).json()
 
-    # An unknown product is left out.
+    # Unknown products are omitted.
     expected = {"data": {"productByIds": [{"id": ID, "price": 0.1, "stock": 0}]}}
     assert answer(Authorization="Bearer right") == expected
     refused = {"data": None, "errors": [{"message": "Not authenticated"}]}

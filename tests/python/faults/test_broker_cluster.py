@@ -32,7 +32,7 @@ REPORTED = "select reported from products"
 
 @pytest.fixture
 def nodes(workspace: Workspace) -> Iterator[list[RabbitMQ]]:
-    """A cluster."""
+    """A cluster of RabbitMQ nodes."""
     made = [start_server(RabbitMQ, workspace)]
     for _ in range(NODES - 1):
         node = RabbitMQ(workspace, beside=made[0])
@@ -92,7 +92,7 @@ def kill_while_shopping(
     balancer: FaultProxy,
     next_one: RabbitMQ,
 ) -> None:
-    """Kills the node that the engine is connected to, with orders before, meanwhile and after."""
+    """Kills the node that the engine is connected to, with orders before, during and after."""
     is_over = threading.Event()
 
     def operate() -> None:

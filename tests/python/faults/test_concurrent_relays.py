@@ -28,7 +28,7 @@ T = TypeVar("T")
 STOCK = 10**6
 ORDERS = 150
 STUCK = 8
-# A message is larger than this.
+# Messages are larger than this.
 MESSAGE_BYTES = 200
 RELAYS = "select count(*) from leases where name like 'relay:flask:alive:%%'"
 TOKEN = {"JWT_SECRET_KEY": "of all processes, so that tokens suit each of them"}
@@ -51,7 +51,7 @@ def received(shop: Shop) -> list[Received]:
 
 @pytest.fixture
 def proxies(rabbitmq: RabbitMQ) -> Iterator[list[FaultProxy]]:
-    """Between two of the processes and the broker."""
+    """The proxies between two of the processes and the broker."""
     with FaultProxy(rabbitmq.port) as one, FaultProxy(rabbitmq.port) as other:
         yield [one, other]
 
@@ -94,10 +94,10 @@ def test_a_relay_that_lost_its_lease_is_fenced(
         other.start()
         eventually(lambda: shop.row(RELAYS) == (2,), "both relays are connected")
         os.kill(other.pid, signal.SIGSTOP)
-        # One has claimed messages and sent them; the broker's confirms do not come, and it sleeps.
+        # One has claimed and published messages; their confirms are lost, and it is stopped.
         placed = stuck(proxies[0], lambda: [shop.placed((1, 1)) for _ in range(STUCK)])
         os.kill(sleeper.pid, signal.SIGSTOP)
-        # Half a minute passes: its leases are free. The other one takes over and is as far.
+        # As after half a minute: its leases expire, and the other process takes over.
         shop.rows("update leases set expires_at = clock_timestamp() returning name")
         stuck(proxies[1], lambda: os.kill(other.pid, signal.SIGCONT))
         os.kill(sleeper.pid, signal.SIGCONT)
@@ -117,7 +117,7 @@ def test_a_relay_that_lost_its_lease_is_fenced(
 
 
 def stuck(proxy: FaultProxy, begin: Callable[[], T]) -> T:
-    """Has a relay send messages that do not arrive; returns what `begin` does."""
+    """Has a relay publish messages that do not arrive; returns the result of `begin`."""
     proxy.freeze()
     before = proxy.taken_bytes
     begun = begin()

@@ -54,7 +54,7 @@ def crash(
 
 
 def check_round(shop: Shop, outcomes: list[Outcome]) -> None:
-    """Every acknowledged order is there once, every other at most once; retries settle the rest."""
+    """Every acknowledged order exists once, every other at most once; retries complete the rest."""
     retried = place_all(
         shop.server,
         [
@@ -76,7 +76,7 @@ def check_round(shop: Shop, outcomes: list[Outcome]) -> None:
 
 
 def check_books(shop: Shop) -> None:
-    """What is reserved is what the orders took, product by product; nothing else has changed."""
+    """The reserved stock equals the orders, product by product; nothing else has changed."""
     books = shop.rows(
         """
         select product_id, reported, reserved,
@@ -125,7 +125,7 @@ def crash_again_and_again(shop: Shop, moments: random.Random) -> None:
     for number in range(2, ROUNDS + 2):
         outcomes = crash(server, load(number), moments.uniform(0, span_s))
         acknowledged += sum(outcome.order_id is not None for outcome in outcomes)
-        # Half a minute passes: what the dead one held is free.
+        # As after half a minute: the dead process's leases expire.
         shop.rows("update leases set expires_at = clock_timestamp() returning name")
         server.start()
         check_round(shop, outcomes)

@@ -58,7 +58,7 @@ MATRIX = [(1, point) for point in SERVING] + [
         "consume.applied",
     }
 ]
-# The moments that are tried of each step.
+# The passes of each step that are tested.
 MOMENTS = 3 if seeds.IS_CHAOS else 1
 REACHED_WITHIN_S = 60.0
 DRAINED_WITHIN_S = 60.0
@@ -72,10 +72,10 @@ pytestmark = pytest.mark.skipif(
 
 
 class Arena:
-    """One database and one virtual host on which engines die, one after the other."""
+    """One database and one virtual host on which engines are killed, one after the other."""
 
     def __init__(self, make: Callable[..., EngineProcess], places: dict[str, str]) -> None:
-        """Starts an engine once, so that there is something to order."""
+        """Starts an engine once, to create the product."""
         self._make = make
         engine = make()
         engine.start()
@@ -132,7 +132,7 @@ class Arena:
         check_messages(shop.database, received)
 
     def let_leases_end(self) -> None:
-        """Half a minute passes: what the dead held is free."""
+        """As after half a minute: leases of dead processes expire."""
         self.shop.rows("update leases set expires_at = clock_timestamp() returning name")
 
     def close(self) -> None:
@@ -144,7 +144,7 @@ class Watch:
     """Whether an engine has died; logs it if it has not."""
 
     def __init__(self, engine: EngineProcess, point: str) -> None:
-        """From now on."""
+        """Starts the deadline."""
         self._engine = engine
         self._deadline = seeds.Deadline(REACHED_WITHIN_S, f"{point} is reached")
 
@@ -161,7 +161,7 @@ def arena(
     shared_places: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Arena]:
-    """For all tests of this module."""
+    """Shared by the tests of this module."""
     folder = tmp_path_factory.mktemp("arena")
     secret = {"JWT_SECRET_KEY": "of all engines of the arena, so that tokens suit each"}
     engines = request.node.stash.setdefault(LOGGED_SERVERS, [])

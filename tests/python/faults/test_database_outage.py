@@ -99,7 +99,7 @@ def test_requests_during_a_database_outage_get_a_clear_error(
     assert read["data"] == {"getOrders": None}
     (error,) = read["errors"]
     assert (error["message"], error["extensions"]["code"]) == (SENTENCE, "UNAVAILABLE")
-    # A message that comes meanwhile stays with the broker.
+    # Messages that arrive meanwhile stay with the broker.
     shop.product_service.create(Product(2))
 
     postgres.start()

@@ -28,7 +28,7 @@ CLIENTS = 4
 AWAY_S = 2.0
 MORE = 40
 PATIENCE_S = 90.0
-# For so long after its return a service may still be left alone: the circuit breaker's pause.
+# After its return a service may not be queried for this time: the circuit breaker's cooldown.
 LEFT_ALONE_S = 5.0
 ASKS_UPSTREAM = {"storefront", "gateway"}
 
@@ -55,7 +55,7 @@ class Parts:
 
 @pytest.fixture
 def parts(workspace: Workspace, kafka: Kafka, upstream: UpstreamServices) -> Iterator[Parts]:
-    """All running; the Redis comes back with the jobs that it had."""
+    """All dependencies, running; Redis keeps its jobs over a restart."""
     redis = start_server(partial(Redis, keeps=True), workspace)
     upstream.set_product(MUG, price=9.5, stock=1_000_000)
     upstream.add_user(USER)
@@ -65,7 +65,7 @@ def parts(workspace: Workspace, kafka: Kafka, upstream: UpstreamServices) -> Ite
 
 @pytest.fixture
 def worker(workspace: Workspace, tmp_path: Path, parts: Parts) -> Iterator[BullMqWorker]:
-    """For the jobs of new orders; not started yet."""
+    """A worker for the jobs of new orders; not started yet."""
     made = BullMqWorker(workspace, tmp_path, parts.redis.url, "order-queue")
     yield made
     made.stop()
@@ -77,7 +77,7 @@ def load(all_contracts: AllContracts) -> Iterator[Ledger]:
     ledger = Ledger()
     ending = threading.Event()
     names = list(all_contracts.urls)
-    # The fifth has no call to read an order.
+    # The fifth has no operation to read an order.
     readers = [name for name in names if name != "stock"]
 
     def work(number: int) -> None:
@@ -181,7 +181,7 @@ def more_are_placed(ledger: Ledger) -> None:
 
 
 def number(name: str) -> int:
-    """The number of an order that one contract calls by its number and another by 24 hex digits."""
+    """The number of an order, from a number or from 24 hex digits."""
     return int(name[8:], 16) if len(name) == len("6a216ba00000000000000011") else int(name)
 
 

@@ -30,12 +30,12 @@ BACK_WITHIN_S = 15.0
 
 @dataclass
 class Cluster:
-    """A primary, and two standbys of which one has every commit on disk."""
+    """A primary and two standbys, one of which has every commit on disk."""
 
     primary: PostgreSQL
     standbys: list[Standby]
     url: str
-    """All three, in any order of roles."""
+    """All three servers, in no particular order."""
 
     def fail_over(self) -> float:
         """Kills the primary and promotes the standby with the most data; returns the time."""
@@ -44,7 +44,7 @@ class Cluster:
         self.standbys.sort(key=Standby.received)
         promoted = self.standbys.pop()
         promoted.promote()
-        # What is acknowledged from now on is again on two disks.
+        # From now on commits are on two disks again.
         for standby in self.standbys:
             standby.follow(promoted)
         promoted.synchronise_with(*self.standbys)
@@ -54,14 +54,14 @@ class Cluster:
 
 @pytest.fixture
 def cluster(workspace: Workspace) -> Iterator[Cluster]:
-    """With an empty database."""
+    """Three servers with an empty database."""
     primary = start_server(PostgreSQL, workspace)
     standbys = [Standby(workspace, primary, name) for name in ("a", "b")]
     for standby in standbys:
         standby.start()
     primary.synchronise_with(*standbys)
     url = primary.create_database()
-    # The primary is not the first, so that who stops at the first finds one that only reads.
+    # The primary is not listed first: a client that only tries the first finds a standby.
     ports = [standbys[0].port, primary.port, standbys[1].port]
     hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
     several = url.replace(f"127.0.0.1:{primary.port}", hosts)
@@ -115,7 +115,7 @@ def test_no_acknowledged_order_is_lost_when_the_primary_dies(
             for each in shop.spy.received()
         ]
         repeated = check_messages(shop.database, received)
-        # Messages come in again, too.
+        # Events are consumed again, too.
         shop.offer(Product(2))
     seeds.log(
         f"failover: {len(customers.planned_orders)} asked, {len(found)} there, {repeated} repeated,"

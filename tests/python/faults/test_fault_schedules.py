@@ -40,7 +40,7 @@ PARTS = ["postgresql", "rabbitmq", "kafka", "redis", "upstream"]
 CLIENTS = 5
 STEPS = len(FAULTS)
 RECOVERED_WITHIN_S = 10.0
-# The bound of a request, and what a busy machine may add.
+# The limit for a request, plus a margin for a busy machine.
 ANSWERED_WITHIN_S = 15.0 + 3.0
 DRAINED_WITHIN_S = 90.0
 NEIGHBOUR = "99"
@@ -179,7 +179,7 @@ ORDERS: dict[str, tuple[str, dict[str, Any]]] = {
 def proxies(
     postgres: PostgreSQL, broker: Broker, kafka: Kafka, redis: Redis, upstream: UpstreamServices
 ) -> Iterator[dict[str, FaultProxy]]:
-    """By what is at the other end."""
+    """The proxies by dependency."""
     with ExitStack() as stack:
         opened = {
             "postgresql": FaultProxy(postgres.port),
@@ -204,7 +204,7 @@ def all_contracts(  # noqa: PLR0913, PLR0917
     redis: Redis,
     upstream: UpstreamServices,
 ) -> Iterator[AllContracts]:
-    """An engine with every contract, each of its connections through a link."""
+    """An engine with every contract, with a proxy for each dependency."""
     make_topics(kafka.url, "inventory-events", "product_events", "user_logged_in", "order-events")
     upstream.set_product(MUG, price=9.5, stock=1_000_000)
     upstream.add_user(USER)
@@ -251,7 +251,7 @@ def test_the_same_seed_gives_the_same_schedule() -> None:
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Connection]:
-    """The engine's tables, past the link."""
+    """A direct connection to the engine's tables."""
     with psycopg.connect(
         database_url, autocommit=True, options="-c search_path=order_engine"
     ) as connection:
@@ -285,7 +285,7 @@ def test_broken_connections_lose_nothing(  # noqa: PLR0913, PLR0917
         seeds.log(f"{times} times {status} at {contract}: {words[:200]}")
     with httpx.Client(timeout=60, trust_env=False) as client:
         for ask in [ask for ask in observed.planned_orders if ask.order_id is None]:
-            # Elsewhere the same key is another one.
+            # In other contracts the same key is a different one.
             customers.place(client, observed.contracts[ask.customer], ask)
     eventually(lambda: all_contracts.waiting() == 0, "all is sent", DRAINED_WITHIN_S)
 
@@ -327,7 +327,7 @@ def described(message: Delivery) -> tuple[int, str]:
 
 
 def number_of(name: str) -> int:
-    """The number of an order that a contract calls by 24 hex digits."""
+    """The number of an order, from 24 hex digits."""
     return int(name[8:], 16)
 
 

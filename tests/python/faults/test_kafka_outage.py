@@ -205,12 +205,12 @@ def test_another_engine_takes_over_from_a_killed_one(
         report(range(1, 3))
         eventually(lambda: shop.count("products") > 10, "it has begun")
         first.kill()
-        # It would be missed in half a minute.
+        # Without this, its absence is noticed after half a minute.
         shop.database.execute("update leases set expires_at = now() where name like 'consumer:%'")
         second.start()
         report(range(3, 5))
         eventually(lambda: all_reported(4), "all is applied", 90)
-        # A stop in good order leaves nothing to be waited for.
+        # A clean stop releases everything.
         first.start()
         second.stop()
         report(range(5, 6))
@@ -265,7 +265,7 @@ def test_messages_wait_for_a_missing_topic(
         finally:
             consumer.kill()
         assert json.loads(record["value"])["payload"] == order
-        # The topic to listen to is found as well.
+        # The topic to consume is found as well.
         make_topics(strict_kafka.url, "inventory-events")
         shop.say(updated("p", 3))
         eventually(lambda: shop.reported("p") == 3, "it is applied", 40)

@@ -43,7 +43,7 @@ BOOKS = """
 
 @pytest.fixture
 def proxy(postgres: PostgreSQL) -> Iterator[FaultProxy]:
-    """Between the engine and its database."""
+    """The proxy between the engine and its database."""
     with FaultProxy(postgres.port) as opened:
         yield opened
 
@@ -68,7 +68,7 @@ def linked_shop(
 
 @pytest.fixture(params=["alone", "under locks"])
 def commit(request: pytest.FixtureRequest, linked_shop: Shop) -> bytes:
-    """How what an order ends with begins: both ways of placing one are gone."""
+    """The start of the last statement of an order, for both ways of placing."""
     if request.param == "alone":
         return WRITES_ALONE
     meet_a_change(linked_shop)
@@ -76,7 +76,7 @@ def commit(request: pytest.FixtureRequest, linked_shop: Shop) -> bytes:
 
 
 def meet_a_change(shop: Shop) -> None:
-    """Changes a product under a lone request, so that the next ones lock theirs."""
+    """Changes a product during a single request, so that later ones lock their products."""
     with ThreadPoolExecutor(1) as customer, shop.database.transaction():
         shop.database.execute("update products set reported = 0")
         refused = customer.submit(shop.place, (1, STOCK))
@@ -87,7 +87,7 @@ def meet_a_change(shop: Shop) -> None:
 
 
 def ask_until_placed(shop: Shop) -> int:
-    """Repeats a request as a client does: for a moment the engine may meet dead connections."""
+    """Retries a request as a client would: for a moment the engine may use dead connections."""
     order = eventually(
         lambda: shop.place((1, 1), key="cart")["order"], "it is answered", AGAIN_WITHIN_S
     )
@@ -95,7 +95,7 @@ def ask_until_placed(shop: Shop) -> int:
 
 
 def check_placed_once(shop: Shop, order_id: int, *, keys: int) -> None:
-    """One order, with all that belongs to it, and one message."""
+    """One order, with all of its rows, and one message."""
     assert shop.row(BOOKS) == (1, 1, keys, STOCK - 1, 1)
     assert shop.row("select id from orders") == (order_id,)
     shop.spy.wait_for(order_id)

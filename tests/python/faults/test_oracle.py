@@ -41,7 +41,7 @@ def planned_orders(database_url: str) -> list[PlannedOrder]:
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Connection]:
-    """The engine's tables."""
+    """A connection to the engine's tables."""
     with psycopg.connect(
         database_url, autocommit=True, options="-c search_path=order_engine"
     ) as connection:

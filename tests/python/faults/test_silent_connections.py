@@ -20,24 +20,24 @@ from tests.python.support.shop import Shop
 from tests.python.support.waiting import eventually
 from tests.services import PostgreSQL
 
-# The bound of a statement, and what the connection is given beyond it.
+# The statement timeout, plus the time to detect the silent connection.
 STATEMENT_S = 1
 SILENT_S = STATEMENT_S + 0.5
-# A batch is tried twice, and a machine may be busy.
+# A batch is tried twice, and the machine may be busy.
 ANSWERED_WITHIN_S = 2 * SILENT_S + 3.0
 CHANGE = 'mutation($id: ID!) { updateOrder(id: $id, status: "shipped") { success } }'
 
 
 @pytest.fixture
 def proxy(postgres: PostgreSQL) -> Iterator[FaultProxy]:
-    """Between an engine and its database."""
+    """The proxy between an engine and its database."""
     with FaultProxy(postgres.port) as opened:
         yield opened
 
 
 @pytest.fixture
 def linked_url(proxy: FaultProxy, postgres: PostgreSQL, database_url: str) -> str:
-    """The database by that link."""
+    """The database's URL through that proxy."""
     return database_url.replace(f":{postgres.port}/", f":{proxy.port}/")
 
 
@@ -77,7 +77,7 @@ def test_a_server_answers_and_continues(
         # Silent connections in a transaction hold no locks: the same product can still be ordered.
         eventually(lambda: shop.row("select count(*) from outbox") == (0,), "all is sent")
         assert len({each.body["order_id"] for each in shop.spy.received()}) == 3
-        # A server that waits for such a connection would not end.
+        # A server that waits for such a connection would not stop.
         proxy.half_open()
         server.stop()
 

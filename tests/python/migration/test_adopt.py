@@ -34,7 +34,7 @@ def test_existing_rows_are_adopted(shared_database: SharedDatabase) -> None:
         assert [entry.actor for entry in engine.order_history(first)] == ["legacy"]
     assert report["found"] == {}
     assert figures(report, "totals")["engine"] == "44.2900"
-    # The product service has subtracted them long ago.
+    # The product service has subtracted them before.
     assert shared_database.level(1) == (999_616, 0, 999_616)
 
 
@@ -66,7 +66,7 @@ def test_writes_of_the_engine_reach_the_old_tables(shared_database: SharedDataba
     with shared_database.engine() as engine:
         order = engine.place_order(user_id=1, items=[(1, 2), (2, 1)])
         after = shared_database.place((1, 1))
-        # One series of numbers.
+        # Both use one sequence.
         assert (order.id, after) == (before + 1, before + 2)
         assert shared_database.sql(
             "select user_id, total_amount, status, address from orders where id = %s", order.id
@@ -83,7 +83,7 @@ def test_writes_of_the_engine_reach_the_old_tables(shared_database: SharedDataba
         engine.upsert_user(9, email="a@b.c", address="9 St")
         engine.upsert_product(9, name="Jug", price="7.25", quantity=5)
         engine.set_stock(1, 7)
-        # The row of a new product gives way to the one that the old consumer writes.
+        # The row of a new product is replaced by the one that the old consumer writes.
         shared_database.sql(
             "insert into product_catalog (product_id, name, price, quantity)"
             " values (9, 'Jug', 7.25, 5)"
@@ -104,7 +104,7 @@ def test_a_running_engine_uses_the_old_id_sequence_immediately(
     for _ in range(5):
         shared_database.place((1, 1))
     with shared_database.engine() as engine:
-        # Its statements are prepared before the adoption.
+        # Its statements were prepared before the adoption.
         engine.upsert_product(77, name="Jug", price=1, quantity=10)
         with pytest.raises(ProductNotFound):
             engine.place_order(user_id=1, items=[(78, 1)])
@@ -180,7 +180,7 @@ def test_violations_are_listed_and_never_fail_the_old_service(
     assert figures(report, "totals")["rounding"] == "-0.00002"
     later = break_rules()
     assert shared_database.findings() == expected | later
-    # What is mended is an order of the engine.
+    # Repaired rows become orders of the engine.
     (mended,) = [number for kind, _, number in later if kind == "total"][:1]
     shared_database.sql("update orders set total_amount = 5 where id = %s", int(mended))
     assert ("total", "orders", mended) not in shared_database.findings()

@@ -57,7 +57,7 @@ def downgrade():
 
 
 def without_ids(value: Any) -> Any:  # noqa: ANN401 - any JSON.
-    """The value with every id replaced by its type's name."""
+    """The value with every id replaced by the name of its type."""
     if isinstance(value, list):
         return [without_ids(each) for each in value]
     if isinstance(value, dict):
@@ -132,7 +132,7 @@ def test_adopting_under_load(
 
     with steady_load(legacy_service.url, PER_SECOND, 16, order) as load:
         eventually(lambda: load.requests > 3 * PER_SECOND, "the load runs", 60)
-        # The first requests of a worker are slow by themselves.
+        # The first requests of a worker are slow.
         before, load.longest_s = load.requests, 0.0
         report = shared_database.adopt()
         during = load.requests - before
@@ -205,7 +205,7 @@ def test_its_migrations_still_run(
     order = shared_database.place((1, 1))
     assert "(head)" in legacy_service.flask("db", "current")
     legacy_service.flask("db", "upgrade")
-    # Nothing that autogenerate would want to change.
+    # Autogenerate finds no difference.
     legacy_service.flask("db", "check")
     migrations = tmp_path / "migrations"
     shutil.copytree(REPOSITORY / "tests" / "legacy_app" / "migrations", migrations)

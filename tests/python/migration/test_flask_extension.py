@@ -36,7 +36,7 @@ ONE_MUG = "[{product_id: 1, quantity: 1}]"
 
 
 def posted(query: str, user_id: int = 1, **variables: object) -> dict[str, Any]:
-    """A request in the form of the recorded ones."""
+    """A request in the format of the recordings."""
     return {
         "method": "POST",
         "path": "/graphql",
@@ -49,7 +49,7 @@ def creation(user_id: int, items: str) -> str:
     return f"mutation {{ createOrder(user_id: {user_id}, order_items: {items}) {ENVELOPE} }}"
 
 
-# So that number 1 is an order of the recorded user, and number 2 is not.
+# Order 1 belongs to the recorded user, order 2 does not.
 FIRST = {
     "order 1, of user 1": EXCHANGES["create one line"]["request"],
     "order 2, of user 2": posted(creation(2, ONE_MUG), user_id=2),
@@ -76,17 +76,17 @@ MORE = {
     "less than no quantity": posted(creation(1, "[{product_id: 1, quantity: -1}]")),
     "for another user": posted(creation(2, ONE_MUG)),
 }
-# "a fractional price", "a sum that floats miss", and two at once.
+# A fractional price, a total that floats miss, and both together.
 CREATED_MORE = 4
 REQUESTS = FIRST | {name: each["request"] for name, each in EXCHANGES.items()} | MORE
 
 
 class Difference(NamedTuple):
-    """Where the engine answers differently on purpose."""
+    """An intended difference."""
 
     asked_by: str
     is_as_asked: Callable[[httpx.Response, httpx.Response], bool]
-    """Of the old answer and the new one."""
+    """Converts the old response and the new one."""
 
 
 def refused_in_other_words(old: httpx.Response, new: httpx.Response) -> bool:
@@ -178,7 +178,7 @@ DIFFERENCES = {
         refused_instead("The token's user may not place orders for user 2."),
     ),
 }
-# Where more than the body differs.
+# Differences beyond the body.
 OTHER_STATUS = {"an id that is no number": (400, 200)}
 
 
@@ -191,7 +191,7 @@ class Side(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """The old service without the line, and with it."""
+    """The old service without and with the line."""
 
     old: Side
     new: Side
@@ -244,7 +244,7 @@ def sides(start_side: Callable[..., LegacyService]) -> Sides:
 
 
 def make_known(service: LegacyService) -> None:
-    """Gives the engine its tables, and the users and products that the old service has."""
+    """Creates the engine's tables, and the users and products of the old service."""
     service.flask("order-engine", "migrate")
     with OrderEngine(database_url=service.env["SQLALCHEMY_DATABASE_URI"]) as engine:
         for user in USERS:
@@ -258,12 +258,12 @@ def make_known(service: LegacyService) -> None:
 
 
 def masked(body: str) -> str:
-    """The body with each id, a text of digits, as one sign."""
+    """The body with each numeric id replaced by a placeholder."""
     return re.sub(r'"id":"\d+"', '"id":"#"', body)
 
 
 def in_any_order(body: str) -> str:
-    """A JSON body with its members sorted, and numbers and texts written as Python writes them."""
+    """A JSON body with sorted members, and with numbers and strings as Python writes them."""
     return json.dumps(json.loads(body), separators=(",", ":"), sort_keys=True)
 
 

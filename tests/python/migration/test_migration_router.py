@@ -192,7 +192,7 @@ def is_running_until(answers: list[tuple[float, bool]], until: float) -> Callabl
     return lambda: bool(answers) and answers[-1][0] > until
 
 
-# --- who answers -------------------------------------------------------------------------------
+# --- routing -----------------------------------------------------------------------------------
 
 
 def test_each_operation_follows_its_routing_rule(moving: Moving) -> None:
@@ -333,7 +333,7 @@ def test_every_process_applies_a_rule_within_a_second_under_load(
     service.stop()
 
 
-# --- what a shadowed request leaves behind -----------------------------------------------------
+# --- dry runs ----------------------------------------------------------------------------------
 
 
 def test_a_dry_run_writes_nothing(moving: Moving) -> None:
@@ -498,7 +498,7 @@ def test_the_newest_thousand_differences_are_kept(moving: Moving) -> None:
             " from generate_series(1, 1200) n"
         )
         moving.switch("createOrder", "shadow")
-        # A slow moment of the machine leaves one unsettled, which is not kept.
+        # A slow moment may leave one without a result, which is not stored.
         for asked in range(1, 21):
             moving.ask(CREATE, own_code="a cent more")
             if moving.judged(asked, "createOrder")["differed"]:

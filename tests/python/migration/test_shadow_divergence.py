@@ -22,7 +22,7 @@ from tests.services import Workspace
 
 REQUESTS = 1000
 CLIENTS = 4
-# So many, that the one of two workers is not missed by chance.
+# Enough for both workers to receive some.
 ORDERS_FIRST = 20
 JUDGED_S = 5.0
 SEED = 20_241_004
@@ -43,17 +43,17 @@ PLANTED = ("createOrder.orders.0.total_amount",)
 
 
 class Mix:
-    """Requests as clients send them, the same each time."""
+    """A fixed sequence of requests."""
 
     def __init__(self, service: LegacyService) -> None:
-        """Begins with the first of them."""
+        """Starts at the first request."""
         self.random = random.Random(SEED)  # noqa: S311 - a reproducible mix, no secret.
         self.service = service
         self.known: list[str] = []
         self.planted = 0
 
     def requests(self) -> Iterator[dict[str, Any]]:
-        """Gives all of them, as arguments of `httpx.Client.request`."""
+        """All requests, as arguments of `httpx.Client.request`."""
         makers = {
             self.create: 30,
             self.create_mistaken: 5,
@@ -71,7 +71,7 @@ class Mix:
             yield maker()
 
     def create(self) -> dict[str, Any]:
-        """An order that can be placed."""
+        """A valid order."""
         products = self.random.sample((1, 2, 3), self.random.choice((1, 2)))
         return self._create([(product, self.random.randint(1, 5)) for product in products])
 
@@ -85,7 +85,7 @@ class Mix:
         return self._create([(1, 1), (self.random.randint(100, 199), 1)])
 
     def create_out_of_stock(self) -> dict[str, Any]:
-        """An order of more than there is."""
+        """An order that exceeds the stock."""
         return self._create([(self.random.choice((1, 2, 3)), 2_000_000_000)])
 
     def all_orders(self) -> dict[str, Any]:
@@ -93,11 +93,11 @@ class Mix:
         return self._post({"query": ALL_ORDERS})
 
     def order(self) -> dict[str, Any]:
-        """One of those that were there at the beginning."""
+        """One of the initial orders."""
         return self._post({"query": ORDER, "variables": {"id": self.random.choice(self.known)}})
 
     def unknown_order(self) -> dict[str, Any]:
-        """One that is not there."""
+        """An order that does not exist."""
         return self._post({"query": ORDER, "variables": {"id": self.random.randint(10**6, 10**9)}})
 
     def bad_token(self) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class Mix:
         return self._post({"query": query}, headers)
 
     def no_document(self) -> dict[str, Any]:
-        """A syntax error, a field that is not there, an argument that is missing."""
+        """A syntax error, an unknown field, a missing argument."""
         documents = ("{ allOrders {", "{ allOrders { nothing } }", "{ order { success } }", "}{")
         return self._post({"query": self.random.choice(documents)})
 
@@ -209,7 +209,7 @@ def is_shadowed(mix: Mix, flags: dict[str, str]) -> bool:
 
 
 def counted(flags: dict[str, str]) -> Counter[str]:
-    """What became of the requests of all operations together."""
+    """The outcomes of all operations together."""
     outcomes = ("matched", "differed", "unsettled", "failed", "skipped")
     total: Counter[str] = Counter()
     for one in _native.shadow_report(flags, None, 1).counts:

@@ -25,13 +25,13 @@ from tests.services.ports import free_port
 SECRET = "a secret of sufficient length for HS256"
 PASSWORD = "hunter2-is-a-secret"
 NOBODY_LISTENS = f"postgresql://someone:{PASSWORD}@127.0.0.1:1/nothing"
-# What the command may see of the surroundings: nothing that could configure it.
+# Variables of this process that the command receives; none of them configures it.
 INHERITED = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR")
 COMMAND = (sys.executable, "-m", "order_engine")
 
 
 class Shell:
-    """A folder and an environment to type commands in."""
+    """A folder and an environment to run commands in."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

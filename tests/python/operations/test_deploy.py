@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 DASHBOARD = ROOT / "deploy" / "grafana" / "order-engine.json"
 RULES = ROOT / "deploy" / "prometheus" / "order-engine.rules.yml"
 RULES_TEST = ROOT / "tests" / "prometheus" / "alerts.test.yml"
-# What Prometheus adds to every series.
+# Labels that Prometheus adds to every series.
 OF_THE_TARGET = frozenset({"job", "instance"})
 TEMPLATE = re.compile(r"\{\{\s*\$labels\.(\w+)\s*\}\}")
 LEGEND = re.compile(r"\{\{\s*(\w+)\s*\}\}")
@@ -46,7 +46,7 @@ def shown() -> list[str]:
 
 
 def check(expression: str) -> Named:
-    """Checks an expression against the catalogue; returns what it names."""
+    """Checks an expression against the catalogue; returns its metrics and labels."""
     known, values = metrics_catalogue.sample_names(), metrics_catalogue.label_values()
     found = named(expression)
     assert found.metrics, expression
@@ -124,7 +124,7 @@ def test_panels_say_what_they_show_and_do_not_overlap() -> None:
 
 
 def labels_of(expression: str) -> list[frozenset[str]]:
-    """The labels of the metrics of an expression that is not aggregated."""
+    """The labels of an expression's metrics, if it does not aggregate."""
     found = named(expression)
     if found.grouped_by:
         return []

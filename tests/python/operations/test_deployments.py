@@ -76,7 +76,7 @@ class Deployment(HttpProcess):
         self.READY_PATH = f"{self.prefix}/"
 
     def command_line(self) -> list[str]:
-        """What is typed to start it, in the foreground."""
+        """The command line of the server in the foreground."""
         program, *arguments = self._command
         if program == "gunicorn":
             place = [f"--bind=127.0.0.1:{self.port}"]
@@ -95,7 +95,7 @@ class Deployment(HttpProcess):
             answer = self.client.post(
                 f"{self.prefix}/graphql",
                 json={"query": PLACE, "variables": variables},
-                # A connection that is kept would stay with one worker.
+                # A reused connection would stay with one worker.
                 headers={
                     "Authorization": f"Bearer {self.token(order_request.user_id)}",
                     "Connection": "close",
@@ -139,7 +139,7 @@ def test_nothing_is_lost_when_workers_restart(
     load = RetryingLoad(server.place)
     server.start()
     try:
-        # Events leave from inside the workers.
+        # The workers publish events themselves.
         spy.wait_for(load.place_one().order_id)
         load.run(lambda: restart_workers(server, load))
     finally:
@@ -150,7 +150,7 @@ def test_nothing_is_lost_when_workers_restart(
 
 
 def restart_workers(server: Deployment, load: RetryingLoad) -> None:
-    """All of them gracefully, then one with SIGKILL, then one with SIGTERM."""
+    """Restarts all workers gracefully, kills one, and terminates one."""
     first = load.wait_for_workers(WORKERS)
     os.kill(server.pid, signal.SIGHUP)
     second = load.wait_for_workers(WORKERS, but=first)
@@ -177,7 +177,7 @@ def test_stopping_workers_release_their_partitions_immediately(
         assert database.execute(held).fetchall() == []
 
 
-# Celery leaves the connections open on which the threads of a client wait for results.
+# Celery leaves open the connections on which client threads wait for results.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("early", [{}, OPEN_EARLY], ids=["opened by the worker", "by its parent"])
 def test_nothing_is_lost_when_a_celery_worker_dies(
@@ -201,7 +201,7 @@ class CeleryWorker:
     """`celery worker` with two processes, and a client of it."""
 
     def __init__(self, workspace: Workspace, folder: Path, env: dict[str, str]) -> None:
-        """Nothing is started yet."""
+        """Starts nothing."""
         self._workspace = workspace
         self._log = folder / "celery.log"
         self._env = dict(os.environ) | env
@@ -209,17 +209,17 @@ class CeleryWorker:
         self._process: Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Starts it; tasks may wait for it in the queue."""
+        """Starts it; the queue may already hold tasks."""
         command = [sys.executable, "-m", "celery", "-A", "tests.deployments.celery_app", "worker"]
         command += [f"--concurrency={WORKERS}", "--pool=prefork", "--loglevel=info"]
         command += ["--without-gossip", "--without-mingle"]
         self._process = self._workspace.spawn(command, log=self._log, env=self._env)
 
     def stop(self) -> None:
-        """Lets it end the tasks that it has begun.
+        """Stops it once its current tasks are finished.
 
         Raises:
-            AssertionError: it did not end cleanly; its log is in the message.
+            AssertionError: it did not stop cleanly; its log is in the message.
         """
         assert self._process is not None
         self._process.terminate()
@@ -238,7 +238,7 @@ class CeleryWorker:
 
 
 def restart_celery(worker: CeleryWorker, load: RetryingLoad) -> None:
-    """One process with SIGKILL, then all with their parent."""
+    """Kills one process, then all with their parent."""
     first = load.wait_for_workers(WORKERS)
     os.kill(int(min(first)), signal.SIGKILL)
     second = load.wait_for_workers(1, but=first)
@@ -258,9 +258,9 @@ def check_books(env: dict[str, str], load: RetryingLoad) -> None:
 
 
 def check_events(env: dict[str, str], load: RetryingLoad, spy: EventSpy) -> None:
-    """The event of every order arrives, at the latest when the leases of the killed have ended."""
+    """The event of every order arrives, at the latest when the killed processes' leases expire."""
     with psycopg.connect(env["DATABASE_URL"]) as database:
-        # As if half a minute had passed.
+        # As after half a minute.
         database.execute("update order_engine.leases set expires_at = clock_timestamp()")
     wanted = {(each.order_id, each.order_request.user_id) for each in load.acknowledged}
 

@@ -84,7 +84,7 @@ def doctor(database_url: str, tmp_path: Path) -> Doctor:
 def around(
     broker: Broker, kafka: Kafka, redis: Redis, upstream: UpstreamServices
 ) -> dict[str, str]:
-    """Everything around the database, running, as settings."""
+    """All other components, running, as settings."""
     return {
         "RABBITMQ_URL": broker.url,
         "KAFKA_BROKERS": kafka.url,

@@ -30,7 +30,7 @@ print(server.start(), flush=True)
 sys.stdin.read()
 """
 
-# The same, after a worker of it was forked and has ended as Python ends.
+# The same, after it has forked a process that has exited.
 FORKING_ENGINE = """
 import os
 import sys
@@ -62,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user can reach; tmp_path is private."""
+    """A folder that every user can access; tmp_path is private."""
     path = Path(tempfile.mkdtemp(dir="/var/tmp"))
     path.chmod(0o755)
     yield path
@@ -88,7 +88,7 @@ def is_running(pid: int) -> bool:
 
 
 class Engine:
-    """An engine in another process, with its server in a folder; ends by kill -9 only."""
+    """An engine in another process, with its server in a folder; only SIGKILL stops it."""
 
     def __init__(self, folder: Path, script: str) -> None:
         self._process = subprocess.Popen(

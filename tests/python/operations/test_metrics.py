@@ -32,7 +32,7 @@ from tests.services.ports import free_port
 OPEN_METRICS = "application/openmetrics-text"
 OPEN_METRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# What a Prometheus server sends.
+# The header that a Prometheus server sends.
 PROMETHEUS_ACCEPT = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
     "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
@@ -74,11 +74,11 @@ class Served:
         return list(parse_prometheus(self.text().text))
 
     def value(self, name: str, **labels: str) -> float:
-        """The value of one sample; 0 where there is none."""
+        """The value of one sample; 0 if there is none."""
         return samples(self.families()).get((name, tuple(sorted(labels.items()))), 0.0)
 
     def waiting(self, contract: str) -> float:
-        """How many of a contract's messages are not sent yet."""
+        """The number of a contract's messages in the outbox."""
         return self.value("order_engine_outbox_messages", contract=contract)
 
     def graphql(self, contract: str, query: str) -> httpx.Response:
@@ -120,7 +120,7 @@ def served(
     places: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Served]:
-    """A process with everything that has metrics, in which everything has happened once."""
+    """A process with every metric, in which everything has happened once."""
     folder = tmp_path_factory.mktemp("metrics")
     upstream = UpstreamServices(workspace, folder)
     ports = {name: free_port() for name in ("storefront", "jobs", "gateway", "stock")}
@@ -254,7 +254,7 @@ def test_what_clients_send_never_becomes_a_label(served: Served) -> None:
         for contract in ("flask", "storefront"):
             served.graphql(contract, query)
     after = [served.value("order_engine_requests_total", **labels) for labels in strangers]
-    # Five paths that there are not; a body that is no JSON, and three documents that are no good.
+    # Five unknown paths, a body that is not JSON, and three invalid documents.
     assert [now - was for was, now in zip(before, after, strict=True)] == [5, 4]
     named = metrics_catalogue.label_values()
     for family in served.families():

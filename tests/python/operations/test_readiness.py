@@ -24,7 +24,7 @@ class Checked:
     server: EngineProcess
 
     def parts(self) -> dict[str, Any]:
-        """What is there; the engine takes orders all the same."""
+        """The components; orders can be placed without them."""
         answer = self.server.client.get("/readyz")
         assert answer.status_code == httpx.codes.OK, answer.text
         body = answer.json()

@@ -63,7 +63,7 @@ def test_a_lost_queue_is_filled_again(shop: Shop) -> None:
 
 @pytest.fixture
 def orders(database_url: str) -> str:
-    """A database with forty placed orders, whose messages have left."""
+    """A database with forty placed orders, whose messages have been published."""
     with OrderEngine(database_url=database_url) as engine:
         engine.upsert_product("tea", name="Tea", price="7.25", quantity=100)
         engine.place_orders([(1, [("tea", 1)])] * 40)

@@ -277,7 +277,7 @@ def _public(folder: Path) -> Path:
 
 
 def _name(pid: int) -> str:
-    """The name of a running process; empty when it has ended, reaped or not."""
+    """The name of a running process; empty if it has ended, reaped or not."""
     try:
         head, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
     except (FileNotFoundError, ProcessLookupError):
@@ -292,7 +292,7 @@ def _tables(url: str) -> list[str]:
 
 
 def _produce(server: Kafka, topic: str, keys: list[str]) -> set[int]:
-    """Sends a message for each key, whose value it is as well; returns the partitions taken."""
+    """Sends a message for each key, with the key as its value; returns the partitions."""
     with closing(KafkaProducer(bootstrap_servers=server.url, acks="all")) as producer:
         sent = [producer.send(topic, key=key.encode(), value=key.encode()) for key in keys]
         return {each.get(timeout=20).partition for each in sent}
@@ -303,7 +303,7 @@ def _login_error(server: Kafka, password: str) -> int:
     host, port = server.sasl_url.split(":")
     login = f"\0{tests.services.kafka.USER}\0{password}".encode()
     requests = (
-        # SaslHandshake, version 1: the mechanism; SaslAuthenticate, version 0: what it takes.
+        # SaslHandshake, version 1: the mechanism; SaslAuthenticate, version 0: the credentials.
         struct.pack(">hhihh5s", 17, 1, 1, -1, 5, b"PLAIN"),
         struct.pack(f">hhihi{len(login)}s", 36, 0, 2, -1, len(login), login),
     )
@@ -313,13 +313,13 @@ def _login_error(server: Kafka, password: str) -> int:
             connection.sendall(len(request).to_bytes(4, "big") + request)
             with connection.makefile("rb") as answers:
                 answer = answers.read(int.from_bytes(answers.read(4), "big"))
-            # After the number of the request.
+            # After the correlation id.
             error = int.from_bytes(answer[4:6], "big")
     return error
 
 
 def _consume(server: Kafka, topic: str, *, group: str, enough: int) -> list[str]:
-    """Takes messages from where the group has come to, and commits them."""
+    """Reads messages from the group's offset on, and commits them."""
     consumer = KafkaConsumer(
         bootstrap_servers=server.url,
         group_id=group,

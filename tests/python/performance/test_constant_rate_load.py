@@ -54,7 +54,7 @@ def served(answer: Callable[[int], bytes]) -> Iterator[int]:
 
 @pytest.fixture
 def requests(tmp_path: Path) -> Path:
-    """One request, as a load has many."""
+    """One request of a load."""
     path = tmp_path / "requests"
     path.write_text("token\t{}\n")
     return path
@@ -70,7 +70,7 @@ def test_requests_due_during_a_stall_have_waited(requests: Path) -> None:
     with served(answer) as port:
         done = steady.run(port, requests, per_second=PER_SECOND, seconds=2, seed=1)
     assert done.requests == 2 * PER_SECOND
-    # A quarter of all were due while it stalled; a closed loop would have sent one of them.
+    # A quarter of all were due during the stall; a closed loop would have sent one of them.
     assert done.values["max_ms"] >= STALL_S * 1e3 * 0.9
     assert done.values["p90_ms"] >= STALL_S * 1e3 * 0.4
 

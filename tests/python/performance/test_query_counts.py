@@ -47,7 +47,7 @@ where d.datname = current_database() and query !~ 'pg_stat_statements|pg_current
 
 
 class CountingPostgreSQL(PostgreSQL):
-    """Counts every statement. Nothing but what the engine does happens in it."""
+    """Counts every statement. Only the engine uses it."""
 
     def command(self) -> Sequence[str]:
         """Loads the module that counts, and disables autovacuum."""
@@ -57,7 +57,7 @@ class CountingPostgreSQL(PostgreSQL):
 
 @dataclass(frozen=True)
 class Costs:
-    """What something has cost so far."""
+    """The costs so far."""
 
     statements: int
     rows: int
@@ -71,7 +71,7 @@ class Costs:
 
 
 class Till:
-    """Where costs are read."""
+    """Reads the costs."""
 
     def __init__(self, url: str) -> None:
         self.connection = psycopg.connect(
@@ -142,7 +142,7 @@ def test_waiting_placements_share_a_commit(counted_url: str, till: Till) -> None
 
 def test_an_order_writes_a_fixed_number_of_rows_and_bytes(counted_url: str, till: Till) -> None:
     costs = asyncio.run(cost_of_placing(counted_url, till))
-    # The order, its line, what it holds, its history, its message.
+    # The order, its line, its reservation, its history, its message.
     assert costs.rows == 5 * TIMES
     assert costs.log_bytes <= LOG_BYTES_PER_ORDER_MAX * TIMES
 

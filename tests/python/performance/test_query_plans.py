@@ -54,7 +54,7 @@ Operation = tuple[Callable[[OrderEngine, int], Any], int]
 
 
 def second_page(engine: OrderEngine, user: str | None, number: int) -> None:
-    # Deep in the list: its middle, reached as a client that kept the cursor would.
+    # The middle of the list, reached with a cursor.
     page = engine.list_orders(user_id=user, first=100)
     for _ in range(number % 2):
         page = engine.list_orders(user_id=user, first=100, after=page.next_cursor)
@@ -66,7 +66,7 @@ def placed(engine: OrderEngine, number: int) -> int:
     return order.id
 
 
-# What is asked, and how many rows one such request may read.
+# The operations, and how many rows one request may read.
 OPERATIONS: dict[str, Operation] = {
     "one order": (lambda engine, number: engine.get_order(1 + 7 * number), 4),
     "one order of a user": (
@@ -97,7 +97,7 @@ def full_database_url(postgres: PostgreSQL, migrated_template: str) -> Iterator[
 
 @pytest.fixture(scope="module")
 def bare_database_url(postgres: PostgreSQL, full_database_url: str) -> Iterator[str]:
-    """The same without the indexes that it needs."""
+    """The same without the necessary indexes."""
     TableReads(full_database_url).forget()
     url = postgres.create_database(copy_of=full_database_url)
     with psycopg.connect(url, options=f"-c search_path={SCHEMA}") as connection:

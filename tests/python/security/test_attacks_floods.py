@@ -21,7 +21,7 @@ from tests.python.support.attack_target import (
 
 BURST = 5
 LIMITS = {
-    # Slow enough that nothing is regained while a test runs.
+    # So slow that no token is regained during a test.
     "ORDER_ENGINE_RATE_LIMIT_USER_PER_MINUTE": "1",
     "ORDER_ENGINE_RATE_LIMIT_ADDRESS_PER_MINUTE": "1",
     "ORDER_ENGINE_RATE_LIMIT_BURST": str(BURST),

@@ -51,7 +51,7 @@ many = settings(
 
 
 def corpus(name: str) -> list[bytes]:
-    """The pieces for one decoder, a line each."""
+    """The samples for one decoder, one per line."""
     return (CORPUS / f"{name}.txt").read_bytes().splitlines()
 
 
@@ -62,7 +62,7 @@ TOKENS += [b"true", b"0.1", b"2147483648", b"'", b"--", b"%00", b"\xe2\x80\xae",
 
 @st.composite
 def damaged(draw: st.DrawFn, name: str) -> bytes:
-    """A piece of the corpus with bytes cut, doubled, swapped and put in."""
+    """A sample of the corpus with bytes removed, doubled, swapped and inserted."""
     pieces = corpus(name)
     body = bytearray(draw(st.sampled_from(pieces)))
     for _ in range(draw(st.integers(0, 6))):
@@ -105,7 +105,7 @@ def token() -> str:
 
 
 def is_an_answer(answer: Any) -> None:  # noqa: ANN401 - JSON.
-    """A GraphQL answer that blames the request, if anything."""
+    """A GraphQL response that is a success or a client error."""
     assert {"data", "errors"} & set(answer)
     for error in answer.get("errors", []):
         assert error["extensions"]["code"] not in BAD_KINDS, error
@@ -165,7 +165,7 @@ def test_bodies_of_events(database: str, contract: str) -> None:
         @many
         @given(body=damaged(f"events-{contract}"), topic=st.sampled_from(EVENTS[contract]))
         def run(body: bytes, topic: str) -> None:
-            # Anything but a refusal of the body is a failure of the test.
+            # Any other error fails the test.
             with suppress(InvalidInput):
                 engine.apply_event(topic, body)
 

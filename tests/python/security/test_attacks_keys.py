@@ -57,7 +57,7 @@ Make = Callable[..., EngineProcess]
 
 @pytest.fixture
 def make_checker(make_server: Make) -> Make:
-    """Starts engines that have no secret, and no broker."""
+    """Starts engines without a secret and without a broker."""
 
     def make(**settings: str) -> EngineProcess:
         server = make_server(JWT_SECRET_KEY="", RABBITMQ_URL="", **settings)
@@ -125,7 +125,7 @@ def test_c3_c12_a_key_accepts_only_the_algorithm_of_its_type(
     for secret in ("", str(silent["n"]), json.dumps(silent)):
         forged = signed(secret, json.dumps({"alg": "HS256", "kid": rsa_key.kid}), honest())
         assert answer(server, forged) == INVALID
-    # Another algorithm of the same key, and another key's name.
+    # Another algorithm of the same key, and the name of another key.
     claims = {"user_id": 1, "exp": int(time.time()) + 60}
     for algorithm in ("RS384", "RS512", "PS256"):
         other = jwt.encode(claims, rsa_key.private, algorithm, headers={"kid": rsa_key.kid})
@@ -194,7 +194,7 @@ def test_c10_keys_rotate_and_outlive_failures_of_their_server(
     old, new = keys["RS256"], keys["EdDSA"]
     key_server.serve(old)
     server = make_checker(ORDER_ENGINE_JWT_JWKS_URL=key_server.url, **QUICK)
-    # The same tokens throughout: what is remembered of one must go with the key that signed it.
+    # The same tokens throughout: a cached result must be removed with the key that signed it.
     first, second = old.sign(), new.sign()
     assert answer(server, first) == GOOD
     key_server.serve(old, new)

@@ -41,7 +41,7 @@ def talkative(
     broker: Broker,
     redis: Redis,
 ) -> Iterator[AttackTarget]:
-    """An engine that logs all that it can."""
+    """An engine with full logging."""
     contracts, ports = contract_arguments()
     settings = target_settings(redis.url) | {"RABBITMQ_URL": broker.url}
     settings |= {"ORDER_ENGINE_LOG": EVERYTHING, "ORDER_ENGINE_LOG_FORMAT": request.param}

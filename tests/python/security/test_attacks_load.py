@@ -52,7 +52,7 @@ Make = Callable[..., EngineProcess]
 
 @pytest.fixture
 def loaded(make_server: Make) -> Iterator[EngineProcess]:
-    """A running engine with plenty of mugs, and no broker."""
+    """A running engine with a product in stock, without a broker."""
     server = make_server(RABBITMQ_URL="", ORDER_ENGINE_REQUEST_TIMEOUT_SECONDS="3")
     server.start()
     stocked(server)
@@ -76,7 +76,7 @@ def connected(server: EngineProcess) -> socket.socket:
 
 
 def is_served(server: EngineProcess) -> bool:
-    """Whether a new client gets its answer, from the database too."""
+    """Whether a new client gets a response, also from the database."""
     headers = {"Authorization": f"Bearer {server.token(1)}"}
     try:
         answer = httpx.post(
@@ -94,7 +94,7 @@ def is_served(server: EngineProcess) -> bool:
 def test_c36_idle_connections_do_not_block_others(make_server: Make) -> None:
     server = make_server(RABBITMQ_URL="")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # What is started inherits the bound: it has fewer places than there are idle connections.
+    # Children inherit the limit: it allows fewer connections than the idle ones.
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(FEW_FILES * IDLE // 400, soft), hard))
     try:
         server.start()
@@ -139,7 +139,7 @@ def test_c36_a_client_that_writes_without_end_is_refused(loaded: EngineProcess) 
 
 @dataclass(frozen=True)
 class Placing:
-    """How one placement ended."""
+    """The result of a placement."""
 
     outcome: str
     """The status, and whether there is an order."""
@@ -148,7 +148,7 @@ class Placing:
 
 
 def placement(server: EngineProcess, user: int) -> bytes:
-    """A request as it travels."""
+    """The bytes of a request."""
     query = PLACE["query"].replace("userId: 1", f"userId: {user}")
     body = json.dumps({"query": query}).encode()
     head = (
@@ -174,13 +174,13 @@ async def place(server: EngineProcess, request: bytes) -> Placing:
 
 
 async def placed_at_once(server: EngineProcess, number: int) -> list[Placing]:
-    """Sends that many placements in one moment."""
+    """Sends several placements at once."""
     requests = [placement(server, user % USERS + 1) for user in range(number)]
     return await asyncio.gather(*(place(server, request) for request in requests))
 
 
 async def placed_at_rate(server: EngineProcess, per_second: float, seconds: float) -> list[Placing]:
-    """Sends placements when they are due, whether those before are answered or not."""
+    """Sends placements when they are due, whether earlier ones are answered or not."""
     requests = [placement(server, user) for user in range(1, USERS + 1)]
     began = time.monotonic()
     under_way = []
@@ -196,7 +196,7 @@ def test_a_burst_of_orders_is_answered_and_releases_its_memory(loaded: EnginePro
     for _ in range(3):
         outcomes += Counter(one.outcome for one in asyncio.run(placed_at_once(loaded, WAVE)))
     assert sum(outcomes.values()) == 3 * WAVE
-    # An order, or a clear no: nothing else.
+    # Each result is an order or a clear refusal.
     assert set(outcomes) <= {"200 True", "200 False", "503 False"}, outcomes
     assert outcomes["200 True"] > WAVE
     began = time.monotonic()

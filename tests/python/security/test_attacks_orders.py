@@ -37,7 +37,7 @@ def api(attack_target: AttackTarget, request: pytest.FixtureRequest) -> Api:
 
 
 def uses_of(api: Api, order: str, headers: dict[str, str]) -> list[httpx.Response]:
-    """Every call of a contract that names an order."""
+    """Every operation of a contract on an order."""
     calls = [
         api.read(order, headers=headers),
         api.change(order, "shipped", headers=headers),
@@ -127,7 +127,7 @@ SERVERS_OWN: dict[str, Any] = {
 def test_c17_server_side_fields_cannot_be_sent(attack_target: AttackTarget, api: Api) -> None:
     headers = attack_target.bearer(OWNER)
     if api in (attack_target.apis[name] for name in GRAPHQL):
-        # Variables that no operation declares are nothing; the fields of its input are checked.
+        # Undeclared variables are ignored; the fields of an input object are checked.
         for name, value in SERVERS_OWN.items():
             answer = api.place(more={name: value}, headers=headers)
             failed = api.failure(answer)
@@ -215,7 +215,7 @@ def test_c30_invalid_quantities(attack_target: AttackTarget, api: Api, lines: li
 
 @pytest.mark.parametrize("name", [name for name in CONTRACTS if name != "jobs"])
 def test_c30_unknown_products(attack_target: AttackTarget, name: str) -> None:
-    # The contract jobs takes them, at the price that comes with the order.
+    # The contract jobs accepts them, at the price in the order.
     refuses(attack_target, attack_target.apis[name], [("999", 1)])
 
 

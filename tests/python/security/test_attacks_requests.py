@@ -265,7 +265,7 @@ def test_c36_requests_cannot_be_smuggled(attack_target: AttackTarget, api: Api, 
         answers = exchanged(connection, head + b"\r\n0\r\n\r\n" + SMUGGLED)
     codes = re.findall(rb"HTTP/1\.1 (\d{3})", answers)
     assert not codes or codes[0].startswith(b"4"), answers
-    # Where the lengths agree after all the second request is one, and answered as such.
+    # If the lengths agree after all, the second request is a request, and is answered as one.
     assert len(codes) <= 1 or what == "length and chunks", answers
 
 
@@ -276,7 +276,7 @@ def connected(api: Api) -> socket.socket:
 
 
 def exchanged(connection: socket.socket, sent: bytes) -> bytes:
-    """What comes back until the other side closes."""
+    """The bytes until the other side closes."""
     received = b""
     try:
         connection.sendall(sent)
@@ -284,7 +284,7 @@ def exchanged(connection: socket.socket, sent: bytes) -> bytes:
         while part := connection.recv(65_536):
             received += part
     except OSError:
-        # It was hung up on at once.
+        # It was closed immediately.
         pass
     return received
 

@@ -7,16 +7,16 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-# The first version without the hole that is named behind it.
+# The first version that fixes the named vulnerability.
 MENDED = {
-    "jsonwebtoken": "10.3.0",  # GHSA-h395-gr6q-cpjc: claims of the wrong type counted as absent.
-    "async-graphql": "7.0.10",  # GHSA-5gc2-7c65-8fq8: directives without bound.
-    "lapin": "4.7.1",  # Confirms that were lost with their channel.
-    "rustls": "0.23.18",  # RUSTSEC-2024-0399: a panic in accepting.
+    "jsonwebtoken": "10.3.0",  # GHSA-h395-gr6q-cpjc: claims of the wrong type treated as absent.
+    "async-graphql": "7.0.10",  # GHSA-5gc2-7c65-8fq8: unlimited directives.
+    "lapin": "4.7.1",  # Confirms lost with their channel.
+    "rustls": "0.23.18",  # RUSTSEC-2024-0399: a panic while accepting.
     "sqlx": "0.8.1",  # RUSTSEC-2024-0363: lengths beyond 4 GiB.
     "tokio": "1.44.2",  # RUSTSEC-2025-0023.
     "idna": "1.0.0",  # RUSTSEC-2024-0421: names that look like others.
-    "tungstenite": "0.20.1",  # RUSTSEC-2023-0065: headers without bound.
+    "tungstenite": "0.20.1",  # RUSTSEC-2023-0065: unlimited headers.
 }
 NEVER = ("h2", "serde_yaml", "dotenv", "serde_cbor", "yaml-rust")
 """HTTP/2 is not supported; the others are unmaintained."""

@@ -39,7 +39,7 @@ def test_every_named_test_exists() -> None:
 
 
 def test_a_test_named_after_a_row_is_listed_in_it() -> None:
-    """A row does not forget a test that is called after it."""
+    """A test that is named after a row is listed in that row."""
     table = rows()
     for file in (ROOT / "tests" / "python" / "security").glob("test_attacks_*.py"):
         for numbers in re.findall(r"^def test_((?:c\d+_)+)", file.read_text(), re.MULTILINE):

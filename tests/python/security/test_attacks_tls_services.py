@@ -35,7 +35,7 @@ WHY = {
 
 @dataclass(frozen=True)
 class Around:
-    """Servers that speak TLS, and who vouches for them."""
+    """Servers with TLS only, and their authority."""
 
     certificates: Certificates
     postgres: SecretPostgreSQL
@@ -43,7 +43,7 @@ class Around:
     redis: SecretRedis
 
     def settings(self, authority: Path, host: str = HOST) -> dict[str, str]:
-        """What an engine needs to reach them by TLS, trusting `authority` alone."""
+        """The settings of an engine that reaches them by TLS and trusts `authority` only."""
         tls = f"?sslmode=verify-full&sslrootcert={authority}"
         urls = {
             "DATABASE_URL": self.postgres.url + tls,
@@ -99,7 +99,7 @@ def test_orders_and_events_use_tls(
     assert answer.json()["data"]["placeOrder"]["success"], answer.text
     parts = server.client.get("/readyz").json()["parts"]
     assert {part["state"] for part in parts.values()} == {"up"}, parts
-    # RabbitMQ has no queue for the order, which therefore waits; Redis has taken its jobs.
+    # RabbitMQ has no queue for the order, which waits; Redis has received its jobs.
     jobs = 'order_engine_outbox_messages{contract="jobs"} 0'
     eventually(lambda: jobs in server.client.get("/metrics").text, "Redis has taken the jobs")
     reported = server.command("doctor", "--port", "0", "--contract", "flask")
@@ -128,7 +128,7 @@ def refused(reported: str, name: str) -> str:
 
 
 def cases() -> list[tuple[str, str]]:
-    """What is tried. RabbitMQ takes long to start again with another certificate."""
+    """The tested cases. RabbitMQ is slow to restart with another certificate."""
     every = [(name, kind) for name in VARIABLES for kind in WHY]
     return (
         every
@@ -148,7 +148,7 @@ def test_a_bad_certificate_is_refused_and_reported(
     certificates = around.certificates
     other = kind == "another authority"
     authority = certificates.other_authority if other else certificates.authority
-    # The certificate names the address; the host of that name is another.
+    # The certificate names the address, not the host name.
     secret = around.settings(authority, "localhost" if kind == "another host" else HOST)
     wanted = {VARIABLES[name], "SSL_CERT_FILE"}
     engine = make_engine(plain | {key: secret[key] for key in wanted})

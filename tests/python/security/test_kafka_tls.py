@@ -48,14 +48,14 @@ class Guarded:
         self.server = Kafka(workspace, certificates=files)
 
     def start(self) -> None:
-        """Starts it, and gives `USER` the password by every mechanism."""
+        """Starts it, and sets the password of `USER` for every mechanism."""
         self.server.start()
         with closing(KafkaAdminClient(bootstrap_servers=self.server.url)) as admin:
-            # One at a time: a request may name a user once.
+            # One at a time: a request may name a user only once.
             for name in SCRAM:
                 mechanism = ScramMechanism[name.replace("-", "_")]
                 reported = UserScramCredentialUpsertion(USER, mechanism, self.server.password)
-                # Its type comes with one of the admin's many parents, which pyright does not see.
+                # Pyright does not see the admin's many base classes, one of which has it.
                 alter: Any = getattr(admin, "alter_user_scram_credentials")  # noqa: B009
                 assert alter([reported]) == {USER: None}
 
@@ -95,7 +95,7 @@ def _written(path: Path, authority: trustme.CA) -> str:
 
 
 def _with_key(path: Path, certificate: trustme.LeafCert) -> Path:
-    """Writes a certificate behind its key, which Kafka wants in the form PKCS 8."""
+    """Writes a certificate after its key, in the PKCS 8 format that Kafka requires."""
     key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
     chain = b"".join(each.bytes() for each in certificate.cert_chain_pems)
     path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + chain)
@@ -115,7 +115,7 @@ def guarded_server(workspace: Workspace, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def guarded(guarded_server: Guarded) -> Guarded:
-    """The broker without a topic but the one that the engine listens to."""
+    """The broker with only the topic that the engine consumes."""
     delete_topics(guarded_server.server.url)
     make_topics(guarded_server.server.url, "inventory-events")
     return guarded_server

@@ -129,7 +129,7 @@ def test_c15_a_subscription_receives_the_callers_orders_only(stocked: Shop, orde
         assert refused["id"] == "1"
         assert f"Order with id {order_id} not found" in json.dumps(refused)
         send(id="2", type="subscribe", payload={"query": "subscription { orderUpdated { id } }"})
-        # The stream has begun when an answer to what was sent behind it has come back.
+        # The subscription has started once a later message is answered.
         send(id="3", type="subscribe", payload={"query": "{ __typename }"})
         while (message := receive()).get("id") != "3":
             assert message["id"] == "1"
@@ -218,7 +218,7 @@ def test_similar_claims_do_not_grant_staff_rights(
 
 @pytest.fixture
 def open_shop() -> Iterator[Callable[[EngineProcess, str], Shop]]:
-    """Opens shops with mugs, and closes them."""
+    """Opens engines with a product in stock, and closes them."""
     with ExitStack() as stack:
 
         def opened(server: EngineProcess, url: str) -> Shop:

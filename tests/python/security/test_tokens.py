@@ -68,7 +68,7 @@ def ask(shared_shop: Shop) -> Callable[[str | None], str]:
 
 @pytest.fixture
 def mint(shared_shop: Shop) -> Callable[..., str]:
-    """Signs claims as they are, with the right secret and an honest header."""
+    """Signs claims unchanged, with the right secret and a valid header."""
 
     def mint(**claims: object) -> str:
         return signed(shared_shop.server.secret, {"alg": "HS256", "typ": "JWT"}, claims)
