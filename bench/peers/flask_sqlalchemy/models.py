@@ -82,7 +82,7 @@ class Reservation(Base):
     __tablename__ = "reservations"
 
     product_id: Mapped[str] = mapped_column(primary_key=True)
-    order_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"), primary_key=True)
     quantity: Mapped[int]
 
 
@@ -94,7 +94,7 @@ class OrderHistory(Base):
     order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"), primary_key=True)
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     event_id: Mapped[uuid.UUID]
-    at: Mapped[datetime] = mapped_column(default=func.now())
+    changed_at: Mapped[datetime] = mapped_column(default=func.now())
     actor: Mapped[str]
     action: Mapped[str]
     status: Mapped[str]

@@ -44,7 +44,7 @@ def place(user_id: int, product_id: int, quantity: int) -> Order:
         session.add(order)
         # The event names the numbers that the database gives.
         session.flush()
-        _note(session, order)
+        _add_records(session, order)
     relay.wake()
     return order
 
@@ -89,8 +89,8 @@ def _reserve(session: Session, product_id: str, quantity: int) -> Product:
     raise RefusedError(f"Requested quantity of product ID {product_id} not available.")
 
 
-def _note(session: Session, order: Order) -> None:
-    """Writes down what the order holds, that it was placed, and the message that says so."""
+def _add_records(session: Session, order: Order) -> None:
+    """Adds the order's reservations, its history and its message."""
     event_id = uuid.uuid4()
     event = {
         "order_id": order.id,
