@@ -27,7 +27,7 @@ use crate::auth::verified::{Fingerprint, KeySet};
 use crate::domain::caller::Caller;
 use crate::domain::ids::UserId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::Object;
+use crate::json_object::JsonObject;
 
 pub use gate::{Gate, Gateway};
 pub use served::{KeySource, ServedKeys, ServedOptions};
@@ -299,7 +299,7 @@ impl Verifier {
         let (message, signature) = token.rsplit_once('.').ok_or_else(invalid)?;
         let (header, claims) = message.split_once('.').ok_or_else(invalid)?;
         let header = decoded(header)?;
-        let Object(header): Object<Header> =
+        let JsonObject(header): JsonObject<Header> =
             serde_json::from_str(&header).map_err(|_| invalid())?;
         if header.crit.is_some() {
             return Err(invalid());

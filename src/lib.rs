@@ -25,12 +25,12 @@ pub mod domain;
 pub mod engine;
 pub mod error;
 pub mod inbound;
-mod object;
+mod json_object;
 pub mod operations;
-pub mod outage;
 pub mod outbox;
 #[cfg(feature = "python")]
 mod python;
+pub mod retry;
 pub mod server;
 pub mod store;
 pub mod strangler;

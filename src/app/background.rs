@@ -28,8 +28,8 @@ use crate::engine::ports::{MessageSourceFactory, PublisherFactory};
 use crate::error::{Error, ErrorKind};
 use crate::error::{Result, error_chain};
 use crate::inbound::{Intake, IntakeStats};
-use crate::outage::{Outage, in_time};
 use crate::outbox::{NeedsQueue, Relay, RelayOptions, RelayStats};
+use crate::retry::{RetryState, with_timeout};
 use crate::server::health::Probe;
 use crate::store::retention;
 use crate::transport::handover::handover;
@@ -124,7 +124,7 @@ impl Background {
             },
         };
         if counters.relay.is_some() && contract.tells_lists() {
-            self.tell_lists(engine);
+            self.publish_order_lists(engine);
         }
         self.counters.push(counters);
         Ok(())
@@ -315,12 +315,12 @@ impl Background {
         // All doors with tokens share one verifier.
         let verifier = doors.iter().find_map(|door| door.gate.as_ref()?.verifier())?;
         let keys = Arc::clone(verifier.served()?);
-        let mut outage = Outage::new("fetching the keys that tokens are checked with");
-        let mut pause = kept(&keys, &mut outage).await;
+        let mut retry = RetryState::new("fetching the keys that tokens are checked with");
+        let mut pause = kept(&keys, &mut retry).await;
         let (kept_keys, stopping) = (Arc::clone(&keys), self.stopping.clone());
         self.tasks.spawn(async move {
             while stopping.run_until_cancelled(sleep(pause)).await.is_some() {
-                pause = kept(&kept_keys, &mut outage).await;
+                pause = kept(&kept_keys, &mut retry).await;
             }
         });
         Some(Arc::new(TokenKeys(keys)))
@@ -330,18 +330,18 @@ impl Background {
     /// users, as far as the engine shows them. `takes_in` has what Redis has of users taken in,
     /// once.
     pub(super) fn show(&self, engine: &Engine, takes_in: bool) {
-        if engine.shows_stock() {
+        if engine.projects_stock() {
             let engine = engine.clone();
             self.sweep("showing stock in Redis", move |since| {
                 let engine = engine.clone();
-                async move { engine.show_stock_since(since).await }
+                async move { engine.project_stock_since(since).await }
             });
         }
-        if engine.shows_users() {
+        if engine.projects_users() {
             let all = engine.clone();
             self.sweep("showing users in Redis", move |since| {
                 let engine = all.clone();
-                async move { engine.show_users_since(since).await }
+                async move { engine.project_users_since(since).await }
             });
             if takes_in {
                 self.import_preferences(engine);
@@ -359,18 +359,18 @@ impl Background {
     {
         let stopping = self.stopping.clone();
         self.tasks.spawn(async move {
-            let mut outage = Outage::new(activity);
+            let mut retry = RetryState::new(activity);
             // At first everything; and everything that changed while it could not be shown.
             let mut since = DateTime::<Utc>::UNIX_EPOCH;
             while !stopping.is_cancelled() {
                 let began = Utc::now();
                 let pause = match show(since).await {
                     Ok(()) => {
-                        outage.over();
+                        retry.record_success();
                         since = began - SHOWN_WINDOW;
                         SHOWN
                     }
-                    Err(error) => outage.failed(&error),
+                    Err(error) => retry.record_failure(&error),
                 };
                 let _ = stopping.run_until_cancelled(sleep(pause)).await;
             }
@@ -380,10 +380,10 @@ impl Background {
     fn import_preferences(&self, engine: &Engine) {
         let (engine, stopping) = (engine.clone(), self.stopping.clone());
         self.tasks.spawn(async move {
-            let mut outage = Outage::new("taking in preferences from Redis");
+            let mut retry = RetryState::new("taking in preferences from Redis");
             while !stopping.is_cancelled() {
                 let Err(error) = engine.import_preferences().await else { break };
-                let pause = outage.failed(&error);
+                let pause = retry.record_failure(&error);
                 let _ = stopping.run_until_cancelled(sleep(pause)).await;
             }
         });
@@ -391,18 +391,18 @@ impl Background {
 
     /// Starts telling the lists of users' orders that are due. Any number of processes may: who is
     /// due is locked while one of them composes the list.
-    fn tell_lists(&self, engine: &Engine) {
+    fn publish_order_lists(&self, engine: &Engine) {
         let (engine, stopping) = (engine.clone(), self.stopping.clone());
         self.tasks.spawn(async move {
-            let mut outage = Outage::new("telling the lists of users' orders");
+            let mut retry = RetryState::new("telling the lists of users' orders");
             while !stopping.is_cancelled() {
-                let pause = match in_time(engine.tell_lists(LISTS_AT_ONCE)).await {
+                let pause = match with_timeout(engine.publish_order_lists(LISTS_AT_ONCE)).await {
                     Ok(count) => {
-                        outage.over();
+                        retry.record_success();
                         // Whoever asks without end is told a few times a second.
                         if count < LISTS_AT_ONCE as usize { LISTS } else { Duration::ZERO }
                     }
-                    Err(error) => outage.failed(&error),
+                    Err(error) => retry.record_failure(&error),
                 };
                 let _ = stopping.run_until_cancelled(sleep(pause)).await;
             }
@@ -414,15 +414,16 @@ impl Background {
     pub(super) fn catch_up(&self, engine: &Engine) {
         let (engine, stopping) = (engine.clone(), self.stopping.clone());
         self.tasks.spawn(async move {
-            let mut outage = Outage::new("announcing what an older application does");
+            let mut retry = RetryState::new("announcing what an older application does");
             while !stopping.is_cancelled() {
-                let pause = match in_time(engine.catch_up(CAUGHT_UP_AT_ONCE)).await {
-                    Ok(count) => {
-                        outage.over();
-                        if count > 0 { Duration::ZERO } else { CATCH_UP }
-                    }
-                    Err(error) => outage.failed(&error),
-                };
+                let pause =
+                    match with_timeout(engine.publish_legacy_changes(CAUGHT_UP_AT_ONCE)).await {
+                        Ok(count) => {
+                            retry.record_success();
+                            if count > 0 { Duration::ZERO } else { CATCH_UP }
+                        }
+                        Err(error) => retry.record_failure(&error),
+                    };
                 let _ = stopping.run_until_cancelled(sleep(pause)).await;
             }
         });
@@ -460,13 +461,13 @@ impl Background {
 }
 
 /// Fetches an issuer's keys; how long to wait before the next time.
-async fn kept(keys: &ServedKeys, outage: &mut Outage) -> Duration {
+async fn kept(keys: &ServedKeys, retry: &mut RetryState) -> Duration {
     match keys.fetch().await {
         Ok(()) => {
-            outage.over();
+            retry.record_success();
             keys.refresh()
         }
-        Err(error) => outage.failed(&error),
+        Err(error) => retry.record_failure(&error),
     }
 }
 

@@ -19,8 +19,8 @@ impl App {
             let door = self.doors.first().ok_or_else(|| {
                 Error::new(ErrorKind::Misconfigured, "contract names nothing to serve.")
             })?;
-            let engine = self.engine.rehearsal();
-            let store = engine.store().clone();
+            let store = self.engine.store().isolated();
+            let engine = self.engine.dry_run(&store);
             let rehearser = Box::new(Rehearsal::new(engine, door.contract.as_ref(), shell));
             let parts = Parts {
                 store,

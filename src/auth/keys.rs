@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::Object;
+use crate::json_object::JsonObject;
 
 /// Most keys of a set; each costs a check where a token does not say which it means.
 const KEYS_MAX: usize = 64;
@@ -120,13 +120,13 @@ impl Key {
             let text = format!("The set of token keys cannot be used: {why}.");
             Error::new(ErrorKind::Unavailable, text).with("component", "token keys")
         };
-        let Object(set): Object<Set> =
+        let JsonObject(set): JsonObject<Set> =
             serde_json::from_slice(json).map_err(|_| wrong("it is no JWK set"))?;
         if set.keys.len() > KEYS_MAX {
             return Err(wrong(&format!("it has more than {KEYS_MAX} keys")));
         }
         let read = |key| {
-            let Object(jwk) = serde_json::from_value(key).ok()?;
+            let JsonObject(jwk) = serde_json::from_value(key).ok()?;
             Self::from_jwk(jwk)
         };
         let keys: Vec<_> = set.keys.into_iter().filter_map(read).collect();

@@ -1,4 +1,4 @@
-//! Who asks, and what that person may do: the one place where permission is decided.
+//! Callers and their permissions. All permissions are decided here.
 
 use crate::domain::ids::UserId;
 use crate::domain::status::OrderStatus;
@@ -7,40 +7,40 @@ use crate::error::{Error, ErrorKind, Result};
 /// What a valid token allows. The setting `access`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// See, place, change and delete one's own orders; staff may for everybody.
+    /// Read, place, change and delete own orders; staff may do so for every user.
     #[default]
     Owner,
-    /// As `Owner`, but only staff changes a status; the owner may still cancel.
+    /// As `Owner`, but only staff may change a status. Owners may still cancel.
     Roles,
-    /// Everything, as the old Flask app let it.
+    /// Everything, as in the old Flask application.
     AnyValidToken,
 }
 
-/// Who asks.
+/// The caller of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// The operator or the embedding program: no token, no limits of ownership.
+    /// The operator or the embedding program. It has no token and full access.
     System,
     /// The bearer of a valid token.
     User {
-        /// Whose token it is.
+        /// The user of the token.
         id: UserId,
-        /// Whether the token carries an admin role or scope.
+        /// Whether the token has an admin role or scope.
         staff: bool,
     },
 }
 
-/// Whose orders a statement may touch.
+/// The orders that a caller may access.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Everybody's.
+    /// All orders.
     Everyone,
-    /// Only this user's.
+    /// Only orders of this user.
     Owner(UserId),
 }
 
 impl Scope {
-    /// The user to restrict to, if any.
+    /// The user that access is limited to, if it is limited.
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         match self {
@@ -51,7 +51,7 @@ impl Scope {
 }
 
 impl Caller {
-    /// Whose orders this caller may read and write.
+    /// The orders that this caller may read and write.
     #[must_use]
     pub fn scope(&self, access: Access) -> Scope {
         match self {
@@ -62,10 +62,10 @@ impl Caller {
         }
     }
 
-    /// Whether this caller may place an order for `user`.
+    /// Checks whether this caller may place an order for `user`.
     ///
     /// # Errors
-    /// `Forbidden` when the order would be somebody else's.
+    /// `Forbidden` when the order would belong to another user.
     pub fn check_may_place_for(&self, user: &UserId, access: Access) -> Result<()> {
         match self.scope(access) {
             Scope::Owner(own) if own != *user => Err(Error::new(
@@ -76,10 +76,10 @@ impl Caller {
         }
     }
 
-    /// Whether this caller may set an order that it can see to `status`.
+    /// Checks whether this caller may set an order that it can read to `status`.
     ///
     /// # Errors
-    /// `Forbidden` where only staff changes a status.
+    /// `Forbidden` when only staff may change a status.
     pub fn check_may_set(&self, status: OrderStatus, access: Access) -> Result<()> {
         let customer = matches!(self, Self::User { staff: false, .. });
         if customer && access == Access::Roles && status != OrderStatus::Cancelled {
@@ -91,7 +91,7 @@ impl Caller {
         Ok(())
     }
 
-    /// The name under which the caller's idempotency keys and history entries are kept.
+    /// The caller's name in the history.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -100,7 +100,7 @@ impl Caller {
         }
     }
 
-    /// The name that scopes idempotency keys: never equal for two callers.
+    /// The scope of the caller's idempotency keys. Scopes of different callers differ.
     #[must_use]
     pub fn key_scope(&self) -> String {
         match self {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn customers_are_confined_unless_the_setting_opens_everything() {
+    fn customers_are_limited_to_their_orders_unless_any_token_may_do_anything() {
         let own = UserId::parse("1").unwrap();
         assert_eq!(user("1", false).scope(Access::Owner), Scope::Owner(own.clone()));
         assert_eq!(user("1", false).scope(Access::Roles), Scope::Owner(own));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_places_for_another() {
+    fn customers_cannot_place_orders_for_others() {
         let other = UserId::parse("2").unwrap();
         assert!(user("1", false).check_may_place_for(&other, Access::Owner).is_err());
         assert!(user("2", false).check_may_place_for(&other, Access::Owner).is_ok());

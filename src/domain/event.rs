@@ -1,4 +1,4 @@
-//! What happened to an order, before any contract has put it into words.
+//! Events of orders, independent of contracts.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -6,19 +6,19 @@ use uuid::Uuid;
 use crate::domain::order::{HistoryEntry, Order};
 use crate::domain::status::OrderStatus;
 
-/// What happened.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
-    /// The order came to be.
+    /// The order was placed.
     Placed,
     /// Its status changed.
     Updated,
-    /// It was deleted; nobody sees it any more.
+    /// The order was deleted.
     Deleted,
 }
 
 impl EventKind {
-    /// The word kept in the history.
+    /// The word in the history.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -32,27 +32,27 @@ impl EventKind {
 /// One event of one order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderEvent {
-    /// Names the event for ever, in every message about it.
+    /// Identifies the event in every message about it.
     pub id: Uuid,
-    /// What happened.
+    /// The kind.
     pub kind: EventKind,
-    /// When.
+    /// The time of the change.
     pub at: DateTime<Utc>,
-    /// The order after it.
+    /// The order after the change.
     pub order: Order,
-    /// The status before it; absent for `Placed`.
+    /// The status before the change; none for `Placed`.
     pub previous: Option<OrderStatus>,
-    /// Why, where a reason was given.
+    /// The reason, if one was given.
     pub reason: Option<String>,
-    /// Whether the order's user wants no notifications of new orders. Only looked up for `Placed`.
+    /// Whether the user has opted out of notifications of new orders. Read for `Placed` only.
     pub opted_out: bool,
 }
 
 impl OrderEvent {
-    /// The event that `entry` of an order's history tells of, with the order as it was then.
-    /// Everything but its status is as it was placed. What its user wants is not looked up.
+    /// Rebuilds the event of a history entry, with the order as it was then: only its status,
+    /// version and time differ from `order`. `opted_out` is false.
     #[must_use]
-    pub fn of_the_past(id: Uuid, entry: HistoryEntry, order: &Order) -> Self {
+    pub fn from_history(id: Uuid, entry: HistoryEntry, order: &Order) -> Self {
         let kind = match entry.action.as_str() {
             "placed" => EventKind::Placed,
             "deleted" => EventKind::Deleted,

@@ -1,4 +1,4 @@
-//! Identifiers: checked once, at the boundary, and then carried as types.
+//! Identifiers. They are validated once, when they are parsed.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -7,21 +7,21 @@ use chrono::{DateTime, Utc};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Longest user or product id, in bytes.
+/// Maximum length of a user or product id, in bytes.
 pub const ID_BYTES_MAX: usize = 128;
 
-/// An order's number, as PostgreSQL assigned it. Always ≥ 1.
+/// The number of an order, assigned by PostgreSQL, ≥ 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderId(i64);
 
 impl OrderId {
-    /// Wraps a number that the database gave.
+    /// Wraps a number from the database, without validation.
     #[must_use]
     pub const fn from_database(id: i64) -> Self {
         Self(id)
     }
 
-    /// Reads a decimal number ≥ 1, as a client writes it.
+    /// Parses a decimal number ≥ 1.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -42,27 +42,27 @@ impl fmt::Display for OrderId {
     }
 }
 
-/// An order as a client names it: by its number, or by the 24 hex digits that the contracts with
-/// `_id` show. Those are the second in which the order was placed (8 digits) and its number (16).
+/// An order as a client names it: by number, or by the 24 hex digits that contracts with an `_id`
+/// use. These are the second in which the order was placed (8 digits) and its number (16 digits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrderName {
     id: OrderId,
-    /// The second of the order's placing, where the name says one.
+    /// The second in which the order was placed, in the 24-digit form.
     second: Option<u32>,
 }
 
 impl OrderName {
-    /// Digits of the long form.
+    /// Length of the 24-digit form.
     const HEX_DIGITS: usize = 24;
 
-    /// The name with 24 hex digits of the order that was placed at `at`. Names sort by the second,
-    /// then by number. Times count to the year 2106.
+    /// The 24-digit form of an order that was placed at `at`. Sorts by time, then by number. Works
+    /// until the year 2106.
     #[must_use]
     pub fn long(id: OrderId, at: DateTime<Utc>) -> String {
         format!("{:08x}{:016x}", second_of(at), id.get())
     }
 
-    /// Reads either form, as a client writes it.
+    /// Parses either form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != Self::HEX_DIGITS {
@@ -74,13 +74,13 @@ impl OrderName {
         Some(Self { id: OrderId(id), second: Some(u32::from_str_radix(second, 16).ok()?) })
     }
 
-    /// The number of the order, if it is that order.
+    /// The number of the order. Check it with [`means`](Self::means).
     #[must_use]
     pub const fn id(self) -> OrderId {
         self.id
     }
 
-    /// Whether the order of this number, placed at `at`, is the one that is meant.
+    /// Whether this name means the order with this number that was placed at `at`.
     #[must_use]
     pub fn means(self, at: DateTime<Utc>) -> bool {
         self.second.is_none_or(|second| second == second_of(at))
@@ -113,7 +113,7 @@ macro_rules! opaque_id {
         pub struct $name(String);
 
         impl $name {
-            /// Accepts 1 to 128 bytes without control characters.
+            /// Parses 1 to 128 bytes without control characters.
             ///
             /// # Errors
             /// `InvalidInput` for anything else.
@@ -123,7 +123,7 @@ macro_rules! opaque_id {
                 Ok(Self(text))
             }
 
-            /// Wraps an id that the database gave.
+            /// Wraps an id from the database, without validation.
             #[must_use]
             pub const fn from_database(text: String) -> Self {
                 Self(text)
@@ -151,12 +151,12 @@ macro_rules! opaque_id {
 }
 
 opaque_id!(
-    /// A user's id, opaque to the engine: `"1"`, `"66f1…"`.
+    /// A user id, opaque to the engine: `"1"`, `"66f1…"`.
     UserId,
     "user id"
 );
 opaque_id!(
-    /// A product's id, opaque to the engine: `"1"`, `"66f1…"`.
+    /// A product id, opaque to the engine: `"1"`, `"66f1…"`.
     ProductId,
     "product id"
 );
@@ -177,12 +177,12 @@ fn check_opaque(text: &str, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// A request's idempotency key: 1 to 255 printable ASCII characters.
+/// An idempotency key: 1 to 255 printable ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// Reads a key as a client sent it.
+    /// Parses a key.
     ///
     /// # Errors
     /// `InvalidInput` when it is empty, longer than 255 bytes or not printable ASCII.

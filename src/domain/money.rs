@@ -1,4 +1,4 @@
-//! Money: an exact decimal amount and the currency it is in. Never binary floating point.
+//! Exact decimal amounts and their currencies.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use rust_decimal::Decimal;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Digits kept behind the decimal point.
+/// Maximum number of decimals.
 pub const SCALE_MAX: u32 = 4;
 
-/// From so many significant digits on, the last ones are the doing of binary floating point.
+/// Number of significant digits from which the last ones may be floating-point noise.
 const FLOAT_DIGITS: usize = 15;
 
-/// The largest amount, 10¹⁵ exclusive: what `numeric(19, 4)` holds.
+/// Exclusive upper limit of amounts, 10¹⁵: the range of `numeric(19, 4)`.
 const AMOUNT_LIMIT: Decimal = Decimal::from_parts(2_764_472_320, 232_830, 0, false, 0);
 
 /// An ISO 4217 code such as `USD`.
@@ -20,10 +20,10 @@ const AMOUNT_LIMIT: Decimal = Decimal::from_parts(2_764_472_320, 232_830, 0, fal
 pub struct Currency([u8; 3]);
 
 impl Currency {
-    /// No currency: ISO 4217's own code for that.
+    /// The ISO 4217 code for "no currency".
     pub const NONE: Self = Self(*b"XXX");
 
-    /// Reads three upper-case letters.
+    /// Parses three upper-case letters.
     ///
     /// # Errors
     /// `InvalidInput` for anything else.
@@ -55,7 +55,7 @@ impl fmt::Display for Currency {
 /// Checks a price or total: ≥ 0, below 10¹⁵, at most four decimals.
 ///
 /// # Errors
-/// `InvalidInput`, naming the bound that was broken.
+/// `InvalidInput` naming the limit.
 pub fn checked_amount(amount: Decimal) -> Result<Decimal> {
     let amount = amount.normalize();
     let problem = if amount.is_sign_negative() && !amount.is_zero() {
@@ -70,8 +70,8 @@ pub fn checked_amount(amount: Decimal) -> Result<Decimal> {
     Err(Error::new(ErrorKind::InvalidInput, format!("The amount {amount} {problem}.")))
 }
 
-/// Reads a JSON number from its own digits. What binary floating point has added behind the
-/// fifteenth digit is rounded away. Its bounds are not checked.
+/// Parses a JSON number exactly. Numbers with 15 significant digits or more are rounded to four
+/// decimals, which removes floating-point noise. Limits are not checked.
 #[must_use]
 pub fn read_amount(json: &str) -> Option<Decimal> {
     let mantissa = json.split(['e', 'E']).next().unwrap_or_default();
@@ -83,7 +83,7 @@ pub fn read_amount(json: &str) -> Option<Decimal> {
     Some(if digits >= FLOAT_DIGITS { amount.round_dp(SCALE_MAX) } else { amount })
 }
 
-/// `quantity` times `unit_price`, within bounds.
+/// `quantity` times `unit_price`, checked against the limits.
 ///
 /// # Errors
 /// `InvalidInput` when the result is 10¹⁵ or more.
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_have_bounds() {
+    fn amounts_have_limits() {
         assert_eq!(AMOUNT_LIMIT, decimal("1000000000000000"));
         assert_eq!(checked_amount(decimal("19.00")).unwrap(), decimal("19"));
         for bad in ["-0.01", "1000000000000000", "0.00001"] {

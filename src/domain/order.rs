@@ -1,4 +1,4 @@
-//! An order and its lines, as they are kept.
+//! Orders, their lines and their history.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -7,39 +7,39 @@ use crate::domain::ids::{OrderId, ProductId, UserId};
 use crate::domain::money::Currency;
 use crate::domain::status::OrderStatus;
 
-/// One line of an order. Never changes once the order is placed.
+/// One line of an order. Lines never change after the order is placed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// The line's number, unique over all orders.
+pub struct OrderLine {
+    /// The line's id, unique across all orders.
     pub id: i64,
-    /// What was ordered.
+    /// The ordered product.
     pub product: ProductId,
     /// The product's name when the order was placed.
     pub name: String,
-    /// How many, ≥ 1.
+    /// Units ordered, ≥ 1.
     pub quantity: u32,
-    /// The price of one when the order was placed.
+    /// The price of one unit when the order was placed.
     pub unit_price: Decimal,
 }
 
 /// An order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// The order's number.
+    /// The order's id.
     pub id: OrderId,
-    /// Whose order it is.
+    /// The owner.
     pub user: UserId,
-    /// Where it stands.
+    /// The status.
     pub status: OrderStatus,
-    /// What was ordered, at least one line, in the order of the request.
-    pub lines: Vec<Line>,
-    /// The sum of the lines.
+    /// At least one line, in the order of the request.
+    pub lines: Vec<OrderLine>,
+    /// The total: the sum of the lines, or the total that the client stated.
     pub total: Decimal,
-    /// What `total` and the prices are in.
+    /// The currency of the total and the prices.
     pub currency: Currency,
-    /// Where it goes: the user's address when the order was placed, if one was known.
+    /// The user's address when the order was placed, if known.
     pub address: Option<String>,
-    /// 1 when placed, one more with every change. Orders events.
+    /// 1 when placed, then incremented by every change. Defines the order of events.
     pub version: i32,
     /// When it was placed.
     pub created_at: DateTime<Utc>,
@@ -50,20 +50,20 @@ pub struct Order {
 /// One entry of an order's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryEntry {
-    /// Which order.
+    /// The order.
     pub order: OrderId,
     /// The order's version after the change.
     pub version: i32,
-    /// When.
+    /// The time of the change.
     pub at: DateTime<Utc>,
-    /// Who: a user id, or `system`.
+    /// The caller: a user id, or `system`.
     pub actor: String,
-    /// What happened: `placed`, `updated` or `deleted`.
+    /// `placed`, `updated` or `deleted`.
     pub action: String,
-    /// The status before, absent for `placed`.
+    /// The status before the change; none for `placed`.
     pub previous: Option<OrderStatus>,
-    /// The status after.
+    /// The status after the change.
     pub status: OrderStatus,
-    /// Why, where a reason was given.
+    /// The reason, if one was given.
     pub reason: Option<String>,
 }

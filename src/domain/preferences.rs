@@ -1,14 +1,14 @@
-//! What a user wants to hear of, as the user service tells it: kept as it is, and looked at for one
-//! thing, whether new orders are to be notified of.
+//! Notification preferences of a user. The JSON of the user service is stored unchanged; only an
+//! opt-out of notifications is read from it.
 
 use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Longest preferences, in bytes of JSON.
+/// Maximum size of preferences, in bytes of JSON.
 const BYTES_MAX: usize = 16 * 1024;
-/// Fields that speak of notifications, without case, `_` and `-`.
-const SWITCHES: [&str; 8] = [
+/// Names of notification fields, in lower case and without `_` and `-`.
+const NOTIFICATION_FIELDS: [&str; 8] = [
     "notifications",
     "notificationsenabled",
     "enablenotifications",
@@ -18,10 +18,10 @@ const SWITCHES: [&str; 8] = [
     "orderupdates",
     "emailnotifications",
 ];
-/// Fields of an object in one of them.
-const PARTS: [&str; 5] = ["enabled", "order", "orders", "orderupdates", "email"];
-/// What a field says to mean no, beside false and 0.
-const NO: [&str; 6] = ["false", "no", "off", "0", "none", "disabled"];
+/// Names of fields within an object in one of them.
+const NESTED_FIELDS: [&str; 5] = ["enabled", "order", "orders", "orderupdates", "email"];
+/// Texts that mean no, besides false and 0.
+const NEGATIVE_TEXTS: [&str; 6] = ["false", "no", "off", "0", "none", "disabled"];
 
 /// A user's preferences.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,10 +31,10 @@ pub struct Preferences {
 }
 
 impl Preferences {
-    /// Reads a JSON object.
+    /// Parses a JSON object.
     ///
     /// # Errors
-    /// `InvalidInput` for what is none, or has more than 16 KiB.
+    /// `InvalidInput` for anything else, or for more than 16 KiB.
     pub fn parse(json: &str) -> Result<Self> {
         if json.len() > BYTES_MAX {
             let text = format!("Preferences have at most {BYTES_MAX} bytes, not {}.", json.len());
@@ -44,35 +44,35 @@ impl Preferences {
             let text = format!("The preferences are no JSON object: {error}.");
             Error::new(ErrorKind::InvalidInput, text)
         })?;
-        Ok(Self { json: json.to_owned(), opted_out: refuses(&fields, &SWITCHES) })
+        Ok(Self { json: json.to_owned(), opted_out: opts_out(&fields, &NOTIFICATION_FIELDS) })
     }
 
-    /// The object, as it came.
+    /// The JSON, unchanged.
     #[must_use]
     pub fn json(&self) -> &str {
         &self.json
     }
 
-    /// Whether any of their fields says that no notifications are wanted.
+    /// Whether a field opts out of notifications.
     #[must_use]
     pub const fn opted_out(&self) -> bool {
         self.opted_out
     }
 }
 
-fn refuses(fields: &Map<String, Value>, names: &[&str]) -> bool {
+fn opts_out(fields: &Map<String, Value>, names: &[&str]) -> bool {
     fields.iter().any(|(name, value)| {
         let name: String = name.chars().filter(|c| !matches!(c, '_' | '-')).collect();
-        names.contains(&name.to_ascii_lowercase().as_str()) && says_no(value)
+        names.contains(&name.to_ascii_lowercase().as_str()) && is_negative(value)
     })
 }
 
-fn says_no(value: &Value) -> bool {
+fn is_negative(value: &Value) -> bool {
     match value {
         Value::Bool(is_wanted) => !is_wanted,
         Value::Number(number) => number.as_i64() == Some(0),
-        Value::String(text) => NO.contains(&text.trim().to_ascii_lowercase().as_str()),
-        Value::Object(parts) => refuses(parts, &PARTS),
+        Value::String(text) => NEGATIVE_TEXTS.contains(&text.trim().to_ascii_lowercase().as_str()),
+        Value::Object(parts) => opts_out(parts, &NESTED_FIELDS),
         Value::Null | Value::Array(_) => false,
     }
 }
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_says_no_is_heard() {
+    fn what_is_negative_is_heard() {
         for json in [
             r#"{"notifications": false}"#,
             r#"{"notifications": "Off"}"#,
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn all_else_allows() {
+    fn anything_else_is_no_opt_out() {
         for json in [
             "{}",
             r#"{"notifications": true}"#,
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_kept_as_they_came_or_refused() {
+    fn json_is_kept_unchanged_or_rejected() {
         let json = r#"{ "b": 1.50, "a": "\u0000" }"#;
         assert_eq!(Preferences::parse(json).unwrap().json(), json);
         let deep = format!(r#"{{"a": {}{}}}"#, "[".repeat(4000), "]".repeat(4000));

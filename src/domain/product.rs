@@ -1,32 +1,32 @@
-//! A product of the catalogue, as it is known.
+//! Products of the catalogue.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use crate::domain::ids::ProductId;
 use crate::domain::money::Currency;
-use crate::domain::stock::Level;
+use crate::domain::stock::StockLevel;
 use crate::error::{Error, ErrorKind};
 
-/// A product. One of which only stock numbers have been heard has no name and no price, and is not
-/// sold.
+/// A product. A product of which only stock events were received has no name and no price, and
+/// cannot be ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Product {
-    /// Which.
+    /// The id.
     pub id: ProductId,
-    /// The name to show.
+    /// The display name.
     pub name: Option<String>,
-    /// The price of one, ≥ 0.
+    /// The price of one unit, ≥ 0.
     pub price: Option<Decimal>,
-    /// What the price is in.
+    /// The currency of the price.
     pub currency: Currency,
-    /// How many there are, and how many of them are held by orders.
-    pub level: Level,
-    /// When any of this last changed.
+    /// The stock.
+    pub level: StockLevel,
+    /// The time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
-/// The refusal of a product that the catalogue does not know.
+/// The error for a product that is not in the catalogue.
 #[must_use]
 pub fn not_found(id: &ProductId) -> Error {
     Error::new(ErrorKind::ProductNotFound, format!("Product {id} is not in the catalogue."))

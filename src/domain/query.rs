@@ -1,25 +1,25 @@
-//! What a caller may ask of the list of orders.
+//! Filters and pages of order lists.
 
 use crate::domain::ids::{OrderId, UserId};
 use crate::domain::order::Order;
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Most orders of a list that has no pages: the newest ones.
+/// Maximum number of orders in a list without pages. The newest are returned.
 pub const LIST_MAX: u32 = 1000;
-/// Most orders on one page.
+/// Maximum page size.
 pub const PAGE_SIZE_MAX: u32 = 100;
-/// Orders on a page when nothing is said.
+/// Default page size.
 pub const PAGE_SIZE_DEFAULT: u32 = 20;
 
-/// Which orders, newest first.
+/// Selects orders. Lists are sorted newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OrderFilter {
-    /// Only this user's.
+    /// Only orders of this user.
     pub user: Option<UserId>,
-    /// Only those in this status.
+    /// Only orders with this status.
     pub status: Option<OrderStatus>,
-    /// Only those placed before this one.
+    /// Only orders placed before this one.
     pub after: Option<OrderId>,
 }
 
@@ -28,14 +28,14 @@ pub struct OrderFilter {
 pub struct Page {
     /// The orders.
     pub orders: Vec<Order>,
-    /// Whether there are more behind the last one.
+    /// Whether there is a next page.
     pub has_next: bool,
 }
 
-/// Checks the size of a page: 1 to 100.
+/// Checks a page size, which must be 1 to 100.
 ///
 /// # Errors
-/// `InvalidInput` naming the bounds.
+/// `InvalidInput` naming the limits.
 pub fn checked_page_size(first: i64) -> Result<u32> {
     u32::try_from(first).ok().filter(|n| (1..=PAGE_SIZE_MAX).contains(n)).ok_or_else(|| {
         Error::new(

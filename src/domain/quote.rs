@@ -1,43 +1,43 @@
-//! What a product service answers when it is asked, and what follows from it for an order.
+//! Quotes of the product service.
 
 use std::collections::{BTreeMap, HashMap};
 
 use rust_decimal::Decimal;
 
 use crate::domain::ids::ProductId;
-use crate::domain::placement::Item;
+use crate::domain::placement::PlacementLine;
 use crate::domain::product::not_found;
-use crate::domain::stock::{Level, out_of_stock};
+use crate::domain::stock::{StockLevel, out_of_stock};
 use crate::error::Result;
 
-/// An answer about one product.
+/// The product service's answer about one product.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quote {
-    /// Which.
+    /// The product.
     pub product: ProductId,
-    /// The price of one, ≥ 0, where the service says it.
+    /// The price of one unit, ≥ 0, if the service has one.
     pub price: Option<Decimal>,
-    /// How many there are, placed and not yet subtracted orders included.
+    /// Units in stock. Orders that the service has not subtracted yet are included.
     pub stock: i64,
 }
 
-/// What one of each product costs, as its service has said.
+/// Quoted unit prices by product.
 pub type Prices = BTreeMap<ProductId, Decimal>;
 
-/// Checks what is wanted against what the service says there is.
+/// Checks the lines of a request against the quotes.
 ///
 /// # Errors
-/// Line by line: `ProductNotFound` for what the service does not know, `OutOfStock`.
-pub fn check(items: &[Item], quotes: &[Quote]) -> Result<()> {
-    let mut wanted: HashMap<&ProductId, i64> = HashMap::with_capacity(items.len());
-    for item in items {
-        let quote = quotes.iter().find(|quote| quote.product == item.product);
-        let quote = quote.ok_or_else(|| not_found(&item.product))?;
-        let so_far = wanted.entry(&item.product).or_insert(0);
-        *so_far += i64::from(item.quantity);
+/// Line by line: `ProductNotFound` for a product without a quote, `OutOfStock`.
+pub fn check(lines: &[PlacementLine], quotes: &[Quote]) -> Result<()> {
+    let mut wanted: HashMap<&ProductId, i64> = HashMap::with_capacity(lines.len());
+    for line in lines {
+        let quote = quotes.iter().find(|quote| quote.product == line.product);
+        let quote = quote.ok_or_else(|| not_found(&line.product))?;
+        let so_far = wanted.entry(&line.product).or_insert(0);
+        *so_far += i64::from(line.quantity);
         if *so_far > quote.stock {
-            let level = Level { reported: Some(quote.stock), reserved: 0 };
-            return Err(out_of_stock(&item.product, level));
+            let level = StockLevel { reported: Some(quote.stock), reserved: 0 };
+            return Err(out_of_stock(&line.product, level));
         }
     }
     Ok(())
@@ -48,17 +48,17 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    fn item(product: &str, quantity: u32) -> Item {
-        Item { product: ProductId::parse(product).unwrap(), quantity }
+    fn line(product: &str, quantity: u32) -> PlacementLine {
+        PlacementLine { product: ProductId::parse(product).unwrap(), quantity }
     }
 
     #[test]
-    fn the_first_line_that_the_service_refuses_speaks() {
+    fn the_first_failing_line_decides_the_error() {
         let product = ProductId::parse("1").unwrap();
         let quotes = [Quote { product, price: None, stock: 3 }];
-        let kind = |items: &[Item]| check(items, &quotes).map_err(|error| error.kind());
-        assert_eq!(kind(&[item("1", 3)]), Ok(()));
-        assert_eq!(kind(&[item("1", 2), item("1", 2)]), Err(ErrorKind::OutOfStock));
-        assert_eq!(kind(&[item("9", 1), item("1", 4)]), Err(ErrorKind::ProductNotFound));
+        let kind = |lines: &[PlacementLine]| check(lines, &quotes).map_err(|error| error.kind());
+        assert_eq!(kind(&[line("1", 3)]), Ok(()));
+        assert_eq!(kind(&[line("1", 2), line("1", 2)]), Err(ErrorKind::OutOfStock));
+        assert_eq!(kind(&[line("9", 1), line("1", 4)]), Err(ErrorKind::ProductNotFound));
     }
 }

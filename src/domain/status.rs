@@ -1,19 +1,19 @@
-//! The one status machine: which states there are and which changes are allowed.
+//! The status of an order and its allowed transitions.
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Where an order stands.
+/// The status of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OrderStatus {
-    /// Placed, its stock reserved.
+    /// Placed; its stock is reserved.
     Pending,
     /// Accepted by the seller.
     Confirmed,
-    /// On its way.
+    /// Handed over for delivery.
     Shipped,
     /// Received by the buyer.
     Delivered,
-    /// Given up before it was shipped; what was reserved is free again.
+    /// Cancelled before it was shipped; its reservations are released.
     Cancelled,
     /// Sent back after it was delivered.
     Returned,
@@ -22,10 +22,10 @@ pub enum OrderStatus {
 use OrderStatus::{Cancelled, Confirmed, Delivered, Pending, Returned, Shipped};
 
 impl OrderStatus {
-    /// Every status, in the order of an order's life.
+    /// Every status, in the usual order.
     pub const ALL: [Self; 6] = [Pending, Confirmed, Shipped, Delivered, Cancelled, Returned];
 
-    /// The transition table: the states that may follow this one.
+    /// The statuses that may follow this one.
     #[must_use]
     pub const fn next(self) -> &'static [Self] {
         match self {
@@ -37,7 +37,7 @@ impl OrderStatus {
         }
     }
 
-    /// The engine's own spelling, lower case.
+    /// The engine's spelling, in lower case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -50,10 +50,10 @@ impl OrderStatus {
         }
     }
 
-    /// Reads a status in any case; `canceled` is taken for `cancelled`.
+    /// Parses a status in any case. `canceled` is read as `cancelled`.
     ///
     /// # Errors
-    /// `InvalidInput` naming the known states.
+    /// `InvalidInput` naming the known statuses.
     pub fn parse(text: &str) -> Result<Self> {
         let wanted = text.trim();
         if wanted.eq_ignore_ascii_case("canceled") {
@@ -71,16 +71,16 @@ impl OrderStatus {
             })
     }
 
-    /// Whether moving to `to` changes anything, or why it is not allowed.
+    /// Checks whether an order with this status may get the status `to`.
     ///
     /// # Errors
-    /// `InvalidTransition` with both states and the allowed next ones.
-    pub fn check_change(self, to: Self) -> Result<Change> {
+    /// `InvalidTransition` with both statuses and the allowed next ones.
+    pub fn check_change(self, to: Self) -> Result<StatusChange> {
         if self == to {
-            return Ok(Change::None);
+            return Ok(StatusChange::Unchanged);
         }
         if self.next().contains(&to) {
-            return Ok(Change::Move);
+            return Ok(StatusChange::Changed);
         }
         let allowed = if self.next().is_empty() {
             format!("{} is final", self.as_str())
@@ -101,20 +101,20 @@ impl OrderStatus {
     }
 }
 
-/// What a requested status means for an order.
+/// The effect of a requested status on an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The order is in that state already: succeed, announce nothing.
-    None,
-    /// The order moves.
-    Move,
+pub enum StatusChange {
+    /// The order has the status already: the request succeeds, and nothing is published.
+    Unchanged,
+    /// The order gets the status.
+    Changed,
 }
 
 fn join(states: &[OrderStatus]) -> String {
     states.iter().map(|status| status.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// At most 40 characters of what a client sent, so that an answer stays short.
+/// At most 40 characters of a client's text, to keep error messages short.
 fn shown(text: &str) -> String {
     text.chars().take(40).collect()
 }
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_pair_of_states_is_decided_as_the_contracts_say() {
+    fn every_pair_of_statuses_is_allowed_or_rejected_as_documented() {
         let allowed = [
             (Pending, Confirmed),
             (Pending, Shipped),
@@ -138,9 +138,9 @@ mod tests {
             for to in OrderStatus::ALL {
                 let decided = from.check_change(to).ok();
                 let expected = if from == to {
-                    Some(Change::None)
+                    Some(StatusChange::Unchanged)
                 } else {
-                    allowed.contains(&(from, to)).then_some(Change::Move)
+                    allowed.contains(&(from, to)).then_some(StatusChange::Changed)
                 };
                 assert_eq!(decided, expected, "{from:?} → {to:?}");
             }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_name_both_states_and_the_way_out() {
+    fn errors_name_both_statuses_and_the_allowed_ones() {
         let error = Shipped.check_change(Pending).unwrap_err();
         assert_eq!(
             error.message(),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn any_case_is_understood() {
+    fn parsing_ignores_case() {
         assert_eq!(OrderStatus::parse("SHIPPED").unwrap(), Shipped);
         assert_eq!(OrderStatus::parse(" Canceled").unwrap(), Cancelled);
         assert!(OrderStatus::parse("lost").is_err());

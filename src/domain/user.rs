@@ -1,24 +1,24 @@
-//! A user, as other services have announced one.
+//! Users, as known from events.
 
 use chrono::{DateTime, Utc};
 
 use crate::domain::ids::UserId;
 
-/// A user; what nobody has said is absent.
+/// A user. Unknown fields are none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// Who.
+    /// The id.
     pub id: UserId,
-    /// The name to show.
+    /// The display name.
     pub username: Option<String>,
-    /// Where to write to.
+    /// The e-mail address.
     pub email: Option<String>,
-    /// Where orders go.
+    /// The delivery address.
     pub address: Option<String>,
-    /// A telephone number or the like.
+    /// A telephone number or similar.
     pub contact: Option<String>,
-    /// What the user wants to hear of, as a JSON object.
+    /// The notification preferences, a JSON object.
     pub preferences: Option<String>,
-    /// When any of this was last announced.
+    /// The time of the last event about the user.
     pub updated_at: DateTime<Utc>,
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::dead_letters::{self, IncomingDeadLetter};
 use crate::store::inbox::{self, MessageIdentity};
 use crate::store::leases::{self, Lease};
-use crate::store::{Connection, catalog, lists, users};
+use crate::store::{self, Connection, catalog, lists, users};
 
 /// The outcome of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Engine {
         }
         self.apply(&mut transaction, events).await?;
         fail_point!("consume.applied");
-        self.shared.commit(transaction).await?;
+        store::commit(transaction).await?;
         fail_point!("consume.committed");
         self.project(events).await;
         Ok(ApplyOutcome::Applied)
@@ -81,7 +81,7 @@ impl Engine {
             reason: reason.to_owned(),
         };
         dead_letters::store_incoming(&mut transaction, consumer, &letter).await?;
-        self.shared.commit(transaction).await?;
+        store::commit(transaction).await?;
         Ok(ApplyOutcome::DeadLettered)
     }
 
@@ -92,7 +92,7 @@ impl Engine {
     pub async fn apply_events(&self, events: &[ExternalEvent]) -> Result<()> {
         let mut transaction = self.shared.store.begin().await?;
         self.apply(&mut transaction, events).await?;
-        self.shared.commit(transaction).await?;
+        store::commit(transaction).await?;
         self.project(events).await;
         Ok(())
     }
@@ -116,17 +116,17 @@ impl Engine {
         };
         let events = decoder.decode(&delivery)?;
         self.apply(&mut transaction, &events).await?;
-        self.shared.commit(transaction).await?;
+        store::commit(transaction).await?;
         self.project(&events).await;
         Ok(())
     }
 
     /// Updates Redis with the products and users of `events`.
     pub(super) async fn project(&self, events: &[ExternalEvent]) {
-        user_projection::show(&self.shared, events).await;
+        user_projection::project(&self.shared, events).await;
         let products: Vec<_> =
             events.iter().filter_map(product_of).map(ProductId::as_str).collect();
-        stock_projection::show(&self.shared, &products).await;
+        stock_projection::project(&self.shared, &products).await;
     }
 
     /// Writes events. They are sorted by product, so that concurrent transactions lock products in

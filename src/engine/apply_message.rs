@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::engine::apply_external_event::{body_hash, consumer_lease};
 use crate::engine::ports::{Delivery, MessageDecoder};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{inbox, leases};
+use crate::store::{self, inbox, leases};
 
 impl Engine {
     /// Applies all events of a delivery or none, unless `consumer` has applied it before.
@@ -45,7 +45,7 @@ impl Engine {
         }
         self.apply(&mut transaction, &events).await?;
         leases::release(&mut transaction, &claimed).await?;
-        self.shared.commit(transaction).await?;
+        store::commit(transaction).await?;
         self.project(&events).await;
         Ok(())
     }

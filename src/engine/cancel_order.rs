@@ -5,12 +5,12 @@ use crate::domain::ids::OrderName;
 use crate::domain::order::Order;
 use crate::domain::status::OrderStatus;
 use crate::engine::Engine;
-use crate::engine::database::Database;
-use crate::engine::transition::Wanted;
+use crate::engine::transition::RequestedChange;
 use crate::error::Result;
+use crate::store::database::Database;
 
 impl<D: Database> Engine<D> {
-    /// Cancels an order and releases what it still holds, exactly once. `reason` is at most 500
+    /// Cancels an order and releases its remaining reservations. `reason` has at most 500
     /// characters.
     ///
     /// # Errors
@@ -21,6 +21,12 @@ impl<D: Database> Engine<D> {
         name: impl Into<OrderName>,
         reason: Option<String>,
     ) -> Result<Order> {
-        self.transition(caller, name.into(), Wanted::Status(OrderStatus::Cancelled), reason).await
+        self.transition(
+            caller,
+            name.into(),
+            RequestedChange::Status(OrderStatus::Cancelled),
+            reason,
+        )
+        .await
     }
 }

@@ -1,17 +1,17 @@
-//! Moves an order to another status.
+//! Changes the status of an order.
 
 use crate::domain::caller::Caller;
 use crate::domain::ids::OrderName;
 use crate::domain::order::Order;
 use crate::domain::status::OrderStatus;
 use crate::engine::Engine;
-use crate::engine::database::Database;
-use crate::engine::transition::Wanted;
+use crate::engine::transition::RequestedChange;
 use crate::error::Result;
+use crate::store::database::Database;
 
 impl<D: Database> Engine<D> {
-    /// Moves an order to `to` and returns it. An order that is there already is returned as it is,
-    /// and nothing is announced. Moving to `Cancelled` releases what it still holds.
+    /// Sets the status of an order and returns the order. An order that has the status already is
+    /// returned unchanged, and nothing is published. `Cancelled` releases its reservations.
     ///
     /// # Errors
     /// In this order of precedence: `InvalidInput` for the reason, `NotFound` for an order that the
@@ -23,6 +23,6 @@ impl<D: Database> Engine<D> {
         to: OrderStatus,
         reason: Option<String>,
     ) -> Result<Order> {
-        self.transition(caller, name.into(), Wanted::Status(to), reason).await
+        self.transition(caller, name.into(), RequestedChange::Status(to), reason).await
     }
 }

@@ -1,21 +1,21 @@
-//! Deletes an order: nobody sees it any more, its history stays.
+//! Deletes an order. Its history is kept.
 
 use crate::domain::caller::Caller;
 use crate::domain::ids::OrderName;
 use crate::domain::order::Order;
 use crate::engine::Engine;
-use crate::engine::database::Database;
-use crate::engine::transition::Wanted;
+use crate::engine::transition::RequestedChange;
 use crate::error::Result;
+use crate::store::database::Database;
 
 impl<D: Database> Engine<D> {
-    /// Deletes an order and returns it as it was last. A pending or confirmed one is cancelled by
-    /// it, so that what it held is free again.
+    /// Deletes an order and returns its last state. A pending or confirmed order is cancelled, which
+    /// releases its reservations.
     ///
     /// # Errors
-    /// `NotFound` for an order that the caller may not see, `InvalidTransition` for one that is on
-    /// its way; `Unavailable`.
+    /// `NotFound` for an order that the caller may not see, `InvalidTransition` for one that is
+    /// shipped; `Unavailable`.
     pub async fn delete_order(&self, caller: &Caller, name: impl Into<OrderName>) -> Result<Order> {
-        self.transition(caller, name.into(), Wanted::Deleted, None).await
+        self.transition(caller, name.into(), RequestedChange::Deletion, None).await
     }
 }

@@ -7,10 +7,10 @@ use crate::error::Result;
 use crate::store::catalog;
 
 impl Engine {
-    /// One product, whether it is sold or not.
+    /// One product, whether it can be ordered or not.
     ///
     /// # Errors
-    /// `ProductNotFound` when nothing has been heard of it; `Unavailable`.
+    /// `ProductNotFound` when no event about it was received; `Unavailable`.
     pub async fn get_product(&self, id: &ProductId) -> Result<Product> {
         let mut connection = self.shared.store.acquire().await?;
         catalog::get(&mut connection, id).await

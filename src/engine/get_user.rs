@@ -7,10 +7,10 @@ use crate::error::Result;
 use crate::store::users;
 
 impl Engine {
-    /// One user. Whether the caller may know is decided before: no door shows users.
+    /// One user. There is no permission check: no contract exposes users.
     ///
     /// # Errors
-    /// `NotFound` when no service has announced this user; `Unavailable`.
+    /// `NotFound` when no event about this user was received; `Unavailable`.
     pub async fn get_user(&self, id: &UserId) -> Result<User> {
         let mut connection = self.shared.store.acquire().await?;
         users::get(&mut connection, id).await

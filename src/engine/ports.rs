@@ -14,7 +14,7 @@ use crate::domain::ids::{OrderId, ProductId, UserId};
 use crate::domain::message::{Message, OutgoingMessage};
 use crate::domain::order::Order;
 use crate::domain::quote::Quote;
-use crate::domain::stock::{ProjectedStock, Seen};
+use crate::domain::stock::{ProjectedStock, StockReading};
 use crate::domain::user::User;
 use crate::error::Result;
 
@@ -96,8 +96,10 @@ pub trait StockProjection: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Unavailable`.
-    fn read<'a>(&'a self, levels: &'a [ProjectedStock])
-    -> BoxFuture<'a, Result<Vec<Option<Seen>>>>;
+    fn read<'a>(
+        &'a self,
+        levels: &'a [ProjectedStock],
+    ) -> BoxFuture<'a, Result<Vec<Option<StockReading>>>>;
 
     /// Writes `levels`, except those of which Redis has a later version already.
     ///

@@ -1,5 +1,5 @@
-//! Reading single orders: those that are asked for while others are being read are read together,
-//! with one statement. A lone request waits for nobody.
+//! Batches reads of single orders: requests that arrive while others are being read share one
+//! statement. A single request never waits for others.
 
 use std::collections::{BTreeSet, HashMap};
 use std::mem;
@@ -10,133 +10,133 @@ use tokio::sync::oneshot;
 
 use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
-use crate::engine::closed;
-use crate::engine::database::Database;
+use crate::engine::shared::closed;
 use crate::error::{ErrorKind, Result};
+use crate::store::database::Database;
 
-/// Statements at a time: one is decoded while the database works on the other.
+/// Concurrent statements: one result is decoded while the database executes the other.
 const READS_MAX: usize = 2;
-/// Most orders of one statement.
+/// Maximum number of orders per statement.
 const BATCH_MAX: usize = 256;
 
-/// A single order that is asked for.
-struct Waiting {
+/// A queued read of one order.
+struct PendingRead {
     id: OrderId,
-    answer: oneshot::Sender<Result<Option<Order>>>,
+    reply: oneshot::Sender<Result<Option<Order>>>,
 }
 
 #[derive(Default)]
-struct State {
-    under_way: usize,
-    waiting: Vec<Waiting>,
+struct ReadQueue {
+    running: usize,
+    pending: Vec<PendingRead>,
 }
 
-impl State {
-    /// The next to be read together; none when nobody waits.
-    fn batch(&mut self) -> Vec<Waiting> {
-        let behind = self.waiting.len().min(BATCH_MAX);
-        let later = self.waiting.split_off(behind);
-        mem::replace(&mut self.waiting, later)
+impl ReadQueue {
+    /// Takes the next batch; empty when nothing is pending.
+    fn pop_batch(&mut self) -> Vec<PendingRead> {
+        let count = self.pending.len().min(BATCH_MAX);
+        let rest = self.pending.split_off(count);
+        mem::replace(&mut self.pending, rest)
     }
 }
 
-/// Reads under way, and those that wait for them. Cheap to clone.
+/// The running and pending reads. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Reads<D> {
     store: D,
-    /// On which what has waited is read.
+    /// Runs the batches.
     runtime: Handle,
-    state: Arc<Mutex<State>>,
+    queue: Arc<Mutex<ReadQueue>>,
 }
 
-/// What becomes of a request.
-enum Entry<D: Database> {
-    /// It is read at once, by who asks.
-    Now(Turn<D>),
-    /// It is read with others.
-    Together(oneshot::Receiver<Result<Option<Order>>>),
+/// How a read is served.
+enum Admission<D: Database> {
+    /// By the caller, at once.
+    Immediate(ReadPermit<D>),
+    /// In a batch.
+    Batched(oneshot::Receiver<Result<Option<Order>>>),
 }
 
 impl<D: Database> Reads<D> {
-    /// Nothing under way. Must be called on a tokio runtime.
+    /// Must be called on a tokio runtime.
     pub(super) fn new(store: D) -> Self {
-        Self { store, runtime: Handle::current(), state: Arc::default() }
+        Self { store, runtime: Handle::current(), queue: Arc::default() }
     }
 
-    /// The order of this number, if there is one.
+    /// The committed order with this id, if there is one.
     ///
     /// # Errors
     /// As [`Database::orders`].
     pub(super) async fn order(&self, id: OrderId) -> Result<Option<Order>> {
-        match self.enter(id) {
-            Entry::Now(_turn) => Ok(read(&self.store, &[id]).await?.pop()),
-            Entry::Together(answer) => answer.await.map_err(|_| closed())?,
+        match self.admit(id) {
+            Admission::Immediate(_permit) => Ok(read(&self.store, &[id]).await?.pop()),
+            Admission::Batched(result) => result.await.map_err(|_| closed())?,
         }
     }
 
-    fn enter(&self, id: OrderId) -> Entry<D> {
-        let mut state = self.state();
-        if state.under_way < READS_MAX {
-            state.under_way += 1;
-            return Entry::Now(Turn(self.clone()));
+    fn admit(&self, id: OrderId) -> Admission<D> {
+        let mut queue = self.queue();
+        if queue.running < READS_MAX {
+            queue.running += 1;
+            return Admission::Immediate(ReadPermit(self.clone()));
         }
-        let (answer, answered) = oneshot::channel();
-        state.waiting.push(Waiting { id, answer });
-        Entry::Together(answered)
+        let (reply, result) = oneshot::channel();
+        queue.pending.push(PendingRead { id, reply });
+        Admission::Batched(result)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, ReadQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The right to read; its end, whatever the reason, lets those read who wait.
-struct Turn<D: Database>(Reads<D>);
+/// The permit of a running read. Dropping it, for whatever reason, starts the pending reads.
+struct ReadPermit<D: Database>(Reads<D>);
 
-impl<D: Database> Drop for Turn<D> {
+impl<D: Database> Drop for ReadPermit<D> {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        let batch = state.batch();
+        let mut queue = self.0.queue();
+        let batch = queue.pop_batch();
         if batch.is_empty() {
-            state.under_way -= 1;
+            queue.running -= 1;
             return;
         }
-        // Without its lock: a runtime that has ended drops the task at once.
-        drop(state);
-        self.0.runtime.spawn(go_on(Self(self.0.clone()), batch));
+        // Unlocked first: a runtime that has ended drops the task at once, and with it the permit.
+        drop(queue);
+        self.0.runtime.spawn(serve_all(Self(self.0.clone()), batch));
     }
 }
 
-/// Reads a batch, and what comes meanwhile, until nothing is left.
-async fn go_on<D: Database>(turn: Turn<D>, mut batch: Vec<Waiting>) {
+/// Serves a batch and those that follow it, until nothing is pending.
+async fn serve_all<D: Database>(permit: ReadPermit<D>, mut batch: Vec<PendingRead>) {
     while !batch.is_empty() {
-        serve(&turn.0.store, batch).await;
-        batch = turn.0.state().batch();
+        serve(&permit.0.store, batch).await;
+        batch = permit.0.queue().pop_batch();
     }
 }
 
-async fn serve<D: Database>(store: &D, mut batch: Vec<Waiting>) {
-    // Who has gone away needs no answer.
-    batch.retain(|waiting| !waiting.answer.is_closed());
-    let ids: BTreeSet<OrderId> = batch.iter().map(|waiting| waiting.id).collect();
+async fn serve<D: Database>(store: &D, mut batch: Vec<PendingRead>) {
+    // Callers that have gone away need no reply.
+    batch.retain(|pending| !pending.reply.is_closed());
+    let ids: BTreeSet<OrderId> = batch.iter().map(|pending| pending.id).collect();
     let ids: Vec<OrderId> = ids.into_iter().collect();
     match read(store, &ids).await {
         Ok(found) => {
             let found: HashMap<OrderId, Order> =
                 found.into_iter().map(|order| (order.id, order)).collect();
-            for Waiting { id, answer } in batch {
-                let _ = answer.send(Ok(found.get(&id).cloned()));
+            for PendingRead { id, reply } in batch {
+                let _ = reply.send(Ok(found.get(&id).cloned()));
             }
         }
         Err(error) if batch.len() == 1 || error.kind() == ErrorKind::Unavailable => {
-            for Waiting { answer, .. } in batch {
-                let _ = answer.send(Err(error.without_source()));
+            for PendingRead { reply, .. } in batch {
+                let _ = reply.send(Err(error.without_source()));
             }
         }
-        // One that cannot be read fails alone.
+        // One by one, so that only an order that cannot be read fails.
         Err(_) => {
-            for Waiting { id, answer } in batch {
-                let _ = answer.send(read(store, &[id]).await.map(|mut found| found.pop()));
+            for PendingRead { id, reply } in batch {
+                let _ = reply.send(read(store, &[id]).await.map(|mut found| found.pop()));
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Tells the past again: composes the messages of old events from the history, as every contract
-//! words them today, and puts them into the outbox, marked.
+//! Replays past events: rebuilds them from the history, encodes them with the current contracts, and
+//! writes the messages to the outbox, marked as replayed.
 
 use std::collections::VecDeque;
 
@@ -8,45 +8,45 @@ use chrono::{DateTime, Utc};
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::OrderId;
 use crate::domain::message::Message;
-use crate::domain::past::{Past, Position};
+use crate::domain::replay::{ReplayCursor, ReplayFilter};
 use crate::engine::Engine;
-use crate::engine::retelling;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::orders::{self, Noted};
-use crate::store::{Connection, past};
+use crate::store::rebuild::rebuild_events;
+use crate::store::{self, Connection, past};
 
 /// Orders whose events are read at once.
-const ORDERS_AT_ONCE: u32 = 1000;
+const ORDERS_PER_READ: u32 = 1000;
 
-/// A replay under way. Dropped, it ends where it is.
+/// A replay in progress. Dropping it stops the replay.
 pub struct Replay {
     engine: Engine,
-    past: Past,
+    past: ReplayFilter,
     until: DateTime<Utc>,
-    /// Whose messages; every contract's when absent.
+    /// The only destination; none for every contract.
     destination: Option<String>,
-    /// Where the orders go on that have not been read; none behind the last.
+    /// The next order to read; none after the last one.
     next: Option<OrderId>,
     read: VecDeque<Noted>,
-    told: Option<Position>,
+    published: Option<ReplayCursor>,
 }
 
-/// What one step of a replay did.
+/// The result of one step of a replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Step {
-    /// Events that it told, or passed by because their messages wait already.
+pub struct ReplayStep {
+    /// Events replayed, or skipped because their messages are in the outbox already.
     pub events: u64,
-    /// Messages that it put into the outbox.
+    /// Messages written to the outbox.
     pub messages: u64,
 }
 
 impl Engine {
-    /// Prepares to tell `past` again, to `destination` or to every contract of this engine. Nothing
-    /// is written before the first step.
+    /// Prepares to replay the events that `past` selects, to `destination` or to every contract of
+    /// this engine. Nothing is written before the first step.
     ///
     /// # Errors
-    /// `InvalidInput` when the past ends before it begins; `Unavailable`.
-    pub async fn replay(&self, past: Past, destination: Option<String>) -> Result<Replay> {
+    /// `InvalidInput` when `since` is not before `until`; `Unavailable`.
+    pub async fn replay(&self, past: ReplayFilter, destination: Option<String>) -> Result<Replay> {
         let mut connection = self.shared.store.acquire().await?;
         let now = orders::now(&mut connection).await?;
         let until = past.until.unwrap_or(now);
@@ -58,13 +58,13 @@ impl Engine {
             Some(since) => past::first_order(&mut connection, since, until).await?,
             None => Some(OrderId::from_database(0)),
         };
-        let behind = past.after.map(|position| position.order);
-        let next = first.map(|first| behind.map_or(first, |behind| first.max(behind)));
-        let (engine, read, told) = (self.clone(), VecDeque::new(), past.after);
-        Ok(Replay { engine, past, until, destination, next, read, told })
+        let resumed = past.after.map(|position| position.order);
+        let next = first.map(|first| resumed.map_or(first, |order| first.max(order)));
+        let (engine, read, published) = (self.clone(), VecDeque::new(), past.after);
+        Ok(Replay { engine, past, until, destination, next, read, published })
     }
 
-    /// How many messages that are told again have not left yet.
+    /// Number of replayed messages that are still in the outbox.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -75,54 +75,55 @@ impl Engine {
 }
 
 impl Replay {
-    /// Before when the events are that it tells.
+    /// The end of the replayed period.
     #[must_use]
     pub fn until(&self) -> DateTime<Utc> {
         self.until
     }
 
-    /// The last event that was told: a replay `after` it goes on where this one was left.
+    /// The last replayed event. A replay that starts `after` it continues this one.
     #[must_use]
-    pub fn told(&self) -> Option<Position> {
-        self.told
+    pub fn position(&self) -> Option<ReplayCursor> {
+        self.published
     }
 
-    /// Tells the next events, at most `limit` of them, in one transaction; none at the end. Of one
-    /// order they are told oldest first, and before what is live and has not left yet.
+    /// Writes the messages of up to `limit` events in one transaction; none at the end. The events of
+    /// one order are published oldest first, and before its live messages that are still in the
+    /// outbox.
     ///
     /// # Errors
-    /// `Unavailable`: nothing of this step is told, and it may be tried again.
-    pub async fn step(&mut self, limit: u32) -> Result<Option<Step>> {
+    /// `Unavailable`: nothing was written, and the step may be repeated.
+    pub async fn step(&mut self, limit: u32) -> Result<Option<ReplayStep>> {
         let mut transaction = self.engine.shared.store.begin().await?;
-        self.read_on(&mut transaction).await?;
+        self.read_more(&mut transaction).await?;
         let next = self.next_events(limit);
-        let told = self.compose(&next, &mut transaction).await?;
-        let messages = past::tell_again(&mut transaction, &told).await?;
-        self.engine.shared.commit(transaction).await?;
+        let encoded = self.encode(&next, &mut transaction).await?;
+        let messages = past::tell_again(&mut transaction, &encoded).await?;
+        store::commit(transaction).await?;
         self.engine.wake_relays();
-        Ok(self.done(&next, messages))
+        Ok(self.advance(&next, messages))
     }
 
-    /// As [`Replay::step`], and tells nothing: only says what it would do.
+    /// As [`Replay::step`], but writes nothing: a dry run.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn rehearse(&mut self, limit: u32) -> Result<Option<Step>> {
+    pub async fn dry_run_step(&mut self, limit: u32) -> Result<Option<ReplayStep>> {
         let mut connection = self.engine.shared.store.acquire().await?;
-        self.read_on(&mut connection).await?;
+        self.read_more(&mut connection).await?;
         let next = self.next_events(limit);
-        let told = self.compose(&next, &mut connection).await?;
-        let messages = past::count_left(&mut connection, &told).await?;
-        Ok(self.done(&next, messages))
+        let encoded = self.encode(&next, &mut connection).await?;
+        let messages = past::count_left(&mut connection, &encoded).await?;
+        Ok(self.advance(&next, messages))
     }
 
-    /// Reads events until there are some, or no more.
-    async fn read_on(&mut self, connection: &mut Connection) -> Result<()> {
+    /// Reads events until there are some, or until the end.
+    async fn read_more(&mut self, connection: &mut Connection) -> Result<()> {
         while self.read.is_empty()
             && let Some(from) = self.next
         {
             let past = &self.past;
-            let ids = past::orders(connection, from, &past.orders, ORDERS_AT_ONCE).await?;
+            let ids = past::orders(connection, from, &past.orders, ORDERS_PER_READ).await?;
             let (since, after) = (past.since, past.after);
             self.read = past::events(connection, &ids, since, self.until, after).await?.into();
             self.next = ids.last().map(|last| OrderId::from_database(last.get() + 1));
@@ -134,26 +135,26 @@ impl Replay {
         self.read.iter().take(limit as usize).cloned().collect()
     }
 
-    async fn compose(
+    async fn encode(
         &self,
         events: &[Noted],
         connection: &mut Connection,
     ) -> Result<Vec<(OrderEvent, Vec<Message>)>> {
-        let events = retelling::read(events.to_vec(), connection).await?;
-        let mut told = retelling::tell(&self.engine.shared, events)?;
+        let events = rebuild_events(events.to_vec(), connection).await?;
+        let mut encoded = self.engine.shared.encode_all(events)?;
         if let Some(destination) = &self.destination {
-            for (_, messages) in &mut told {
+            for (_, messages) in &mut encoded {
                 messages.retain(|message| message.destination == destination);
             }
         }
-        Ok(told)
+        Ok(encoded)
     }
 
-    /// Takes note of a step; none at the end.
-    fn done(&mut self, events: &[Noted], messages: u64) -> Option<Step> {
+    /// Records a step; none at the end.
+    fn advance(&mut self, events: &[Noted], messages: u64) -> Option<ReplayStep> {
         let last = &events.last()?.entry;
-        self.told = Some(Position { order: last.order, version: last.version });
+        self.published = Some(ReplayCursor { order: last.order, version: last.version });
         self.read.drain(..events.len());
-        Some(Step { events: events.len() as u64, messages })
+        Some(ReplayStep { events: events.len() as u64, messages })
     }
 }

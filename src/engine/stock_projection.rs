@@ -1,107 +1,109 @@
-//! Keeps the stock that other services see and change in Redis in step with the database.
+//! Projects stock into Redis, where other services read and change it.
 //!
-//! The database decides, under the lock of the product's row; Redis shows. Each number is shown
-//! with its version, so that of two that arrive in the wrong order the later one stays. What others
-//! did to a number since then is the difference to what was shown; it is taken in under the same
-//! lock before anything is decided, and `adopted` counts it, so that it is taken in once.
+//! The database is authoritative. Every projected number carries a version, so that of two writes
+//! in the wrong order the later version wins. What other services did to a number since then is its
+//! difference to the number that was written. Before stock is decided, that difference is applied
+//! under the lock of the product's row; `external_adjustment` counts it, so that it is applied once.
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::placement::Offers;
+use crate::domain::placement::Catalog;
 use crate::domain::stock::ProjectedStock;
-use crate::engine::database::{Database, UnitOfWork};
-use crate::engine::{Engine, Shared};
+use crate::engine::Engine;
+use crate::engine::shared::Shared;
 use crate::error::{Result, error_chain};
+use crate::store::database::{Database, UnitOfWork};
 use crate::store::levels;
 
-/// Products that are shown at a time.
+/// Products per page of a sweep.
 const PAGE: i64 = 500;
 
-/// Takes in what others did to the stock of `products`, of which the known ones are locked. Returns
-/// whether there was anything. A Redis that does not answer has nothing to say.
-pub(super) async fn take_in<D: Database>(
+/// Applies external changes of `products` to the database. The known ones, `catalog`, are locked.
+/// Returns whether anything changed. Without an answer from Redis nothing does.
+pub(super) async fn apply_external_changes<D: Database>(
     shared: &Shared<D>,
     work: &mut D::Work,
     products: &[&str],
-    offers: &Offers,
+    catalog: &Catalog,
 ) -> Result<bool> {
-    let Some(keys) = shared.ports.stock_projection.as_deref().filter(|_| !products.is_empty())
-    else {
+    let projection = shared.ports.stock_projection.as_deref();
+    let Some(projection) = projection.filter(|_| !products.is_empty()) else {
         return Ok(false);
     };
-    let unknown: Vec<_> = products.iter().copied().filter(|p| !offers.contains_key(*p)).collect();
-    let mut is_news = false;
+    let unknown: Vec<_> =
+        products.iter().copied().filter(|product| !catalog.contains_key(*product)).collect();
+    let mut is_changed = false;
     if !unknown.is_empty() {
-        let heard = keys.have(&unknown).await.unwrap_or_default();
-        let heard = unknown.into_iter().zip(heard).filter(|(_, is_there)| *is_there);
-        let heard: Vec<_> = heard.map(|(product, _)| product).collect();
-        work.make_room(&heard, shared.rules.currency).await?;
-        // Another batch may have made them known, and taken in what there was, since the locks.
-        is_news = !heard.is_empty();
+        let have_key = projection.have(&unknown).await.unwrap_or_default();
+        let found = unknown.into_iter().zip(have_key).filter(|(_, has_key)| *has_key);
+        let found: Vec<_> = found.map(|(product, _)| product).collect();
+        work.insert_products(&found, shared.rules.currency).await?;
+        // A concurrent batch may have inserted them and applied their changes since the locks.
+        is_changed = !found.is_empty();
     }
-    let known = work.levels(products).await?;
-    let seen = match keys.read(&known).await {
-        Ok(seen) => seen,
+    let known = work.projected_stock(products).await?;
+    let readings = match projection.read(&known).await {
+        Ok(readings) => readings,
         Err(error) => {
             tracing::debug!(error = error_chain(&error), "stock is decided without Redis");
-            return Ok(is_news);
+            return Ok(is_changed);
         }
     };
-    let drifts: Vec<_> = known
+    let deltas: Vec<_> = known
         .iter()
-        .zip(seen)
-        .filter_map(|(level, seen)| Some((level.product.as_str(), seen?.drift(level))))
-        .filter(|(_, drift)| *drift != 0)
+        .zip(readings)
+        .filter_map(|(stock, reading)| Some((stock.product.as_str(), reading?.delta(stock))))
+        .filter(|(_, delta)| *delta != 0)
         .collect();
-    if drifts.is_empty() {
-        return Ok(is_news);
+    if deltas.is_empty() {
+        return Ok(is_changed);
     }
-    work.adopt(&drifts).await?;
+    work.adjust_stock(&deltas).await?;
     Ok(true)
 }
 
-/// Shows the stock of `products` as it is committed now. What cannot be shown is shown later, by
-/// [`Engine::show_stock_since`].
-pub(super) async fn show<D: Database>(shared: &Shared<D>, products: &[&str]) {
+/// Projects the committed stock of `products`. After a failure the next sweep projects it: see
+/// [`Engine::project_stock_since`].
+pub(super) async fn project<D: Database>(shared: &Shared<D>, products: &[&str]) {
     if shared.ports.stock_projection.is_none() || products.is_empty() {
         return;
     }
-    let shown = async {
-        let levels = shared.store.levels(products).await?;
-        push(shared, &levels).await
+    let projected = async {
+        let stock = shared.store.projected_stock(products).await?;
+        write(shared, &stock).await
     };
-    if let Err(error) = shown.await {
-        tracing::debug!(error = error_chain(&error), "stock is shown later");
+    if let Err(error) = projected.await {
+        tracing::debug!(error = error_chain(&error), "stock projection is delayed");
     }
 }
 
-async fn push<D: Database>(shared: &Shared<D>, levels: &[ProjectedStock]) -> Result<()> {
+async fn write<D: Database>(shared: &Shared<D>, stock: &[ProjectedStock]) -> Result<()> {
     match &shared.ports.stock_projection {
-        Some(keys) if !levels.is_empty() => keys.show(levels).await,
+        Some(projection) if !stock.is_empty() => projection.show(stock).await,
         _ => Ok(()),
     }
 }
 
 impl Engine {
-    /// Whether stock is shown in Redis.
+    /// Whether stock is projected into Redis.
     #[must_use]
-    pub fn shows_stock(&self) -> bool {
+    pub fn projects_stock(&self) -> bool {
         self.shared.ports.stock_projection.is_some()
     }
 
-    /// Shows the stock of all products that have changed since `since`, whoever changed them.
+    /// Projects the stock of all products that changed since `since`.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn show_stock_since(&self, since: DateTime<Utc>) -> Result<()> {
+    pub async fn project_stock_since(&self, since: DateTime<Utc>) -> Result<()> {
         let mut after = String::new();
         loop {
             let mut connection = self.shared.store.acquire().await?;
-            let levels = levels::changed_since(&mut connection, since, &after, PAGE).await?;
+            let stock = levels::changed_since(&mut connection, since, &after, PAGE).await?;
             drop(connection);
-            let Some(last) = levels.last() else { return Ok(()) };
+            let Some(last) = stock.last() else { return Ok(()) };
             last.product.as_str().clone_into(&mut after);
-            push(&self.shared, &levels).await?;
+            write(&self.shared, &stock).await?;
         }
     }
 }

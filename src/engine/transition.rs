@@ -1,4 +1,4 @@
-//! The one transaction that every change of a placed order goes through.
+//! Changes an order that was placed: status changes, cancellation and deletion.
 
 use uuid::Uuid;
 
@@ -6,85 +6,86 @@ use crate::domain::caller::Caller;
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::ids::OrderName;
 use crate::domain::order::Order;
-use crate::domain::status::{Change, OrderStatus};
+use crate::domain::status::{OrderStatus, StatusChange};
 use crate::engine::Engine;
-use crate::engine::catch_up::catch_up_on;
-use crate::engine::database::{Database, UnitOfWork};
+use crate::engine::legacy_changes::publish_legacy_changes_of;
 use crate::engine::ports::CacheKey;
 use crate::engine::stock_projection;
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::database::{Database, UnitOfWork};
 
-/// Longest reason, in characters.
+/// Maximum length of a reason, in characters.
 const REASON_LENGTH_MAX: usize = 500;
 
-/// What is to become of an order.
-pub(super) enum Wanted {
-    /// This status; nothing happens when it has it already.
+/// The requested change of an order.
+pub(super) enum RequestedChange {
+    /// This status. Nothing happens when the order has it already.
     Status(OrderStatus),
-    /// Nobody sees it any more; cancelled first where that is still possible.
-    Deleted,
+    /// Deletion. An order that can still be cancelled is cancelled first.
+    Deletion,
 }
 
-/// A decided change.
-struct Step {
+/// The change to make.
+struct Transition {
     status: OrderStatus,
     kind: EventKind,
 }
 
 impl<D: Database> Engine<D> {
-    /// Changes one order under its row's lock and announces the change.
+    /// Changes one order under the lock of its row and publishes the change.
     pub(super) async fn transition(
         &self,
         caller: &Caller,
         name: OrderName,
-        wanted: Wanted,
+        requested: RequestedChange,
         reason: Option<String>,
     ) -> Result<Order> {
         check_reason(reason.as_deref())?;
         let shared = &self.shared;
         let scope = caller.scope(shared.rules.access);
-        let position = shared.cache.prepare().await?;
+        let epoch = shared.cache.current_epoch().await?;
         let mut work = shared.store.begin().await?;
         let order = work.lock_order(name, &scope).await?;
-        if let Wanted::Status(status) = wanted {
+        if let RequestedChange::Status(status) = requested {
             caller.check_may_set(status, shared.rules.access)?;
         }
         fail_point!("change.locked");
-        let Some(step) = decide(&order, &wanted)? else {
+        let Some(transition) = plan(&order, &requested)? else {
             return Ok(order);
         };
-        if shared.is_rehearsal {
-            return self.change(work, caller, order, &step, reason).await;
-        }
-        let subjects = vec![CacheKey::Order(order.id), CacheKey::UserList(order.user.clone())];
-        let closed = shared.cache.invalidate(position, subjects).await;
-        let changed = self.change(work, caller, order, &step, reason).await;
-        shared.cache.release(closed).await;
+        let keys = vec![CacheKey::Order(order.id), CacheKey::UserList(order.user.clone())];
+        let invalidation = shared.cache.invalidate(epoch, keys).await;
+        let changed = self.change(work, caller, order, &transition, reason).await;
+        shared.cache.release(invalidation).await;
         changed
     }
 
-    /// Takes a decided step of a locked order.
+    /// Writes and commits the change of a locked order.
     async fn change(
         &self,
         mut work: D::Work,
         caller: &Caller,
         order: Order,
-        step: &Step,
+        transition: &Transition,
         reason: Option<String>,
     ) -> Result<Order> {
         let shared = &self.shared;
-        catch_up_on(shared, &mut work, order.id).await?;
+        publish_legacy_changes_of(shared, &mut work, order.id).await?;
         let at = work.now().await?;
         let previous = order.status;
-        if step.status == OrderStatus::Cancelled && previous != OrderStatus::Cancelled {
+        if transition.status == OrderStatus::Cancelled && previous != OrderStatus::Cancelled {
             work.release_stock(order.id).await?;
             fail_point!("change.released");
         }
-        let order =
-            Order { status: step.status, version: order.version + 1, updated_at: at, ..order };
+        let order = Order {
+            status: transition.status,
+            version: order.version + 1,
+            updated_at: at,
+            ..order
+        };
         let event = OrderEvent {
             id: Uuid::now_v7(),
-            kind: step.kind,
+            kind: transition.kind,
             at,
             order,
             previous: Some(previous),
@@ -92,36 +93,36 @@ impl<D: Database> Engine<D> {
             opted_out: false,
         };
         let messages = shared.encode(&event)?;
-        let deleted = step.kind == EventKind::Deleted;
-        work.change(&event, caller.name(), deleted, &messages).await?;
+        let deleted = transition.kind == EventKind::Deleted;
+        work.update_order(&event, caller.name(), deleted, &messages).await?;
         fail_point!("change.written");
-        shared.commit(work).await?;
+        work.commit().await?;
         fail_point!("change.committed");
-        shared.committed();
+        shared.notify_committed();
         if event.order.status == OrderStatus::Cancelled {
             let products: Vec<_> =
                 event.order.lines.iter().map(|line| line.product.as_str()).collect();
-            stock_projection::show(shared, &products).await;
+            stock_projection::project(shared, &products).await;
         }
         Ok(event.order)
     }
 }
 
-/// The step to take, none where the order is as wanted already.
-fn decide(order: &Order, wanted: &Wanted) -> Result<Option<Step>> {
-    let step = match wanted {
-        Wanted::Status(to) => match order.status.check_change(*to)? {
-            Change::None => return Ok(None),
-            Change::Move => Step { status: *to, kind: EventKind::Updated },
+/// The change to make; none when the order has the requested status already.
+fn plan(order: &Order, requested: &RequestedChange) -> Result<Option<Transition>> {
+    let transition = match requested {
+        RequestedChange::Status(to) => match order.status.check_change(*to)? {
+            StatusChange::Unchanged => return Ok(None),
+            StatusChange::Changed => Transition { status: *to, kind: EventKind::Updated },
         },
-        Wanted::Deleted => {
-            Step { status: status_to_delete(order.status)?, kind: EventKind::Deleted }
+        RequestedChange::Deletion => {
+            Transition { status: status_to_delete(order.status)?, kind: EventKind::Deleted }
         }
     };
-    Ok(Some(step))
+    Ok(Some(transition))
 }
 
-/// The status that an order is deleted in: what has not left yet is cancelled by it.
+/// The status of a deleted order: one that was not shipped is cancelled.
 fn status_to_delete(status: OrderStatus) -> Result<OrderStatus> {
     match status {
         OrderStatus::Pending | OrderStatus::Confirmed => Ok(OrderStatus::Cancelled),

@@ -1,8 +1,7 @@
-//! Places an order that other services have to agree to: the user service knows the user, the
-//! product service has the products and says what they cost.
+//! Places orders after checks by upstream services: the user service knows the user, and the
+//! product service quotes price and stock.
 //!
-//! They are asked with no transaction open. What they say of stock is checked again by the
-//! reservation, in the transaction that places the order.
+//! No transaction is open during the calls. Quoted stock is checked again when the order is placed.
 
 use std::collections::BTreeSet;
 
@@ -10,112 +9,125 @@ use secrecy::SecretString;
 
 use crate::domain::caller::Caller;
 use crate::domain::ids::ProductId;
-use crate::domain::placement::PlaceOrder;
+use crate::domain::placement::PlacementRequest;
 use crate::domain::quote::{self, Prices, Quote};
 use crate::domain::stock;
-use crate::engine::batch::mismatch;
-use crate::engine::place_order::{Placed, fingerprint};
+use crate::engine::placing::PlacementResult;
+use crate::engine::placing::request::{fingerprint, key_mismatch};
 use crate::engine::ports::{ProductService, UserService};
+use crate::engine::upstream_stats::UpstreamStats;
 use crate::engine::{Engine, stock_projection};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::quotes::{self, Known};
-use crate::store::{Connection, catalog, orders, preparing};
+use crate::store::{self, Connection, catalog, orders, preparing};
 
-/// What the product service said, and what was known before it was asked.
-struct Answers {
+/// The quotes of the product service, and what was known before it was asked.
+struct QuotedProducts {
     quotes: Vec<Quote>,
     known: Vec<Known>,
 }
 
 impl Engine {
-    /// As [`Engine::place_order`], once the services that there are have agreed. An order costs
-    /// what the product service says. A request that was answered before is answered without
-    /// asking. `token` is the caller's, for the services.
+    /// As [`Engine::place_order`], after the configured upstream services were asked. Prices are
+    /// those of the product service. A retry of a placed order is answered without asking. `token`
+    /// is the caller's and is passed to the services.
     ///
     /// # Errors
-    /// As [`Engine::place_order`]; `Forbidden` for a user whom the user service does not know,
+    /// As [`Engine::place_order`]; `UnknownUser` for a user whom the user service does not know,
     /// `Unavailable` naming a service that does not answer.
     pub async fn place_order_with_upstream_checks(
         &self,
         caller: &Caller,
-        request: PlaceOrder,
+        request: PlacementRequest,
         token: Option<&SecretString>,
-    ) -> Result<Placed> {
+    ) -> Result<PlacementResult> {
         self.check_request(caller, &request)?;
         if let Some(placed) = self.placed_before(caller, &request).await? {
             return Ok(placed);
         }
         let ports = &self.shared.ports;
         let (user, answers) = tokio::join!(
-            self.ask_for_user(ports.users.as_deref(), &request, token),
-            self.ask_for_products(ports.products.as_deref(), &request, token),
+            self.check_user(ports.users.as_deref(), &request, token),
+            self.quote_products(ports.products.as_deref(), &request, token),
         );
         user?;
         let Some(answers) = answers? else {
             return self.submit(caller, request, Prices::new()).await;
         };
-        quote::check(&request.items, &answers.quotes)?;
-        self.learn(&answers).await?;
+        quote::check(&request.lines, &answers.quotes)?;
+        self.apply_quotes(&answers).await?;
         let priced =
             answers.quotes.into_iter().filter_map(|quote| Some((quote.product, quote.price?)));
         self.submit(caller, request, priced.collect()).await
     }
 
-    /// The answer to an earlier request with the same key.
-    async fn placed_before(&self, caller: &Caller, request: &PlaceOrder) -> Result<Option<Placed>> {
+    /// The result of an earlier request with the same key.
+    async fn placed_before(
+        &self,
+        caller: &Caller,
+        request: &PlacementRequest,
+    ) -> Result<Option<PlacementResult>> {
         let Some(key) = &request.key else { return Ok(None) };
         let mut connection = self.shared.store.acquire().await?;
         let scope = caller.key_scope();
-        let earlier = preparing::earlier(&mut connection, &[(&scope, key.as_str())]).await?.pop();
-        let Some(earlier) = earlier.flatten() else { return Ok(None) };
-        if earlier.fingerprint != fingerprint(request) {
-            return Err(mismatch());
+        let record =
+            preparing::idempotency_records(&mut connection, &[(&scope, key.as_str())]).await?.pop();
+        let Some(record) = record.flatten() else { return Ok(None) };
+        if record.fingerprint != fingerprint(request) {
+            return Err(key_mismatch());
         }
-        let order = orders::get_placed(&mut connection, earlier.order).await?;
-        Ok(Some(Placed { order, replayed: true }))
+        let order = orders::get_placed(&mut connection, record.order).await?;
+        Ok(Some(PlacementResult { order, replayed: true }))
     }
 
-    async fn ask_for_user(
+    /// Counters of the configured upstream services, by the service's name in metrics.
+    pub fn upstream_stats(&self) -> impl Iterator<Item = (&'static str, &UpstreamStats)> {
+        let (ports, counters) = (&self.shared.ports, &self.shared.upstream);
+        let users = ports.users.as_ref().map(|_| ("users", &counters.users));
+        let products = ports.products.as_ref().map(|_| ("products", &counters.products));
+        [users, products].into_iter().flatten()
+    }
+
+    async fn check_user(
         &self,
         service: Option<&dyn UserService>,
-        request: &PlaceOrder,
+        request: &PlacementRequest,
         token: Option<&SecretString>,
     ) -> Result<()> {
         let Some(service) = service else { return Ok(()) };
-        if self.shared.asked.users.count(service.knows(&request.user, token)).await? {
+        if self.shared.upstream.users.count(service.knows(&request.user, token)).await? {
             return Ok(());
         }
         let text = format!("The user service does not know user {}.", request.user);
         Err(Error::new(ErrorKind::UnknownUser, text))
     }
 
-    /// What is known is read before the service is asked: an answer counts only as long as nobody
-    /// has told anything since.
-    async fn ask_for_products(
+    /// What is known is read before the service is asked: a quote is applied only if no message
+    /// about its product arrives in between.
+    async fn quote_products(
         &self,
         service: Option<&dyn ProductService>,
-        request: &PlaceOrder,
+        request: &PlacementRequest,
         token: Option<&SecretString>,
-    ) -> Result<Option<Answers>> {
+    ) -> Result<Option<QuotedProducts>> {
         let Some(service) = service else { return Ok(None) };
-        let products: BTreeSet<_> = request.items.iter().map(|item| &item.product).collect();
+        let products: BTreeSet<_> = request.lines.iter().map(|item| &item.product).collect();
         let products: Vec<ProductId> = products.into_iter().cloned().collect();
         let known = {
             let mut connection = self.shared.store.acquire().await?;
             quotes::known(&mut connection, &names(&products)).await?
         };
-        let quotes = self.shared.asked.products.count(service.quotes(&products, token)).await?;
-        Ok(Some(Answers { quotes, known }))
+        let quotes = self.shared.upstream.products.count(service.quotes(&products, token)).await?;
+        Ok(Some(QuotedProducts { quotes, known }))
     }
 
-    /// Takes in what the answers change, in a transaction of its own; none is begun where they
-    /// change nothing.
-    async fn learn(&self, answers: &Answers) -> Result<()> {
+    /// Applies the quotes that change something, in a transaction of its own.
+    async fn apply_quotes(&self, answers: &QuotedProducts) -> Result<()> {
         let news: Vec<_> = answers
             .quotes
             .iter()
             .map(|quote| (quote, answers.known.iter().find(|known| known.product == quote.product)))
-            .filter(|(quote, known)| known.is_none_or(|known| is_news(quote, known)))
+            .filter(|(quote, known)| known.is_none_or(|known| is_new(quote, known)))
             .collect();
         if news.is_empty() {
             return Ok(());
@@ -130,14 +142,14 @@ impl Engine {
                     quotes::insert(&mut transaction, quote, self.shared.rules.currency).await?;
                 }
                 (Some(before), Some(now)) if before.reports == now.reports => {
-                    take_in(&mut transaction, quote, now).await?;
+                    apply_quote(&mut transaction, quote, now).await?;
                 }
-                // Somebody else has told something meanwhile, which may be newer.
+                // A message has arrived in between; it may be newer than the quote.
                 _ => {}
             }
         }
-        self.shared.commit(transaction).await?;
-        stock_projection::show(&self.shared, &products).await;
+        store::commit(transaction).await?;
+        stock_projection::project(&self.shared, &products).await;
         Ok(())
     }
 }
@@ -146,7 +158,7 @@ fn names(products: &[ProductId]) -> Vec<&str> {
     products.iter().map(ProductId::as_str).collect()
 }
 
-fn is_news(quote: &Quote, known: &Known) -> bool {
+fn is_new(quote: &Quote, known: &Known) -> bool {
     has_new_price(quote, known) || has_new_stock(quote, known)
 }
 
@@ -154,21 +166,21 @@ fn has_new_price(quote: &Quote, known: &Known) -> bool {
     quote.price.is_some() && quote.price != known.price
 }
 
-/// Where messages tell the stock an answer does not: it may have overtaken them.
+/// Stock that is known from messages is not overwritten: a quote may have overtaken a message.
 fn has_new_stock(quote: &Quote, known: &Known) -> bool {
     let counts = known.asked || known.level.reported.is_none();
     counts && known.level.reported != Some(quote.stock)
 }
 
-/// Takes in an answer about a locked product of which nobody has told anything since it was asked.
-async fn take_in(connection: &mut Connection, quote: &Quote, known: &Known) -> Result<()> {
+/// Applies a quote of a locked product that has not changed since the service was asked.
+async fn apply_quote(connection: &mut Connection, quote: &Quote, known: &Known) -> Result<()> {
     if let Some(price) = quote.price.filter(|_| has_new_price(quote, known)) {
         quotes::set_price(connection, &quote.product, price).await?;
     }
     if has_new_stock(quote, known) {
         let fall = known.level.reported.map_or(0, |was| was.saturating_sub(quote.stock)).max(0);
-        let holds = catalog::oldest_holds(connection, &quote.product, fall).await?;
-        let reconciled = stock::reconcile(known.level, quote.stock, holds);
+        let reservations = catalog::oldest_holds(connection, &quote.product, fall).await?;
+        let reconciled = stock::reconcile(known.level, quote.stock, reservations);
         catalog::keep(connection, &quote.product, &reconciled, true).await?;
     }
     Ok(())

@@ -1,13 +1,12 @@
-//! What asking other services has come to, for metrics.
+//! Counters of upstream checks, for metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::engine::Engine;
 use crate::error::Result;
 
-/// What asking one service has come to. What is asked for one order counts once, however many
-/// calls that takes.
+/// Counters of one upstream service. The check of one order counts once, however many calls it
+/// takes.
 #[derive(Debug, Default)]
 pub struct UpstreamStats {
     answered: AtomicU64,
@@ -15,18 +14,18 @@ pub struct UpstreamStats {
     waited_us: AtomicU64,
 }
 
-/// What asking each of the services has come to.
+/// Counters of each upstream service.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
+pub(super) struct UpstreamCounters {
     pub users: UpstreamStats,
     pub products: UpstreamStats,
 }
 
 impl UpstreamStats {
-    /// Counts what becomes of `asking`.
-    pub(super) async fn count<T>(&self, asking: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Counts the result and duration of `check`.
+    pub(super) async fn count<T>(&self, check: impl Future<Output = Result<T>>) -> Result<T> {
         let began = Instant::now();
-        let answer = asking.await;
+        let answer = check.await;
         let waited_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.waited_us.fetch_add(waited_us, Ordering::Relaxed);
         let counter = if answer.is_ok() { &self.answered } else { &self.failed };
@@ -34,32 +33,21 @@ impl UpstreamStats {
         answer
     }
 
-    /// Orders about which it gave an answer, be it a no.
+    /// Orders for which the service gave an answer, positive or negative.
     #[must_use]
     pub fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Orders about which it gave none in time, or none that is understood.
+    /// Orders for which it gave no usable answer in time.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// How long it was waited for, in all.
+    /// Total time spent waiting for the service.
     #[must_use]
     pub fn waited(&self) -> Duration {
         Duration::from_micros(self.waited_us.load(Ordering::Relaxed))
-    }
-}
-
-impl Engine {
-    /// What asking each service has come to, by its name in metrics; without those that there are
-    /// not.
-    pub fn upstream_stats(&self) -> impl Iterator<Item = (&'static str, &UpstreamStats)> {
-        let (ports, asked) = (&self.shared.ports, &self.shared.asked);
-        let users = ports.users.as_ref().map(|_| ("users", &asked.users));
-        let products = ports.products.as_ref().map(|_| ("products", &asked.products));
-        [users, products].into_iter().flatten()
     }
 }

@@ -23,7 +23,7 @@ use crate::engine::Engine;
 use crate::engine::apply_external_event::{ApplyOutcome, consumer_lease};
 use crate::engine::ports::{Delivery, MessageDecoder, MessageSource, MessageSourceFactory};
 use crate::error::{Error, ErrorKind, Result, error_chain};
-use crate::outage::{Outage, in_time};
+use crate::retry::{RetryState, with_timeout};
 use crate::store::inbox;
 use crate::store::leases::{self, Lease, RENEWAL};
 
@@ -45,7 +45,7 @@ pub struct Intake<I> {
     inlet: I,
     decoder: Arc<dyn MessageDecoder>,
     owner: Uuid,
-    outage: Outage,
+    retry: RetryState,
     stats: Arc<IntakeStats>,
 }
 
@@ -59,9 +59,9 @@ impl<I: MessageSourceFactory> Intake<I> {
         inlet: I,
         decoder: Arc<dyn MessageDecoder>,
     ) -> Self {
-        let outage = Outage::new("taking in messages");
+        let retry = RetryState::new("taking in messages");
         let (owner, stats) = (Uuid::now_v7(), Arc::default());
-        Self { consumer, engine, inlet, decoder, owner, outage, stats }
+        Self { consumer, engine, inlet, decoder, owner, retry, stats }
     }
 
     /// The intake's counters.
@@ -77,7 +77,7 @@ impl<I: MessageSourceFactory> Intake<I> {
                 Ok(()) => STANDBY,
                 Err(error) => {
                     self.stats.count_reconnect();
-                    self.outage.failed(&error)
+                    self.retry.record_failure(&error)
                 }
             };
             let _ = stop.run_until_cancelled(sleep(pause)).await;
@@ -86,9 +86,9 @@ impl<I: MessageSourceFactory> Intake<I> {
 
     /// Takes in as long as the lease is held, if it is to be had, and gives it back.
     async fn tenure(&mut self, stop: &CancellationToken) -> Result<()> {
-        let Some(lease) = in_time(self.claim()).await? else { return Ok(()) };
+        let Some(lease) = with_timeout(self.claim()).await? else { return Ok(()) };
         let served = self.serve(&lease, stop).await;
-        if let Err(error) = in_time(self.release(lease)).await {
+        if let Err(error) = with_timeout(self.release(lease)).await {
             tracing::debug!(error = error_chain(&error), "the intake's lease is left to run out");
         }
         served
@@ -100,7 +100,7 @@ impl<I: MessageSourceFactory> Intake<I> {
             return Ok(());
         };
         let mut source = connected?;
-        self.outage.over();
+        self.retry.record_success();
         tracing::info!(consumer = self.consumer, "taking in messages");
         self.stats.set_active(true);
         let served = self.take_in_all(&mut source, lease, stop).await;
@@ -121,11 +121,11 @@ impl<I: MessageSourceFactory> Intake<I> {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = sleep_until(renew_at) => match in_time(self.renew(lease)).await {
+                () = sleep_until(renew_at) => match with_timeout(self.renew(lease)).await {
                     Ok(true) => renew_at = Instant::now() + RENEWAL,
                     Ok(false) => return Ok(()),
                     // Should somebody else take over meanwhile, nothing can be applied here.
-                    Err(error) => renew_at = Instant::now() + self.outage.failed(&error),
+                    Err(error) => renew_at = Instant::now() + self.retry.record_failure(&error),
                 },
                 delivery = source.next() => {
                     let delivery = delivery?;
@@ -152,14 +152,14 @@ impl<I: MessageSourceFactory> Intake<I> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let error = match in_time(self.try_once(lease, delivery, tries)).await {
+            let error = match with_timeout(self.try_once(lease, delivery, tries)).await {
                 Ok(taken) => {
-                    self.outage.over();
+                    self.retry.record_success();
                     return Some(taken);
                 }
                 Err(error) => error,
             };
-            let pause = self.outage.failed(&error);
+            let pause = self.retry.record_failure(&error);
             stop.run_until_cancelled(sleep(pause)).await?;
         }
     }

@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::engine::ports::{Delivery, MessageSource, MessageSourceFactory};
 use crate::error::{Error, error_chain};
-use crate::outage::backoff;
+use crate::retry::backoff;
 
 /// The pause after the first failure.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);

@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::Settings;
-use crate::domain::past::{Past, Position};
+use crate::domain::replay::{ReplayCursor, ReplayFilter};
 use crate::engine::Engine;
-use crate::engine::replay::{Replay, Step};
+use crate::engine::replay::{Replay, ReplayStep};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Most messages per second that may be asked for.
@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct ReplayOptions {
     /// Which events.
-    pub past: Past,
+    pub past: ReplayFilter,
     /// To the consumers of this contract only; of all that are enabled when absent.
     pub contract: Option<String>,
     /// Messages per second, 1 to 100 000.
@@ -51,7 +51,7 @@ pub struct Replayed {
     /// Those of them, and of other replays, that had not left yet the last time it was looked.
     pub waiting: u64,
     /// The last event.
-    pub told: Option<Position>,
+    pub told: Option<ReplayCursor>,
     /// Before when the events are.
     pub until: DateTime<Utc>,
 }
@@ -72,7 +72,7 @@ pub async fn events_replay(
     let rate = checked_rate(options.rate_per_s)?;
     let contract = options.contract.map(|name| enabled(settings, name)).transpose()?;
     let replay = engine.replay(options.past, contract.clone()).await?;
-    let (told, until) = (replay.told(), replay.until());
+    let (told, until) = (replay.position(), replay.until());
     let done = Replayed { events: 0, messages: 0, waiting: 0, told, until };
     let mut work = Work { engine, replay, contract, done };
     let ended = match options.dry_run {
@@ -118,17 +118,17 @@ impl Work<'_> {
     }
 
     async fn rehearse(&mut self, progress: &impl Fn(Replayed)) -> Result<()> {
-        while let Some(step) = self.replay.rehearse(STEP_MAX).await? {
+        while let Some(step) = self.replay.dry_run_step(STEP_MAX).await? {
             self.count(step);
             progress(self.done);
         }
         Ok(())
     }
 
-    fn count(&mut self, step: Step) {
+    fn count(&mut self, step: ReplayStep) {
         self.done.events += step.events;
         self.done.messages += step.messages;
-        self.done.told = self.replay.told();
+        self.done.told = self.replay.position();
     }
 
     /// Waits until few enough messages wait to leave.

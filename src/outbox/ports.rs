@@ -6,8 +6,8 @@ use std::future::Future;
 use uuid::Uuid;
 
 use crate::domain::message::OutgoingMessage;
-use crate::engine::database::Database;
 use crate::error::Result;
+use crate::store::database::Database;
 use crate::store::leases::{self, Lease};
 use crate::store::outbox::{self, Held, Refusal};
 use crate::store::{Connection, Store};

@@ -12,11 +12,11 @@ use crate::domain::message::OutgoingMessage;
 use crate::engine::Engine;
 use crate::engine::ports::{PublishOutcome, Publisher, PublisherFactory};
 use crate::error::Result;
-use crate::outage::{Outage, backoff, in_time};
 use crate::outbox::ports::{Desk, Outbox};
 use crate::outbox::routes::{NeedsQueue, Routes};
 use crate::outbox::shares::Shares;
 use crate::outbox::stats::RelayStats;
+use crate::retry::{RetryState, backoff, with_timeout};
 use crate::store::Store;
 use crate::store::outbox::Refusal;
 
@@ -52,7 +52,7 @@ pub struct Relay<O, D = Store> {
     /// Claiming around a missing route reads the whole backlog; not before this. A probe that is
     /// due claims from the front, and does not wait.
     around_again: Option<Instant>,
-    outage: Outage,
+    retry: RetryState,
     stats: Arc<RelayStats>,
 }
 
@@ -64,7 +64,7 @@ impl<O: PublisherFactory, D: Outbox> Relay<O, D> {
             shares: Shares::new(options.destination),
             routes: Routes::new(options.needs_queue.clone()),
             around_again: None,
-            outage: Outage::new("sending messages"),
+            retry: RetryState::new("sending messages"),
             stats: Arc::default(),
             outbox_filled: engine.outbox_filled(),
             engine,
@@ -86,7 +86,7 @@ impl<O: PublisherFactory, D: Outbox> Relay<O, D> {
                 // What was on its way may or may not have arrived: it is still in the outbox.
                 self.stats.connected.store(false, Ordering::Relaxed);
                 RelayStats::add(&self.stats.reconnects, 1);
-                let pause = self.outage.failed(&error);
+                let pause = self.retry.record_failure(&error);
                 let _ = stop.run_until_cancelled(sleep(pause)).await;
             }
         }
@@ -100,7 +100,7 @@ impl<O: PublisherFactory, D: Outbox> Relay<O, D> {
         };
         let (mut publisher, mut desk) = opened?;
         while !stop.is_cancelled() {
-            in_time(self.shares.tend(&mut desk)).await?;
+            with_timeout(self.shares.tend(&mut desk)).await?;
             let batch = self.claim(&mut desk).await?;
             fail_point!("relay.claimed", if !batch.is_empty());
             // No transaction is open here, however long the broker takes. An empty batch asks
@@ -108,18 +108,18 @@ impl<O: PublisherFactory, D: Outbox> Relay<O, D> {
             let verdicts = publisher.publish(&batch).await?;
             fail_point!("relay.confirmed", if !batch.is_empty());
             self.settle(&mut desk, &batch, &verdicts).await?;
-            self.outage.over();
+            self.retry.record_success();
             self.stats.connected.store(true, Ordering::Relaxed);
             if batch.is_empty() {
                 self.rest(stop).await;
             }
         }
-        in_time(self.shares.release(&mut desk)).await
+        with_timeout(self.shares.release(&mut desk)).await
     }
 
     async fn connect(&self) -> Result<(O::Publisher, D::Desk)> {
         let publisher = self.outlet.connect().await?;
-        let desk = in_time(self.engine.store().desk()).await?;
+        let desk = with_timeout(self.engine.store().desk()).await?;
         Ok((publisher, desk))
     }
 
@@ -132,7 +132,7 @@ impl<O: PublisherFactory, D: Outbox> Relay<O, D> {
         }
         let held = self.shares.held();
         let claim = desk.claim(self.options.destination, held, &closed, BATCH_MAX);
-        let batch = in_time(claim).await?;
+        let batch = with_timeout(claim).await?;
         // Nine times as long a rest: a backlog that nobody receives costs a tenth of one core.
         self.around_again = Some(Instant::now() + began.elapsed() * 9);
         Ok(self.routes.admit(batch))
@@ -191,7 +191,7 @@ impl<O: PublisherFactory, D: Outbox> Relay<O, D> {
             return Ok(());
         }
         let held = self.shares.held();
-        let removed = in_time(desk.mark_sent(self.options.destination, held, done)).await?;
+        let removed = with_timeout(desk.mark_sent(self.options.destination, held, done)).await?;
         fail_point!("relay.removed");
         self.check_fence(done.len(), removed);
         Ok(())
@@ -202,7 +202,7 @@ impl<O: PublisherFactory, D: Outbox> Relay<O, D> {
         if refusals.is_empty() {
             return Ok(());
         }
-        let noted = in_time(desk.note_refusals(
+        let noted = with_timeout(desk.note_refusals(
             self.options.destination,
             self.shares.held(),
             refusals,

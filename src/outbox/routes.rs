@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::message::OutgoingMessage;
-use crate::outage::backoff;
+use crate::retry::backoff;
 
 /// The pause before the first probe.
 const PROBE_FIRST: Duration = Duration::from_millis(100);

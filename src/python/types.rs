@@ -309,8 +309,8 @@ impl From<domain::Order> for Order {
     }
 }
 
-impl From<domain::Line> for OrderLine {
-    fn from(line: domain::Line) -> Self {
+impl From<domain::OrderLine> for OrderLine {
+    fn from(line: domain::OrderLine) -> Self {
         Self {
             id: line.id,
             product_id: line.product.to_string(),

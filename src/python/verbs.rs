@@ -14,10 +14,11 @@ use crate::domain::caller::Caller;
 use crate::domain::external_event::{ExternalEvent, ProductEvent, StockEvent, UserEvent};
 use crate::domain::ids::{IdempotencyKey, OrderId, ProductId, UserId};
 use crate::domain::money::checked_amount;
-use crate::domain::past::{Past, Position};
-use crate::domain::placement::{Item, PlaceOrder, Pricing};
+use crate::domain::placement::{PlacementLine, PlacementRequest, Pricing};
 use crate::domain::query::{OrderFilter, checked_page_size};
+use crate::domain::replay::{ReplayCursor, ReplayFilter};
 use crate::domain::status::OrderStatus;
+use crate::engine::read_orders::Consistency;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operations::{self, ReplayOptions};
 use crate::python::switch::Strangler;
@@ -49,9 +50,9 @@ pub(super) async fn place_order(
     items: Vec<(String, i64)>,
     idempotency_key: Option<String>,
 ) -> Result<Order> {
-    let request = PlaceOrder {
+    let request = PlacementRequest {
         user: UserId::parse(user_id)?,
-        items: items.into_iter().map(item).collect::<Result<_>>()?,
+        lines: items.into_iter().map(item).collect::<Result<_>>()?,
         key: idempotency_key.map(IdempotencyKey::parse).transpose()?,
         pricing: Pricing::Catalogue,
     };
@@ -72,7 +73,11 @@ pub(super) async fn get_order(
     user_id: Option<String>,
 ) -> Result<Order> {
     let user = user_id.map(UserId::parse).transpose()?;
-    let order = opened.app.engine().get_order(&Caller::System, number(order_id)?).await?;
+    let order = opened
+        .app
+        .engine()
+        .get_order(&Caller::System, number(order_id)?, Consistency::Latest)
+        .await?;
     if user.is_some_and(|user| user != order.user) {
         return Err(not_found(order_id));
     }
@@ -258,8 +263,8 @@ pub(super) fn replay(
     dry_run: bool,
 ) -> Result<ReplayOptions> {
     let orders = order_ids.into_iter().map(OrderId::from_database).collect();
-    let after = after.as_deref().map(Position::parse).transpose()?;
-    let past = Past { since, until, orders, after };
+    let after = after.as_deref().map(ReplayCursor::parse).transpose()?;
+    let past = ReplayFilter { since, until, orders, after };
     let patience = ReplayOptions::PATIENCE;
     Ok(ReplayOptions { past, contract, rate_per_s, dry_run, patience })
 }
@@ -272,7 +277,7 @@ async fn note(opened: &Opened, fact: ExternalEvent) -> Result<()> {
     opened.app.engine().apply_events(&[fact]).await
 }
 
-fn item((product, quantity): (String, i64)) -> Result<Item> {
+fn item((product, quantity): (String, i64)) -> Result<PlacementLine> {
     let quantity = u32::try_from(quantity).map_err(|error| {
         Error::new(
             ErrorKind::InvalidInput,
@@ -280,7 +285,7 @@ fn item((product, quantity): (String, i64)) -> Result<Item> {
         )
         .with_source(error)
     })?;
-    Ok(Item { product: ProductId::parse(product)?, quantity })
+    Ok(PlacementLine { product: ProductId::parse(product)?, quantity })
 }
 
 /// A product service may report less than nothing; a caller who sets a number may not.

@@ -19,7 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::time::timeout;
 
-use crate::engine::place_order::Placed;
+use crate::engine::placing::PlacementResult;
 use crate::error::Result;
 use crate::server::{exposition, media, process};
 
@@ -197,7 +197,7 @@ impl Metrics {
     }
 
     /// Counts a placement that was asked for: `PLACED`, `REPLAYED` or an error's code.
-    pub fn placement(&self, placed: &Result<Placed>) {
+    pub fn placement(&self, placed: &Result<PlacementResult>) {
         let outcome = match placed {
             Ok(placed) if placed.replayed => "REPLAYED",
             Ok(_) => "PLACED",

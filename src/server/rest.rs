@@ -14,9 +14,9 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::auth::Gate;
-use crate::engine::place_order::Placed;
+use crate::engine::placing::PlacementResult;
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::Object;
+use crate::json_object::JsonObject;
 use crate::server::metrics::{Metrics, NO_OPERATION};
 use crate::server::rates::Rates;
 use crate::server::session::Session;
@@ -59,7 +59,7 @@ impl Asked {
             let text = "Send the body as Content-Type: application/json, in UTF-8.";
             Error::new(ErrorKind::InvalidInput, text)
         })?;
-        let read = serde_json::from_str(body).map(|Object(value)| value);
+        let read = serde_json::from_str(body).map(|JsonObject(value)| value);
         read.map_err(|error| {
             let text = format!("The body is not what is expected: {error}.");
             Error::new(ErrorKind::InvalidInput, text)
@@ -137,7 +137,7 @@ impl Desk {
     }
 
     /// Counts a placement that was asked for.
-    pub fn count(&self, placed: &Result<Placed>) {
+    pub fn count(&self, placed: &Result<PlacementResult>) {
         self.metrics.placement(placed);
     }
 

@@ -8,7 +8,7 @@ use crate::domain::external_event::ProductEvent;
 use crate::domain::ids::{OrderId, ProductId};
 use crate::domain::money::{Currency, checked_amount};
 use crate::domain::product::{Product, not_found};
-use crate::domain::stock::{Hold, Level, Reconciled};
+use crate::domain::stock::{Reconciliation, Reservation, StockLevel};
 use crate::error::Result;
 use crate::store::statement::statements;
 use crate::store::{Connection, failed};
@@ -85,7 +85,7 @@ statements! {
 #[derive(Clone, Copy, Debug)]
 pub struct LockedLevel {
     /// What is known of it.
-    pub level: Level,
+    pub level: StockLevel,
     /// Whether an answer of its service told it, a moment ago.
     pub asked_lately: bool,
 }
@@ -143,8 +143,10 @@ pub async fn lock_level(
     sqlx::query(LOCK_LEVEL)
         .bind(product.as_str())
         .try_map(|row: PgRow| {
-            let level =
-                Level { reported: row.try_get("reported")?, reserved: row.try_get("reserved")? };
+            let level = StockLevel {
+                reported: row.try_get("reported")?,
+                reserved: row.try_get("reserved")?,
+            };
             Ok(LockedLevel { level, asked_lately: row.try_get("asked_lately")? })
         })
         .fetch_one(connection)
@@ -160,7 +162,7 @@ pub async fn oldest_holds(
     connection: &mut Connection,
     product: &ProductId,
     limit: i64,
-) -> Result<Vec<Hold>> {
+) -> Result<Vec<Reservation>> {
     sqlx::query(OLDEST_HOLDS)
         .bind(product.as_str())
         .bind(limit)
@@ -178,7 +180,7 @@ pub async fn hold_of(
     connection: &mut Connection,
     product: &ProductId,
     order: OrderId,
-) -> Result<Option<Hold>> {
+) -> Result<Option<Reservation>> {
     sqlx::query(HOLD_OF_ORDER)
         .bind(product.as_str())
         .bind(order.get())
@@ -196,7 +198,7 @@ pub async fn hold_of(
 pub async fn keep(
     connection: &mut Connection,
     product: &ProductId,
-    decided: &Reconciled,
+    decided: &Reconciliation,
     asked: bool,
 ) -> Result<()> {
     let orders: Vec<_> = decided.acknowledged.iter().map(|hold| hold.order.get()).collect();
@@ -222,7 +224,7 @@ fn read_product(row: &PgRow) -> Result<Product> {
         name: row.try_get("name").map_err(read)?,
         price: price.map(|price| price.normalize()),
         currency: Currency::parse(currency)?,
-        level: Level {
+        level: StockLevel {
             reported: row.try_get("reported").map_err(read)?,
             reserved: row.try_get("reserved").map_err(read)?,
         },
@@ -230,7 +232,7 @@ fn read_product(row: &PgRow) -> Result<Product> {
     })
 }
 
-fn read_hold(row: &PgRow) -> std::result::Result<Hold, sqlx::Error> {
+fn read_hold(row: &PgRow) -> std::result::Result<Reservation, sqlx::Error> {
     let order = OrderId::from_database(row.try_get("order_id")?);
-    Ok(Hold { order, quantity: row.try_get("quantity")? })
+    Ok(Reservation { order, quantity: row.try_get("quantity")? })
 }

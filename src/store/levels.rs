@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 
 use crate::domain::ids::ProductId;
 use crate::domain::money::Currency;
-use crate::domain::stock::{Level, ProjectedStock};
+use crate::domain::stock::{ProjectedStock, StockLevel};
 use crate::error::Result;
 use crate::store::statement::statements;
 use crate::store::{Connection, failed};
@@ -110,11 +110,12 @@ pub async fn adopt(connection: &mut Connection, drifts: &[(&str, i64)]) -> Resul
 }
 
 fn read(row: &PgRow) -> std::result::Result<ProjectedStock, sqlx::Error> {
-    let level = Level { reported: row.try_get("reported")?, reserved: row.try_get("reserved")? };
+    let level =
+        StockLevel { reported: row.try_get("reported")?, reserved: row.try_get("reserved")? };
     Ok(ProjectedStock {
         product: ProductId::from_database(row.try_get("product_id")?),
         version: row.try_get("projection_version")?,
         available: level.available(),
-        adopted: row.try_get("external_adjustment")?,
+        external_adjustment: row.try_get("external_adjustment")?,
     })
 }

@@ -6,6 +6,7 @@
 pub mod cache_state;
 pub mod catalog;
 mod connection;
+pub mod database;
 pub mod dead_letters;
 mod hosts;
 pub mod inbox;
@@ -21,6 +22,7 @@ pub mod placing;
 mod pool;
 pub mod preparing;
 pub mod quotes;
+pub mod rebuild;
 pub mod retention;
 pub mod shadow;
 mod statement;
@@ -73,10 +75,10 @@ impl fmt::Debug for StoreOptions {
     }
 }
 
-/// Connections of [`Store::aside`].
-pub const CONNECTIONS_ASIDE: u32 = 3;
-/// How long its users wait for one.
-const ACQUIRE_ASIDE: Duration = Duration::from_millis(500);
+/// Connections of [`Store::isolated`].
+pub const ISOLATED_CONNECTIONS: u32 = 3;
+/// How long [`Store::isolated`] waits for a connection.
+const ISOLATED_ACQUIRE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The database. Cheap to clone.
 #[derive(Clone)]
@@ -84,6 +86,8 @@ pub struct Store {
     pool: Pool,
     address: String,
     schema: String,
+    /// Whether transactions are rolled back instead of committed.
+    is_dry_run: bool,
 }
 
 impl Store {
@@ -136,14 +140,14 @@ impl Store {
             Hosts::new(options, |host| host.application_name("order-engine").options(session));
         let connector = Connector::new(hosts, options.statement_timeout);
         let pool = Pool::new(connector, options.connections, options.acquire_timeout);
-        Self { pool, address: options.address.clone(), schema: options.schema.clone() }
+        let (address, schema) = (options.address.clone(), options.schema.clone());
+        Self { pool, address, schema, is_dry_run: false }
     }
 
-    /// The same database for work that must not be in anybody's way: through few connections of
-    /// its own, with transactions that neither wait nor are waited for longer than moments.
-    /// Connects when it is first used.
+    /// The same database through a few connections of its own, with short timeouts, for work that
+    /// must not delay other work. Connects when it is first used.
     #[must_use]
-    pub fn aside(&self) -> Self {
+    pub fn isolated(&self) -> Self {
         let session = [
             ("statement_timeout", "1000"),
             ("lock_timeout", "100"),
@@ -151,8 +155,18 @@ impl Store {
         ];
         let hosts = self.pool.connector().hosts().but(|host| host.options(session));
         let connector = Connector::new(hosts, Duration::from_secs(1));
-        let pool = Pool::new(connector, CONNECTIONS_ASIDE, ACQUIRE_ASIDE);
+        let pool = Pool::new(connector, ISOLATED_CONNECTIONS, ISOLATED_ACQUIRE_TIMEOUT);
         Self { pool, ..self.clone() }
+    }
+
+    /// The same connections for dry runs: [`commit`] rolls transactions back.
+    #[must_use]
+    pub fn dry_run(&self) -> Self {
+        Self { is_dry_run: true, ..self.clone() }
+    }
+
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.is_dry_run
     }
 
     /// `host:port/database`.
@@ -174,7 +188,7 @@ impl Store {
     pub async fn begin(&self) -> Result<Transaction> {
         self.acquire()
             .await?
-            .begin()
+            .begin(self.is_dry_run)
             .await
             .map_err(|error| failed("beginning a transaction", error))
     }
@@ -243,12 +257,15 @@ pub async fn roll_back(transaction: Transaction) -> Result<()> {
     transaction.rollback().await.map_err(|error| failed("rolling back", error))
 }
 
-/// Commits.
+/// Commits; rolls back when the transaction is one of [`Store::dry_run`].
 ///
 /// # Errors
 /// `OutcomeUnknown` when the connection was lost before the database answered. As [`failed`] when
 /// the database reported that it rolled back, for example because of a deferred trigger.
 pub async fn commit(transaction: Transaction) -> Result<()> {
+    if transaction.is_dry_run() {
+        return roll_back(transaction).await;
+    }
     transaction.commit().await.map_err(|error| ended("committing", error))
 }
 

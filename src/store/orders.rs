@@ -11,7 +11,7 @@ use crate::domain::event::OrderEvent;
 use crate::domain::ids::{OrderId, OrderName, ProductId, UserId};
 use crate::domain::message::Message;
 use crate::domain::money::Currency;
-use crate::domain::order::{HistoryEntry, Line, Order};
+use crate::domain::order::{HistoryEntry, Order, OrderLine};
 use crate::domain::query::OrderFilter;
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
@@ -379,9 +379,9 @@ fn order_of(row: &PgRow, id: OrderId) -> Result<Order> {
     })
 }
 
-fn line_of(row: &PgRow) -> std::result::Result<Line, sqlx::Error> {
+fn line_of(row: &PgRow) -> std::result::Result<OrderLine, sqlx::Error> {
     let quantity: i32 = row.try_get("quantity")?;
-    Ok(Line {
+    Ok(OrderLine {
         id: row.try_get("line_id")?,
         product: ProductId::from_database(row.try_get("product_id")?),
         name: row.try_get("name")?,

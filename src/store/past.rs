@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::OrderId;
 use crate::domain::message::Message;
-use crate::domain::past::Position;
+use crate::domain::replay::ReplayCursor;
 use crate::error::Result;
 use crate::store::orders::{Noted, noted};
 use crate::store::statement::statements;
@@ -134,7 +134,7 @@ pub async fn events(
     orders: &[OrderId],
     since: Option<DateTime<Utc>>,
     until: DateTime<Utc>,
-    after: Option<Position>,
+    after: Option<ReplayCursor>,
 ) -> Result<Vec<Noted>> {
     let ids: Vec<_> = orders.iter().map(|id| id.get()).collect();
     let rows = sqlx::query(EVENTS)

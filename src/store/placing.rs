@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::ProductId;
 use crate::domain::message::Message;
-use crate::domain::placement::Offers;
+use crate::domain::placement::Catalog;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::statement::statements;
 use crate::store::{Connection, ended, failed};
@@ -95,18 +95,18 @@ statements! {
         select not exists (select from changed) as is_written";
 }
 
-/// One decided placement, ready to be written.
+/// A planned order, ready to be written.
 #[derive(Debug)]
-pub struct Decided {
-    /// The order and its first event.
+pub struct PlannedOrder {
+    /// The event, with the order.
     pub event: OrderEvent,
-    /// What it reserves.
-    pub holds: Vec<(ProductId, i64)>,
-    /// Who placed it, for the history.
+    /// Units to reserve, one entry per product.
+    pub reservations: Vec<(ProductId, i64)>,
+    /// The caller's name, for the history.
     pub actor: String,
-    /// Caller, key and fingerprint of the request, if it named itself.
+    /// Caller scope, idempotency key and fingerprint, when the request has a key.
     pub key: Option<(String, String, Vec<u8>)>,
-    /// What is to be announced.
+    /// The messages of its event.
     pub messages: Vec<Message>,
 }
 
@@ -143,31 +143,31 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn of(batch: &'a [Decided]) -> Result<Self> {
+    fn of(batch: &'a [PlannedOrder]) -> Result<Self> {
         let mut columns = Self::default();
-        for decided in batch {
-            columns.add_order(decided);
-            columns.add_lines(decided)?;
-            columns.add_holds_and_key(decided);
-            columns.add_messages(decided);
+        for planned in batch {
+            columns.add_order(planned);
+            columns.add_lines(planned)?;
+            columns.add_reservations_and_key(planned);
+            columns.add_messages(planned);
         }
         Ok(columns)
     }
 
-    fn add_order(&mut self, decided: &'a Decided) {
-        let order = &decided.event.order;
+    fn add_order(&mut self, planned: &'a PlannedOrder) {
+        let order = &planned.event.order;
         self.order_ids.push(order.id.get());
         self.users.push(order.user.as_str());
         self.totals.push(order.total);
         self.currencies.push(order.currency.as_str());
         self.addresses.push(order.address.as_deref());
-        self.event_ids.push(decided.event.id);
-        self.actors.push(&decided.actor);
+        self.event_ids.push(planned.event.id);
+        self.actors.push(&planned.actor);
     }
 
-    fn add_lines(&mut self, decided: &'a Decided) -> Result<()> {
-        for (position, line) in (1..).zip(&decided.event.order.lines) {
-            self.line_orders.push(decided.event.order.id.get());
+    fn add_lines(&mut self, planned: &'a PlannedOrder) -> Result<()> {
+        for (position, line) in (1..).zip(&planned.event.order.lines) {
+            self.line_orders.push(planned.event.order.id.get());
             self.line_positions.push(position);
             self.line_ids.push(line.id);
             self.line_products.push(line.product.as_str());
@@ -181,25 +181,25 @@ impl<'a> Columns<'a> {
         Ok(())
     }
 
-    fn add_holds_and_key(&mut self, decided: &'a Decided) {
-        for (product, quantity) in &decided.holds {
+    fn add_reservations_and_key(&mut self, planned: &'a PlannedOrder) {
+        for (product, quantity) in &planned.reservations {
             self.hold_products.push(product.as_str());
-            self.hold_orders.push(decided.event.order.id.get());
+            self.hold_orders.push(planned.event.order.id.get());
             self.hold_quantities.push(*quantity);
         }
-        if let Some((caller, key, fingerprint)) = &decided.key {
+        if let Some((caller, key, fingerprint)) = &planned.key {
             self.key_callers.push(caller);
             self.keys.push(key);
             self.key_fingerprints.push(fingerprint);
-            self.key_orders.push(decided.event.order.id.get());
+            self.key_orders.push(planned.event.order.id.get());
         }
     }
 
-    fn add_messages(&mut self, decided: &'a Decided) {
-        for message in &decided.messages {
+    fn add_messages(&mut self, planned: &'a PlannedOrder) {
+        for message in &planned.messages {
             self.message_destinations.push(message.destination);
-            self.message_orders.push(decided.event.order.id.get());
-            self.message_ids.push(decided.event.id);
+            self.message_orders.push(planned.event.order.id.get());
+            self.message_ids.push(planned.event.id);
             self.message_topics.push(&message.topic);
             self.message_keys.push(message.key.as_deref());
             self.message_bodies.push(&message.body);
@@ -219,7 +219,7 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn of(offers: &'a Offers) -> Self {
+    fn of(offers: &'a Catalog) -> Self {
         let mut columns = Self::default();
         for (product, offer) in offers {
             columns.products.push(product.as_str());
@@ -238,12 +238,8 @@ impl<'a> Seen<'a> {
 ///
 /// # Errors
 /// `Conflict` when a twin with the same key was committed since it was decided; else as [`failed`].
-pub async fn write(
-    connection: &mut Connection,
-    at: DateTime<Utc>,
-    batch: &[Decided],
-) -> Result<()> {
-    let written = send(connection, at, Columns::of(batch)?, Seen::default()).await;
+pub async fn write(connection: &mut Connection, batch: &[PlannedOrder]) -> Result<()> {
+    let written = send(connection, placed_at(batch), Columns::of(batch)?, Seen::default()).await;
     written.map(drop).map_err(|error| failed("writing orders", error))
 }
 
@@ -251,15 +247,19 @@ pub async fn write(
 /// not any more as it was `seen`. Returns whether it was written.
 ///
 /// # Errors
-/// As [`write()`], with the fact `outcome = unknown` where nobody knows whether it was written.
+/// As [`write()`], `OutcomeUnknown` when the connection was lost before the answer.
 pub async fn write_if_unchanged(
     connection: &mut Connection,
-    at: DateTime<Utc>,
-    batch: &[Decided],
-    seen: &Offers,
+    batch: &[PlannedOrder],
+    seen: &Catalog,
 ) -> Result<bool> {
-    let written = send(connection, at, Columns::of(batch)?, Seen::of(seen)).await;
+    let written = send(connection, placed_at(batch), Columns::of(batch)?, Seen::of(seen)).await;
     written.map_err(|error| ended("writing orders", error))
+}
+
+/// All orders of a batch are placed at the time of its transaction.
+fn placed_at(batch: &[PlannedOrder]) -> DateTime<Utc> {
+    batch.first().map_or_else(Utc::now, |planned| planned.event.at)
 }
 
 async fn send(

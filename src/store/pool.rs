@@ -233,11 +233,11 @@ impl Lease {
     ///
     /// # Errors
     /// Those of the database.
-    pub(super) async fn begin(mut self) -> Result<Transaction, sqlx::Error> {
+    pub(super) async fn begin(mut self, is_dry_run: bool) -> Result<Transaction, sqlx::Error> {
         // Said before it is true: who gives up waiting may have begun one all the same.
         self.has_begun = true;
         self.execute("begin").await?;
-        Ok(Transaction(self))
+        Ok(Transaction { connection: self, is_dry_run })
     }
 
     /// Ends the transaction that was begun on it.
@@ -311,15 +311,23 @@ async fn settle(connection: &mut Connection, has_begun: bool) -> Result<(), sqlx
 }
 
 /// A transaction on a connection that it keeps until its end; dropped, it is undone.
-pub struct Transaction(Lease);
+pub struct Transaction {
+    connection: Lease,
+    is_dry_run: bool,
+}
 
 impl Transaction {
+    /// Whether it must not be committed.
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.is_dry_run
+    }
+
     /// Commits.
     ///
     /// # Errors
     /// Those of the database, or of the way to it: then the outcome is not known.
     pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
-        self.0.end("commit").await
+        self.connection.end("commit").await
     }
 
     /// Undoes it, and gives its locks back before it returns.
@@ -327,7 +335,7 @@ impl Transaction {
     /// # Errors
     /// Those of the database, which then undoes it by itself.
     pub(super) async fn rollback(self) -> Result<(), sqlx::Error> {
-        self.0.end("rollback").await
+        self.connection.end("rollback").await
     }
 }
 
@@ -335,12 +343,12 @@ impl Deref for Transaction {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        &self.0
+        &self.connection
     }
 }
 
 impl DerefMut for Transaction {
     fn deref_mut(&mut self) -> &mut Connection {
-        &mut self.0
+        &mut self.connection
     }
 }

@@ -1,4 +1,4 @@
-//! What must be known before a batch of placements is decided: numbers, earlier answers, offers.
+//! What must be known before a batch of placements is decided: numbers, earlier answers, catalog.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -7,8 +7,8 @@ use sqlx::postgres::PgRow;
 
 use crate::domain::ids::{OrderId, ProductId};
 use crate::domain::money::Currency;
-use crate::domain::placement::{Offer, Offers};
-use crate::domain::stock::Level;
+use crate::domain::placement::{Catalog, CatalogEntry};
+use crate::domain::stock::StockLevel;
 use crate::error::Result;
 use crate::store::statement::statements;
 use crate::store::{Connection, failed};
@@ -85,83 +85,83 @@ statements! {
         for update";
 }
 
-/// What is asked about one request of a batch.
+/// What identifies a request of a batch in the database.
 #[derive(Debug)]
-pub struct Question<'a> {
-    /// Whose keys to look in.
+pub struct Lookup<'a> {
+    /// The scope of the caller's keys.
     pub caller: &'a str,
-    /// The request's key, if it has one.
+    /// The request's idempotency key.
     pub key: Option<&'a str>,
-    /// Whose order it will be.
+    /// The owner of the order.
     pub user: &'a str,
-    /// How many lines it will have.
+    /// Number of order lines.
     pub lines: usize,
 }
 
-/// What is known about one request before it is decided.
+/// What one request is planned on.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct PlacementContext {
     /// The transaction's time.
     pub at: DateTime<Utc>,
-    /// The number the order will have.
+    /// The id of the new order.
     pub order: OrderId,
-    /// The numbers its lines will have.
+    /// The ids of its lines.
     pub line_ids: Vec<i64>,
-    /// The answer that this key was given before.
-    pub earlier: Option<Earlier>,
-    /// Whether an event has announced the user.
+    /// The record of an earlier request with the same key.
+    pub record: Option<IdempotencyRecord>,
+    /// Whether an event about the user was received.
     pub user_known: bool,
     /// The user's address.
     pub address: Option<String>,
-    /// Whether the user wants no notifications of new orders.
+    /// Whether the user has opted out of notifications of new orders.
     pub opted_out: bool,
 }
 
-/// An answer given before.
+/// An earlier request with an idempotency key.
 #[derive(Debug)]
-pub struct Earlier {
-    /// What the request was, as a hash.
+pub struct IdempotencyRecord {
+    /// Hash of the request.
     pub fingerprint: Vec<u8>,
     /// The order that was placed.
     pub order: OrderId,
 }
 
-/// Answers every question of a batch, in its order, and tells what the known ones of `products`
-/// offer, without locking anything. `products` has no doubles.
+/// Reads the context of each request of a batch, in order, and the known ones of `products`, which
+/// must be distinct. Locks nothing.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn look(
+pub async fn read_unlocked(
     connection: &mut Connection,
-    questions: &[Question<'_>],
+    lookups: &[Lookup<'_>],
     products: &[&str],
-) -> Result<(Vec<Prepared>, Offers)> {
-    ask(LOOK, connection, questions, products).await
+) -> Result<(Vec<PlacementContext>, Catalog)> {
+    ask(LOOK, connection, lookups, products).await
 }
 
-/// As [`look`], and locks the products.
+/// As [`read_unlocked`], and locks the products.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn prepare(
+pub async fn lock_and_read(
     connection: &mut Connection,
-    questions: &[Question<'_>],
+    lookups: &[Lookup<'_>],
     products: &[&str],
-) -> Result<(Vec<Prepared>, Offers)> {
-    ask(PREPARE, connection, questions, products).await
+) -> Result<(Vec<PlacementContext>, Catalog)> {
+    ask(PREPARE, connection, lookups, products).await
 }
 
 async fn ask(
     statement: &'static str,
     connection: &mut Connection,
-    questions: &[Question<'_>],
+    lookups: &[Lookup<'_>],
     products: &[&str],
-) -> Result<(Vec<Prepared>, Offers)> {
-    let callers: Vec<_> = questions.iter().map(|q| q.caller).collect();
-    let keys: Vec<_> = questions.iter().map(|q| q.key).collect();
-    let users: Vec<_> = questions.iter().map(|q| q.user).collect();
+) -> Result<(Vec<PlacementContext>, Catalog)> {
+    let callers: Vec<_> = lookups.iter().map(|q| q.caller).collect();
+    let keys: Vec<_> = lookups.iter().map(|q| q.key).collect();
+    let users: Vec<_> = lookups.iter().map(|q| q.user).collect();
     let lines: Vec<_> =
-        questions.iter().map(|q| i32::try_from(q.lines).unwrap_or(i32::MAX)).collect();
+        lookups.iter().map(|q| i32::try_from(q.lines).unwrap_or(i32::MAX)).collect();
     let rows = sqlx::query(statement)
         .bind(callers)
         .bind(keys)
@@ -171,76 +171,80 @@ async fn ask(
         .fetch_all(connection)
         .await
         .map_err(|error| failed("preparing orders", error))?;
-    let (answers, offered) = rows.split_at(questions.len().min(rows.len()));
-    let prepared: std::result::Result<_, _> = answers.iter().map(read_prepared).collect();
-    Ok((prepared.map_err(|error| failed("reading what is known", error))?, read_offers(offered)?))
+    let (answers, offered) = rows.split_at(lookups.len().min(rows.len()));
+    let prepared: std::result::Result<_, _> = answers.iter().map(read_context).collect();
+    Ok((prepared.map_err(|error| failed("reading what is known", error))?, read_catalog(offered)?))
 }
 
-fn read_prepared(row: &PgRow) -> std::result::Result<Prepared, sqlx::Error> {
-    Ok(Prepared {
+fn read_context(row: &PgRow) -> std::result::Result<PlacementContext, sqlx::Error> {
+    Ok(PlacementContext {
         at: row.try_get("at")?,
         order: OrderId::from_database(row.try_get("order_id")?),
         line_ids: row.try_get("line_ids")?,
-        earlier: read_earlier(row)?,
+        record: read_record(row)?,
         user_known: row.try_get("user_known")?,
         address: row.try_get("address")?,
         opted_out: row.try_get("opted_out")?,
     })
 }
 
-/// The answers that keys were given before, each a caller's, in their order.
+/// The records of `keys`, which are pairs of caller scope and key, in their order.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn earlier(
+pub async fn idempotency_records(
     connection: &mut Connection,
     keys: &[(&str, &str)],
-) -> Result<Vec<Option<Earlier>>> {
+) -> Result<Vec<Option<IdempotencyRecord>>> {
     let (callers, keys): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
     sqlx::query(EARLIER)
         .bind(callers)
         .bind(keys)
-        .try_map(|row: PgRow| read_earlier(&row))
+        .try_map(|row: PgRow| read_record(&row))
         .fetch_all(connection)
         .await
         .map_err(|error| failed("looking for earlier answers", error))
 }
 
-fn read_earlier(row: &PgRow) -> std::result::Result<Option<Earlier>, sqlx::Error> {
+fn read_record(row: &PgRow) -> std::result::Result<Option<IdempotencyRecord>, sqlx::Error> {
     let fingerprint: Option<Vec<u8>> = row.try_get("fingerprint")?;
     let order: Option<i64> = row.try_get("earlier_order")?;
-    let read = |(fingerprint, order)| Earlier { fingerprint, order: OrderId::from_database(order) };
+    let read = |(fingerprint, order)| IdempotencyRecord {
+        fingerprint,
+        order: OrderId::from_database(order),
+    };
     Ok(fingerprint.zip(order).map(read))
 }
 
-/// Locks the products that a batch names and returns what they offer. `products` has no doubles.
+/// Locks `products`, which must be distinct, and returns the known ones.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn lock_products(connection: &mut Connection, products: &[&str]) -> Result<Offers> {
+pub async fn lock_products(connection: &mut Connection, products: &[&str]) -> Result<Catalog> {
     let rows = sqlx::query(LOCK_PRODUCTS)
         .bind(products)
         .fetch_all(connection)
         .await
         .map_err(|error| failed("locking products", error))?;
-    read_offers(&rows)
+    read_catalog(&rows)
 }
 
-fn read_offers(rows: &[PgRow]) -> Result<Offers> {
+fn read_catalog(rows: &[PgRow]) -> Result<Catalog> {
     rows.iter()
         .map(|row| {
             let (product, (name, price, currency, level)) =
-                read_offer(row).map_err(|error| failed("reading a product", error))?;
+                read_entry(row).map_err(|error| failed("reading a product", error))?;
             let currency = Currency::parse(&currency)?;
-            Ok((product, Offer { name, price, currency, level }))
+            Ok((product, CatalogEntry { name, price, currency, level }))
         })
         .collect()
 }
 
-type OfferColumns = (Option<String>, Option<Decimal>, String, Level);
+type EntryColumns = (Option<String>, Option<Decimal>, String, StockLevel);
 
-fn read_offer(row: &PgRow) -> std::result::Result<(ProductId, OfferColumns), sqlx::Error> {
-    let level = Level { reported: row.try_get("reported")?, reserved: row.try_get("reserved")? };
+fn read_entry(row: &PgRow) -> std::result::Result<(ProductId, EntryColumns), sqlx::Error> {
+    let level =
+        StockLevel { reported: row.try_get("reported")?, reserved: row.try_get("reserved")? };
     Ok((
         ProductId::from_database(row.try_get("product_id")?),
         (row.try_get("name")?, row.try_get("price")?, row.try_get("currency")?, level),

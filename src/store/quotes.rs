@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 use crate::domain::ids::ProductId;
 use crate::domain::money::Currency;
 use crate::domain::quote::Quote;
-use crate::domain::stock::Level;
+use crate::domain::stock::StockLevel;
 use crate::error::Result;
 use crate::store::statement::statements;
 use crate::store::{Connection, failed};
@@ -52,7 +52,7 @@ pub struct Known {
     /// The price of one.
     pub price: Option<Decimal>,
     /// How many there are.
-    pub level: Level,
+    pub level: StockLevel,
     /// Grows whenever anybody tells its price or stock.
     pub reports: i64,
     /// Whether its stock is known from answers, and not from messages.
@@ -87,7 +87,7 @@ async fn fetch(
             Ok(Known {
                 product: ProductId::from_database(row.try_get("product_id")?),
                 price: price.map(|price| price.normalize()),
-                level: Level {
+                level: StockLevel {
                     reported: row.try_get("reported")?,
                     reserved: row.try_get("reserved")?,
                 },

@@ -26,12 +26,12 @@ use crate::auth::Gate;
 use crate::domain::caller::Caller;
 use crate::domain::switch::{Asker, Stage, Switches};
 use crate::error::{Result, error_chain};
-use crate::outage::{Outage, in_time};
+use crate::retry::{RetryState, with_timeout};
 use crate::server::in_process::Asked;
 use crate::server::metrics::Metrics;
 use crate::server::operations::{self, Named};
 use crate::store::shadow::Difference;
-use crate::store::{CONNECTIONS_ASIDE, Store, switches};
+use crate::store::{ISOLATED_CONNECTIONS, Store, switches};
 use crate::strangler::ledger::{Ledger, Outcome};
 use crate::strangler::shadowed::{Place, Shadowed};
 use crate::strangler::suspects::Suspects;
@@ -41,7 +41,7 @@ pub use compare::Reply;
 /// How old the stages are at most, and how long counts wait at most, while the database answers.
 const REFRESH: Duration = Duration::from_millis(500);
 /// Rehearsals at a time; one connection is left for the switches.
-const TURNS: usize = CONNECTIONS_ASIDE as usize - 1;
+const TURNS: usize = ISOLATED_CONNECTIONS as usize - 1;
 /// Most shadowed requests of a process that are under way.
 const PLACES: usize = 64;
 /// How long the old code waits for a rehearsal of a suspect operation at most.
@@ -161,7 +161,7 @@ impl Strangler {
             taken: Arc::default(),
             stopping: CancellationToken::new(),
         });
-        if let Err(error) = in_time(inner.refresh()).await {
+        if let Err(error) = with_timeout(inner.refresh()).await {
             tracing::warn!(
                 error = error_chain(&error),
                 "the switches cannot be read: until they can, the old code answers everything"
@@ -309,7 +309,7 @@ impl Inner {
     }
 
     async fn write(&self) {
-        if let Err(error) = in_time(self.ledger.write(&self.store)).await {
+        if let Err(error) = with_timeout(self.ledger.write(&self.store)).await {
             tracing::debug!(
                 error = error_chain(&error),
                 "what was found cannot be written down yet"
@@ -331,14 +331,14 @@ fn authorization(asked: &Asked) -> Option<&str> {
 
 /// Follows the switches and writes down what was found, until it is to stop.
 async fn keep_up(inner: Arc<Inner>) {
-    let mut outage = Outage::new("reading the switches, which stay as they are");
+    let mut retry = RetryState::new("reading the switches, which stay as they are");
     let mut rounds = interval(REFRESH);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while inner.stopping.run_until_cancelled(rounds.tick()).await.is_some() {
-        match in_time(inner.refresh()).await {
-            Ok(()) => outage.over(),
+        match with_timeout(inner.refresh()).await {
+            Ok(()) => retry.record_success(),
             Err(error) => {
-                outage.failed(&error);
+                retry.record_failure(&error);
             }
         }
         inner.write().await;

@@ -10,6 +10,7 @@ use order_engine::contracts::{self, Contract};
 use order_engine::domain::caller::Caller;
 use order_engine::domain::ids::OrderName;
 use order_engine::domain::status::OrderStatus;
+use order_engine::engine::read_orders::Consistency;
 use serde_json::{Value, json};
 
 use crate::door::Door;
@@ -114,7 +115,8 @@ impl Dialect for Gateway {
     async fn status(door: &Door, user: &str, id: &str) -> Option<String> {
         let answer = door.call(Method::GET, &format!("/{id}"), user, None).await;
         let name = OrderName::parse(id).filter(|_| answer.status == 200)?;
-        let order = door.engine.get_order(&Caller::System, name).await.unwrap();
+        let order =
+            door.engine.get_order(&Caller::System, name, Consistency::Latest).await.unwrap();
         Some(order.status.as_str().to_owned())
     }
 
@@ -222,7 +224,8 @@ async fn conforms<D: Dialect>() {
     assert_eq!(announced(&door).await, all, "what changes nothing announces nothing");
 
     let name = OrderName::parse(&id).expect("an order's name");
-    let order = door.engine.get_order(&crate::harness::user("1"), name).await.unwrap();
+    let order =
+        door.engine.get_order(&crate::harness::user("1"), name, Consistency::Latest).await.unwrap();
     assert_eq!((order.version, order.total), (2, "19".parse().unwrap()));
     has_a_shell(&door, contract.as_ref()).await;
 }

@@ -8,7 +8,7 @@ use order_engine::domain::caller::{Access, Caller};
 use order_engine::domain::external_event::{ExternalEvent, ProductEvent, StockEvent};
 use order_engine::domain::ids::{IdempotencyKey, ProductId, UserId};
 use order_engine::domain::money::Currency;
-use order_engine::domain::placement::{Item, PlaceOrder, PlacementLimits, Pricing};
+use order_engine::domain::placement::{PlacementLimits, PlacementLine, PlacementRequest, Pricing};
 use order_engine::engine::ports::{EventEncoder, Ports};
 use order_engine::engine::{Engine, Rules};
 use order_engine::store::{Store, StoreOptions, migrate};
@@ -142,12 +142,12 @@ pub fn stock(id: &str, quantity: i64) -> ExternalEvent {
 }
 
 /// A request of `user` for `items`.
-pub fn request(user: &str, items: &[(&str, u32)], key: Option<&str>) -> PlaceOrder {
-    PlaceOrder {
+pub fn request(user: &str, items: &[(&str, u32)], key: Option<&str>) -> PlacementRequest {
+    PlacementRequest {
         user: UserId::parse(user).expect("a user id"),
-        items: items
+        lines: items
             .iter()
-            .map(|(product, quantity)| Item {
+            .map(|(product, quantity)| PlacementLine {
                 product: ProductId::parse(*product).expect("a product id"),
                 quantity: *quantity,
             })

@@ -57,19 +57,19 @@ async fn who_asks_without_end_adds_one_list_and_the_next_is_of_what_there_is_the
     place(&engine, "1").await;
     for _ in 0..3 {
         let one = id("1");
-        let asking = (0..20).map(|_| engine.orders_of(&Caller::System, &one));
+        let asking = (0..20).map(|_| engine.list_and_publish_orders(&Caller::System, &one));
         assert!(join_all(asking).await.into_iter().all(|orders| orders.unwrap().len() == 1));
-        engine.tell_lists(ALL).await.unwrap();
+        engine.publish_order_lists(ALL).await.unwrap();
     }
     assert_eq!(waiting(&database).await, [("1".to_owned(), 1)]);
     assert_eq!(database.number(DUE).await, 1, "asked for since it was composed");
 
     place(&engine, "1").await;
     sent(&database).await;
-    assert_eq!(engine.tell_lists(ALL).await.unwrap(), 1);
+    assert_eq!(engine.publish_order_lists(ALL).await.unwrap(), 1);
     assert_eq!(waiting(&database).await, [("1".to_owned(), 2)]);
     sent(&database).await;
-    assert_eq!(engine.tell_lists(ALL).await.unwrap(), 0, "nobody has asked again");
+    assert_eq!(engine.publish_order_lists(ALL).await.unwrap(), 0, "nobody has asked again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,10 +78,10 @@ async fn what_may_not_be_seen_or_is_not_there_is_not_told() {
     let engine = engine(&database).await;
     place(&engine, "1").await;
     for (caller, whose) in [(user("2"), "1"), (user("2"), "2"), (Caller::System, "9")] {
-        assert_eq!(engine.orders_of(&caller, &id(whose)).await.unwrap(), []);
+        assert_eq!(engine.list_and_publish_orders(&caller, &id(whose)).await.unwrap(), []);
     }
     assert_eq!(database.number(DUE).await, 0);
-    assert_eq!(engine.orders_of(&user("1"), &id("1")).await.unwrap().len(), 1);
+    assert_eq!(engine.list_and_publish_orders(&user("1"), &id("1")).await.unwrap().len(), 1);
     assert_eq!(database.number(DUE).await, 1);
 }
 
@@ -93,7 +93,7 @@ async fn who_logs_in_is_told_even_without_an_order() {
         .apply_events(&[ExternalEvent::LoggedIn(id("1")), ExternalEvent::LoggedIn(id("1"))])
         .await
         .unwrap();
-    assert_eq!(engine.tell_lists(ALL).await.unwrap(), 1);
+    assert_eq!(engine.publish_order_lists(ALL).await.unwrap(), 1);
     assert_eq!(waiting(&database).await, [("1".to_owned(), 0)]);
 }
 
@@ -109,7 +109,7 @@ async fn no_more_lists_wait_than_agreed_and_the_others_are_not_forgotten() {
     for _ in 0..15 {
         let telling = (0..4).map(|_| {
             let engine = Arc::clone(&engine);
-            async move { engine.tell_lists(10).await.unwrap() }
+            async move { engine.publish_order_lists(10).await.unwrap() }
         });
         join_all(telling).await;
     }
@@ -117,7 +117,7 @@ async fn no_more_lists_wait_than_agreed_and_the_others_are_not_forgotten() {
     assert!((200..=230).contains(&lists), "{lists} wait");
     assert_eq!(lists + database.number(DUE).await, 250);
     sent(&database).await;
-    while engine.tell_lists(10).await.unwrap() > 0 {}
+    while engine.publish_order_lists(10).await.unwrap() > 0 {}
     assert_eq!((database.number(DUE).await, lists + database.number(LISTS).await), (0, 250));
 }
 
@@ -126,7 +126,7 @@ async fn a_list_that_waits_for_a_person_holds_up_only_its_own_user() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database).await;
     engine.apply_events(&[ExternalEvent::LoggedIn(id("1"))]).await.unwrap();
-    engine.tell_lists(ALL).await.unwrap();
+    engine.publish_order_lists(ALL).await.unwrap();
     database
         .connection()
         .await
@@ -137,7 +137,7 @@ async fn a_list_that_waits_for_a_person_holds_up_only_its_own_user() {
         .apply_events(&[ExternalEvent::LoggedIn(id("1")), ExternalEvent::LoggedIn(id("2"))])
         .await
         .unwrap();
-    assert_eq!(engine.tell_lists(ALL).await.unwrap(), 1);
+    assert_eq!(engine.publish_order_lists(ALL).await.unwrap(), 1);
     let mut users: Vec<_> = waiting(&database).await.into_iter().map(|(user, _)| user).collect();
     users.sort_unstable();
     assert_eq!(users, ["1", "2"]);

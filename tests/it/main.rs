@@ -6,9 +6,7 @@
     reason = "in a test a panic is a failure, told where it happened"
 )]
 
-mod alone;
 mod broker;
-mod catch_up;
 mod conformance;
 mod dead_letters;
 mod door;
@@ -17,8 +15,10 @@ mod flask_contract;
 mod graphql_http;
 mod harness;
 mod intake;
+mod legacy_changes;
 mod lists;
 mod model;
+mod optimistic;
 mod orders;
 mod placing;
 mod plans;

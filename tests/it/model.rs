@@ -16,12 +16,12 @@ use order_engine::domain::ids::OrderId;
 use order_engine::domain::message::{Message, OutgoingMessage};
 use order_engine::domain::placement::PlacementLimits;
 use order_engine::domain::status::OrderStatus;
-use order_engine::engine::database::Database as Keeps;
-use order_engine::engine::place_order::Placed;
+use order_engine::engine::placing::PlacementResult;
 use order_engine::engine::ports::EventEncoder;
 use order_engine::engine::{Engine, Rules};
 use order_engine::error::{Error, ErrorKind, Result};
 use order_engine::outbox::ports::{Desk, Outbox};
+use order_engine::store::database::Database as Keeps;
 use order_engine::store::outbox::{Held, Refusal};
 use sqlx::{Executor, PgConnection};
 use tokio::time::{Instant, sleep};
@@ -80,14 +80,14 @@ struct Wish {
 }
 
 impl Wish {
-    async fn place<D: Keeps>(&self, engine: &Engine<D>) -> Result<Placed> {
+    async fn place<D: Keeps>(&self, engine: &Engine<D>) -> Result<PlacementResult> {
         let wanted = request(&self.user, &self.items, self.key.as_deref());
         engine.place_order(&user(&self.user), wanted).await
     }
 }
 
 /// What is told of an answer, without numbers: those are drawn in another order by a batch.
-fn told(answer: &Result<Placed>) -> String {
+fn told(answer: &Result<PlacementResult>) -> String {
     match answer {
         Ok(placed) => {
             let order = &placed.order;
@@ -102,7 +102,7 @@ fn told(answer: &Result<Placed>) -> String {
 
 /// What is told of all answers. Of a request that is refused a second time in a batch the reason
 /// may be another one: it is served after all others, when less is left.
-fn tell(wishes: &[Wish], answers: &[Result<Placed>]) -> Vec<String> {
+fn tell(wishes: &[Wish], answers: &[Result<PlacementResult>]) -> Vec<String> {
     let is_twin = |n: usize| wishes[..n].iter().any(|wish| wish.user == wishes[n].user);
     let answers = answers.iter().enumerate();
     answers
@@ -141,7 +141,7 @@ async fn place_together(
     engine: &Engine,
     round: usize,
     wishes: &[Wish],
-) -> Vec<Result<Placed>> {
+) -> Vec<Result<PlacementResult>> {
     let mut blocker = database.connection().await;
     let lock = "begin; select from products where product_id = 'busy' for update";
     blocker.execute(lock).await.unwrap();
@@ -280,7 +280,7 @@ async fn change<D: Keeps>(
     told
 }
 
-fn remember(placed: &mut BTreeMap<String, i64>, answers: &[Result<Placed>]) {
+fn remember(placed: &mut BTreeMap<String, i64>, answers: &[Result<PlacementResult>]) {
     for answer in answers.iter().flatten() {
         placed.insert(answer.order.user.as_str().to_owned(), answer.order.id.get());
     }

@@ -11,6 +11,7 @@ use order_engine::domain::ids::{OrderId, UserId};
 use order_engine::domain::query::OrderFilter;
 use order_engine::domain::status::OrderStatus;
 use order_engine::engine::Engine;
+use order_engine::engine::read_orders::Consistency;
 use order_engine::error::ErrorKind;
 
 use crate::harness::{Database, product, request, user};
@@ -41,7 +42,7 @@ async fn anothers_order_is_as_missing_as_one_that_never_was() {
         let told = format!("Order with id {text} not found");
         let to = OrderStatus::Shipped;
         let errors = [
-            engine.get_order(&stranger, id).await.unwrap_err(),
+            engine.get_order(&stranger, id, Consistency::Latest).await.unwrap_err(),
             engine.order_history(&stranger, id).await.unwrap_err(),
             engine.change_status(&stranger, id, to, None).await.unwrap_err(),
             engine.cancel_order(&stranger, id, None).await.unwrap_err(),
@@ -56,7 +57,7 @@ async fn anothers_order_is_as_missing_as_one_that_never_was() {
     assert_eq!(error.kind(), ErrorKind::Forbidden);
     let own = OrderFilter { user: Some(UserId::parse("1").unwrap()), ..OrderFilter::default() };
     assert!(engine.list_orders(&stranger, &own, 10).await.unwrap().orders.is_empty());
-    assert_eq!(engine.get_order(&user("1"), id).await.unwrap().version, 1);
+    assert_eq!(engine.get_order(&user("1"), id, Consistency::Latest).await.unwrap().version, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,7 +113,7 @@ async fn a_deleted_order_is_gone_its_stock_is_free_and_its_history_stays() {
     let deleted = engine.delete_order(&user("1"), id).await.unwrap();
     assert_eq!(deleted.status, OrderStatus::Cancelled);
     assert_eq!(database.number(RESERVED).await, 0);
-    let error = engine.get_order(&Caller::System, id).await.unwrap_err();
+    let error = engine.get_order(&Caller::System, id, Consistency::Latest).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     let all = engine.list_orders(&Caller::System, &OrderFilter::default(), 10).await.unwrap();
     assert!(all.orders.is_empty());

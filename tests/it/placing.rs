@@ -9,6 +9,7 @@ use order_engine::domain::event::OrderEvent;
 use order_engine::domain::message::Message;
 use order_engine::engine::Engine;
 use order_engine::engine::ports::EventEncoder;
+use order_engine::engine::read_orders::Consistency;
 use order_engine::error::{Error, ErrorKind, Result};
 use sqlx::Executor;
 
@@ -44,7 +45,7 @@ async fn a_placed_order_is_complete() {
     let wanted = request("7", &[("1", 2), ("2", 3), ("1", 1)], None);
     let placed = engine.place_order(&user("7"), wanted).await.unwrap();
     assert!(!placed.replayed);
-    let order = engine.get_order(&user("7"), placed.order.id).await.unwrap();
+    let order = engine.get_order(&user("7"), placed.order.id, Consistency::Latest).await.unwrap();
     assert_eq!(order, placed.order);
     assert_eq!(order.total, "28.8".parse().unwrap());
     assert_eq!(order.lines.len(), 3);

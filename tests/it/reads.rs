@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use order_engine::domain::ids::OrderId;
 use order_engine::engine::Engine;
+use order_engine::engine::read_orders::Consistency;
 use order_engine::error::ErrorKind;
 use sqlx::{Executor as _, PgConnection};
 use tokio::task::JoinHandle;
@@ -18,9 +19,9 @@ const WAITING: &str = "
 const USERS: [&str; 3] = ["1", "2", "3"];
 
 /// An order, and whose it is.
-type Placed = (OrderId, &'static str);
+type PlacementResult = (OrderId, &'static str);
 
-async fn shop(database: &Database) -> (Engine, Vec<Placed>) {
+async fn shop(database: &Database) -> (Engine, Vec<PlacementResult>) {
     let engine = database.engine(Vec::new());
     engine.apply_events(&[product("1", "9.5", 1000)]).await.unwrap();
     let mut placed = Vec::new();
@@ -50,7 +51,7 @@ async fn until_two_wait(database: &Database) {
 fn ask(engine: &Engine, id: OrderId, who: &'static str) -> JoinHandle<bool> {
     let engine = engine.clone();
     tokio::spawn(async move {
-        match engine.get_order(&user(who), id).await {
+        match engine.get_order(&user(who), id, Consistency::Latest).await {
             Ok(order) => {
                 assert_eq!((order.id, order.user.as_str()), (id, who));
                 true

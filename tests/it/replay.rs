@@ -12,10 +12,11 @@ use order_engine::domain::caller::Caller;
 use order_engine::domain::event::OrderEvent;
 use order_engine::domain::ids::OrderId;
 use order_engine::domain::message::Message;
-use order_engine::domain::past::{Past, Position};
+use order_engine::domain::replay::{ReplayCursor, ReplayFilter};
 use order_engine::domain::status::OrderStatus;
 use order_engine::engine::Engine;
 use order_engine::engine::ports::EventEncoder;
+use order_engine::engine::read_orders::Consistency;
 use order_engine::error::{ErrorKind, Result};
 use order_engine::operations::{self, ReplayOptions, Replayed};
 use sqlx::{AssertSqlSafe, Executor, Row};
@@ -60,7 +61,7 @@ async fn place_many(engine: &Engine, orders: usize) {
 
 fn everything() -> ReplayOptions {
     ReplayOptions {
-        past: Past::default(),
+        past: ReplayFilter::default(),
         contract: None,
         rate_per_s: 100_000,
         dry_run: false,
@@ -68,7 +69,7 @@ fn everything() -> ReplayOptions {
     }
 }
 
-fn only(past: Past) -> ReplayOptions {
+fn only(past: ReplayFilter) -> ReplayOptions {
     ReplayOptions { past, ..everything() }
 }
 
@@ -120,8 +121,12 @@ async fn the_past_is_told_byte_by_byte_as_it_was() {
     assert_eq!(outbox(&database, true).await, announced);
     assert_eq!(outbox(&database, false).await, []);
     assert_eq!((done.events, done.messages, done.waiting), (7, 14, 14));
-    assert_eq!(done.told, Some(Position { order: deleted, version: 2 }));
-    assert_eq!(engine.get_order(&system, shipped).await.unwrap().version, 3, "nothing happened");
+    assert_eq!(done.told, Some(ReplayCursor { order: deleted, version: 2 }));
+    assert_eq!(
+        engine.get_order(&system, shipped, Consistency::Latest).await.unwrap().version,
+        3,
+        "nothing happened"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,24 +186,30 @@ async fn a_part_of_the_past_is_told_alone() {
     .await;
     let at = |text: &str| Some(text.parse::<DateTime<Utc>>().unwrap());
     let number = OrderId::from_database;
-    let after = |order, version| Some(Position { order: number(order), version });
+    let after = |order, version| Some(ReplayCursor { order: number(order), version });
     let since = at("2026-01-03T02:00:00Z");
     let until = at("2026-01-05T01:00:00Z");
     let cases = [
         (
-            Past { since, ..Past::default() },
+            ReplayFilter { since, ..ReplayFilter::default() },
             vec![(2, 2), (3, 1), (3, 2), (4, 1), (4, 2), (5, 1), (5, 2)],
         ),
-        (Past { until, ..Past::default() }, vec![(1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2)]),
-        (Past { since, until, ..Past::default() }, vec![(2, 2), (3, 1), (3, 2)]),
-        (Past { after: after(5, 1), ..Past::default() }, vec![(5, 2)]),
-        (Past { after: after(9, 1), ..Past::default() }, vec![]),
         (
-            Past { orders: vec![number(4), number(1), number(99)], ..Past::default() },
+            ReplayFilter { until, ..ReplayFilter::default() },
+            vec![(1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2)],
+        ),
+        (ReplayFilter { since, until, ..ReplayFilter::default() }, vec![(2, 2), (3, 1), (3, 2)]),
+        (ReplayFilter { after: after(5, 1), ..ReplayFilter::default() }, vec![(5, 2)]),
+        (ReplayFilter { after: after(9, 1), ..ReplayFilter::default() }, vec![]),
+        (
+            ReplayFilter {
+                orders: vec![number(4), number(1), number(99)],
+                ..ReplayFilter::default()
+            },
             vec![(1, 1), (1, 2), (4, 1), (4, 2)],
         ),
         (
-            Past { orders: vec![number(2), number(3)], since, after: after(2, 2), until },
+            ReplayFilter { orders: vec![number(2), number(3)], since, after: after(2, 2), until },
             vec![(3, 1), (3, 2)],
         ),
     ];
@@ -228,12 +239,12 @@ async fn no_more_waits_than_agreed_and_a_replay_goes_on_where_it_stopped() {
     assert_eq!(stopped.kind(), ErrorKind::Unavailable);
     let waiting = database.number(WAITING).await;
     assert!((1000..1200).contains(&waiting), "{waiting} wait");
-    let after = Some(Position::parse(stopped.context_value("cursor").unwrap()).unwrap());
+    let after = Some(ReplayCursor::parse(stopped.context_value("cursor").unwrap()).unwrap());
     let until_then = Some(stopped.context_value("until").unwrap().parse().unwrap());
 
     let broker = Broker::confirming();
     let relay = Running::start(&engine, &broker, 20);
-    let rest = only(Past { after, until: until_then, ..Past::default() });
+    let rest = only(ReplayFilter { after, until: until_then, ..ReplayFilter::default() });
     let done = replay(&engine, rest).await.unwrap();
     assert_eq!(done.messages, 2500 - waiting.unsigned_abs());
     until(&database, WAITING, 0).await;
@@ -266,8 +277,8 @@ async fn a_replay_that_makes_no_sense_is_refused() {
         ReplayOptions { rate_per_s: 0, ..everything() },
         ReplayOptions { rate_per_s: 100_001, ..everything() },
         ReplayOptions { contract: Some("nobody".to_owned()), ..everything() },
-        only(Past { since: moment, until: moment, ..Past::default() }),
-        only(Past { since: tomorrow, ..Past::default() }),
+        only(ReplayFilter { since: moment, until: moment, ..ReplayFilter::default() }),
+        only(ReplayFilter { since: tomorrow, ..ReplayFilter::default() }),
     ] {
         let text = format!("{wrong:?}");
         let refused = replay(&engine, wrong).await.unwrap_err();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use order_engine::domain::caller::Caller;
 use order_engine::domain::ids::ProductId;
-use order_engine::domain::placement::{PlaceOrder, Pricing};
+use order_engine::domain::placement::{PlacementRequest, Pricing};
 use order_engine::domain::stock::ProjectedStock;
 use order_engine::engine::Engine;
 use order_engine::engine::ports::{Ports, StockProjection};
@@ -58,9 +58,9 @@ impl Shop {
         self.engine.get_product(&id).await.unwrap().level.available()
     }
 
-    fn wish(&self, quantity: u32) -> PlaceOrder {
+    fn wish(&self, quantity: u32) -> PlacementRequest {
         let wish = request("1", &[(&self.product, quantity)], None);
-        PlaceOrder { pricing: Pricing::CatalogueIfAny, ..wish }
+        PlacementRequest { pricing: Pricing::CatalogueIfAny, ..wish }
     }
 
     async fn place(&self, quantity: u32) -> Result<order_engine::domain::order::Order> {
@@ -145,7 +145,7 @@ async fn a_late_number_does_not_replace_a_newer_one() {
         product: ProductId::parse(&shop.product).unwrap(),
         version,
         available,
-        adopted: 0,
+        external_adjustment: 0,
     };
     for (version, available) in [(1, 10), (3, 7), (2, 9), (3, 7)] {
         keys.show(&[level(version, available)]).await.unwrap();
@@ -163,7 +163,7 @@ async fn what_redis_has_lost_is_shown_again() {
         if whole {
             let _: () = redis.hdel("order_engine:stock", &shop.product).await.unwrap();
         }
-        shop.engine.show_stock_since(chrono::DateTime::UNIX_EPOCH).await.unwrap();
+        shop.engine.project_stock_since(chrono::DateTime::UNIX_EPOCH).await.unwrap();
         assert_eq!(shop.shown().await, Some(10));
     }
     assert_eq!(shop.available().await, 10, "nothing was taken for a change by others");

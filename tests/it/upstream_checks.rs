@@ -8,7 +8,7 @@ use order_engine::domain::external_event::{ExternalEvent, StockEvent};
 use order_engine::domain::ids::{ProductId, UserId};
 use order_engine::domain::quote::Quote;
 use order_engine::engine::Engine;
-use order_engine::engine::place_order::Placed;
+use order_engine::engine::placing::PlacementResult;
 use order_engine::engine::ports::{Ports, ProductService, UserService};
 use order_engine::error::{Error, ErrorKind, Result};
 use secrecy::SecretString;
@@ -91,7 +91,7 @@ impl Shop {
         Some(Self { database, engine })
     }
 
-    async fn place(&self, items: &[(&str, u32)], key: Option<&str>) -> Result<Placed> {
+    async fn place(&self, items: &[(&str, u32)], key: Option<&str>) -> Result<PlacementResult> {
         self.engine
             .place_order_with_upstream_checks(&user("7"), request("7", items, key), None)
             .await

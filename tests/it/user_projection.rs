@@ -7,8 +7,8 @@ use order_engine::contracts::{Contract as _, stock};
 use order_engine::domain::caller::Caller;
 use order_engine::domain::external_event::{ExternalEvent, UserEvent};
 use order_engine::domain::ids::UserId;
-use order_engine::domain::past::Past;
 use order_engine::domain::preferences::Preferences;
+use order_engine::domain::replay::ReplayFilter;
 use order_engine::engine::Engine;
 use order_engine::engine::ports::{Ports, UserProjection};
 use order_engine::transport::redis::RedisLink;
@@ -87,7 +87,7 @@ async fn what_counts_is_what_the_user_wants_when_the_order_is_placed_or_told_aga
     assert_eq!(announced, [1, 1, 1, 2, 3]);
     for (preferences, again) in [(NO, 0), (YES, 2)] {
         engine.apply_events(&[told("1", None, Some(preferences))]).await.unwrap();
-        let mut replay = engine.replay(Past::default(), None).await.unwrap();
+        let mut replay = engine.replay(ReplayFilter::default(), None).await.unwrap();
         let step = replay.step(100).await.unwrap().unwrap();
         assert_eq!(step.messages, again, "of those that were not told, and do not wait");
     }
@@ -111,7 +111,7 @@ async fn what_redis_has_lost_or_missed_is_shown_again() {
     let _: () = home.redis.clone().hdel("user:email", &home.user).await.unwrap();
     home.put(&home.user, YES).await;
     home.engine.import_preferences().await.unwrap();
-    home.engine.show_users_since(chrono::DateTime::UNIX_EPOCH).await.unwrap();
+    home.engine.project_users_since(chrono::DateTime::UNIX_EPOCH).await.unwrap();
     assert_eq!(home.shown("user:email").await.as_deref(), Some("a@b.c"));
     assert_eq!(home.shown("user:preferences").await.as_deref(), Some(NO), "the database decides");
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use order_engine::domain::caller::Caller;
 use order_engine::domain::ids::{IdempotencyKey, OrderId, ProductId, UserId};
 use order_engine::domain::order::Order;
-use order_engine::domain::placement::{Item, PlaceOrder, Pricing};
+use order_engine::domain::placement::{PlacementLine, PlacementRequest, Pricing};
 use order_engine::domain::status::OrderStatus;
-use order_engine::engine::place_order::Placed;
+use order_engine::engine::placing::PlacementResult;
+use order_engine::engine::read_orders::Consistency;
 use order_engine::error::{Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -51,20 +52,20 @@ pub struct Told {
 
 /// How one try ended.
 enum Answer {
-    Given(Result<Placed>),
+    Given(Result<PlacementResult>),
     /// The process was killed, or the client gave up.
     None,
 }
 
 impl Wish {
-    fn request(&self) -> PlaceOrder {
-        let item = |(product, quantity): &(&'static str, u32)| Item {
+    fn request(&self) -> PlacementRequest {
+        let item = |(product, quantity): &(&'static str, u32)| PlacementLine {
             product: ProductId::parse(*product).expect("a product id"),
             quantity: *quantity,
         };
-        PlaceOrder {
+        PlacementRequest {
             user: UserId::parse(self.user.as_str()).expect("a user id"),
-            items: self.items.iter().map(item).collect(),
+            lines: self.items.iter().map(item).collect(),
             key: self.has_key.then(|| IdempotencyKey::parse("key").expect("a key")),
             pricing: Pricing::Catalogue,
         }
@@ -135,7 +136,7 @@ async fn place(world: &World, wish: &Wish, may_give_up: bool) -> Option<OrderId>
 }
 
 /// Told placed: it is committed, as it was told, and it is the only one.
-fn check_placed(world: &World, wish: &Wish, placed: &Placed) -> OrderId {
+fn check_placed(world: &World, wish: &Wish, placed: &PlacementResult) -> OrderId {
     let order = &placed.order;
     world.journal.note(format_args!(
         "{}: order {} placed{}",
@@ -222,7 +223,7 @@ async fn read(world: &World, wish: &Wish, order: OrderId) {
     let (engine, caller) = (&process.engine, wish.caller());
     let answer = tokio::select! {
         biased;
-        answer = timeout(PATIENCE, engine.get_order(&caller, order)) => answer,
+        answer = timeout(PATIENCE, engine.get_order(&caller, order, Consistency::Latest)) => answer,
         () = process.died() => return,
     };
     let (now, is_deleted) = world.database.state().tables.orders[&order.get()].clone();

@@ -7,7 +7,7 @@ use crate::contracts::flask::wire::{
 };
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::ids::{OrderName, ProductId, UserId};
-use crate::domain::placement::Item;
+use crate::domain::placement::PlacementLine;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The order that a client names. What is no order's name is the name of no order.
@@ -24,7 +24,7 @@ pub(super) fn user_id(id: i32) -> Result<UserId> {
 }
 
 /// One wanted line.
-pub(super) fn item(product_id: i32, quantity: i32) -> Result<Item> {
+pub(super) fn item(product_id: i32, quantity: i32) -> Result<PlacementLine> {
     let product = ProductId::parse(product_id.to_string())?;
     let quantity = u32::try_from(quantity).map_err(|_| {
         Error::new(
@@ -33,10 +33,10 @@ pub(super) fn item(product_id: i32, quantity: i32) -> Result<Item> {
         )
         .with("product_id", product_id)
     })?;
-    Ok(Item { product, quantity })
+    Ok(PlacementLine { product, quantity })
 }
 
-impl TryFrom<OrderItemInput> for Item {
+impl TryFrom<OrderItemInput> for PlacementLine {
     type Error = Error;
 
     fn try_from(input: OrderItemInput) -> Result<Self> {
@@ -44,7 +44,7 @@ impl TryFrom<OrderItemInput> for Item {
     }
 }
 
-impl TryFrom<OrderLineInput> for Item {
+impl TryFrom<OrderLineInput> for PlacementLine {
     type Error = Error;
 
     fn try_from(input: OrderLineInput) -> Result<Self> {

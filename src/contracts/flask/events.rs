@@ -46,12 +46,12 @@ mod tests {
     use super::*;
     use crate::domain::ids::{OrderId, ProductId, UserId};
     use crate::domain::money::Currency;
-    use crate::domain::order::{Line, Order};
+    use crate::domain::order::{Order, OrderLine};
     use crate::domain::status::OrderStatus;
 
     fn event(kind: EventKind, previous: Option<OrderStatus>, status: OrderStatus) -> OrderEvent {
         let at = DateTime::<Utc>::UNIX_EPOCH;
-        let line = Line {
+        let line = OrderLine {
             id: 384,
             product: ProductId::parse("1").unwrap(),
             name: "Mug".to_owned(),

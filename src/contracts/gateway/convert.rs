@@ -5,7 +5,7 @@ use crate::contracts::moment::moment;
 use crate::domain::caller::Caller;
 use crate::domain::ids::{IdempotencyKey, OrderName, ProductId, UserId};
 use crate::domain::order::Order;
-use crate::domain::placement::{Item, PlaceOrder, Pricing};
+use crate::domain::placement::{PlacementLine, PlacementRequest, Pricing};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The order that a client names. What is no order's name is the name of no order.
@@ -24,8 +24,8 @@ pub(super) fn place_order(
     header: Option<&str>,
     caller: &Caller,
     key: Option<IdempotencyKey>,
-) -> Result<PlaceOrder> {
-    let items = new.products.into_iter().map(item).collect::<Result<_>>()?;
+) -> Result<PlacementRequest> {
+    let lines = new.products.into_iter().map(line).collect::<Result<_>>()?;
     let user = match (new.user_id.as_deref().or(header), caller) {
         (Some(named), _) => UserId::parse(named)?,
         (None, Caller::User { id, .. }) => id.clone(),
@@ -34,11 +34,11 @@ pub(super) fn place_order(
             return Err(Error::new(ErrorKind::TokenMissing, text));
         }
     };
-    Ok(PlaceOrder { user, items, key, pricing: Pricing::CatalogueIfAny })
+    Ok(PlacementRequest { user, lines, key, pricing: Pricing::CatalogueIfAny })
 }
 
-fn item(line: WireLine) -> Result<Item> {
-    Ok(Item { product: ProductId::parse(line.id)?, quantity: line.quantity })
+fn line(line: WireLine) -> Result<PlacementLine> {
+    Ok(PlacementLine { product: ProductId::parse(line.id)?, quantity: line.quantity })
 }
 
 impl From<&Order> for WireOrder {

@@ -14,6 +14,7 @@ use crate::contracts::gateway::wire::{Enveloped, Failure, NewOrder, WireOrder};
 use crate::contracts::gateway::{Envelope, LIST_MAX, Options, convert, errors};
 use crate::domain::query::OrderFilter;
 use crate::engine::Engine;
+use crate::engine::read_orders::Consistency;
 use crate::error::{ErrorKind, Result};
 use crate::server::Shell;
 use crate::server::openapi::IdempotencyKey;
@@ -109,7 +110,7 @@ async fn find(
         let caller = asked.session.caller()?;
         let Path(id) = id.map_err(|_| convert::not_found())?;
         let name = convert::order_name(&id)?;
-        let order = Box::pin(door.engine.get_cached_order(caller, name)).await;
+        let order = Box::pin(door.engine.get_order(caller, name, Consistency::Cached)).await;
         let order = order.map_err(|error| match error.kind() {
             ErrorKind::NotFound => convert::not_found(),
             _ => error,

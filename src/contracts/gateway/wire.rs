@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::contracts::quantity;
-use crate::object::objects;
+use crate::json_object::objects;
 
 /// The `type` of a message about a new order.
 pub(super) const ORDER_PLACED: &str = "order-placed";

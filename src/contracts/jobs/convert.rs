@@ -5,7 +5,7 @@ use crate::contracts::jobs::wire::{NewOrder, WireOrder, WireProduct, WireTime};
 use crate::domain::ids::{IdempotencyKey, OrderName, ProductId, UserId};
 use crate::domain::money::checked_amount;
 use crate::domain::order::Order;
-use crate::domain::placement::{Item, PlaceOrder, Pricing};
+use crate::domain::placement::{PlacementLine, PlacementRequest, Pricing};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The order that a path names. What is no order's name is the name of no order.
@@ -20,17 +20,17 @@ pub(super) fn placement(
     order: NewOrder,
     key: Option<IdempotencyKey>,
     must_agree: bool,
-) -> Result<PlaceOrder> {
-    let items = order.products.into_iter().map(|product| {
+) -> Result<PlacementRequest> {
+    let lines = order.products.into_iter().map(|product| {
         let id = ProductId::parse(product.product_id)?;
-        Ok(Item { product: id, quantity: product.quantity })
+        Ok(PlacementLine { product: id, quantity: product.quantity })
     });
     let total = checked_amount(order.total_amount.0).map_err(|error| {
         Error::new(ErrorKind::InvalidInput, format!("totalAmount: {}", error.message()))
     })?;
-    Ok(PlaceOrder {
+    Ok(PlacementRequest {
         user: UserId::parse(order.user_id)?,
-        items: items.collect::<Result<_>>()?,
+        lines: lines.collect::<Result<_>>()?,
         key,
         pricing: Pricing::Stated { total, must_agree },
     })

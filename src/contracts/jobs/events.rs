@@ -112,11 +112,11 @@ mod tests {
     use crate::contracts::jobs::wire::Created;
     use crate::domain::ids::{OrderId, ProductId, UserId};
     use crate::domain::money::Currency;
-    use crate::domain::order::{Line, Order};
+    use crate::domain::order::{Order, OrderLine};
 
     /// The document's order, placed at the document's time.
     fn order() -> Order {
-        let line = Line {
+        let line = OrderLine {
             id: 1,
             product: ProductId::parse("product-id").unwrap(),
             name: "Mug".to_owned(),

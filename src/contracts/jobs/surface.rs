@@ -15,6 +15,7 @@ use crate::contracts::jobs::{LIST_MAX, errors};
 use crate::domain::query::OrderFilter;
 use crate::domain::status::OrderStatus;
 use crate::engine::Engine;
+use crate::engine::read_orders::Consistency;
 use crate::server::Shell;
 use crate::server::openapi::IdempotencyKey;
 use crate::server::rest::{Asked, Desk, json};
@@ -121,7 +122,7 @@ async fn read(
 ) -> Response {
     let work = async |asked: &Asked| {
         let caller = asked.session.caller()?;
-        let order = counter.engine.get_order(caller, order_name(&id)?).await?;
+        let order = counter.engine.get_order(caller, order_name(&id)?, Consistency::Latest).await?;
         json(StatusCode::OK, &WireOrder::from(&order))
     };
     counter.desk.serve("getOrder", request, work).await

@@ -9,7 +9,7 @@ use crate::contracts::amount::Amount;
 use crate::contracts::moment::moment;
 use crate::contracts::quantity;
 use crate::contracts::status_word::StatusWord;
-use crate::object::objects;
+use crate::json_object::objects;
 
 /// The job of a new order, which the deployed workers know.
 pub(super) const ORDER_PLACED: &str = "order-placed";

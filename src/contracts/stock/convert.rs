@@ -6,7 +6,7 @@ use crate::contracts::stock::wire::{NewOrder, WireLine, WireOrder};
 use crate::domain::caller::Caller;
 use crate::domain::ids::{IdempotencyKey, OrderName, ProductId, UserId};
 use crate::domain::order::Order;
-use crate::domain::placement::{Item, PlaceOrder, Pricing};
+use crate::domain::placement::{PlacementLine, PlacementRequest, Pricing};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The order that a path names. What is no order's name is the name of no order.
@@ -21,9 +21,9 @@ pub(super) fn placement(
     new: NewOrder,
     caller: &Caller,
     key: Option<IdempotencyKey>,
-) -> Result<PlaceOrder> {
-    let items = new.products.into_iter().map(|line| {
-        Ok(Item { product: ProductId::parse(line.product_id)?, quantity: line.quantity })
+) -> Result<PlacementRequest> {
+    let lines = new.products.into_iter().map(|line| {
+        Ok(PlacementLine { product: ProductId::parse(line.product_id)?, quantity: line.quantity })
     });
     let user = match (new.user_id, caller) {
         (Some(named), _) => UserId::parse(named)?,
@@ -33,9 +33,9 @@ pub(super) fn placement(
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
     };
-    Ok(PlaceOrder {
+    Ok(PlacementRequest {
         user,
-        items: items.collect::<Result<_>>()?,
+        lines: lines.collect::<Result<_>>()?,
         key,
         pricing: Pricing::CatalogueIfAny,
     })

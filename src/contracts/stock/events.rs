@@ -75,11 +75,11 @@ mod tests {
     use super::*;
     use crate::domain::ids::{OrderId, ProductId};
     use crate::domain::money::Currency;
-    use crate::domain::order::Line;
+    use crate::domain::order::OrderLine;
     use crate::domain::status::OrderStatus;
 
     fn order(number: i64, lines: usize) -> Order {
-        let line = Line {
+        let line = OrderLine {
             id: 1,
             product: ProductId::parse("product_id_1").unwrap(),
             name: "Mug".to_owned(),

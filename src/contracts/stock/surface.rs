@@ -125,7 +125,7 @@ async fn list_of_user(
         let caller = asked.session.caller()?;
         let user = id.map_err(|_| Error::new(ErrorKind::InvalidInput, "A user id is text."))?;
         let user = UserId::parse(user.0)?;
-        shown(counter.engine.orders_of(caller, &user).await?.iter())
+        shown(counter.engine.list_and_publish_orders(caller, &user).await?.iter())
     };
     counter.desk.serve("userOrders", request, work).await
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::contracts::amount::Amount;
 use crate::contracts::quantity;
 use crate::contracts::status_word::StatusWord;
-use crate::object::objects;
+use crate::json_object::objects;
 
 /// The topic of new orders.
 pub(super) const ORDER_CREATED: &str = "order_created";

@@ -7,8 +7,8 @@ use crate::contracts::moment::moment;
 use crate::contracts::storefront::wire::{OrderInput, OrderProductInput, WireEvent, WireProduct};
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::{OrderName, ProductId};
-use crate::domain::order::Line;
-use crate::domain::placement::Item;
+use crate::domain::order::OrderLine;
+use crate::domain::placement::PlacementLine;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The order that a client names. What is no order's name is the name of no order.
@@ -20,11 +20,11 @@ pub(super) fn order_name(id: &ID) -> Result<OrderName> {
 }
 
 /// What a client wants to have.
-pub(super) fn items(input: OrderInput) -> Result<Vec<Item>> {
-    input.products.into_iter().map(Item::try_from).collect()
+pub(super) fn lines(input: OrderInput) -> Result<Vec<PlacementLine>> {
+    input.products.into_iter().map(PlacementLine::try_from).collect()
 }
 
-impl TryFrom<OrderProductInput> for Item {
+impl TryFrom<OrderProductInput> for PlacementLine {
     type Error = Error;
 
     fn try_from(input: OrderProductInput) -> Result<Self> {
@@ -58,8 +58,8 @@ impl<'a> From<&'a OrderEvent> for WireEvent<'a> {
     }
 }
 
-impl<'a> From<&'a Line> for WireProduct<'a> {
-    fn from(line: &'a Line) -> Self {
+impl<'a> From<&'a OrderLine> for WireProduct<'a> {
+    fn from(line: &'a OrderLine) -> Self {
         Self {
             product_id: line.product.as_str(),
             quantity: line.quantity,
@@ -72,7 +72,7 @@ impl<'a> From<&'a Line> for WireProduct<'a> {
 mod tests {
     use super::*;
 
-    fn item(product: &str, quantity: i32) -> Result<Item> {
+    fn item(product: &str, quantity: i32) -> Result<PlacementLine> {
         OrderProductInput { product_id: ID::from(product), quantity }.try_into()
     }
 

@@ -51,11 +51,11 @@ mod tests {
     use super::*;
     use crate::domain::ids::{OrderId, ProductId, UserId};
     use crate::domain::money::Currency;
-    use crate::domain::order::{Line, Order};
+    use crate::domain::order::{Order, OrderLine};
 
     fn event(kind: EventKind, previous: Option<OrderStatus>, status: OrderStatus) -> OrderEvent {
         let at = "2024-10-04T10:00:00.5Z".parse().unwrap();
-        let line = |product: &str, quantity, price: &str| Line {
+        let line = |product: &str, quantity, price: &str| OrderLine {
             id: 7,
             product: ProductId::parse(product).unwrap(),
             name: "Mug".to_owned(),

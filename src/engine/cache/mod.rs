@@ -1,11 +1,11 @@
-//! Reads orders through a cache that never shows an older state than an acknowledged one.
+//! Reads orders through a cache that never returns an older state than an acknowledged one.
 //!
-//! Whoever changes an order closes its entries before the commit and reopens them, empty, after it;
-//! in between nobody can fill them. Whoever cannot reach the cache turns it off for everybody, in
-//! the database, and answers only when nobody reads from it any more: see `switch`.
-//! `docs/decisions/0009-order-cache.md` says why this is enough.
+//! A change invalidates its entries before the commit and releases them, empty, after it; in
+//! between they cannot be filled. A process that cannot reach the cache suspends it for every
+//! process, in the database, and answers only once nobody reads from it any more: see [`epoch`].
+//! `docs/decisions/0009-order-cache.md` explains why this is sufficient.
 
-mod switch;
+mod epoch;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,21 +15,21 @@ use tokio::sync::Mutex as AsyncMutex;
 use uuid::Uuid;
 
 use crate::domain::order::Order;
-use crate::engine::cache::switch::{Position, Switch};
-use crate::engine::database::Database;
+use crate::engine::cache::epoch::{CacheEpoch, EpochTracker};
 use crate::engine::ports::{CacheKey, CacheLookup, OrderCache};
 use crate::error::{Error, Result, error_chain};
 use crate::store::Store;
+use crate::store::database::Database;
 
-/// From so many entries on, those of reads that are over are forgotten.
-const TURNS_KEPT: usize = 1024;
+/// Number of fill locks above which unused ones are removed.
+const FILL_LOCKS_MAX: usize = 1024;
 
-/// What reading through the cache has come to.
+/// Counters of reads through the cache.
 #[derive(Debug, Default)]
 pub struct CacheStats {
     /// Reads that the cache answered.
     pub hits: AtomicU64,
-    /// Reads that the database answered, after which the cache may know.
+    /// Reads that the database answered, and that filled the cache.
     pub misses: AtomicU64,
     /// Reads that the database answered because the cache could not be used.
     pub bypassed: AtomicU64,
@@ -41,37 +41,45 @@ impl CacheStats {
     }
 }
 
-/// The cache of one engine, or its duty towards the caches of others.
+/// The order cache. An engine without a cache uses it to suspend the caches of other processes.
 pub(super) struct Cache<D = Store> {
     port: Option<Arc<dyn OrderCache>>,
-    switch: Switch<D>,
+    epochs: EpochTracker<D>,
     stats: Arc<CacheStats>,
-    /// Reads of one key that miss go one after the other, so that only the first asks the
-    /// database.
-    turns: Mutex<HashMap<CacheKey, Weak<AsyncMutex<()>>>>,
+    /// One lock per missing key, so that only the first reader of a key queries the database.
+    fill_locks: Mutex<HashMap<CacheKey, Weak<AsyncMutex<()>>>>,
+    /// Whether changes leave every cache alone, because they are never committed.
+    is_disabled: bool,
 }
 
-/// Entries that are closed while an order changes. To be given to [`Cache::release`].
-#[must_use = "entries that are not reopened stay closed for a minute"]
-pub(super) struct Closed {
+/// Entries that are invalidated while an order changes. Pass it to [`Cache::release`].
+#[must_use = "entries that are not released stay blocked for a minute"]
+pub(super) struct Invalidation {
     keys: Vec<CacheKey>,
-    position: Position,
-    /// Why they could not be closed.
+    /// None when the cache is disabled.
+    epoch: Option<CacheEpoch>,
+    /// Why the entries could not be invalidated.
     failure: Option<Error>,
 }
 
 impl<D: Database> Cache<D> {
     pub(super) fn new(store: D, port: Option<Arc<dyn OrderCache>>) -> Self {
-        let switch = Switch::new(store, port.clone());
-        Self { port, switch, stats: Arc::default(), turns: Mutex::default() }
+        let epochs = EpochTracker::new(store, port.clone());
+        let (stats, fill_locks) = (Arc::default(), Mutex::default());
+        Self { port, epochs, stats, fill_locks, is_disabled: false }
     }
 
-    /// What reading through it has come to; none where there is no cache.
+    /// A cache for changes that are never committed: nothing is cached or invalidated.
+    pub(super) fn disabled(store: D) -> Self {
+        Self { is_disabled: true, ..Self::new(store, None) }
+    }
+
+    /// Counters of reads; none without a cache.
     pub(super) fn stats(&self) -> Option<Arc<CacheStats>> {
         self.port.is_some().then(|| Arc::clone(&self.stats))
     }
 
-    /// Whether it answers; it does where there is none.
+    /// Fails unless the cache answers. Succeeds without a cache.
     pub(super) async fn ping(&self) -> Result<()> {
         match &self.port {
             Some(port) => port.ping().await,
@@ -79,26 +87,26 @@ impl<D: Database> Cache<D> {
         }
     }
 
-    /// The orders of `key`: from the cache, or as `load` reads them from the database.
+    /// The orders of `key`, from the cache or as `load` reads them from the database.
     pub(super) async fn read(
         &self,
         key: CacheKey,
         load: impl Future<Output = Result<Vec<Order>>>,
     ) -> Result<Vec<Order>> {
         let Some(port) = &self.port else { return load.await };
-        if let Some(orders) = self.look(port.as_ref(), &key, None).await.hit() {
+        if let Some(orders) = self.look_up(port.as_ref(), &key, None).await.hit() {
             CacheStats::count(&self.stats.hits);
             return Ok(orders);
         }
-        let turn = self.turn_of(&key);
-        let waiting = turn.lock().await;
+        let fill_lock = self.fill_lock(&key);
+        let guard = fill_lock.lock().await;
         let lease = Uuid::now_v7();
-        match self.look(port.as_ref(), &key, Some(lease)).await {
-            Look::Hit(orders) => {
+        match self.look_up(port.as_ref(), &key, Some(lease)).await {
+            Attempt::Hit(orders) => {
                 CacheStats::count(&self.stats.hits);
                 Ok(orders)
             }
-            Look::Miss(namespace) => {
+            Attempt::Miss(namespace) => {
                 CacheStats::count(&self.stats.misses);
                 let orders = load.await?;
                 if let Err(error) = port.put(&namespace, &key, lease, &orders).await {
@@ -106,109 +114,120 @@ impl<D: Database> Cache<D> {
                 }
                 Ok(orders)
             }
-            Look::Unusable => {
-                // Nobody after this one would find anything either.
-                drop(waiting);
+            Attempt::Unusable => {
+                // The next reader would not find an entry either.
+                drop(guard);
                 CacheStats::count(&self.stats.bypassed);
                 load.await
             }
         }
     }
 
-    /// What the cache says, if it may be asked. With a lease the answer may be put into it.
-    async fn look(&self, port: &dyn OrderCache, key: &CacheKey, lease: Option<Uuid>) -> Look {
-        let Some(namespace) = self.switch.namespace_to_read().await else { return Look::Unusable };
+    async fn look_up(&self, port: &dyn OrderCache, key: &CacheKey, lease: Option<Uuid>) -> Attempt {
+        let Some(namespace) = self.epochs.namespace_to_read().await else {
+            return Attempt::Unusable;
+        };
         match port.get(&namespace, key, lease).await {
-            Ok(CacheLookup::Hit(orders)) => Look::Hit(orders),
-            Ok(CacheLookup::Miss) => Look::Miss(namespace),
-            Ok(CacheLookup::Invalidated) => Look::Unusable,
+            Ok(CacheLookup::Hit(orders)) => Attempt::Hit(orders),
+            Ok(CacheLookup::Miss) => Attempt::Miss(namespace),
+            Ok(CacheLookup::Invalidated) => Attempt::Unusable,
             Err(error) => {
-                self.switch.failed(&error).await;
-                Look::Unusable
+                self.epochs.suspend_after_read(&error).await;
+                Attempt::Unusable
             }
         }
     }
 
-    /// Asks whether there is a cache to be told of a change. Before the change takes a connection.
+    /// The epoch in which a change invalidates its entries; none when the cache is disabled. Call
+    /// this before taking a connection for the change: it may need one itself.
     ///
     /// # Errors
-    /// `Unavailable` when the database does not say so.
-    pub(super) async fn prepare(&self) -> Result<Position> {
-        self.switch.position().await
-    }
-
-    /// Closes the entries of what is about to change. Whoever comes to change nothing reopens them
-    /// too.
-    pub(super) async fn invalidate(&self, position: Position, keys: Vec<CacheKey>) -> Closed {
-        let closing = match (position.namespace(), &self.port) {
-            (None, _) => Ok(()),
-            (Some(namespace), Some(port)) => port.invalidate(namespace, &keys).await,
-            (Some(_), None) => Err(switch::no_cache_here()),
-        };
-        Closed { keys, position, failure: closing.err() }
-    }
-
-    /// Reopens entries once the change is committed, or given up, and returns when no read that
-    /// begins from now on can see what was before.
-    pub(super) async fn release(&self, closed: Closed) {
-        let told = self.try_to_release(closed).await;
-        let off = match told {
-            Ok(None) => return,
-            Ok(Some(error)) => self.switch.turn_off(&error).await,
-            Err(error) => Err(error),
-        };
-        match off {
-            Ok(off) => self.switch.wait_until_nobody_reads(&off).await,
-            Err(error) => self.switch.doubt(&error).await,
+    /// `Unavailable` when the database does not answer.
+    pub(super) async fn current_epoch(&self) -> Result<Option<CacheEpoch>> {
+        match self.is_disabled {
+            true => Ok(None),
+            false => self.epochs.current().await.map(Some),
         }
     }
 
-    /// Answers with what is wrong with the cache, if anything is.
-    async fn try_to_release(&self, closed: Closed) -> Result<Option<Error>> {
-        let Closed { keys, position, failure } = closed;
+    /// Invalidates the entries of what is about to change. They must be released even when nothing
+    /// is changed after all.
+    pub(super) async fn invalidate(
+        &self,
+        epoch: Option<CacheEpoch>,
+        keys: Vec<CacheKey>,
+    ) -> Invalidation {
+        let namespace = epoch.as_ref().and_then(CacheEpoch::namespace);
+        let invalidated = match (namespace, &self.port) {
+            (None, _) => Ok(()),
+            (Some(namespace), Some(port)) => port.invalidate(namespace, &keys).await,
+            (Some(_), None) => Err(epoch::no_cache_here()),
+        };
+        Invalidation { keys, epoch, failure: invalidated.err() }
+    }
+
+    /// Releases entries after the change was committed or given up. Returns when no read that
+    /// starts from now on can see the state before the change.
+    pub(super) async fn release(&self, invalidation: Invalidation) {
+        let suspended = match self.try_to_release(invalidation).await {
+            Ok(None) => return,
+            Ok(Some(error)) => self.epochs.suspend(&error).await,
+            Err(error) => Err(error),
+        };
+        match suspended {
+            Ok(epoch) => self.epochs.wait_for_readers(&epoch).await,
+            Err(error) => self.epochs.wait_out(&error).await,
+        }
+    }
+
+    /// Returns the error of the cache, if it fails.
+    ///
+    /// # Errors
+    /// `Unavailable` when the database does not answer.
+    async fn try_to_release(&self, invalidation: Invalidation) -> Result<Option<Error>> {
+        let Invalidation { keys, epoch, failure } = invalidation;
+        let Some(epoch) = epoch else { return Ok(None) };
         if failure.is_some() {
             return Ok(failure);
         }
-        let mut now = position.clone();
-        if position.is_old() {
-            now = self.switch.position().await?;
-        }
+        let now = if epoch.is_old() { self.epochs.current().await? } else { epoch.clone() };
         let Some(namespace) = now.namespace() else {
-            self.switch.wait_until_nobody_reads(&now).await;
+            self.epochs.wait_for_readers(&now).await;
             return Ok(None);
         };
-        let Some(port) = &self.port else { return Ok(Some(switch::no_cache_here())) };
-        if position.namespace() != Some(namespace)
+        let Some(port) = &self.port else { return Ok(Some(epoch::no_cache_here())) };
+        if epoch.namespace() != Some(namespace)
             && let Err(error) = port.invalidate(namespace, &keys).await
         {
-            // Under its name of before something was closed, and nothing under this one.
+            // The entries were invalidated in an earlier namespace only.
             return Ok(Some(error));
         }
         Ok(port.release(namespace, &keys).await.err())
     }
 
-    fn turn_of(&self, key: &CacheKey) -> Arc<AsyncMutex<()>> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(turn) = turns.get(key).and_then(Weak::upgrade) {
-            return turn;
+    fn fill_lock(&self, key: &CacheKey) -> Arc<AsyncMutex<()>> {
+        let mut locks = self.fill_locks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = locks.get(key).and_then(Weak::upgrade) {
+            return lock;
         }
-        if turns.len() >= TURNS_KEPT {
-            turns.retain(|_, turn| turn.strong_count() > 0);
+        if locks.len() >= FILL_LOCKS_MAX {
+            locks.retain(|_, lock| lock.strong_count() > 0);
         }
-        let turn = Arc::default();
-        turns.insert(key.clone(), Arc::downgrade(&turn));
-        turn
+        let lock = Arc::default();
+        locks.insert(key.clone(), Arc::downgrade(&lock));
+        lock
     }
 }
 
-/// What looking into the cache has come to.
-enum Look {
+/// The result of an attempt to read from the cache.
+enum Attempt {
     Hit(Vec<Order>),
+    /// The entry may be filled in this namespace.
     Miss(String),
     Unusable,
 }
 
-impl Look {
+impl Attempt {
     fn hit(self) -> Option<Vec<Order>> {
         match self {
             Self::Hit(orders) => Some(orders),

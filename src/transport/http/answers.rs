@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::domain::ids::{ProductId, UserId};
 use crate::domain::money::{checked_amount, read_amount};
 use crate::domain::quote::Quote;
-use crate::object::Object;
+use crate::json_object::JsonObject;
 
 /// What an answer calls the id of a user.
 const USER_ID_FIELDS: [&str; 4] = ["_id", "id", "user_id", "userId"];
@@ -97,8 +97,8 @@ pub fn product(product: &ProductId, body: &[u8]) -> Result<Option<Quote>> {
         serde_json::from_str(body).map_err(unread)?;
     let json = members.as_ref().and_then(|members| members.get("result"));
     let json = json.map_or(body, |result| result.get());
-    let told: Option<Object<Told<'_>>> = serde_json::from_str(json).map_err(unread)?;
-    let Some(Object(told)) = told else { return Ok(None) };
+    let told: Option<JsonObject<Told<'_>>> = serde_json::from_str(json).map_err(unread)?;
+    let Some(JsonObject(told)) = told else { return Ok(None) };
     if !told.is_about(product) {
         return Err(wrong("it is about another product"));
     }
@@ -114,25 +114,25 @@ pub fn products(asked: &[ProductId], body: &[u8]) -> Result<Vec<Quote>> {
     #[derive(Deserialize)]
     struct Body<'a> {
         #[serde(borrow)]
-        data: Option<Object<Data<'a>>>,
+        data: Option<JsonObject<Data<'a>>>,
         #[serde(borrow)]
         errors: Option<Vec<&'a RawValue>>,
     }
     #[derive(Deserialize)]
     struct Data<'a> {
         #[serde(rename = "productByIds", borrow)]
-        products: Option<Vec<Option<Object<Told<'a>>>>>,
+        products: Option<Vec<Option<JsonObject<Told<'a>>>>>,
     }
-    let Object(body): Object<Body<'_>> = serde_json::from_str(text(body)?)
+    let JsonObject(body): JsonObject<Body<'_>> = serde_json::from_str(text(body)?)
         .map_err(|error| unread("it is no list of products", error))?;
     if let Some(error) = body.errors.as_ref().and_then(|errors| errors.first()) {
         return Err(Useless::Failed(format!("{:.200}", error.get())));
     }
-    let list = body.data.and_then(|Object(data)| data.products);
+    let list = body.data.and_then(|JsonObject(data)| data.products);
     let list = list.ok_or_else(|| wrong("it has no productByIds"))?;
     let mut asked: HashMap<_, _> = asked.iter().map(|id| (id.as_str(), id)).collect();
     let mut quotes = Vec::with_capacity(list.len());
-    for Object(told) in list.into_iter().flatten() {
+    for JsonObject(told) in list.into_iter().flatten() {
         let id = told.ids().and_then(|ids| ids.into_iter().next());
         let product = id.and_then(|id| asked.remove(id.as_str()));
         let product = product.filter(|product| told.is_about(product));

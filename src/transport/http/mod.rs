@@ -20,7 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{sleep, timeout_at};
 
 use crate::error::{Error, ErrorKind, Result, error_chain};
-use crate::outage::backoff;
+use crate::retry::backoff;
 use crate::transport::http::answers::Useless;
 use crate::transport::http::breaker::Breaker;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{OrderId, ProductId, UserId};
 use crate::domain::money::Currency;
-use crate::domain::order::{Line, Order};
+use crate::domain::order::{Order, OrderLine};
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -57,7 +57,7 @@ pub fn read(value: &[u8]) -> Option<Vec<Order>> {
 
 impl From<&Order> for Kept {
     fn from(order: &Order) -> Self {
-        let line = |line: &Line| KeptLine {
+        let line = |line: &OrderLine| KeptLine {
             id: line.id,
             product: line.product.as_str().to_owned(),
             name: line.name.clone(),
@@ -82,7 +82,7 @@ impl From<&Order> for Kept {
 impl Kept {
     fn order(self) -> Option<Order> {
         let line = |line: KeptLine| {
-            Some(Line {
+            Some(OrderLine {
                 id: line.id,
                 product: ProductId::parse(line.product).ok()?,
                 name: line.name,
@@ -116,7 +116,7 @@ mod tests {
             id: OrderId::from_database(7),
             user: UserId::parse("66f1").unwrap(),
             status: OrderStatus::Shipped,
-            lines: vec![Line {
+            lines: vec![OrderLine {
                 id: 9,
                 product: ProductId::parse("1").unwrap(),
                 name: "M\u{fc}g \"x\"".to_owned(),

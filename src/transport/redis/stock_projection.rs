@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use redis::Script;
 
-use crate::domain::stock::{NUMBER_MAX, ProjectedStock, Seen};
+use crate::domain::stock::{NUMBER_MAX, ProjectedStock, StockReading};
 use crate::engine::ports::StockProjection;
 use crate::error::Result;
 use crate::transport::redis::RedisLink;
@@ -111,7 +111,7 @@ impl StockProjection for RedisStockProjection {
     fn read<'a>(
         &'a self,
         levels: &'a [ProjectedStock],
-    ) -> BoxFuture<'a, Result<Vec<Option<Seen>>>> {
+    ) -> BoxFuture<'a, Result<Vec<Option<StockReading>>>> {
         async move {
             if levels.is_empty() {
                 return Ok(Vec::new());
@@ -123,7 +123,7 @@ impl StockProjection for RedisStockProjection {
                 read.key(key(product)).arg(product).arg(written(level));
             }
             let seen: Vec<Vec<String>> = self.0.run(&read).await?;
-            Ok(seen.iter().map(|seen| read_seen(seen)).collect())
+            Ok(seen.iter().map(|seen| read_reading(seen)).collect())
         }
         .boxed()
     }
@@ -137,7 +137,7 @@ impl StockProjection for RedisStockProjection {
                     .arg(level.product.as_str())
                     .arg(level.version)
                     .arg(level.available)
-                    .arg(level.adopted);
+                    .arg(level.external_adjustment);
             }
             self.0.run(&show).await
         }
@@ -151,7 +151,7 @@ fn key(product: &str) -> String {
 
 /// What was shown, as the hash has it.
 fn written(level: &ProjectedStock) -> String {
-    format!("{}:{}:{}", level.version, level.available, level.adopted)
+    format!("{}:{}:{}", level.version, level.available, level.external_adjustment)
 }
 
 /// A number, as the scripts read it.
@@ -160,11 +160,11 @@ fn read_number(text: &str) -> Option<i64> {
 }
 
 /// A number and what was shown; none where there is no number.
-fn read_seen(seen: &[String]) -> Option<Seen> {
+fn read_reading(seen: &[String]) -> Option<StockReading> {
     let [number, shown] = seen else { return None };
     let mut parts = shown.splitn(3, ':').skip(1).map(|part| part.parse().ok());
     let (shown, adopted) = (parts.next()??, parts.next()??);
-    Some(Seen { number: read_number(number)?, shown, adopted })
+    Some(StockReading { value: read_number(number)?, written: shown, external_adjustment: adopted })
 }
 
 #[cfg(test)]
@@ -175,15 +175,15 @@ mod tests {
     #[test]
     fn what_was_shown_is_read_as_it_was_written() {
         let product = ProductId::parse("1").unwrap();
-        let level = ProjectedStock { product, version: 7, available: 98, adopted: -2 };
-        let seen = |number: &str, shown: &str| read_seen(&[number.to_owned(), shown.to_owned()]);
-        let expected = Seen { number: 90, shown: 98, adopted: -2 };
+        let level = ProjectedStock { product, version: 7, available: 98, external_adjustment: -2 };
+        let seen = |number: &str, shown: &str| read_reading(&[number.to_owned(), shown.to_owned()]);
+        let expected = StockReading { value: 90, written: 98, external_adjustment: -2 };
         assert_eq!(seen("90", &written(&level)), Some(expected));
-        assert_eq!(expected.drift(&level), -8);
+        assert_eq!(expected.delta(&level), -8);
         for bad in ["", "7", "7:98", "a:b:c", "7:98:"] {
             assert_eq!(seen("90", bad), None, "{bad:?}");
         }
-        assert_eq!(read_seen(&[]), None);
+        assert_eq!(read_reading(&[]), None);
         assert_eq!(seen("9007199254740992", "7:98:0"), None, "no longer counted exactly");
         assert!(IS_NUMBER.contains(&format!("<= {NUMBER_MAX}\n")));
     }

@@ -3,7 +3,9 @@
 
 use order_engine::domain::ids::{OrderId, ProductId};
 use order_engine::domain::money::{SCALE_MAX, checked_amount, line_total, read_amount};
-use order_engine::domain::stock::{Hold, Level, ProjectedStock, Seen, reconcile, reconcile_named};
+use order_engine::domain::stock::{
+    ProjectedStock, Reservation, StockLevel, StockReading, reconcile, reconcile_named,
+};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 use serde_json::value::RawValue;
@@ -47,31 +49,38 @@ fn amount(json: &str) {
 
 fn stock(numbers: &[i64]) {
     let number = |n: usize| numbers.get(n).copied().unwrap_or_default();
-    let seen = Seen { number: number(0), shown: number(1), adopted: number(2) };
+    let seen =
+        StockReading { value: number(0), written: number(1), external_adjustment: number(2) };
     let shown = ProjectedStock {
         product: ProductId::from_database("1".to_owned()),
         version: 1,
         available: number(3),
-        adopted: number(4),
+        external_adjustment: number(4),
     };
     let [seen_now, was, took, adopted] =
-        [seen.number, seen.shown, seen.adopted, shown.adopted].map(i128::from);
-    let drift = (seen_now - was + took - adopted).clamp(i64::MIN.into(), i64::MAX.into());
-    assert_eq!(i128::from(seen.drift(&shown)), drift, "{seen:?} {shown:?}");
+        [seen.value, seen.written, seen.external_adjustment, shown.external_adjustment]
+            .map(i128::from);
+    let delta = (seen_now - was + took - adopted).clamp(i64::MIN.into(), i64::MAX.into());
+    assert_eq!(i128::from(seen.delta(&shown)), delta, "{seen:?} {shown:?}");
 
-    let (quantity, reserved) = (seen.number, seen.adopted.max(0));
-    let level = Level { reported: Some(seen.shown), reserved };
+    let (quantity, reserved) = (seen.value, seen.external_adjustment.max(0));
+    let level = StockLevel { reported: Some(seen.written), reserved };
     assert!(level.available() >= 0);
-    let held = [shown.available, shown.adopted].map(|held| held.max(1));
-    let holds = [1, 2]
-        .map(|n| Hold { order: OrderId::from_database(n), quantity: held[usize::from(n == 2)] });
-    let taken = reconcile(level, quantity, holds);
+    let held = [shown.available, shown.external_adjustment].map(|held| held.max(1));
+    let reservations = [1, 2].map(|n| Reservation {
+        order: OrderId::from_database(n),
+        quantity: held[usize::from(n == 2)],
+    });
+    let taken = reconcile(level, quantity, reservations);
     assert_eq!(taken.reported, quantity);
     let sum: i128 = taken.acknowledged.iter().map(|hold| i128::from(hold.quantity)).sum();
     assert!(sum <= (was - seen_now).clamp(0, i64::MAX.into()), "{taken:?}");
-    for (part, whole) in taken.acknowledged.iter().zip(holds) {
+    for (part, whole) in taken.acknowledged.iter().zip(reservations) {
         assert!(part.order == whole.order && (1..=whole.quantity).contains(&part.quantity));
     }
-    assert_eq!(reconcile_named(level, quantity, Some(holds[0])).acknowledged, [holds[0]]);
-    assert_eq!(reconcile_named(level, quantity, None).reported, quantity.min(seen.shown));
+    assert_eq!(
+        reconcile_named(level, quantity, Some(reservations[0])).acknowledged,
+        [reservations[0]]
+    );
+    assert_eq!(reconcile_named(level, quantity, None).reported, quantity.min(seen.written));
 }

@@ -13,14 +13,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use order_engine::domain::ids::OrderId;
 use order_engine::domain::money::Currency;
 use order_engine::domain::order::Order;
-use order_engine::domain::placement::Offers;
-use order_engine::domain::stock::{Level, ProjectedStock};
-use order_engine::engine::database::Database;
+use order_engine::domain::placement::Catalog;
+use order_engine::domain::stock::{ProjectedStock, StockLevel};
 use order_engine::error::{Error, ErrorKind, Result};
 use order_engine::outbox::ports::Outbox;
 use order_engine::store::cache_state::CacheState;
-use order_engine::store::placing::Decided;
-use order_engine::store::preparing::{Prepared, Question};
+use order_engine::store::database::Database;
+use order_engine::store::placing::PlannedOrder;
+use order_engine::store::preparing::{Lookup, PlacementContext};
 use rust_decimal::Decimal;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -190,7 +190,7 @@ impl Simulated {
             name: format!("Product {product}"),
             price: Decimal::ONE,
             currency,
-            level: Level { reported: Some(quantity), reserved: 0 },
+            level: StockLevel { reported: Some(quantity), reserved: 0 },
         };
         self.state().tables.products.insert(product.to_owned(), row);
     }
@@ -343,20 +343,15 @@ impl Database for Link {
         Ok(SimulatedWork::new(self.clone(), start))
     }
 
-    async fn look(
+    async fn read_unlocked(
         &self,
-        questions: &[Question<'_>],
+        lookups: &[Lookup<'_>],
         products: &[&str],
-    ) -> Result<(Vec<Prepared>, Offers)> {
-        self.begin().await?.look_only(questions, products).await
+    ) -> Result<(Vec<PlacementContext>, Catalog)> {
+        self.begin().await?.look_only(lookups, products).await
     }
 
-    async fn write_if_unchanged(
-        &self,
-        _at: DateTime<Utc>,
-        batch: &[Decided],
-        seen: &Offers,
-    ) -> Result<bool> {
+    async fn write_if_unchanged(&self, batch: &[PlannedOrder], seen: &Catalog) -> Result<bool> {
         self.begin().await?.write_if_unchanged(batch, seen).await
     }
 
@@ -372,7 +367,7 @@ impl Database for Link {
         Ok(orders)
     }
 
-    async fn levels(&self, _products: &[&str]) -> Result<Vec<ProjectedStock>> {
+    async fn projected_stock(&self, _products: &[&str]) -> Result<Vec<ProjectedStock>> {
         unreachable!("stock is shown to nobody")
     }
 

@@ -10,14 +10,14 @@ use order_engine::domain::ids::{OrderId, ProductId};
 use order_engine::domain::message::{Message, OutgoingMessage};
 use order_engine::domain::money::Currency;
 use order_engine::domain::order::Order;
-use order_engine::domain::placement::{Offer, Offers};
+use order_engine::domain::placement::{Catalog, CatalogEntry};
 use order_engine::domain::status::OrderStatus;
-use order_engine::domain::stock::{Hold, Level, reconcile};
+use order_engine::domain::stock::{Reservation, StockLevel, reconcile};
 use order_engine::domain::stream::Stream;
 use order_engine::store::leases::{LEASE, Lease};
 use order_engine::store::outbox::{Held, Refusal};
-use order_engine::store::placing::Decided;
-use order_engine::store::preparing::{Earlier, Prepared, Question};
+use order_engine::store::placing::PlannedOrder;
+use order_engine::store::preparing::{IdempotencyRecord, Lookup, PlacementContext};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ pub struct ProductRow {
     pub name: String,
     pub price: Decimal,
     pub currency: Currency,
-    pub level: Level,
+    pub level: StockLevel,
 }
 
 /// A row of `order_history`.
@@ -70,7 +70,7 @@ pub enum Change {
     Place {
         event: OrderEvent,
         actor: String,
-        holds: Vec<(ProductId, i64)>,
+        reservations: Vec<(ProductId, i64)>,
         key: Option<(String, String, Vec<u8>)>,
         messages: Vec<(i64, Message)>,
     },
@@ -107,18 +107,18 @@ fn seconds(duration: Duration) -> TimeDelta {
 
 impl Tables {
     /// What `preparing::LOOK` and `preparing::PREPARE` tell of requests.
-    pub fn prepare(&mut self, questions: &[Question<'_>], at: DateTime<Utc>) -> Vec<Prepared> {
-        let mut prepared = Vec::with_capacity(questions.len());
-        for question in questions {
+    pub fn prepare(&mut self, lookups: &[Lookup<'_>], at: DateTime<Utc>) -> Vec<PlacementContext> {
+        let mut prepared = Vec::with_capacity(lookups.len());
+        for question in lookups {
             self.order_ids += 1;
             let lines = i64::try_from(question.lines).expect("few lines");
             let line_ids = (self.line_ids + 1..=self.line_ids + lines).collect();
             self.line_ids += lines;
-            prepared.push(Prepared {
+            prepared.push(PlacementContext {
                 at,
                 order: OrderId::from_database(self.order_ids),
                 line_ids,
-                earlier: question.key.and_then(|key| self.earlier(question.caller, key)),
+                record: question.key.and_then(|key| self.earlier(question.caller, key)),
                 user_known: false,
                 address: None,
                 opted_out: false,
@@ -128,18 +128,18 @@ impl Tables {
     }
 
     /// `placing::EARLIER`.
-    pub fn earlier(&self, caller: &str, key: &str) -> Option<Earlier> {
+    pub fn earlier(&self, caller: &str, key: &str) -> Option<IdempotencyRecord> {
         let found = self.keys.get(&(caller.to_owned(), key.to_owned()))?;
         let (fingerprint, order) = found.clone();
-        Some(Earlier { fingerprint, order: OrderId::from_database(order) })
+        Some(IdempotencyRecord { fingerprint, order: OrderId::from_database(order) })
     }
 
     /// What they tell of products.
-    pub fn offers(&self, products: &[&str]) -> Offers {
+    pub fn offers(&self, products: &[&str]) -> Catalog {
         let mut offers = HashMap::new();
         for product in products {
             let Some(row) = self.products.get(*product) else { continue };
-            let offer = Offer {
+            let offer = CatalogEntry {
                 name: Some(row.name.clone()),
                 price: Some(row.price),
                 currency: row.currency,
@@ -174,11 +174,11 @@ impl Tables {
     }
 
     /// What `placing::WRITE` will change.
-    pub fn placings(&mut self, batch: &[Decided]) -> Vec<Change> {
-        let placing = |decided: &Decided| Change::Place {
+    pub fn placings(&mut self, batch: &[PlannedOrder]) -> Vec<Change> {
+        let placing = |decided: &PlannedOrder| Change::Place {
             event: decided.event.clone(),
             actor: decided.actor.clone(),
-            holds: decided.holds.clone(),
+            reservations: decided.reservations.clone(),
             key: decided.key.clone(),
             messages: self.number(&decided.messages),
         };
@@ -188,9 +188,9 @@ impl Tables {
     /// Makes a change of a committed transaction count.
     pub fn apply(&mut self, change: Change) {
         match change {
-            Change::Place { event, actor, holds, key, messages } => {
+            Change::Place { event, actor, reservations, key, messages } => {
                 let order = event.order.id.get();
-                for (product, quantity) in holds {
+                for (product, quantity) in reservations {
                     let row = self.products.get_mut(product.as_str()).expect("a locked product");
                     row.level.reserved += quantity;
                     self.reservations.insert((product.as_str().to_owned(), order), quantity);
@@ -247,14 +247,14 @@ impl Tables {
     }
 
     /// A product service reports so many; the oldest holds are acknowledged, and returned.
-    pub fn report(&mut self, product: &str, quantity: i64) -> Vec<Hold> {
+    pub fn report(&mut self, product: &str, quantity: i64) -> Vec<Reservation> {
         let row = self.products.get_mut(product).expect("a known product");
-        let holds = self.reservations.iter().filter(|((of, _), _)| of == product);
-        let holds = holds.map(|((_, order), quantity)| Hold {
+        let reservations = self.reservations.iter().filter(|((of, _), _)| of == product);
+        let reservations = reservations.map(|((_, order), quantity)| Reservation {
             order: OrderId::from_database(*order),
             quantity: *quantity,
         });
-        let reconciled = reconcile(row.level, quantity, holds.collect::<Vec<_>>());
+        let reconciled = reconcile(row.level, quantity, reservations.collect::<Vec<_>>());
         row.level.reported = Some(reconciled.reported);
         for hold in &reconciled.acknowledged {
             let place = (product.to_owned(), hold.order.get());

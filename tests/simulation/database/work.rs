@@ -9,13 +9,13 @@ use order_engine::domain::ids::{OrderId, OrderName, ProductId};
 use order_engine::domain::message::Message;
 use order_engine::domain::money::Currency;
 use order_engine::domain::order::Order;
-use order_engine::domain::placement::Offers;
+use order_engine::domain::placement::Catalog;
 use order_engine::domain::stock::ProjectedStock;
-use order_engine::engine::database::UnitOfWork;
 use order_engine::error::{Error, ErrorKind, Result};
+use order_engine::store::database::UnitOfWork;
 use order_engine::store::orders::not_found;
-use order_engine::store::placing::Decided;
-use order_engine::store::preparing::{Earlier, Prepared, Question};
+use order_engine::store::placing::PlannedOrder;
+use order_engine::store::preparing::{IdempotencyRecord, Lookup, PlacementContext};
 use tokio::time::{sleep, timeout};
 
 use super::tables::Change;
@@ -151,9 +151,9 @@ impl SimulatedWork {
     }
 
     /// Draws numbers, and reads what is known.
-    fn look(&self, questions: &[Question<'_>]) -> Vec<Prepared> {
+    fn look(&self, lookups: &[Lookup<'_>]) -> Vec<PlacementContext> {
         let now = self.link.database.now();
-        self.link.database.state().tables.prepare(questions, now)
+        self.link.database.state().tables.prepare(lookups, now)
     }
 
     /// Locks products, in one order.
@@ -170,7 +170,7 @@ impl SimulatedWork {
     }
 
     /// Locks the keys of a batch; fails when one of them is known.
-    async fn lock_keys(&mut self, batch: &[Decided]) -> Result<()> {
+    async fn lock_keys(&mut self, batch: &[PlannedOrder]) -> Result<()> {
         let mut keys: Vec<_> = batch.iter().filter_map(|decided| decided.key.as_ref()).collect();
         keys.sort_unstable();
         for (caller, key, _) in keys {
@@ -191,7 +191,11 @@ impl SimulatedWork {
 
     /// All that a statement does which is a transaction of its own; see
     /// `placing::write_if_unchanged`.
-    pub async fn write_if_unchanged(mut self, batch: &[Decided], seen: &Offers) -> Result<bool> {
+    pub async fn write_if_unchanged(
+        mut self,
+        batch: &[PlannedOrder],
+        seen: &Catalog,
+    ) -> Result<bool> {
         self.changes = self.link.database.state().tables.placings(batch);
         let products: Vec<_> = seen.keys().map(ProductId::as_str).collect();
         let waiting = async {
@@ -214,11 +218,11 @@ impl SimulatedWork {
     /// Reads without locking.
     pub async fn look_only(
         mut self,
-        questions: &[Question<'_>],
+        lookups: &[Lookup<'_>],
         products: &[&str],
-    ) -> Result<(Vec<Prepared>, Offers)> {
+    ) -> Result<(Vec<PlacementContext>, Catalog)> {
         let fate = self.send().await?;
-        let prepared = self.look(questions);
+        let prepared = self.look(lookups);
         let offers = self.link.database.state().tables.offers(products);
         self.receive(fate, (prepared, offers)).await
     }
@@ -274,19 +278,22 @@ impl Drop for SimulatedWork {
 }
 
 impl UnitOfWork for SimulatedWork {
-    async fn prepare(
+    async fn lock_and_read(
         &mut self,
-        questions: &[Question<'_>],
+        lookups: &[Lookup<'_>],
         products: &[&str],
-    ) -> Result<(Vec<Prepared>, Offers)> {
+    ) -> Result<(Vec<PlacementContext>, Catalog)> {
         let fate = self.send().await?;
-        let prepared = self.look(questions);
+        let prepared = self.look(lookups);
         self.lock_known(products).await?;
         let offers = self.link.database.state().tables.offers(products);
         self.receive(fate, (prepared, offers)).await
     }
 
-    async fn earlier(&mut self, keys: &[(&str, &str)]) -> Result<Vec<Option<Earlier>>> {
+    async fn idempotency_records(
+        &mut self,
+        keys: &[(&str, &str)],
+    ) -> Result<Vec<Option<IdempotencyRecord>>> {
         let fate = self.send().await?;
         let earlier = {
             let tables = &self.link.database.state().tables;
@@ -295,21 +302,21 @@ impl UnitOfWork for SimulatedWork {
         self.receive(fate, earlier).await
     }
 
-    async fn lock_products(&mut self, products: &[&str]) -> Result<Offers> {
+    async fn lock_products(&mut self, products: &[&str]) -> Result<Catalog> {
         let fate = self.send().await?;
         self.lock_known(products).await?;
         let offers = self.link.database.state().tables.offers(products);
         self.receive(fate, offers).await
     }
 
-    async fn placed(&mut self, id: OrderId) -> Result<Order> {
+    async fn placed_order(&mut self, id: OrderId) -> Result<Order> {
         let fate = self.send().await?;
         let order = self.link.database.state().tables.placed(id);
         let order = order.ok_or_else(|| not_found(id.into()))?;
         self.receive(fate, order).await
     }
 
-    async fn write(&mut self, _at: DateTime<Utc>, batch: &[Decided]) -> Result<()> {
+    async fn write_orders(&mut self, batch: &[PlannedOrder]) -> Result<()> {
         let fate = self.send().await?;
         self.lock_keys(batch).await?;
         let placings = self.link.database.state().tables.placings(batch);
@@ -333,12 +340,12 @@ impl UnitOfWork for SimulatedWork {
         self.receive(fate, order).await
     }
 
-    async fn unannounced(&mut self, _order: OrderId) -> Result<Vec<OrderEvent>> {
+    async fn take_legacy_events(&mut self, _order: OrderId) -> Result<Vec<OrderEvent>> {
         let fate = self.send().await?;
         self.receive(fate, Vec::new()).await
     }
 
-    async fn tell_first(&mut self, _told: &[(OrderEvent, Vec<Message>)]) -> Result<()> {
+    async fn publish_first(&mut self, _told: &[(OrderEvent, Vec<Message>)]) -> Result<()> {
         unreachable!("no older application shares this database")
     }
 
@@ -358,7 +365,7 @@ impl UnitOfWork for SimulatedWork {
         self.receive(fate, ()).await
     }
 
-    async fn change(
+    async fn update_order(
         &mut self,
         event: &OrderEvent,
         actor: &str,
@@ -372,15 +379,15 @@ impl UnitOfWork for SimulatedWork {
         self.receive(fate, ()).await
     }
 
-    async fn levels(&mut self, _products: &[&str]) -> Result<Vec<ProjectedStock>> {
+    async fn projected_stock(&mut self, _products: &[&str]) -> Result<Vec<ProjectedStock>> {
         unreachable!("stock is shown to nobody")
     }
 
-    async fn make_room(&mut self, _products: &[&str], _currency: Currency) -> Result<()> {
+    async fn insert_products(&mut self, _products: &[&str], _currency: Currency) -> Result<()> {
         unreachable!("stock is shown to nobody")
     }
 
-    async fn adopt(&mut self, _drifts: &[(&str, i64)]) -> Result<()> {
+    async fn adjust_stock(&mut self, _deltas: &[(&str, i64)]) -> Result<()> {
         unreachable!("stock is shown to nobody")
     }
 

@@ -7,7 +7,7 @@ use crate::contracts::flask::convert::{item, order_name, user_id};
 use crate::contracts::flask::surface::types::Envelope;
 use crate::contracts::flask::wire::{OrderItemInput, OrderLineInput};
 use crate::domain::order::Order;
-use crate::domain::placement::{Item, PlaceOrder, Pricing};
+use crate::domain::placement::{PlacementLine, PlacementRequest, Pricing};
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::resolving::{engine, metrics, session};
@@ -25,7 +25,7 @@ impl Mutation {
         #[graphql(name = "order_items")] order_items: Vec<OrderItemInput>,
         #[graphql(desc = "As the header Idempotency-Key.")] idempotency_key: Option<String>,
     ) -> Envelope {
-        let items = order_items.into_iter().map(Item::try_from).collect();
+        let items = order_items.into_iter().map(PlacementLine::try_from).collect();
         place(context, user_id, items, idempotency_key).await
     }
 
@@ -92,10 +92,10 @@ fn wanted(
     product_id: Option<i32>,
     quantity: Option<i32>,
     items: Option<Vec<OrderLineInput>>,
-) -> Result<Vec<Item>> {
+) -> Result<Vec<PlacementLine>> {
     match (product_id, quantity, items) {
         (Some(product), Some(quantity), None) => Ok(vec![item(product, quantity)?]),
-        (None, None, Some(items)) => items.into_iter().map(Item::try_from).collect(),
+        (None, None, Some(items)) => items.into_iter().map(PlacementLine::try_from).collect(),
         _ => Err(Error::new(
             ErrorKind::InvalidInput,
             "Give productId and quantity, or items, and not both.",
@@ -106,14 +106,18 @@ fn wanted(
 async fn place(
     context: &Context<'_>,
     user: i32,
-    items: Result<Vec<Item>>,
+    items: Result<Vec<PlacementLine>>,
     key: Option<String>,
 ) -> Envelope {
     let placed = async {
         let caller = session(context).caller()?;
         let key = session(context).idempotency_key(key)?;
-        let request =
-            PlaceOrder { user: user_id(user)?, items: items?, key, pricing: Pricing::Catalogue };
+        let request = PlacementRequest {
+            user: user_id(user)?,
+            lines: items?,
+            key,
+            pricing: Pricing::Catalogue,
+        };
         engine(context).place_order(caller, request).await
     };
     let placed = placed.await;

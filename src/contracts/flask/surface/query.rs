@@ -10,6 +10,7 @@ use crate::contracts::flask::surface::types::{Connection, Edge, Envelope, OrderV
 use crate::domain::order::Order;
 use crate::domain::query::{LIST_MAX, OrderFilter, PAGE_SIZE_DEFAULT, checked_page_size};
 use crate::domain::status::OrderStatus;
+use crate::engine::read_orders::Consistency;
 use crate::error::Result;
 use crate::server::resolving::{engine, session};
 
@@ -82,7 +83,7 @@ fn listed(first: i64) -> usize {
 
 async fn one(context: &Context<'_>, id: &ID) -> Result<Order> {
     let caller = session(context).caller()?;
-    engine(context).get_order(caller, order_name(id)?).await
+    engine(context).get_order(caller, order_name(id)?, Consistency::Latest).await
 }
 
 async fn list(context: &Context<'_>) -> Result<Vec<Order>> {

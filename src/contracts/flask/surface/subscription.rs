@@ -8,6 +8,7 @@ use crate::contracts::flask::errors;
 use crate::contracts::flask::surface::types::OrderView;
 use crate::domain::event::EventKind;
 use crate::domain::ids::OrderName;
+use crate::engine::read_orders::Consistency;
 use crate::server::resolving::{engine, session};
 
 /// The root of subscriptions.
@@ -29,7 +30,7 @@ impl Subscription {
             let changes = engine(context).watch(caller, id.map(OrderName::id)).await;
             if let Some(id) = id {
                 // One that the caller may not see is told from one that does not change.
-                engine(context).get_order(caller, id).await?;
+                engine(context).get_order(caller, id, Consistency::Latest).await?;
             }
             Ok((changes, id.is_some()))
         };

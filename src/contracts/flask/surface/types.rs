@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::contracts::flask::convert::int;
 use crate::contracts::flask::errors;
 use crate::contracts::flask::wire::{Float, WireDecimal, float, status};
-use crate::domain::order::{HistoryEntry, Line, Order};
+use crate::domain::order::{HistoryEntry, Order, OrderLine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::resolving::{engine, session};
 
@@ -15,7 +15,7 @@ use crate::server::resolving::{engine, session};
 pub struct OrderView(pub(super) Order);
 
 impl OrderView {
-    fn first_line(&self) -> Result<&Line> {
+    fn first_line(&self) -> Result<&OrderLine> {
         let message = format!("Order {} has no lines.", self.0.id);
         self.0.lines.first().ok_or_else(|| Error::new(ErrorKind::Internal, message))
     }
@@ -115,7 +115,7 @@ impl OrderView {
 }
 
 /// A line of an order.
-pub struct ItemView<'a>(&'a Line);
+pub struct ItemView<'a>(&'a OrderLine);
 
 impl ItemView<'_> {
     fn product(&self, context: &Context<'_>) -> async_graphql::Result<i32> {

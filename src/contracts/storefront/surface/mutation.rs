@@ -2,15 +2,15 @@
 
 use async_graphql::{Context, Object};
 
-use crate::contracts::storefront::convert::{items, order_name};
+use crate::contracts::storefront::convert::{lines, order_name};
 use crate::contracts::storefront::errors;
 use crate::contracts::storefront::surface::types::OrderView;
 use crate::contracts::storefront::wire::{OrderInput, UpdateOrderStatusInput};
 use crate::domain::caller::Caller;
 use crate::domain::order::Order;
-use crate::domain::placement::{PlaceOrder, Pricing};
+use crate::domain::placement::{PlacementRequest, Pricing};
 use crate::domain::status::OrderStatus;
-use crate::engine::place_order::Placed;
+use crate::engine::placing::PlacementResult;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::resolving::{engine, metrics, session};
 
@@ -52,15 +52,19 @@ fn answer(
     }
 }
 
-async fn place(context: &Context<'_>, input: OrderInput, key: Option<String>) -> Result<Placed> {
+async fn place(
+    context: &Context<'_>,
+    input: OrderInput,
+    key: Option<String>,
+) -> Result<PlacementResult> {
     let session = session(context);
     let caller = session.caller()?;
     let Caller::User { id, .. } = caller else {
         return Err(Error::new(ErrorKind::Forbidden, "The caller is no user, and cannot order."));
     };
     let key = session.idempotency_key(key)?;
-    let items = items(input)?;
-    let request = PlaceOrder { user: id.clone(), items, key, pricing: Pricing::Catalogue };
+    let lines = lines(input)?;
+    let request = PlacementRequest { user: id.clone(), lines, key, pricing: Pricing::Catalogue };
     engine(context).place_order_with_upstream_checks(caller, request, session.token()).await
 }
 

@@ -8,6 +8,7 @@ use crate::contracts::storefront::surface::types::OrderView;
 use crate::domain::caller::Caller;
 use crate::domain::order::Order;
 use crate::domain::query::{LIST_MAX, OrderFilter};
+use crate::engine::read_orders::Consistency;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::resolving::{engine, session};
 
@@ -60,7 +61,7 @@ fn listed(
 
 async fn one(context: &Context<'_>, id: &ID) -> Result<Order> {
     let caller = session(context).caller()?;
-    engine(context).get_cached_order(caller, order_name(id)?).await
+    engine(context).get_order(caller, order_name(id)?, Consistency::Cached).await
 }
 
 async fn all(context: &Context<'_>) -> Result<Vec<Order>> {
@@ -73,5 +74,5 @@ async fn own(context: &Context<'_>) -> Result<Vec<Order>> {
     let Caller::User { id, .. } = caller else {
         return Err(Error::new(ErrorKind::Forbidden, "The caller is no user, and has no orders."));
     };
-    engine(context).cached_orders_of(caller, id).await
+    engine(context).list_user_orders(caller, id).await
 }

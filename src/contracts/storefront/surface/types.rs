@@ -5,7 +5,7 @@ use async_graphql::{ID, Object};
 use crate::contracts::moment::moment;
 use crate::contracts::storefront::wire::{Float, float};
 use crate::domain::ids::OrderName;
-use crate::domain::order::{Line, Order};
+use crate::domain::order::{Order, OrderLine};
 
 /// An order.
 pub struct OrderView(pub(super) Order);
@@ -49,7 +49,7 @@ impl OrderView {
 }
 
 /// A product of an order.
-pub struct ProductView<'a>(&'a Line);
+pub struct ProductView<'a>(&'a OrderLine);
 
 /// A product of an order. It never changes.
 #[Object(name = "OrderProduct")]

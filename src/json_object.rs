@@ -1,5 +1,5 @@
-//! JSON objects, and nothing else. What serde derives for a struct also takes a list of its fields'
-//! values, which no description of a door promises.
+//! Deserializes structs from JSON objects only. What serde derives also accepts an array of the
+//! fields' values, which no API description mentions.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,18 +7,18 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-/// A value that was written as an object.
-pub struct Object<T>(pub T);
+/// A value deserialized from a JSON object.
+pub struct JsonObject<T>(pub T);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(Self)
+        deserializer.deserialize_map(JsonObjectVisitor(PhantomData)).map(Self)
     }
 }
 
-struct ObjectVisitor<T>(PhantomData<T>);
+struct JsonObjectVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for JsonObjectVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,15 +30,15 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
-/// Reads a list of objects, for `deserialize_with`.
+/// Deserializes an array of objects, for `deserialize_with`.
 ///
 /// # Errors
-/// Where it is none.
+/// For anything else.
 pub fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    let objects = Vec::<Object<T>>::deserialize(deserializer)?;
-    Ok(objects.into_iter().map(|Object(value)| value).collect())
+    let objects = Vec::<JsonObject<T>>::deserialize(deserializer)?;
+    Ok(objects.into_iter().map(|JsonObject(value)| value).collect())
 }
 
 #[cfg(test)]
@@ -48,24 +48,24 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Deserialize, PartialEq)]
-    struct Line {
+    struct BodyLine {
         id: String,
         quantity: u32,
     }
 
     #[derive(Deserialize)]
-    struct Wanted {
+    struct Body {
         #[serde(deserialize_with = "objects")]
-        lines: Vec<Line>,
+        lines: Vec<BodyLine>,
     }
 
-    fn read(json: &str) -> Option<Vec<Line>> {
-        serde_json::from_str::<Object<Wanted>>(json).ok().map(|Object(wanted)| wanted.lines)
+    fn read(json: &str) -> Option<Vec<BodyLine>> {
+        serde_json::from_str::<JsonObject<Body>>(json).ok().map(|JsonObject(body)| body.lines)
     }
 
     #[test]
-    fn lists_of_values_are_no_objects() {
-        let line = Line { id: "1".to_owned(), quantity: 2 };
+    fn arrays_of_field_values_are_rejected() {
+        let line = BodyLine { id: "1".to_owned(), quantity: 2 };
         assert_eq!(read(r#"{"lines": [{"id": "1", "quantity": 2}]}"#), Some(vec![line]));
         for json in [
             r#"[[{"id": "1", "quantity": 2}]]"#,

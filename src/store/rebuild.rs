@@ -1,16 +1,16 @@
-//! Puts events of the past into words: from the history, each with its order as it was then.
+//! Rebuilds past events from the history.
 
 use crate::domain::event::OrderEvent;
-use crate::domain::message::Message;
-use crate::engine::Shared;
-use crate::engine::database::Database;
 use crate::error::Result;
 use crate::store::orders::{self, Noted};
 use crate::store::{Connection, users};
 
-/// Events of the past, each with its order as it was, and its user as the user is now. An order
-/// without lines, which only an older application makes, is none yet: its events are left out.
-pub(super) async fn read(
+/// The events of history entries, each with its order as it was then and its user as the user is
+/// now. Entries of orders without lines are left out: only the old application creates such orders.
+///
+/// # Errors
+/// As [`failed`](crate::store::failed).
+pub async fn rebuild_events(
     noted: Vec<Noted>,
     connection: &mut Connection,
 ) -> Result<Vec<OrderEvent>> {
@@ -24,20 +24,8 @@ pub(super) async fn read(
         let Some(order) = found.ok().and_then(|n| orders.get(n)) else { continue };
         events.push(OrderEvent {
             opted_out: opted_out.contains(&order.user),
-            ..OrderEvent::of_the_past(event_id, entry, order)
+            ..OrderEvent::from_history(event_id, entry, order)
         });
     }
     Ok(events)
-}
-
-/// What every contract says about `events`.
-pub(super) fn tell<D: Database>(
-    shared: &Shared<D>,
-    events: Vec<OrderEvent>,
-) -> Result<Vec<(OrderEvent, Vec<Message>)>> {
-    let told = events.into_iter().map(|event| {
-        let messages = shared.encode(&event)?;
-        Ok((event, messages))
-    });
-    told.collect()
 }

@@ -1,7 +1,7 @@
 //! A lone request locks nothing before it writes: what changes meanwhile, it sees all the same.
 
 use order_engine::engine::Engine;
-use order_engine::engine::place_order::Placed;
+use order_engine::engine::placing::PlacementResult;
 use order_engine::error::{ErrorKind, Result};
 use sqlx::Executor;
 use tokio::task::JoinHandle;
@@ -18,14 +18,14 @@ async fn engine(database: &Database) -> Engine {
     engine
 }
 
-fn place(engine: &Engine) -> JoinHandle<Result<Placed>> {
+fn place(engine: &Engine) -> JoinHandle<Result<PlacementResult>> {
     let engine = engine.clone();
     let wanted = request("7", &[("2", 1), ("1", 4)], Some("k"));
     tokio::spawn(async move { engine.place_order(&user("7"), wanted).await })
 }
 
 /// Places an order that has looked already when `change` is committed.
-async fn place_during(database: &Database, change: &'static str) -> Result<Placed> {
+async fn place_during(database: &Database, change: &'static str) -> Result<PlacementResult> {
     let engine = engine(database).await;
     let mut other = database.connection().await;
     other.execute("begin").await.unwrap();

@@ -71,11 +71,11 @@ async fn what_an_older_application_did_is_announced_like_the_engines_own() {
     }
     let mut news = engine.outbox_filled();
     news.mark_unchanged();
-    assert_eq!(engine.catch_up(1).await.unwrap(), 1);
+    assert_eq!(engine.publish_legacy_changes(1).await.unwrap(), 1);
     assert!(news.has_changed().unwrap(), "the relays are woken");
     assert_eq!(outbox(&database, theirs).await.len(), 2, "the older version first");
-    assert_eq!(engine.catch_up(10).await.unwrap(), 1);
-    assert_eq!(engine.catch_up(10).await.unwrap(), 0);
+    assert_eq!(engine.publish_legacy_changes(10).await.unwrap(), 1);
+    assert_eq!(engine.publish_legacy_changes(10).await.unwrap(), 0);
     assert_eq!(database.number(LEFT).await, 0);
 
     // But for the numbers and the ids the two are told alike.
@@ -124,7 +124,7 @@ async fn several_engines_announce_everything_once_and_in_order() {
     }
     let catching_up = engines.iter().map(|engine| async {
         while work.iter().any(|task| !task.is_finished()) {
-            engine.catch_up(7).await.unwrap();
+            engine.publish_legacy_changes(7).await.unwrap();
         }
     });
     join_all(catching_up).await;
@@ -151,7 +151,7 @@ async fn an_order_without_lines_keeps_nothing_else_back() {
         .execute(&mut database.connection().await)
         .await
         .unwrap();
-    assert_eq!(engine.catch_up(10).await.unwrap(), 2);
+    assert_eq!(engine.publish_legacy_changes(10).await.unwrap(), 2);
     assert_eq!(
         (outbox(&database, empty).await.len(), outbox(&database, whole).await.len()),
         (1, 2)

@@ -1,4 +1,4 @@
-//! A part of the past: which events are to be told again, and how far that has come.
+//! Selection and progress of a replay.
 
 use std::fmt;
 
@@ -7,30 +7,30 @@ use chrono::{DateTime, Utc};
 use crate::domain::ids::OrderId;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Which events of the past.
+/// Selects the events to replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Past {
-    /// Only those of this moment and later.
+pub struct ReplayFilter {
+    /// Only events at this time or later.
     pub since: Option<DateTime<Utc>>,
-    /// Only those before this moment; now, when absent.
+    /// Only events before this time. Default: now.
     pub until: Option<DateTime<Utc>>,
-    /// Only those of these orders; of all when empty.
+    /// Only events of these orders; of all orders when empty.
     pub orders: Vec<OrderId>,
-    /// Only those behind this one.
-    pub after: Option<Position>,
+    /// Only events after this one.
+    pub after: Option<ReplayCursor>,
 }
 
-/// One event: those before it are of smaller orders, or of smaller versions of its own.
+/// The position of an event. Events are sorted by order number, then by version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    /// Its order.
+pub struct ReplayCursor {
+    /// The order.
     pub order: OrderId,
-    /// The order's version since then.
+    /// The order's version after the event.
     pub version: i32,
 }
 
-impl Position {
-    /// Reads what [`Position`] is written as: `384:2`.
+impl ReplayCursor {
+    /// Parses the form `ORDER:VERSION`, such as `384:2`.
     ///
     /// # Errors
     /// `InvalidInput` for anything else.
@@ -46,7 +46,7 @@ impl Position {
     }
 }
 
-impl fmt::Display for Position {
+impl fmt::Display for ReplayCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.order, self.version)
     }
@@ -57,19 +57,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_position_is_read_as_it_is_written() {
-        let position = Position { order: OrderId::from_database(384), version: 2 };
+    fn a_cursor_is_parsed_from_its_display() {
+        let position = ReplayCursor { order: OrderId::from_database(384), version: 2 };
         assert_eq!(position.to_string(), "384:2");
-        assert_eq!(Position::parse("384:2").unwrap(), position);
+        assert_eq!(ReplayCursor::parse("384:2").unwrap(), position);
         for wrong in ["", "384", "384:", ":2", "0:1", "384:-1", "384:2:1", "a:b", "384: 2"] {
-            let error = Position::parse(wrong).unwrap_err();
+            let error = ReplayCursor::parse(wrong).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{wrong}");
         }
     }
 
     #[test]
-    fn positions_are_in_the_order_of_orders_then_versions() {
-        let at = |order, version| Position { order: OrderId::from_database(order), version };
+    fn cursors_sort_by_order_then_version() {
+        let at = |order, version| ReplayCursor { order: OrderId::from_database(order), version };
         assert!(at(1, 9) < at(2, 1) && at(2, 1) < at(2, 2));
     }
 }
