@@ -1,6 +1,6 @@
-"""A private server that a Rust test commands: its URL first, then `done` for every line read.
+"""A private server for a Rust test: writes its URL, then `done` for every command that it reads.
 
-`python3 -m tests.it.broker [kafka|redis|rabbitmq]`; without a name it is a RabbitMQ.
+`python3 -m tests.it.broker [kafka|redis|rabbitmq]`; the default is RabbitMQ.
 """
 
 import shutil
@@ -13,15 +13,15 @@ from tests.services import Kafka, RabbitMQ, Redis, Service, Workspace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Far below what a real broker accepts, so that a test need not send a hundred megabytes.
+# Far below a real broker's limit, so that a test need not send a hundred megabytes.
 MESSAGE_BYTES_MAX = 65_536
-# What the broker does by itself when it is short of memory, and when it is not any more.
+# The broker does the same when it runs out of memory, and when memory is free again.
 RAISE_ALARM = "rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}).\n"
 CLEAR_ALARM = "rabbit_alarm:clear_alarm({resource_limit, memory, node()}).\n"
 
 
 def main(name: str = "rabbitmq") -> None:
-    """Starts the server and obeys until the standard input ends."""
+    """Starts the server and executes commands until the end of standard input."""
     kinds: dict[str, type[Service]] = {"kafka": Kafka, "rabbitmq": RabbitMQ, "redis": Redis}
     with Workspace() as workspace:
         broker = kinds[name](workspace)

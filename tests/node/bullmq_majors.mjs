@@ -1,8 +1,8 @@
-// Which BullMQ to use: the current major version or the one before, and how each connects.
+// The current and the previous major version of BullMQ, and their connections.
 
 const PACKAGES = { 6: 'bullmq', 5: 'bullmq5' };
 
 export const bullmq = (major) => import(PACKAGES[major]);
 
-// Workers refuse a connection that gives up a command after some attempts.
+// Workers require a connection without a limit of retries.
 export const connectionTo = (url) => ({ url, maxRetriesPerRequest: null });

@@ -1,4 +1,4 @@
-// Pauses a BullMQ queue for all its workers, or lets them go on.
+// Pauses or resumes a BullMQ queue for all its workers.
 //
 // node bullmq_pause.mjs [--major 6|5] REDIS_URL QUEUE true|false
 import { parseArgs } from 'node:util';

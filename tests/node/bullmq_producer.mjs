@@ -1,8 +1,8 @@
-// Adds jobs as a Node service does: {queue, name, data, opts} in each line of the standard input.
+// Adds jobs as a Node service does; standard input has one {queue, name, data, opts} per line.
 //
 // node bullmq_producer.mjs [--major 6|5] REDIS_URL
 //
-// Writes {"id": ...} for each, in their order.
+// Writes {"id": ...} for each job, in order.
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { bullmq, connectionTo } from './bullmq_majors.mjs';

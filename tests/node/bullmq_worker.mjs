@@ -1,9 +1,8 @@
-// An ordinary BullMQ worker for each of some queues, writing one JSON line for every attempt.
+// BullMQ workers for some queues; writes one JSON line for every attempt.
 //
 // node bullmq_worker.mjs [--major 6|5] [--fail-first] REDIS_URL QUEUE...
 //
-// The first line is {"ready": true}. With --fail-first the first attempt of every job fails, as a
-// consumer's work does now and then.
+// The first line is {"ready": true}. With --fail-first the first attempt of every job fails.
 import { parseArgs } from 'node:util';
 import { bullmq, connectionTo } from './bullmq_majors.mjs';
 
@@ -21,7 +20,7 @@ const workers = queues.map((queue) => {
     if (failed) throw new Error('the first attempt fails');
   };
   const worker = new Worker(queue, work, { connection: connectionTo(url) });
-  // Without a listener a lost connection would end the process; the worker connects again.
+  // Without a listener, a lost connection would end the process; the worker reconnects.
   worker.on('error', (error) => console.error(`${queue}: ${error.message}`));
   return worker;
 });

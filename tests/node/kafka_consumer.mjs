@@ -1,13 +1,13 @@
-// An ordinary kafkajs consumer, from the beginning, writing one JSON line for every message.
+// A kafkajs consumer that reads from the beginning and writes one JSON line for every message.
 //
 // node kafka_consumer.mjs BROKERS GROUP TOPIC...
 //
-// The first line is {"ready": true}, when the group has given it its partitions.
+// The first line is {"ready": true}, once partitions are assigned.
 import { kafka } from './kafkajs_client.mjs';
 
 const [brokers, groupId, ...topics] = process.argv.slice(2);
 const client = kafka(brokers);
-// kafkajs gives up a subscription to a topic that is made only now.
+// kafkajs fails to subscribe to a topic that is just being created.
 const admin = client.admin();
 await admin.connect();
 await admin.createTopics({ topics: topics.map((topic) => ({ topic })) });
@@ -15,7 +15,7 @@ await admin.disconnect();
 
 const consumer = client.consumer({
   groupId,
-  // As short as the broker of the tests allows: a killed member is missed soon.
+  // The shortest that the tests' broker allows, so that a killed member is removed soon.
   sessionTimeout: 3000,
   rebalanceTimeout: 3000,
   heartbeatInterval: 300,

@@ -1,4 +1,4 @@
-// Says to which partition kafkajs's default partitioner gives each key, one key in each line.
+// Writes the partition that kafkajs's default partitioner chooses for each key; one key per line.
 //
 // node kafka_partitions.mjs PARTITIONS
 import { createInterface } from 'node:readline';

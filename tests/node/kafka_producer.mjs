@@ -1,8 +1,8 @@
-// Sends messages as a kafkajs service does: {topic, key, value, headers} in each line of the input.
+// Sends messages as a kafkajs service does; the input has one {topic, key, value, headers} per line.
 //
 // node kafka_producer.mjs BROKERS
 //
-// Writes {topic, partition, offset} for each, in their order, when every replica has it.
+// Writes {topic, partition, offset} for each, in order, once every replica has stored it.
 import { createInterface } from 'node:readline';
 import kafkajs from 'kafkajs';
 import { kafka } from './kafkajs_client.mjs';

@@ -1,4 +1,4 @@
-// kafkajs as every program here uses it: its log on the standard error, apart from the records.
+// The kafkajs client of the programs here: it logs to standard error, apart from the records.
 import kafkajs from 'kafkajs';
 
 const logCreator = () => ({ label, namespace, log }) => {
@@ -10,6 +10,6 @@ export const kafka = (brokers) =>
     brokers: brokers.split(','),
     logLevel: kafkajs.logLevel.ERROR,
     logCreator,
-    // A broker that is stopped and started again in a test is looked for as often as it takes.
+    // Tests restart the broker: retry without limit.
     retry: { initialRetryTime: 50, maxRetryTime: 1000, retries: 1000 },
   });
