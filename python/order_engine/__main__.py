@@ -1,4 +1,4 @@
-"""`python -m order_engine` is the `order-engine` command."""
+"""Run the `order-engine` command with `python -m order_engine`."""
 
 from order_engine.cli import main
 

@@ -34,6 +34,7 @@ __all__ = [
     "AsyncSinkFeed",
     "Check",
     "Consumer",
+    "DeadLetterEvent",
     "Delivery",
     "DemoCatalogue",
     "Engine",
@@ -42,7 +43,6 @@ __all__ = [
     "Order",
     "OrderLine",
     "OrderPage",
-    "ParkedEvent",
     "ParkedMessage",
     "Passage",
     "Pieces",
@@ -61,7 +61,7 @@ __all__ = [
     "User",
     "__version__",
     "adopt",
-    "consumer_parked",
+    "consumer_dead_letters",
     "consumer_retry",
     "consumer_skip",
     "describe_contract",
@@ -69,13 +69,14 @@ __all__ = [
     "described_contracts",
     "doctor",
     "error_kinds",
-    "events_parked",
+    "events_dead_letters",
     "events_replay",
     "events_retry",
     "events_skip",
     "events_tail",
     "migrate",
     "mint_token",
+    "reset_test_database",
     "seed_demo",
     "serve",
     "setting_variables",
@@ -173,6 +174,13 @@ def adopt(
         Conflict: Another adoption of this database is at work.
     """
 
+def reset_test_database(flags: dict[str, str]) -> None:
+    """Empty the tables of a test database.
+
+    Raises:
+        Forbidden: The server was not started by `order_engine.testing`.
+    """
+
 def undo_adoption(flags: dict[str, str], *, force: bool = False) -> str:
     """Go back from an adoption; return the report as JSON.
 
@@ -234,7 +242,7 @@ def described_contracts(language: str) -> list[str]:
         InvalidInput: There is no such language.
     """
 
-def doctor(flags: dict[str, str]) -> list[Check]:
+def doctor(flags: dict[str, str], check_ports: bool = True) -> list[Check]:
     """Look at every part the engine would use: settings, database, tables, brokers, Redis, ports.
 
     The services that are asked before an order is placed are among them, where they are set.
@@ -263,7 +271,7 @@ def events_tail(
         InvalidInput: A limit out of range.
     """
 
-def events_parked(flags: dict[str, str], limit: int = 100) -> list[ParkedMessage]:
+def events_dead_letters(flags: dict[str, str], limit: int = 100) -> list[ParkedMessage]:
     """List messages that were set aside and wait for a decision, oldest first.
 
     Args:
@@ -343,7 +351,9 @@ def shadow_report(
 def shadow_clear(flags: dict[str, str], operation: str | None = None) -> int:
     """Begin to count anew, for one operation or for all; return how many differences were kept."""
 
-def consumer_parked(flags: dict[str, str], queue: str, limit: int = 100) -> list[ParkedEvent]:
+def consumer_dead_letters(
+    flags: dict[str, str], queue: str, limit: int = 100
+) -> list[DeadLetterEvent]:
     """List the messages that consumers of a queue have set aside, oldest first.
 
     Args:
@@ -495,7 +505,15 @@ class Event:
 class ParkedMessage:
     """A message set aside because it could not be sent, or not be understood."""
 
-    __match_args__ = ("id", "direction", "topic", "order_id", "reason", "attempts", "parked_at")
+    __match_args__ = (
+        "id",
+        "direction",
+        "topic",
+        "order_id",
+        "reason",
+        "attempts",
+        "dead_lettered_at",
+    )
 
     def __new__(
         cls,
@@ -505,7 +523,7 @@ class ParkedMessage:
         order_id: int | None,
         reason: str,
         attempts: int,
-        parked_at: datetime,
+        dead_lettered_at: datetime,
     ) -> ParkedMessage: ...
     @property
     def id(self) -> int:
@@ -526,7 +544,7 @@ class ParkedMessage:
     def attempts(self) -> int:
         """How often it was tried."""
     @property
-    def parked_at(self) -> datetime:
+    def dead_lettered_at(self) -> datetime:
         """Since when it waits."""
     def to_dict(self) -> dict[str, Any]:
         """Give the fields by name; results inside of them as dicts too, all else as it is."""
@@ -799,7 +817,7 @@ class Engine:
     def strangler(self) -> Strangler:
         """Give the switch of this engine; the first call reads what is set."""
     def events_tail(self, order_id: int | None, limit: int) -> list[Event]: ...
-    def events_parked(self, limit: int) -> list[ParkedMessage]: ...
+    def events_dead_letters(self, limit: int) -> list[ParkedMessage]: ...
     def events_retry(self, ids: list[int] | None) -> int: ...
     def events_skip(self, ids: list[int]) -> int: ...
     def events_replay(
@@ -873,7 +891,7 @@ class AsyncEngine:
     def open_socket(self, headers: list[tuple[bytes, bytes]]) -> Future[Socket | None]: ...
     def strangler(self) -> Future[Strangler]: ...
     def events_tail(self, order_id: int | None, limit: int) -> Future[list[Event]]: ...
-    def events_parked(self, limit: int) -> Future[list[ParkedMessage]]: ...
+    def events_dead_letters(self, limit: int) -> Future[list[ParkedMessage]]: ...
     def events_retry(self, ids: list[int] | None) -> Future[int]: ...
     def events_skip(self, ids: list[int]) -> Future[int]: ...
     def events_replay(
@@ -940,7 +958,7 @@ class Consumer:
         """
     def acknowledge(self, delivery: Delivery) -> None:
         """Tell the broker that a delivery is done with; if that fails, it comes again."""
-    def park(self, delivery: Delivery, reason: str, attempts: int) -> None:
+    def dead_letter(self, delivery: Delivery, reason: str, attempts: int) -> None:
         """Set a delivery aside, then acknowledge it; if the broker fails, it comes again."""
     def pause(self, seconds: float) -> None:
         """Wait so long, or until `stop` is set."""
@@ -956,7 +974,7 @@ class AsyncConsumer:
     ) -> AsyncConsumer: ...
     def next(self) -> Future[Delivery | None]: ...
     def acknowledge(self, delivery: Delivery) -> Future[None]: ...
-    def park(self, delivery: Delivery, reason: str, attempts: int) -> Future[None]: ...
+    def dead_letter(self, delivery: Delivery, reason: str, attempts: int) -> Future[None]: ...
     def pause(self, seconds: float) -> Future[None]: ...
     def close(self) -> Future[None]: ...
 
@@ -1039,7 +1057,7 @@ class SinkMessage:
         """Give the fields by name; results inside of them as dicts too, all else as it is."""
 
 @final
-class ParkedEvent:
+class DeadLetterEvent:
     """A message that a consumer set aside."""
 
     __match_args__ = (
@@ -1047,7 +1065,7 @@ class ParkedEvent:
         "routing_key",
         "message_id",
         "attempts",
-        "parked_at",
+        "dead_lettered_at",
         "reason",
         "text",
     )
@@ -1058,10 +1076,10 @@ class ParkedEvent:
         routing_key: str,
         message_id: str | None,
         attempts: int,
-        parked_at: datetime | None,
+        dead_lettered_at: datetime | None,
         reason: str,
         text: str,
-    ) -> ParkedEvent: ...
+    ) -> DeadLetterEvent: ...
     @property
     def id(self) -> str:
         """Names it, for a retry or a skip."""
@@ -1075,7 +1093,7 @@ class ParkedEvent:
     def attempts(self) -> int:
         """How often its function was called; 0 where it could not be read."""
     @property
-    def parked_at(self) -> datetime | None:
+    def dead_lettered_at(self) -> datetime | None:
         """When it was set aside; None of a message that somebody else put there."""
     @property
     def reason(self) -> str:

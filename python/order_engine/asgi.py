@@ -1,6 +1,7 @@
-"""The engine's HTTP door as an ASGI application, for uvicorn, or mounted in FastAPI or Starlette.
+"""The engine's HTTP API as an ASGI application, standalone or mounted in FastAPI or Starlette.
 
-`uvicorn order_engine.asgi:app` serves what the environment configures.
+`uvicorn order_engine.asgi:app` or `uvicorn --factory order_engine.asgi:create_app` serves the
+settings of the environment. The factory checks them when the server starts.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from order_engine import http_door
+from order_engine import configuration, database, http_api
 from order_engine.async_engine import AsyncOrderEngine
 from order_engine.exceptions import InvalidInput, OrderEngineError, Unavailable
 from order_engine.lazy_engine import Rest
@@ -25,19 +26,19 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
 
 GOING_AWAY = 1001
-"""The code that a WebSocket is closed with when its server is."""
+"""WebSocket close code for a server that shuts down."""
 
 
 class OrderEngineApp:
-    """The door of an engine that opens with the server, or with the first request.
+    """An ASGI application whose engine opens at startup, or with the first request.
 
-    The first is what a server's lifespan protocol gives; an app that is mounted in another one
-    hears of no lifespan. What comes back is what `order-engine serve` would answer, streams of
-    server-sent events and WebSockets included.
+    The engine opens at startup if the server supports the lifespan protocol. A mounted application
+    receives no lifespan events and opens with its first request. Responses are those of
+    `order-engine serve`, including streams of server-sent events and WebSockets.
 
     Args:
-        engine: An engine to serve; by default one of its own.
-        **settings: What to open it with; see `OrderEngine`.
+        engine: An engine to serve. By default the application opens its own.
+        **settings: Settings of its own engine; see `OrderEngine`.
     """
 
     def __init__(
@@ -49,19 +50,19 @@ class OrderEngineApp:
         self._is_open = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection, as ASGI defines it."""
+        """Serve a connection, as the ASGI specification defines it."""
         match scope["type"]:
             case "http":
                 await self._answer(scope, receive, send)
             case "websocket":
-                await self._hold_socket(scope, receive, send)
+                await self._serve_socket(scope, receive, send)
             case "lifespan":
-                await self._live(receive, send)
+                await self._serve_lifespan(receive, send)
             case other:
-                raise RuntimeError(f"The order engine does not speak {other!r}")
+                raise RuntimeError(f"Unsupported ASGI scope type {other!r}")
 
     async def close(self) -> None:
-        """Close the engine; a server with a lifespan does so itself."""
+        """Close the engine; the lifespan protocol does so by itself."""
         await self._engine.close()
 
     async def _opened(self) -> AsyncOrderEngine:
@@ -76,7 +77,7 @@ class OrderEngineApp:
                 self._is_open = True
         return self._engine
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
@@ -101,22 +102,22 @@ class OrderEngineApp:
                 scope["method"], _target(scope), scope["headers"], body
             )
         except Unavailable as error:
-            status, headers, refusal = http_door.refusal(error)
+            status, headers, content = http_api.unavailable_response(error)
             encoded = [(name.encode(), value.encode()) for name, value in headers]
-            await _send_whole(send, status, encoded, refusal)
+            await _send_response(send, status, encoded, content)
         except InvalidInput as error:
             plain = [(b"content-type", b"text/plain; charset=utf-8")]
-            await _send_whole(send, 400, plain, str(error).encode())
+            await _send_response(send, 400, plain, str(error).encode())
         else:
             if answer.pieces is None:
-                await _send_whole(send, answer.status, answer.headers, answer.body)
+                await _send_response(send, answer.status, answer.headers, answer.body)
             else:
                 await self._stream(answer, answer.pieces, receive, send)
 
     async def _stream(
         self, answer: _native.Answer, pieces: _native.Pieces, receive: Receive, send: Send
     ) -> None:
-        """Send pieces as they come, until there are no more or the client is gone."""
+        """Send chunks as they are produced, until the end or the client disconnects."""
 
         async def send_all() -> None:
             await send(
@@ -130,12 +131,12 @@ class OrderEngineApp:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body"})
 
-        await _first_of(send_all(), _until(receive, "http.disconnect"))
+        await _race(send_all(), _until(receive, "http.disconnect"))
 
-    async def _hold_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()  # The client's wish to connect.
+    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
         socket = None
-        if _path(scope) == http_door.GRAPHQL:
+        if _path(scope) == http_api.GRAPHQL:
             with suppress(OrderEngineError):
                 engine = await self._opened()
                 socket = await engine.open_socket(scope["headers"])
@@ -143,20 +144,20 @@ class OrderEngineApp:
             await send({"type": "websocket.close"})
             return
         await send({"type": "websocket.accept", "subprotocol": socket.protocol})
-        await _first_of(_take_all(socket, receive), _give_all(socket, send))
+        await _race(_forward_incoming(socket, receive), _forward_outgoing(socket, send))
 
 
-async def _take_all(socket: _native.Socket, receive: Receive) -> None:
+async def _forward_incoming(socket: _native.Socket, receive: Receive) -> None:
     while (message := await receive())["type"] == "websocket.receive":
         text = message.get("text")
         if text is None:
             text = (message.get("bytes") or b"").decode(errors="replace")
         if not await socket.take(text):
-            # What is to be said about it comes the other way.
+            # The outgoing direction sends the close frame.
             await asyncio.Event().wait()
 
 
-async def _give_all(socket: _native.Socket, send: Send) -> None:
+async def _forward_outgoing(socket: _native.Socket, send: Send) -> None:
     while True:
         match await socket.next():
             case str(text):
@@ -170,17 +171,17 @@ async def _give_all(socket: _native.Socket, send: Send) -> None:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """Read the body up to one byte more than is allowed; None when the client has gone."""
+    """Read up to one byte more than is allowed; None if the client has disconnected."""
     kept = bytearray()
     while (message := await receive())["type"] == "http.request":
-        room = http_door.BODY_BYTES_MAX + 1 - len(kept)
+        room = http_api.BODY_BYTES_MAX + 1 - len(kept)
         kept += message.get("body", b"")[:room]
         if not message.get("more_body", False):
             return bytes(kept)
     return None
 
 
-async def _send_whole(
+async def _send_response(
     send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes
 ) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -192,8 +193,8 @@ async def _until(receive: Receive, kind: str) -> None:
         pass
 
 
-async def _first_of(*works: Awaitable[None]) -> None:
-    """Wait for the first to end; end the others; raise what it raised."""
+async def _race(*works: Awaitable[None]) -> None:
+    """Wait for the first to finish, cancel the others, and raise its exception, if any."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -206,14 +207,28 @@ async def _first_of(*works: Awaitable[None]) -> None:
 
 
 def _path(scope: Scope) -> str:
-    """Give the path below the place that the app is mounted at."""
+    """Return the path relative to the mount point."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     return path[len(root) :] if root and path.startswith(root) else path
 
 
 def _target(scope: Scope) -> str:
-    return http_door.target(_path(scope), scope.get("query_string", b"").decode("latin-1"))
+    return http_api.target(_path(scope), scope.get("query_string", b"").decode("latin-1"))
+
+
+def create_app(**settings: str | float | None) -> OrderEngineApp:
+    """Return an application, after checking its settings.
+
+    Args:
+        **settings: Settings by name; others are read from the usual sources.
+
+    Raises:
+        Misconfigured: A setting is missing or wrong; `problems` lists them all.
+    """
+    database.validate(configuration.given(settings))
+    return OrderEngineApp(**settings)
 
 
 app: OrderEngineApp = OrderEngineApp()
+"""An application with the settings of the environment; they are checked with the first request."""

@@ -306,9 +306,9 @@ class AsyncOrderEngine:
             arguments.integer(limit, "limit"),
         )
 
-    async def events_parked(self, *, limit: int = 100) -> list[_native.ParkedMessage]:
-        """See `OrderEngine.events_parked`."""
-        return await self._core.events_parked(arguments.integer(limit, "limit"))
+    async def events_dead_letters(self, *, limit: int = 100) -> list[_native.ParkedMessage]:
+        """See `OrderEngine.events_dead_letters`."""
+        return await self._core.events_dead_letters(arguments.integer(limit, "limit"))
 
     async def events_retry(self, ids: Iterable[int] | None = None) -> int:
         """See `OrderEngine.events_retry`."""

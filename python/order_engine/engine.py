@@ -475,7 +475,7 @@ class OrderEngine:
             arguments.integer(limit, "limit"),
         )
 
-    def events_parked(self, *, limit: int = 100) -> list[_native.ParkedMessage]:
+    def events_dead_letters(self, *, limit: int = 100) -> list[_native.ParkedMessage]:
         """List messages that were set aside and wait for a decision, the longest waiting first.
 
         Args:
@@ -484,7 +484,7 @@ class OrderEngine:
         Raises:
             InvalidInput: A limit out of range.
         """
-        return self._core.events_parked(arguments.integer(limit, "limit"))
+        return self._core.events_dead_letters(arguments.integer(limit, "limit"))
 
     def events_retry(self, ids: Iterable[int] | None = None) -> int:
         """Give parked messages another try.

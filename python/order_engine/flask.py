@@ -1,18 +1,18 @@
-"""The engine in a Flask app: its doors, `current_order_engine`, and `flask order-engine`."""
+"""Flask integration: the engine's HTTP API, `current_order_engine`, and `flask order-engine`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from flask import Flask, current_app, request
+from flask import Flask, current_app, jsonify, request
 from werkzeug.datastructures import Headers
 from werkzeug.local import LocalProxy
 
-from order_engine import _native, arguments, configuration, http_door, wsgi
+from order_engine import _native, arguments, configuration, http_api, http_errors, wsgi
 from order_engine.cli import app_commands
-from order_engine.exceptions import InvalidInput, Unavailable
+from order_engine.exceptions import InvalidInput, OrderEngineError, Unavailable
 from order_engine.lazy_engine import LazyEngine
-from order_engine.strangler import Strangler
+from order_engine.migration_router import MigrationRouter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,29 +22,33 @@ if TYPE_CHECKING:
 
     from order_engine.engine import OrderEngine
 
-    Asked = tuple[str, str, list[tuple[bytes, bytes]], bytes]
+    HttpRequest = tuple[str, str, list[tuple[bytes, bytes]], bytes]
 
 NAME = "order_engine"
-"""The extension's place in `app.extensions`, and the prefix of its endpoints."""
+"""Key in `app.extensions`, and prefix of the endpoint names."""
 
 METHODS = ("GET", "HEAD", "POST")
-"""What the doors answer. OPTIONS and the rest are left to Flask, as CORS extensions expect."""
+"""Methods that the engine answers. Flask answers the others; CORS extensions need OPTIONS."""
 
 
 class OrderEngineExtension:
-    """Takes over the doors of the order service in a Flask app, whatever answered there before.
+    """Serves the engine's HTTP API in a Flask app, in place of the app's own routes for it.
 
-    The rest of the app goes on as it is. Its own hooks (`before_request`, `after_request`,
-    CORS, sessions) run for the engine's answers too. The engine is opened with the first request
-    that needs it, in each worker process of its own; by default it also sends the events of
-    orders from there (`ORDER_ENGINE_RELAY=false` leaves that to `order-engine relay`).
+    Other routes of the app do not change. The app's hooks (`before_request`, `after_request`,
+    CORS, sessions) run for the engine's responses too. Each worker process opens its engine with
+    the first request that needs it; by default the engine also publishes events there
+    (`ORDER_ENGINE_RELAY=false` leaves that to `order-engine relay`).
 
-    With the setting `stage`, or with `order-engine switch` while the app runs, its own code goes
-    on answering some operations, for some users, alone or compared with the engine.
+    The setting `stage`, or `order-engine route` while the app runs, lets the app's own code answer
+    some operations or users, with or without a comparison with the engine.
 
-    Settings are taken from the app's configuration where it has the name of a variable:
+    Settings are read from the app's configuration, by the names of their environment variables:
     `SQLALCHEMY_DATABASE_URI` or `DATABASE_URL`, `RABBITMQ_URL` or `RABBITMQ_URI`,
-    `JWT_SECRET_KEY`, `ORDER_ENGINE_ACCESS` and so on; then from the environment, as ever.
+    `JWT_SECRET_KEY`, `ORDER_ENGINE_ACCESS` and so on; then from the usual sources. A database must
+    be configured.
+
+    If a view raises an `OrderEngineError`, the response is JSON with a fitting status: 404 for
+    `NotFound`, 409 for `OutOfStock` and so on. An error handler of the app takes precedence.
 
     Example:
         app = Flask(__name__)
@@ -53,10 +57,11 @@ class OrderEngineExtension:
 
     Args:
         app: The app; or call `init_app` later.
-        prefix: Where the doors are: `/shop` puts them at `/shop/graphql` and `/shop/`.
-        doors: Which ones: `/graphql` (with the playground), `/`, and, if you like, `/healthz`,
+        prefix: Path prefix: with `/shop` the API is at `/shop/graphql` and `/shop/`.
+        paths: The paths to serve: `/graphql` (with the playground), `/`, and optionally `/healthz`,
             `/readyz` and `/metrics`.
-        **settings: Settings by name; they outrank the app's configuration.
+        error_handlers: Whether to turn the engine's exceptions into JSON responses.
+        **settings: Settings by name; they override the app's configuration.
 
     Raises:
         Misconfigured: Settings are missing or wrong; `problems` lists them all.
@@ -67,17 +72,19 @@ class OrderEngineExtension:
         app: Flask | None = None,
         *,
         prefix: str = "",
-        doors: Iterable[str] = (http_door.GRAPHQL, "/"),
+        paths: Iterable[str] = (http_api.GRAPHQL, "/"),
+        error_handlers: bool = True,
         **settings: str | float | None,
     ) -> None:
         self._prefix = prefix.rstrip("/")
-        self._doors = tuple(doors)
+        self._paths = tuple(paths)
+        self._has_error_handlers = error_handlers
         self._settings = settings
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Take over the doors of an app. Opens nothing yet, so that workers may be forked.
+        """Register the API in an app. Opens no connection, so that workers can be forked.
 
         Raises:
             Misconfigured: Settings are missing or wrong; `problems` lists them all.
@@ -85,58 +92,62 @@ class OrderEngineExtension:
         flags = configuration.of_app(app.config) | configuration.given(self._settings)
         _native.validate_settings(flags)
         app.extensions[NAME] = _EngineOfApp(flags)
-        for door in self._doors:
-            # So that Flask knows the place: for url_for, OPTIONS and whoever looks at endpoints.
+        for path in self._paths:
+            # A rule makes the path known to url_for, OPTIONS and tools that list endpoints.
             app.add_url_rule(
-                self._prefix + door,
-                f"{NAME}.{door.strip('/') or 'root'}",
+                self._prefix + path,
+                f"{NAME}.{path.strip('/') or 'root'}",
                 self._answer,
-                methods=["GET", "POST"] if door == http_door.GRAPHQL else ["GET"],
+                methods=["GET", "POST"] if path == http_api.GRAPHQL else ["GET"],
             )
-        app.dispatch_request = self._dispatching(app.dispatch_request)  # type: ignore[method-assign]
+        # Not a before_request hook: the app's own hooks, registered later, must run first, and its
+        # view must be callable from here. Not a wrapper of its views: they may be added later.
+        app.dispatch_request = self._wrap(app.dispatch_request)  # type: ignore[method-assign]
+        if self._has_error_handlers:
+            _register_error_handler(app)
         app.cli.add_command(app_commands.group(flags))
 
-    def _dispatching(
+    def _wrap(
         self, dispatch: Callable[[], ResponseReturnValue]
     ) -> Callable[[], ResponseReturnValue]:
-        """Answer at the doors, whichever route of the app is there; else go on as ever."""
+        """Answer requests to the API's paths; dispatch all others as before."""
 
         def dispatch_request() -> ResponseReturnValue:
-            if request.method in METHODS and self._is_door(request.path):
-                return self._switched(dispatch)
+            if request.method in METHODS and self._is_served(request.path):
+                return self._route(dispatch)
             return dispatch()
 
         return dispatch_request
 
-    def _is_door(self, path: str) -> bool:
+    def _is_served(self, path: str) -> bool:
         if not path.startswith(f"{self._prefix}/"):
             return False
         inner = path[len(self._prefix) :]
-        assets = f"{http_door.GRAPHQL}/assets/"
-        return inner in self._doors or (
-            http_door.GRAPHQL in self._doors and inner.startswith(assets)
+        assets = f"{http_api.GRAPHQL}/assets/"
+        return inner in self._paths or (
+            http_api.GRAPHQL in self._paths and inner.startswith(assets)
         )
 
-    def _switched(self, dispatch: Callable[[], ResponseReturnValue]) -> ResponseReturnValue:
-        """Let the app's own code answer, the engine, or the former with the latter beside it."""
+    def _route(self, dispatch: Callable[[], ResponseReturnValue]) -> ResponseReturnValue:
+        """Answer with the engine or the app's own view, as the migration router decides."""
         engine_of_app = _engine_of_app()
-        if not self._lead_to_own_code():
+        if not self._select_own_view():
             return self._answer()
-        asked = self._asked(is_kept=True)
-        passage = engine_of_app.strangler.receive(*asked)
-        stage = engine_of_app.stage if passage is None else passage.stage
+        http_request = self._http_request(keeps_body=True)
+        decision = engine_of_app.router.receive(*http_request)
+        stage = engine_of_app.stage if decision is None else decision.stage
         if stage == "engine":
-            return self._answer(asked)
+            return self._answer(http_request)
         answer = dispatch()
-        if passage is None or stage == "legacy":
+        if decision is None or stage == "legacy":
             return answer
         response = current_app.make_response(answer)
         if not (response.is_streamed or response.direct_passthrough):
-            passage.answered(response.status_code, response.get_data())
+            decision.answered(response.status_code, response.get_data())
         return response
 
-    def _lead_to_own_code(self) -> bool:
-        """See to it that the app's own view is called if it has one; tell whether it has."""
+    def _select_own_view(self) -> bool:
+        """Route the request to the app's own view, if any; returns whether there is one."""
         own = request.url_rule
         if own is None:
             return False
@@ -152,61 +163,74 @@ class OrderEngineExtension:
             request.url_rule = next(others, own)
         return request.url_rule is not own or not own.endpoint.startswith(f"{NAME}.")
 
-    def _asked(self, *, is_kept: bool) -> Asked:
-        """Give the request as the engine takes it, below the prefix."""
+    def _http_request(self, *, keeps_body: bool) -> HttpRequest:
+        """Return the request as arguments of `answer_http`, without the prefix."""
         inner = request.path[len(self._prefix) :]
         query = request.query_string.decode("latin-1")
         headers = arguments.headers((name.lower(), value) for name, value in request.headers)
-        return request.method, http_door.target(inner, query), headers, _body(is_kept=is_kept)
+        return request.method, http_api.target(inner, query), headers, _body(keeps_body=keeps_body)
 
-    def _answer(self, asked: Asked | None = None) -> Response:
+    def _answer(self, http_request: HttpRequest | None = None) -> Response:
         try:
             engine = _engine_of_app().get()
-            answer = engine.answer_http(*(asked or self._asked(is_kept=False)))
+            answer = engine.answer_http(*(http_request or self._http_request(keeps_body=False)))
         except Unavailable as error:
-            status, refusal_headers, text = http_door.refusal(error)
-            return current_app.response_class(text, status, refusal_headers)
+            status, headers, text = http_api.unavailable_response(error)
+            return current_app.response_class(text, status, headers)
         except InvalidInput as error:
             return current_app.response_class(str(error), 400, mimetype="text/plain")
-        # In a list, because the length of a lone body would overwrite that of a HEAD's.
-        body = [answer.body] if answer.pieces is None else wsgi.Pieces(engine, answer.pieces)
+        # A list: for bytes, Flask would set Content-Length, which is wrong for a HEAD request.
+        body = [answer.body] if answer.pieces is None else wsgi.StreamedBody(engine, answer.pieces)
         response = current_app.response_class(
             body, answer.status, direct_passthrough=answer.pieces is not None
         )
-        # Flask would give an answer without a content type one.
-        response.headers = Headers(wsgi.decoded(answer.headers))
+        # Replaced, because Flask adds a content type to a response without one.
+        response.headers = Headers(wsgi.decode_headers(answer.headers))
         return response
 
 
 class _EngineOfApp(LazyEngine):
-    """The engine of one app, and the switch between the two."""
+    """The engine and the migration router of one app."""
 
     def __init__(self, flags: dict[str, str]) -> None:
         super().__init__(flags)
-        self.strangler = Strangler(lambda: self.get().strangler())
+        self.router = MigrationRouter(lambda: self.get().strangler())
         self.stage = configuration.value(flags, "stage")
 
 
-def _body(*, is_kept: bool) -> bytes:
-    """Give the body, also where a hook of the app has read it; of one too long, its beginning.
+def _body(*, keeps_body: bool) -> bytes:
+    """Return the body, even if a hook has read it before; a longer one is truncated.
 
-    One that is kept can be read again by the app's own code, which also bounds its length.
+    With `keeps_body`, the app's own view can read it again; Flask then limits its length.
     """
     length = request.content_length
-    if length is None and not is_kept:
-        return request.stream.read(http_door.BODY_BYTES_MAX + 1)
+    if length is None and not keeps_body:
+        return request.stream.read(http_api.BODY_BYTES_MAX + 1)
     if length is None:
-        return request.get_data()[: http_door.BODY_BYTES_MAX + 1]
-    if length > http_door.BODY_BYTES_MAX:
-        return bytes(http_door.BODY_BYTES_MAX + 1)
+        return request.get_data()[: http_api.BODY_BYTES_MAX + 1]
+    if length > http_api.BODY_BYTES_MAX:
+        return bytes(http_api.BODY_BYTES_MAX + 1)
     return request.get_data()
+
+
+def _register_error_handler(app: Flask) -> None:
+    handlers = app.error_handler_spec[None][None]
+    if OrderEngineError not in handlers:
+        app.register_error_handler(OrderEngineError, _error_response)
+
+
+def _error_response(error: OrderEngineError) -> ResponseReturnValue:
+    body = jsonify(http_errors.error_body(error))
+    return body, http_errors.http_status(error), http_errors.error_headers(error)
 
 
 def _engine_of_app() -> _EngineOfApp:
     try:
         return cast("_EngineOfApp", current_app.extensions[NAME])
     except KeyError:
-        raise RuntimeError("This app has no OrderEngineExtension; call its init_app(app)") from None
+        raise RuntimeError(
+            "This app has no OrderEngineExtension. Call its init_app(app)."
+        ) from None
 
 
 def _current() -> OrderEngine:
@@ -214,4 +238,4 @@ def _current() -> OrderEngine:
 
 
 current_order_engine: OrderEngine = cast("OrderEngine", LocalProxy(_current))
-"""The engine of the app that is being served; opened when it is first used."""
+"""The engine of the current app; opened on first use."""

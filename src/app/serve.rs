@@ -196,16 +196,19 @@ impl Ending {
         };
         let mut interrupts = listen(SignalKind::interrupt())?;
         let mut terminations = listen(SignalKind::terminate())?;
+        let mut hangups = listen(SignalKind::hangup())?;
         let Self { soon, now, hurry } = self.clone();
         tokio::spawn(async move {
             tokio::select! {
                 _ = interrupts.recv() => now.cancel(),
                 _ = terminations.recv() => soon.cancel(),
+                _ = hangups.recv() => soon.cancel(),
                 () = now.cancelled() => {}
             }
             tokio::select! {
                 _ = interrupts.recv() => hurry.cancel(),
                 _ = terminations.recv() => hurry.cancel(),
+                _ = hangups.recv() => hurry.cancel(),
             }
         });
         Ok(())

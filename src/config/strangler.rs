@@ -9,7 +9,7 @@ pub const SETTINGS: &[Setting] = &[Setting {
     variables: &["ORDER_ENGINE_STAGE"],
     is_secret: false,
     default: "engine",
-    help: "In a Flask app: who answers what `order-engine switch` has not set. engine, legacy (the \
+    help: "In a Flask app: who answers what `order-engine route` has not set. engine, legacy (the \
            app's own code) or shadow (the app's own code, compared with the engine).",
 }];
 

@@ -1,4 +1,4 @@
-//! A small catalogue and a user to try the engine with.
+//! Demo data: a user and a small catalog.
 
 use rust_decimal::Decimal;
 
@@ -8,26 +8,26 @@ use crate::domain::external_event::{ExternalEvent, ProductEvent, UserEvent};
 use crate::domain::ids::{ProductId, UserId};
 use crate::error::Result;
 
-/// Number, name, price in hundredths and stock of each product.
+/// Id, name, price in cents and stock of each product.
 const PRODUCTS: [(&str, &str, i64, i64); 4] = [
     ("1", "Mug", 950, 1000),
     ("2", "Teapot", 3400, 200),
     ("3", "Tea, 100 g", 725, 5000),
     ("4", "Cosy, hand-knitted", 4990, 10),
 ];
-/// The user who orders.
+/// The id of the demo user.
 const USER: &str = "1";
 
-/// What the demo consists of.
+/// The demo data.
 #[derive(Debug)]
 pub struct Demo {
-    /// The user who orders.
+    /// The demo user.
     pub user: UserId,
-    /// Number, name, price and stock of each product.
+    /// Id, name, price and stock of each product.
     pub products: Vec<(String, String, Decimal, i64)>,
 }
 
-/// Makes sure that the demo's user and products are there. What is there stays as it is.
+/// Creates the demo user and products; existing ones are left unchanged.
 ///
 /// # Errors
 /// `Misconfigured`, `Unavailable`.

@@ -43,9 +43,9 @@ pub async fn events_dead_letters(engine: &Engine, limit: i64) -> Result<Vec<Dead
 /// `settings` and applied here, each in its own transaction.
 ///
 /// # Errors
-/// `NotFound` when one of `ids` is no dead letter; nothing is changed then. `InvalidInput` when an
-/// incoming one still cannot be decoded: it stays, and those before it are done. `Misconfigured`
-/// when its contract is not enabled. `Unavailable`.
+/// `NotFound` when one of `ids` is no dead letter; nothing is changed then. `InvalidInput` when
+/// incoming ones still cannot be decoded, or their contract is not enabled: the error names each of
+/// them, they stay, and all others are done. `Unavailable`.
 pub async fn events_retry(
     engine: &Engine,
     settings: &Settings,
@@ -63,20 +63,31 @@ pub async fn events_retry(
     commit(transaction).await?;
     engine.wake_relays();
     let mut retried = outgoing.len();
+    let mut failures = Vec::new();
     for (id, consumer) in incoming {
-        let decoder = message_decoders.get(consumer.as_str()).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Misconfigured,
-                format!(
-                    "Message {id} was received for the contract {consumer:?}, which is not \
-                     enabled here. Enable it, or skip the message."
-                ),
-            )
-        })?;
-        engine.retry_dead_letter(id, decoder.as_ref()).await?;
-        retried += 1;
+        let Some(decoder) = message_decoders.get(consumer.as_str()) else {
+            failures.push(format!("message {id}: its contract {consumer:?} is not enabled here"));
+            continue;
+        };
+        match engine.retry_dead_letter(id, decoder.as_ref()).await {
+            Ok(()) => retried += 1,
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(error) => failures.push(format!("message {id}: {}", error.message())),
+        }
     }
-    Ok(retried)
+    if failures.is_empty() { Ok(retried) } else { Err(not_retried(retried, &failures)) }
+}
+
+/// The error for dead letters that stay dead letters after a retry.
+fn not_retried(retried: usize, failures: &[String]) -> Error {
+    let text = format!(
+        "{} of {} messages could not be retried and remain dead letters. {}. Correct the cause, or \
+         skip them.",
+        failures.len(),
+        retried + failures.len(),
+        failures.join("; "),
+    );
+    Error::new(ErrorKind::InvalidInput, text)
 }
 
 /// Deletes the dead letters of `ids`, so that the messages behind them are published, and returns

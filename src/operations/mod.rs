@@ -1,6 +1,6 @@
-//! What an operator does besides serving: migrate, look, mint a token, decide about parked
-//! messages, switch operations over, fill a demo. Each opens what it needs and closes it again;
-//! what an open engine does too is given one.
+//! The commands besides serving: migrate, check, issue a token, manage dead letters, route
+//! operations, create demo data. Each opens what it needs and closes it again; operations that an
+//! open engine offers too take the engine as an argument.
 
 mod adopt;
 mod demo;
@@ -29,10 +29,10 @@ pub use switches::{
     switches,
 };
 
-/// Longest life of a minted token: a year.
+/// Longest lifetime of a token: a year.
 const TOKEN_SECONDS_MAX: u64 = 31_536_000;
 
-/// Brings the database to this build's tables; returns the names of what was applied.
+/// Applies pending migrations and returns their names.
 ///
 /// # Errors
 /// `Misconfigured`, `Unavailable`.
@@ -40,7 +40,16 @@ pub async fn migrate(settings: &Settings) -> Result<Vec<String>> {
     with_store(settings, async |store| store::migrate::migrate(&store).await).await
 }
 
-/// Signs a token for `user`, good for `lifetime`, 1 second to a year.
+/// Empties the tables of a test database.
+///
+/// # Errors
+/// `Misconfigured`, `Unavailable`, `Forbidden` if the server is not a test server.
+pub async fn reset_test_database(settings: &Settings) -> Result<()> {
+    with_store(settings, async |store| store::reset::reset(&mut *store.acquire().await?).await)
+        .await
+}
+
+/// Issues a token for `user` that is valid for `lifetime`, 1 second to a year.
 ///
 /// # Errors
 /// `Misconfigured` without a secret, `InvalidInput` for a lifetime out of range.
@@ -53,13 +62,16 @@ pub fn mint_token(
     if !(1..=TOKEN_SECONDS_MAX).contains(&lifetime.as_secs()) {
         return Err(Error::new(
             ErrorKind::InvalidInput,
-            format!("A token lives 1 to {TOKEN_SECONDS_MAX} seconds, not {}.", lifetime.as_secs()),
+            format!(
+                "The lifetime of a token must be 1 to {TOKEN_SECONDS_MAX} seconds, not {}.",
+                lifetime.as_secs()
+            ),
         ));
     }
     app::verifier(&settings.auth)?.mint(user, admin, lifetime, Utc::now())
 }
 
-/// Runs `work` on an open store and closes it, whatever came of it.
+/// Runs `work` on an open store and closes the store, also after an error.
 async fn with_store<T>(
     settings: &Settings,
     work: impl AsyncFnOnce(Store) -> Result<T>,
@@ -70,7 +82,7 @@ async fn with_store<T>(
     result
 }
 
-/// Checks how many rows were asked for: 1 to 1000.
+/// Checks the maximum number of rows to return: 1 to 1000.
 ///
 /// # Errors
 /// `InvalidInput`.

@@ -158,7 +158,7 @@ impl Work<'_> {
 fn stuck(waiting: u64, patience: Duration) -> Error {
     let text = format!(
         "{waiting} messages wait to be told again, and for {} s none has left. Start an engine \
-         that sends them, look at `order-engine events parked`, and go on after the last cursor.",
+         that sends them, look at `order-engine events dead-letters`, and go on after the last cursor.",
         patience.as_secs()
     );
     Error::new(ErrorKind::Unavailable, text).with("component", "relay")

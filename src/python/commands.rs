@@ -117,6 +117,15 @@ pub(super) fn migrate(py: Python<'_>, flags: Flags) -> PyResult<Vec<String>> {
     wait_for(py, async move { operations::migrate(&load(flags, Needs::DATABASE)?).await })
 }
 
+/// Empty the tables of a test database, which only a server for tests permits.
+#[pyfunction]
+pub(super) fn reset_test_database(py: Python<'_>, flags: Flags) -> PyResult<()> {
+    wait_for(
+        py,
+        async move { operations::reset_test_database(&load(flags, Needs::DATABASE)?).await },
+    )
+}
+
 /// Adopt the database that an older application goes on using; return the report as JSON.
 #[pyfunction]
 #[pyo3(signature = (flags, *, dry_run=false, announce=None, time_zone=None, on_progress=None))]
@@ -237,9 +246,10 @@ pub(super) fn setting_variables() -> HashMap<&'static str, Vec<&'static str>> {
 
 /// Look at every part the engine would use: settings, database, tables, brokers, Redis, ports.
 #[pyfunction]
-pub(super) fn doctor(py: Python<'_>, flags: Flags) -> PyResult<Vec<Check>> {
+#[pyo3(signature = (flags, check_ports=true))]
+pub(super) fn doctor(py: Python<'_>, flags: Flags, check_ports: bool) -> PyResult<Vec<Check>> {
     wait_for(py, async move {
-        let checks = operations::doctor(load(flags, Needs::DOORS)).await;
+        let checks = operations::doctor(load(flags, Needs::DOORS), check_ports).await;
         Ok(checks.into_iter().map(Check::from).collect())
     })
 }
@@ -275,7 +285,7 @@ pub(super) fn events_tail(
 /// List messages that were set aside and wait for a decision, oldest first.
 #[pyfunction]
 #[pyo3(signature = (flags, limit=100))]
-pub(super) fn events_parked(
+pub(super) fn events_dead_letters(
     py: Python<'_>,
     flags: Flags,
     limit: i64,

@@ -95,7 +95,7 @@ macro_rules! calls {
 calls! {
     next() -> Option<Delivery>;
     acknowledge(delivery: Delivery) -> ();
-    park(delivery: Delivery, reason: String, attempts: u64) -> ();
+    dead_letter(delivery: Delivery, reason: String, attempts: u64) -> ();
     pause(seconds: f64) -> ();
 }
 
@@ -142,13 +142,13 @@ async fn acknowledge(opened: Arc<Opened>, delivery: Delivery) -> Result<()> {
     Ok(())
 }
 
-async fn park(
+async fn dead_letter(
     opened: Arc<Opened>,
     delivery: Delivery,
     reason: String,
     attempts: u64,
 ) -> Result<()> {
-    opened.consuming.park(&delivery.0, &reason, attempts).await
+    opened.consuming.dead_letter(&delivery.0, &reason, attempts).await
 }
 
 async fn pause(opened: Arc<Opened>, seconds: f64) -> Result<()> {
@@ -223,16 +223,16 @@ fn json(headers: &Map<String, Value>) -> String {
 /// List the messages that consumers of a queue have set aside, oldest first.
 #[pyfunction]
 #[pyo3(signature = (flags, queue, limit=100))]
-pub(super) fn consumer_parked(
+pub(super) fn consumer_dead_letters(
     py: Python<'_>,
     flags: Flags,
     queue: String,
     limit: i64,
-) -> PyResult<Vec<ParkedEvent>> {
+) -> PyResult<Vec<DeadLetterEvent>> {
     wait_for(py, async move {
         let limit = operations::checked_limit(limit)?;
         let parked = consuming::parking(&settings(&flags)?, &queue)?.list(limit).await?;
-        Ok(parked.into_iter().map(ParkedEvent::from).collect())
+        Ok(parked.into_iter().map(DeadLetterEvent::from).collect())
     })
 }
 
@@ -263,25 +263,25 @@ pub(super) fn consumer_skip(
 
 result_class! {
     /// A message that a consumer set aside.
-    ParkedEvent {
+    DeadLetterEvent {
         id: String,
         routing_key: String,
         message_id: Option<String>,
         attempts: u64,
-        parked_at: Option<DateTime<Utc>>,
+        dead_lettered_at: Option<DateTime<Utc>>,
         reason: String,
         text: String,
     }
 }
 
-impl From<ParkedDelivery> for ParkedEvent {
+impl From<ParkedDelivery> for DeadLetterEvent {
     fn from(parked: ParkedDelivery) -> Self {
         Self {
             id: parked.id,
             routing_key: parked.delivery.topic,
             message_id: parked.delivery.message_id,
             attempts: parked.attempts,
-            parked_at: parked.parked_at,
+            dead_lettered_at: parked.parked_at,
             reason: parked.reason,
             text: String::from_utf8_lossy(&parked.delivery.body).into_owned(),
         }

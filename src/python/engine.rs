@@ -131,7 +131,7 @@ verbs! {
         open_socket(headers: Headers) -> Option<Socket>;
         strangler() -> Strangler;
         events_tail(order_id: Option<i64>, limit: i64) -> Vec<Event>;
-        events_parked(limit: i64) -> Vec<ParkedMessage>;
+        events_dead_letters(limit: i64) -> Vec<ParkedMessage>;
         events_retry(ids: Option<Vec<i64>>) -> usize;
         events_skip(ids: Vec<i64>) -> usize;
         events_replay(

@@ -26,15 +26,15 @@ mod _native {
 
     #[pymodule_export]
     use super::commands::{
-        adopt, describe_contract, describe_settings, described_contracts, doctor, events_parked,
-        events_replay, events_retry, events_skip, events_tail, migrate, mint_token, seed_demo,
-        serve, setting_variables, shadow_clear, shadow_ignore, shadow_report, switch, switches,
-        undo_adoption, validate_settings, work,
+        adopt, describe_contract, describe_settings, described_contracts, doctor,
+        events_dead_letters, events_replay, events_retry, events_skip, events_tail, migrate,
+        mint_token, reset_test_database, seed_demo, serve, setting_variables, shadow_clear,
+        shadow_ignore, shadow_report, switch, switches, undo_adoption, validate_settings, work,
     };
     #[pymodule_export]
     use super::consumer::{
-        AsyncConsumer, Consumer, Delivery, ParkedEvent, Stop, consumer_parked, consumer_retry,
-        consumer_skip,
+        AsyncConsumer, Consumer, DeadLetterEvent, Delivery, Stop, consumer_dead_letters,
+        consumer_retry, consumer_skip,
     };
     #[pymodule_export]
     use super::engine::{AsyncEngine, Engine};

@@ -152,7 +152,7 @@ result_class! {
         order_id: Option<i64>,
         reason: String,
         attempts: i32,
-        parked_at: DateTime<Utc>,
+        dead_lettered_at: DateTime<Utc>,
     }
 }
 
@@ -419,7 +419,7 @@ impl From<DeadLetter> for ParkedMessage {
             order_id: message.order.map(OrderId::get),
             reason: message.reason,
             attempts: message.attempts,
-            parked_at: message.dead_lettered_at,
+            dead_lettered_at: message.dead_lettered_at,
         }
     }
 }

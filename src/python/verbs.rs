@@ -230,7 +230,10 @@ pub(super) async fn events_tail(
     Ok(events.into_iter().map(|event| (event.entry, event.delivery).into()).collect())
 }
 
-pub(super) async fn events_parked(opened: Arc<Opened>, limit: i64) -> Result<Vec<ParkedMessage>> {
+pub(super) async fn events_dead_letters(
+    opened: Arc<Opened>,
+    limit: i64,
+) -> Result<Vec<ParkedMessage>> {
     let parked = operations::events_dead_letters(opened.app.engine(), limit).await?;
     Ok(parked.into_iter().map(ParkedMessage::from).collect())
 }

@@ -20,11 +20,12 @@ const REASON_LENGTH_MAX: usize = 500;
 statements! {
     /// The oldest dead letters of both directions. Each half reads only the front of its index.
     LIST = "
-        select id, direction, contract, topic, order_id, reason, attempts, dead_lettered_at
+        select id, direction, contract, topic, order_id, reason, attempts, dead_lettered_at, body
         from (
             (
                 select id, 'outgoing' as direction, destination as contract, topic, order_id,
-                       coalesce(last_error, '') as reason, attempts, dead_lettered_at
+                       coalesce(last_error, '') as reason, attempts, dead_lettered_at,
+                       convert_to(left(body, 4096), 'UTF8') as body
                 from outbox
                 where dead_lettered_at is not null
                 order by dead_lettered_at, id
@@ -32,7 +33,8 @@ statements! {
             )
             union all
             (
-                select id, 'incoming', consumer, topic, null, reason, 1, received_at
+                select id, 'incoming', consumer, topic, null, reason, 1, received_at,
+                       substring(body for 4096)
                 from inbox_dead_letters
                 order by received_at, id
                 limit $1
@@ -106,6 +108,8 @@ pub struct DeadLetter {
     pub attempts: i32,
     /// When it became a dead letter.
     pub dead_lettered_at: DateTime<Utc>,
+    /// The first 4,096 characters or bytes of the message.
+    pub body: String,
 }
 
 /// Reads up to `limit` dead letters of both directions, oldest first.
@@ -264,6 +268,7 @@ fn without_nul(text: &str) -> String {
 
 fn read(row: &PgRow) -> std::result::Result<DeadLetter, sqlx::Error> {
     let order: Option<i64> = row.try_get("order_id")?;
+    let body: Vec<u8> = row.try_get("body")?;
     Ok(DeadLetter {
         id: row.try_get("id")?,
         direction: row.try_get("direction")?,
@@ -273,5 +278,6 @@ fn read(row: &PgRow) -> std::result::Result<DeadLetter, sqlx::Error> {
         reason: row.try_get("reason")?,
         attempts: row.try_get("attempts")?,
         dead_lettered_at: row.try_get("dead_lettered_at")?,
+        body: String::from_utf8_lossy(&body).into_owned(),
     })
 }

@@ -23,6 +23,7 @@ mod pool;
 pub mod preparing;
 pub mod quotes;
 pub mod rebuild;
+pub mod reset;
 pub mod retention;
 pub mod shadow;
 mod statement;

@@ -52,3 +52,30 @@ async fn retry_and_skip_read_by_key() {
     let left = "select count(*) from outbox where dead_lettered_at is not null";
     assert_eq!(database.number(left).await, 998, "nothing is skipped when one id is missing");
 }
+
+/// Three incoming messages: the first and the last cannot be decoded, the second registers a user.
+const INCOMING: &str = r#"
+    insert into inbox_dead_letters (consumer, topic, body, reason, received_at) values
+        ('flask', 'user.registered', 'not JSON', 'not JSON', now()),
+        ('flask', 'user.registered', '{"user_id": 7, "username": "ada", "email": "ada@example.com"}',
+            'a defect that has been corrected', now()),
+        ('none', 'user.registered', '{}', 'no contract', now())"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retrying_all_continues_after_a_failure_and_names_it() {
+    let Some(database) = Database::new().await else { return };
+    let engine = database.engine(vec![]);
+    let flags = HashMap::from([("database_url".to_owned(), "postgresql://localhost/x".to_owned())]);
+    let settings = Settings::load(&flags, Path::new("/"), Needs::DATABASE).unwrap();
+    database.connection().await.execute(INCOMING).await.unwrap();
+
+    let letters = operations::events_dead_letters(&engine, 10).await.unwrap();
+    assert_eq!(letters[0].body, "not JSON", "an operator sees the message");
+    let error = operations::events_retry(&engine, &settings, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    for part in ["2 of 3 messages", "message 1:", "message 3: its contract \"none\""] {
+        assert!(error.message().contains(part), "{}", error.message());
+    }
+    assert_eq!(database.number("select count(*) from users").await, 1, "the second is applied");
+    assert_eq!(database.number("select count(*) from inbox_dead_letters").await, 2);
+}

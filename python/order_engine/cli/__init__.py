@@ -1,4 +1,4 @@
-"""The `order-engine` command: parses what is typed, shows what comes back; the work is native."""
+"""The `order-engine` command: parses arguments, calls the native module, prints results."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from order_engine.cli.errors import ReadableErrors
 from order_engine.cli.events import events
 from order_engine.cli.migrate import migrate
 from order_engine.cli.relay import relay
+from order_engine.cli.route import route
 from order_engine.cli.seed_demo import seed_demo
 from order_engine.cli.serve import serve
 from order_engine.cli.shadow import shadow
-from order_engine.cli.switch import switch
 from order_engine.cli.token import token
 
 
 @click.group(cls=ReadableErrors, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(order_engine.__version__, prog_name="order-engine")
 def cli() -> None:
-    """Take orders, keep them, announce them.
+    """Run and operate the order engine.
 
-    Settings come from options, then the environment, then .env, then order-engine.toml;
-    `order-engine config` shows what takes effect.
+    Settings are read from options, the environment, .env and order-engine.toml, in this order.
+    `order-engine config` shows the effective values. Commands that need a database start the
+    embedded PostgreSQL in ./.order-engine if no database URL is set.
     """
 
 
@@ -49,7 +50,7 @@ for _command in (
     schema,
     asyncapi,
     events,
-    switch,
+    route,
     shadow,
     consumer,
     seed_demo,
@@ -59,9 +60,9 @@ for _command in (
 
 
 def main() -> None:
-    """Run the command line of this process."""
+    """Entry point of the `order-engine` script."""
     for stream in (sys.stdout, sys.stderr):
-        # An old terminal that lacks a character shows a question mark instead of a traceback.
+        # Print "?" for a character that the terminal's encoding lacks, instead of failing.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     cli(prog_name="order-engine")

@@ -1,4 +1,4 @@
-"""`order-engine adopt`: sharing the database of an older application, and going back."""
+"""`order-engine adopt`: share the database of an existing application, or undo that."""
 
 from __future__ import annotations
 
@@ -12,54 +12,59 @@ import click
 from order_engine import _native
 from order_engine.cli.errors import Failure
 from order_engine.cli.output import json_option, print_columns
-from order_engine.cli.settings import given, setting_options
+from order_engine.cli.settings import merge_options, setting_options
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
-SHOWN_OF_EACH_KIND = 20
+ROWS_PER_KIND_MAX = 20
 FIGURES = ("what", "old", "not_carried", "rounding", "not_shown", "engine")
-HEADING = ("", "OLD TABLES", "NOT CARRIED", "ROUNDING", "NOT SHOWN", "ENGINE", "")
-EXPLAINED = {
-    "change": "changes that the old tables could not take",
-    "empty": "orders without items: the engine does not show them",
-    "error": "rows that could not be carried over when they were written",
-    "id": "orders whose number is below 1",
-    "order": "orders of the engine that the old tables cannot show",
+HEADING = ("", "OLD TABLES", "NOT COPIED", "ROUNDING", "NOT IN OLD", "ENGINE", "")
+KIND_DESCRIPTIONS = {
+    "change": "changes that could not be written to the old tables",
+    "empty": "orders without lines, which the engine does not show",
+    "error": "rows that could not be copied when they were written",
+    "id": "orders with an id below 1",
+    "order": "engine orders that the old tables cannot represent",
     "price": "products without a usable price",
-    "prices": "prices do not explain the total",
-    "product": "items whose product is not in the catalogue, or those the old tables cannot show",
-    "quantity": "items of no pieces",
+    "prices": "orders whose total differs from the sum of their prices",
+    "product": "lines with an unknown product, or one that the old tables cannot represent",
+    "quantity": "lines with a quantity of zero",
     "rounded": "amounts rounded to four decimals",
-    "status": "orders with a status that the engine does not know",
-    "time": "orders without a time",
-    "total": "orders with a total that is no amount",
+    "status": "orders with an unknown status",
+    "time": "orders without a creation time",
+    "total": "orders with an invalid total",
     "twice": "users and products with several rows",
-    "user": "users that the old tables cannot show",
+    "user": "users that the old tables cannot represent",
 }
 OUTCOMES = {
     "rehearsed": "This was a dry run: nothing was changed.",
-    "adopted": "The old tables and the engine's are in step.",
-    "undone": "The old tables stand alone again, with everything written since.",
+    "adopted": "The old tables and the engine's tables are synchronised.",
+    "undone": "The adoption is undone. The old tables contain everything written since.",
 }
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Only look and report; change nothing.")
-@click.option("--undo", is_flag=True, help="Go back: the old tables stay, the triggers go.")
+@click.option("--dry-run", is_flag=True, help="Report what would be done; change nothing.")
 @click.option(
-    "--force", is_flag=True, help="With --undo: even if the old tables lack some of the engine's."
+    "--undo", is_flag=True, help="Undo the adoption: keep the old tables, remove the triggers."
+)
+@click.option(
+    "--force",
+    is_flag=True,
+    help="With --undo: proceed even if the old tables lack data of the engine.",
 )
 @click.option(
     "--announce/--no-announce",
     default=None,
-    help="Whether the engine announces what the old application does, which announces it too. "
-    "Default: as before, at first not.",
+    help="Publish events for changes made by the old application. Leave off if it publishes "
+    "them itself. Default: the value of the last run; off at first.",
 )
 @click.option(
     "--time-zone",
     metavar="NAME",
-    help="How the old application's times are meant. Default: as before, at first UTC.",
+    help="Time zone of the old application's timestamps. Default: the value of the last run; UTC "
+    "at first.",
 )
 @setting_options("database_url")
 @json_option
@@ -73,20 +78,21 @@ def adopt(  # noqa: PLR0913 - one parameter per option.
     as_json: bool,
     **options: str | None,
 ) -> None:
-    """Share the database of an older application, which goes on unchanged.
+    """Share the database of an existing application, which keeps running unchanged.
 
-    Copies its orders, users and products into the engine's tables and keeps both in step. Safe to
-    interrupt and to repeat. Exits with 1 when counts or sums differ without an explanation.
+    Copies its orders, users and products into the engine's tables and keeps both synchronised.
+    Safe to interrupt and to repeat. Exits with status 1 if counts or sums differ without an
+    explanation.
     """
     if undo and (dry_run or announce is not None or time_zone):
-        raise click.UsageError("--undo goes with --force only.")
+        raise click.UsageError("--undo can be combined with --force only.")
     if force and not undo:
-        raise click.UsageError("--force goes with --undo only.")
-    flags = given(**options)
+        raise click.UsageError("--force requires --undo.")
+    flags = merge_options(**options)
     if undo:
         report = json.loads(_native.undo_adoption(flags, force=force))
     else:
-        with _Bars(hidden=as_json) as bars:
+        with _ProgressBars(hidden=as_json) as bars:
             report = json.loads(
                 _native.adopt(
                     flags,
@@ -99,14 +105,14 @@ def adopt(  # noqa: PLR0913 - one parameter per option.
     if as_json:
         click.echo(json.dumps(report, ensure_ascii=False, indent=2))
     else:
-        _print_for_people(report)
-    # What was undone was compared before, and is left as it is where only half of it was there.
+        _print_table(report)
+    # Undoing compares first and fails by itself; an incomplete adoption is undone as it is.
     if report["outcome"] != "undone" and not report["is_equal"]:
         raise click.exceptions.Exit(Failure.exit_code)
 
 
-class _Bars(ExitStack):
-    """A progress bar per stage, on standard error."""
+class _ProgressBars(ExitStack):
+    """One progress bar per stage, on standard error."""
 
     def __init__(self, *, hidden: bool) -> None:
         super().__init__()
@@ -115,7 +121,7 @@ class _Bars(ExitStack):
         self._bar: ProgressBar[int] | None = None
 
     def show(self, stage: str, done: int, total: int) -> None:
-        """Move the bar of a stage, and make one where a stage begins."""
+        """Update the bar of the stage; create it when the stage begins."""
         if self._hidden:
             return
         if self._bar is None or stage != self._stage:
@@ -132,7 +138,7 @@ class _Bars(ExitStack):
         self._bar.update(done - self._bar.pos)
 
 
-def _print_for_people(report: dict[str, Any]) -> None:
+def _print_table(report: dict[str, Any]) -> None:
     print_columns(
         (
             [
@@ -144,20 +150,20 @@ def _print_for_people(report: dict[str, Any]) -> None:
         heading=HEADING,
     )
     for kind, count in report["found"].items():
-        click.echo(f"\n{kind} ({count}): {EXPLAINED.get(kind, kind)}")
+        click.echo(f"\n{kind} ({count}): {KIND_DESCRIPTIONS.get(kind, kind)}")
         rows = [finding for finding in report["findings"] if finding["kind"] == kind]
         print_columns(
             (
                 [f"  {row['table']} {row['id']}", row["value"], row["outcome"]]
-                for row in rows[:SHOWN_OF_EACH_KIND]
+                for row in rows[:ROWS_PER_KIND_MAX]
             ),
             heading=("  ROW", "FOUND", "DONE"),
         )
-        if count > SHOWN_OF_EACH_KIND:
-            click.echo(f"  and {count - SHOWN_OF_EACH_KIND} more: --json prints all")
+        if count > ROWS_PER_KIND_MAX:
+            click.echo(f"  and {count - ROWS_PER_KIND_MAX} more: --json prints all")
     click.echo(f"\n{OUTCOMES[report['outcome']]}")
     if waiting := report["waiting"]:
         click.echo(
-            f"{waiting['messages']} messages wait in the outbox; "
-            f"{waiting['unannounced']} changes were not announced."
+            f"{waiting['messages']} messages are queued in the outbox; "
+            f"{waiting['unannounced']} changes were not published."
         )

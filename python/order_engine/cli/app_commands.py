@@ -1,4 +1,4 @@
-"""`flask order-engine …`: the commands with the settings of a Flask app."""
+"""`flask order-engine …`: the commands, run with the settings of a Flask app."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from order_engine.cli.errors import ReadableErrors
 from order_engine.cli.events import events
 from order_engine.cli.migrate import migrate
 from order_engine.cli.relay import relay
+from order_engine.cli.route import route
 from order_engine.cli.settings import app_settings
 from order_engine.cli.shadow import shadow
-from order_engine.cli.switch import switch
 from order_engine.cli.token import token
 
 
 def group(flags: dict[str, str]) -> click.Group:
-    """Make the group of commands for an app that is configured with these settings."""
+    """Return the command group for an app with these settings."""
 
     @click.group("order-engine", cls=ReadableErrors)
     @click.pass_context
     def order_engine(context: click.Context) -> None:
-        """Work on the app's order engine."""
+        """Operate the order engine of this app."""
         context.with_resource(app_settings(flags))
 
-    for command in (migrate, adopt, doctor, relay, consume, token, events, switch, shadow):
+    for command in (migrate, adopt, doctor, relay, consume, token, events, route, shadow):
         order_engine.add_command(command)
     return order_engine

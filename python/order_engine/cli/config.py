@@ -1,4 +1,4 @@
-"""`order-engine config`: the settings that take effect, and who gave them."""
+"""`order-engine config`: the effective settings and their origin."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import click
 
 from order_engine import _native
 from order_engine.cli.output import json_option, print_columns, print_json
-from order_engine.cli.settings import OPTIONS, given, setting_options
+from order_engine.cli.settings import OPTIONS, merge_options, setting_options
 
 
 @click.command()
 @setting_options(*OPTIONS)
 @json_option
 def config(*, as_json: bool, **options: str | tuple[str, ...] | None) -> None:
-    """Show the settings that take effect, and their origin.
+    """Show the effective value and the origin of each setting.
 
     Secrets are masked.
     """
-    settings = _native.describe_settings(given(**options))
+    settings = _native.describe_settings(merge_options(**options))
     if as_json:
         print_json(settings, ("name", "value", "origin"))
         return

@@ -1,19 +1,21 @@
-"""`order-engine consume`: a process that does nothing but take in what other services say."""
+"""`order-engine consume`: a process that only consumes the events of other services."""
 
 from __future__ import annotations
 
 import click
 
-from order_engine.cli.running import work_until_stopped
-from order_engine.cli.settings import given, setting_options
+from order_engine.cli.running import with_database, work_until_stopped
+from order_engine.cli.settings import setting_options
 
 
 @click.command()
 @setting_options("contract", "database_url", "rabbitmq_url")
 def consume(**options: str | tuple[str, ...] | None) -> None:
-    """Take in users, products and stock until Ctrl-C or SIGTERM.
+    """Consume user, product and stock events until Ctrl-C, SIGTERM or SIGHUP.
 
-    For an engine inside another program, which leaves this to others. Of several such processes
-    one works at a time, and the next takes over when it ends.
+    For engines that are embedded in another program with the consumer switched off. Of several
+    such processes one is active; another takes over when it ends.
     """
-    work_until_stopped(given(**options), "intake", lambda: click.echo("Taking events in", err=True))
+    work_until_stopped(
+        with_database(**options), "intake", lambda: click.echo("Consuming events", err=True)
+    )

@@ -1,4 +1,4 @@
-"""`order-engine demo`: from nothing to a first order, with everything included."""
+"""`order-engine demo`: a server with an embedded database, demo data and a token."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from order_engine import _native, configuration, state
-from order_engine.cli.running import embedded_database, serve_until_stopped
-from order_engine.cli.settings import given, setting_options
+from order_engine.cli.running import serve_until_stopped, with_embedded_database
+from order_engine.cli.settings import merge_options, setting_options
 from order_engine.exceptions import Misconfigured
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 HOST = "127.0.0.1"
-TOKEN_LIFE_S = 12 * 3600
+TOKEN_LIFETIME_S = 12 * 3600
 ORDER_FIELDS = "{ id userId productId quantity status }"
 
 
@@ -28,32 +28,32 @@ ORDER_FIELDS = "{ id userId productId quantity status }"
     type=click.IntRange(1, 65535),
     default=5000,
     show_default=True,
-    help="The port to serve at, on this machine only.",
+    help="Port to listen on, on the loopback interface.",
 )
 @setting_options("rabbitmq_url")
 def demo(*, port: int, **options: str | None) -> None:
-    """Start with everything included, to try it.
+    """Run a complete engine to try it out.
 
-    That is an embedded PostgreSQL, demo products, and a token; what to do with them is printed.
-    Everything is kept in ./.order-engine; the next start finds it again.
+    Starts an embedded PostgreSQL, creates demo products and a token, and prints what to do next.
+    Data is kept in ./.order-engine and used again by the next start.
     """
-    _refuse_taken_port(port)
+    _check_port(port)
     folder = state.open_folder(state.DEFAULT_FOLDER)
-    flags = given(
+    flags = merge_options(
         contract="flask",
         host=HOST,
         port=str(port),
-        jwt_secret_key=_own_secret(folder),
+        jwt_secret_key=_demo_secret(folder),
         **options,
     )
-    with embedded_database(flags) as settings:
-        catalogue = _native.seed_demo(settings)
-        token = _native.mint_token(settings, catalogue.user_id, expires_seconds=TOKEN_LIFE_S)
-        serve_until_stopped(settings, partial(_explain, settings, catalogue, token))
+    settings = with_embedded_database(flags)
+    catalogue = _native.seed_demo(settings)
+    token = _native.mint_token(settings, catalogue.user_id, expires_seconds=TOKEN_LIFETIME_S)
+    serve_until_stopped(settings, partial(_print_instructions, settings, catalogue, token))
 
 
-def _refuse_taken_port(port: int) -> None:
-    """Fail before the database is started; the server would notice much later."""
+def _check_port(port: int) -> None:
+    """Fail before the database is started, rather than several seconds later."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -61,21 +61,21 @@ def _refuse_taken_port(port: int) -> None:
         except OSError as error:
             raise Misconfigured(
                 f"Port {port} on {HOST} cannot be used: {error.strerror}. "
-                f"Stop the program that has it, or choose another: --port {port % 65535 + 1}"
+                f"Stop the program that uses it, or choose another: --port {port % 65535 + 1}"
             ) from None
 
 
-def _own_secret(folder: Path) -> str | None:
-    """Give the demo a signing secret of its own unless one is configured."""
+def _demo_secret(folder: Path) -> str | None:
+    """Return the demo's own signing secret, or None if one is configured."""
     if configuration.has({}, "jwt_secret_key"):
         return None
     return state.secret(folder / "jwt-secret")
 
 
-def _explain(
+def _print_instructions(
     flags: dict[str, str], catalogue: _native.DemoCatalogue, token: str, urls: list[str]
 ) -> None:
-    """Print what a newcomer needs to place an order and see it."""
+    """Print how to place an order and read it back."""
     endpoint = f"{urls[0].replace(HOST, 'localhost')}/graphql"
     product_id, product_name, price, _stock = catalogue.products[0]
     place = (
@@ -83,27 +83,27 @@ def _explain(
         f"quantity: 2) {{ success message order {ORDER_FIELDS} }} }}"
     )
     events = (
-        "are sent to RabbitMQ"
+        "are published to RabbitMQ"
         if configuration.has(flags, "rabbitmq_url")
-        else "wait in the database until RABBITMQ_URL names a RabbitMQ"
+        else "stay in the outbox; set RABBITMQ_URL to publish them"
     )
     click.echo(
         f"""
-The order engine is ready. Ctrl-C stops it; what it knows stays in ./{state.DEFAULT_FOLDER}.
+The order engine is ready. Press Ctrl-C to stop it; its data stays in ./{state.DEFAULT_FOLDER}.
 
 Playground, with the token filled in:
   {endpoint}#token={token}
 
-Token of user {catalogue.user_id}, valid for {TOKEN_LIFE_S // 3600} hours:
+Token of user {catalogue.user_id}, valid for {TOKEN_LIFETIME_S // 3600} hours:
   {token}
 
-Place an order of two pieces of {product_name} at {price}:
+Place an order for two of {product_name} at {price}:
 {_curl(endpoint, token, place)}
 
 Read it back:
 {_curl(endpoint, token, f"{{ getOrders {ORDER_FIELDS} }}")}
 
-Events of orders {events}.
+Order events {events}.
 """
     )
 

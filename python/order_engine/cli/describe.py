@@ -1,44 +1,59 @@
-"""`order-engine openapi`, `schema` and `asyncapi`: what a contract looks like from outside."""
+"""`order-engine openapi`, `schema` and `asyncapi`: machine-readable descriptions of a contract."""
 
 from __future__ import annotations
 
 import click
 
 from order_engine import _native
-from order_engine.cli.settings import given
+from order_engine.cli.settings import merge_options
 
 
 def _print(contract: str, language: str) -> None:
-    click.echo(_native.describe_contract(given(), contract, language), nl=False)
+    click.echo(_native.describe_contract(merge_options(), contract, language), nl=False)
 
 
-def _contract(language: str) -> str:
-    """Say which contracts have what the language describes, in a command's usage."""
+def _contract_names(language: str) -> str:
+    """Return the contracts that have such a description, for the usage line."""
     return "|".join(_native.described_contracts(language))
 
 
 @click.command()
-@click.option("--contract", required=True, metavar=_contract("openapi"), help="Whose REST door.")
+@click.option(
+    "--contract",
+    required=True,
+    metavar=_contract_names("openapi"),
+    help="The contract to describe.",
+)
 def openapi(*, contract: str) -> None:
-    """Print the OpenAPI 3.1 document of a contract's REST door.
+    """Print the OpenAPI 3.1 document of a contract's REST API.
 
-    It is what the door shows at /openapi.json with the same settings.
+    The API serves the same document at /openapi.json.
     """
     _print(contract, "openapi")
 
 
 @click.command()
-@click.option("--contract", required=True, metavar=_contract("graphql"), help="Whose schema.")
+@click.option(
+    "--contract",
+    required=True,
+    metavar=_contract_names("graphql"),
+    help="The contract to describe.",
+)
 def schema(*, contract: str) -> None:
-    """Print the GraphQL schema of a contract, in GraphQL's own language."""
+    """Print the GraphQL schema of a contract in the schema definition language."""
     _print(contract, "graphql")
 
 
 @click.command()
-@click.option("--contract", required=True, metavar=_contract("asyncapi"), help="Whose events.")
+@click.option(
+    "--contract",
+    required=True,
+    metavar=_contract_names("asyncapi"),
+    help="The contract to describe.",
+)
 def asyncapi(*, contract: str) -> None:
-    """Print the AsyncAPI 3.0 document of a contract's events, out and in.
+    """Print the AsyncAPI 3.0 document of the events a contract publishes and consumes.
 
-    Exchanges and queues are those of the settings.
+    Exchange and queue names are taken from the settings.
     """
     _print(contract, "asyncapi")

@@ -1,4 +1,4 @@
-"""`order-engine doctor`: whether everything the engine needs is there, before it starts."""
+"""`order-engine doctor`: check the settings and everything the engine connects to."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ import click
 from order_engine import _native
 from order_engine.cli.errors import Failure
 from order_engine.cli.output import json_option, print_json
-from order_engine.cli.settings import OPTIONS, given, setting_options
+from order_engine.cli.running import with_database
+from order_engine.cli.settings import OPTIONS, is_in_app, setting_options
 
 
 @click.command()
 @setting_options(*OPTIONS)
 @json_option
 def doctor(*, as_json: bool, **options: str | tuple[str, ...] | None) -> None:
-    """Check everything the engine needs.
+    """Check settings, database, brokers, Redis, upstream services and ports.
 
-    Settings, database, brokers, Redis, the services that are asked, ports: for the contracts named.
-    Says what was found and what to do about what is wrong. Exits with 1 when something is not ok.
+    Prints a remedy for each failed check. Exits with status 1 if a check failed.
     """
-    checks = _native.doctor(given(**options))
+    # In a Flask app the engine has no port of its own, and the running app uses its port.
+    checks = _native.doctor(with_database(**options), check_ports=not is_in_app())
     if as_json:
         print_json(checks, ("name", "ok", "detail", "remedy"))
     else:
-        _print_for_people(checks)
+        _print_table(checks)
     if not all(check.ok for check in checks):
         raise click.exceptions.Exit(Failure.exit_code)
 
 
-def _print_for_people(checks: list[_native.Check]) -> None:
+def _print_table(checks: list[_native.Check]) -> None:
     width = max((len(check.name) for check in checks), default=0)
     for check in checks:
         mark = (

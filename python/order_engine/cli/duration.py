@@ -1,4 +1,4 @@
-"""A length of time as people type it: `90m`, `12h`, `7d`."""
+"""Option type for durations such as `90m`, `12h` or `7d`."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ PATTERN = re.compile(r"([0-9]{1,9})([smhd])")
 
 
 class Duration(click.ParamType[int]):
-    """Whole seconds, minutes, hours or days; becomes seconds."""
+    """A whole number of seconds, minutes, hours or days, converted to seconds."""
 
     name = "duration"
 
     def convert(self, value: object, param: Parameter | None, ctx: Context | None) -> int:
-        """Read `90m` as 5400; pass a number of seconds, which only a default is, on."""
+        """Convert `90m` to 5400; return a default that is already in seconds."""
         if isinstance(value, int):
             return value
         matched = PATTERN.fullmatch(str(value))
         if matched is None:
             self.fail(
-                f"{value!r} is not a length of time; write a number and s, m, h or d, like 90m",
+                f"{value!r} is not a duration; write a number and s, m, h or d, such as 90m",
                 param,
                 ctx,
             )

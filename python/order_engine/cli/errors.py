@@ -1,4 +1,4 @@
-"""How an error of the engine looks in a terminal: a message and an exit code, no traceback."""
+"""Prints errors of the engine as a message with an exit status, without a traceback."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from order_engine.exceptions import Misconfigured, OrderEngineError
 
 
 class Failure(click.ClickException):
-    """An error of the engine on its way to the terminal."""
+    """An error of the engine, as click reports it."""
 
     exit_code: ClassVar[int] = 1
 
@@ -19,22 +19,22 @@ class Failure(click.ClickException):
         self.problems = problems
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Write every problem on a line of its own to standard error."""
+        """Write each problem to standard error, one per line."""
         for problem in self.problems:
             click.echo(f"Error: {problem}", file=file, err=True)
 
 
 class ConfigurationFailure(Failure):
-    """Settings are wrong: like wrong usage, the person who typed can mend it."""
+    """Settings are missing or wrong; the exit status is that of a usage error."""
 
     exit_code: ClassVar[int] = click.UsageError.exit_code
 
 
 class ReadableErrors(click.Group):
-    """A group of commands whose engine errors are shown, not thrown."""
+    """A command group that turns engine errors into click errors."""
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command that was typed."""
+        """Run the subcommand."""
         try:
             return super().invoke(ctx)
         except Misconfigured as error:

@@ -1,18 +1,19 @@
-"""`order-engine migrate`: the database's tables, brought to this version."""
+"""`order-engine migrate`: apply pending schema migrations."""
 
 from __future__ import annotations
 
 import click
 
 from order_engine import _native
-from order_engine.cli.settings import given, setting_options
+from order_engine.cli.running import with_database
+from order_engine.cli.settings import setting_options
 
 
 @click.command()
 @setting_options("database_url")
 def migrate(**options: str | None) -> None:
-    """Bring the database to this version's tables; safe to repeat."""
-    applied = _native.migrate(given(**options))
+    """Apply pending schema migrations. Safe to repeat."""
+    applied = _native.migrate(with_database(**options))
     for name in applied:
         click.echo(f"applied {name}")
     if not applied:

@@ -1,4 +1,4 @@
-"""A moment as people type it: `2026-03-01T12:00`, or `2h` for two hours ago."""
+"""Option type for points in time: `2026-03-01T12:00`, or `2h` for two hours ago."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from order_engine.cli.duration import PATTERN, Duration
 if TYPE_CHECKING:
     from click import Context, Parameter
 
-# Python 3.10 reads no `Z`.
+# datetime.fromisoformat does not accept `Z` before Python 3.11.
 ZULU = re.compile("[zZ]$")
 
 
 class Moment(click.ParamType[datetime]):
-    """A time in ISO 8601, local unless it names a zone, or how long ago; becomes one in UTC."""
+    """An ISO 8601 time (local without an offset) or a duration before now, converted to UTC."""
 
     name = "moment"
 
     def convert(self, value: object, param: Parameter | None, ctx: Context | None) -> datetime:
-        """Read `2026-03-01`, `2026-03-01T12:00Z` or `90m`."""
+        """Convert `2026-03-01`, `2026-03-01T12:00Z` or `90m`."""
         text = str(value)
         try:
             if PATTERN.fullmatch(text):
@@ -32,7 +32,7 @@ class Moment(click.ParamType[datetime]):
             return datetime.fromisoformat(ZULU.sub("+00:00", text)).astimezone(timezone.utc)
         except (ValueError, OverflowError):
             self.fail(
-                f"{text!r} is no time; write it like 2026-03-01T12:00, or how long ago, like 2h",
+                f"{text!r} is not a time; write 2026-03-01T12:00 or, for a duration before now, 2h",
                 param,
                 ctx,
             )

@@ -1,4 +1,4 @@
-"""How lists are printed: aligned columns for people, JSON for programs."""
+"""Prints lists as aligned columns or as JSON."""
 
 from __future__ import annotations
 
@@ -16,20 +16,18 @@ R = TypeVar("R")
 
 
 def json_option(command: Callable[P, R]) -> Callable[P, R]:
-    """Give a command the option `--json`; it gets it as `as_json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(
-        command
-    )
+    """Add the option `--json`, passed as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 def print_json(objects: Iterable[object], fields: Sequence[str]) -> None:
-    """Print the fields of some objects as a JSON list; times in ISO 8601, as everywhere."""
+    """Print the named attributes of each object as a JSON array; times are in ISO 8601."""
     rows = [{field: getattr(each, field) for field in fields} for each in objects]
     click.echo(json.dumps(rows, default=_as_text, ensure_ascii=False, indent=2))
 
 
 def print_columns(rows: Iterable[Sequence[object]], heading: Sequence[str]) -> None:
-    """Print rows below a heading, each column as wide as its widest cell."""
+    """Print a table; each column is as wide as its widest cell."""
     table = [heading, *([_as_text(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(heading))]
     for row in table:
@@ -38,7 +36,7 @@ def print_columns(rows: Iterable[Sequence[object]], heading: Sequence[str]) -> N
 
 
 def print_rows(rows: Sequence[object], fields: Sequence[str], *, as_json: bool) -> None:
-    """Print the fields of some objects, for people or for programs."""
+    """Print the named attributes of each object, as a table or as JSON."""
     if as_json:
         print_json(rows, fields)
         return
@@ -49,7 +47,7 @@ def print_rows(rows: Sequence[object], fields: Sequence[str], *, as_json: bool) 
 
 
 def print_count(done: str, count: int, *, as_json: bool) -> None:
-    """Print what was done to how many messages."""
+    """Print how many messages were processed; `done` is the past participle, such as `retried`."""
     if as_json:
         click.echo(json.dumps({done: count}))
         return

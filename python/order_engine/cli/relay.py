@@ -1,18 +1,20 @@
-"""`order-engine relay`: a process that does nothing but send events."""
+"""`order-engine relay`: a process that only publishes events."""
 
 from __future__ import annotations
 
 import click
 
-from order_engine.cli.running import work_until_stopped
-from order_engine.cli.settings import given, setting_options
+from order_engine.cli.running import with_database, work_until_stopped
+from order_engine.cli.settings import setting_options
 
 
 @click.command()
 @setting_options("contract", "database_url", "rabbitmq_url")
 def relay(**options: str | tuple[str, ...] | None) -> None:
-    """Send the events of orders until Ctrl-C or SIGTERM.
+    """Publish order events until Ctrl-C, SIGTERM or SIGHUP.
 
-    For web processes that run with ORDER_ENGINE_RELAY=false. Several may run: they share the work.
+    For web processes that run with ORDER_ENGINE_RELAY=false. Several relays share the work.
     """
-    work_until_stopped(given(**options), "relay", lambda: click.echo("Sending events", err=True))
+    work_until_stopped(
+        with_database(**options), "relay", lambda: click.echo("Publishing events", err=True)
+    )

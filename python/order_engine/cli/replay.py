@@ -1,4 +1,4 @@
-"""`order-engine events replay`: past events told again, with progress and a way to go on."""
+"""`order-engine events replay`: publish past events again, with progress; can be resumed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import click
 from order_engine import _native
 from order_engine.cli.moment import Moment
 from order_engine.cli.output import json_option
-from order_engine.cli.settings import given, setting_options
+from order_engine.cli.running import with_database
+from order_engine.cli.settings import setting_options
 
 
 @click.command()
@@ -28,21 +29,21 @@ from order_engine.cli.settings import given, setting_options
     "--since",
     type=Moment(),
     metavar="TIME",
-    help="Only events from this time on: 2026-03-01T12:00, or how long ago, like 2h.",
+    help="Only events from this time on: 2026-03-01T12:00, or a duration before now, such as 2h.",
 )
 @click.option(
     "--until",
     type=Moment(),
     metavar="TIME",
-    help="Only events before this time; now by default.",
+    help="Only events before this time. Default: now.",
 )
 @click.option(
     "--after",
     metavar="CURSOR",
-    help="Only events behind this one: where an earlier replay was left.",
+    help="Only events after this cursor, as printed by an interrupted replay.",
 )
 @click.option("--rate", type=int, default=1000, show_default=True, help="Messages per second.")
-@click.option("--dry-run", is_flag=True, help="Only count what would be told.")
+@click.option("--dry-run", is_flag=True, help="Count the events; publish nothing.")
 @setting_options("contract", "database_url")
 @json_option
 def replay(  # noqa: PLR0913 - an option for each.
@@ -56,40 +57,41 @@ def replay(  # noqa: PLR0913 - an option for each.
     as_json: bool,
     **options: str | tuple[str, ...] | None,
 ) -> None:
-    """Tell past events again, for consumers that have missed them.
+    """Publish past events again, for consumers that lost them.
 
-    The messages carry the header `x-replay: true` and the ids of the first time. An engine that
-    serves the contract sends them. Ctrl-C ends it; what it prints then goes on.
+    The messages have their original ids and the header `x-replay: true`. They are added to the
+    outbox; a running engine with the contract publishes them. If interrupted, the command prints
+    the options that resume it.
     """
     progress = _Progress(quiet=as_json)
     past = (list(order_ids), since, until, after)
     try:
-        done = _native.events_replay(given(**options), past, rate, dry_run, progress.tell)
+        done = _native.events_replay(with_database(**options), past, rate, dry_run, progress.update)
     except BaseException:
-        progress.say_how_to_go_on()
+        progress.print_resume_options()
         raise
     progress.end()
     if as_json:
         click.echo(json.dumps(done.to_dict(), default=datetime.isoformat))
         return
-    would = "would be told" if dry_run else "told"
-    click.echo(f"{done.events} events {would} again, in {done.messages} messages")
+    verb = "would replay" if dry_run else "replayed"
+    click.echo(f"{verb} {done.events} events in {done.messages} messages")
     if done.waiting:
-        click.echo(f"{done.waiting} of them wait to be sent")
+        click.echo(f"{done.waiting} of them are not published yet")
 
 
 class _Progress:
-    """Tells on standard error how far a replay has come: one line, where that is a terminal."""
+    """Progress on standard error; on a terminal it overwrites its line."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._is_terminal = sys.stderr.isatty()
         self._last: _native.Replayed | None = None
 
-    def tell(self, done: _native.Replayed) -> None:
+    def update(self, done: _native.Replayed) -> None:
         self._last = done
         if not self._quiet:
-            text = f"{done.events} events, up to {done.cursor}; {done.waiting} messages wait"
+            text = f"{done.events} events, up to {done.cursor}; {done.waiting} messages unpublished"
             click.echo(
                 f"\r{text}" if self._is_terminal else text, err=True, nl=not self._is_terminal
             )
@@ -98,9 +100,9 @@ class _Progress:
         if self._is_terminal and self._last is not None and not self._quiet:
             click.echo(err=True)
 
-    def say_how_to_go_on(self) -> None:
+    def print_resume_options(self) -> None:
         self.end()
         if self._last is not None and self._last.cursor is not None:
             until = self._last.until.isoformat()
             words = ["--after", self._last.cursor, "--until", until]
-            click.echo(f"To go on: the same with {shlex.join(words)}", err=True)
+            click.echo(f"To resume, repeat the command with {shlex.join(words)}", err=True)

@@ -1,4 +1,4 @@
-"""What `serve` and `demo` share: a database that is there, and a server that ends cleanly."""
+"""What the commands that run until a signal have in common, and the database of all commands."""
 
 from __future__ import annotations
 
@@ -8,42 +8,47 @@ from typing import TYPE_CHECKING
 
 import click
 
-from order_engine import _native, configuration, state
-from order_engine.embedded import EmbeddedPostgres
+from order_engine import _native, configuration, database
+from order_engine.cli.settings import merge_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-@contextmanager
-def embedded_database(flags: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Run the embedded PostgreSQL, migrated; gives the settings with its URL."""
-    click.echo(f"Starting PostgreSQL, its data in ./{state.DEFAULT_FOLDER}/postgres", err=True)
-    with EmbeddedPostgres() as url:
-        flags = {**flags, "database_url": url}
-        # Nobody else knows this database, so nobody else can have migrated it.
-        _native.migrate(flags)
-        yield flags
+def with_database(**options: str | tuple[str, ...] | None) -> dict[str, str]:
+    """Return the given options as settings with a database URL.
+
+    Without a configured database, the embedded PostgreSQL runs until the command ends.
+    """
+    flags = merge_options(**options)
+    return flags if database.is_configured(flags) else with_embedded_database(flags)
+
+
+def with_embedded_database(flags: dict[str, str]) -> dict[str, str]:
+    """Return the settings with the URL of the embedded PostgreSQL, which runs as long as above."""
+    click.echo(f"Using the embedded PostgreSQL in {database.FOLDER}", err=True)
+    return click.get_current_context().with_resource(database.embedded(flags))
 
 
 def serve_until_stopped(flags: dict[str, str], on_ready: Callable[[list[str]], None]) -> None:
-    """Serve until SIGINT or SIGTERM; Ctrl-C ends the server and is no error.
-
-    The native module passes a signal on to the handler it found. Python's own would raise a
-    KeyboardInterrupt as soon as the server has ended well.
-    """
-    with _signals_left_alone():
+    """Serve until SIGINT, SIGTERM or SIGHUP. SIGINT (Ctrl-C) is not an error."""
+    with _default_sigint():
         _native.serve(configuration.with_pages(flags), on_ready)
 
 
 def work_until_stopped(flags: dict[str, str], duty: str, on_ready: Callable[[], None]) -> None:
-    """Only send events (`relay`), or only take them in (`intake`), as long as `serve` would."""
-    with _signals_left_alone():
+    """Run only the relay (`relay`) or only the consumer (`intake`) until a signal."""
+    with _default_sigint():
         _native.work(flags, duty, lambda _: on_ready())
 
 
 @contextmanager
-def _signals_left_alone() -> Iterator[None]:
+def _default_sigint() -> Iterator[None]:
+    """Restore the default action of SIGINT for the block.
+
+    The native module forwards a signal to the handler that was installed before its own. Python's
+    handler would raise KeyboardInterrupt after an orderly end.
+    """
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield

@@ -1,4 +1,4 @@
-"""`order-engine seed-demo`: a user and a few products to try the engine with."""
+"""`order-engine seed-demo`: create a demo user and demo products."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import click
 
 from order_engine import _native
 from order_engine.cli.output import print_columns
-from order_engine.cli.settings import given, setting_options
+from order_engine.cli.running import with_database
+from order_engine.cli.settings import setting_options
 
 
 @click.command("seed-demo")
 @setting_options("database_url")
 def seed_demo(**options: str | None) -> None:
-    """Add a demo user and demo products; safe to repeat."""
-    catalogue = _native.seed_demo(given(**options))
+    """Create a demo user and demo products. Safe to repeat."""
+    catalogue = _native.seed_demo(with_database(**options))
     click.echo(f"demo user {catalogue.user_id}")
     print_columns(catalogue.products, heading=("PRODUCT", "NAME", "PRICE", "STOCK"))

@@ -1,4 +1,4 @@
-"""The options that are settings: declared once, handed to the native module by name."""
+"""Command line options that set a setting of the same name."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         "--contract",
         multiple=True,
         metavar="NAME[:PORT]",
-        help="A contract to serve, and its port; may be repeated. Default: flask.",
+        help="Contract to serve, with an optional port; may be repeated. Default: flask.",
     ),
     "host": click.option(
-        "--host", metavar="ADDRESS", help="The address to listen at. Default: 127.0.0.1."
+        "--host", metavar="ADDRESS", help="Address to listen on. Default: 127.0.0.1."
     ),
     "port": click.option(
         "--port",
         metavar="PORT",
-        help="The port of the first contract; 0 takes a free one. Default: 5000 for flask.",
+        help="Port of the first contract; 0 chooses a free port. Default: 5000 for flask.",
     ),
     "metrics_port": click.option(
         "--metrics-port",
         metavar="PORT",
-        help="A port for /metrics alone; 0 takes a free one. Default: 9202 for gateway, else none.",
+        help="Port for /metrics only; 0 chooses a free one. Default: 9202 for gateway, else none.",
     ),
     "access": click.option(
         "--access",
         metavar="owner|roles|any-valid-token",
-        help="What a valid token allows: its owner's orders; the same without changing a status; "
-        "everything.",
+        help="What a valid token permits. owner: the user's own orders (staff: all); roles: the "
+        "same, but only staff changes a status; any-valid-token: everything.",
     ),
     "database_url": click.option(
         "--database-url",
         metavar="URL",
-        help="PostgreSQL: postgresql://user:password@host:port/database. A password is safer in "
-        "the environment, as DATABASE_URL.",
+        help="PostgreSQL URL: postgresql://user:password@host:port/database. Other users can see "
+        "arguments; prefer the environment variable DATABASE_URL.",
     ),
     "rabbitmq_url": click.option(
         "--rabbitmq-url",
         metavar="URL",
-        help="RabbitMQ: amqp://user:password@host:port/vhost [RABBITMQ_URL]. Without it events "
-        "wait in the database.",
+        help="RabbitMQ URL: amqp://user:password@host:port/vhost. Prefer the environment "
+        "variable RABBITMQ_URL. Without a URL, events stay in the outbox.",
     ),
     "jwt_secret_key": click.option(
         "--jwt-secret-key",
         metavar="TEXT",
-        help="The secret tokens are signed with. Safer in the environment, as JWT_SECRET_KEY.",
+        help="Secret that tokens are signed with. Prefer the environment variable JWT_SECRET_KEY.",
     ),
 }
-"""By the setting's name. Values are judged where all settings are, so that all are told at once."""
+"""Options by setting. The native module validates the values and reports all errors at once."""
 
 
 def setting_options(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Give a command the options of some settings; it gets them as keyword arguments."""
+    """Add the options of the named settings, passed as keyword arguments."""
 
     def decorate(command: Callable[P, R]) -> Callable[P, R]:
         for name in reversed(names):
@@ -72,22 +72,27 @@ def setting_options(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-_of_app: ContextVar[dict[str, str]] = ContextVar("settings of the app", default={})  # noqa: B039
+_app_settings: ContextVar[dict[str, str]] = ContextVar("app_settings", default={})  # noqa: B039
 
 
 @contextmanager
 def app_settings(flags: dict[str, str]) -> Iterator[None]:
-    """Run commands with these settings of an app below what is typed."""
-    token = _of_app.set(flags)
+    """Use these settings of an app as defaults for the options of a command."""
+    token = _app_settings.set(flags)
     try:
         yield
     finally:
-        _of_app.reset(token)
+        _app_settings.reset(token)
 
 
-def given(**options: str | tuple[str, ...] | None) -> dict[str, str]:
-    """Keep the options that were typed, as the native module takes them."""
-    return _of_app.get() | {
+def is_in_app() -> bool:
+    """Return whether the command runs as `flask order-engine …`."""
+    return bool(_app_settings.get())
+
+
+def merge_options(**options: str | tuple[str, ...] | None) -> dict[str, str]:
+    """Return the given options as settings, on top of those of the app, if any."""
+    return _app_settings.get() | {
         name: value if isinstance(value, str) else ",".join(value)
         for name, value in options.items()
         if value

@@ -1,4 +1,4 @@
-"""`order-engine token`: a signed token for a user, for tests and first steps."""
+"""`order-engine token`: issue a signed token, for tests and first steps."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import click
 
 from order_engine import _native
 from order_engine.cli.duration import Duration
-from order_engine.cli.settings import given, setting_options
+from order_engine.cli.settings import merge_options, setting_options
 
 
 @click.command()
-@click.option("--user", "user_id", required=True, metavar="ID", help="Whom the token speaks for.")
-@click.option("--admin", is_flag=True, help="Let it act for everybody.")
+@click.option(
+    "--user", "user_id", required=True, metavar="ID", help="User id to issue the token for."
+)
+@click.option("--admin", is_flag=True, help="Grant the admin role.")
 @click.option(
     "--expires",
     type=Duration(),
     default="1h",
     show_default=True,
     metavar="TIME",
-    help="How long it is valid: 90m, 12h, 7d; at most a year.",
+    help="Lifetime: 90m, 12h, 7d; at most 365 days.",
 )
 @setting_options("jwt_secret_key")
 def token(*, user_id: str, admin: bool, expires: int, **options: str | None) -> None:
-    """Print a token signed with the configured secret."""
-    click.echo(_native.mint_token(given(**options), user_id, admin, expires))
+    """Print a JWT signed with the configured secret (jwt_secret_key)."""
+    click.echo(_native.mint_token(merge_options(**options), user_id, admin, expires))

@@ -1,4 +1,4 @@
-"""Consumer scripts: events of a queue, one after the other, each taken in once.
+"""Consumer scripts: process the events of a queue in order, each exactly once.
 
 from order_engine.consumer import consume
 
@@ -6,12 +6,11 @@ for event in consume("order.placed", queue="product_service_queue"):
     for item in event["items"]:
         ...
 
-`Consumer` adds what a loop cannot have: a failed event is tried again, and set aside when that does
-not help; and an event and what it changes are one transaction of a PostgreSQL of yours.
-docs/CONSUMERS.md says more.
+`Consumer` adds retries, dead letters, and a transaction in your own PostgreSQL that covers both the
+event and its effects. See docs/CONSUMERS.md.
 """
 
-from order_engine._native import ParkedEvent
+from order_engine._native import DeadLetterEvent
 from order_engine.consumer.consumer import Consumer
 from order_engine.consumer.event import Event
 from order_engine.consumer.inbox_table import INBOX_TABLE
@@ -21,9 +20,9 @@ __all__ = [
     "INBOX_TABLE",
     "AsyncEventStream",
     "Consumer",
+    "DeadLetterEvent",
     "Event",
     "EventStream",
-    "ParkedEvent",
     "consume",
     "consume_async",
 ]

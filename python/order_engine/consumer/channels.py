@@ -1,7 +1,7 @@
-"""One way to talk to the native consumers: what waits and what is awaited look the same.
+"""A common interface to the blocking and the asyncio consumer of the native module.
 
-The work is written once, as coroutines. Where nothing in them ever waits for an event loop they are
-run by `at_once`, and are plain calls.
+Message handling is written once, as coroutines. With a blocking channel no coroutine ever suspends,
+so that `run_blocking` can run it without an event loop.
 """
 
 from __future__ import annotations
@@ -17,89 +17,85 @@ T = TypeVar("T")
 
 
 class Channel(Protocol):
-    """A queue, one delivery after the other."""
+    """A queue, consumed one delivery at a time."""
 
     async def next(self) -> _native.Delivery | None:
-        """Wait for the next delivery; the same one again until it is settled, None after a stop."""
+        """Wait for the next delivery; repeats an unsettled one, None once stopped."""
         raise NotImplementedError
 
     async def acknowledge(self, delivery: _native.Delivery) -> None:
-        """Settle a delivery for good."""
+        """Acknowledge a delivery."""
         raise NotImplementedError
 
-    async def park(self, delivery: _native.Delivery, reason: str, attempts: int) -> None:
-        """Set a delivery aside, and settle it."""
+    async def dead_letter(self, delivery: _native.Delivery, reason: str, attempts: int) -> None:
+        """Publish a delivery to the dead-letter queue, then acknowledge it."""
         raise NotImplementedError
 
     async def pause(self, seconds: float) -> None:
-        """Wait, or less where the consumer is stopped."""
+        """Wait; returns early when the consumer is stopped."""
         raise NotImplementedError
 
     async def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         raise NotImplementedError
 
 
-class Waiting:
-    """A channel whose calls block their thread."""
-
-    def __init__(self, native: _native.Consumer) -> None:
-        self._native = native
-
-    async def next(self) -> _native.Delivery | None:
-        """See `Channel`."""
-        return self._native.next()
-
-    async def acknowledge(self, delivery: _native.Delivery) -> None:
-        """See `Channel`."""
-        self._native.acknowledge(delivery)
-
-    async def park(self, delivery: _native.Delivery, reason: str, attempts: int) -> None:
-        """See `Channel`."""
-        self._native.park(delivery, reason, attempts)
-
-    async def pause(self, seconds: float) -> None:
-        """See `Channel`."""
-        self._native.pause(seconds)
-
-    async def close(self) -> None:
-        """See `Channel`."""
-        self._native.close()
+def blocking(native: _native.Consumer) -> Channel:
+    """Return a channel whose calls block the thread."""
+    return _BlockingChannel(native)
 
 
-class Awaiting:
-    """A channel whose calls let the event loop go on."""
-
-    def __init__(self, native: _native.AsyncConsumer) -> None:
-        self._native = native
-
-    async def next(self) -> _native.Delivery | None:
-        """See `Channel`."""
-        return await self._native.next()
-
-    async def acknowledge(self, delivery: _native.Delivery) -> None:
-        """See `Channel`."""
-        await self._native.acknowledge(delivery)
-
-    async def park(self, delivery: _native.Delivery, reason: str, attempts: int) -> None:
-        """See `Channel`."""
-        await self._native.park(delivery, reason, attempts)
-
-    async def pause(self, seconds: float) -> None:
-        """See `Channel`."""
-        await self._native.pause(seconds)
-
-    async def close(self) -> None:
-        """See `Channel`."""
-        await self._native.close()
+def awaiting(native: _native.AsyncConsumer) -> Channel:
+    """Return a channel whose calls suspend the coroutine."""
+    return _AsyncChannel(native)
 
 
-def at_once(work: Coroutine[object, object, T]) -> T:
-    """Run a coroutine that never waits for an event loop, and return its result."""
+def run_blocking(work: Coroutine[object, object, T]) -> T:
+    """Run a coroutine that never suspends, and return its result."""
     try:
         work.send(None)
     except StopIteration as done:
         result: T = done.value
         return result
     work.close()
-    raise RuntimeError("a blocking consumer was given something to await")
+    raise RuntimeError("A blocking consumer cannot await; use its asyncio counterpart.")
+
+
+class _BlockingChannel:
+    def __init__(self, native: _native.Consumer) -> None:
+        self._native = native
+
+    async def next(self) -> _native.Delivery | None:
+        return self._native.next()
+
+    async def acknowledge(self, delivery: _native.Delivery) -> None:
+        self._native.acknowledge(delivery)
+
+    async def dead_letter(self, delivery: _native.Delivery, reason: str, attempts: int) -> None:
+        self._native.dead_letter(delivery, reason, attempts)
+
+    async def pause(self, seconds: float) -> None:
+        self._native.pause(seconds)
+
+    async def close(self) -> None:
+        self._native.close()
+
+
+class _AsyncChannel:
+    def __init__(self, native: _native.AsyncConsumer) -> None:
+        self._native = native
+
+    async def next(self) -> _native.Delivery | None:
+        return await self._native.next()
+
+    async def acknowledge(self, delivery: _native.Delivery) -> None:
+        await self._native.acknowledge(delivery)
+
+    async def dead_letter(self, delivery: _native.Delivery, reason: str, attempts: int) -> None:
+        await self._native.dead_letter(delivery, reason, attempts)
+
+    async def pause(self, seconds: float) -> None:
+        await self._native.pause(seconds)
+
+    async def close(self) -> None:
+        await self._native.close()

@@ -1,4 +1,4 @@
-"""`Consumer`: functions that are called with the events of a queue."""
+"""`Consumer`: calls functions with the events of a queue."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from order_engine import _native, arguments
-from order_engine.consumer.channels import Awaiting, Waiting, at_once
-from order_engine.consumer.inbox import Memory
+from order_engine.consumer.channels import awaiting, blocking, run_blocking
+from order_engine.consumer.inbox import MemoryInbox
 from order_engine.consumer.inbox_table import InboxTable
 from order_engine.consumer.signals import stopped_by_signals
 from order_engine.consumer.subscribing import queue_name, settings, subscribed_keys
-from order_engine.consumer.work import Handler, Retries, Worker
+from order_engine.consumer.work import Handler, RetryPolicy, Worker
 from order_engine.exceptions import InvalidInput
 
 if TYPE_CHECKING:
@@ -26,20 +26,20 @@ PAUSE_SECONDS_MAX = 3600.0
 
 
 class Consumer:
-    """Calls a function for each event of a queue, one after the other, in their order.
+    """Calls a function for each event of a queue, in order.
 
-    An event is acknowledged when its function has returned. When it raises, it is called again,
-    with the event read anew, after a pause of up to `backoff_seconds`, which doubles each time up
-    to `backoff_seconds_max`; after `attempts` calls the event is *parked*: set aside in the durable
-    queue `<queue>.parked`, with the reason, and the next one has its turn. So is, at once, a body
-    that is not JSON, and an event with a routing key that has no function. `parked` lists what
-    waits there, `retry_parked` puts it back.
+    An event is acknowledged after its function returns. If the function raises, it is called again
+    with a fresh copy of the event, after a random pause of up to `backoff_seconds`, which doubles
+    with each attempt up to `backoff_seconds_max`. After `attempts` calls the event becomes a dead
+    letter: it is moved to the durable queue `<queue>.dead-letters` with the reason, and the next
+    event is processed. A body that is not JSON and an event without a function become dead letters
+    at once. `dead_letters` lists them, `retry` moves them back, `skip` deletes them.
 
-    A broker that is away is waited for, and so is the database of `connection`; the log says it
-    once (`order_engine.consumer`). What was not acknowledged comes again. An event that was taken
-    in is known again by its message id; one without an id, if the broker says that it was delivered
-    before and its body has been taken in. It is then acknowledged and nothing else. Without
-    `connection` this is remembered by this process, of the last 10 000 events.
+    The consumer waits for an unavailable broker or database; `order_engine.consumer` logs each
+    outage once. Unacknowledged events are delivered again. Duplicates are acknowledged without a
+    call. An event with a message id is a duplicate if the id was processed before; one without an
+    id, if the broker marks it as redelivered and its body was processed before. Without
+    `connection`, the last 10,000 events are remembered in memory.
 
     Example:
         >>> consumer = Consumer(queue="product_service_queue", connection=database)
@@ -50,32 +50,32 @@ class Consumer:
         >>> consumer.run()
 
     Args:
-        queue: The queue. One that is there is used as it is; an absent one is declared as the
+        queue: The queue. An existing one is used as it is; a missing one is declared as the
             existing services declare theirs: not durable, not exclusive, without arguments.
         rabbitmq_url: `amqp://user:password@host:port/vhost`. By default from `RABBITMQ_URL` or
             `RABBITMQ_URI` in the environment or `.env`.
-        exchange: The exchange; by default `event_exchange`, direct and not durable. One that is
-            there is used as it is.
-        prefetch: Messages that the broker hands over ahead, 1 to 2000; 100 by default. They are
-            still handled one by one.
-        attempts: Calls before an event is parked, 1 to 1000.
-        backoff_seconds: The longest pause after the first failed call, 0 to 3600 seconds.
-        backoff_seconds_max: The longest pause at all, 0 to 3600 seconds.
-        connection: A PostgreSQL of yours, for one transaction of what the function writes and the
-            note that the event was taken in: an open connection, a SQLAlchemy Engine, or what gives
-            a connection or Session when called, and again when that was lost. Of psycopg, psycopg2
-            or SQLAlchemy for `run`; psycopg's AsyncConnection or asyncpg's Connection for
-            `run_async`. The function must not commit. The table `order_engine_inbox` is created if
-            it is missing; `INBOX_TABLE` has the statements for a migration. Notes older than a week
-            are forgotten.
-        inbox: Under which name the notes are kept; the queue's by default. Two queues that carry
-            the same events for the same purpose, one of them new, take the same name.
+        exchange: The exchange; by default `event_exchange`, direct and not durable. An existing one
+            is used as it is.
+        prefetch: Unacknowledged messages the broker may deliver, 1 to 2000. Default: 100. Events
+            are processed one at a time in any case.
+        attempts: Calls before an event becomes a dead letter, 1 to 1000.
+        backoff_seconds: Longest pause after the first failed call, 0 to 3600 seconds.
+        backoff_seconds_max: Upper bound of the pause, 0 to 3600 seconds.
+        connection: Your PostgreSQL database. The function's writes and the record of the event are
+            one transaction; the function must not commit. Either an open connection, a SQLAlchemy
+            Engine, or a function that returns a connection or Session and is called again after a
+            lost connection. For `run`: psycopg, psycopg2 or SQLAlchemy. For `run_async`: psycopg's
+            AsyncConnection or asyncpg's Connection. The table `order_engine_inbox` is created if
+            missing; `INBOX_TABLE` contains the statements for a migration. Records are deleted
+            after a week.
+        inbox: Name that processed events are recorded under; the queue's by default. Use one name
+            for two queues with the same events and purpose, such as a queue and its replacement.
 
     Raises:
         InvalidInput: An argument of the wrong type or out of range.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a choice with a default.
+    def __init__(  # noqa: PLR0913 - keyword arguments with defaults.
         self,
         *,
         queue: str,
@@ -90,7 +90,7 @@ class Consumer:
     ) -> None:
         self._queue = queue_name(queue)
         self._settings = settings(rabbitmq_url, exchange, prefetch)
-        self._retries = Retries(
+        self._retries = RetryPolicy(
             _attempts(attempts),
             _seconds(backoff_seconds, "backoff_seconds"),
             _seconds(backoff_seconds_max, "backoff_seconds_max"),
@@ -98,21 +98,21 @@ class Consumer:
         self._connection = connection
         self._inbox = arguments.optional_text(inbox, "inbox") or self._queue
         self._handlers: dict[str, Handler] = {}
-        self._memory = Memory()
+        self._memory = MemoryInbox()
         self._stop = _native.Stop()
 
     def on(self, *routing_keys: str) -> Callable[[F], F]:
-        """Have a function called with the events of these routing keys.
+        """Register the decorated function for routing keys.
 
-        It takes the event, or the event and the connection. `run` calls it; `run_async` awaits
-        what it returns, if that can be awaited.
+        The function takes the event, or the event and the connection. `run_async` awaits an
+        awaitable result.
 
         Args:
-            routing_keys: What the queue is bound to; at least one, each for one function.
+            routing_keys: The routing keys to bind the queue to; at least one.
 
         Raises:
-            InvalidInput: No routing key, or one that has a function; the function takes something
-                else, or a connection where none is given.
+            InvalidInput: No routing key, or one that is already registered; the function has other
+                parameters, or takes a connection although the consumer has none.
         """
         keys = subscribed_keys(routing_keys)
 
@@ -120,99 +120,103 @@ class Consumer:
             handler = Handler(function, self._wants_connection(function))
             for key in keys:
                 if key in self._handlers:
-                    raise InvalidInput(f"{key} has a function already")
+                    raise InvalidInput(f"{key} already has a function")
                 self._handlers[key] = handler
             return function
 
         return register
 
     def run(self) -> None:
-        """Call the functions, until SIGINT, SIGTERM or `stop`; finish the event under way.
+        """Process events until SIGINT, SIGTERM or `stop`; finishes the event in progress.
 
-        A second signal ends the process as it would any other. In a thread that is not the main
-        one signals are none of its business.
+        A second signal has its usual effect. Signals are handled in the main thread only.
 
         Raises:
-            InvalidInput: No function; one that must be awaited; a `connection` that must be.
-            Misconfigured: No URL is set, or something about the settings is wrong.
+            InvalidInput: No function is registered, or a function or `connection` is for asyncio.
+            Misconfigured: No URL is set, or a setting is invalid.
         """
         for handler in self._handlers.values():
             if inspect.iscoroutinefunction(handler.function):
                 name = handler.function.__name__
-                raise InvalidInput(f"{name} must be awaited; use `await consumer.run_async()`")
+                raise InvalidInput(
+                    f"{name} is a coroutine function; use `await consumer.run_async()`"
+                )
         native = _native.Consumer(*self._subscription())
-        worker = self._worker(Waiting(native), is_async=False)
+        worker = self._worker(blocking(native), is_async=False)
         with stopped_by_signals(self.stop):
-            at_once(worker.run())
+            run_blocking(worker.run())
 
     async def run_async(self) -> None:
-        """Call the functions and await them, until `stop`; finish the event under way.
+        """Process events until `stop`; finishes the event in progress.
 
-        Cancelling it ends it at once; the event under way comes again. Signals are the program's:
-        `loop.add_signal_handler(signal.SIGTERM, consumer.stop)`.
+        Cancellation ends it immediately; the event in progress is delivered again. Signals are left
+        to the program: `loop.add_signal_handler(signal.SIGTERM, consumer.stop)`.
 
         Raises:
-            InvalidInput: No function; a `connection` that cannot be awaited.
-            Misconfigured: No URL is set, or something about the settings is wrong.
+            InvalidInput: No function is registered, or `connection` is not for asyncio.
+            Misconfigured: No URL is set, or a setting is invalid.
         """
         native = _native.AsyncConsumer(*self._subscription())
-        await self._worker(Awaiting(native), is_async=True).run()
+        await self._worker(awaiting(native), is_async=True).run()
 
     def stop(self) -> None:
-        """End `run` after the event under way; from any thread, or a signal's handler.
+        """End `run` after the event in progress. Safe in any thread and signal handler.
 
-        A consumer that was stopped stays so.
+        A stopped consumer cannot be run again.
         """
         self._stop.set()
 
-    def parked(self, limit: int = 100) -> list[_native.ParkedEvent]:
-        """List events that were set aside, the longest waiting first. They stay there.
+    def dead_letters(self, limit: int = 100) -> list[_native.DeadLetterEvent]:
+        """List dead letters, oldest first, without removing them.
 
         Args:
-            limit: At most this many, 1 to 1000.
+            limit: Maximum number, 1 to 1000.
 
         Raises:
-            InvalidInput: A limit out of range.
+            InvalidInput: The limit is out of range.
+            NotFound: Neither the queue nor its dead-letter queue exists.
             Unavailable: The broker cannot be reached.
         """
-        return _native.consumer_parked(
+        return _native.consumer_dead_letters(
             self._settings, self._queue, arguments.integer(limit, "limit")
         )
 
-    def retry_parked(self, ids: Iterable[str] | None = None) -> int:
-        """Put events that were set aside back into the queue, behind those that wait there.
+    def retry(self, ids: Iterable[str] | None = None) -> int:
+        """Move dead letters back to the end of the queue.
 
         Args:
-            ids: Theirs, as `parked` gives them; all of them by default.
+            ids: Their ids, as returned by `dead_letters`; all dead letters by default.
 
         Returns:
-            How many.
+            The number of moved events.
 
         Raises:
-            NotFound: The queue is not there; nobody consumes it.
-            Unavailable: The broker cannot be reached, or was lost: one event may be in both places.
+            NotFound: The queue does not exist.
+            Unavailable: The broker cannot be reached. If the connection was lost in between, one
+                event may be in both queues.
         """
         return _native.consumer_retry(
             self._settings, self._queue, None if ids is None else _ids(ids)
         )
 
-    def skip_parked(self, ids: Iterable[str]) -> int:
-        """Give events that were set aside up for good.
+    def skip(self, ids: Iterable[str]) -> int:
+        """Delete dead letters permanently.
 
         Args:
-            ids: Theirs, as `parked` gives them.
+            ids: Their ids, as returned by `dead_letters`.
 
         Returns:
-            How many.
+            The number of deleted events.
 
         Raises:
+            NotFound: Neither the queue nor its dead-letter queue exists.
             Unavailable: The broker cannot be reached.
         """
         return _native.consumer_skip(self._settings, self._queue, _ids(ids))
 
     def _subscription(self) -> tuple[dict[str, str], str, list[str], _native.Stop]:
         if not self._handlers:
-            raise InvalidInput("no function is registered; decorate one with `@consumer.on(…)`")
+            raise InvalidInput("No function is registered. Decorate one with `@consumer.on(…)`.")
         return self._settings, self._queue, list(self._handlers), self._stop
 
     def _worker(self, channel: Channel, *, is_async: bool) -> Worker:
@@ -223,14 +227,14 @@ class Consumer:
             channel,
             handlers=self._handlers,
             retries=self._retries,
-            memory=self._memory,
+            inbox=self._memory,
             table=table,
             is_stopped=self._stop.is_set,
         )
 
     def _wants_connection(self, function: Callable[..., Any]) -> bool:
         if not callable(function):
-            raise InvalidInput(f"a function is needed, not {arguments.described(function)}")
+            raise InvalidInput(f"`on` decorates a function, not {arguments.described(function)}")
         needed = [
             parameter
             for parameter in inspect.signature(function).parameters.values()
@@ -239,11 +243,11 @@ class Consumer:
         ]
         name = getattr(function, "__name__", repr(function))
         if len(needed) > 2:  # noqa: PLR2004 - the event and the connection.
-            raise InvalidInput(f"{name} takes more than an event and a connection")
+            raise InvalidInput(f"{name} has more parameters than an event and a connection")
         if len(needed) < 2:  # noqa: PLR2004 - as above.
             return False
         if self._connection is None:
-            raise InvalidInput(f"{name} takes a connection; give `Consumer(connection=…)` one")
+            raise InvalidInput(f"{name} takes a connection; pass `Consumer(connection=…)`")
         return True
 
 

@@ -1,4 +1,4 @@
-"""What a handler is given: a message that came in, read."""
+"""`Event`: a parsed message, as handlers receive it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from order_engine import _native
 
-BODY_SHOWN_MAX = 200
+REPR_BODY_LENGTH_MAX = 200
 
 
 class UnreadableError(Exception):
@@ -21,18 +21,18 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Event(Mapping[str, Any]):
-    """One event, as its sender put it into JSON; numbers with a point are floats.
+    """A message with its parsed JSON body; numbers with a decimal point are floats.
 
-    It is a mapping over the fields of its body: `event["items"]`. A body that is no object, such as
-    the list of an `inventory.updated`, is in `body`.
+    An event is a mapping over the fields of its body: `event["items"]`. A body that is not an
+    object, such as the list of an `inventory.updated`, is available as `body` only.
 
     Args:
-        routing_key: What it came with, such as `order.placed`.
+        routing_key: The routing key, such as `order.placed`.
         body: The parsed JSON.
-        message_id: The sender's id for it, the same on every delivery; None if it gave none.
-        correlation_id: What it belongs to; the engine gives the number of the order.
-        redelivered: Whether the broker says that it may have been delivered before.
-        headers: What else the sender said of it.
+        message_id: The publisher's id, the same on every delivery; None if there is none.
+        correlation_id: The publisher's correlation id; the engine sets it to the order id.
+        redelivered: Whether the broker reports that it may have been delivered before.
+        headers: The message's AMQP headers.
     """
 
     routing_key: str
@@ -56,8 +56,8 @@ class Event(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         body = repr(self.body)
-        if len(body) > BODY_SHOWN_MAX:
-            body = f"{body[:BODY_SHOWN_MAX]}…"
+        if len(body) > REPR_BODY_LENGTH_MAX:
+            body = f"{body[:REPR_BODY_LENGTH_MAX]}…"
         text = f"Event({self.routing_key!r}, {body}"
         for name in ("message_id", "correlation_id"):
             value = getattr(self, name)
@@ -68,20 +68,20 @@ class Event(Mapping[str, Any]):
     def _fields(self) -> dict[str, Any]:
         if not isinstance(self.body, dict):
             raise TypeError(
-                f"The body of this {self.routing_key} is a JSON {type(self.body).__name__} and has "
-                "no fields; use event.body."
+                f"The body of this {self.routing_key} event is a JSON {type(self.body).__name__}, "
+                "which has no fields; use event.body."
             )
         return self.body
 
 
-def read(delivery: _native.Delivery) -> Event:
-    """Read a delivery, anew each time: what a handler does to one event the next does not see.
+def parse(delivery: _native.Delivery) -> Event:
+    """Parse a delivery into a new event, so that attempts do not see each other's changes.
 
     Raises:
-        UnreadableError: Its body is not JSON.
+        UnreadableError: The body is not JSON.
     """
     try:
-        body = json.loads(delivery.body, parse_constant=_refuse)
+        body = json.loads(delivery.body, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
         raise UnreadableError(f"The body is not JSON: {error}") from None
     return Event(
@@ -94,5 +94,5 @@ def read(delivery: _native.Delivery) -> Event:
     )
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"JSON has no {constant}")
+def _reject_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not valid JSON")

@@ -1,4 +1,4 @@
-"""What has been taken in already: how a message is told from another, and a memory of the last."""
+"""How messages are deduplicated, and the in-memory inbox of a consumer without a database."""
 
 from __future__ import annotations
 
@@ -9,44 +9,46 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from order_engine import _native
 
-REMEMBERED_MAX = 10_000
+MEMORY_SIZE_MAX = 10_000
 
 
-class Identity(NamedTuple):
-    """What tells one message from another.
+class MessageKey(NamedTuple):
+    """The key that identifies a message.
 
     Args:
-        key: The same for the same message.
-        is_news: Whether it is to be taken in even where the key is known: without a message id
-            two bodies that are the same may be two messages, unless the broker says otherwise.
+        key: Equal for deliveries of the same message.
+        accepts_repeats: Whether to process the message even if the key is known. Messages without
+            an id may be different messages with equal bodies, unless the broker has marked the
+            delivery as a redelivery.
     """
 
     key: str
-    is_news: bool
+    accepts_repeats: bool
 
 
-def identity(delivery: _native.Delivery) -> Identity:
-    """Tell who a message is, by the rule of the engine's own intake."""
+def message_key(delivery: _native.Delivery) -> MessageKey:
+    """Return the key of a message, by the same rule as the engine's own consumer."""
     if delivery.message_id is not None:
-        # PostgreSQL keeps no NUL in a text.
-        return Identity("id:" + delivery.message_id.replace("\0", "\ufffd"), is_news=False)
+        # PostgreSQL's text type cannot store NUL.
+        key = "id:" + delivery.message_id.replace("\0", "\ufffd")
+        return MessageKey(key, accepts_repeats=False)
     digest = hashlib.sha256(delivery.routing_key.encode() + b"\0" + delivery.body).hexdigest()
-    return Identity(f"body:{digest}", is_news=not delivery.redelivered)
+    return MessageKey(f"body:{digest}", accepts_repeats=not delivery.redelivered)
 
 
-class Memory:
-    """The last 10 000 messages that this process has taken in."""
+class MemoryInbox:
+    """The keys of the last 10,000 messages that this process has processed."""
 
     def __init__(self) -> None:
         self._keys: OrderedDict[str, None] = OrderedDict()
 
-    def knows(self, message: Identity) -> bool:
-        """Tell whether a message has been taken in."""
-        return message.key in self._keys and not message.is_news
+    def is_duplicate(self, message: MessageKey) -> bool:
+        """Return whether the message was processed before."""
+        return message.key in self._keys and not message.accepts_repeats
 
-    def note(self, message: Identity) -> None:
-        """Remember that a message has been taken in, and forget the oldest when there are many."""
+    def add(self, message: MessageKey) -> None:
+        """Record a message as processed; drops the oldest record if there are too many."""
         self._keys[message.key] = None
         self._keys.move_to_end(message.key)
-        if len(self._keys) > REMEMBERED_MAX:
+        if len(self._keys) > MEMORY_SIZE_MAX:
             self._keys.popitem(last=False)

@@ -1,11 +1,11 @@
-"""What went wrong, in words that may be kept and shown: without the secrets that errors repeat."""
+"""Error texts without secrets, for logs and dead letters."""
 
 from __future__ import annotations
 
 import re
 
 SECRETS = (
-    # The password of a URL.
+    # Passwords in URLs.
     (re.compile(r"(\w://[^\s/:@]*):[^\s/@]+@"), r"\1:********@"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), r"\1 ********"),
     (
@@ -19,14 +19,14 @@ SECRETS = (
 
 
 def masked(text: str) -> str:
-    """Give a text with what looks like a secret masked."""
+    """Return the text with everything that looks like a secret masked."""
     for pattern, replacement in SECRETS:
         text = pattern.sub(replacement, text)
     return text
 
 
 def reason_of(error: BaseException) -> str:
-    """Give the type and the text of an error."""
+    """Return the type and the masked text of an error."""
     kind = type(error)
     name = (
         kind.__qualname__

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM for a consumer that owns its process: the first stops it, the second ends."""
+"""Orderly stop on SIGINT and SIGTERM for a consumer that owns its process."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Have the first signal call `stop`, and any further one do what it did before.
+    """Call `stop` on the first signal, and restore the previous handlers for later ones.
 
-    Only the main thread can be told of signals; in another one nothing is changed.
+    Does nothing outside the main thread, where Python does not allow signal handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -32,7 +32,7 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
 
     def restore() -> None:
         for number, handler in before.items():
-            # None is a handler that was not installed from Python and cannot be put back.
+            # None: the handler was not installed by Python and cannot be restored.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     try:

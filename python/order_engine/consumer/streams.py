@@ -1,4 +1,4 @@
-"""`consume` and `consume_async`: the events of a queue as a loop."""
+"""`consume` and `consume_async`: iterate over the events of a queue."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 from order_engine import _native
-from order_engine.consumer.channels import Awaiting, Waiting, at_once
-from order_engine.consumer.inbox import Memory, identity
+from order_engine.consumer.channels import awaiting, blocking, run_blocking
+from order_engine.consumer.inbox import MemoryInbox, message_key
 from order_engine.consumer.subscribing import queue_name, settings, subscribed_keys
-from order_engine.consumer.work import sift
+from order_engine.consumer.work import accept
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -25,25 +25,25 @@ def consume(
     exchange: str | None = None,
     prefetch: int | None = None,
 ) -> EventStream:
-    """Go through the events of a queue, until `stop` is called.
+    """Iterate over the events of a queue until `stop` is called.
 
-    An event is acknowledged when the loop asks for the next one. After a `break` or an exception it
-    is not, and comes again, to whoever consumes the queue next. A body that is not JSON, and an
-    event with another routing key, are set aside: see `Consumer.parked`. An event that comes again
-    although its turn of the loop was finished in this process is left out.
+    An event is acknowledged when the loop requests the next one. After a `break` or an exception it
+    is not acknowledged, and the broker delivers it to the next consumer of the queue. A message
+    whose body is not JSON or whose routing key is not in `routing_keys` becomes a dead letter; see
+    `Consumer.dead_letters`. An event that this process has already processed is skipped.
 
     Args:
-        routing_keys: What to bind the queue to; at least one.
-        queue: The queue. One that is there is used as it is; an absent one is declared as the
+        routing_keys: The routing keys to bind the queue to; at least one.
+        queue: The queue. An existing one is used as it is; a missing one is declared as the
             existing services declare theirs: not durable, not exclusive, without arguments.
         rabbitmq_url: `amqp://user:password@host:port/vhost`. By default from `RABBITMQ_URL` or
             `RABBITMQ_URI` in the environment or `.env`.
         exchange: The exchange; by default `event_exchange`, direct and not durable.
-        prefetch: Messages that the broker hands over ahead, 1 to 2000; 100 by default.
+        prefetch: Unacknowledged messages the broker may deliver, 1 to 2000. Default: 100.
 
     Raises:
-        InvalidInput: No routing key, or one that is no text.
-        Misconfigured: No URL is set, or something about the settings is wrong.
+        InvalidInput: No routing key, or one that is not text.
+        Misconfigured: No URL is set, or a setting is invalid.
     """
     return EventStream(routing_keys, queue, settings(rabbitmq_url, exchange, prefetch))
 
@@ -55,28 +55,31 @@ def consume_async(
     exchange: str | None = None,
     prefetch: int | None = None,
 ) -> AsyncEventStream:
-    """See `consume`; for `async for`. The loop that goes through it must be the same throughout."""
+    """Return the events of a queue for `async for`; otherwise like `consume`.
+
+    All of it must run in one event loop.
+    """
     return AsyncEventStream(routing_keys, queue, settings(rabbitmq_url, exchange, prefetch))
 
 
-class _Feed:
-    """What both loops do."""
+class _EventReader:
+    """What both kinds of stream have in common."""
 
     def __init__(self, channel: Channel, routing_keys: tuple[str, ...]) -> None:
         self._channel = channel
         self._routing_keys = dict.fromkeys(routing_keys)
-        self._memory = Memory()
+        self._inbox = MemoryInbox()
         self._current: _native.Delivery | None = None
 
     async def next(self) -> Event | None:
-        """Settle the last event and wait for the next one; None after a stop."""
+        """Acknowledge the last event and wait for the next one; None once stopped."""
         if self._current is not None:
-            self._memory.note(identity(self._current))
-            # Where this is given up, the next call asks for it again before it goes on.
+            self._inbox.add(message_key(self._current))
+            # If this is cancelled, the next call acknowledges the event again.
             await self._channel.acknowledge(self._current)
             self._current = None
         while (delivery := await self._channel.next()) is not None:
-            event = await sift(self._channel, delivery, self._routing_keys, self._memory)
+            event = await accept(self._channel, delivery, self._routing_keys, self._inbox)
             if event is not None:
                 self._current = delivery
                 return event
@@ -85,30 +88,30 @@ class _Feed:
 
 
 class EventStream(Iterator["Event"]):
-    """The events of a queue; `consume` makes it. As a context manager it closes itself."""
+    """The events of a queue, returned by `consume`; a context manager that closes itself."""
 
     def __init__(self, routing_keys: tuple[str, ...], queue: str, settings: dict[str, str]) -> None:
         keys = subscribed_keys(routing_keys)
         self._stop = _native.Stop()
         self._native = _native.Consumer(settings, queue_name(queue), list(keys), self._stop)
-        self._feed = _Feed(Waiting(self._native), keys)
-        self._is_over = False
+        self._reader = _EventReader(blocking(self._native), keys)
+        self._is_stopped = False
 
     def __next__(self) -> Event:
-        if self._is_over:
+        if self._is_stopped:
             raise StopIteration
-        event = at_once(self._feed.next())
+        event = run_blocking(self._reader.next())
         if event is None:
-            self._is_over = True
+            self._is_stopped = True
             raise StopIteration
         return event
 
     def stop(self) -> None:
-        """End the loop when it asks for the next event; from any thread, or a signal's handler."""
+        """End the loop when it requests the next event. Safe in any thread and signal handler."""
         self._stop.set()
 
     def close(self) -> None:
-        """End the connection. An event that the loop has not finished comes again."""
+        """Close the connection. An event in progress is not acknowledged and is delivered again."""
         self._native.close()
 
     def __enter__(self) -> EventStream:
@@ -124,30 +127,30 @@ class EventStream(Iterator["Event"]):
 
 
 class AsyncEventStream(AsyncIterator["Event"]):
-    """The events of a queue, to be awaited; `consume_async` makes it."""
+    """The events of a queue for asyncio, returned by `consume_async`."""
 
     def __init__(self, routing_keys: tuple[str, ...], queue: str, settings: dict[str, str]) -> None:
         keys = subscribed_keys(routing_keys)
         self._stop = _native.Stop()
         self._native = _native.AsyncConsumer(settings, queue_name(queue), list(keys), self._stop)
-        self._feed = _Feed(Awaiting(self._native), keys)
-        self._is_over = False
+        self._reader = _EventReader(awaiting(self._native), keys)
+        self._is_stopped = False
 
     async def __anext__(self) -> Event:
-        if self._is_over:
+        if self._is_stopped:
             raise StopAsyncIteration
-        event = await self._feed.next()
+        event = await self._reader.next()
         if event is None:
-            self._is_over = True
+            self._is_stopped = True
             raise StopAsyncIteration
         return event
 
     def stop(self) -> None:
-        """See `EventStream.stop`."""
+        """End the loop when it requests the next event. Safe in any thread and signal handler."""
         self._stop.set()
 
     async def close(self) -> None:
-        """See `EventStream.close`."""
+        """Close the connection. An event in progress is not acknowledged and is delivered again."""
         await self._native.close()
 
     async def __aenter__(self) -> AsyncEventStream:

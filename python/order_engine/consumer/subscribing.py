@@ -1,4 +1,4 @@
-"""What to consume, from where: the arguments that loops and handlers have in common."""
+"""Validation of the arguments that `consume` and `Consumer` have in common."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from order_engine.exceptions import InvalidInput
 def settings(
     rabbitmq_url: str | None, exchange: str | None, prefetch: int | None
 ) -> dict[str, str]:
-    """Make settings of the arguments; what is None comes from where settings come from."""
+    """Return the arguments as settings; None leaves a setting to its usual sources."""
     return arguments.settings(
         {
             "rabbitmq_url": rabbitmq_url,
@@ -20,12 +20,20 @@ def settings(
 
 
 def queue_name(queue: object) -> str:
-    """Pass the name of a queue on."""
+    """Return the queue's name.
+
+    Raises:
+        InvalidInput: It is not text.
+    """
     return arguments.text(queue, "queue")
 
 
 def subscribed_keys(routing_keys: tuple[object, ...]) -> tuple[str, ...]:
-    """Pass routing keys on, of which there must be one."""
+    """Return the routing keys.
+
+    Raises:
+        InvalidInput: There is none, or one is not text.
+    """
     if not routing_keys:
-        raise InvalidInput("name at least one routing key, such as 'order.placed'")
+        raise InvalidInput("Give at least one routing key, such as 'order.placed'.")
     return tuple(arguments.text(key, "a routing key") for key in routing_keys)

@@ -1,4 +1,4 @@
-"""What is done with each delivery: read it, know it, handle it, try again, set it aside."""
+"""Processing of deliveries: parse, deduplicate, call the handler, retry, dead-letter."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import random
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from order_engine.consumer.event import Event, UnreadableError, read
-from order_engine.consumer.inbox import Memory, identity
+from order_engine.consumer.event import Event, UnreadableError, parse
+from order_engine.consumer.inbox import MemoryInbox, message_key
 from order_engine.consumer.inbox_table import DatabaseError
 from order_engine.consumer.masking import masked, reason_of
 
@@ -26,24 +26,24 @@ DATABASE_PAUSE_SECONDS_MAX = 5.0
 
 
 class Handler(NamedTuple):
-    """A function of the user's.
+    """A registered function.
 
     Args:
-        function: What to call.
-        takes_connection: Whether it wants the connection behind the event.
+        function: The function to call with the event.
+        takes_connection: Whether to pass the connection as second argument.
     """
 
     function: Callable[..., Any]
     takes_connection: bool
 
 
-class Retries(NamedTuple):
-    """How often a failed event is tried, and how long is waited in between.
+class RetryPolicy(NamedTuple):
+    """Retry policy of failed events.
 
     Args:
-        attempts: Tries before it is set aside, the first one included.
-        pause_seconds: The longest pause before the second try; it doubles with each further one.
-        pause_seconds_max: What it doubles up to.
+        attempts: Calls before an event becomes a dead letter, including the first.
+        pause_seconds: Longest pause before the second call; doubles with each further call.
+        pause_seconds_max: Upper bound of the pause.
     """
 
     attempts: int
@@ -51,65 +51,68 @@ class Retries(NamedTuple):
     pause_seconds_max: float
 
     def pause(self, failed: int) -> float:
-        """Choose the pause after so many failed tries, anything up to the longest.
+        """Return a random pause up to the longest allowed one.
 
-        Those who failed together must not return together.
+        The jitter keeps consumers that failed together from retrying together.
         """
-        return _up_to(self.pause_seconds, self.pause_seconds_max, failed)
+        return _random_pause(self.pause_seconds, self.pause_seconds_max, failed)
 
 
-async def sift(
-    channel: Channel, delivery: _native.Delivery, routing_keys: Mapping[str, object], memory: Memory
+async def accept(
+    channel: Channel,
+    delivery: _native.Delivery,
+    routing_keys: Mapping[str, object],
+    inbox: MemoryInbox,
 ) -> Event | None:
-    """Read a delivery; None where it has been settled here: set aside, or taken in before."""
-    if memory.knows(identity(delivery)):
+    """Parse a delivery; None if it was settled here, as a duplicate or as a dead letter."""
+    if inbox.is_duplicate(message_key(delivery)):
         await channel.acknowledge(delivery)
         return None
     try:
-        event = read(delivery)
+        event = parse(delivery)
     except UnreadableError as error:
         reason = str(error)
     else:
         if event.routing_key in routing_keys:
             return event
-        # Left bound by another script, or by another version of this one: somebody may miss it.
-        reason = f"This consumer has nothing for {event.routing_key}"
-    LOGGER.error("%s is set aside: %s", _named(delivery), reason)
-    await channel.park(delivery, reason, 0)
+        # The queue is still bound to a key of another script or version, which may need the event.
+        reason = f"This consumer has no function for {event.routing_key}"
+    LOGGER.error("%s is dead-lettered: %s", _label(delivery), reason)
+    await channel.dead_letter(delivery, reason, 0)
     return None
 
 
 class Worker:
-    """Takes the deliveries of one channel, one after the other.
+    """Processes the deliveries of one channel in order.
 
     Args:
-        channel: Where they come from.
-        handlers: What to do, by routing key.
-        retries: What to do when that fails.
-        memory: What has been taken in, where there is no table.
-        table: What has been taken in, and the connection for handlers.
-        is_stopped: Whether no further one is to be taken.
+        channel: The source of deliveries.
+        handlers: Functions by routing key.
+        retries: The retry policy.
+        inbox: Deduplicates if there is no table.
+        table: Deduplicates, and provides the connection for handlers.
+        is_stopped: Returns whether to stop before the next attempt.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a part of its own.
+    def __init__(  # noqa: PLR0913 - the collaborators of one worker.
         self,
         channel: Channel,
         *,
         handlers: Mapping[str, Handler],
-        retries: Retries,
-        memory: Memory,
+        retries: RetryPolicy,
+        inbox: MemoryInbox,
         table: InboxTable | None,
         is_stopped: Callable[[], bool],
     ) -> None:
         self._channel = channel
         self._handlers = handlers
         self._retries = retries
-        self._memory = memory
+        self._inbox = inbox
         self._table = table
         self._is_stopped = is_stopped
 
     async def run(self) -> None:
-        """Take deliveries until the consumer is stopped; what is under way is finished."""
+        """Process deliveries until the consumer is stopped; finishes the one in progress."""
         try:
             while (delivery := await self._channel.next()) is not None:
                 await self._settle(delivery)
@@ -122,47 +125,47 @@ class Worker:
         failed = 0
         database_failed = 0
         while (
-            event := await sift(self._channel, delivery, self._handlers, self._memory)
+            event := await accept(self._channel, delivery, self._handlers, self._inbox)
         ) is not None:
             try:
                 error = await self._handle(delivery, event)
-            except DatabaseError as away:
+            except DatabaseError as outage:
                 database_failed += 1
-                pause = self._note_outage(away, database_failed)
+                pause = self._pause_for_outage(outage, database_failed)
             else:
                 if database_failed:
-                    LOGGER.info("the database can be used again")
+                    LOGGER.info("the database is available again")
                     database_failed = 0
                 if error is None:
                     await self._channel.acknowledge(delivery)
                     return
                 failed += 1
                 if failed >= self._retries.attempts:
-                    await self._park(delivery, error, failed)
+                    await self._dead_letter(delivery, error, failed)
                     return
                 pause = self._retries.pause(failed)
                 LOGGER.warning(
-                    "%s failed, try %d of %d: %s",
-                    _named(delivery),
+                    "%s failed, attempt %d of %d: %s",
+                    _label(delivery),
                     failed,
                     self._retries.attempts,
                     reason_of(error),
                 )
             await self._channel.pause(pause)
             if self._is_stopped():
-                # Unacknowledged, it comes again.
+                # Unacknowledged, so the broker delivers it again.
                 return
 
     async def _handle(self, delivery: _native.Delivery, event: Event) -> Exception | None:
-        """Call the function of an event that is not known; give what it raised."""
+        """Call the event's function unless it is a duplicate; returns the exception it raised."""
         handler = self._handlers[event.routing_key]
-        message = identity(delivery)
+        message = message_key(delivery)
         if self._table is None:
             try:
                 await _call(handler.function, event)
-            except Exception as error:  # noqa: BLE001 - a handler may raise what it likes.
+            except Exception as error:  # noqa: BLE001 - a handler may raise any exception.
                 return error
-            self._memory.note(message)
+            self._inbox.add(message)
             return None
         session = await self._table.begin(message)
         if session is None:
@@ -172,28 +175,30 @@ class Worker:
                 await _call(handler.function, event, session.handle)
             else:
                 await _call(handler.function, event)
-            await self._table.keep(session)
+            await self._table.commit(session)
         except Exception as error:  # noqa: BLE001 - as above.
-            await self._table.undo(session, error)
+            await self._table.rollback(session, error)
             return error
         except BaseException:
-            await self._table.undo(session)
+            await self._table.rollback(session)
             raise
         return None
 
-    async def _park(self, delivery: _native.Delivery, error: Exception, attempts: int) -> None:
+    async def _dead_letter(
+        self, delivery: _native.Delivery, error: Exception, attempts: int
+    ) -> None:
         LOGGER.error(
-            "%s is set aside after %d tries:\n%s",
-            _named(delivery),
+            "%s is dead-lettered after %d attempts:\n%s",
+            _label(delivery),
             attempts,
             masked("".join(traceback.format_exception(error))).rstrip(),
         )
-        await self._channel.park(delivery, reason_of(error), attempts)
+        await self._channel.dead_letter(delivery, reason_of(error), attempts)
 
-    def _note_outage(self, error: DatabaseError, failed: int) -> float:
+    def _pause_for_outage(self, error: DatabaseError, failed: int) -> float:
         if failed == 1:
-            LOGGER.warning("the database cannot be used; it is tried until it can: %s", error)
-        return _up_to(DATABASE_PAUSE_SECONDS, DATABASE_PAUSE_SECONDS_MAX, failed)
+            LOGGER.warning("the database is not available, retrying: %s", error)
+        return _random_pause(DATABASE_PAUSE_SECONDS, DATABASE_PAUSE_SECONDS_MAX, failed)
 
 
 async def _call(function: Callable[..., Any], *arguments: object) -> None:
@@ -202,12 +207,12 @@ async def _call(function: Callable[..., Any], *arguments: object) -> None:
         await result
 
 
-def _up_to(first: float, most: float, failed: int) -> float:
+def _random_pause(first: float, most: float, failed: int) -> float:
     longest = min(most, first * 2 ** min(failed - 1, 62))
     return random.SystemRandom().uniform(0, longest)
 
 
-def _named(delivery: _native.Delivery) -> str:
+def _label(delivery: _native.Delivery) -> str:
     if delivery.message_id is None:
         return delivery.routing_key
     return f"{delivery.routing_key} {delivery.message_id}"

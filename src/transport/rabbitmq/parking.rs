@@ -17,15 +17,15 @@ use crate::transport::rabbitmq::inlet::{ROUTING_KEY, convert};
 use crate::transport::rabbitmq::{Connector, PERSISTENT, RabbitOptions, headers, name};
 
 /// What the parked messages' queue is called after that of their consumer.
-const SUFFIX: &str = ".parked";
+const SUFFIX: &str = ".dead-letters";
 /// Names a parked message.
-const ID: &str = "x-order-engine-parked-id";
+const ID: &str = "x-order-engine-dead-letter-id";
 /// Why it was set aside.
 const REASON: &str = "x-order-engine-reason";
 /// How often it was tried before.
 const ATTEMPTS: &str = "x-order-engine-attempts";
 /// When it was set aside, as RFC 3339 has it.
-const PARKED_AT: &str = "x-order-engine-parked-at";
+const PARKED_AT: &str = "x-order-engine-dead-lettered-at";
 /// Longest reason that is kept, in characters.
 const REASON_LENGTH_MAX: usize = 500;
 
@@ -53,7 +53,7 @@ pub struct RabbitParking {
 }
 
 impl RabbitParking {
-    /// Those of `queue`; they are in the queue of that name with `.parked` behind it.
+    /// Those of `queue`; they are in the queue of that name with `.dead-letters` behind it.
     ///
     /// # Errors
     /// `Misconfigured` when the name is empty, or longer than 248 bytes.
@@ -97,7 +97,7 @@ impl RabbitParking {
     /// Reads up to `limit`, the longest waiting first. They stay where they are.
     ///
     /// # Errors
-    /// `Unavailable`.
+    /// `NotFound` if neither `queue` nor its dead-letter queue exists, `Unavailable`.
     pub async fn list(&self, limit: u32) -> Result<Vec<ParkedDelivery>> {
         let connection = self.connector.connect().await?;
         let mut parked = Vec::new();
@@ -125,7 +125,7 @@ impl RabbitParking {
     /// Gives up for good those that `ids` names, and returns how many.
     ///
     /// # Errors
-    /// `Unavailable`.
+    /// `NotFound` if neither `queue` nor its dead-letter queue exists, `Unavailable`.
     pub async fn skip(&self, ids: &[String]) -> Result<usize> {
         self.settle(Some(ids), None).await
     }
@@ -174,8 +174,30 @@ impl RabbitParking {
             waiting = question.await?.message_count();
             Ok(())
         };
-        let is_there = options.is_there("looking for the queue", is_there).await?;
-        Ok(is_there.then_some((channel, waiting)))
+        if options.is_there("looking for the dead-letter queue", is_there).await? {
+            return Ok(Some((channel, waiting)));
+        }
+        self.check_consumed_queue(connection).await?;
+        Ok(None)
+    }
+
+    /// Returns `NotFound` if the consumed queue does not exist: its name is probably misspelled.
+    async fn check_consumed_queue(&self, connection: &Connection) -> Result<()> {
+        let options = &self.connector.options;
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let channel = options.channel(connection).await?;
+        let declare = async {
+            channel.queue_declare(self.queue.clone(), passive, FieldTable::default()).await?;
+            Ok(())
+        };
+        if options.is_there("looking for the queue", declare).await? {
+            return Ok(());
+        }
+        let text = format!(
+            "There is no queue {queue} and no queue {queue}{SUFFIX}. Check the name of the queue.",
+            queue = self.queue
+        );
+        Err(Error::new(ErrorKind::NotFound, text))
     }
 
     async fn get(&self, channel: &Channel) -> Result<Option<lapin::message::Delivery>> {

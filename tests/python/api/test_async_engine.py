@@ -154,7 +154,7 @@ def test_every_method_can_be_awaited(database_url: str) -> None:
         await engine.delete_order(order.id)
         with pytest.raises(NotFound):
             await engine.get_order(order.id)
-        assert await engine.events_parked() == []
+        assert await engine.events_dead_letters() == []
         assert await engine.events_retry() == 0
         with pytest.raises(NotFound):
             await engine.events_skip([1])

@@ -116,7 +116,7 @@ def test_an_event_and_its_effect_commit_together(
     with working(consumer):
         eventually(lambda: effects(url).count(3) == 2, "the last one has its effect")
     assert effects(url) == [1, 3, 3], "repetitions and failures have none"
-    assert [each.reason for each in consumer.parked()] == ["ValueError: 2"]
+    assert [each.reason for each in consumer.dead_letters()] == ["ValueError: 2"]
     assert bound.waiting() == 0
     known = rows(url, "select consumer, message_id from order_engine_inbox order by received_at")
     assert known[0] == (QUEUE, "id:m-1")
@@ -169,7 +169,7 @@ def test_an_event_and_its_effect_commit_together_in_asyncio(
     bound.publish({"n": 3})
     asyncio.run(consumer.run_async())
     assert effects(url) == [1, 3]
-    assert [each.reason for each in consumer.parked()] == ["ValueError: 2"]
+    assert [each.reason for each in consumer.dead_letters()] == ["ValueError: 2"]
     assert bound.waiting() == 0
 
 
@@ -223,11 +223,11 @@ def test_the_consumer_waits_for_an_unreachable_database(  # noqa: PLR0913, PLR09
     consumer = make(source, write_when_it_is_away)
     bound.publish(*({"n": n} for n in range(1, 5)), message_id=None)
     with working(consumer):
-        eventually(lambda: "the database cannot be used" in caplog.text, "it is reported")
+        eventually(lambda: "the database is not available" in caplog.text, "it is reported")
         postgres.start()
         eventually(lambda: effects(url) == [1, 2, 3, 4], "it continues")
-        assert consumer.parked() == [], "nothing failed"
-    assert caplog.text.count("the database cannot be used") == 1
+        assert consumer.dead_letters() == [], "nothing failed"
+    assert caplog.text.count("the database is not available") == 1
     if isinstance(source, sqlalchemy.Engine):
         source.dispose()
 
@@ -296,7 +296,7 @@ def test_an_object_that_is_no_connection_is_rejected(
     bound.publish({"n": 1})
     with closing(psycopg.connect(url, autocommit=True)) as blocking:
         for connection, message in (
-            (blocking, "commits every statement"),
+            (blocking, "autocommit mode"),
             (object(), "of type object"),
             (lambda: None, "of type NoneType"),
         ):

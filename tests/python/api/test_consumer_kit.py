@@ -170,9 +170,9 @@ def test_a_failing_event_is_retried_and_dead_lettered_while_others_continue(
     bound.publish(b"{no JSON", {"n": 3}, b"\xff", b"NaN", {"n": 4}, b"[" * 100_000)
     with working(consumer):
         eventually(lambda: 4 in seen, "the last one comes")
-        eventually(lambda: len(consumer.parked()) == 5, "all failed events are dead-lettered")
+        eventually(lambda: len(consumer.dead_letters()) == 5, "all failed events are dead-lettered")
         assert seen == [1, 2, 2, 2, 3, 4]
-        failed, *unreadable = consumer.parked()
+        failed, *unreadable = consumer.dead_letters()
         assert (failed.routing_key, failed.message_id, failed.attempts) == (
             "order.placed",
             "m-2",
@@ -182,17 +182,17 @@ def test_a_failing_event_is_retried_and_dead_lettered_while_others_continue(
             failed.reason == "ConnectionError: amqp://guest:********@host/ refuses; token=********"
         )
         assert json.loads(failed.text) == {"n": 2}
-        assert failed.parked_at is not None
+        assert failed.dead_lettered_at is not None
         assert [each.reason.startswith("The body is not JSON: ") for each in unreadable] == [
             True
         ] * 4
         assert [each.attempts for each in unreadable] == [0] * 4
 
         broken = False
-        assert consumer.retry_parked([failed.id]) == 1
+        assert consumer.retry([failed.id]) == 1
         eventually(lambda: seen[6:] == [2], "it comes again, with the routing key that it had")
-        assert consumer.skip_parked(each.id for each in unreadable[1:]) == 3
-        (left,) = consumer.parked()
+        assert consumer.skip(each.id for each in unreadable[1:]) == 3
+        (left,) = consumer.dead_letters()
         assert left.text == "{no JSON"
     assert bound.waiting() == 0
     properties, body = bound.take(PARKED)
@@ -202,8 +202,8 @@ def test_a_failing_event_is_retried_and_dead_lettered_while_others_continue(
     records = [each for each in caplog.records if each.name == "order_engine.consumer"]
     reported = [(each.levelname, each.getMessage()) for each in records]
     assert [level for level, _ in reported].count("WARNING") == 2
-    assert reported[0][1].startswith("order.placed m-2 failed, try 1 of 3: ConnectionError: ")
-    assert any("set aside after 3 tries:\nTraceback" in text for _, text in reported)
+    assert reported[0][1].startswith("order.placed m-2 failed, attempt 1 of 3: ConnectionError: ")
+    assert any("dead-lettered after 3 attempts:\nTraceback" in text for _, text in reported)
     assert "hunter2" not in caplog.text
 
 
@@ -211,18 +211,18 @@ def test_a_retry_needs_the_queue(consumer: Consumer, bound: ScriptQueue) -> None
     noting(consumer)
     bound.publish(b"?")
     with working(consumer):
-        eventually(lambda: _parked(consumer), "it is dead-lettered")
+        eventually(lambda: _dead_letters(consumer), "it is dead-lettered")
     bound.delete()
     with pytest.raises(NotFound, match=QUEUE):
-        consumer.retry_parked()
+        consumer.retry()
     bound.declare()
-    assert consumer.retry_parked() == 1
-    assert (consumer.parked(), bound.waiting()) == ([], 1)
+    assert consumer.retry() == 1
+    assert (consumer.dead_letters(), bound.waiting()) == ([], 1)
 
 
-def _parked(consumer: Consumer) -> list[Any]:
+def _dead_letters(consumer: Consumer) -> list[Any]:
     try:
-        return consumer.parked()
+        return consumer.dead_letters()
     except Unavailable:
         return []
 
@@ -235,9 +235,9 @@ def test_an_event_without_a_handler_is_dead_lettered(
     bound.publish({"n": 2})
     with working(consumer):
         eventually(lambda: numbers(noted) == [2], "the next one comes")
-    (parked,) = consumer.parked()
+    (parked,) = consumer.dead_letters()
     assert (parked.routing_key, parked.attempts) == ("inventory.updated", 0)
-    assert parked.reason == "This consumer has nothing for inventory.updated"
+    assert parked.reason == "This consumer has no function for inventory.updated"
 
 
 def test_events_are_deduplicated_by_message_id_and_not_by_body(
@@ -274,7 +274,7 @@ def test_a_broker_restart_during_an_event(
     assert numbers(noted) == [1, 2, 3], "the first comes again, and does nothing"
     assert noted[-1].redelivered
     assert queue.waiting() == 0
-    assert [each.text for each in consumer.parked()] == ["no JSON"], "it has survived"
+    assert [each.text for each in consumer.dead_letters()] == ["no JSON"], "it has survived"
     eventually(lambda: "consumed again" in caplog.text, "the end of the outage is logged")
     records = [each for each in caplog.records if each.name == "order_engine.consumer"]
     reported = [each.getMessage().partition(" queue=")[0] for each in records]
@@ -416,7 +416,7 @@ def test_asyncio_handlers(consumer: Consumer, bound: ScriptQueue) -> None:
     asyncio.run(consumer.run_async())
     assert seen == [1, 2, 2, 2, 3]
     assert bound.waiting() == 0
-    (parked,) = consumer.parked()
+    (parked,) = consumer.dead_letters()
     assert parked.reason == "ValueError"
 
 
@@ -508,7 +508,7 @@ def test_the_command_lists_retries_and_skips_dead_letters(
     noting(consumer)
     bound.publish(b"one", b"two", b"three")
     with working(consumer):
-        eventually(lambda: len(_parked(consumer)) == 3, "they are dead-lettered")
+        eventually(lambda: len(_dead_letters(consumer)) == 3, "they are dead-lettered")
 
     def command(*arguments: str, expected: int = 0) -> str:
         done = subprocess.run(
@@ -599,7 +599,7 @@ def test_stopping_does_not_wait_for_the_next_retry(broker: Broker, bound: Script
     bound.publish({"n": 1})
     with working(consumer):
         assert tried.wait(20)
-    assert (bound.waiting(), consumer.parked()) == (1, [])
+    assert (bound.waiting(), consumer.dead_letters()) == (1, [])
 
 
 def test_a_stopped_consumer_stays_stopped(consumer: Consumer, bound: ScriptQueue) -> None:
@@ -611,7 +611,7 @@ def test_a_stopped_consumer_stays_stopped(consumer: Consumer, bound: ScriptQueue
 
 
 def test_wrong_use_raises(consumer: Consumer) -> None:
-    with pytest.raises(InvalidInput, match="no function is registered"):
+    with pytest.raises(InvalidInput, match="No function is registered"):
         consumer.run()
     with pytest.raises(InvalidInput, match="at least one routing key"):
         consumer.on()
@@ -626,14 +626,14 @@ def test_wrong_use_raises(consumer: Consumer) -> None:
     async def placed(_event: Event) -> None:
         pass
 
-    with pytest.raises(InvalidInput, match=r"order\.placed has a function already"):
+    with pytest.raises(InvalidInput, match=r"order\.placed already has a function"):
         consumer.on("order.placed")(placed)
-    with pytest.raises(InvalidInput, match="placed must be awaited"):
+    with pytest.raises(InvalidInput, match="placed is a coroutine function"):
         consumer.run()
     with pytest.raises(InvalidInput, match="limit must be 1 to 1000"):
-        consumer.parked(0)
+        consumer.dead_letters(0)
     with pytest.raises(InvalidInput, match="not text"):
-        consumer.retry_parked("abc")
+        consumer.retry("abc")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,23 @@ import httpx
 import pytest
 from flask import Flask, Response, jsonify, request
 
-from order_engine import Misconfigured, asgi, wsgi
+from order_engine import (
+    Forbidden,
+    IdempotencyMismatch,
+    Internal,
+    InvalidInput,
+    Misconfigured,
+    NotFound,
+    OrderEngineError,
+    OutcomeUnknown,
+    OutOfStock,
+    ProductNotFound,
+    RateLimited,
+    TokenExpired,
+    Unavailable,
+    asgi,
+    wsgi,
+)
 from order_engine.flask import OrderEngineExtension, current_order_engine
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.product_service import Product
@@ -119,7 +135,7 @@ def face(request: pytest.FixtureRequest, stocked: Shop, settings: dict[str, str]
             yield through_asgi(app)
             asyncio.run(app.close())
         case _:
-            yield through_wsgi(flask_app(stocked.server, doors=("/graphql", "/", "/healthz")))
+            yield through_wsgi(flask_app(stocked.server, paths=("/graphql", "/", "/healthz")))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -256,7 +272,7 @@ def test_the_asgi_server_keeps_a_websocket_open(stocked: Shop, settings: dict[st
 
 
 def test_an_apps_own_hooks_run_and_its_other_routes_remain(stocked: Shop) -> None:
-    app = flask_app(stocked.server, doors=["/graphql"])
+    app = flask_app(stocked.server, paths=["/graphql"])
     seen: list[object] = []
 
     @app.before_request
@@ -294,6 +310,73 @@ def test_an_apps_own_hooks_run_and_its_other_routes_remain(stocked: Shop) -> Non
     assert client.put("/graphql").status_code == 405
     assert client.options("/graphql").headers["Allow"]
     assert client.get("/nowhere").status_code == 404
+
+
+ERRORS: list[tuple[OrderEngineError, int, str]] = [
+    (InvalidInput("The quantity is 0."), 400, "INVALID_INPUT"),
+    (TokenExpired("The token has expired."), 401, "TOKEN_EXPIRED"),
+    (Forbidden("Only staff may do this."), 403, "FORBIDDEN"),
+    (ProductNotFound("No product 9.", {"product_id": "9"}), 404, "PRODUCT_NOT_FOUND"),
+    (OutOfStock("Only 1 left.", {"product_id": "1", "available": "1"}), 409, "OUT_OF_STOCK"),
+    (IdempotencyMismatch("Another body."), 422, "IDEMPOTENCY_MISMATCH"),
+    (Unavailable("PostgreSQL at db.internal:5432 is down."), 503, "UNAVAILABLE"),
+    (RateLimited("Too many requests.", {"retry_after_s": "7"}), 429, "RATE_LIMITED"),
+    (OutcomeUnknown("db.internal:5432 was lost."), 503, "OUTCOME_UNKNOWN"),
+    (Internal("A bug at db.internal:5432."), 500, "INTERNAL"),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "code"), ERRORS)
+def test_flask_answers_an_exception_with_json(
+    stocked: Shop, error: OrderEngineError, status: int, code: str
+) -> None:
+    app = flask_app(stocked.server)
+
+    @app.get("/fails")
+    def fails() -> str:
+        raise error
+
+    answer = app.test_client().get("/fails")
+    assert (answer.status_code, answer.json and answer.json["error"]["code"]) == (status, code)
+    assert ("Retry-After" in answer.headers) == error.retryable
+    assert "db.internal" not in answer.text
+    if status < 500:
+        assert answer.json is not None
+        assert answer.json["error"] == {"code": code, "message": error.message, **error.context}
+
+
+def test_an_apps_own_error_handler_takes_precedence(stocked: Shop) -> None:
+    app = flask_app(stocked.server)
+
+    @app.errorhandler(NotFound)
+    def not_found(_error: NotFound) -> tuple[str, int]:
+        return "own", 410
+
+    @app.get("/fails")
+    def fails() -> str:
+        raise NotFound("No order 9.")
+
+    answer = app.test_client().get("/fails")
+    assert (answer.status_code, answer.text) == (410, "own")
+
+
+def test_error_handlers_can_be_switched_off(stocked: Shop) -> None:
+    app = flask_app(stocked.server, error_handlers=False)
+    app.testing = True
+
+    @app.get("/fails")
+    def fails() -> str:
+        raise NotFound("No order 9.")
+
+    with pytest.raises(NotFound):
+        app.test_client().get("/fails")
+
+
+@pytest.mark.parametrize("module", [wsgi, asgi])
+def test_a_factory_checks_the_settings(module: Any, settings: dict[str, str]) -> None:  # noqa: ANN401 - a module.
+    assert isinstance(module.create_app(**settings), module.OrderEngineApp)
+    with pytest.raises(Misconfigured, match="access"):
+        module.create_app(**settings, access="nobody")
 
 
 def test_apis_can_be_mounted_below_a_prefix(stocked: Shop) -> None:

@@ -348,11 +348,11 @@ def test_dead_letters_can_be_retried_and_skipped(shop: OrderEngine, database_url
         database.execute(
             "update order_engine.outbox set dead_lettered_at = now(), last_error = 'no'"
         )
-    [message] = shop.events_parked()
+    [message] = shop.events_dead_letters()
     assert (message.order_id, message.reason, message.direction) == (order.id, "no", "outgoing")
     assert pickle.loads(pickle.dumps(message)) == message  # noqa: S301 - made by the line itself.
     assert shop.events_retry([message.id]) == 1
-    assert shop.events_parked() == []
+    assert shop.events_dead_letters() == []
     with pytest.raises(NotFound):
         shop.events_skip([message.id])
     with pytest.raises(InvalidInput):

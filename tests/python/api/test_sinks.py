@@ -167,8 +167,8 @@ def test_a_rejected_event_is_dead_lettered_and_can_be_retried_or_skipped(
     for order in [*bad, good]:
         engine.change_status(order, "shipped")
     assert {each.order_id for each in sink.wait_for(2)} == {good}, "others are not kept back"
-    eventually(lambda: len(engine.events_parked()) == 2, "two are parked")
-    parked = engine.events_parked()
+    eventually(lambda: len(engine.events_dead_letters()) == 2, "two are parked")
+    parked = engine.events_dead_letters()
     assert [each.reason for each in parked] == ["ValueError: not mine"] * 2
     assert [each.order_id for each in parked] == bad
     refused.clear()

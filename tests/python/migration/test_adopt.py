@@ -57,7 +57,7 @@ def test_writes_of_the_old_service_reach_the_engine(shared_database: SharedDatab
             (3, OrderStatus.CANCELLED),
         ]
         assert shared_database.level(1) == (999_616, 0, 999_616)
-        assert engine.events_parked() == []
+        assert engine.events_dead_letters() == []
 
 
 def test_writes_of_the_engine_reach_the_old_tables(shared_database: SharedDatabase) -> None:

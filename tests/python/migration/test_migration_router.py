@@ -213,13 +213,13 @@ def test_each_operation_follows_its_routing_rule(moving: Moving) -> None:
 def test_one_command_restores_all_operations(make: Make) -> None:
     moving = make()
     assert not moving.is_own(ORDER), "one line gives everything to the engine"
-    moving.command("switch", "order", "engine")
-    moving.command("switch", "--all", "legacy")
+    moving.command("route", "order", "engine")
+    moving.command("route", "--all", "legacy")
     eventually(lambda: moving.is_own(ORDER), "the app's own code answers")
     assert moving.is_own(ALL_ORDERS)
     assert moving.is_own("{ not even valid")
     assert is_own(moving.app.test_client().get("/"))
-    moving.command("switch", "--all", "default")
+    moving.command("route", "--all", "default")
     eventually(lambda: not moving.is_own(ORDER), "the engine answers")
 
 
@@ -403,7 +403,7 @@ def test_a_dry_run_blocks_no_other_request(moving: Moving) -> None:
 def test_an_unreachable_database_does_not_affect_the_client(
     postgres: PostgreSQL, make: Make
 ) -> None:
-    moving = make(stage="legacy", doors=("/graphql", "/metrics"))
+    moving = make(stage="legacy", paths=("/graphql", "/metrics"))
     moving.switch("createOrder", "shadow")
     moving.switch("order", "engine")
     postgres.stop()
@@ -457,7 +457,7 @@ def test_a_wrong_price_is_reported_with_both_responses(moving: Moving) -> None:
     assert "createOrder.orders.0.total_amount: legacy 19.01, engine 19.0" in text
     parsed = json.loads(moving.command("shadow", "report", "--json"))
     assert parsed["differences"][0]["paths"] == list(difference.paths)
-    assert moving.command("shadow", "clear").startswith("forgot ")
+    assert moving.command("shadow", "clear").startswith("deleted ")
     assert moving.counts().total() == 0
 
 
@@ -511,7 +511,7 @@ def test_the_newest_thousand_differences_are_kept(moving: Moving) -> None:
 
 
 def test_metrics_are_exported(make: Make) -> None:
-    moving = make(stage="shadow", doors=("/graphql", "/", "/metrics"))
+    moving = make(stage="shadow", paths=("/graphql", "/", "/metrics"))
     moving.ask(ORDER)
     moving.judged(1)
     text = moving.app.test_client().get("/metrics").text
@@ -524,11 +524,11 @@ def test_metrics_are_exported(make: Make) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("switch", "order", "legacy", "--percent", "5"), "Only shadow and engine"),
-        (("switch", "--all"), "Say --all and one of"),
-        (("switch", "order", "elsewhere"), "Invalid value"),
-        (("switch", "order", "engine", "--percent", "101"), "Invalid value"),
-        (("switch", "", "engine"), "1 to 200 printable characters"),
+        (("route", "order", "legacy", "--percent", "5"), "Only shadow and engine"),
+        (("route", "--all"), "--all takes one argument"),
+        (("route", "order", "elsewhere"), "Invalid value"),
+        (("route", "order", "engine", "--percent", "101"), "Invalid value"),
+        (("route", "", "engine"), "1 to 200 printable characters"),
         (("shadow", "report", "--limit", "0"), "limit must be 1 to 1000"),
     ],
 )
@@ -542,14 +542,14 @@ def test_wrong_commands_are_refused(make: Make, arguments: tuple[str, ...], mess
 
 def test_an_unknown_operation_name_causes_a_warning(make: Make) -> None:
     moving = make()
-    assert "Note: the engine has no operation createOrdr" in moving.command(
-        "switch", "createOrdr", "legacy"
+    assert "Warning: the engine has no operation createOrdr" in moving.command(
+        "route", "createOrdr", "legacy"
     )
-    shown = moving.command("switch", "order", "shadow", "--percent", "10", "--user", "7")
+    shown = moving.command("route", "order", "shadow", "--percent", "10", "--user", "7")
     assert shown == "order: shadow for 10 % of users, user 7\n"
-    listed = json.loads(moving.command("switch", "--json"))
+    listed = json.loads(moving.command("route", "--json"))
     assert [(one["operation"], one["stage"], one["percent"]) for one in listed] == [
         ("createOrdr", "legacy", None),
         ("order", "shadow", 10),
     ]
-    assert "createOrdr" not in moving.command("switch", "order")
+    assert "createOrdr" not in moving.command("route", "order")

@@ -251,7 +251,7 @@ def test_doctor_succeeds_when_everything_is_reachable(shell: Shell, database_url
 
 
 def test_events_of_an_empty_database_are_empty_lists(shell: Shell, database_url: str) -> None:
-    for line in ("events tail --json", "events parked --json"):
+    for line in ("events tail --json", "events dead-letters --json"):
         assert json.loads(shell.output(line, DATABASE_URL=database_url)) == []
     assert shell.output("events tail", DATABASE_URL=database_url).split()[0] == "ORDER_ID"
     assert shell.output("events retry --all", DATABASE_URL=database_url) == "retried 0 messages\n"
@@ -282,7 +282,7 @@ def test_the_printed_commands_of_demo_place_an_order_that_is_kept(
 ) -> None:
     port = free_port()
     demo = start(f"demo --port {port}")
-    demo.wait_for("Events of orders wait in the database")
+    demo.wait_for("Order events stay in the outbox")
     place, read = re.findall(r"^  curl (?:.*\\\n)*.*$", demo.said, re.MULTILINE)
     token = demo.wait_for(rf"http://localhost:{port}/graphql#token=(\S+)")[1]
     assert token in place
@@ -295,7 +295,7 @@ def test_the_printed_commands_of_demo_place_an_order_that_is_kept(
     assert "Aborted" not in demo.said
 
     again = start(f"demo --port {port}")
-    again.wait_for("Events of orders")
+    again.wait_for("Order events")
     assert json.loads(sh(read))["data"]["getOrders"] == [placed["order"]], "with the old token, too"
     (secret,) = (shell.folder / ".order-engine").glob("jwt-secret")
     assert secret.stat().st_mode & 0o777 == 0o600
@@ -310,14 +310,49 @@ def sh(command: str) -> str:
 
 
 @pytest.mark.usefixtures("_embedded")
-def test_a_second_demo_in_the_folder_names_the_running_one(
+def test_commands_share_the_embedded_database_of_a_folder(
     shell: Shell, start: Callable[..., Running]
 ) -> None:
     first = start(f"demo --port {free_port()}")
-    first.wait_for("Ctrl-C stops it")
-    done = shell.run(f"demo --port {free_port()}")
+    first.wait_for("Ctrl-C to stop it")
+    second = start(f"demo --port {free_port()}")
+    second.wait_for("Ctrl-C to stop it")
+    assert first.interrupt() == 0
+    tail = shell.run("events tail --json")
+    assert (tail.returncode, json.loads(tail.stdout)) == (0, [])
+    assert "embedded PostgreSQL in ./.order-engine/postgres" in tail.stderr
+    assert second.interrupt() == 0
+    assert not (shell.folder / ".order-engine/postgres/data/postmaster.pid").exists()
+
+
+@pytest.mark.usefixtures("_embedded")
+def test_commands_without_a_database_url_bring_their_own(shell: Shell) -> None:
+    assert "up to date" in shell.output("migrate")
+    assert re.search(r"^demo user \S+$", shell.output("seed-demo"), re.MULTILINE)
+    checks = json.loads(shell.output(f"doctor --json --port {free_port()}", JWT_SECRET_KEY=SECRET))
+    assert all(check["ok"] for check in checks), checks
+
+
+def test_serve_without_a_secret_fails_before_it_starts_a_database(shell: Shell) -> None:
+    done = shell.run("serve")
     assert_readable(done, 2)
-    assert f"in use by process {first.process.pid}" in done.stderr
+    assert "jwt_secret_key" in done.stderr.lower()
+    assert not (shell.folder / ".order-engine").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_serve_ends_in_order_on_a_signal(
+    start: Callable[..., Running], database_url: str, number: int
+) -> None:
+    serve = start(f"serve --port {free_port()}", DATABASE_URL=database_url, JWT_SECRET_KEY=SECRET)
+    serve.wait_for("Serving at http://127.0.0.1:")
+    serve.process.send_signal(number)
+    assert serve.process.wait(30) == 0
+
+
+def test_help_texts_have_no_formatting_marks(shell: Shell) -> None:
+    for command in ("", "route", "events replay", "consumer dead-letters", "shadow report"):
+        assert "\\b" not in shell.output(f"{command} --help")
 
 
 def test_demo_on_a_port_in_use_names_it_and_a_remedy(shell: Shell) -> None:
@@ -333,7 +368,7 @@ def test_demo_on_a_port_in_use_names_it_and_a_remedy(shell: Shell) -> None:
 @pytest.mark.usefixtures("_embedded")
 def test_serve_without_a_database_starts_an_embedded_one(start: Callable[..., Running]) -> None:
     serve = start(f"serve --port {free_port()}", JWT_SECRET_KEY=SECRET)
-    serve.wait_for("data in ./.order-engine/postgres")
+    serve.wait_for("embedded PostgreSQL in ./.order-engine/postgres")
     url = serve.wait_for(r"Serving at (http://\S+)")[1]
     assert sh(f"curl -s {url}/") == "server running"
     assert serve.interrupt() == 0

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
+from order_engine.flask import OrderEngineExtension
 from tests.python.support.all_contracts import OPEN
 from tests.python.support.servers import Broker
 from tests.python.support.upstream_services import UpstreamServices
@@ -104,8 +107,8 @@ def test_every_reachable_component_is_listed_with_its_address(
     reported = doctor(*on_free_ports(), **around)
     assert (reported.code, reported.failed()) == (0, set()), reported.text
     assert set(AROUND) <= reported.entries.keys()
-    assert reported.entries["kafka"].detail == f"{around['KAFKA_BROKERS']} answers."
-    assert reported.entries["user service"].detail == f"{upstream.users_url} answers."
+    assert reported.entries["kafka"].detail == f"Connected to {around['KAFKA_BROKERS']}."
+    assert reported.entries["user service"].detail == f"Connected to {upstream.users_url}."
     assert redis.password not in reported.text
     # Each service was asked only for an id that does not exist.
     assert [call.path for call in upstream.calls()] == [
@@ -205,3 +208,17 @@ def test_the_contract_stock_requires_redis(doctor: Doctor) -> None:
     reported = doctor("stock:0")
     assert reported.failed() == {"redis"}
     assert reported.entries["redis"].detail == "REDIS_URL is not set, and stock needs it."
+
+
+def test_a_flask_command_does_not_check_the_port_of_the_running_app(database_url: str) -> None:
+    app = Flask(__name__)
+    with socket.create_server(("127.0.0.1", 0)) as running_app:
+        app.config.update(
+            DATABASE_URL=database_url,
+            JWT_SECRET_KEY=SECRET,
+            ORDER_ENGINE_PORT=running_app.getsockname()[1],
+        )
+        OrderEngineExtension(app)
+        result = app.test_cli_runner().invoke(args=["order-engine", "doctor", "--json"])
+    assert result.exit_code == 0, result.output
+    assert not any(check["name"].startswith("port") for check in json.loads(result.output))

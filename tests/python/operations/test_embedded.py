@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: durable, exclusive to its folder, and never left running."""
+"""The embedded PostgreSQL: durable, shared by the processes of a folder, never left running."""
 
 import os
 import shutil
@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -155,11 +157,71 @@ def test_the_data_and_the_address_persist(folder: Path) -> None:
         assert execute(again, "select answer from kept") == [(42,)]
 
 
-def test_a_second_engine_in_a_folder_is_refused(folder: Path) -> None:
+def test_engines_of_one_folder_share_a_server_until_the_last_stops(folder: Path) -> None:
+    first, second = EmbeddedPostgres(folder), EmbeddedPostgres(folder)
+    url = first.start()
+    execute(url, "create table shared as select 42 as answer")
+    pid = postmaster_pid(folder)
+    assert second.start() == url
+    first.stop()
+    assert postmaster_pid(folder) == pid
+    assert execute(url, "select answer from shared") == [(42,)]
+    second.stop()
+    assert not is_running(pid)
+    assert not (folder / "postgres/data/postmaster.pid").exists(), "it ended in order"
+
+
+@needs_proc
+def test_a_server_outlives_the_death_of_the_process_that_started_it(
+    folder: Path, start_engine: Callable[[str], Engine]
+) -> None:
+    engine = start_engine(ENGINE)
     with EmbeddedPostgres(folder) as url:
-        with pytest.raises(Misconfigured, match=f"in use by process {os.getpid()}"):
-            EmbeddedPostgres(folder).start()
+        assert url == engine.url
+        pid = postmaster_pid(folder)
+        engine.kill()
+        time.sleep(0.5)
+        assert is_running(pid)
         assert execute(url, "select 1") == [(1,)]
+    assert not is_running(pid)
+
+
+@needs_proc
+def test_a_server_ends_with_the_last_of_several_killed_processes(
+    folder: Path, start_engine: Callable[[str], Engine]
+) -> None:
+    first, second = start_engine(ENGINE), start_engine(ENGINE)
+    pid = postmaster_pid(folder)
+    first.kill()
+    assert execute(second.url, "select 1") == [(1,)]
+    second.kill()
+    eventually(lambda: not is_running(pid), "the server has ended")
+
+
+@needs_proc
+def test_a_server_that_crashed_is_replaced_for_the_next_user(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as url:
+        pid = postmaster_pid(folder)
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not is_running(pid), "the server is gone")
+        with EmbeddedPostgres(folder) as again:
+            assert again == url
+            assert execute(again, "select 1") == [(1,)]
+
+
+def test_processes_that_start_at_once_share_one_server(folder: Path) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        servers = [EmbeddedPostgres(folder) for _ in range(4)]
+        urls = set(threads.map(EmbeddedPostgres.start, servers))
+        assert len(urls) == 1
+        pid = postmaster_pid(folder)
+        list(threads.map(EmbeddedPostgres.stop, servers))
+    assert not is_running(pid)
+
+
+def test_parameters_are_passed_to_the_server(folder: Path) -> None:
+    with EmbeddedPostgres(folder, {"fsync": "off"}) as url:
+        assert execute(url, "show fsync") == [("off",)]
 
 
 def test_two_folders_are_two_databases(tmp_path: Path) -> None:
@@ -270,7 +332,7 @@ def test_a_reused_process_id_does_not_block_the_start(folder: Path) -> None:
         lines = pid_file.read_text().splitlines()
     with subprocess.Popen(
         ["sleep", "60"],
-        **postgres_install.Account.for_data(folder / "postgres/data").process(),
+        **postgres_install.Account.for_data(folder / "postgres/data").process_arguments(),
     ) as stranger:
         try:
             pid_file.write_text("\n".join([str(stranger.pid), *lines[1:]]))
@@ -308,7 +370,9 @@ def test_data_of_another_version_is_refused(folder: Path) -> None:
     with EmbeddedPostgres(folder):
         pass
     (folder / "postgres/data/PG_VERSION").write_text("16\n")
-    with pytest.raises(Misconfigured, match=r"written by PostgreSQL 16, and this is 18.*pg_dump"):
+    with pytest.raises(
+        Misconfigured, match=r"written by PostgreSQL 16; this version is 18.*pg_dump"
+    ):
         EmbeddedPostgres(folder).start()
 
 
@@ -316,7 +380,7 @@ def test_a_lost_password_is_explained(folder: Path) -> None:
     with EmbeddedPostgres(folder):
         pass
     (folder / "postgres/password").unlink()
-    with pytest.raises(Misconfigured, match=r"password of the database .* is gone"):
+    with pytest.raises(Misconfigured, match=r"password file of the database .* is missing"):
         EmbeddedPostgres(folder).start()
 
 
@@ -363,7 +427,7 @@ def test_inaccessible_programs_are_copied(
     assert spec is not None
     assert spec.origin is not None
     site = tmp_path / "site"
-    for part in postgres_install.NEEDED:
+    for part in postgres_install.REQUIRED_PATHS:
         source = Path(spec.origin).parent.parent / part
         copy = shutil.copytree if source.is_dir() else shutil.copy2
         (site / part).parent.mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,7 @@ def test_a_lost_queue_is_filled_again(shop: Shop) -> None:
     assert [each.properties["headers"].get("x-replay") for each in first] == [None] * 4
 
     said = shop.server.command("events", "replay")
-    assert "4 events told again, in 4 messages" in said
+    assert "replayed 4 events in 4 messages" in said
     received = eventually(
         lambda: shop.spy.received() if len(shop.spy.received()) == 8 else [],
         "past events are replayed",
@@ -57,7 +57,7 @@ def test_a_lost_queue_is_filled_again(shop: Shop) -> None:
         f"{placed[2]}:1",
     )
     nothing = shop.server.command("events", "replay", "--until", "2020-01-01T00:00Z")
-    assert "0 events told again" in nothing
+    assert "replayed 0 events" in nothing
     assert len(shop.spy.received()) == 8
 
 
@@ -139,7 +139,9 @@ def test_ctrl_c_prints_how_to_resume(orders: str, tmp_path: Path) -> None:
     eventually(lambda: "messages wait" in said.read_text(), "it reports its progress")
     running.send_signal(signal.SIGINT)
     assert running.wait(20) != 0
-    going_on = re.search(r"To go on: the same with --after (\S+) --until (\S+)", said.read_text())
+    going_on = re.search(
+        r"To resume, repeat the command with --after (\S+) --until (\S+)", said.read_text()
+    )
     assert going_on, said.read_text()
     assert "Traceback" not in said.read_text()
     with psycopg.connect(orders) as database:

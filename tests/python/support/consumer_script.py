@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from order_engine.consumer import Consumer, Event
-from order_engine.consumer.channels import Waiting
+from order_engine.consumer.channels import _BlockingChannel
 from tests.python.support.legacy_consumer import QUEUE
 from tests.python.support.waiting import eventually
 from tests.services import Workspace
@@ -95,7 +95,7 @@ def main(url: str, database: str, *rest: str) -> None:
         async def die(*_: object) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
-        Waiting.acknowledge = die  # type: ignore[method-assign, assignment]
+        _BlockingChannel.acknowledge = die  # type: ignore[method-assign, assignment]
     if database:
         consumer = Consumer(
             queue=QUEUE, rabbitmq_url=url, connection=lambda: psycopg.connect(database)

@@ -1,4 +1,4 @@
-"""What WSGI, ASGI and Flask share of the HTTP door: its paths, its bounds, a refusal."""
+"""What the WSGI, ASGI and Flask integrations have in common."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from order_engine.exceptions import Unavailable
 
 GRAPHQL = "/graphql"
-"""Where GraphQL is spoken, below whatever prefix the door is at."""
+"""Path of the GraphQL endpoint, below the prefix of the integration."""
 
 BODY_BYTES_MAX = 1024 * 1024
-"""As the door has it; no more than one byte beyond is read, which it then refuses."""
+"""Largest accepted request body. One more byte is read, so that the engine rejects the request."""
 
 _PATH_SAFE = "/:@!$&'()*+,;=~-._"
 
@@ -22,14 +22,14 @@ log: logging.Logger = logging.getLogger("order_engine.http")
 
 
 def target(path: str | bytes, query: str) -> str:
-    """Write a request's target as it stands in a request line, of a decoded path."""
+    """Return the request target for a decoded path and a raw query string."""
     encoded = quote(path, safe=_PATH_SAFE) or "/"
     return f"{encoded}?{query}" if query else encoded
 
 
-def refusal(error: Unavailable) -> tuple[int, list[tuple[str, str]], bytes]:
-    """Say that the engine cannot be opened: status, headers and body. The log says why."""
-    log.error("the engine cannot be opened: %s", error)
+def unavailable_response(error: Unavailable) -> tuple[int, list[tuple[str, str]], bytes]:
+    """Return status, headers and body for an engine that cannot be opened; logs the cause."""
+    log.error("cannot open the engine: %s", error)
     message = "The order engine is not available. Try again later."
     body = json.dumps({"errors": [{"message": message, "extensions": {"code": "UNAVAILABLE"}}]})
     headers = [
