@@ -82,6 +82,10 @@ test: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Run all tests on private servers;
 	$(BIN)/python -m pytest -m "not serial" -n 2 --dist loadfile
 	$(BIN)/python -m pytest -m serial
 
+.PHONY: generate
+generate: build $(REQUIREMENTS) ## Writes the stub and the Python classes that follow from src/python.
+	$(BIN)/python -m tools.generate_python
+
 .PHONY: attack
 attack: build $(REQUIREMENTS) ## Run the security tests with more input and 10,000 connections.
 	ATTACK_EXAMPLES=3000 ATTACK_CONNECTIONS=10000 $(BIN)/python -m pytest tests/python/security/test_attacks_*.py

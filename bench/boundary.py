@@ -117,7 +117,7 @@ class Boundary:
             ]
 
             async def place(user: str, product: str) -> None:
-                await engine.place_order(user_id=user, items=[(product, 2)])
+                await engine.place_order(user_id=user, lines=[(product, 2)])
 
             return [
                 Measurement(subject, m.AWAITS, AWAITS, {"all_ms": await self._all_ms(placer)})

@@ -1,26 +1,28 @@
-"""order-engine: orders that are never lost, never oversold and never announced in vain.
+"""order-engine: an order service as a Python module, backed by PostgreSQL and a Rust core.
 
 from order_engine import OrderEngine
 
 with OrderEngine.from_env() as engine:
-    order = engine.place_order(user_id=1, items=[("1", 2)])
+    order = engine.place_order(user_id="1", lines=[("1", 2)])
 """
 
 from order_engine._native import (
     Check,
+    DeadLetter,
+    DeadLetterEvent,
     Event,
     HistoryEntry,
     Order,
     OrderLine,
     OrderPage,
-    ParkedMessage,
     Product,
-    Replayed,
+    ReplayProgress,
     SinkMessage,
     User,
     __version__,
 )
 from order_engine.async_engine import AsyncOrderEngine
+from order_engine.consumer import Consumer, consume, consume_async
 from order_engine.engine import OrderEngine
 from order_engine.exceptions import (
     Conflict,
@@ -45,12 +47,17 @@ from order_engine.exceptions import (
     Unavailable,
     UnknownUser,
 )
+from order_engine.generated.settings import Settings
+from order_engine.serialization import json_default
 from order_engine.status import OrderStatus
 
 __all__ = [
     "AsyncOrderEngine",
     "Check",
     "Conflict",
+    "Consumer",
+    "DeadLetter",
+    "DeadLetterEvent",
     "Event",
     "Forbidden",
     "HistoryEntry",
@@ -69,11 +76,11 @@ __all__ = [
     "OutOfStock",
     "OutcomeUnknown",
     "Overloaded",
-    "ParkedMessage",
     "Product",
     "ProductNotFound",
     "RateLimited",
-    "Replayed",
+    "ReplayProgress",
+    "Settings",
     "SinkMessage",
     "TokenExpired",
     "TokenInvalid",
@@ -84,4 +91,7 @@ __all__ = [
     "UnknownUser",
     "User",
     "__version__",
+    "consume",
+    "consume_async",
+    "json_default",
 ]

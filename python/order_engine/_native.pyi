@@ -1,64 +1,64 @@
-"""The Rust core as Python sees it; `order_engine.OrderEngine` and the command stand on it.
+"""The native module: the engine behind `OrderEngine` and the `order-engine` command.
 
-Settings: every `flags` argument is a dict of settings given explicitly, by name, as text
-(`{"database_url": "postgresql://…", "port": "5000"}`). The rest is resolved here, from the
-environment, then `.env` in the working directory, then `order-engine.toml`, then defaults.
-A list is written with commas (`"contract": "flask:5000,jobs"`), a yes or no as `true`, `false`.
-An unknown name is a `Misconfigured` like any other problem.
+Written by `make generate` from the native module; do not edit it.
 
-Errors: everything raised is a class of `order_engine.exceptions.KINDS`, built as
-`KINDS[code](message, context)`. Any call may raise `Misconfigured` (all problems at once in
-`context["problems"]`, one per line), `Unavailable` (`context["component"]`) and `Internal`;
-the docstrings name the others. Context: `product_id` for ProductNotFound and OutOfStock,
-`available` for OutOfStock; `current`, `requested`, `allowed` (with commas) for InvalidTransition.
+`flags` are settings by name, as text: `{"database_url": "postgresql://...", "port": "5000"}`.
+Lists are separated by commas; booleans are `true` and `false`. Settings that are not given come
+from the environment, `.env` and `order-engine.toml` in the working directory, and the defaults.
 
-Every call that waits releases the interpreter lock. Result classes are immutable, compare and
-hash by value, can be pickled, copied and matched (`case Order(id=number, status="pending")`), and
-give themselves with `to_dict`, the results inside of them included. Times are aware datetimes in
-UTC, money is `Decimal`, in dicts too: `json.dumps(order.to_dict(), default=str)` writes both.
+Every exception is one of `order_engine.exceptions.KINDS`. Any call may raise `Misconfigured`,
+`Unavailable` and `Internal`; the docstrings name the others.
+
+Results are immutable, hashable and picklable. They compare by value and can be used in `match`
+and as dataclasses. Times are aware datetimes in UTC, amounts are `Decimal` with at least two
+decimals.
 """
 
 from asyncio import Future
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import Field
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, final
+from typing import Any, ClassVar, final
 
+from order_engine.argument_types import Headers, Id, Line, OrderRow
 from order_engine.exceptions import OrderEngineError
 from order_engine.status import OrderStatus
 
 __all__ = [
-    "Answer",
     "AsyncConsumer",
     "AsyncEngine",
     "AsyncSinkFeed",
     "Check",
     "Consumer",
+    "DeadLetter",
     "DeadLetterEvent",
     "Delivery",
-    "DemoCatalogue",
+    "DemoCatalog",
+    "DemoProduct",
     "Engine",
     "Event",
     "HistoryEntry",
+    "HttpResponse",
+    "MigrationRouter",
     "Order",
     "OrderLine",
     "OrderPage",
-    "ParkedMessage",
-    "Passage",
-    "Pieces",
     "Product",
-    "Replayed",
-    "Setting",
+    "ReplayProgress",
+    "ResponseStream",
+    "RoutingDecision",
+    "RoutingRule",
+    "SettingInfo",
+    "SettingValue",
     "ShadowCounts",
     "ShadowDifference",
     "ShadowReport",
     "SinkFeed",
     "SinkMessage",
-    "Socket",
     "Stop",
-    "Strangler",
-    "Switch",
     "User",
+    "WebSocket",
     "__version__",
     "adopt",
     "consumer_dead_letters",
@@ -76,15 +76,14 @@ __all__ = [
     "events_tail",
     "migrate",
     "mint_token",
-    "reset_test_database",
+    "routing_rules",
     "seed_demo",
     "serve",
-    "setting_variables",
+    "set_routing_rule",
+    "settings",
     "shadow_clear",
     "shadow_ignore",
     "shadow_report",
-    "switch",
-    "switches",
     "undo_adoption",
     "validate_settings",
     "work",
@@ -92,382 +91,865 @@ __all__ = [
 
 __version__: str
 
-def error_kinds() -> dict[str, bool]:
-    """Give the code of every error kind, and whether the same call may succeed when made again."""
-
-# --- processes and tools -----------------------------------------------------------------------
-
-def serve(flags: dict[str, str], on_ready: Callable[[list[str]], None] | None = None) -> None:
-    """Serve the configured contracts until SIGINT or SIGTERM, then finish what is under way.
-
-    Blocks with the interpreter lock released. Call it from the main thread.
-
-    Args:
-        flags: Settings.
-        on_ready: Called once, when every door is open, with their base URLs in the order of
-            the `contract` setting (`["http://127.0.0.1:5000"]`). What it raises ends the server
-            and is raised here.
-
-    Raises:
-        Misconfigured: Also when a port is taken; the problem names it.
-    """
-
-def work(
-    flags: dict[str, str],
-    duty: str,
-    on_ready: Callable[[list[str]], None] | None = None,
-) -> None:
-    """Only send events, or only take them in, until SIGINT or SIGTERM; settle what is under way.
-
-    Blocks with the interpreter lock released. Call it from the main thread.
-
-    Args:
-        flags: Settings; a broker must be among them.
-        duty: `relay` or `intake`.
-        on_ready: Called once, with an empty list, when the work has begun.
-
-    Raises:
-        InvalidInput: Another duty.
-    """
-
-def validate_settings(flags: dict[str, str]) -> None:
-    """Check every setting that serving needs; raise what is wrong, all of it at once.
-
-    Connects to nothing and starts no thread.
-    """
-
-def setting_variables() -> dict[str, list[str]]:
-    """Give for each setting the variables that set it; the first that is set counts."""
-
-def migrate(flags: dict[str, str]) -> list[str]:
-    """Bring the database to this version's tables; return the names of what was applied.
-
-    An up-to-date database gives an empty list. Concurrent callers wait for each other.
-    """
-
-def adopt(
-    flags: dict[str, str],
-    *,
-    dry_run: bool = False,
-    announce: bool | None = None,
-    time_zone: str | None = None,
-    on_progress: Callable[[str, int, int], None] | None = None,
-) -> str:
-    """Adopt the database that an older application goes on using; return the report as JSON.
-
-    Interrupted, it goes on where it stopped when it is called again; repeated, it brings the
-    engine's side to what the older tables say. Brings the engine's tables up to date first.
-
-    Args:
-        flags: Settings.
-        dry_run: Only look; changes nothing, and needs no tables of the engine.
-        announce: Whether the engine announces what the older application does. None leaves it as
-            it was, at first off.
-        time_zone: How the older application's times, which carry no zone, are read. None leaves
-            it as it was, at first UTC.
-        on_progress: Called now and then with the stage, the rows done and the rows to do. What it
-            raises ends the work and is raised here.
-
-    Raises:
-        Misconfigured: The database is not as it must be; the problems say how.
-        InvalidInput: An unknown time zone, or another one than before.
-        Conflict: Another adoption of this database is at work.
-    """
-
-def reset_test_database(flags: dict[str, str]) -> None:
-    """Empty the tables of a test database.
-
-    Raises:
-        Forbidden: The server was not started by `order_engine.testing`.
-    """
-
-def undo_adoption(flags: dict[str, str], *, force: bool = False) -> str:
-    """Go back from an adoption; return the report as JSON.
-
-    The older tables stay, with everything written since.
-
-    Args:
-        flags: Settings.
-        force: Go back even though the older tables lack something that the engine has.
-
-    Raises:
-        Misconfigured: There is no adoption, or something would be lost.
-        Conflict: Another adoption of this database is at work.
-    """
-
-def mint_token(
-    flags: dict[str, str],
-    user_id: str,
-    admin: bool = False,
-    expires_seconds: int = 3600,
-) -> str:
-    """Sign a token for a user with the configured `jwt_secret_key`.
-
-    Args:
-        flags: Settings.
-        user_id: The user the token speaks for.
-        admin: Whether it may act for everybody.
-        expires_seconds: Its life, from 1 to 31 536 000 (one year).
-
-    Raises:
-        InvalidInput: An empty user or a life out of range.
-    """
-
-def describe_settings(flags: dict[str, str]) -> list[Setting]:
-    """List every setting as it would take effect, in the order of the documentation.
-
-    Describes wrong values as they are, without judging them; secrets are masked.
-    """
-
-def describe_contract(flags: dict[str, str], contract: str, language: str) -> str:
-    """Describe a part of a contract, as the settings have it: text that ends with a new line.
-
-    Connects to nothing and starts no thread.
-
-    Args:
-        flags: Settings.
-        contract: The contract's name.
-        language: `openapi` for its REST door, `graphql` for its GraphQL schema, `asyncapi` for its
-            events.
-
-    Raises:
-        Misconfigured: There is no such contract, it has no such part, or settings are wrong.
-        InvalidInput: There is no such language.
-    """
-
-def described_contracts(language: str) -> list[str]:
-    """List the contracts that have the part that a language describes.
-
-    Raises:
-        InvalidInput: There is no such language.
-    """
-
-def doctor(flags: dict[str, str], check_ports: bool = True) -> list[Check]:
-    """Look at every part the engine would use: settings, database, tables, brokers, Redis, ports.
-
-    The services that are asked before an order is placed are among them, where they are set.
-    A part that is down is an entry that is not ok; it is not raised.
-    """
-
-def seed_demo(flags: dict[str, str]) -> DemoCatalogue:
-    """Make sure the demo user and products exist; again changes nothing but the stock.
-
-    Needs a migrated database.
-    """
-
-def events_tail(
-    flags: dict[str, str],
-    order_id: int | None = None,
-    limit: int = 20,
-) -> list[Event]:
-    """List the latest events of orders and what became of their messages, oldest first.
-
-    Args:
-        flags: Settings.
-        order_id: Only events of this order.
-        limit: At most this many, 1 to 1000.
-
-    Raises:
-        InvalidInput: A limit out of range.
-    """
-
-def events_dead_letters(flags: dict[str, str], limit: int = 100) -> list[ParkedMessage]:
-    """List messages that were set aside and wait for a decision, oldest first.
-
-    Args:
-        flags: Settings.
-        limit: At most this many, 1 to 1000.
-
-    Raises:
-        InvalidInput: A limit out of range.
-    """
-
-def events_retry(flags: dict[str, str], ids: list[int] | None = None) -> int:
-    """Give parked messages another try; return how many. None means all of them.
-
-    Raises:
-        NotFound: No parked message has one of these ids; nothing was changed.
-    """
-
-def events_skip(flags: dict[str, str], ids: list[int]) -> int:
-    """Give parked messages up for good, so that those behind them go on; return how many.
-
-    Raises:
-        NotFound: No parked message has one of these ids; nothing was changed.
-    """
-
-def switches(flags: dict[str, str]) -> list[Switch]:
-    """List what is set about who answers which operation, by the operation's name."""
-
-def switch(
-    flags: dict[str, str],
-    operation: str | None,
-    stage: str | None,
-    percent: int | None,
-    users: list[str],
-) -> bool:
-    """Set who answers an operation. Processes that serve it follow within a second.
-
-    The stage holds for the users that are named and for a share of all others; whoever is left
-    gets the stage before it: `shadow` before `engine`, `legacy` before `shadow`.
-
-    Args:
-        flags: Settings.
-        operation: A GraphQL field (`createOrder`), a route (`GET /`); None sets the stage of
-            all operations and forgets what was set for single ones.
-        stage: `legacy`, `shadow` or `engine`; None for the stage of all operations, or, of all,
-            for the setting `stage`.
-        percent: The share of users for whom it holds, 0 to 100; the same users every time.
-            None, without `users`: everybody.
-        users: Users for whom it holds in any case.
-
-    Returns:
-        Whether the engine has such an operation; if not, it may be one that only the old code has.
-
-    Raises:
-        InvalidInput: A name, share or user is out of bounds, or `legacy` is to hold for some only.
-    """
-
-def shadow_ignore(flags: dict[str, str], operation: str, fields: list[str]) -> None:
-    """Set the fields of an operation's answers that are not compared, instead of those before.
-
-    Args:
-        flags: Settings.
-        operation: As for `switch`; `*` for all of them.
-        fields: Names, which count everywhere, or paths: `createOrder.orders.status`.
-    """
-
-def shadow_report(
-    flags: dict[str, str], operation: str | None = None, limit: int = 20
-) -> ShadowReport:
-    """Give what shadowed requests have shown, of one operation or of all.
-
-    Args:
-        flags: Settings.
-        operation: Only of this one.
-        limit: Most differences, 1 to 1000.
-    """
-
-def shadow_clear(flags: dict[str, str], operation: str | None = None) -> int:
-    """Begin to count anew, for one operation or for all; return how many differences were kept."""
-
-def consumer_dead_letters(
-    flags: dict[str, str], queue: str, limit: int = 100
-) -> list[DeadLetterEvent]:
-    """List the messages that consumers of a queue have set aside, oldest first.
-
-    Args:
-        flags: Settings.
-        queue: The consumers' queue.
-        limit: At most this many, 1 to 1000.
-
-    Raises:
-        InvalidInput: A limit out of range.
-    """
-
-def consumer_retry(flags: dict[str, str], queue: str, ids: list[str] | None = None) -> int:
-    """Put parked messages back into their queue; return how many. None means all of them.
-
-    Raises:
-        NotFound: The queue is not there.
-    """
-
-def consumer_skip(flags: dict[str, str], queue: str, ids: list[str]) -> int:
-    """Give parked messages up for good; return how many."""
-
-def events_replay(
-    flags: dict[str, str],
-    past: tuple[list[int], datetime | None, datetime | None, str | None],
-    rate_per_s: int = 1000,
-    dry_run: bool = False,
-    on_progress: Callable[[Replayed], None] | None = None,
-) -> Replayed:
-    """Tell past events again, to the contracts of the settings. See `OrderEngine.events_replay`.
-
-    Args:
-        flags: Settings.
-        past: Numbers of orders (none for all), since, until, and the cursor to go on after.
-        rate_per_s: Messages put into the outbox per second, 1 to 100 000.
-        dry_run: Only count what would be told.
-        on_progress: Called about once a second, and at the end, with what is done so far; also
-            before a KeyboardInterrupt is raised. What it raises ends the replay and is raised here.
-
-    Raises:
-        InvalidInput: A rate out of range, a wrong cursor, a past that ends before it begins.
-        Unavailable: Also when nothing leaves; `context["cursor"]` says where to go on.
-    """
+@final
+class AsyncConsumer:
+    """The same for asyncio: every call returns a future of the running loop."""
+    def __new__(
+        cls, flags: dict[str, str], queue: str, routing_keys: list[str], stop: Stop
+    ) -> AsyncConsumer: ...
+    def next(self) -> Future[Delivery | None]: ...
+    def acknowledge(self, delivery: Delivery) -> Future[None]: ...
+    def dead_letter(self, delivery: Delivery, reason: str, attempts: int) -> Future[None]: ...
+    def pause(self, seconds: float) -> Future[None]: ...
+    def close(self) -> Future[None]: ...
 
 @final
-class Setting:
-    """One setting as it would take effect."""
+class AsyncEngine:
+    """The engine for asyncio: every operation returns a future of the running loop.
 
-    __match_args__ = ("name", "value", "origin")
+    Cancelling the future cancels the work, except for `close`.
+    """
+    @staticmethod
+    def open(flags: dict[str, str], sinks: list[str]) -> Future[AsyncEngine]:
+        """Connect to the database and start the background work.
 
-    def __new__(cls, name: str, value: str | None, origin: str) -> Setting: ...
-    @property
-    def name(self) -> str:
-        """Its name in `flags`: `database_url`."""
-    @property
-    def value(self) -> str | None:
-        """Its value as text, secrets masked; None where there is none."""
-    @property
-    def origin(self) -> str:
-        """Who gave it.
+        Args:
+            flags: Settings.
+            sinks: Names of the sinks that this process serves.
 
-        `flag`, `environment (DATABASE_URL)`, `.env (DATABASE_URL)`, `order-engine.toml`,
-        `default`, or `not set`.
+        Returns:
+            The open engine.
         """
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+    def sink_feeds(self) -> list[AsyncSinkFeed]:
+        """Return the batches for the sinks of this process, in the order of their names.
+
+        Returns:
+            One feed for each sink.
+        """
+    def close(self) -> Future[None]: ...
+    def place_order(
+        self,
+        *,
+        user_id: Id,
+        lines: Iterable[Line],
+        idempotency_key: str | None = None,
+        actor: Id | None = None,
+    ) -> Future[Order]: ...
+    def place_orders(
+        self, rows: Iterable[OrderRow], *, actor: Id | None = None
+    ) -> Future[list[Order | OrderEngineError]]: ...
+    def get_order(self, order_id: Id, *, user_id: Id | None = None) -> Future[Order]: ...
+    def list_orders(
+        self,
+        *,
+        user_id: Id | None = None,
+        status: OrderStatus | str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> Future[OrderPage]: ...
+    def change_status(
+        self,
+        order_id: Id,
+        status: OrderStatus | str,
+        *,
+        reason: str | None = None,
+        actor: Id | None = None,
+    ) -> Future[Order]: ...
+    def cancel_order(
+        self, order_id: Id, *, reason: str | None = None, actor: Id | None = None
+    ) -> Future[Order]: ...
+    def delete_order(self, order_id: Id, *, actor: Id | None = None) -> Future[None]: ...
+    def order_history(self, order_id: Id) -> Future[list[HistoryEntry]]: ...
+    def get_user(self, user_id: Id) -> Future[User]: ...
+    def upsert_user(
+        self,
+        user_id: Id,
+        *,
+        username: str | None = None,
+        email: str | None = None,
+        address: str | None = None,
+        contact: str | None = None,
+    ) -> Future[None]: ...
+    def get_product(self, product_id: Id) -> Future[Product]: ...
+    def upsert_product(
+        self,
+        product_id: Id,
+        *,
+        name: str,
+        price: Decimal | float | str,
+        quantity: int | None = None,
+    ) -> Future[None]: ...
+    def set_stock(self, product_id: Id, quantity: int) -> Future[None]: ...
+    def apply_event(
+        self,
+        routing_key: str,
+        body: bytes | str | Mapping[str, object] | Sequence[object],
+        *,
+        correlation_id: str | None = None,
+        message_id: str | None = None,
+        redelivered: bool = False,
+    ) -> Future[None]: ...
+    def execute(
+        self,
+        query: str,
+        variables: Mapping[str, object] | None = None,
+        operation_name: str | None = None,
+        token: str | None = None,
+        headers: Headers | None = None,
+    ) -> Future[dict[str, Any]]: ...
+    def handle_http(
+        self, method: str, target: str, headers: Headers, body: bytes | None = None
+    ) -> Future[HttpResponse]: ...
+    def next_chunk(self, stream: ResponseStream) -> Future[bytes | None]: ...
+    def open_websocket(self, headers: Headers) -> Future[WebSocket | None]: ...
+    def migration_router(self) -> Future[MigrationRouter]: ...
+    def events_tail(
+        self, *, order_id: Id | None = None, limit: int = 20
+    ) -> Future[list[Event]]: ...
+    def events_dead_letters(self, *, limit: int = 100) -> Future[list[DeadLetter]]: ...
+    def events_retry(self, ids: Iterable[int] | None = None) -> Future[int]: ...
+    def events_skip(self, ids: Iterable[int]) -> Future[int]: ...
+    def events_replay(
+        self,
+        *,
+        contract: str | None = None,
+        order_ids: Iterable[Id] | None = None,
+        since: datetime | timedelta | None = None,
+        until: datetime | timedelta | None = None,
+        after: str | None = None,
+        rate_per_s: int = 1000,
+        dry_run: bool = False,
+    ) -> Future[ReplayProgress]: ...
+    def health(self) -> Future[list[Check]]: ...
+
+@final
+class AsyncSinkFeed:
+    """The batches for one sink, for asyncio. See `SinkFeed`."""
+    def next(self) -> Future[list[SinkMessage] | None]:
+        """Wait for the next batch.
+
+        Returns:
+            The batch; None when the engine is closed.
+        """
+    def settle(self, rejections: list[str | None]) -> None:
+        """Report the outcome of each message of the batch.
+
+        Args:
+            rejections: For each message None, or why the sink rejected it.
+        """
+    def fail(self, reason: str) -> None:
+        """Report that the outcome of the whole batch is unknown. It is sent again.
+
+        Args:
+            reason: What happened.
+        """
 
 @final
 class Check:
-    """The state of one part the engine uses."""
+    """Health of one part that the engine uses."""
 
     __match_args__ = ("name", "ok", "detail", "remedy")
-
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     def __new__(cls, name: str, ok: bool, detail: str, remedy: str | None) -> Check: ...
     @property
     def name(self) -> str:
-        """The part: `postgresql`."""
+        """Name of the part, such as `postgresql`."""
     @property
     def ok(self) -> bool:
-        """Whether it can be used as it is."""
+        """Whether the part works."""
     @property
     def detail(self) -> str:
-        """What was found, and where it was looked for; no secrets."""
+        """What was found, and at which address. Contains no secrets."""
     @property
     def remedy(self) -> str | None:
-        """What to do; None where nothing is to be done."""
+        """What to do; None if nothing is to be done."""
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
 
 @final
-class DemoCatalogue:
-    """What the demo data consist of."""
+class Consumer:
+    """A queue that this process consumes, one delivery after the other.
 
-    __match_args__ = ("user_id", "products")
+    Connects on the first `next`. Calls raise `Unavailable` after `close`, and in a fork.
+    """
+    def __new__(
+        cls, flags: dict[str, str], queue: str, routing_keys: list[str], stop: Stop
+    ) -> Consumer: ...
+    def next(self) -> Delivery | None:
+        """Wait for the next delivery, through every outage of the broker.
 
+        Returns the same delivery again until it is acknowledged or dead-lettered.
+
+        Returns:
+            The delivery; None once `stop` is set.
+        """
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Acknowledge a delivery. If the broker does not receive that, it delivers it again.
+
+        Args:
+            delivery: The delivery.
+        """
+    def dead_letter(self, delivery: Delivery, reason: str, attempts: int) -> None:
+        """Move a delivery to the dead letters, then acknowledge it.
+
+        Args:
+            delivery: The delivery.
+            reason: Why it could not be processed.
+            attempts: How many times its function was called.
+        """
+    def pause(self, seconds: float) -> None:
+        """Wait for a time, or until `stop` is set.
+
+        Args:
+            seconds: The time, one day at most.
+        """
+    def close(self) -> None:
+        """Set `stop` and close the connection. Unacknowledged deliveries go to other consumers."""
+
+@final
+class DeadLetter:
+    """A message that could not be published or applied and needs a decision."""
+
+    __match_args__ = (
+        "id",
+        "direction",
+        "topic",
+        "order_id",
+        "reason",
+        "attempts",
+        "dead_lettered_at",
+    )
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     def __new__(
         cls,
-        user_id: str,
-        products: list[tuple[str, str, Decimal, int]],
-    ) -> DemoCatalogue: ...
+        id: int,
+        direction: str,
+        topic: str,
+        order_id: int | None,
+        reason: str,
+        attempts: int,
+        dead_lettered_at: datetime,
+    ) -> DeadLetter: ...
+    @property
+    def id(self) -> int:
+        """The message's number, unique among outgoing and incoming messages."""
+    @property
+    def direction(self) -> str:
+        """`outgoing` or `incoming`."""
+    @property
+    def topic(self) -> str:
+        """Routing key, topic or queue."""
+    @property
+    def order_id(self) -> int | None:
+        """The order of an outgoing message."""
+    @property
+    def reason(self) -> str:
+        """Why it could not be published or applied."""
+    @property
+    def attempts(self) -> int:
+        """Number of failed attempts."""
+    @property
+    def dead_lettered_at(self) -> datetime:
+        """Since when the message is a dead letter."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
+
+@final
+class DeadLetterEvent:
+    """A message that a consumer could not process."""
+
+    __match_args__ = (
+        "id",
+        "routing_key",
+        "message_id",
+        "attempts",
+        "dead_lettered_at",
+        "reason",
+        "text",
+    )
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    def __new__(
+        cls,
+        id: str,
+        routing_key: str,
+        message_id: str | None,
+        attempts: int,
+        dead_lettered_at: datetime | None,
+        reason: str,
+        text: str,
+    ) -> DeadLetterEvent: ...
+    @property
+    def id(self) -> str:
+        """Id for retry and skip."""
+    @property
+    def routing_key(self) -> str:
+        """The original routing key."""
+    @property
+    def message_id(self) -> str | None:
+        """Message id, if the sender set one."""
+    @property
+    def attempts(self) -> int:
+        """How many times its function was called; 0 if the message could not be decoded."""
+    @property
+    def dead_lettered_at(self) -> datetime | None:
+        """When it became a dead letter; None if another program put it there."""
+    @property
+    def reason(self) -> str:
+        """Why it could not be processed, at most 500 characters."""
+    @property
+    def text(self) -> str:
+        """The body as text."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
+
+@final
+class Delivery:
+    """One delivery of a message."""
+    @property
+    def body(self) -> bytes:
+        """The body."""
+    @property
+    def message_id(self) -> str | None:
+        """Message id, if the sender set one."""
+    @property
+    def correlation_id(self) -> str | None:
+        """Correlation id, if the sender set one."""
+    @property
+    def redelivered(self) -> bool:
+        """Whether the broker may have delivered the message before."""
+    @property
+    def headers_json(self) -> str:
+        """The sender's headers, as a JSON object."""
+    @property
+    def routing_key(self) -> str:
+        """The original routing key, also of a dead letter that is delivered again."""
+
+@final
+class DemoCatalog:
+    """The demo user and products."""
+
+    __match_args__ = ("user_id", "products")
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    def __new__(cls, user_id: str, products: tuple[DemoProduct, ...]) -> DemoCatalog: ...
     @property
     def user_id(self) -> str:
-        """The demo user."""
+        """Id of the demo user."""
     @property
-    def products(self) -> list[tuple[str, str, Decimal, int]]:
-        """Id, name, price and stock of each product."""
+    def products(self) -> tuple[DemoProduct, ...]:
+        """The demo products."""
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
+
+@final
+class DemoProduct:
+    """One demo product."""
+
+    __match_args__ = ("product_id", "name", "price", "quantity")
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    def __new__(cls, product_id: str, name: str, price: Decimal, quantity: int) -> DemoProduct: ...
+    @property
+    def product_id(self) -> str:
+        """The product's id."""
+    @property
+    def name(self) -> str:
+        """Display name."""
+    @property
+    def price(self) -> Decimal:
+        """Price of one unit."""
+    @property
+    def quantity(self) -> int:
+        """Units in stock."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
+
+@final
+class Engine:
+    """The engine in this process, opened: connection pool, relays and consumers.
+
+    Calls wait with the interpreter lock released.
+    """
+    @staticmethod
+    def open(flags: dict[str, str], sinks: list[str]) -> Engine:
+        """Connect to the database and start the background work.
+
+        Args:
+            flags: Settings.
+            sinks: Names of the sinks that this process serves.
+
+        Returns:
+            The open engine.
+        """
+    def sink_feeds(self) -> list[SinkFeed]:
+        """Return the batches for the sinks of this process, in the order of their names.
+
+        Returns:
+            One feed for each sink.
+        """
+    def close(self) -> None:
+        """Stop the background work and close the connections. Closing again does nothing."""
+    def place_order(
+        self,
+        *,
+        user_id: Id,
+        lines: Iterable[Line],
+        idempotency_key: str | None = None,
+        actor: Id | None = None,
+    ) -> Order:
+        """Place an order: reserve the stock, fix the prices and record the events, all or nothing.
+
+        Args:
+            user_id: The customer.
+            lines: What is ordered: `(product_id, quantity)` tuples, or dicts or objects with
+                `product_id` and `quantity`.
+            idempotency_key: Makes a retry safe: a second call with the same key and the same order
+                returns the first order. 1 to 255 characters.
+            actor: Who places the order, for its history; `system` by default.
+
+        Returns:
+            The order as stored.
+
+        Raises:
+            InvalidInput: No lines, too many lines, a quantity out of range, or an unusable key.
+            ProductNotFound: A product is not in the catalog.
+            OutOfStock: Fewer units are available than ordered.
+            UnknownUser: The user is unknown and `allow_unknown_users` is off.
+            IdempotencyMismatch: The key was used for a different order.
+            Conflict: Another call is using the key right now. Retry.
+            OutcomeUnknown: The connection broke during the commit. Retry with the same key.
+        """
+    def place_orders(
+        self, rows: Iterable[OrderRow], *, actor: Id | None = None
+    ) -> list[Order | OrderEngineError]:
+        """Place many orders in one call, each on its own: a failure affects only its own row.
+
+        Much faster than separate calls, because orders are committed in groups. The rows are
+        placed in no particular order; put a row that depends on another one into a later call.
+
+        Args:
+            rows: The orders: `(user_id, lines)` or `(user_id, lines, idempotency_key)` tuples, or
+                dicts or objects with these names.
+            actor: Who places the orders, for their history; `system` by default.
+
+        Returns:
+            For each row its order, or the error that `place_order` would have raised.
+
+        Raises:
+            InvalidInput: `rows` is not iterable. A wrong row does not raise.
+        """
+    def get_order(self, order_id: Id, *, user_id: Id | None = None) -> Order:
+        """Read one order.
+
+        Args:
+            order_id: The order's number.
+            user_id: Only if it is this user's order; any user's by default.
+
+        Returns:
+            The order.
+
+        Raises:
+            NotFound: There is no such order, or it is another user's.
+        """
+    def list_orders(
+        self,
+        *,
+        user_id: Id | None = None,
+        status: OrderStatus | str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> OrderPage:
+        """Read one page of orders, newest first.
+
+        Args:
+            user_id: Only orders of this user; of all users by default.
+            status: Only orders in this status, in any case.
+            limit: Size of the page, 1 to 100.
+            cursor: The `next_cursor` of the previous page.
+
+        Returns:
+            The orders, and the cursor of the next page.
+
+        Raises:
+            InvalidInput: An unknown status, a limit out of range, or an invalid cursor.
+        """
+    def change_status(
+        self,
+        order_id: Id,
+        status: OrderStatus | str,
+        *,
+        reason: str | None = None,
+        actor: Id | None = None,
+    ) -> Order:
+        """Move an order to another status. Moving it to its current status changes nothing.
+
+        Args:
+            order_id: The order's number.
+            status: The new status, in any case.
+            reason: Reason for the order's history, at most 500 characters.
+            actor: Who makes the change, for the history; `system` by default.
+
+        Returns:
+            The order after the change.
+
+        Raises:
+            InvalidInput: An unknown status, or a reason that is too long.
+            NotFound: There is no such order.
+            InvalidTransition: The current status does not allow this; see `allowed`.
+        """
+    def cancel_order(
+        self, order_id: Id, *, reason: str | None = None, actor: Id | None = None
+    ) -> Order:
+        """Cancel an order and release the stock that it reserved.
+
+        Args:
+            order_id: The order's number.
+            reason: Reason for the order's history, at most 500 characters.
+            actor: Who cancels, for the history; `system` by default.
+
+        Returns:
+            The cancelled order.
+
+        Raises:
+            InvalidInput: A reason that is too long.
+            NotFound: There is no such order.
+            InvalidTransition: The order has been shipped, delivered or returned.
+        """
+    def delete_order(self, order_id: Id, *, actor: Id | None = None) -> None:
+        """Delete an order and release the stock that it reserved. Its history is kept.
+
+        Args:
+            order_id: The order's number.
+            actor: Who deletes, for the history; `system` by default.
+
+        Raises:
+            NotFound: There is no such order.
+            InvalidTransition: The order has been shipped and not delivered yet.
+        """
+    def order_history(self, order_id: Id) -> list[HistoryEntry]:
+        """Read the changes of an order, oldest first.
+
+        Args:
+            order_id: The order's number.
+
+        Returns:
+            One entry for each version of the order.
+
+        Raises:
+            NotFound: There is no such order.
+        """
+    def get_user(self, user_id: Id) -> User:
+        """Read a user.
+
+        Args:
+            user_id: The user's id.
+
+        Returns:
+            What is known about the user.
+
+        Raises:
+            NotFound: No event and no `upsert_user` has named this user. Such a user may place
+                orders unless `allow_unknown_users` is off.
+        """
+    def upsert_user(
+        self,
+        user_id: Id,
+        *,
+        username: str | None = None,
+        email: str | None = None,
+        address: str | None = None,
+        contact: str | None = None,
+    ) -> None:
+        """Create or update a user. Arguments that are left out keep their value.
+
+        A new address applies to orders that are placed from now on.
+
+        Args:
+            user_id: The user's id.
+            username: Display name.
+            email: Email address.
+            address: Delivery address.
+            contact: Telephone number or other contact.
+
+        Raises:
+            InvalidInput: Text that PostgreSQL cannot store.
+        """
+    def get_product(self, product_id: Id) -> Product:
+        """Read a product: name, price and stock.
+
+        Args:
+            product_id: The product's id.
+
+        Returns:
+            The product; without a price if only its stock is known.
+
+        Raises:
+            ProductNotFound: The product is unknown.
+        """
+    def upsert_product(
+        self,
+        product_id: Id,
+        *,
+        name: str,
+        price: Decimal | float | str,
+        quantity: int | None = None,
+    ) -> None:
+        """Create a product, or change its name and price. Placed orders keep theirs.
+
+        Args:
+            product_id: The product's id.
+            name: Display name.
+            price: Price of one unit in the configured currency, from 0 to below 10^15, at most four
+                decimals. A float stands for the digits that Python prints.
+            quantity: Initial stock in units. Ignored if the stock is already known; then use
+                `set_stock`.
+
+        Raises:
+            InvalidInput: A price or a quantity out of range.
+        """
+    def set_stock(self, product_id: Id, quantity: int) -> None:
+        """Set the stock of a product, as an `inventory.updated` event would.
+
+        The number includes units that are reserved by placed orders. A lower number than before is
+        taken as the product service's deduction for those orders, oldest first, so that they are
+        not deducted twice.
+
+        Args:
+            product_id: The product's id. A product without a price cannot be ordered yet.
+            quantity: Units in stock, 0 or more.
+
+        Raises:
+            InvalidInput: A quantity out of range.
+        """
+    def apply_event(
+        self,
+        routing_key: str,
+        body: bytes | str | Mapping[str, object] | Sequence[object],
+        *,
+        correlation_id: str | None = None,
+        message_id: str | None = None,
+        redelivered: bool = False,
+    ) -> None:
+        """Apply a message that your own consumer received, all of it or nothing.
+
+        Users, products and stock are read as by the engine's own consumer. A message that was
+        applied before, here or there, is ignored: it is recognized by its message id, or, if it
+        has none, by its body when the broker marks it as redelivered.
+
+        Args:
+            routing_key: Routing key of the message, such as `user.registered`.
+            body: The JSON, or the dict or list that it stands for.
+            correlation_id: Correlation id of the message. With `inventory.updated` it names the
+                order.
+            message_id: Message id; in pika `properties.message_id`.
+            redelivered: Whether the broker may have delivered the message before; in pika
+                `method.redelivered`.
+
+        Raises:
+            InvalidInput: The message cannot be decoded, or a value is out of range.
+            Conflict: The message has no id and the engine's own consumer is running: the same
+                message arrives there, and a duplicate could not be recognized.
+        """
+    def execute(
+        self,
+        query: str,
+        variables: Mapping[str, object] | None = None,
+        operation_name: str | None = None,
+        token: str | None = None,
+        headers: Headers | None = None,
+    ) -> dict[str, Any]:
+        """Execute a GraphQL request in this process, as the HTTP endpoint would.
+
+        Args:
+            query: The GraphQL document.
+            variables: Values of its variables.
+            operation_name: The operation to execute, if the document has several.
+            token: The JWT for `Authorization: Bearer`.
+            headers: Headers of the request; `Authorization` and `Idempotency-Key` are used.
+
+        Returns:
+            The response with `data`, `errors` or both. An invalid token or document is reported in
+            `errors`, not raised.
+
+        Raises:
+            InvalidInput: Text that is not valid, variables that JSON cannot express, or a malformed
+                header.
+            Misconfigured: No contract with GraphQL is served, or no secret is set.
+        """
+    def handle_http(
+        self, method: str, target: str, headers: Headers, body: bytes | None = None
+    ) -> HttpResponse:
+        """Answer an HTTP request that another server received.
+
+        `order_engine.wsgi`, `order_engine.asgi` and `order_engine.flask` do this for whole apps.
+
+        Args:
+            method: `GET`, `POST` and so on.
+            target: Path and query, percent-encoded; the path starts with `/`.
+            headers: Headers of the request.
+            body: Body of the request. More than 1 MiB is refused.
+
+        Returns:
+            Status, headers and body. A streamed body is in `stream`; see `next_chunk`.
+
+        Raises:
+            InvalidInput: The arguments are not an HTTP request.
+            Misconfigured: No secret is set to verify tokens with.
+        """
+    def next_chunk(self, stream: ResponseStream) -> bytes | None:
+        """Wait for the next chunk of a streamed body.
+
+        Args:
+            stream: The `stream` of a response.
+
+        Returns:
+            The chunk; None at the end.
+        """
+    def open_websocket(self, headers: Headers) -> WebSocket | None:
+        """Open the engine's side of a WebSocket on `/graphql` that another server holds.
+
+        Args:
+            headers: Headers of the upgrade request.
+
+        Returns:
+            The socket; None if the client offers no GraphQL protocol. Then refuse the connection.
+        """
+    def migration_router(self) -> MigrationRouter:
+        """Return the migration router between the program's own code and the engine.
+
+        `order_engine.flask` asks it about every request.
+
+        Returns:
+            The router; the first call loads its rules.
+        """
+    def events_tail(self, *, order_id: Id | None = None, limit: int = 20) -> list[Event]:
+        """List the latest events and the delivery state of their messages, oldest first.
+
+        Args:
+            order_id: Only events of this order.
+            limit: Number of events, 1 to 1,000.
+
+        Returns:
+            The events.
+
+        Raises:
+            InvalidInput: A limit out of range.
+        """
+    def events_dead_letters(self, *, limit: int = 100) -> list[DeadLetter]:
+        """List the messages that could not be published or applied, oldest first.
+
+        Args:
+            limit: Number of messages, 1 to 1,000.
+
+        Returns:
+            The messages, each with the reason.
+
+        Raises:
+            InvalidInput: A limit out of range.
+        """
+    def events_retry(self, ids: Iterable[int] | None = None) -> int:
+        """Publish or apply dead letters again. Their attempts are counted anew.
+
+        Args:
+            ids: The messages' numbers; all of them by default.
+
+        Returns:
+            Number of messages.
+
+        Raises:
+            NotFound: One of the ids is not a dead letter; nothing was changed.
+            InvalidInput: An incoming message still cannot be decoded; it stays a dead letter.
+        """
+    def events_skip(self, ids: Iterable[int]) -> int:
+        """Discard dead letters for good, so that the messages behind them are published.
+
+        Args:
+            ids: The messages' numbers.
+
+        Returns:
+            Number of messages.
+
+        Raises:
+            NotFound: One of the ids is not a dead letter; nothing was changed.
+        """
+    def events_replay(
+        self,
+        *,
+        contract: str | None = None,
+        order_ids: Iterable[Id] | None = None,
+        since: datetime | timedelta | None = None,
+        until: datetime | timedelta | None = None,
+        after: str | None = None,
+        rate_per_s: int = 1000,
+        dry_run: bool = False,
+    ) -> ReplayProgress:
+        """Publish past events again, for example after a queue was lost.
+
+        The messages are rebuilt from the history with their original ids, and carry the header
+        `x-replay: true`. They are sent in the order of each order's versions, oldest orders first,
+        before live events that are still waiting. A message that is still waiting is not sent
+        twice. Repeating a replay is safe: it sends the same messages again.
+
+        The call pauses whenever 1,000 of its messages are waiting.
+
+        Args:
+            contract: Only for the consumers of this contract, which must be enabled.
+            order_ids: Only events of these orders.
+            since: Only events from this time on: an aware datetime, or a timedelta before now.
+            until: Only events before this time; now by default.
+            after: The `cursor` of an interrupted replay, to resume it.
+            rate_per_s: Messages written to the outbox per second, 1 to 100,000.
+            dry_run: Only count the messages.
+
+        Returns:
+            Number of events and messages, and of messages that still wait.
+
+        Raises:
+            InvalidInput: A wrong argument, or `until` is not after `since`.
+            Unavailable: No message was published for a minute: no relay is running, or each order
+                has a dead letter. `context["cursor"]` is the place to resume at.
+        """
+    def health(self) -> list[Check]:
+        """Check the parts that the engine uses: database, brokers, caches.
+
+        Returns:
+            One entry for each part.
+        """
 
 @final
 class Event:
-    """One thing that happened to an order, which the engine announces."""
+    """One event of an order and the delivery state of its messages."""
 
     __match_args__ = ("order_id", "version", "at", "action", "status", "delivery")
-
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     def __new__(
         cls,
         order_id: int,
@@ -479,703 +961,124 @@ class Event:
     ) -> Event: ...
     @property
     def order_id(self) -> int:
-        """Whose event it is."""
-    @property
-    def version(self) -> int:
-        """The order's version since then."""
-    @property
-    def at(self) -> datetime:
-        """When it happened."""
-    @property
-    def action(self) -> str:
-        """What happened: `placed`, `updated` or `deleted`."""
-    @property
-    def status(self) -> OrderStatus:
-        """The order's status since then."""
-    @property
-    def delivery(self) -> str:
-        """What became of its messages.
-
-        `waiting` or `parked` as long as one of them is; `done` when nothing is left to send.
-        """
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
-
-@final
-class ParkedMessage:
-    """A message set aside because it could not be sent, or not be understood."""
-
-    __match_args__ = (
-        "id",
-        "direction",
-        "topic",
-        "order_id",
-        "reason",
-        "attempts",
-        "dead_lettered_at",
-    )
-
-    def __new__(
-        cls,
-        id: int,  # noqa: A002 - the field's name.
-        direction: str,
-        topic: str,
-        order_id: int | None,
-        reason: str,
-        attempts: int,
-        dead_lettered_at: datetime,
-    ) -> ParkedMessage: ...
-    @property
-    def id(self) -> int:
-        """Its number, unique among outgoing and incoming ones."""
-    @property
-    def direction(self) -> str:
-        """`outgoing` or `incoming`."""
-    @property
-    def topic(self) -> str:
-        """The routing key, topic or queue."""
-    @property
-    def order_id(self) -> int | None:
-        """The order an outgoing message tells about."""
-    @property
-    def reason(self) -> str:
-        """Why it was set aside."""
-    @property
-    def attempts(self) -> int:
-        """How often it was tried."""
-    @property
-    def dead_lettered_at(self) -> datetime:
-        """Since when it waits."""
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
-
-@final
-class Switch:
-    """Who answers one operation."""
-
-    __match_args__ = (
-        "operation",
-        "stage",
-        "percent",
-        "users",
-        "ignored",
-        "updated_at",
-    )
-
-    def __new__(
-        cls,
-        operation: str,
-        stage: str | None,
-        percent: int | None,
-        users: tuple[str, ...],
-        ignored: tuple[str, ...],
-        updated_at: datetime,
-    ) -> Switch: ...
-    @property
-    def operation(self) -> str:
-        """A GraphQL field, a route, or `*` for all that have no stage of their own."""
-    @property
-    def stage(self) -> str | None:
-        """`legacy`, `shadow` or `engine`; None where only `ignored` is set."""
-    @property
-    def percent(self) -> int | None:
-        """The share of users for whom the stage holds, 0 to 100."""
-    @property
-    def users(self) -> tuple[str, ...]:
-        """Users for whom it holds in any case."""
-    @property
-    def ignored(self) -> tuple[str, ...]:
-        """Fields that are not compared."""
-    @property
-    def updated_at(self) -> datetime:
-        """When it was last changed."""
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
-
-@final
-class ShadowCounts:
-    """What became of the shadowed requests of one operation."""
-
-    __match_args__ = (
-        "operation",
-        "matched",
-        "differed",
-        "unsettled",
-        "failed",
-        "skipped",
-        "since",
-    )
-
-    def __new__(
-        cls,
-        operation: str,
-        matched: int,
-        differed: int,
-        unsettled: int,
-        failed: int,
-        skipped: int,
-        since: datetime,
-    ) -> ShadowCounts: ...
-    @property
-    def operation(self) -> str:
-        """The operation; `other` for all that name nothing known."""
-    @property
-    def matched(self) -> int:
-        """Both answers were the same."""
-    @property
-    def differed(self) -> int:
-        """The engine would have answered otherwise."""
-    @property
-    def unsettled(self) -> int:
-        """The answers differ, and the data may have changed between them."""
-    @property
-    def failed(self) -> int:
-        """The engine gave no answer: locked out, out of time, without its database."""
-    @property
-    def skipped(self) -> int:
-        """Not rehearsed, or there was no answer of the old code to compare with."""
-    @property
-    def since(self) -> datetime:
-        """Since when they are counted."""
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
-
-@final
-class ShadowDifference:
-    """A request that the engine would have answered otherwise."""
-
-    __match_args__ = (
-        "id",
-        "operation",
-        "at",
-        "request",
-        "legacy_status",
-        "legacy",
-        "engine_status",
-        "engine",
-        "paths",
-    )
-
-    def __new__(
-        cls,
-        id: int,  # noqa: A002 - the field's name.
-        operation: str,
-        at: datetime,
-        request: str,
-        legacy_status: int,
-        legacy: str,
-        engine_status: int,
-        engine: str,
-        paths: tuple[str, ...],
-    ) -> ShadowDifference: ...
-    @property
-    def id(self) -> int:
-        """Its number; a later one has a higher one."""
-    @property
-    def operation(self) -> str:
-        """The operation."""
-    @property
-    def at(self) -> datetime:
-        """When it was asked."""
-    @property
-    def request(self) -> str:
-        """The document and its variables as JSON, without headers, at most 16 KiB of it."""
-    @property
-    def legacy_status(self) -> int:
-        """The status code of the old code's answer."""
-    @property
-    def legacy(self) -> str:
-        """The body of the old code's answer, at most 16 KiB of it."""
-    @property
-    def engine_status(self) -> int:
-        """The status code of the engine's answer."""
-    @property
-    def engine(self) -> str:
-        """The body of the engine's answer, at most 16 KiB of it."""
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """Where they differ, at most 50: `createOrder.orders.0.total_amount`."""
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
-
-@final
-class ShadowReport:
-    """What shadowed requests have shown."""
-
-    __match_args__ = (
-        "counts",
-        "differences",
-    )
-
-    def __new__(
-        cls,
-        counts: tuple[ShadowCounts, ...],
-        differences: tuple[ShadowDifference, ...],
-    ) -> ShadowReport: ...
-    @property
-    def counts(self) -> tuple[ShadowCounts, ...]:
-        """By operation."""
-    @property
-    def differences(self) -> tuple[ShadowDifference, ...]:
-        """The newest first; 1000 of each operation are kept."""
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
-
-@final
-class Strangler:
-    """The switch between a program's own code and the engine, in one process.
-
-    It follows `switch` and writes down what it finds in the background.
-    """
-
-    def receive(
-        self, method: str, target: str, headers: list[tuple[bytes, bytes]], body: bytes
-    ) -> Passage:
-        """Decide who answers a request; in `shadow` begin to rehearse it.
-
-        Takes microseconds. Of an operation whose answers have differed within the last minute it
-        waits until the rehearsal is over, 50 ms at most.
-
-        Raises:
-            Unavailable: This process is a fork of the one that opened the switch.
-        """
-
-@final
-class Passage:
-    """What is to be done with one request."""
-
-    @property
-    def stage(self) -> str:
-        """Who answers: `engine`, or in `legacy` and `shadow` the program's own code."""
-    def answered(self, status: int, body: bytes) -> None:
-        """Say what the program's own code answered, to be compared. Without it nothing is."""
-
-# --- the engine --------------------------------------------------------------------------------
-
-@final
-class Engine:
-    """The engine in this process: a pool of database connections and the relay of events.
-
-    Connects at once, so that a missing database is known here. With a broker configured, events
-    are sent in the background for as long as it is open. May be shared by threads.
-
-    Every verb is described where it is used, at `order_engine.OrderEngine`; here ids are text but
-    for an order's, and every argument is given. `execute` takes and gives JSON text. From `close`
-    on, any call but another `close` raises `Unavailable`, as in a fork of the process.
-    """
-
-    def __new__(cls, flags: dict[str, str], sinks: list[str] = ...) -> Engine: ...
-    def sink_feeds(self) -> list[SinkFeed]: ...
-    def place_order(
-        self, user_id: str, items: list[tuple[str, int]], idempotency_key: str | None
-    ) -> Order: ...
-    def place_orders(
-        self, rows: list[tuple[str, list[tuple[str, int]], str | None]]
-    ) -> list[Order | OrderEngineError]: ...
-    def get_order(self, order_id: int, user_id: str | None) -> Order: ...
-    def list_orders(
-        self, user_id: str | None, status: str | None, first: int, after: str | None
-    ) -> OrderPage: ...
-    def change_status(self, order_id: int, status: str) -> Order: ...
-    def cancel_order(self, order_id: int, reason: str | None) -> Order: ...
-    def delete_order(self, order_id: int) -> None: ...
-    def order_history(self, order_id: int) -> list[HistoryEntry]: ...
-    def get_user(self, user_id: str) -> User: ...
-    def upsert_user(
-        self,
-        user_id: str,
-        username: str | None,
-        email: str | None,
-        address: str | None,
-        contact: str | None,
-    ) -> None: ...
-    def get_product(self, product_id: str) -> Product: ...
-    def upsert_product(
-        self, product_id: str, name: str, price: Decimal, quantity: int | None
-    ) -> None: ...
-    def set_stock(self, product_id: str, quantity: int) -> None: ...
-    def apply_event(
-        self,
-        routing_key: str,
-        body: bytes,
-        correlation_id: str | None,
-        message_id: str | None,
-        redelivered: bool,
-    ) -> None: ...
-    def execute(
-        self,
-        query: str,
-        variables_json: str | None,
-        operation_name: str | None,
-        headers: list[tuple[bytes, bytes]],
-    ) -> str: ...
-    def answer(
-        self, method: str, target: str, headers: list[tuple[bytes, bytes]], body: bytes
-    ) -> Answer: ...
-    def next_piece(self, pieces: Pieces) -> bytes | None: ...
-    def open_socket(self, headers: list[tuple[bytes, bytes]]) -> Socket | None: ...
-    def strangler(self) -> Strangler:
-        """Give the switch of this engine; the first call reads what is set."""
-    def events_tail(self, order_id: int | None, limit: int) -> list[Event]: ...
-    def events_dead_letters(self, limit: int) -> list[ParkedMessage]: ...
-    def events_retry(self, ids: list[int] | None) -> int: ...
-    def events_skip(self, ids: list[int]) -> int: ...
-    def events_replay(
-        self,
-        past: tuple[list[int], datetime | None, datetime | None, str | None],
-        contract: str | None,
-        rate_per_s: int,
-        dry_run: bool,
-    ) -> Replayed: ...
-    def health(self) -> list[Check]: ...
-    def close(self) -> None: ...
-
-@final
-class AsyncEngine:
-    """`Engine` for asyncio: each call gives a future of the running loop.
-
-    Cancelling the future ends the work. Only `close` goes on.
-    """
-
-    @staticmethod
-    def open(flags: dict[str, str], sinks: list[str] = ...) -> Future[AsyncEngine]:
-        """Connect, as `Engine` does when it is made."""
-    def sink_feeds(self) -> list[AsyncSinkFeed]: ...
-    def place_order(
-        self, user_id: str, items: list[tuple[str, int]], idempotency_key: str | None
-    ) -> Future[Order]: ...
-    def place_orders(
-        self, rows: list[tuple[str, list[tuple[str, int]], str | None]]
-    ) -> Future[list[Order | OrderEngineError]]: ...
-    def get_order(self, order_id: int, user_id: str | None) -> Future[Order]: ...
-    def list_orders(
-        self, user_id: str | None, status: str | None, first: int, after: str | None
-    ) -> Future[OrderPage]: ...
-    def change_status(self, order_id: int, status: str) -> Future[Order]: ...
-    def cancel_order(self, order_id: int, reason: str | None) -> Future[Order]: ...
-    def delete_order(self, order_id: int) -> Future[None]: ...
-    def order_history(self, order_id: int) -> Future[list[HistoryEntry]]: ...
-    def get_user(self, user_id: str) -> Future[User]: ...
-    def upsert_user(
-        self,
-        user_id: str,
-        username: str | None,
-        email: str | None,
-        address: str | None,
-        contact: str | None,
-    ) -> Future[None]: ...
-    def get_product(self, product_id: str) -> Future[Product]: ...
-    def upsert_product(
-        self, product_id: str, name: str, price: Decimal, quantity: int | None
-    ) -> Future[None]: ...
-    def set_stock(self, product_id: str, quantity: int) -> Future[None]: ...
-    def apply_event(
-        self,
-        routing_key: str,
-        body: bytes,
-        correlation_id: str | None,
-        message_id: str | None,
-        redelivered: bool,
-    ) -> Future[None]: ...
-    def execute(
-        self,
-        query: str,
-        variables_json: str | None,
-        operation_name: str | None,
-        headers: list[tuple[bytes, bytes]],
-    ) -> Future[str]: ...
-    def answer(
-        self, method: str, target: str, headers: list[tuple[bytes, bytes]], body: bytes
-    ) -> Future[Answer]: ...
-    def next_piece(self, pieces: Pieces) -> Future[bytes | None]: ...
-    def open_socket(self, headers: list[tuple[bytes, bytes]]) -> Future[Socket | None]: ...
-    def strangler(self) -> Future[Strangler]: ...
-    def events_tail(self, order_id: int | None, limit: int) -> Future[list[Event]]: ...
-    def events_dead_letters(self, limit: int) -> Future[list[ParkedMessage]]: ...
-    def events_retry(self, ids: list[int] | None) -> Future[int]: ...
-    def events_skip(self, ids: list[int]) -> Future[int]: ...
-    def events_replay(
-        self,
-        past: tuple[list[int], datetime | None, datetime | None, str | None],
-        contract: str | None,
-        rate_per_s: int,
-        dry_run: bool,
-    ) -> Future[Replayed]: ...
-    def health(self) -> Future[list[Check]]: ...
-    def close(self) -> Future[None]: ...
-
-@final
-class Stop:
-    """The word that ends a consumer's waiting.
-
-    Giving it neither waits nor fails: in a signal's handler, from any thread, before and after the
-    consumer itself.
-    """
-
-    def __new__(cls) -> Stop: ...
-    def set(self) -> None:
-        """Give it, for good."""
-    def is_set(self) -> bool:
-        """Tell whether it was given."""
-
-@final
-class Delivery:
-    """One message that came in."""
-
-    @property
-    def routing_key(self) -> str:
-        """What it came with; also that of one that was put back after it had been set aside."""
-    @property
-    def body(self) -> bytes:
-        """Its bytes."""
-    @property
-    def message_id(self) -> str | None:
-        """The sender's id for it, if it gave one."""
-    @property
-    def correlation_id(self) -> str | None:
-        """What it answers or belongs to, if it says so."""
-    @property
-    def redelivered(self) -> bool:
-        """Whether the broker says that it may have been delivered before."""
-    @property
-    def headers_json(self) -> str:
-        """What else the sender says of it, as a JSON object."""
-
-@final
-class Consumer:
-    """A queue, one delivery after the other; connects when it is first asked for one.
-
-    Every call may raise `Unavailable` after `close`, and in a fork of the process that made it.
-    """
-
-    def __new__(
-        cls, flags: dict[str, str], queue: str, routing_keys: list[str], stop: Stop
-    ) -> Consumer: ...
-    def next(self) -> Delivery | None:
-        """Wait for the next delivery, through every outage.
-
-        The same one again until it is acknowledged or parked; None when `stop` is set.
-        """
-    def acknowledge(self, delivery: Delivery) -> None:
-        """Tell the broker that a delivery is done with; if that fails, it comes again."""
-    def dead_letter(self, delivery: Delivery, reason: str, attempts: int) -> None:
-        """Set a delivery aside, then acknowledge it; if the broker fails, it comes again."""
-    def pause(self, seconds: float) -> None:
-        """Wait so long, or until `stop` is set."""
-    def close(self) -> None:
-        """Set `stop`, and end the connection; what is not acknowledged goes to somebody else."""
-
-@final
-class AsyncConsumer:
-    """`Consumer` for asyncio: every call gives a future of the loop that runs."""
-
-    def __new__(
-        cls, flags: dict[str, str], queue: str, routing_keys: list[str], stop: Stop
-    ) -> AsyncConsumer: ...
-    def next(self) -> Future[Delivery | None]: ...
-    def acknowledge(self, delivery: Delivery) -> Future[None]: ...
-    def dead_letter(self, delivery: Delivery, reason: str, attempts: int) -> Future[None]: ...
-    def pause(self, seconds: float) -> Future[None]: ...
-    def close(self) -> Future[None]: ...
-
-@final
-class SinkFeed:
-    """What is told to one sink of this process, for the thread that waits for it.
-
-    One batch after the other: `next`, then `settle` or `give_up`.
-    """
-
-    def next(self) -> list[SinkMessage] | None:
-        """Wait for the next batch; None when the engine is closed."""
-    def settle(self, refusals: list[str | None]) -> None:
-        """Say for each message of the batch that it is taken, or why it is refused."""
-    def give_up(self, reason: str) -> None:
-        """Say that nothing is known about the batch: it comes again."""
-
-@final
-class AsyncSinkFeed:
-    """`SinkFeed` for asyncio."""
-
-    def next(self) -> Future[list[SinkMessage] | None]:
-        """See `SinkFeed.next`."""
-    def settle(self, refusals: list[str | None]) -> None:
-        """See `SinkFeed.settle`."""
-    def give_up(self, reason: str) -> None:
-        """See `SinkFeed.give_up`."""
-
-@final
-class SinkMessage:
-    """An event, as a sink is told of it."""
-
-    __match_args__ = (
-        "message_id",
-        "event",
-        "order_id",
-        "hex_id",
-        "version",
-        "body",
-        "attempts",
-        "replayed",
-    )
-
-    def __new__(
-        cls,
-        message_id: str,
-        event: str,
-        order_id: int,
-        hex_id: str,
-        version: int,
-        body: str,
-        attempts: int,
-        replayed: bool,
-    ) -> SinkMessage: ...
-    @property
-    def message_id(self) -> str:
-        """The event's id: the same whenever it comes again."""
-    @property
-    def event(self) -> str:
-        """`order.placed`, `order.updated` or `order.deleted`."""
-    @property
-    def order_id(self) -> int:
         """The order's number."""
     @property
-    def hex_id(self) -> str:
-        """The same order's 24 hex digits, the `_id` of some contracts."""
-    @property
     def version(self) -> int:
-        """The order's version after the event: 1 for a new one, one more with every change."""
+        """The order's version after the event."""
     @property
-    def body(self) -> str:
-        """All of it as JSON; see docs/SINKS.md."""
+    def at(self) -> datetime:
+        """Time of the event."""
     @property
-    def attempts(self) -> int:
-        """How often the sink has refused it."""
+    def action(self) -> str:
+        """Kind of change: `placed`, `updated` or `deleted`."""
     @property
-    def replayed(self) -> bool:
-        """Whether it tells the past again, and is no news."""
+    def status(self) -> OrderStatus:
+        """Status after the event."""
+    @property
+    def delivery(self) -> str:
+        """Delivery state of the event's messages.
+
+        `waiting` or `dead-lettered` while at least one message is; `done` when none is left.
+        """
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
 
 @final
-class DeadLetterEvent:
-    """A message that a consumer set aside."""
+class HistoryEntry:
+    """One change of an order."""
 
-    __match_args__ = (
-        "id",
-        "routing_key",
-        "message_id",
-        "attempts",
-        "dead_lettered_at",
-        "reason",
-        "text",
-    )
-
+    __match_args__ = ("version", "at", "actor", "action", "previous_status", "status", "reason")
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     def __new__(
         cls,
-        id: str,  # noqa: A002 - the field's name.
-        routing_key: str,
-        message_id: str | None,
-        attempts: int,
-        dead_lettered_at: datetime | None,
-        reason: str,
-        text: str,
-    ) -> DeadLetterEvent: ...
+        version: int,
+        at: datetime,
+        actor: str,
+        action: str,
+        previous_status: OrderStatus | None,
+        status: OrderStatus,
+        reason: str | None,
+    ) -> HistoryEntry: ...
     @property
-    def id(self) -> str:
-        """Names it, for a retry or a skip."""
+    def version(self) -> int:
+        """The order's version after the change."""
     @property
-    def routing_key(self) -> str:
-        """What it came with."""
+    def at(self) -> datetime:
+        """Time of the change."""
     @property
-    def message_id(self) -> str | None:
-        """The sender's id for it, if it gave one."""
+    def actor(self) -> str:
+        """Who made the change: a user id, the `actor` of the call, or `system`."""
     @property
-    def attempts(self) -> int:
-        """How often its function was called; 0 where it could not be read."""
+    def action(self) -> str:
+        """Kind of change: `placed`, `updated` or `deleted`."""
     @property
-    def dead_lettered_at(self) -> datetime | None:
-        """When it was set aside; None of a message that somebody else put there."""
+    def previous_status(self) -> OrderStatus | None:
+        """Status before the change; None for the first entry."""
     @property
-    def reason(self) -> str:
-        """What was wrong with it, at most 500 characters."""
+    def status(self) -> OrderStatus:
+        """Status after the change."""
     @property
-    def text(self) -> str:
-        """Its body."""
+    def reason(self) -> str | None:
+        """The `reason` of the call, if one was given."""
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
 
 @final
-class Answer:
-    """The answer to an HTTP request, whole or as a stream."""
-
+class HttpResponse:
+    """The response to an HTTP request, whole or as a stream."""
     @property
     def status(self) -> int:
         """The status code."""
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """Names in lower case and values, `content-length` among them unless it is a stream."""
+        """Names in lower case, and values.
+
+        `content-length` is among them unless the body is a stream.
+        """
     @property
     def body(self) -> bytes:
         """The whole body; empty for a stream."""
     @property
-    def pieces(self) -> Pieces | None:
-        """What `next_piece` takes the pieces of a stream from; None where `body` is all."""
+    def stream(self) -> ResponseStream | None:
+        """The streamed body, for `next_chunk`; None if `body` is complete."""
 
 @final
-class Pieces:
-    """The body of a streamed answer. Letting go of it ends what makes it."""
+class MigrationRouter:
+    """The migration router of this process. It follows changes of the routing rules."""
+    def route(self, method: str, target: str, headers: Headers, body: bytes) -> RoutingDecision:
+        """Decide who answers a request; in stage `shadow`, start running it on the engine as well.
 
-@final
-class Socket:
-    """The engine's side of a WebSocket. Letting go of it says that the client is gone."""
+        Takes microseconds. If the answers of the operation differed within the last minute, it
+        waits for the engine's answer, 50 ms at most.
 
-    @property
-    def protocol(self) -> str:
-        """The protocol that was chosen, for the answer to the client."""
-    def take(self, text: str) -> Future[bool]:
-        """Take a message of the client; False when the socket is over."""
-    def next(self) -> Future[str | tuple[int, str] | None]:
-        """Wait for what is to be sent.
+        Args:
+            method: `GET`, `POST` and so on.
+            target: Path and query, percent-encoded.
+            headers: Headers of the request.
+            body: Body of the request.
 
-        Text, or the code and the reason of the end, or None when all was said. Pings are not the
-        engine's business.
+        Returns:
+            Who answers.
+
+        Raises:
+            Unavailable: This process is a fork of the one that opened the router.
         """
 
 @final
-class OrderLine:
-    """One line of an order."""
-
-    __match_args__ = ("id", "product_id", "name", "quantity", "unit_price")
-
-    def __new__(
-        cls,
-        id: int,  # noqa: A002 - the field's name.
-        product_id: str,
-        name: str,
-        quantity: int,
-        unit_price: Decimal,
-    ) -> OrderLine: ...
-    @property
-    def id(self) -> int:
-        """The line's number, unique over all orders."""
-    @property
-    def product_id(self) -> str:
-        """The product."""
-    @property
-    def name(self) -> str:
-        """Its name when it was bought."""
-    @property
-    def quantity(self) -> int:
-        """Pieces, at least 1."""
-    @property
-    def unit_price(self) -> Decimal:
-        """The price of one piece when it was bought, in the order's currency."""
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
-
-@final
 class Order:
-    """An order as it stood when it was read."""
+    """An order as it was when it was read."""
 
     __match_args__ = (
         "id",
@@ -1189,10 +1092,10 @@ class Order:
         "created_at",
         "updated_at",
     )
-
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     def __new__(
         cls,
-        id: int,  # noqa: A002 - the field's name.
+        id: int,
         user_id: str,
         status: OrderStatus,
         lines: tuple[OrderLine, ...],
@@ -1205,96 +1108,101 @@ class Order:
     ) -> Order: ...
     @property
     def id(self) -> int:
-        """Its number."""
+        """The order's number, at least 1."""
     @property
     def user_id(self) -> str:
-        """Whose it is."""
+        """Id of the customer."""
     @property
     def status(self) -> OrderStatus:
-        """Where it stands; equal to its text, `pending`."""
+        """The order's status; equal to its text, such as `"pending"`."""
     @property
     def lines(self) -> tuple[OrderLine, ...]:
-        """Its lines, in the order they were given."""
+        """The lines in the order in which they were given."""
     @property
     def total(self) -> Decimal:
-        """The sum of its lines."""
+        """Sum over all lines of unit price times quantity."""
     @property
     def currency(self) -> str:
-        """ISO 4217, three letters."""
+        """Currency of all amounts, an ISO 4217 code such as `USD`."""
     @property
     def address(self) -> str | None:
-        """Where it goes, as known when it was placed."""
+        """Delivery address at the time of placement; None if it was not known."""
     @property
     def version(self) -> int:
-        """1 when placed; each change adds 1."""
+        """Starts at 1 and increases by 1 with every change."""
     @property
     def created_at(self) -> datetime:
-        """When it was placed."""
+        """Time of placement."""
     @property
     def updated_at(self) -> datetime:
-        """When it was last changed."""
+        """Time of the latest change."""
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
 
 @final
-class HistoryEntry:
-    """One thing that happened to an order."""
+class OrderLine:
+    """One line of an order: a product, its price and a quantity."""
 
-    __match_args__ = ("version", "at", "actor", "action", "previous_status", "status", "reason")
-
+    __match_args__ = ("id", "product_id", "name", "quantity", "unit_price")
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     def __new__(
-        cls,
-        version: int,
-        at: datetime,
-        actor: str,
-        action: str,
-        previous_status: OrderStatus | None,
-        status: OrderStatus,
-        reason: str | None,
-    ) -> HistoryEntry: ...
+        cls, id: int, product_id: str, name: str, quantity: int, unit_price: Decimal
+    ) -> OrderLine: ...
     @property
-    def version(self) -> int:
-        """The order's version since then."""
+    def id(self) -> int:
+        """The line's number, unique among the lines of all orders."""
     @property
-    def at(self) -> datetime:
-        """When."""
+    def product_id(self) -> str:
+        """The product's id."""
     @property
-    def actor(self) -> str:
-        """Who did it: a user id, or `system`."""
+    def name(self) -> str:
+        """The product's name when the order was placed."""
     @property
-    def action(self) -> str:
-        """What happened: `placed`, `updated` or `deleted`."""
+    def quantity(self) -> int:
+        """Number of units, at least 1."""
     @property
-    def previous_status(self) -> OrderStatus | None:
-        """The status before; None for the first entry."""
-    @property
-    def status(self) -> OrderStatus:
-        """The status since then."""
-    @property
-    def reason(self) -> str | None:
-        """Why, where it was said."""
+    def unit_price(self) -> Decimal:
+        """Price of one unit when the order was placed, in the order's currency."""
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
 
 @final
 class OrderPage:
-    """Some orders, and where the next ones begin."""
+    """One page of orders."""
 
     __match_args__ = ("orders", "next_cursor")
-
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     def __new__(cls, orders: tuple[Order, ...], next_cursor: str | None) -> OrderPage: ...
     @property
     def orders(self) -> tuple[Order, ...]:
-        """At most as many as asked for."""
+        """The orders, at most `limit`."""
     @property
     def next_cursor(self) -> str | None:
-        """What to pass as `after`; None when this was the last page."""
+        """The `cursor` argument that reads the next page; None on the last page."""
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
 
 @final
 class Product:
-    """A product of the catalogue, and how many of it there are."""
+    """A product of the catalog and its stock."""
 
     __match_args__ = (
         "product_id",
@@ -1306,7 +1214,7 @@ class Product:
         "available",
         "updated_at",
     )
-
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     def __new__(
         cls,
         product_id: str,
@@ -1320,37 +1228,433 @@ class Product:
     ) -> Product: ...
     @property
     def product_id(self) -> str:
-        """Which."""
+        """The product's id."""
     @property
     def name(self) -> str | None:
-        """The name to show; None while only its stock is known, and then it is not sold."""
+        """Display name; None while only the stock is known. Such a product cannot be ordered."""
     @property
     def price(self) -> Decimal | None:
-        """The price of one piece; None while only its stock is known."""
+        """Price of one unit; None while only the stock is known."""
     @property
     def currency(self) -> str:
-        """What the price is in: ISO 4217, three letters."""
+        """Currency of the price, an ISO 4217 code."""
     @property
     def reported(self) -> int | None:
-        """Pieces the product service last said are there; None before the first report."""
+        """Units in stock as last reported by the product service; None before the first report."""
     @property
     def reserved(self) -> int:
-        """Pieces that orders hold and the product service has not subtracted yet."""
+        """Units reserved by orders that the reported stock does not account for yet."""
     @property
     def available(self) -> int:
-        """Pieces that can be ordered: `reported` less `reserved`, never below 0."""
+        """Units that can be ordered now: `reported` minus `reserved`, at least 0."""
     @property
     def updated_at(self) -> datetime:
-        """When any of this last changed."""
+        """Time of the latest change."""
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
+
+@final
+class ReplayProgress:
+    """Progress or result of a replay."""
+
+    __match_args__ = ("events", "messages", "waiting", "cursor", "until")
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    def __new__(
+        cls, events: int, messages: int, waiting: int, cursor: str | None, until: datetime
+    ) -> ReplayProgress: ...
+    @property
+    def events(self) -> int:
+        """Events processed so far."""
+    @property
+    def messages(self) -> int:
+        """Messages written to the outbox; with `dry_run`, messages that would be written."""
+    @property
+    def waiting(self) -> int:
+        """Replayed messages that were not published yet when this was counted."""
+    @property
+    def cursor(self) -> str | None:
+        """The `after` argument that resumes behind the last event; None before the first event."""
+    @property
+    def until(self) -> datetime:
+        """Only events before this time are replayed. Pass it on to resume the same replay."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
+
+@final
+class ResponseStream:
+    """A streamed body. Dropping it ends the stream."""
+
+@final
+class RoutingDecision:
+    """Who answers one request."""
+    def report_legacy(self, status: int, body: bytes) -> None:
+        """Report the legacy code's answer, to compare it with the engine's.
+
+        Args:
+            status: HTTP status.
+            body: Body of the answer.
+        """
+    @property
+    def stage(self) -> str:
+        """`engine` if the engine answers; `legacy` or `shadow` if the legacy code does."""
+
+@final
+class RoutingRule:
+    """Who answers one operation: the legacy code or the engine."""
+
+    __match_args__ = ("operation", "stage", "percent", "users", "ignored", "updated_at")
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    def __new__(
+        cls,
+        operation: str,
+        stage: str | None,
+        percent: int | None,
+        users: tuple[str, ...],
+        ignored: tuple[str, ...],
+        updated_at: datetime,
+    ) -> RoutingRule: ...
+    @property
+    def operation(self) -> str:
+        """A GraphQL field, a route, or `*` for all operations without a rule of their own."""
+    @property
+    def stage(self) -> str | None:
+        """`legacy`, `shadow` or `engine`; None if the rule only sets `ignored`."""
+    @property
+    def percent(self) -> int | None:
+        """Share of users for whom the stage applies, 0 to 100; None for all users."""
+    @property
+    def users(self) -> tuple[str, ...]:
+        """Users for whom the stage applies regardless of `percent`."""
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Response fields that are not compared."""
+    @property
+    def updated_at(self) -> datetime:
+        """Time of the latest change."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
+
+@final
+class SettingInfo:
+    """Description of one setting."""
+
+    __match_args__ = ("name", "variables", "default", "secret", "help")
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    def __new__(
+        cls, name: str, variables: tuple[str, ...], default: str, secret: bool, help: str
+    ) -> SettingInfo: ...
+    @property
+    def name(self) -> str:
+        """Name of the setting, such as `database_url`."""
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Environment variables that set it; the first one that is set wins."""
+    @property
+    def default(self) -> str:
+        """Default value as text; empty if there is none."""
+    @property
+    def secret(self) -> bool:
+        """Whether the value is a secret and must not be shown."""
+    @property
+    def help(self) -> str:
+        """What the setting does, with unit and range."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
+
+@final
+class SettingValue:
+    """One setting and its effective value."""
+
+    __match_args__ = ("name", "value", "origin")
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    def __new__(cls, name: str, value: str | None, origin: str) -> SettingValue: ...
+    @property
+    def name(self) -> str:
+        """Name of the setting, such as `database_url`."""
+    @property
+    def value(self) -> str | None:
+        """Effective value; secrets are masked. None if there is no value."""
+    @property
+    def origin(self) -> str:
+        """Origin of the value.
+
+        `flag`, `environment (DATABASE_URL)`, `.env (DATABASE_URL)`, `order-engine.toml`,
+        `default` or `not set`.
+        """
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
+
+@final
+class ShadowCounts:
+    """Outcomes of the shadowed requests of one operation."""
+
+    __match_args__ = ("operation", "matched", "differed", "unsettled", "failed", "skipped", "since")
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    def __new__(
+        cls,
+        operation: str,
+        matched: int,
+        differed: int,
+        unsettled: int,
+        failed: int,
+        skipped: int,
+        since: datetime,
+    ) -> ShadowCounts: ...
+    @property
+    def operation(self) -> str:
+        """The operation; `other` for requests that name no known operation."""
+    @property
+    def matched(self) -> int:
+        """Requests that both sides answered alike."""
+    @property
+    def differed(self) -> int:
+        """Requests that the engine answered differently."""
+    @property
+    def unsettled(self) -> int:
+        """Requests with different answers during which the data may have changed."""
+    @property
+    def failed(self) -> int:
+        """Requests for which the engine had no answer: lock conflict, timeout, or no database."""
+    @property
+    def skipped(self) -> int:
+        """Requests that were not run on the engine, or had no legacy answer to compare with."""
+    @property
+    def since(self) -> datetime:
+        """Start of the count."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
+
+@final
+class ShadowDifference:
+    """A shadowed request that the engine answered differently."""
+
+    __match_args__ = (
+        "id",
+        "operation",
+        "at",
+        "request",
+        "legacy_status",
+        "legacy",
+        "engine_status",
+        "engine",
+        "paths",
+    )
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    def __new__(
+        cls,
+        id: int,
+        operation: str,
+        at: datetime,
+        request: str,
+        legacy_status: int,
+        legacy: str,
+        engine_status: int,
+        engine: str,
+        paths: tuple[str, ...],
+    ) -> ShadowDifference: ...
+    @property
+    def id(self) -> int:
+        """Number of the difference; later ones have higher numbers."""
+    @property
+    def operation(self) -> str:
+        """The operation."""
+    @property
+    def at(self) -> datetime:
+        """Time of the request."""
+    @property
+    def request(self) -> str:
+        """Document and variables as JSON, without headers; at most 16 KiB."""
+    @property
+    def legacy_status(self) -> int:
+        """HTTP status of the legacy answer."""
+    @property
+    def legacy(self) -> str:
+        """Body of the legacy answer; at most 16 KiB."""
+    @property
+    def engine_status(self) -> int:
+        """HTTP status of the engine's answer."""
+    @property
+    def engine(self) -> str:
+        """Body of the engine's answer; at most 16 KiB."""
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Paths at which the answers differ, at most 50, such as `createOrder.orders.0.status`."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
+
+@final
+class ShadowReport:
+    """Outcomes of shadowed requests."""
+
+    __match_args__ = ("counts", "differences")
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    def __new__(
+        cls, counts: tuple[ShadowCounts, ...], differences: tuple[ShadowDifference, ...]
+    ) -> ShadowReport: ...
+    @property
+    def counts(self) -> tuple[ShadowCounts, ...]:
+        """Counts of each operation."""
+    @property
+    def differences(self) -> tuple[ShadowDifference, ...]:
+        """Differences, newest first; the latest 1,000 of each operation are kept."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
+
+@final
+class SinkFeed:
+    """The batches for one sink, for a thread.
+
+    Call `next`, then `settle` or `fail`, for one batch after the other.
+    """
+    def next(self) -> list[SinkMessage] | None:
+        """Wait for the next batch.
+
+        Returns:
+            The batch; None when the engine is closed.
+        """
+    def settle(self, rejections: list[str | None]) -> None:
+        """Report the outcome of each message of the batch.
+
+        Args:
+            rejections: For each message None, or why the sink rejected it.
+        """
+    def fail(self, reason: str) -> None:
+        """Report that the outcome of the whole batch is unknown. It is sent again.
+
+        Args:
+            reason: What happened.
+        """
+
+@final
+class SinkMessage:
+    """An event as a sink receives it."""
+
+    __match_args__ = (
+        "message_id",
+        "event",
+        "order_id",
+        "hex_id",
+        "version",
+        "body",
+        "attempts",
+        "replayed",
+    )
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    def __new__(
+        cls,
+        message_id: str,
+        event: str,
+        order_id: int,
+        hex_id: str,
+        version: int,
+        body: str,
+        attempts: int,
+        replayed: bool,
+    ) -> SinkMessage: ...
+    @property
+    def message_id(self) -> str:
+        """Id of the event, the same on every attempt."""
+    @property
+    def event(self) -> str:
+        """`order.placed`, `order.updated` or `order.deleted`."""
+    @property
+    def order_id(self) -> int:
+        """The order's number."""
+    @property
+    def hex_id(self) -> str:
+        """The order's id as 24 hex digits, the `_id` of some contracts."""
+    @property
+    def version(self) -> int:
+        """The order's version after the event: 1 for a new order."""
+    @property
+    def body(self) -> str:
+        """The event as JSON; see docs/SINKS.md."""
+    @property
+    def attempts(self) -> int:
+        """How many times the sink has rejected this message."""
+    @property
+    def replayed(self) -> bool:
+        """Whether a replay sent the message."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
+
+@final
+class Stop:
+    """A signal that ends the waits of a consumer.
+
+    Setting it neither blocks nor fails: it may be set in a signal handler, from any thread, and
+    before or after the consumer's lifetime.
+    """
+    def __new__(cls) -> Stop: ...
+    def set(self) -> None:
+        """Set the signal for good."""
+    def is_set(self) -> bool:
+        """Return whether the signal is set.
+
+        Returns:
+            Whether it is.
+        """
 
 @final
 class User:
-    """A user as other services have announced one."""
+    """A user as published by other services or set with `upsert_user`."""
 
     __match_args__ = ("user_id", "username", "email", "address", "contact", "updated_at")
-
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     def __new__(
         cls,
         user_id: str,
@@ -1362,48 +1666,450 @@ class User:
     ) -> User: ...
     @property
     def user_id(self) -> str:
-        """Who."""
+        """The user's id."""
     @property
     def username(self) -> str | None:
-        """The name to show, where one was told, as for what follows."""
+        """Display name, if known."""
     @property
     def email(self) -> str | None:
-        """Where to write to."""
+        """Email address, if known."""
     @property
     def address(self) -> str | None:
-        """Where orders that are placed now go."""
+        """Delivery address of new orders, if known."""
     @property
     def contact(self) -> str | None:
-        """A telephone number or the like."""
+        """Telephone number or other contact, if known."""
     @property
     def updated_at(self) -> datetime:
-        """When any of this was last told."""
+        """Time of the latest change."""
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+        """Return the fields by name.
+
+        Nested results become dicts and tuples become lists; other values stay as they are.
+
+        Returns:
+            A new dict.
+        """
 
 @final
-class Replayed:
-    """What a replay of the past has done so far."""
+class WebSocket:
+    """The engine's side of a WebSocket. Dropping it means that the client is gone."""
+    def receive(self, text: str) -> Future[bool]:
+        """Pass on a message of the client.
 
-    __match_args__ = ("events", "messages", "waiting", "cursor", "until")
+        Args:
+            text: The message.
 
-    def __new__(
-        cls, events: int, messages: int, waiting: int, cursor: str | None, until: datetime
-    ) -> Replayed: ...
+        Returns:
+            False when the socket has ended.
+        """
+    def next(self) -> Future[str | tuple[int, str] | None]:
+        """Wait for the next message to the client. Pings are left to the server.
+
+        Returns:
+            Text, or the close code and reason, or None at the end.
+        """
     @property
-    def events(self) -> int:
-        """Events that were told again, or whose messages had not left yet."""
-    @property
-    def messages(self) -> int:
-        """Messages that were put into the outbox, or would be."""
-    @property
-    def waiting(self) -> int:
-        """Messages told again, by this replay or another, that had not left the last time."""
-    @property
-    def cursor(self) -> str | None:
-        """What to pass as `after` to go on behind the last event; None before the first."""
-    @property
-    def until(self) -> datetime:
-        """Before when the events are; pass it too to go on with the same ones."""
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name; results inside of them as dicts too, all else as it is."""
+    def protocol(self) -> str:
+        """The selected subprotocol, for the response to the client."""
+
+def adopt(
+    flags: dict[str, str],
+    *,
+    dry_run: bool = False,
+    announce: bool | None = None,
+    time_zone: str | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> str:
+    """Adopt the database of an older application, which continues to use it.
+
+    An interrupted adoption resumes when it is called again. Repeating an adoption brings the
+    engine's tables up to date with the older ones.
+
+    Args:
+        flags: Settings.
+        dry_run: Only check; changes nothing.
+        announce: Whether the engine publishes the older application's changes. None keeps the
+            previous choice, initially off.
+        time_zone: Time zone of the older application's timestamps. None keeps the previous choice,
+            initially UTC.
+        on_progress: Called with the stage, the number of rows done and their total. An exception
+            stops the adoption and is raised here.
+
+    Returns:
+        The report as JSON.
+
+    Raises:
+        Misconfigured: The database does not have the expected tables; `problems` lists why.
+        InvalidInput: An unknown time zone, or another one than before.
+        Conflict: Another adoption of this database is running.
+    """
+
+def consumer_dead_letters(
+    flags: dict[str, str], queue: str, limit: int = 100
+) -> list[DeadLetterEvent]:
+    """List the dead letters of a queue's consumers, oldest first.
+
+    Args:
+        flags: Settings.
+        queue: The queue that is consumed.
+        limit: Number of messages, 1 to 1,000.
+
+    Returns:
+        The messages.
+
+    Raises:
+        InvalidInput: A limit out of range.
+    """
+
+def consumer_retry(flags: dict[str, str], queue: str, ids: list[str] | None = None) -> int:
+    """Put dead letters back into their queue.
+
+    Args:
+        flags: Settings.
+        queue: The queue that is consumed.
+        ids: The messages; None means all of them.
+
+    Returns:
+        Number of messages.
+
+    Raises:
+        NotFound: The queue does not exist.
+    """
+
+def consumer_skip(flags: dict[str, str], queue: str, ids: list[str]) -> int:
+    """Discard dead letters for good.
+
+    Args:
+        flags: Settings.
+        queue: The queue that is consumed.
+        ids: The messages.
+
+    Returns:
+        Number of messages.
+    """
+
+def describe_contract(flags: dict[str, str], contract: str, language: str) -> str:
+    """Describe one part of a contract, as configured. Connects to nothing.
+
+    Args:
+        flags: Settings.
+        contract: Name of the contract.
+        language: `openapi` for the REST API, `graphql` for the GraphQL schema, `asyncapi` for the
+            events.
+
+    Returns:
+        The description; ends with a newline.
+
+    Raises:
+        Misconfigured: There is no such contract, it has no such part, or settings are wrong.
+        InvalidInput: There is no such language.
+    """
+
+def describe_settings(flags: dict[str, str]) -> list[SettingValue]:
+    """List every setting with its effective value, in the order of the documentation.
+
+    Wrong values are listed as they are; secrets are masked.
+
+    Args:
+        flags: Settings.
+
+    Returns:
+        The settings.
+    """
+
+def described_contracts(language: str) -> list[str]:
+    """List the contracts that a language can describe.
+
+    Args:
+        language: `openapi`, `graphql` or `asyncapi`.
+
+    Returns:
+        Names of the contracts.
+
+    Raises:
+        InvalidInput: There is no such language.
+    """
+
+def doctor(flags: dict[str, str]) -> list[Check]:
+    """Check every part that the engine would use: settings, database, tables, brokers, ports.
+
+    A part that does not work is reported as an entry that is not `ok`; it does not raise.
+
+    Args:
+        flags: Settings.
+
+    Returns:
+        One entry for each part.
+    """
+
+def error_kinds() -> dict[str, bool]:
+    """Return the code of every error kind.
+
+    Returns:
+        For each code, whether the same call may succeed when it is made again.
+    """
+
+def events_dead_letters(flags: dict[str, str], limit: int = 100) -> list[DeadLetter]:
+    """List the messages that could not be published or applied, oldest first.
+
+    Args:
+        flags: Settings.
+        limit: Number of messages, 1 to 1,000.
+
+    Returns:
+        The messages, each with the reason.
+
+    Raises:
+        InvalidInput: A limit out of range.
+    """
+
+def events_replay(
+    flags: dict[str, str],
+    *,
+    order_ids: Iterable[Id] | None = None,
+    since: datetime | timedelta | None = None,
+    until: datetime | timedelta | None = None,
+    after: str | None = None,
+    rate_per_s: int = 1000,
+    dry_run: bool = False,
+    on_progress: Callable[[ReplayProgress], None] | None = None,
+) -> ReplayProgress:
+    """Publish past events again, for the contracts of the settings.
+
+    Args:
+        flags: Settings.
+        order_ids: Only events of these orders.
+        since: Only events from this time on.
+        until: Only events before this time; now by default.
+        after: The `cursor` of an interrupted replay, to resume it.
+        rate_per_s: Messages written to the outbox per second, 1 to 100,000.
+        dry_run: Only count the messages.
+        on_progress: Called about once a second and at the end; also before a KeyboardInterrupt is
+            raised. An exception stops the replay and is raised here.
+
+    Returns:
+        Number of events and messages, and of messages that still wait.
+
+    Raises:
+        InvalidInput: A wrong argument, or `until` is not after `since`.
+        Unavailable: Also when no message is published for a minute; `context["cursor"]` is the
+            place to resume at.
+    """
+
+def events_retry(flags: dict[str, str], ids: list[int] | None = None) -> int:
+    """Publish or apply dead letters again.
+
+    Args:
+        flags: Settings.
+        ids: The messages' numbers; None means all of them.
+
+    Returns:
+        Number of messages.
+
+    Raises:
+        NotFound: One of the ids is not a dead letter; nothing was changed.
+    """
+
+def events_skip(flags: dict[str, str], ids: list[int]) -> int:
+    """Discard dead letters for good, so that the messages behind them are published.
+
+    Args:
+        flags: Settings.
+        ids: The messages' numbers.
+
+    Returns:
+        Number of messages.
+
+    Raises:
+        NotFound: One of the ids is not a dead letter; nothing was changed.
+    """
+
+def events_tail(flags: dict[str, str], order_id: Id | None = None, limit: int = 20) -> list[Event]:
+    """List the latest events and the delivery state of their messages, oldest first.
+
+    Args:
+        flags: Settings.
+        order_id: Only events of this order.
+        limit: Number of events, 1 to 1,000.
+
+    Returns:
+        The events.
+
+    Raises:
+        InvalidInput: A limit out of range.
+    """
+
+def migrate(flags: dict[str, str]) -> list[str]:
+    """Apply the migrations that the database lacks. Concurrent calls wait for each other.
+
+    Args:
+        flags: Settings.
+
+    Returns:
+        Names of the applied migrations.
+    """
+
+def mint_token(
+    flags: dict[str, str], user_id: str, admin: bool = False, expires_seconds: int = 3600
+) -> str:
+    """Sign a token with the configured `jwt_secret_key`.
+
+    Args:
+        flags: Settings.
+        user_id: User id to issue the token for.
+        admin: Whether to grant the admin role.
+        expires_seconds: Lifetime, 1 to 31,536,000 seconds (one year).
+
+    Returns:
+        The token.
+
+    Raises:
+        InvalidInput: An empty user id, or a lifetime out of range.
+    """
+
+def routing_rules(flags: dict[str, str]) -> list[RoutingRule]:
+    """List the routing rules, by operation.
+
+    Args:
+        flags: Settings.
+
+    Returns:
+        The rules.
+    """
+
+def seed_demo(flags: dict[str, str]) -> DemoCatalog:
+    """Create the demo user and products, or reset their stock. Needs a migrated database.
+
+    Args:
+        flags: Settings.
+
+    Returns:
+        The user and the products.
+    """
+
+def serve(flags: dict[str, str], on_ready: Callable[[list[str]], None] | None = None) -> None:
+    """Serve the configured contracts until SIGINT or SIGTERM, then finish the requests in progress.
+
+    Call it from the main thread.
+
+    Args:
+        flags: Settings.
+        on_ready: Called once when every port is open, with the base URLs in the order of the
+            setting `contract`. An exception stops the server and is raised here.
+
+    Raises:
+        Misconfigured: Also when a port is in use; the message names it.
+    """
+
+def set_routing_rule(
+    flags: dict[str, str],
+    operation: str | None,
+    stage: str | None,
+    percent: int | None,
+    users: list[str],
+) -> bool:
+    """Set who answers an operation. Running processes follow within a second.
+
+    The stage applies to the named users and to a share of all others. The remaining users get the
+    stage before it: `shadow` before `engine`, `legacy` before `shadow`.
+
+    Args:
+        flags: Settings.
+        operation: A GraphQL field (`createOrder`) or a route (`GET /`). None sets the stage of all
+            operations and removes the rules of single ones.
+        stage: `legacy`, `shadow` or `engine`. None removes the operation's stage, or, for all
+            operations, restores the setting `migration_stage`.
+        percent: Share of users for whom the stage applies, 0 to 100; always the same users. None
+            without `users` means all users.
+        users: Users for whom the stage applies in any case.
+
+    Returns:
+        Whether the engine has such an operation. If not, only the legacy code may have it.
+
+    Raises:
+        InvalidInput: A name, share or user is out of range, or `legacy` is limited to some users.
+    """
+
+def settings() -> list[SettingInfo]:
+    """List every setting with its description, in the order of the documentation.
+
+    Returns:
+        The settings.
+    """
+
+def shadow_clear(flags: dict[str, str], operation: str | None = None) -> int:
+    """Delete the outcomes of shadowed requests.
+
+    Args:
+        flags: Settings.
+        operation: Only of this operation.
+
+    Returns:
+        Number of deleted differences.
+    """
+
+def shadow_ignore(flags: dict[str, str], operation: str, fields: list[str]) -> None:
+    """Replace the list of response fields of an operation that are not compared.
+
+    Args:
+        flags: Settings.
+        operation: A GraphQL field or a route; `*` for all operations.
+        fields: Names, which match everywhere, or paths such as `createOrder.orders.status`.
+    """
+
+def shadow_report(
+    flags: dict[str, str], operation: str | None = None, limit: int = 20
+) -> ShadowReport:
+    """Read the outcomes of shadowed requests: counts, and the newest differences.
+
+    Args:
+        flags: Settings.
+        operation: Only of this operation.
+        limit: Number of differences, 1 to 1,000.
+
+    Returns:
+        The outcomes.
+    """
+
+def undo_adoption(flags: dict[str, str], *, force: bool = False) -> str:
+    """Undo an adoption. The older application's tables stay, with everything written since.
+
+    Args:
+        flags: Settings.
+        force: Undo even if the older tables lack data that the engine has.
+
+    Returns:
+        The report as JSON.
+
+    Raises:
+        Misconfigured: There is no adoption, or data would be lost.
+        Conflict: Another adoption of this database is running.
+    """
+
+def validate_settings(flags: dict[str, str], *, for_server: bool = True) -> None:
+    """Check the settings without connecting to anything.
+
+    Args:
+        flags: Settings.
+        for_server: Whether everything that a server needs must be set.
+
+    Raises:
+        Misconfigured: Settings are missing or wrong; `problems` lists them all.
+    """
+
+def work(
+    flags: dict[str, str], role: str, on_ready: Callable[[list[str]], None] | None = None
+) -> None:
+    """Run only the relay or only the consumer until SIGINT or SIGTERM.
+
+    Call it from the main thread.
+
+    Args:
+        flags: Settings; a broker must be among them.
+        role: `relay` publishes events; `consumer` applies incoming ones.
+        on_ready: Called once, with an empty list, when the work has started.
+
+    Raises:
+        InvalidInput: An unknown role.
+    """

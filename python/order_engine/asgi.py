@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from order_engine import configuration, database, http_api
 from order_engine.async_engine import AsyncOrderEngine
 from order_engine.exceptions import InvalidInput, OrderEngineError, Unavailable
-from order_engine.lazy_engine import Rest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -45,9 +44,6 @@ class OrderEngineApp:
         self, engine: AsyncOrderEngine | None = None, /, **settings: str | float | None
     ) -> None:
         self._engine = engine or AsyncOrderEngine(**settings)  # type: ignore[arg-type]
-        self._opening = asyncio.Lock()
-        self._rest = Rest()
-        self._is_open = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection, as the ASGI specification defines it."""
@@ -64,18 +60,6 @@ class OrderEngineApp:
     async def close(self) -> None:
         """Close the engine; the lifespan protocol does so by itself."""
         await self._engine.close()
-
-    async def _opened(self) -> AsyncOrderEngine:
-        if not self._is_open:
-            async with self._opening:
-                self._rest.check()
-                try:
-                    await self._engine.open()
-                except Unavailable as error:
-                    self._rest.begin(error)
-                    raise
-                self._is_open = True
-        return self._engine
 
     async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -97,8 +81,7 @@ class OrderEngineApp:
         if body is None:
             return
         try:
-            engine = await self._opened()
-            answer = await engine.answer_http(
+            answer = await self._engine.handle_http(
                 scope["method"], _target(scope), scope["headers"], body
             )
         except Unavailable as error:
@@ -109,13 +92,13 @@ class OrderEngineApp:
             plain = [(b"content-type", b"text/plain; charset=utf-8")]
             await _send_response(send, 400, plain, str(error).encode())
         else:
-            if answer.pieces is None:
+            if answer.stream is None:
                 await _send_response(send, answer.status, answer.headers, answer.body)
             else:
-                await self._stream(answer, answer.pieces, receive, send)
+                await self._stream(answer, answer.stream, receive, send)
 
     async def _stream(
-        self, answer: _native.Answer, pieces: _native.Pieces, receive: Receive, send: Send
+        self, answer: _native.HttpResponse, pieces: _native.ResponseStream, receive: Receive, send: Send
     ) -> None:
         """Send chunks as they are produced, until the end or the client disconnects."""
 
@@ -127,7 +110,7 @@ class OrderEngineApp:
                     "headers": answer.headers,
                 }
             )
-            while (piece := await self._engine.next_piece(pieces)) is not None:
+            while (piece := await self._engine.next_chunk(pieces)) is not None:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body"})
 
@@ -138,8 +121,7 @@ class OrderEngineApp:
         socket = None
         if _path(scope) == http_api.GRAPHQL:
             with suppress(OrderEngineError):
-                engine = await self._opened()
-                socket = await engine.open_socket(scope["headers"])
+                socket = await self._engine.open_websocket(scope["headers"])
         if socket is None:
             await send({"type": "websocket.close"})
             return
@@ -147,17 +129,17 @@ class OrderEngineApp:
         await _race(_forward_incoming(socket, receive), _forward_outgoing(socket, send))
 
 
-async def _forward_incoming(socket: _native.Socket, receive: Receive) -> None:
+async def _forward_incoming(socket: _native.WebSocket, receive: Receive) -> None:
     while (message := await receive())["type"] == "websocket.receive":
         text = message.get("text")
         if text is None:
             text = (message.get("bytes") or b"").decode(errors="replace")
-        if not await socket.take(text):
+        if not await socket.receive(text):
             # The outgoing direction sends the close frame.
             await asyncio.Event().wait()
 
 
-async def _forward_outgoing(socket: _native.Socket, send: Send) -> None:
+async def _forward_outgoing(socket: _native.WebSocket, send: Send) -> None:
     while True:
         match await socket.next():
             case str(text):

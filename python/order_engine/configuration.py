@@ -1,4 +1,4 @@
-"""Settings as Python code gives them: as arguments, or in the configuration of a Flask app."""
+"""Settings from Python code: keyword arguments, or the configuration of a Flask app."""
 
 from __future__ import annotations
 
@@ -11,36 +11,49 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PAGES = Path(__file__).with_name("static")
+"""The folder with the playground and the page of `/docs`."""
 
 
 def given(values: Mapping[str, object]) -> dict[str, str]:
-    """Write settings as the native module takes them; None is one that is not given."""
+    """Convert keyword arguments to settings as text; None means not given."""
     return with_pages(arguments.settings(values))
 
 
 def of_app(config: Mapping[str, object]) -> dict[str, str]:
-    """Take from an app's configuration what bears the name of a variable that sets something."""
+    """Return the settings in an app's configuration, which are named as environment variables."""
     return arguments.settings(
         {
-            setting: next((config[name] for name in names if config.get(name) is not None), None)
-            for setting, names in _native.setting_variables().items()
+            setting.name: next(
+                (config[name] for name in setting.variables if config.get(name) is not None), None
+            )
+            for setting in _native.settings()
         }
     )
 
 
-def has(flags: dict[str, str], name: str) -> bool:
-    """Tell whether a setting is given anywhere: flags, environment, `.env`, file, default."""
-    return value(flags, name) is not None
+def checked(settings: dict[str, str]) -> dict[str, str]:
+    """Return the settings if they are valid.
+
+    Raises:
+        Misconfigured: A name is unknown or a value is wrong; `problems` lists everything.
+    """
+    _native.validate_settings(settings, for_server=False)
+    return settings
 
 
-def value(flags: dict[str, str], name: str) -> str | None:
-    """Give what takes effect for a setting that is no secret."""
-    settings = _native.describe_settings(flags)
-    return next((setting.value for setting in settings if setting.name == name), None)
+def has(settings: dict[str, str], name: str) -> bool:
+    """Return whether a setting has a value: given, from the environment, a file, or by default."""
+    return value(settings, name) is not None
 
 
-def with_pages(flags: dict[str, str]) -> dict[str, str]:
-    """Add where this package keeps the pages for people, unless another place is set."""
-    if has(flags, "pages_dir"):
-        return flags
-    return {**flags, "pages_dir": str(PAGES)}
+def value(settings: dict[str, str], name: str) -> str | None:
+    """Return the effective value of a setting that is not a secret."""
+    described = _native.describe_settings(settings)
+    return next((setting.value for setting in described if setting.name == name), None)
+
+
+def with_pages(settings: dict[str, str]) -> dict[str, str]:
+    """Add the folder of this package's web pages, unless another one is set."""
+    if has(settings, "pages_dir"):
+        return settings
+    return {**settings, "pages_dir": str(PAGES)}

@@ -1,7 +1,6 @@
-"""Every error the engine raises: one class per kind, so that `except` can say what to do.
+"""The exceptions of the engine, one class for each kind of error.
 
-This file is the source of the tree; the native module looks the classes up in `KINDS`
-and calls them with a message and a context.
+The native module looks the classes up in `KINDS` and calls them with a message and a context.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class OrderEngineError(Exception):
-    """Base of all errors of the engine.
+    """Base class of all exceptions of the engine.
 
     Args:
-        message: What happened, where, and what to do about it. Never holds a secret.
-        context: Details by name, as text. The typed attributes of the subclasses read from it.
+        message: What happened, where, and what to do. Contains no secrets.
+        context: Details by name, as text. Subclasses have typed properties for them.
     """
 
     retryable: ClassVar[bool] = False
-    """Whether the same call may succeed when it is made again, unchanged, a little later."""
+    """Whether the same call may succeed later without being changed."""
 
     def __init__(self, message: str, context: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -34,27 +33,27 @@ class OrderEngineError(Exception):
 
 
 class InvalidInput(OrderEngineError):
-    """An argument has the wrong form or is out of range; nothing was written."""
+    """An argument has the wrong type or is out of range; nothing was written."""
 
 
 class Unauthorized(OrderEngineError):
-    """No token, an expired one, or one that does not verify: one of the three below."""
+    """The token is missing, expired or invalid; see the subclasses."""
 
 
 class TokenMissing(Unauthorized):
-    """No usable token came with the request."""
+    """The request has no usable token."""
 
 
 class TokenExpired(Unauthorized):
-    """The token was good once, and is too old."""
+    """The token has expired."""
 
 
 class TokenInvalid(Unauthorized):
-    """The token is malformed, lacks a claim, or was signed by somebody else."""
+    """The token is malformed, lacks a claim, or its signature is wrong."""
 
 
 class Forbidden(OrderEngineError):
-    """The caller is known, and may not do this."""
+    """The caller is known and lacks the permission."""
 
 
 class UnknownUser(Forbidden):
@@ -62,60 +61,60 @@ class UnknownUser(Forbidden):
 
 
 class NotFound(OrderEngineError):
-    """There is no such thing, or it is not the caller's: the two cannot be told apart."""
+    """The object does not exist, or belongs to another user."""
 
 
 class ProductNotFound(NotFound):
-    """The catalogue does not know a product."""
+    """A product is not in the catalog."""
 
     @property
     def product_id(self) -> str:
-        """The product that is not known."""
+        """Id of the unknown product."""
         return self.context.get("product_id", "")
 
 
 class OutOfStock(OrderEngineError):
-    """Less is available than was asked for; nothing was reserved."""
+    """Fewer units are available than ordered; nothing was reserved."""
 
     @property
     def product_id(self) -> str:
-        """The product there is too little of."""
+        """Id of the product."""
         return self.context.get("product_id", "")
 
     @property
     def available(self) -> int | None:
-        """Pieces that could have been ordered at that moment; None where it is not told."""
+        """Units that were available at that moment; None if unknown."""
         available = self.context.get("available")
         return None if available is None else int(available)
 
 
 class InvalidTransition(OrderEngineError):
-    """The order cannot go from its status to the requested one."""
+    """The order's status does not allow the requested one."""
 
     @property
     def current(self) -> str:
-        """The status the order is in."""
+        """The order's current status."""
         return self.context.get("current", "")
 
     @property
     def requested(self) -> str:
-        """The status that was asked for."""
+        """The requested status."""
         return self.context.get("requested", "")
 
     @property
     def allowed(self) -> tuple[str, ...]:
-        """The statuses the order can go to from here, in their usual order; may be empty."""
+        """The statuses that the order can move to from its current one; may be empty."""
         return tuple(self.context.get("allowed", "").replace(",", " ").split())
 
 
 class Conflict(OrderEngineError):
-    """Somebody else changed the order, or makes the same request, at this very moment."""
+    """A concurrent call changed the same order or used the same idempotency key. Retry."""
 
     retryable = True
 
 
 class IdempotencyMismatch(OrderEngineError):
-    """The idempotency key was used before, with a different request."""
+    """The idempotency key was used before for a different request."""
 
 
 class RateLimited(OrderEngineError):
@@ -125,32 +124,32 @@ class RateLimited(OrderEngineError):
 
     @property
     def retry_after(self) -> int | None:
-        """Seconds after which a request is allowed again; None where that is not known."""
+        """Seconds after which a request is allowed again; None if unknown."""
         seconds = self.context.get("retry_after_s")
         return None if seconds is None else int(seconds)
 
 
 class TooLarge(OrderEngineError):
-    """The request is larger or deeper than a limit allows. It never succeeds unchanged."""
+    """The request is larger or deeper than a limit allows. Do not retry it unchanged."""
 
 
 class Misconfigured(OrderEngineError):
-    """Settings are missing or wrong, or do not fit what is installed."""
+    """Settings are missing or wrong, or do not match the installation."""
 
     @property
     def problems(self) -> list[str]:
-        """Everything that is wrong, one sentence each; never empty."""
+        """All problems, one sentence each; never empty."""
         return self.context.get("problems", self.message).splitlines()
 
 
 class Unavailable(OrderEngineError):
-    """A part the engine needs is down, unreachable or too slow."""
+    """A component that the engine needs is down, unreachable or too slow. Retry."""
 
     retryable = True
 
     @property
     def component(self) -> str:
-        """Which part, such as `postgresql` or `rabbitmq`; empty where it is not told."""
+        """The component, such as `postgresql` or `rabbitmq`; empty if unknown."""
         return self.context.get("component", "")
 
 
@@ -192,4 +191,4 @@ KINDS: Final[Mapping[str, type[OrderEngineError]]] = MappingProxyType(
         "INTERNAL": Internal,
     }
 )
-"""The class of every error kind, by the kind's stable name (`ErrorKind::code` in the core)."""
+"""The class of every error kind, by its code."""

@@ -8,10 +8,11 @@ from flask import Flask, current_app, jsonify, request
 from werkzeug.datastructures import Headers
 from werkzeug.local import LocalProxy
 
-from order_engine import _native, arguments, configuration, http_api, http_errors, wsgi
+from order_engine import _native, configuration, http_api, http_errors, wsgi
 from order_engine.cli import app_commands
+from order_engine.connection import close_at_exit
+from order_engine.engine import OrderEngine
 from order_engine.exceptions import InvalidInput, OrderEngineError, Unavailable
-from order_engine.lazy_engine import LazyEngine
 from order_engine.migration_router import MigrationRouter
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from flask import Response
     from flask.typing import ResponseReturnValue
-
-    from order_engine.engine import OrderEngine
 
     HttpRequest = tuple[str, str, list[tuple[bytes, bytes]], bytes]
 
@@ -143,7 +142,7 @@ class OrderEngineExtension:
             return answer
         response = current_app.make_response(answer)
         if not (response.is_streamed or response.direct_passthrough):
-            decision.answered(response.status_code, response.get_data())
+            decision.report_legacy(response.status_code, response.get_data())
         return response
 
     def _select_own_view(self) -> bool:
@@ -164,37 +163,41 @@ class OrderEngineExtension:
         return request.url_rule is not own or not own.endpoint.startswith(f"{NAME}.")
 
     def _http_request(self, *, keeps_body: bool) -> HttpRequest:
-        """Return the request as arguments of `answer_http`, without the prefix."""
+        """Return the request as arguments of `handle_http`, without the prefix."""
         inner = request.path[len(self._prefix) :]
         query = request.query_string.decode("latin-1")
-        headers = arguments.headers((name.lower(), value) for name, value in request.headers)
+        headers = [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in request.headers
+        ]
         return request.method, http_api.target(inner, query), headers, _body(keeps_body=keeps_body)
 
     def _answer(self, http_request: HttpRequest | None = None) -> Response:
         try:
-            engine = _engine_of_app().get()
-            answer = engine.answer_http(*(http_request or self._http_request(keeps_body=False)))
+            engine = _engine_of_app().engine
+            answer = engine.handle_http(*(http_request or self._http_request(keeps_body=False)))
         except Unavailable as error:
             status, headers, text = http_api.unavailable_response(error)
             return current_app.response_class(text, status, headers)
         except InvalidInput as error:
             return current_app.response_class(str(error), 400, mimetype="text/plain")
         # A list: for bytes, Flask would set Content-Length, which is wrong for a HEAD request.
-        body = [answer.body] if answer.pieces is None else wsgi.StreamedBody(engine, answer.pieces)
+        body = [answer.body] if answer.stream is None else wsgi.StreamedBody(engine, answer.stream)
         response = current_app.response_class(
-            body, answer.status, direct_passthrough=answer.pieces is not None
+            body, answer.status, direct_passthrough=answer.stream is not None
         )
         # Replaced, because Flask adds a content type to a response without one.
         response.headers = Headers(wsgi.decode_headers(answer.headers))
         return response
 
 
-class _EngineOfApp(LazyEngine):
+class _EngineOfApp:
     """The engine and the migration router of one app."""
 
     def __init__(self, flags: dict[str, str]) -> None:
-        super().__init__(flags)
-        self.router = MigrationRouter(lambda: self.get().strangler())
+        self.engine = OrderEngine(**flags)  # type: ignore[arg-type]
+        close_at_exit(self.engine)
+        self.router = MigrationRouter(self.engine.migration_router)
         self.stage = configuration.value(flags, "stage")
 
 
@@ -234,7 +237,7 @@ def _engine_of_app() -> _EngineOfApp:
 
 
 def _current() -> OrderEngine:
-    return _engine_of_app().get()
+    return _engine_of_app().engine
 
 
 current_order_engine: OrderEngine = cast("OrderEngine", LocalProxy(_current))

@@ -1,7 +1,7 @@
-"""The engine's records in Python's `logging`, as loggers below `order_engine`.
+"""Passes the engine's log records to Python's `logging`, to loggers below `order_engine`.
 
-Called by the native module, on a thread of its own. A record that comes while 4096 wait is
-dropped; the next one delivered is preceded by a warning that says how many were.
+The native module calls this in a thread of its own. Records that arrive while 4,096 are waiting are
+dropped; a warning reports their number.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ LEVEL_MAX = 255
 
 
 def effective_level() -> int:
-    """Give the level from which records are wanted at this moment, 0 to 255."""
+    """Return the lowest level that is logged now, 0 to 255."""
     disabled = max(logging.root.manager.disable + 1, 0)
     return min(max(LOGGER.getEffectiveLevel(), disabled), LEVEL_MAX)
 
 
 def deliver(records: list[tuple[float, str, int, str]], dropped: int) -> None:
-    """Hand records to their loggers.
+    """Pass records to their loggers.
 
     Args:
-        records: Seconds since 1970, logger, level and text of each.
-        dropped: How many there was no room for since the last call.
+        records: Unix time in seconds, logger, level and text of each record.
+        dropped: Number of records dropped since the last call.
     """
     if dropped:
         _handle(
             time.time(),
             LOGGER.name,
             logging.WARNING,
-            f"{dropped} records of the engine were dropped: they came faster than they were logged",
+            f"{dropped} log records were dropped because logging was too slow",
         )
     for created, name, level, text in records:
         _handle(created, name, level, text)
@@ -41,7 +41,7 @@ def _handle(created: float, name: str, level: int, text: str) -> None:
     logger = logging.getLogger(name)
     if not logger.isEnabledFor(level):
         return
-    # As a mapping: `makeRecord` would set the time to now.
+    # Not with `makeRecord`, which sets the time to now.
     record = logging.makeLogRecord(
         {
             "name": name,

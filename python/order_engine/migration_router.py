@@ -36,20 +36,20 @@ class MigrationRouter:
         open_native: Opens the engine of this process if necessary, and returns its router.
     """
 
-    def __init__(self, open_native: Callable[[], _native.Strangler]) -> None:
+    def __init__(self, open_native: Callable[[], _native.MigrationRouter]) -> None:
         self._open_native = open_native
         self._opener = _Opener(open_native)
 
     def receive(
         self, method: str, target: str, headers: Headers, body: bytes
-    ) -> _native.Passage | None:
+    ) -> _native.RoutingDecision | None:
         """Return the decision for a request; None if the router is not available."""
         try:
             if self._opener.process != os.getpid():
                 # After a fork, the parent's locks and threads cannot be used.
                 self._opener = _Opener(self._open_native)
             native = self._opener.get()
-            return None if native is None else native.receive(method, target, headers, body)
+            return None if native is None else native.route(method, target, headers, body)
         except Exception:
             log.exception("the migration router failed, the app answers")
             return None
@@ -58,16 +58,16 @@ class MigrationRouter:
 class _Opener:
     """Opens the router of one process in a background thread."""
 
-    def __init__(self, open_native: Callable[[], _native.Strangler]) -> None:
+    def __init__(self, open_native: Callable[[], _native.MigrationRouter]) -> None:
         self.process = os.getpid()
         self._open_native = open_native
-        self._native: _native.Strangler | None = None
+        self._native: _native.MigrationRouter | None = None
         self._lock = threading.Lock()
         self._finished = threading.Event()
         self._started_at: float | None = None
         self._wait_until = time.monotonic() + OPEN_TIMEOUT_S
 
-    def get(self) -> _native.Strangler | None:
+    def get(self) -> _native.MigrationRouter | None:
         if self._native is None:
             self._start()
             self._finished.wait(max(0.0, self._wait_until - time.monotonic()))

@@ -1,4 +1,4 @@
-"""Sinks: objects of the user's that are told of every event, batch by batch, with retries."""
+"""Sinks: objects of a program that receive every event, in batches, with retries."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
 
+from order_engine import configuration
 from order_engine.exceptions import InvalidInput
 
 if TYPE_CHECKING:
@@ -20,33 +21,33 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 JOIN_TIMEOUT_S = 5.0
-"""How long `close` waits for a sink that is in the middle of a batch."""
+"""Longest time that `close` waits for a sink that is processing a batch."""
 
 
 class Sink(Protocol):
-    """What an object must have to be a sink of `OrderEngine`."""
+    """A sink of `OrderEngine`."""
 
     def publish(self, batch: list[_native.SinkMessage]) -> Outcome:
-        """Take messages: at most one of each order, in the order of each order's versions.
+        """Process a batch: at most one message of each order, in the order of its versions.
 
         Args:
-            batch: One or more. A message may come again, with the same `message_id`.
+            batch: One or more messages. A message may be sent again, with the same `message_id`.
 
         Returns:
-            None when all of them are taken. Else for each message None, or why it is refused, as
-            text or exception: it comes again after a pause, and is parked when it was refused
-            `attempts_max` times.
+            None if all messages were processed. Otherwise for each message None, or the reason of
+            its rejection as text or exception. A rejected message is sent again after a pause, and
+            becomes a dead letter after `publish_attempts_max` rejections.
 
         Raises:
-            Exception: Nothing is known about the batch; all of it comes again after a pause.
+            Exception: The outcome is unknown; the whole batch is sent again after a pause.
         """
 
 
 class AsyncSink(Protocol):
-    """What an object must have to be a sink of `AsyncOrderEngine`, unless it is a `Sink`."""
+    """A sink of `AsyncOrderEngine`, besides `Sink`."""
 
     def publish(self, batch: list[_native.SinkMessage]) -> Awaitable[Outcome]:
-        """As `Sink.publish`."""
+        """Process a batch, see `Sink.publish`."""
         ...
 
 
@@ -54,26 +55,27 @@ AnySink = TypeVar("AnySink", bound="Sink | AsyncSink")
 
 
 def checked(sinks: Mapping[str, AnySink] | None) -> dict[str, AnySink]:
-    """Give the sinks by name.
+    """Return the sinks by name.
 
     Raises:
-        InvalidInput: One of them cannot publish.
+        InvalidInput: A sink has no method `publish`.
     """
     for name, sink in (sinks or {}).items():
         if not callable(getattr(sink, "publish", None)):
-            text = f"The sink {name} has no method publish(batch)."
-            raise InvalidInput(text, {})
+            raise InvalidInput(f"The sink {name!r} has no method publish(batch).")
     return dict(sinks or {})
 
 
-def named(flags: dict[str, str], set_already: str | None, sinks: Mapping[str, object]) -> None:
+def named(settings: dict[str, str], sinks: Mapping[str, object]) -> dict[str, str]:
     """Add the names of sinks to the settings, beside those that are set already."""
-    if sinks:
-        flags["sinks"] = ",".join([*sinks, *([set_already] if set_already else [])])
+    if not sinks:
+        return settings
+    already = configuration.value(settings, "sinks")
+    return {**settings, "sinks": ",".join([*sinks, *([already] if already else [])])}
 
 
 class SinkThread:
-    """Gives a sink its batches, one after the other, until the engine is closed."""
+    """Passes a sink its batches, one after the other, until the engine is closed."""
 
     def __init__(self, name: str, sink: Sink, feed: _native.SinkFeed) -> None:
         self._name = name
@@ -83,7 +85,7 @@ class SinkThread:
         self._thread.start()
 
     def join(self) -> None:
-        """Wait until the sink is told no more, for a while; its own thread does not wait."""
+        """Wait until the thread has ended, `JOIN_TIMEOUT_S` at most."""
         if self._thread is not threading.current_thread():
             self._thread.join(JOIN_TIMEOUT_S)
 
@@ -93,16 +95,16 @@ class SinkThread:
 
     def _publish(self, batch: list[_native.SinkMessage]) -> None:
         try:
-            refusals = _refusals(self._sink.publish(batch), len(batch))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the batch comes again.
-            _tell(self._name, error)
-            self._feed.give_up(_text(error))
+            rejections = _rejections(self._sink.publish(batch), len(batch))
+        except Exception as error:  # noqa: BLE001 - the batch is sent again.
+            _log(self._name, error)
+            self._feed.fail(_text(error))
         else:
-            self._feed.settle(refusals)
+            self._feed.settle(rejections)
 
 
 async def feed(name: str, sink: Sink | AsyncSink, source: _native.AsyncSinkFeed) -> None:
-    """Give a sink its batches on the loop that runs; a plain function is called in a thread."""
+    """Pass a sink its batches on the running loop; a plain function is called in a thread."""
     while (batch := await source.next()) is not None:
         await _publish(name, sink, source, batch)
 
@@ -118,20 +120,19 @@ async def _publish(
             outcome = await sink.publish(batch)
         else:
             outcome = cast("Outcome", await asyncio.to_thread(sink.publish, batch))
-        refusals = _refusals(outcome, len(batch))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the batch comes again.
-        _tell(name, error)
-        source.give_up(_text(error))
+        rejections = _rejections(outcome, len(batch))
+    except Exception as error:  # noqa: BLE001 - the batch is sent again.
+        _log(name, error)
+        source.fail(_text(error))
     else:
-        source.settle(refusals)
+        source.settle(rejections)
 
 
-def _refusals(outcome: Outcome, count: int) -> list[str | None]:
+def _rejections(outcome: Outcome, count: int) -> list[str | None]:
     if outcome is None:
         return [None] * count
     if isinstance(outcome, str) or len(outcome) != count:
-        text = f"publish must return None, or a list of {count} outcomes, one for each message"
-        raise TypeError(text)
+        raise TypeError(f"publish must return None or a list of {count} outcomes, one per message")
     return [each if each is None or isinstance(each, str) else _text(each) for each in outcome]
 
 
@@ -139,5 +140,5 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _tell(name: str, error: Exception) -> None:
-    _logger.warning("The sink %s has failed; the batch comes again.", name, exc_info=error)
+def _log(name: str, error: Exception) -> None:
+    _logger.warning("The sink %s failed; the batch is sent again", name, exc_info=error)

@@ -1,4 +1,4 @@
-"""The folder `.order-engine/`: what an engine without a database of its own keeps between runs."""
+"""The folder `.order-engine/`: the embedded database and the secrets of a local engine."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ DEFAULT_FOLDER = Path(".order-engine")
 
 
 def open_folder(folder: Path) -> Path:
-    """Make the folder if it is missing, ignored by git, and return its absolute path.
+    """Create the folder if it is missing, ignored by git, and return its absolute path.
 
     Raises:
-        Misconfigured: It cannot be made or written to.
+        Misconfigured: It cannot be created or written to.
     """
     try:
         folder.mkdir(exist_ok=True)
-        # Secrets and a database lie here: nobody should commit them by accident.
+        # It contains secrets and a database, which must not be committed.
         (folder / ".gitignore").write_text("*\n")
     except OSError as error:
         raise Misconfigured(
             f"The folder {folder.absolute()} cannot be used: {error.strerror}. "
-            "Start in a folder you can write to, or set DATABASE_URL."
+            "Start in a folder that you can write to, or set DATABASE_URL."
         ) from error
     return folder.resolve()
 
 
 def secret(path: Path) -> str:
-    """Read the secret kept in a file, making one of 256 random bits on the first call.
+    """Return the secret stored in a file, creating one of 256 random bits on the first call.
 
-    The file can be read by its owner only, and either has the whole secret or does not exist.
+    Only the owner can read the file. It is written atomically.
 
     Raises:
-        Misconfigured: The file cannot be read or made.
+        Misconfigured: The file cannot be read or created.
     """
     try:
         if not path.exists():
@@ -43,8 +43,8 @@ def secret(path: Path) -> str:
         return path.read_text().strip()
     except OSError as error:
         raise Misconfigured(
-            f"The secret kept in {path} cannot be used: {error.strerror}. "
-            "Start as the user who made it."
+            f"The secret file {path} cannot be used: {error.strerror}. "
+            "Start as the user who owns it."
         ) from error
 
 
@@ -60,7 +60,7 @@ def _write_secret(path: Path, value: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make sure that new names in a folder survive a power cut."""
+    """Flush a folder to disk, so that new files in it survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The states of an order, as Python names."""
+"""The statuses of an order."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from enum import Enum
 
 
 class OrderStatus(str, Enum):
-    """Where an order stands; a member equals its text, `OrderStatus.SHIPPED == "shipped"`.
+    """The status of an order. A member equals its text: `OrderStatus.SHIPPED == "shipped"`.
 
-    pending → confirmed → shipped → delivered, and pending → shipped at once; cancelled from
-    pending or confirmed; returned from delivered.
+    Transitions: pending to confirmed, shipped or cancelled; confirmed to shipped or cancelled;
+    shipped to delivered; delivered to returned.
     """
 
     PENDING = "pending"

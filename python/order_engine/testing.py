@@ -10,7 +10,7 @@ Then:
 
     def test_order(order_engine):
         order_engine.upsert_product("tea", name="Tea", price="7.25", quantity=10)
-        order = order_engine.place_order(user_id=1, items=[("tea", 2)])
+        order = order_engine.place_order(user_id=1, lines=[("tea", 2)])
         assert_published("order.placed", order_id=order.id)
 
 The server starts once per test session, without durability. Each test empties the tables.
@@ -30,7 +30,7 @@ from order_engine.embedded import EmbeddedPostgres
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
-    from order_engine.arguments import Id
+    from order_engine.argument_types import Id
 
 SERVER_PARAMETERS = {
     "cluster_name": "order-engine-testing",  # `reset_test_database` requires this name.
@@ -114,7 +114,7 @@ def assert_published(event: str, *, order_id: Id | None = None, count: int = 1) 
     __tracebackhide__ = True
     if not _inspecting:
         raise RuntimeError("The test uses no fixture of order_engine.testing.")
-    recorded = _inspecting[-1].events_tail(order_id=order_id, limit=EVENTS_MAX)
+    recorded = _inspecting[-1].events.tail(order_id=order_id, limit=EVENTS_MAX)
     found = sum(_PREFIX + each.action == event for each in recorded)
     if found != count:
         about = "" if order_id is None else f" of order {order_id}"

@@ -10,8 +10,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from order_engine import configuration, database, http_api
+from order_engine.connection import close_at_exit
+from order_engine.engine import OrderEngine
 from order_engine.exceptions import InvalidInput, Unavailable
-from order_engine.lazy_engine import LazyEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, StartResponse, WSGIEnvironment
 
     from order_engine import _native
-    from order_engine.engine import OrderEngine
 
 DISCARDED_BYTES_MAX = 32 * 1024 * 1024
 """Limit up to which a body that is too long is read, so that the client receives the error."""
@@ -41,22 +41,19 @@ class OrderEngineApp:
     def __init__(
         self, engine: OrderEngine | None = None, /, **settings: str | float | None
     ) -> None:
-        self._engine = engine
-        self._own = LazyEngine(settings)
+        self._is_own = engine is None
+        self._engine = engine or OrderEngine(**settings)  # type: ignore[arg-type]
+        if self._is_own:
+            close_at_exit(self._engine)
 
     def engine(self) -> OrderEngine:
-        """Return the engine, opening it if necessary.
-
-        Raises:
-            Misconfigured: Settings are missing or wrong.
-            Unavailable: The database cannot be reached.
-        """
-        return self._engine or self._own.get()
+        """Return the engine, which connects with the first request."""
+        return self._engine
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, as PEP 3333 defines it."""
         try:
-            answer = self.engine().answer_http(
+            answer = self._engine.handle_http(
                 environ["REQUEST_METHOD"],
                 http_api.target(
                     environ.get("PATH_INFO", "").encode("latin-1"),
@@ -73,28 +70,29 @@ class OrderEngineApp:
             start_response(_status_line(400), [("content-type", "text/plain; charset=utf-8")])
             return [str(error).encode()]
         start_response(_status_line(answer.status), decode_headers(answer.headers))
-        if answer.pieces is None:
+        if answer.stream is None:
             return [answer.body]
-        return StreamedBody(self.engine(), answer.pieces)
+        return StreamedBody(self._engine, answer.stream)
 
     def close(self) -> None:
         """Close the engine, unless it was passed to the constructor."""
-        self._own.close()
+        if self._is_own:
+            self._engine.close()
 
 
 class StreamedBody:
     """A streamed response body."""
 
-    def __init__(self, engine: OrderEngine, pieces: _native.Pieces) -> None:
+    def __init__(self, engine: OrderEngine, pieces: _native.ResponseStream) -> None:
         self._engine = engine
-        self._pieces: _native.Pieces | None = pieces
+        self._pieces: _native.ResponseStream | None = pieces
 
     def __iter__(self) -> StreamedBody:
         return self
 
     def __next__(self) -> bytes:
         """Wait for the next chunk."""
-        piece = None if self._pieces is None else self._engine.next_piece(self._pieces)
+        piece = None if self._pieces is None else self._engine.next_chunk(self._pieces)
         if piece is None:
             raise StopIteration
         return piece

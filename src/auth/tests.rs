@@ -38,7 +38,7 @@ type Checked = std::result::Result<(String, bool), ErrorKind>;
 fn checked(authorization: &str) -> Checked {
     match verifier().verify(Some(authorization), now()) {
         Ok(Caller::User { id, staff }) => Ok((id.to_string(), staff)),
-        Ok(Caller::System) => panic!("a token never speaks for the system"),
+        Ok(caller) => panic!("a token authenticates a user, not {caller:?}"),
         Err(error) => Err(error.kind()),
     }
 }

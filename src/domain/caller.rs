@@ -1,6 +1,6 @@
 //! Callers and their permissions. All permissions are decided here.
 
-use crate::domain::ids::UserId;
+use crate::domain::ids::{Actor, UserId};
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -21,6 +21,8 @@ pub enum Access {
 pub enum Caller {
     /// The operator or the embedding program. It has no token and full access.
     System,
+    /// The embedding program on behalf of somebody: the rights of `System`, named in the history.
+    Operator(Actor),
     /// The bearer of a valid token.
     User {
         /// The user of the token.
@@ -58,7 +60,7 @@ impl Caller {
             Self::User { id, staff: false } if access != Access::AnyValidToken => {
                 Scope::Owner(id.clone())
             }
-            Self::System | Self::User { .. } => Scope::Everyone,
+            Self::System | Self::Operator(_) | Self::User { .. } => Scope::Everyone,
         }
     }
 
@@ -96,6 +98,7 @@ impl Caller {
     pub fn name(&self) -> &str {
         match self {
             Self::System => "system",
+            Self::Operator(actor) => actor.as_str(),
             Self::User { id, .. } => id.as_str(),
         }
     }
@@ -104,7 +107,7 @@ impl Caller {
     #[must_use]
     pub fn key_scope(&self) -> String {
         match self {
-            Self::System => "system".to_owned(),
+            Self::System | Self::Operator(_) => "system".to_owned(),
             Self::User { id, .. } => format!("user:{id}"),
         }
     }
@@ -149,5 +152,13 @@ mod tests {
     #[test]
     fn a_user_named_system_does_not_share_the_systems_keys() {
         assert_ne!(user("system", false).key_scope(), Caller::System.key_scope());
+    }
+    #[test]
+    fn an_operator_has_the_rights_and_keys_of_the_system_and_its_own_name() {
+        let operator = Caller::Operator(Actor::parse("support:anna").unwrap());
+        assert_eq!(operator.scope(Access::Roles), Scope::Everyone);
+        assert!(operator.check_may_set(OrderStatus::Delivered, Access::Roles).is_ok());
+        assert_eq!(operator.name(), "support:anna");
+        assert_eq!(operator.key_scope(), Caller::System.key_scope());
     }
 }

@@ -160,6 +160,11 @@ opaque_id!(
     ProductId,
     "product id"
 );
+opaque_id!(
+    /// The author of a change as an embedding program names one: `"support:anna"`.
+    Actor,
+    "actor"
+);
 
 fn check_opaque(text: &str, what: &str) -> Result<()> {
     if text.is_empty() || text.len() > ID_BYTES_MAX {

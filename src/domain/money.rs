@@ -9,6 +9,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// Maximum number of decimals.
 pub const SCALE_MAX: u32 = 4;
 
+/// Fewest decimals that [`with_cents`] returns.
+const DECIMALS_MIN: u32 = 2;
+
 /// Number of significant digits from which the last ones may be floating-point noise.
 const FLOAT_DIGITS: usize = 15;
 
@@ -50,6 +53,16 @@ impl fmt::Display for Currency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// The amount with two decimals, or with as many as it needs: `9.50`, `0.125`.
+#[must_use]
+pub fn with_cents(amount: Decimal) -> Decimal {
+    let mut amount = amount.normalize();
+    if amount.scale() < DECIMALS_MIN {
+        amount.rescale(DECIMALS_MIN);
+    }
+    amount
 }
 
 /// Checks a price or total: ≥ 0, below 10¹⁵, at most four decimals.
@@ -95,6 +108,16 @@ pub fn line_total(unit_price: Decimal, quantity: u32) -> Result<Decimal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn with_cents_shows_two_decimals_or_as_many_as_needed() {
+        let shown = |text: &str| with_cents(text.parse().unwrap()).to_string();
+        assert_eq!(shown("9.5"), "9.50");
+        assert_eq!(shown("9.5000"), "9.50");
+        assert_eq!(shown("19"), "19.00");
+        assert_eq!(shown("0.1250"), "0.125");
+        assert_eq!(shown("0.0001"), "0.0001");
+    }
 
     fn decimal(text: &str) -> Decimal {
         text.parse().unwrap()

@@ -1,5 +1,5 @@
-//! The bridge between Python's threads and the engine's runtime: waiting with the interpreter lock
-//! released, and awaiting on the caller's asyncio loop.
+//! Runs the engine's futures for Python: blocking calls with the interpreter lock released, and
+//! `asyncio` futures on the caller's loop.
 
 use std::cell::OnceCell;
 use std::convert::Infallible;
@@ -15,20 +15,59 @@ use futures_util::FutureExt;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
+use pyo3::types::PyNone;
 use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic::{self, ContextExt, JoinError};
 use tokio::runtime::Handle;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::python::errors::raise;
-use crate::python::near::Awaited;
+use crate::python::inline_runtime::AsyncRead;
 use crate::python::runtime;
 
-/// How long a blocking call waits before it looks whether Ctrl-C was pressed.
+/// Interval at which a blocking call checks for signals such as Ctrl-C.
 const SIGNAL_CHECK: Duration = Duration::from_millis(100);
 
-/// Does `work` on this thread with the interpreter lock released; the engine's runtime tells it
-/// when to go on. Ctrl-C ends the work.
+/// How calls return their result.
+#[derive(Clone, Copy)]
+pub(super) enum CallStyle {
+    /// The call waits and returns the result.
+    Blocking,
+    /// The call returns an `asyncio.Future`.
+    Asyncio,
+}
+
+impl CallStyle {
+    /// Runs `work` on the engine's runtime.
+    pub(super) fn run<T, F>(self, py: Python<'_>, work: F) -> PyResult<Bound<'_, PyAny>>
+    where
+        T: for<'any> IntoPyObject<'any> + Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        match self {
+            Self::Blocking => wait_for(py, work)?.into_bound_py_any(py),
+            Self::Asyncio => promise(py, work),
+        }
+    }
+
+    /// Runs a read of one or two statements, in this thread if possible.
+    ///
+    /// The read must not start anything that outlives it, such as a connection to Redis: the
+    /// inline runtime only runs during reads.
+    pub(super) fn read<T, F>(self, py: Python<'_>, work: F) -> PyResult<Bound<'_, PyAny>>
+    where
+        T: for<'any> IntoPyObject<'any> + Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        match self {
+            Self::Blocking => read(py, work)?.into_bound_py_any(py),
+            Self::Asyncio => promise_read(py, work),
+        }
+    }
+}
+
+/// Polls `work` on this thread with the interpreter lock released; the engine's runtime wakes it.
+/// Ctrl-C cancels the work.
 pub(super) fn wait_for<T, F>(py: Python<'_>, work: F) -> PyResult<T>
 where
     T: Send,
@@ -36,27 +75,27 @@ where
 {
     let threads = py.detach(runtime::get).map_err(|error| raise(py, &error))?;
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    go_on_with(py, survived(work), |work| poll_until(threads, work, &waker))
+    run_to_end(py, catch_panic(work), |work| poll_until(threads, work, &waker))
 }
 
-/// The same for a short read, which needs no other thread unless others read, too.
-pub(super) fn read<T, F>(py: Python<'_>, work: F) -> PyResult<T>
+/// The same for a short read, which this thread does alone unless other threads read.
+fn read<T, F>(py: Python<'_>, work: F) -> PyResult<T>
 where
     T: Send,
     F: Future<Output = Result<T>> + Send,
 {
-    let near = py.detach(runtime::near).map_err(|error| raise(py, &error))?;
-    match near.turn() {
-        Some(turn) => go_on_with(py, survived(work), |work| turn.stay(work, SIGNAL_CHECK)),
+    let inline = py.detach(runtime::inline).map_err(|error| raise(py, &error))?;
+    match inline.reserve() {
+        Some(driver) => run_to_end(py, catch_panic(work), |work| driver.drive(work, SIGNAL_CHECK)),
         None => wait_for(py, work),
     }
 }
 
-/// Goes on with `work` until it is done, and looks after signals whenever `part` of it is.
-fn go_on_with<T, F>(
+/// Calls `advance` with `work` until that is done, and checks for signals in between.
+fn run_to_end<T, F>(
     py: Python<'_>,
     work: F,
-    part: impl Fn(Pin<&mut F>) -> Option<Result<T>> + Sync,
+    advance: impl Fn(Pin<&mut F>) -> Option<Result<T>> + Sync,
 ) -> PyResult<T>
 where
     T: Send,
@@ -64,9 +103,9 @@ where
 {
     let mut work = pin!(work);
     loop {
-        let done = py.detach(|| part(work.as_mut()));
+        let done = py.detach(|| advance(work.as_mut()));
         if runtime::has_ended() {
-            rest_until_the_process_ends(py);
+            park_until_exit(py);
         }
         if let Some(result) = done {
             return result.map_err(|error| raise(py, &error));
@@ -75,7 +114,7 @@ where
     }
 }
 
-/// Polls `work` until it is done, or signals are to be looked at.
+/// Polls `work` until it is done or signals are due to be checked.
 fn poll_until<F: Future>(
     threads: &Handle,
     mut work: Pin<&mut F>,
@@ -87,13 +126,13 @@ fn poll_until<F: Future>(
         if let Poll::Ready(output) = work.as_mut().poll(&mut Context::from_waker(waker)) {
             return Some(output);
         }
-        // Not tokio's clock: a thread may wait here while the runtime ends.
+        // Not tokio's clock: the runtime may end while a thread waits here.
         let left = until.checked_duration_since(Instant::now())?;
         thread::park_timeout(left);
     }
 }
 
-/// Wakes the thread that waits.
+/// Wakes the waiting thread.
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -106,9 +145,9 @@ impl Wake for Unpark {
     }
 }
 
-/// The interpreter is exiting, so this is a daemon thread's call. It must not go back into Python:
-/// the exception would be printed to streams that are being closed, and that aborts the process.
-fn rest_until_the_process_ends(py: Python<'_>) -> ! {
+/// The interpreter is exiting, so this call is in a daemon thread. It must not return to Python:
+/// an exception would be printed to streams that are being closed, which aborts the process.
+fn park_until_exit(py: Python<'_>) -> ! {
     match py.detach(park_for_ever) {}
 }
 
@@ -118,60 +157,60 @@ fn park_for_ever() -> Infallible {
     }
 }
 
-/// Starts `work` on the engine's runtime and gives the `asyncio.Future` of its result, on the loop
-/// that runs in this thread. Cancelling that future ends the work.
+/// Starts `work` on the engine's runtime and returns an `asyncio.Future` of this thread's loop.
+/// Cancelling the future cancels the work.
 pub(super) fn promise<T, F>(py: Python<'_>, work: F) -> PyResult<Bound<'_, PyAny>>
 where
     T: for<'any> IntoPyObject<'any> + Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
     py.detach(runtime::get).map_err(|error| raise(py, &error))?;
-    generic::future_into_py::<Threads, _, _>(py, async { Ok(Answer(survived(work).await)) })
+    generic::future_into_py::<Threads, _, _>(py, async { Ok(Outcome(catch_panic(work).await)) })
 }
 
-/// The same for a short read. This thread stays with it for a moment: where the database is near,
-/// its answer is there sooner than others could be told to wait for it.
-pub(super) fn promise_read<T, F>(py: Python<'_>, work: F) -> PyResult<Bound<'_, PyAny>>
+/// The same for a short read. This thread drives it for up to a millisecond: a database nearby
+/// answers sooner than the work could be handed to another thread.
+fn promise_read<T, F>(py: Python<'_>, work: F) -> PyResult<Bound<'_, PyAny>>
 where
     T: for<'any> IntoPyObject<'any> + Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
-    let near = py.detach(runtime::near).map_err(|error| raise(py, &error))?;
-    let awaited = near.awaited();
-    let mut work = Box::pin(survived(work));
-    let Some(turn) = awaited.turn() else { return promise(py, under_way(awaited, work)) };
-    let done = py.detach(|| turn.stay_a_moment(work.as_mut()));
+    let inline = py.detach(runtime::inline).map_err(|error| raise(py, &error))?;
+    let read = inline.begin_async_read();
+    let mut work = Box::pin(catch_panic(work));
+    let Some(driver) = read.reserve() else { return promise(py, counted(read, work)) };
+    let done = py.detach(|| driver.drive_briefly(work.as_mut()));
     if runtime::has_ended() {
-        rest_until_the_process_ends(py);
+        park_until_exit(py);
     }
     match done {
         Some(result) => {
-            let answer = Answer(result).into_pyobject(py).map(Bound::unbind);
-            Settled { answer: Some((answer, awaited)), has_yielded: false }.into_bound_py_any(py)
+            let outcome = Outcome(result).into_pyobject(py).map(Bound::unbind);
+            DoneFuture { outcome: Some((outcome, read)), has_yielded: false }.into_bound_py_any(py)
         }
         None => {
             let threads = py.detach(runtime::get).map_err(|error| raise(py, &error))?;
-            promise(py, under_way(awaited, turn.leave(threads, work)))
+            promise(py, counted(read, driver.hand_over(threads, work)))
         }
     }
 }
 
-/// Does `work`, and keeps `awaited` until it is done or given up.
-async fn under_way<T>(awaited: Awaited, work: impl Future<Output = T>) -> T {
-    let _awaited = awaited;
+/// Keeps `read` counted until `work` is done or cancelled.
+async fn counted<T>(read: AsyncRead, work: impl Future<Output = T>) -> T {
+    let _counted = read;
     work.await
 }
 
-/// An answer that is there already. Who awaits it lets the event loop do other things first, as
-/// with a future: a task that only reads must not keep the others waiting.
+/// An awaitable whose result is known. Awaiting it yields to the event loop once, as a future does:
+/// a task that only reads must not starve the others.
 #[pyclass]
-struct Settled {
-    answer: Option<(PyResult<Py<PyAny>>, Awaited)>,
+struct DoneFuture {
+    outcome: Option<(PyResult<Py<PyAny>>, AsyncRead)>,
     has_yielded: bool,
 }
 
 #[pymethods]
-impl Settled {
+impl DoneFuture {
     fn __await__(this: Bound<'_, Self>) -> Bound<'_, Self> {
         this
     }
@@ -184,24 +223,24 @@ impl Settled {
         if !std::mem::replace(&mut self.has_yielded, true) {
             return Ok(py.None());
         }
-        match self.answer.take() {
-            Some((answer, _awaited)) => Err(PyStopIteration::new_err((answer?,))),
+        match self.outcome.take() {
+            Some((outcome, _read)) => Err(PyStopIteration::new_err((outcome?,))),
             None => Err(PyStopIteration::new_err(())),
         }
     }
 }
 
-/// Turns a panic of `work`, which its hook has logged, into an error.
-async fn survived<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+/// Converts a panic of `work`, which the panic hook has logged, to an error.
+async fn catch_panic<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
         Err(Error::new(ErrorKind::Internal, "a call panicked; the panic was logged before"))
     })
 }
 
-/// A result that becomes its value, or raises, once the interpreter lock is held.
-struct Answer<T>(Result<T>);
+/// A result that returns its value or raises when it is converted with the interpreter lock held.
+struct Outcome<T>(Result<T>);
 
-impl<'py, T: IntoPyObject<'py>> IntoPyObject<'py> for Answer<T> {
+impl<'py, T: IntoPyObject<'py>> IntoPyObject<'py> for Outcome<T> {
     type Target = PyAny;
     type Output = Bound<'py, PyAny>;
     type Error = PyErr;
@@ -211,14 +250,40 @@ impl<'py, T: IntoPyObject<'py>> IntoPyObject<'py> for Answer<T> {
     }
 }
 
-/// The engine's runtime as `pyo3_async_runtimes` uses one.
+/// None in Python.
+pub(super) struct Nothing;
+
+impl<'py> IntoPyObject<'py> for Nothing {
+    type Target = PyNone;
+    type Output = Borrowed<'py, 'py, PyNone>;
+    type Error = Infallible;
+
+    fn into_pyobject(self, py: Python<'py>) -> std::result::Result<Self::Output, Infallible> {
+        Ok(PyNone::get(py))
+    }
+}
+
+/// JSON text that becomes the value it stands for.
+pub(super) struct Json(pub String);
+
+impl<'py> IntoPyObject<'py> for Json {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        py.import("json")?.call_method1("loads", (self.0,))
+    }
+}
+
+/// The engine's runtime, for `pyo3_async_runtimes`.
 struct Threads;
 
 tokio::task_local! {
     static LOCALS: OnceCell<TaskLocals>;
 }
 
-/// A task that does not end in an error: panics are caught inside.
+/// A task that cannot fail: panics are caught inside.
 type Spawned = Pin<Box<dyn Future<Output = std::result::Result<(), Never>> + Send>>;
 
 struct Never(Infallible);
@@ -244,13 +309,13 @@ impl generic::Runtime for Threads {
         let Ok(threads) = runtime::get() else { return Box::pin(ready(Ok(()))) };
         let task = threads.spawn(work);
         Box::pin(async {
-            // An error is the runtime's end, after which nobody awaits anything.
+            // It fails only when the runtime ends, after which nothing is awaited.
             let _ = task.await;
             Ok(())
         })
     }
 
-    /// What is run here settles a future of Python: the completer does so for many at once.
+    /// Called to complete a Python future: the completer thread does so in batches.
     fn spawn_blocking<F>(work: F) -> Spawned
     where
         F: FnOnce() + Send + 'static,

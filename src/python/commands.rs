@@ -1,6 +1,6 @@
-//! What the `order-engine` command calls: functions that open what they need and close it again.
+//! The functions behind the `order-engine` command. Each opens what it needs and closes it again.
+#![allow(clippy::doc_markdown, reason = "the doc comments are Python docstrings")]
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
@@ -13,22 +13,21 @@ use tokio_util::sync::CancellationToken;
 use crate::app::describing::{self, Language};
 use crate::app::{self, App, Role};
 use crate::config::{self, Needs, Settings};
-use crate::domain::ids::{OrderId, UserId};
+use crate::domain::ids::UserId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::operations::{self, AdoptOptions, AdoptReport, Holders, Progress};
+use crate::operations::{self, AdoptOptions, AdoptReport, Holders, Progress, ReplayOptions};
+use crate::python::arguments::{self, Argument, Flags};
 use crate::python::bridge::wait_for;
 use crate::python::errors::raise;
 use crate::python::types::{
-    Check, DemoCatalogue, Event, ParkedMessage, Replayed, Setting, ShadowReport, Switch,
+    PyCheck, PyDeadLetter, PyDemoCatalog, PyDemoProduct, PyEvent, PyReplayProgress, PyRoutingRule,
+    PySettingInfo, PySettingValue, PyShadowReport,
 };
-use crate::python::verbs::{self, PastRow};
 
-/// How often a replay tells how far it has come.
-const PROGRESS: Duration = Duration::from_secs(1);
+/// Interval between progress reports of a replay.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
-type Flags = HashMap<String, String>;
-
-/// Settings and files are looked for where the command was called.
+/// The folder of `.env` and `order-engine.toml`.
 fn directory() -> &'static Path {
     Path::new(".")
 }
@@ -38,7 +37,18 @@ fn load(flags: Flags, needs: Needs) -> Result<Settings> {
     Settings::load(&flags, directory(), needs)
 }
 
-/// Serve the configured contracts until SIGINT or SIGTERM, then finish what is under way.
+/// Serve the configured contracts until SIGINT or SIGTERM, then finish the requests in progress.
+///
+/// Call it from the main thread.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///     on_ready (Callable[[list[str]], None] | None): Called once when every port is open, with
+///         the base URLs in the order of the setting `contract`. An exception stops the server
+///         and is raised here.
+///
+/// Raises:
+///     Misconfigured: Also when a port is in use; the message names it.
 #[pyfunction]
 #[pyo3(signature = (flags, on_ready=None))]
 pub(super) fn serve(py: Python<'_>, flags: Flags, on_ready: Option<Py<PyAny>>) -> PyResult<()> {
@@ -46,26 +56,37 @@ pub(super) fn serve(py: Python<'_>, flags: Flags, on_ready: Option<Py<PyAny>>) -
     run_until_stopped(py, on_ready, |ready, stop| app::serve(settings, ready, stop))
 }
 
-/// Only send events, or only take them in, until SIGINT or SIGTERM; settle what is under way.
+/// Run only the relay or only the consumer until SIGINT or SIGTERM.
+///
+/// Call it from the main thread.
+///
+/// Args:
+///     flags (dict[str, str]): Settings; a broker must be among them.
+///     role (str): `relay` publishes events; `consumer` applies incoming ones.
+///     on_ready (Callable[[list[str]], None] | None): Called once, with an empty list, when the
+///         work has started.
+///
+/// Raises:
+///     InvalidInput: An unknown role.
 #[pyfunction]
-#[pyo3(signature = (flags, duty, on_ready=None))]
+#[pyo3(signature = (flags, role, on_ready=None))]
 pub(super) fn work(
     py: Python<'_>,
     flags: Flags,
-    duty: &str,
+    role: &str,
     on_ready: Option<Py<PyAny>>,
 ) -> PyResult<()> {
-    let role = match duty {
+    let role = match role {
         "relay" => Ok(Role::Relay),
-        "intake" => Ok(Role::Intake),
-        _ => Err(Error::new(ErrorKind::InvalidInput, "duty is relay or intake.")),
+        "consumer" => Ok(Role::Intake),
+        _ => Err(Error::new(ErrorKind::InvalidInput, "role must be relay or consumer.")),
     };
     let role = role.map_err(|error| raise(py, &error))?;
     let settings = load(flags, Needs::DATABASE).map_err(|error| raise(py, &error))?;
     run_until_stopped(py, on_ready, move |ready, stop| app::work(settings, role, ready, stop))
 }
 
-/// Runs what ends by a signal; what `on_ready` raises ends it too, and is raised.
+/// Runs work that ends with a signal. An exception of `on_ready` stops the work and is raised.
 fn run_until_stopped<F>(
     py: Python<'_>,
     on_ready: Option<Py<PyAny>>,
@@ -80,12 +101,12 @@ where
     let running = run(ready, stop.clone());
     wait_for(py, async move {
         tokio::spawn(async move {
-            // The other side waits for this until it has it.
+            // The receiver waits until it gets this.
             let _ = ended.send(running.await);
         });
         Ok(())
     })?;
-    // Without a word its end says why.
+    // Nothing arrives if opening failed; then the result says why.
     let urls = wait_for(py, async move { Ok(opened.await.ok()) })?;
     let mut raised = None;
     if let (Some(urls), Some(on_ready)) = (urls, on_ready)
@@ -102,31 +123,61 @@ where
 }
 
 fn vanished() -> Error {
-    Error::new(ErrorKind::Internal, "The work ended without a word; the log says more.")
+    Error::new(
+        ErrorKind::Internal,
+        "Internal error: a background task ended unexpectedly; see the log.",
+    )
 }
 
-/// Check every setting that serving needs; raise what is wrong, all of it at once.
+/// Check the settings without connecting to anything.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///     for_server (bool): Whether everything that a server needs must be set.
+///
+/// Raises:
+///     Misconfigured: Settings are missing or wrong; `problems` lists them all.
 #[pyfunction]
-pub(super) fn validate_settings(py: Python<'_>, flags: Flags) -> PyResult<()> {
-    load(flags, Needs::DOORS).map(drop).map_err(|error| raise(py, &error))
+#[pyo3(signature = (flags, *, for_server=true))]
+pub(super) fn validate_settings(py: Python<'_>, flags: Flags, for_server: bool) -> PyResult<()> {
+    let needs = if for_server { Needs::DOORS } else { Needs::NOTHING };
+    load(flags, needs).map(drop).map_err(|error| raise(py, &error))
 }
 
-/// Bring the database to this version's tables; return the names of what was applied.
+/// Apply the migrations that the database lacks. Concurrent calls wait for each other.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///
+/// Returns:
+///     list[str]: Names of the applied migrations.
 #[pyfunction]
 pub(super) fn migrate(py: Python<'_>, flags: Flags) -> PyResult<Vec<String>> {
     wait_for(py, async move { operations::migrate(&load(flags, Needs::DATABASE)?).await })
 }
 
-/// Empty the tables of a test database, which only a server for tests permits.
-#[pyfunction]
-pub(super) fn reset_test_database(py: Python<'_>, flags: Flags) -> PyResult<()> {
-    wait_for(
-        py,
-        async move { operations::reset_test_database(&load(flags, Needs::DATABASE)?).await },
-    )
-}
-
-/// Adopt the database that an older application goes on using; return the report as JSON.
+/// Adopt the database of an older application, which continues to use it.
+///
+/// An interrupted adoption resumes when it is called again. Repeating an adoption brings the
+/// engine's tables up to date with the older ones.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///     dry_run (bool): Only check; changes nothing.
+///     announce (bool | None): Whether the engine publishes the older application's changes. None
+///         keeps the previous choice, initially off.
+///     time_zone (str | None): Time zone of the older application's timestamps. None keeps the
+///         previous choice, initially UTC.
+///     on_progress (Callable[[str, int, int], None] | None): Called with the stage, the number of
+///         rows done and their total. An exception stops the adoption and is raised here.
+///
+/// Returns:
+///     str: The report as JSON.
+///
+/// Raises:
+///     Misconfigured: The database does not have the expected tables; `problems` lists why.
+///     InvalidInput: An unknown time zone, or another one than before.
+///     Conflict: Another adoption of this database is running.
 #[pyfunction]
 #[pyo3(signature = (flags, *, dry_run=false, announce=None, time_zone=None, on_progress=None))]
 #[expect(clippy::needless_pass_by_value, reason = "Python gives values")]
@@ -140,16 +191,16 @@ pub(super) fn adopt(
 ) -> PyResult<String> {
     let settings = load(flags, Needs::DATABASE).map_err(|error| raise(py, &error))?;
     let options = AdoptOptions { dry_run, announce, time_zone };
-    let (tell, mut told) = mpsc::unbounded_channel::<Progress>();
+    let (progress, mut reports) = mpsc::unbounded_channel::<Progress>();
     let (ended, end) = oneshot::channel();
     let stop = CancellationToken::new();
-    // Whatever ends this call, Ctrl-C too, ends the work: it can be taken up again at any point.
-    let _ends = stop.clone().drop_guard();
+    // The end of this call, also by Ctrl-C, stops the work; it can be resumed at any point.
+    let _stops = stop.clone().drop_guard();
     wait_for(py, async move {
         tokio::spawn(async move {
-            let work = operations::adopt(&settings, &options, move |progress| {
-                // Nobody listens any more after Ctrl-C.
-                let _ = tell.send(progress);
+            let work = operations::adopt(&settings, &options, move |report| {
+                // The receiver is gone after Ctrl-C.
+                let _ = progress.send(report);
             });
             if let Some(report) = stop.run_until_cancelled(work).await {
                 let _ = ended.send(report);
@@ -158,8 +209,8 @@ pub(super) fn adopt(
         Ok(())
     })?;
     loop {
-        let (next, channel) = wait_for(py, async move { Ok((told.recv().await, told)) })?;
-        told = channel;
+        let (next, channel) = wait_for(py, async move { Ok((reports.recv().await, reports)) })?;
+        reports = channel;
         let Some(Progress { stage, done, total }) = next else { break };
         if let Some(on_progress) = &on_progress {
             on_progress.call1(py, (stage, done, total))?;
@@ -168,7 +219,18 @@ pub(super) fn adopt(
     wait_for(py, async move { json(&end.await.unwrap_or_else(|_| Err(vanished()))?) })
 }
 
-/// Go back from an adoption; return the report as JSON.
+/// Undo an adoption. The older application's tables stay, with everything written since.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///     force (bool): Undo even if the older tables lack data that the engine has.
+///
+/// Returns:
+///     str: The report as JSON.
+///
+/// Raises:
+///     Misconfigured: There is no adoption, or data would be lost.
+///     Conflict: Another adoption of this database is running.
 #[pyfunction]
 #[pyo3(signature = (flags, *, force=false))]
 pub(super) fn undo_adoption(py: Python<'_>, flags: Flags, force: bool) -> PyResult<String> {
@@ -179,11 +241,23 @@ pub(super) fn undo_adoption(py: Python<'_>, flags: Flags, force: bool) -> PyResu
 
 fn json(report: &AdoptReport) -> Result<String> {
     serde_json::to_string(report).map_err(|error| {
-        Error::new(ErrorKind::Internal, "A report could not be written.").with_source(error)
+        Error::new(ErrorKind::Internal, "The report cannot be written as JSON.").with_source(error)
     })
 }
 
-/// Sign a token for a user with the configured `jwt_secret_key`.
+/// Sign a token with the configured `jwt_secret_key`.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///     user_id (str): User id to issue the token for.
+///     admin (bool): Whether to grant the admin role.
+///     expires_seconds (int): Lifetime, 1 to 31,536,000 seconds (one year).
+///
+/// Returns:
+///     str: The token.
+///
+/// Raises:
+///     InvalidInput: An empty user id, or a lifetime out of range.
 #[pyfunction]
 #[pyo3(signature = (flags, user_id, admin=false, expires_seconds=3600))]
 pub(super) fn mint_token(
@@ -193,15 +267,28 @@ pub(super) fn mint_token(
     admin: bool,
     expires_seconds: u64,
 ) -> PyResult<String> {
-    let minted = || {
+    let mint = || {
         let user = UserId::parse(user_id)?;
         let lifetime = Duration::from_secs(expires_seconds);
         operations::mint_token(&load(flags, Needs::SECRET)?, &user, admin, lifetime)
     };
-    minted().map_err(|error| raise(py, &error))
+    mint().map_err(|error| raise(py, &error))
 }
 
-/// Describe a part of a contract, as the settings have it, in `openapi`, `graphql` or `asyncapi`.
+/// Describe one part of a contract, as configured. Connects to nothing.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///     contract (str): Name of the contract.
+///     language (str): `openapi` for the REST API, `graphql` for the GraphQL schema, `asyncapi`
+///         for the events.
+///
+/// Returns:
+///     str: The description; ends with a newline.
+///
+/// Raises:
+///     Misconfigured: There is no such contract, it has no such part, or settings are wrong.
+///     InvalidInput: There is no such language.
 #[pyfunction]
 pub(super) fn describe_contract(
     py: Python<'_>,
@@ -209,20 +296,29 @@ pub(super) fn describe_contract(
     contract: &str,
     language: &str,
 ) -> PyResult<String> {
-    let described = || {
-        let language = named(language)?;
+    let describe = || {
+        let language = language_named(language)?;
         describing::describe(&load(flags, Needs::NOTHING)?, contract, language)
     };
-    described().map_err(|error| raise(py, &error))
+    describe().map_err(|error| raise(py, &error))
 }
 
-/// List the contracts that are described in `openapi`, `graphql` or `asyncapi`.
+/// List the contracts that a language can describe.
+///
+/// Args:
+///     language (str): `openapi`, `graphql` or `asyncapi`.
+///
+/// Returns:
+///     list[str]: Names of the contracts.
+///
+/// Raises:
+///     InvalidInput: There is no such language.
 #[pyfunction]
 pub(super) fn described_contracts(py: Python<'_>, language: &str) -> PyResult<Vec<&'static str>> {
-    named(language).map(describing::described_in).map_err(|error| raise(py, &error))
+    language_named(language).map(describing::described_in).map_err(|error| raise(py, &error))
 }
 
-fn named(language: &str) -> Result<Language> {
+fn language_named(language: &str) -> Result<Language> {
     let found = Language::ALL.into_iter().find(|each| each.name() == language);
     found.ok_or_else(|| {
         let names = Language::ALL.map(Language::name).join(", ");
@@ -231,49 +327,101 @@ fn named(language: &str) -> Result<Language> {
     })
 }
 
-/// List every setting as it would take effect, in the order of the documentation.
+/// List every setting with its effective value, in the order of the documentation.
+///
+/// Wrong values are listed as they are; secrets are masked.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///
+/// Returns:
+///     list[SettingValue]: The settings.
 #[pyfunction]
 #[expect(clippy::needless_pass_by_value, reason = "Python gives values")]
-pub(super) fn describe_settings(flags: Flags) -> Vec<Setting> {
-    Settings::describe(&flags, directory()).into_iter().map(Setting::from).collect()
+pub(super) fn describe_settings(flags: Flags) -> Vec<PySettingValue> {
+    Settings::describe(&flags, directory()).into_iter().map(PySettingValue::from).collect()
 }
 
-/// The variables that give each setting, the first that is set counting.
+/// List every setting with its description, in the order of the documentation.
+///
+/// Returns:
+///     list[SettingInfo]: The settings.
 #[pyfunction]
-pub(super) fn setting_variables() -> HashMap<&'static str, Vec<&'static str>> {
-    config::all().map(|setting| (setting.name, setting.variables.to_vec())).collect()
+pub(super) fn settings() -> Vec<PySettingInfo> {
+    config::all().map(PySettingInfo::from).collect()
 }
 
-/// Look at every part the engine would use: settings, database, tables, brokers, Redis, ports.
+/// Check every part that the engine would use: settings, database, tables, brokers, ports.
+///
+/// A part that does not work is reported as an entry that is not `ok`; it does not raise.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///     check_ports (bool): Whether to check that the ports are free.
+///
+/// Returns:
+///     list[Check]: One entry for each part.
 #[pyfunction]
 #[pyo3(signature = (flags, check_ports=true))]
-pub(super) fn doctor(py: Python<'_>, flags: Flags, check_ports: bool) -> PyResult<Vec<Check>> {
+pub(super) fn doctor(py: Python<'_>, flags: Flags, check_ports: bool) -> PyResult<Vec<PyCheck>> {
     wait_for(py, async move {
         let checks = operations::doctor(load(flags, Needs::DOORS), check_ports).await;
-        Ok(checks.into_iter().map(Check::from).collect())
+        Ok(checks.into_iter().map(PyCheck::from).collect())
     })
 }
 
-/// Make sure the demo user and products exist; again changes nothing but the stock.
+/// Create the demo user and products, or reset their stock. Needs a migrated database.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///
+/// Returns:
+///     DemoCatalog: The user and the products.
 #[pyfunction]
-pub(super) fn seed_demo(py: Python<'_>, flags: Flags) -> PyResult<DemoCatalogue> {
+pub(super) fn seed_demo(py: Python<'_>, flags: Flags) -> PyResult<PyDemoCatalog> {
     wait_for(py, async move {
         let demo = operations::seed_demo(&load(flags, Needs::DATABASE)?).await?;
-        Ok(DemoCatalogue { user_id: demo.user.to_string(), products: demo.products })
+        let products = demo.products.into_iter().map(|(product_id, name, price, quantity)| {
+            PyDemoProduct { product_id, name, price: price.into(), quantity }
+        });
+        Ok(PyDemoCatalog { user_id: demo.user.to_string(), products: products.collect() })
     })
 }
 
-/// List the latest events of orders and what became of their messages, oldest first.
+/// Empty the tables of a test database. Only a server for tests permits this.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+#[pyfunction]
+pub(super) fn reset_test_database(py: Python<'_>, flags: Flags) -> PyResult<()> {
+    wait_for(
+        py,
+        async move { operations::reset_test_database(&load(flags, Needs::DATABASE)?).await },
+    )
+}
+
+/// List the latest events and the delivery state of their messages, oldest first.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///     order_id (Id | None): Only events of this order.
+///     limit (int): Number of events, 1 to 1,000.
+///
+/// Returns:
+///     list[Event]: The events.
+///
+/// Raises:
+///     InvalidInput: A limit out of range.
 #[pyfunction]
 #[pyo3(signature = (flags, order_id=None, limit=20))]
 pub(super) fn events_tail(
     py: Python<'_>,
     flags: Flags,
-    order_id: Option<i64>,
+    order_id: Option<&Argument<'_>>,
     limit: i64,
-) -> PyResult<Vec<Event>> {
+) -> PyResult<Vec<PyEvent>> {
+    let order = order_id.map(arguments::order_id).transpose()?;
     wait_for(py, async move {
-        let order = order_id.map(OrderId::from_database);
         let events = App::with_engine(&load(flags, Needs::DATABASE)?, async |engine| {
             operations::events_tail(engine, order, limit).await
         })
@@ -282,24 +430,44 @@ pub(super) fn events_tail(
     })
 }
 
-/// List messages that were set aside and wait for a decision, oldest first.
+/// List the messages that could not be published or applied, oldest first.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///     limit (int): Number of messages, 1 to 1,000.
+///
+/// Returns:
+///     list[DeadLetter]: The messages, each with the reason.
+///
+/// Raises:
+///     InvalidInput: A limit out of range.
 #[pyfunction]
 #[pyo3(signature = (flags, limit=100))]
 pub(super) fn events_dead_letters(
     py: Python<'_>,
     flags: Flags,
     limit: i64,
-) -> PyResult<Vec<ParkedMessage>> {
+) -> PyResult<Vec<PyDeadLetter>> {
     wait_for(py, async move {
         let parked = App::with_engine(&load(flags, Needs::DATABASE)?, async |engine| {
             operations::events_dead_letters(engine, limit).await
         })
         .await?;
-        Ok(parked.into_iter().map(ParkedMessage::from).collect())
+        Ok(parked.into_iter().map(PyDeadLetter::from).collect())
     })
 }
 
-/// Give parked messages another try; return how many. None means all of them.
+/// Publish or apply dead letters again.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///     ids (list[int] | None): The messages' numbers; None means all of them.
+///
+/// Returns:
+///     int: Number of messages.
+///
+/// Raises:
+///     NotFound: One of the ids is not a dead letter; nothing was changed.
 #[pyfunction]
 #[pyo3(signature = (flags, ids=None))]
 pub(super) fn events_retry(py: Python<'_>, flags: Flags, ids: Option<Vec<i64>>) -> PyResult<usize> {
@@ -312,7 +480,17 @@ pub(super) fn events_retry(py: Python<'_>, flags: Flags, ids: Option<Vec<i64>>) 
     })
 }
 
-/// Give parked messages up for good, so that those behind them go on; return how many.
+/// Discard dead letters for good, so that the messages behind them are published.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///     ids (list[int]): The messages' numbers.
+///
+/// Returns:
+///     int: Number of messages.
+///
+/// Raises:
+///     NotFound: One of the ids is not a dead letter; nothing was changed.
 #[pyfunction]
 pub(super) fn events_skip(py: Python<'_>, flags: Flags, ids: Vec<i64>) -> PyResult<usize> {
     wait_for(py, async move {
@@ -323,29 +501,63 @@ pub(super) fn events_skip(py: Python<'_>, flags: Flags, ids: Vec<i64>) -> PyResu
     })
 }
 
-/// Tell past events again; `on_progress` hears about once a second how far it has come.
+/// Publish past events again, for the contracts of the settings.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///     order_ids (Iterable[Id] | None): Only events of these orders.
+///     since (datetime | timedelta | None): Only events from this time on.
+///     until (datetime | timedelta | None): Only events before this time; now by default.
+///     after (str | None): The `cursor` of an interrupted replay, to resume it.
+///     rate_per_s (int): Messages written to the outbox per second, 1 to 100,000.
+///     dry_run (bool): Only count the messages.
+///     on_progress (Callable[[ReplayProgress], None] | None): Called about once a second and at
+///         the end; also before a KeyboardInterrupt is raised. An exception stops the replay and
+///         is raised here.
+///
+/// Returns:
+///     ReplayProgress: Number of events and messages, and of messages that still wait.
+///
+/// Raises:
+///     InvalidInput: A wrong argument, or `until` is not after `since`.
+///     Unavailable: Also when no message is published for a minute; `context["cursor"]` is the
+///         place to resume at.
 #[pyfunction]
 #[expect(clippy::needless_pass_by_value, reason = "Python gives values")]
-#[pyo3(signature = (flags, past, rate_per_s=1000, dry_run=false, on_progress=None))]
+#[expect(clippy::too_many_arguments, reason = "each but three narrows the events")]
+#[pyo3(signature = (
+    flags, *, order_ids=None, since=None, until=None, after=None, rate_per_s=1000, dry_run=false,
+    on_progress=None
+))]
 pub(super) fn events_replay(
     py: Python<'_>,
     flags: Flags,
-    past: PastRow,
+    order_ids: Option<&Argument<'_>>,
+    since: Option<&Argument<'_>>,
+    until: Option<&Argument<'_>>,
+    after: Option<&Argument<'_>>,
     rate_per_s: i64,
     dry_run: bool,
     on_progress: Option<Py<PyAny>>,
-) -> PyResult<Replayed> {
-    let options =
-        verbs::replay(past, None, rate_per_s, dry_run).map_err(|error| raise(py, &error))?;
+) -> PyResult<PyReplayProgress> {
+    let options = ReplayOptions {
+        past: arguments::replay_filter(order_ids, since, until, after)?,
+        contract: None,
+        rate_per_s,
+        dry_run,
+        patience: ReplayOptions::PATIENCE,
+    };
     let settings = load(flags, Needs::DATABASE).map_err(|error| raise(py, &error))?;
     let (progress, latest) = watch::channel(None);
     let report = || match (*latest.borrow(), &on_progress) {
-        (Some(done), Some(on_progress)) => on_progress.call1(py, (Replayed::from(done),)).map(drop),
+        (Some(done), Some(on_progress)) => {
+            on_progress.call1(py, (PyReplayProgress::from(done),)).map(drop)
+        }
         _ => Ok(()),
     };
     let stop = CancellationToken::new();
-    // Whatever ends this function ends the replay, between two steps or with the one under way.
-    let _stopped = stop.clone().drop_guard();
+    // The end of this function, also by Ctrl-C, stops the replay after the current step.
+    let _stops = stop.clone().drop_guard();
     let (ended, mut end) = oneshot::channel();
     wait_for(py, async move {
         tokio::spawn(async move {
@@ -356,20 +568,21 @@ pub(super) fn events_replay(
                 let replay = operations::events_replay(engine, &settings, options, progress);
                 stop.run_until_cancelled(replay).await.transpose()
             });
-            // Nobody waits for it any longer where it was interrupted.
+            // The receiver is gone after Ctrl-C.
             let _ = ended.send(done.await);
         });
         Ok(())
     })?;
     loop {
-        let waited = wait_for(py, async move { Ok((timeout(PROGRESS, &mut end).await, end)) });
+        let waited =
+            wait_for(py, async move { Ok((timeout(PROGRESS_INTERVAL, &mut end).await, end)) });
         match waited {
             Ok((Err(_), again)) => end = again,
             Ok((Ok(result), _)) => {
                 report()?;
                 let done = result.unwrap_or_else(|_| Err(vanished()));
                 return done
-                    .and_then(|done| done.map(Replayed::from).ok_or_else(vanished))
+                    .and_then(|done| done.map(PyReplayProgress::from).ok_or_else(vanished))
                     .map_err(|error| raise(py, &error));
             }
             Err(interrupted) => {
@@ -381,18 +594,43 @@ pub(super) fn events_replay(
     }
 }
 
-/// List what is set about who answers which operation.
+/// List the routing rules, by operation.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///
+/// Returns:
+///     list[RoutingRule]: The rules.
 #[pyfunction]
-pub(super) fn switches(py: Python<'_>, flags: Flags) -> PyResult<Vec<Switch>> {
+pub(super) fn routing_rules(py: Python<'_>, flags: Flags) -> PyResult<Vec<PyRoutingRule>> {
     wait_for(py, async move {
-        let set = operations::switches(&load(flags, Needs::DATABASE)?).await?;
-        Ok(set.into_iter().map(Switch::from).collect())
+        let rules = operations::switches(&load(flags, Needs::DATABASE)?).await?;
+        Ok(rules.into_iter().map(PyRoutingRule::from).collect())
     })
 }
 
-/// Set who answers an operation, or with None all of them; tell whether the engine has it.
+/// Set who answers an operation. Running processes follow within a second.
+///
+/// The stage applies to the named users and to a share of all others. The remaining users get the
+/// stage before it: `shadow` before `engine`, `legacy` before `shadow`.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///     operation (str | None): A GraphQL field (`createOrder`) or a route (`GET /`). None sets the
+///         stage of all operations and removes the rules of single ones.
+///     stage (str | None): `legacy`, `shadow` or `engine`. None removes the operation's stage, or,
+///         for all operations, restores the setting `migration_stage`.
+///     percent (int | None): Share of users for whom the stage applies, 0 to 100; always the same
+///         users. None without `users` means all users.
+///     users (list[str]): Users for whom the stage applies in any case.
+///
+/// Returns:
+///     bool: Whether the engine has such an operation. If not, only the legacy code may have it.
+///
+/// Raises:
+///     InvalidInput: A name, share or user is out of range, or `legacy` is limited to some users.
 #[pyfunction]
-pub(super) fn switch(
+pub(super) fn set_routing_rule(
     py: Python<'_>,
     flags: Flags,
     operation: Option<String>,
@@ -411,7 +649,13 @@ pub(super) fn switch(
     })
 }
 
-/// Set the fields of an operation's answers that are not compared.
+/// Replace the list of response fields of an operation that are not compared.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///     operation (str): A GraphQL field or a route; `*` for all operations.
+///     fields (list[str]): Names, which match everywhere, or paths such as
+///         `createOrder.orders.status`.
 #[pyfunction]
 pub(super) fn shadow_ignore(
     py: Python<'_>,
@@ -424,7 +668,15 @@ pub(super) fn shadow_ignore(
     })
 }
 
-/// Give what shadowed requests have shown: counts, and the newest differences first.
+/// Read the outcomes of shadowed requests: counts, and the newest differences.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///     operation (str | None): Only of this operation.
+///     limit (int): Number of differences, 1 to 1,000.
+///
+/// Returns:
+///     ShadowReport: The outcomes.
 #[pyfunction]
 #[pyo3(signature = (flags, operation=None, limit=20))]
 pub(super) fn shadow_report(
@@ -432,14 +684,21 @@ pub(super) fn shadow_report(
     flags: Flags,
     operation: Option<String>,
     limit: i64,
-) -> PyResult<ShadowReport> {
+) -> PyResult<PyShadowReport> {
     wait_for(py, async move {
         let settings = load(flags, Needs::DATABASE)?;
         Ok(operations::shadow_report(&settings, operation.as_deref(), limit).await?.into())
     })
 }
 
-/// Begin to count anew, for one operation or for all; return how many differences were forgotten.
+/// Delete the outcomes of shadowed requests.
+///
+/// Args:
+///     flags (dict[str, str]): Settings.
+///     operation (str | None): Only of this operation.
+///
+/// Returns:
+///     int: Number of deleted differences.
 #[pyfunction]
 #[pyo3(signature = (flags, operation=None))]
 pub(super) fn shadow_clear(

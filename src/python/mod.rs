@@ -1,21 +1,23 @@
 //! The Python module `order_engine._native`: the only place that imports pyo3.
 //!
-//! `python/order_engine/_native.pyi` documents what is here; a test holds the two together.
+//! The doc comments of what Python sees are its docstrings. `make generate` writes the stub
+//! `_native.pyi` and the Python classes from them; a test checks that the files are up to date.
 
+mod annotation;
+mod arguments;
 mod bridge;
 mod commands;
 mod consumer;
 mod engine;
 mod errors;
-mod guarded;
-mod near;
+mod inline_runtime;
+mod migration_router;
+mod process_bound;
 mod records;
 mod result_class;
 mod runtime;
 mod sinks;
-mod switch;
 mod types;
-mod verbs;
 mod web;
 
 use pyo3::prelude::*;
@@ -28,12 +30,13 @@ mod _native {
     use super::commands::{
         adopt, describe_contract, describe_settings, described_contracts, doctor,
         events_dead_letters, events_replay, events_retry, events_skip, events_tail, migrate,
-        mint_token, reset_test_database, seed_demo, serve, setting_variables, shadow_clear,
-        shadow_ignore, shadow_report, switch, switches, undo_adoption, validate_settings, work,
+        mint_token, reset_test_database, routing_rules, seed_demo, serve, set_routing_rule,
+        settings, shadow_clear, shadow_ignore, shadow_report, undo_adoption, validate_settings,
+        work,
     };
     #[pymodule_export]
     use super::consumer::{
-        AsyncConsumer, Consumer, DeadLetterEvent, Delivery, Stop, consumer_dead_letters,
+        AsyncConsumer, Consumer, PyDeadLetterEvent, PyDelivery, Stop, consumer_dead_letters,
         consumer_retry, consumer_skip,
     };
     #[pymodule_export]
@@ -41,16 +44,17 @@ mod _native {
     #[pymodule_export]
     use super::errors::error_kinds;
     #[pymodule_export]
-    use super::sinks::{AsyncSinkFeed, SinkFeed, SinkMessage};
+    use super::migration_router::{PyMigrationRouter, PyRoutingDecision};
     #[pymodule_export]
-    use super::switch::{Passage, Strangler};
+    use super::sinks::{AsyncSinkFeed, PySinkMessage, SinkFeed};
     #[pymodule_export]
     use super::types::{
-        Check, DemoCatalogue, Event, HistoryEntry, Order, OrderLine, OrderPage, ParkedMessage,
-        Product, Replayed, Setting, ShadowCounts, ShadowDifference, ShadowReport, Switch, User,
+        PyCheck, PyDeadLetter, PyDemoCatalog, PyDemoProduct, PyEvent, PyHistoryEntry, PyOrder,
+        PyOrderLine, PyOrderPage, PyProduct, PyReplayProgress, PyRoutingRule, PySettingInfo,
+        PySettingValue, PyShadowCounts, PyShadowDifference, PyShadowReport, PyUser,
     };
     #[pymodule_export]
-    use super::web::{Answer, Pieces, Socket};
+    use super::web::{PyHttpResponse, PyResponseStream, PyWebSocket};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,5 +1,5 @@
-//! The engine's records on their way to Python's `logging`: through a bounded queue and one
-//! thread, so that no thread of the runtime waits for the interpreter lock.
+//! Forwards the engine's log records to Python's `logging` through a bounded queue and one thread,
+//! so that no thread of the runtime waits for the interpreter lock.
 
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
@@ -14,11 +14,11 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The Python side.
+/// The Python module that receives the records.
 const MODULE: &str = "order_engine.log_records";
-/// Most records that wait; the next ones are dropped and counted.
+/// Capacity of the queue; further records are dropped and counted.
 const QUEUE_MAX: usize = 4096;
-/// Most records handed over while the interpreter lock is held once.
+/// Most records delivered in one turn of holding the interpreter lock.
 const BATCH_MAX: usize = 256;
 
 /// Seconds since 1970, logger, level and text of a record.
@@ -31,23 +31,23 @@ struct Started {
     ended: Mutex<mpsc::Receiver<()>>,
 }
 
-/// The thread of this process; one that a fork copied is never touched.
+/// The log thread of this process. The copy in a fork is never touched.
 static STARTED: AtomicPtr<Started> = AtomicPtr::new(std::ptr::null_mut());
 static DROPPED: AtomicU64 = AtomicU64::new(0);
-/// Records below this level of Python are not made; 0 makes all.
+/// Lowest Python log level that is recorded; 0 records all.
 static LEVEL: AtomicU8 = AtomicU8::new(u8::MAX);
 
-/// Sends the engine's records to Python from now on, if they are not sent anywhere else, from the
-/// level that Python's logger has at this moment.
+/// Starts forwarding records to Python from the current level of Python's logger on, unless they
+/// are already sent elsewhere.
 ///
 /// # Errors
-/// `Unavailable` when the thread cannot be started; what Python raises.
+/// `Unavailable` when the thread cannot be started; any exception of Python.
 pub(super) fn start(py: Python<'_>) -> PyResult<Result<()>> {
     let level = py.import(MODULE)?.call_method0("effective_level")?.extract::<u8>()?;
     Ok(py.detach(|| {
         LEVEL.store(level, Ordering::Release);
-        // A server that logs to standard error goes on to do so.
-        let subscriber = tracing_subscriber::registry().with(ToPython);
+        // A server that logs to standard error continues to do so.
+        let subscriber = tracing_subscriber::registry().with(PythonLayer);
         if tracing::subscriber::set_global_default(subscriber).is_err() {
             tracing::callsite::rebuild_interest_cache();
         }
@@ -55,13 +55,13 @@ pub(super) fn start(py: Python<'_>) -> PyResult<Result<()>> {
     }))
 }
 
-/// Hands over what waits and ends the thread; gives up after `patience`.
-pub(super) fn stop(patience: Duration) {
+/// Delivers the queued records and ends the thread, within `timeout`.
+pub(super) fn stop(timeout: Duration) {
     let Some(started) = current() else { return };
-    // A full queue is being emptied; if it is not, a handler of Python hangs.
+    // If the queue stays full, a Python handler hangs.
     if started.queue.try_send(None).is_ok() {
         let ended = started.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = ended.recv_timeout(patience);
+        let _ = ended.recv_timeout(timeout);
     }
 }
 
@@ -80,7 +80,7 @@ fn start_thread() -> Result<()> {
     let (alive, ended) = mpsc::channel();
     let thread = std::thread::Builder::new().name("order-engine-log".to_owned());
     let spawned = thread.spawn(move || {
-        hand_over(&records);
+        deliver_all(&records);
         drop(alive);
     });
     spawned.map_err(|error| {
@@ -90,23 +90,23 @@ fn start_thread() -> Result<()> {
     let ended = Mutex::new(ended);
     let started = Box::into_raw(Box::new(Started { process: std::process::id(), queue, ended }));
     if STARTED.compare_exchange(before, started, Ordering::AcqRel, Ordering::Acquire).is_err() {
-        // Another thread of this process was first. This one's end is that of its queue.
-        // SAFETY: nobody else has seen this pointer.
+        // Another thread of this process was first; dropping the queue ends this one.
+        // SAFETY: no other thread has seen this pointer.
         drop(unsafe { Box::from_raw(started) });
     }
     Ok(())
 }
 
-/// Gives Python what comes until there is no more.
-fn hand_over(records: &mpsc::Receiver<Option<Record>>) {
-    let mut goes_on = true;
-    while goes_on && let Ok(Some(first)) = records.recv() {
+/// Delivers records to Python until the queue ends.
+fn deliver_all(records: &mpsc::Receiver<Option<Record>>) {
+    let mut has_more = true;
+    while has_more && let Ok(Some(first)) = records.recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH_MAX
-            && goes_on
+            && has_more
             && let Ok(next) = records.try_recv()
         {
-            goes_on = next.is_some();
+            has_more = next.is_some();
             batch.extend(next);
         }
         let dropped = DROPPED.swap(0, Ordering::Relaxed);
@@ -121,10 +121,10 @@ fn hand_over(records: &mpsc::Receiver<Option<Record>>) {
     }
 }
 
-/// Takes the engine's own records, and nobody else's.
-struct ToPython;
+/// A layer that forwards the engine's own records.
+struct PythonLayer;
 
-impl<S: Subscriber> Layer<S> for ToPython {
+impl<S: Subscriber> Layer<S> for PythonLayer {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         metadata.is_event()
             && metadata.target().starts_with("order_engine")
@@ -156,7 +156,7 @@ impl<S: Subscriber> Layer<S> for ToPython {
     }
 }
 
-/// A level as Python numbers it; its `logging` has no name for the lowest.
+/// The level's number in Python; `logging` has no name for the lowest.
 fn number(level: Level) -> u8 {
     match level {
         Level::ERROR => 40,

@@ -1,5 +1,5 @@
-//! The threads of the engine in a Python process: started when they are first needed, anew after a
-//! fork, and ended before the interpreter is.
+//! The engine's threads in a Python process. They start on first use, again after a fork, and end
+//! before the interpreter does.
 
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -10,47 +10,47 @@ use pyo3::prelude::*;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::python::near::Near;
+use crate::python::inline_runtime::InlineRuntime;
 use crate::python::records;
 
-/// How long the end of the process waits for work that cannot be dropped at once.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// Most futures that are settled while the interpreter lock is held once.
+/// Longest time that the exit of the process waits for work that cannot be dropped at once.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+/// Most futures completed in one turn of holding the interpreter lock.
 const COMPLETIONS_MAX: usize = 256;
 
-/// Something to be done with the interpreter lock held.
+/// A callback that needs the interpreter lock.
 type Completion = Box<dyn FnOnce() + Send>;
 
 struct Started {
     process: u32,
     handle: Handle,
     runtime: Mutex<Option<Runtime>>,
-    near: Near,
-    /// None ends the completer.
+    inline: InlineRuntime,
+    /// None ends the completer thread.
     completions: mpsc::Sender<Option<Completion>>,
     completer: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// The threads of this process. What a fork copied is left where it is and never touched: the
-/// threads themselves exist only in the parent.
+/// The threads of this process. The copy in a fork is never touched: its threads exist only in the
+/// parent.
 static STARTED: AtomicPtr<Started> = AtomicPtr::new(std::ptr::null_mut());
-/// Set when the interpreter ends.
+/// Set when the interpreter exits.
 static ENDED: AtomicBool = AtomicBool::new(false);
 
 /// The runtime of this process.
 ///
 /// # Errors
-/// `Unavailable` when its threads cannot be started, or the interpreter ends.
+/// `Unavailable` when its threads cannot be started, or the interpreter is exiting.
 pub(super) fn get() -> Result<&'static Handle> {
     started().map(|started| &started.handle)
 }
 
-/// Where a thread reads by itself.
+/// The runtime for short reads of the calling thread.
 ///
 /// # Errors
-/// As [`get`].
-pub(super) fn near() -> Result<&'static Near> {
-    started().map(|started| &started.near)
+/// `Unavailable`, as for [`get`].
+pub(super) fn inline() -> Result<&'static InlineRuntime> {
+    started().map(|started| &started.inline)
 }
 
 fn started() -> Result<&'static Started> {
@@ -66,8 +66,8 @@ fn started() -> Result<&'static Started> {
         // SAFETY: a `Started` that was stored is never freed.
         Ok(_) => Ok(unsafe { &*started }),
         Err(_) => {
-            // Another thread of this process was first; these threads have done nothing yet.
-            // SAFETY: nobody else has seen this pointer.
+            // Another thread of this process was first; these threads are still idle.
+            // SAFETY: no other thread has seen this pointer.
             let spare = unsafe { Box::from_raw(started) };
             end(&spare);
             self::started()
@@ -75,26 +75,26 @@ fn started() -> Result<&'static Started> {
     }
 }
 
-/// Whether the interpreter is ending, and with it the runtime.
+/// Whether the interpreter is exiting, and with it the runtime.
 pub(super) fn has_ended() -> bool {
     ENDED.load(Ordering::Acquire)
 }
 
-/// What a call is told that finds the interpreter ending.
+/// Error of calls during the exit of the interpreter.
 fn ended() -> Error {
-    Error::new(ErrorKind::Unavailable, "Python is exiting; the engine takes no more calls.")
+    Error::new(ErrorKind::Unavailable, "Python is exiting; the engine accepts no more calls.")
 }
 
-/// Has `completion` called with the interpreter lock held, soon. As the interpreter ends it is
-/// dropped.
+/// Queues `completion` to be called with the interpreter lock held. It is dropped when the
+/// interpreter exits.
 pub(super) fn complete(completion: Completion) {
     if let Some(started) = of_this_process(STARTED.load(Ordering::Acquire)) {
-        // The completer is gone only when the interpreter ends.
+        // The completer ends only when the interpreter exits.
         let _ = started.completions.send(Some(completion));
     }
 }
 
-/// Ends all threads that may ask for the interpreter lock; called by `atexit`.
+/// Ends all threads that may take the interpreter lock; called by `atexit`.
 #[pyfunction]
 pub(super) fn shut_down(py: Python<'_>) {
     ENDED.store(true, Ordering::Release);
@@ -102,7 +102,7 @@ pub(super) fn shut_down(py: Python<'_>) {
         if let Some(started) = of_this_process(STARTED.load(Ordering::Acquire)) {
             end(started);
         }
-        records::stop(PATIENCE);
+        records::stop(SHUTDOWN_TIMEOUT);
     });
 }
 
@@ -118,7 +118,7 @@ fn start() -> Result<Started> {
     };
     let runtime = Builder::new_multi_thread().enable_all().thread_name("order-engine").build();
     let runtime = runtime.map_err(refused)?;
-    let near = Near::new().map_err(refused)?;
+    let inline = InlineRuntime::new().map_err(refused)?;
     let (completions, queue) = mpsc::channel();
     let completer = thread::Builder::new().name("order-engine-py".to_owned());
     let completer = completer.spawn(move || complete_all(&queue)).map_err(refused)?;
@@ -126,32 +126,32 @@ fn start() -> Result<Started> {
         process: std::process::id(),
         handle: runtime.handle().clone(),
         runtime: Mutex::new(Some(runtime)),
-        near,
+        inline,
         completions,
         completer: Mutex::new(Some(completer)),
     })
 }
 
 fn end(started: &Started) {
-    if let Some(runtime) = taken(&started.runtime) {
-        runtime.shutdown_timeout(PATIENCE);
+    if let Some(runtime) = take(&started.runtime) {
+        runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     }
-    // A completer that is gone has ended already.
+    // It fails only if the completer has ended already.
     let _ = started.completions.send(None);
-    if let Some(completer) = taken(&started.completer) {
-        // It panics only if Python did; there is nobody left to tell.
+    if let Some(completer) = take(&started.completer) {
+        // It panics only after a panic of Python, which cannot be reported any more.
         let _ = completer.join();
     }
 }
 
-fn taken<T>(slot: &Mutex<Option<T>>) -> Option<T> {
+fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-/// Settles what comes, as many as wait each time the interpreter lock is taken.
+/// Calls queued completions, several in each turn of holding the interpreter lock.
 fn complete_all(queue: &mpsc::Receiver<Option<Completion>>) {
     while let Ok(Some(first)) = queue.recv() {
-        let goes_on = Python::attach(|_| {
+        let has_more = Python::attach(|_| {
             first();
             for _ in 1..COMPLETIONS_MAX {
                 match queue.try_recv() {
@@ -162,7 +162,7 @@ fn complete_all(queue: &mpsc::Receiver<Option<Completion>>) {
             }
             true
         });
-        if !goes_on {
+        if !has_more {
             return;
         }
     }

@@ -1,5 +1,5 @@
-//! The door for servers written in Python: an HTTP request's answer, whole or piece by piece, and
-//! the engine's side of a WebSocket.
+//! The engine's API for servers written in Python: HTTP responses, streams and WebSockets.
+#![allow(clippy::doc_markdown, reason = "the doc comments are Python docstrings")]
 
 use std::sync::Arc;
 
@@ -10,60 +10,70 @@ use tokio::sync::Mutex;
 use crate::app::{self, Answering, Sent, SocketInput, SocketOutput};
 use crate::python::bridge::promise;
 
-/// The answer to an HTTP request.
-#[pyclass(frozen, module = "order_engine._native")]
-pub(super) struct Answer {
-    #[pyo3(get)]
+/// The response to an HTTP request, whole or as a stream.
+#[pyclass(frozen, name = "HttpResponse", module = "order_engine._native")]
+pub(super) struct PyHttpResponse {
     status: u16,
     headers: app::Headers,
     body: Vec<u8>,
-    pieces: Option<Pieces>,
+    stream: Option<PyResponseStream>,
 }
 
-impl From<Answering> for Answer {
-    fn from(answering: Answering) -> Self {
-        let Answering { status, headers, body, rest } = answering;
-        let pieces = rest.map(|rest| Pieces(Arc::new(Mutex::new(rest))));
-        Self { status, headers, body: body.into(), pieces }
+impl From<Answering> for PyHttpResponse {
+    fn from(response: Answering) -> Self {
+        let Answering { status, headers, body, rest } = response;
+        let stream = rest.map(|rest| PyResponseStream(Arc::new(Mutex::new(rest))));
+        Self { status, headers, body: body.into(), stream }
     }
 }
 
 #[pymethods]
-impl Answer {
+impl PyHttpResponse {
+    /// int: The status code.
+    #[getter]
+    fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// list[tuple[bytes, bytes]]: Names in lower case, and values.
+    ///
+    /// `content-length` is among them unless the body is a stream.
     #[getter]
     fn headers<'py>(&self, py: Python<'py>) -> Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
         let bytes = |text: &[u8]| PyBytes::new(py, text);
         self.headers.iter().map(|(name, value)| (bytes(name), bytes(value))).collect()
     }
 
+    /// bytes: The whole body; empty for a stream.
     #[getter]
     fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.body)
     }
 
+    /// ResponseStream | None: The streamed body, for `next_chunk`; None if `body` is complete.
     #[getter]
-    fn pieces(&self) -> Option<Pieces> {
-        self.pieces.clone()
+    fn stream(&self) -> Option<PyResponseStream> {
+        self.stream.clone()
     }
 }
 
-/// A body that comes piece by piece.
-#[pyclass(frozen, from_py_object, module = "order_engine._native")]
+/// A streamed body. Dropping it ends the stream.
+#[pyclass(frozen, from_py_object, name = "ResponseStream", module = "order_engine._native")]
 #[derive(Clone)]
-pub(super) struct Pieces(Arc<Mutex<app::Pieces>>);
+pub(super) struct PyResponseStream(Arc<Mutex<app::Pieces>>);
 
-impl Pieces {
-    /// Waits for the next piece; none when that was all.
-    pub(super) async fn next(&self) -> crate::error::Result<Option<Piece>> {
-        let piece = self.0.lock().await.next().await?;
-        Ok(piece.map(|piece| Piece(piece.into())))
+impl PyResponseStream {
+    /// Waits for the next chunk; None at the end.
+    pub(super) async fn next(&self) -> crate::error::Result<Option<Chunk>> {
+        let chunk = self.0.lock().await.next().await?;
+        Ok(chunk.map(|chunk| Chunk(chunk.into())))
     }
 }
 
 /// Bytes that become `bytes`, not a list of numbers.
-pub(super) struct Piece(Vec<u8>);
+pub(super) struct Chunk(Vec<u8>);
 
-impl<'py> IntoPyObject<'py> for Piece {
+impl<'py> IntoPyObject<'py> for Chunk {
     type Target = PyBytes;
     type Output = Bound<'py, PyBytes>;
     type Error = std::convert::Infallible;
@@ -73,16 +83,15 @@ impl<'py> IntoPyObject<'py> for Piece {
     }
 }
 
-/// The engine's side of a WebSocket that a Python server holds.
-#[pyclass(frozen, module = "order_engine._native")]
-pub(super) struct Socket {
-    #[pyo3(get)]
+/// The engine's side of a WebSocket. Dropping it means that the client is gone.
+#[pyclass(frozen, name = "WebSocket", module = "order_engine._native")]
+pub(super) struct PyWebSocket {
     protocol: String,
     input: Arc<Mutex<SocketInput>>,
     output: Arc<Mutex<SocketOutput>>,
 }
 
-impl From<app::Socket> for Socket {
+impl From<app::Socket> for PyWebSocket {
     fn from(socket: app::Socket) -> Self {
         let protocol = socket.protocol().to_owned();
         let (input, output) = socket.split();
@@ -90,26 +99,44 @@ impl From<app::Socket> for Socket {
     }
 }
 
-/// What is to be sent: text, or the code and the reason of the end.
+/// What the server sends to the client: a text message, or the close code and reason.
 #[derive(IntoPyObject)]
-enum Outgoing {
+enum SocketMessage {
     Text(String),
     Close(u16, String),
 }
 
 #[pymethods]
-impl Socket {
-    fn take<'py>(&self, py: Python<'py>, text: String) -> PyResult<Bound<'py, PyAny>> {
+impl PyWebSocket {
+    /// str: The selected subprotocol, for the response to the client.
+    #[getter]
+    fn protocol(&self) -> &str {
+        &self.protocol
+    }
+
+    /// Pass on a message of the client.
+    ///
+    /// Args:
+    ///     text (str): The message.
+    ///
+    /// Returns:
+    ///     Future[bool]: False when the socket has ended.
+    fn receive<'py>(&self, py: Python<'py>, text: String) -> PyResult<Bound<'py, PyAny>> {
         let input = Arc::clone(&self.input);
         promise(py, async move { Ok(input.lock().await.take(text).await) })
     }
 
+    /// Wait for the next message to the client. Pings are left to the server.
+    ///
+    /// Returns:
+    ///     Future[str | tuple[int, str] | None]: Text, or the close code and reason, or None at the
+    ///         end.
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let output = Arc::clone(&self.output);
         promise(py, async move {
             Ok(output.lock().await.next().await.map(|sent| match sent {
-                Sent::Text(text) => Outgoing::Text(text),
-                Sent::Close(code, reason) => Outgoing::Close(code, reason),
+                Sent::Text(text) => SocketMessage::Text(text),
+                Sent::Close(code, reason) => SocketMessage::Close(code, reason),
             }))
         })
     }

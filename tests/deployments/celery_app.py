@@ -29,5 +29,5 @@ def engine_of_worker() -> OrderEngine:
 def place(user_id: int, key: str) -> tuple[int, int]:
     """Places an order; returns its number, and the process that placed it."""
     engine = engine_of_parent or engine_of_worker()
-    order = engine.place_order(user_id=user_id, items=[(1, 1)], idempotency_key=key)
+    order = engine.place_order(user_id=user_id, lines=[(1, 1)], idempotency_key=key)
     return order.id, os.getpid()

@@ -47,9 +47,9 @@ def demo(*, port: int, **options: str | None) -> None:
         **options,
     )
     settings = with_embedded_database(flags)
-    catalogue = _native.seed_demo(settings)
-    token = _native.mint_token(settings, catalogue.user_id, expires_seconds=TOKEN_LIFETIME_S)
-    serve_until_stopped(settings, partial(_print_instructions, settings, catalogue, token))
+    catalog = _native.seed_demo(settings)
+    token = _native.mint_token(settings, catalog.user_id, expires_seconds=TOKEN_LIFETIME_S)
+    serve_until_stopped(settings, partial(_print_instructions, settings, catalog, token))
 
 
 def _check_port(port: int) -> None:
@@ -73,13 +73,13 @@ def _demo_secret(folder: Path) -> str | None:
 
 
 def _print_instructions(
-    flags: dict[str, str], catalogue: _native.DemoCatalogue, token: str, urls: list[str]
+    flags: dict[str, str], catalog: _native.DemoCatalog, token: str, urls: list[str]
 ) -> None:
     """Print how to place an order and read it back."""
     endpoint = f"{urls[0].replace(HOST, 'localhost')}/graphql"
-    product_id, product_name, price, _stock = catalogue.products[0]
+    product = catalog.products[0]
     place = (
-        f"mutation {{ placeOrder(userId: {catalogue.user_id}, productId: {product_id}, "
+        f"mutation {{ placeOrder(userId: {catalog.user_id}, productId: {product.product_id}, "
         f"quantity: 2) {{ success message order {ORDER_FIELDS} }} }}"
     )
     events = (
@@ -94,10 +94,10 @@ The order engine is ready. Press Ctrl-C to stop it; its data stays in ./{state.D
 Playground, with the token filled in:
   {endpoint}#token={token}
 
-Token of user {catalogue.user_id}, valid for {TOKEN_LIFETIME_S // 3600} hours:
+Token of user {catalog.user_id}, valid for {TOKEN_LIFETIME_S // 3600} hours:
   {token}
 
-Place an order for two of {product_name} at {price}:
+Place an order for two of {product.name} at {product.price}:
 {_curl(endpoint, token, place)}
 
 Read it back:

@@ -64,9 +64,17 @@ def replay(  # noqa: PLR0913 - an option for each.
     the options that resume it.
     """
     progress = _Progress(quiet=as_json)
-    past = (list(order_ids), since, until, after)
     try:
-        done = _native.events_replay(with_database(**options), past, rate, dry_run, progress.update)
+        done = _native.events_replay(
+            with_database(**options),
+            order_ids=order_ids or None,
+            since=since,
+            until=until,
+            after=after,
+            rate_per_s=rate,
+            dry_run=dry_run,
+            on_progress=progress.update,
+        )
     except BaseException:
         progress.print_resume_options()
         raise
@@ -86,9 +94,9 @@ class _Progress:
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._is_terminal = sys.stderr.isatty()
-        self._last: _native.Replayed | None = None
+        self._last: _native.ReplayProgress | None = None
 
-    def update(self, done: _native.Replayed) -> None:
+    def update(self, done: _native.ReplayProgress) -> None:
         self._last = done
         if not self._quiet:
             text = f"{done.events} events, up to {done.cursor}; {done.waiting} messages unpublished"

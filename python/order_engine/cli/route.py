@@ -61,14 +61,14 @@ def route(  # noqa: PLR0913 - one parameter per option.
         # With --all the only positional argument is the stage.
         operation, stage = None, _stage_of_all(operation, stage)
     elif operation is None:
-        _show(_native.switches(flags), as_json=as_json)
+        _show(_native.routing_rules(flags), as_json=as_json)
         return
     elif stage is None:
-        matching = [one for one in _native.switches(flags) if one.operation == operation]
+        matching = [one for one in _native.routing_rules(flags) if one.operation == operation]
         _show(matching, as_json=as_json)
         return
     stage_or_none = None if stage == "default" else stage
-    is_known = _native.switch(flags, operation, stage_or_none, percent, list(users))
+    is_known = _native.set_routing_rule(flags, operation, stage_or_none, percent, list(users))
     if not is_known:
         click.echo(
             f"Warning: the engine has no operation {operation}. Check the spelling.",
@@ -90,7 +90,7 @@ def _description(stage: str, percent: int | None, users: tuple[str, ...]) -> str
     return f"{stage} for {', '.join(subjects)}" if subjects else stage
 
 
-def _show(switches: list[_native.Switch], *, as_json: bool) -> None:
+def _show(switches: list[_native.RoutingRule], *, as_json: bool) -> None:
     if as_json:
         print_json(switches, FIELDS)
         return

@@ -36,10 +36,10 @@ def serve_until_stopped(flags: dict[str, str], on_ready: Callable[[list[str]], N
         _native.serve(configuration.with_pages(flags), on_ready)
 
 
-def work_until_stopped(flags: dict[str, str], duty: str, on_ready: Callable[[], None]) -> None:
-    """Run only the relay (`relay`) or only the consumer (`intake`) until a signal."""
+def work_until_stopped(flags: dict[str, str], role: str, on_ready: Callable[[], None]) -> None:
+    """Run only the relay (`relay`) or only the consumer (`consumer`) until a signal."""
     with _default_sigint():
-        _native.work(flags, duty, lambda _: on_ready())
+        _native.work(flags, role, lambda _: on_ready())
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from order_engine.cli.settings import setting_options
 @setting_options("database_url")
 def seed_demo(**options: str | None) -> None:
     """Create a demo user and demo products. Safe to repeat."""
-    catalogue = _native.seed_demo(with_database(**options))
-    click.echo(f"demo user {catalogue.user_id}")
-    print_columns(catalogue.products, heading=("PRODUCT", "NAME", "PRICE", "STOCK"))
+    catalog = _native.seed_demo(with_database(**options))
+    click.echo(f"demo user {catalog.user_id}")
+    rows = [(each.product_id, each.name, each.price, each.quantity) for each in catalog.products]
+    print_columns(rows, heading=("PRODUCT", "NAME", "PRICE", "STOCK"))

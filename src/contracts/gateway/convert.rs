@@ -29,7 +29,7 @@ pub(super) fn place_order(
     let user = match (new.user_id.as_deref().or(header), caller) {
         (Some(named), _) => UserId::parse(named)?,
         (None, Caller::User { id, .. }) => id.clone(),
-        (None, Caller::System) => {
+        (None, Caller::System | Caller::Operator(_)) => {
             let text = "Neither the body nor a header says whose order it is.";
             return Err(Error::new(ErrorKind::TokenMissing, text));
         }

@@ -28,7 +28,7 @@ pub(super) fn placement(
     let user = match (new.user_id, caller) {
         (Some(named), _) => UserId::parse(named)?,
         (None, Caller::User { id, .. }) => id.clone(),
-        (None, Caller::System) => {
+        (None, Caller::System | Caller::Operator(_)) => {
             let text = "The field userId is missing, and nobody is known to ask.";
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }

@@ -139,7 +139,7 @@ def test_the_old_consumer_with_one_line_changed(
         product_service.report_stock(1, 7)
         eventually(lambda: value(database_url, "select max(reported) from products") == 7, "stock")
         with OrderEngine(database_url=database_url) as engine:
-            order = engine.place_order(user_id=1, items=[(1, 7)])
+            order = engine.place_order(user_id=1, lines=[(1, 7)])
         assert order.address == "1 St"
         assert process.poll() is None
         assert ScriptQueue(broker.url).waiting(ORDER_QUEUE) == 0

@@ -20,6 +20,8 @@ from order_engine import (
     OutOfStock,
     Unavailable,
 )
+from order_engine.generated.async_operations import AsyncEventOperations
+from order_engine.generated.operations import EventOperations
 from tests.python.support.waiting import eventually
 
 # Starts a call that cannot finish, because the test holds a lock, and exits without awaiting it.
@@ -117,30 +119,38 @@ def run(program: str, url: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_has_the_methods_of_the_blocking_engine_with_the_same_arguments() -> None:
-    waits, awaits = (
-        {name: verb for name, verb in vars(kind).items() if not name.startswith("_")}
-        for kind in (OrderEngine, AsyncOrderEngine)
-    )
-    assert set(awaits) - set(waits) == {"open", "open_socket"}
-    # The migration router is used in Flask applications, which block.
-    assert set(waits) - {"strangler"} <= set(awaits)
-    for name in set(waits) - {"from_env", "strangler"}:
-        assert inspect.signature(waits[name]).parameters == (
-            inspect.signature(awaits[name]).parameters
-        ), name
-        assert inspect.iscoroutinefunction(awaits[name]) or inspect.isasyncgenfunction(
-            awaits[name]
-        ), name
-        assert f"`OrderEngine.{name}`" in (awaits[name].__doc__ or ""), name
+    for waiting, awaiting in (
+        (OrderEngine, AsyncOrderEngine),
+        (EventOperations, AsyncEventOperations),
+    ):
+        waits, awaits = (
+            {
+                name: member
+                for name, member in inspect.getmembers(kind, inspect.isfunction)
+                if not name.startswith("_")
+            }
+            for kind in (waiting, awaiting)
+        )
+        assert set(awaits) - set(waits) <= {"open_websocket"}
+        # The migration router serves Flask apps, which block.
+        assert set(waits) - set(awaits) <= {"migration_router"}
+        for name in set(waits) & set(awaits):
+            assert inspect.signature(waits[name]).parameters == (
+                inspect.signature(awaits[name]).parameters
+            ), name
+            assert inspect.iscoroutinefunction(awaits[name]) or inspect.isasyncgenfunction(
+                awaits[name]
+            ), name
+            assert awaits[name].__doc__, name
 
 
 def test_every_method_can_be_awaited(database_url: str) -> None:
     async def work(engine: AsyncOrderEngine) -> None:
-        order = await engine.place_order(user_id=1, items=[("mug", 2)], idempotency_key="k")
-        assert await engine.place_order(user_id=1, items=[("mug", 2)], idempotency_key="k") == order
+        order = await engine.place_order(user_id=1, lines=[("mug", 2)], idempotency_key="k")
+        assert await engine.place_order(user_id=1, lines=[("mug", 2)], idempotency_key="k") == order
         assert await engine.get_order(order.id, user_id="1") == order
-        assert (await engine.list_orders(first=1)).orders == (order,)
-        assert [one async for one in engine.iterate_orders(page_size=1)] == [order]
+        assert (await engine.list_orders(limit=1)).orders == (order,)
+        assert [one async for one in engine.iter_orders(page_size=1)] == [order]
         confirmed = await engine.change_status(order.id, "confirmed")
         assert confirmed.status is OrderStatus.CONFIRMED
         cancelled = await engine.cancel_order(order.id, reason="no")
@@ -149,18 +159,18 @@ def test_every_method_can_be_awaited(database_url: str) -> None:
             "confirmed",
             "cancelled",
         ]
-        events = await engine.events_tail(order_id=order.id)
+        events = await engine.events.tail(order_id=order.id)
         assert [event.version for event in events] == [1, 2, cancelled.version]
         await engine.delete_order(order.id)
         with pytest.raises(NotFound):
             await engine.get_order(order.id)
-        assert await engine.events_dead_letters() == []
-        assert await engine.events_retry() == 0
+        assert await engine.events.dead_letters() == []
+        assert await engine.events.retry() == 0
         with pytest.raises(NotFound):
-            await engine.events_skip([1])
+            await engine.events.skip([1])
         await engine.apply_event("inventory.updated", {"product_id": "mug", "quantity": 1})
         with pytest.raises(OutOfStock) as short:
-            await engine.place_order(user_id=1, items=[("mug", 2)])
+            await engine.place_order(user_id=1, lines=[("mug", 2)])
         assert short.value.available == 1
         await engine.set_stock("mug", 3)
         assert (await engine.get_product("mug")).available == 3
@@ -174,7 +184,7 @@ def test_every_method_can_be_awaited(database_url: str) -> None:
 def test_a_thousand_calls_run_concurrently(database_url: str) -> None:
     async def work(engine: AsyncOrderEngine) -> None:
         orders = await asyncio.gather(
-            *(engine.place_order(user_id=1, items=[("mug", 1)]) for _ in range(1000))
+            *(engine.place_order(user_id=1, lines=[("mug", 1)]) for _ in range(1000))
         )
         assert len({order.id for order in orders}) == 1000
         same = await asyncio.gather(*(engine.get_order(order.id) for order in orders))
@@ -190,7 +200,7 @@ def test_each_row_is_placed_as_its_own_order(database_url: str) -> None:
                 (1, [("mug", 1)]),
                 (1, [("mug", 5001)]),
                 (1, [("mug", 1.5)]),  # type: ignore[list-item]
-                {"user_id": "1", "items": [("mug", 3)], "idempotency_key": "k"},
+                {"user_id": "1", "lines": [("mug", 3)], "idempotency_key": "k"},
             ]
         )
         assert isinstance(placed, Order)
@@ -199,7 +209,7 @@ def test_each_row_is_placed_as_its_own_order(database_url: str) -> None:
         assert "rows[2]" in malformed.message
         assert isinstance(keyed, Order)
         assert (placed.lines[0].quantity, keyed.lines[0].quantity) == (1, 3)
-        again = await engine.place_order(user_id=1, items=[("mug", 3)], idempotency_key="k")
+        again = await engine.place_order(user_id=1, lines=[("mug", 3)], idempotency_key="k")
         assert again == keyed
 
     on_engine(database_url, work)
@@ -209,7 +219,7 @@ def test_cancelling_the_await_cancels_the_call(
     database_url: str, database: psycopg.Connection
 ) -> None:
     async def work(engine: AsyncOrderEngine) -> None:
-        order = await engine.place_order(user_id=1, items=[("mug", 1)])
+        order = await engine.place_order(user_id=1, lines=[("mug", 1)])
         with psycopg.connect(database_url) as holder:
             holder.execute("select 1 from order_engine.orders where id = %s for update", [order.id])
             change = asyncio.ensure_future(engine.change_status(order.id, "confirmed"))
@@ -236,17 +246,20 @@ def test_an_asyncio_timeout_is_respected(database_url: str) -> None:
     on_engine(database_url, work)
 
 
-def test_it_works_only_between_open_and_close(database_url: str) -> None:
+def test_it_connects_with_the_first_call_and_works_until_it_is_closed(database_url: str) -> None:
     async def main() -> None:
         engine = AsyncOrderEngine(database_url=database_url)
-        with pytest.raises(Unavailable, match="not open yet"):
-            await engine.health()
-        await engine.close()
+        first, *_ = await asyncio.gather(*(engine.health() for _ in range(10)))
+        assert [check.ok for check in first] == [True]
         assert await engine.open() is engine
         assert await engine.open() is engine
         await asyncio.gather(engine.close(), engine.close())
         with pytest.raises(Unavailable, match="closed"):
             await engine.health()
+        unused = AsyncOrderEngine(database_url=database_url)
+        await unused.close()
+        with pytest.raises(Unavailable, match="closed"):
+            await unused.open()
 
     asyncio.run(main())
 

@@ -294,7 +294,7 @@ def test_an_apps_own_hooks_run_and_its_other_routes_remain(stocked: Shop) -> Non
 
     @app.get("/mine")
     def mine() -> Response:
-        orders = current_order_engine.list_orders(user_id=1, first=1).orders
+        orders = current_order_engine.list_orders(user_id=1, limit=1).orders
         return jsonify([order.user_id for order in orders])
 
     stocked.placed((1, 1))

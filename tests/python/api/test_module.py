@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import dataclasses
 import doctest
 import json
 import logging
@@ -10,7 +11,6 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 import pytest
+from flask import Flask, jsonify
 
 import order_engine
 from order_engine import (
@@ -33,9 +34,12 @@ from order_engine import (
     ProductNotFound,
     async_engine,
     engine,
+    json_default,
+    serialization,
 )
 from tests.python.support.waiting import eventually
 
+ROOT = Path(__file__).parents[3]
 PACKAGE = Path(order_engine.__file__).parents[1]
 PYTHONS = sorted(
     (Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions").glob(
@@ -50,7 +54,7 @@ from order_engine import AsyncOrderEngine, OrderEngine
 
 with OrderEngine() as engine:
     engine.upsert_product("tea", name="Tea", price="7.25", quantity=10)
-    order = engine.place_order(user_id=1, items=[("tea", 2)])
+    order = engine.place_order(user_id=1, lines=[("tea", 2)])
 
 async def main():
     async with AsyncOrderEngine() as engine:
@@ -67,10 +71,10 @@ class Line(NamedTuple):
     quantity: int
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Wanted:
     user_id: int
-    items: tuple[Line, ...]
+    lines: tuple[Line, ...]
 
 
 @pytest.fixture
@@ -85,13 +89,13 @@ def shop(database_url: str) -> Iterator[OrderEngine]:
 @pytest.fixture
 def results(shop: OrderEngine) -> list[Any]:
     """One result of every type."""
-    order = shop.place_order(user_id=7, items=[("tea", 2)])
+    order = shop.place_order(user_id=7, lines=[("tea", 2)])
     return [
         order,
         order.lines[0],
         shop.list_orders(),
         *shop.order_history(order.id),
-        *shop.events_tail(),
+        *shop.events.tail(),
         *shop.health(),
         shop.get_product("tea"),
         shop.get_user(7),
@@ -142,8 +146,25 @@ def test_results_become_dicts_and_json(results: list[Any]) -> None:
     assert isinstance(order["created_at"], datetime)
     assert order["status"] is OrderStatus.PENDING
     written = json.loads(json.dumps(page.to_dict(), default=str))
-    assert written["orders"][0]["total"] == "14.5"
+    assert written["orders"][0]["total"] == "14.50"
     assert written["orders"][0]["status"] == "pending"
+
+
+def test_results_are_dataclasses_and_json(results: list[Any]) -> None:
+    for result in results:
+        assert dataclasses.is_dataclass(type(result))
+        fields = dataclasses.asdict(result)
+        assert list(fields) == list(type(result).__match_args__) == list(result.to_dict())
+        assert dataclasses.replace(result) == result
+        assert json.loads(json.dumps(result, default=json_default))
+        with Flask(__name__).app_context():
+            assert set(jsonify(result).get_json()) == set(fields)
+    order = json.loads(json.dumps(results[0], default=json_default))
+    assert order["total"] == "14.50"
+    assert order["lines"][0]["unit_price"] == "7.25"
+    assert datetime.fromisoformat(order["created_at"]) == results[0].created_at
+    with pytest.raises(TypeError, match="object"):
+        json.dumps(object(), default=json_default)
 
 
 def test_users_can_construct_results_in_their_tests() -> None:
@@ -157,7 +178,7 @@ def test_rows_can_be_any_mapping_or_object(shop: OrderEngine) -> None:
         [
             (7, [("tea", 1)]),
             ("7", [Line("tea", 1)], "k"),
-            {"user_id": 7, "items": [{"productId": "tea", "quantity": 1}]},
+            {"user_id": 7, "lines": [{"productId": "tea", "quantity": 1}]},
             Wanted(7, (Line("tea", 1),)),
             "nonsense",  # type: ignore[list-item]
             (7, "tea"),  # type: ignore[list-item]
@@ -187,7 +208,7 @@ def test_a_price_out_of_range_is_refused(shop: OrderEngine, price: Any) -> None:
 def test_users_products_and_stock_are_stored(shop: OrderEngine) -> None:
     shop.upsert_product("tea", name="Green tea", price=0.3, quantity=99)
     shop.upsert_user("7", address="2 Street")
-    order = shop.place_order(user_id=7, items=[("tea", 10)])
+    order = shop.place_order(user_id=7, lines=[("tea", 10)])
     assert (order.lines[0].name, order.total, order.address) == (
         "Green tea",
         Decimal("3.0"),
@@ -196,13 +217,13 @@ def test_users_products_and_stock_are_stored(shop: OrderEngine) -> None:
     # The product service has subtracted the order, and received other goods.
     shop.set_stock("tea", 0)
     shop.set_stock("tea", 5)
-    shop.place_order(user_id=7, items=[("tea", 5)])
+    shop.place_order(user_id=7, lines=[("tea", 5)])
     with pytest.raises(InvalidInput):
         shop.set_stock("tea", -1)
 
 
 def test_a_product_shows_its_available_stock(shop: OrderEngine) -> None:
-    shop.place_order(user_id=7, items=[("tea", 4)])
+    shop.place_order(user_id=7, lines=[("tea", 4)])
     tea = shop.get_product("tea")
     assert (tea.product_id, tea.name, tea.price, tea.currency) == (
         "tea",
@@ -267,7 +288,7 @@ def test_unknown_ids_are_not_found(shop: OrderEngine) -> None:
 )
 def test_a_consumer_passes_its_message_to_the_engine(shop: OrderEngine, body: Any) -> None:  # noqa: ANN401
     shop.apply_event("product.created", body)
-    assert shop.place_order(user_id=7, items=[("cup", 1)]).total == Decimal("2.5")
+    assert shop.place_order(user_id=7, lines=[("cup", 1)]).total == Decimal("2.5")
 
 
 @pytest.mark.parametrize("body", [b"\xff", "{", {"id": "cup"}, {"id": {1, 2}}])
@@ -285,7 +306,7 @@ def test_records_arrive_in_logging(
     database_url: str, caplog: pytest.LogCaptureFixture, empty_database_url: str
 ) -> None:
     caplog.set_level(logging.INFO, "order_engine")
-    OrderEngine(database_url=empty_database_url).close()
+    OrderEngine(database_url=empty_database_url).open().close()
 
     def found() -> list[logging.LogRecord]:
         return [record for record in caplog.records if "migration" in record.getMessage()]
@@ -299,7 +320,7 @@ def test_records_arrive_in_logging(
     with OrderEngine(database_url=database_url) as opened:
         opened.health()
     caplog.set_level(logging.INFO, "order_engine")
-    OrderEngine(database_url=database_url).close()
+    OrderEngine(database_url=database_url).open().close()
     eventually(lambda: caplog.records, "the record of the third engine")
     assert len(caplog.records) == 1, "the second one's level was ERROR"
 
@@ -308,7 +329,7 @@ def test_the_examples_of_the_documentation_run(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
-    for module in (engine, async_engine):
+    for module in (engine, async_engine, serialization):
         result = doctest.testmod(
             module, extraglobs={"OrderEngine": OrderEngine, "asyncio": asyncio}
         )
@@ -328,7 +349,19 @@ def test_every_python_from_3_10_on_can_use_it(python: Path, database_url: str) -
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (0, "14.5 pending\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "14.50 pending\n"), done.stderr
+
+
+def test_the_generated_files_are_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.generate_python", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_stub_matches_the_native_module() -> None:
@@ -343,17 +376,17 @@ def test_the_stub_matches_the_native_module() -> None:
 
 
 def test_dead_letters_can_be_retried_and_skipped(shop: OrderEngine, database_url: str) -> None:
-    order = shop.place_order(user_id=7, items=[("tea", 1)])
+    order = shop.place_order(user_id=7, lines=[("tea", 1)])
     with psycopg.connect(database_url, autocommit=True) as database:
         database.execute(
             "update order_engine.outbox set dead_lettered_at = now(), last_error = 'no'"
         )
-    [message] = shop.events_dead_letters()
+    [message] = shop.events.dead_letters()
     assert (message.order_id, message.reason, message.direction) == (order.id, "no", "outgoing")
     assert pickle.loads(pickle.dumps(message)) == message  # noqa: S301 - made by the line itself.
-    assert shop.events_retry([message.id]) == 1
-    assert shop.events_dead_letters() == []
+    assert shop.events.retry([message.id]) == 1
+    assert shop.events.dead_letters() == []
     with pytest.raises(NotFound):
-        shop.events_skip([message.id])
+        shop.events.skip([message.id])
     with pytest.raises(InvalidInput):
-        shop.events_skip("12")  # type: ignore[arg-type]
+        shop.events.skip("12")  # type: ignore[arg-type]

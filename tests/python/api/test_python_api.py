@@ -65,7 +65,7 @@ class Line:
 
 
 def test_an_order_is_placed_and_typed(engine: OrderEngine) -> None:
-    order = engine.place_order(user_id=1, items=[("1", 2), ("mug", 3)])
+    order = engine.place_order(user_id=1, lines=[("1", 2), ("mug", 3)])
     assert (order.user_id, order.status, order.currency) == ("1", OrderStatus.PENDING, "USD")
     assert (order.total, order.version, order.address) == (Decimal("19.30"), 1, None)
     assert isinstance(order.total, Decimal)
@@ -91,29 +91,29 @@ def test_an_order_is_placed_and_typed(engine: OrderEngine) -> None:
     ],
 )
 def test_lines_can_be_given_in_several_forms(engine: OrderEngine, item: Any) -> None:  # noqa: ANN401
-    order = engine.place_order(user_id="1", items=iter([item]))
+    order = engine.place_order(user_id="1", lines=iter([item]))
     assert [(line.product_id, line.quantity) for line in order.lines] == [("1", 2)]
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"items": []},
-        {"items": [("1", 0)]},
-        {"items": [("1", -1)]},
-        {"items": [("1", 2**31)]},
-        {"items": [("1", 2**70)]},
-        {"items": [("1", 1.5)]},
-        {"items": [("1", "2")]},
-        {"items": [("1", True)]},
-        {"items": [("1",)]},
-        {"items": ["12"]},
-        {"items": {"1": 2}},
-        {"items": None},
-        {"items": [("", 1)]},
-        {"items": [("x\0", 1)]},
-        {"items": [("\ud800", 1)]},
-        {"items": [("x" * 200, 1)]},
+        {"lines": []},
+        {"lines": [("1", 0)]},
+        {"lines": [("1", -1)]},
+        {"lines": [("1", 2**31)]},
+        {"lines": [("1", 2**70)]},
+        {"lines": [("1", 1.5)]},
+        {"lines": [("1", "2")]},
+        {"lines": [("1", True)]},
+        {"lines": [("1",)]},
+        {"lines": ["12"]},
+        {"lines": {"1": 2}},
+        {"lines": None},
+        {"lines": [("", 1)]},
+        {"lines": [("x\0", 1)]},
+        {"lines": [("\ud800", 1)]},
+        {"lines": [("x" * 200, 1)]},
         {"user_id": ""},
         {"user_id": None},
         {"user_id": 1.0},
@@ -125,7 +125,7 @@ def test_lines_can_be_given_in_several_forms(engine: OrderEngine, item: Any) -> 
 def test_invalid_arguments_are_refused_and_write_nothing(
     engine: OrderEngine, arguments: dict[str, Any]
 ) -> None:
-    usual: dict[str, Any] = {"user_id": 1, "items": [("1", 1)]}
+    usual: dict[str, Any] = {"user_id": 1, "lines": [("1", 1)]}
     with pytest.raises(InvalidInput) as refused:
         engine.place_order(**(usual | arguments))
     assert refused.value.message
@@ -135,13 +135,13 @@ def test_invalid_arguments_are_refused_and_write_nothing(
 
 def test_exceptions_carry_the_data_to_act_on(engine: OrderEngine) -> None:
     with pytest.raises(ProductNotFound) as unknown:
-        engine.place_order(user_id=1, items=[("1", 1), ("nothing", 1)])
+        engine.place_order(user_id=1, lines=[("1", 1), ("nothing", 1)])
     assert unknown.value.product_id == "nothing"
     assert isinstance(unknown.value, NotFound)
     with pytest.raises(OutOfStock) as short:
-        engine.place_order(user_id=1, items=[("mug", 2), ("mug", 2)])
+        engine.place_order(user_id=1, lines=[("mug", 2), ("mug", 2)])
     assert (short.value.product_id, short.value.available) == ("mug", 3)
-    order = engine.place_order(user_id=1, items=[("1", 1)])
+    order = engine.place_order(user_id=1, lines=[("1", 1)])
     with pytest.raises(InvalidTransition) as impossible:
         engine.change_status(order.id, "delivered")
     assert impossible.value.current == OrderStatus.PENDING
@@ -158,7 +158,7 @@ def test_exceptions_carry_the_data_to_act_on(engine: OrderEngine) -> None:
 
 
 def test_the_history_lists_every_status_change(engine: OrderEngine) -> None:
-    order = engine.place_order(user_id=1, items=[("1", 1)])
+    order = engine.place_order(user_id=1, lines=[("1", 1)])
     shipped = engine.change_status(order.id, "SHIPPED")
     assert (shipped.status, shipped.version) == (OrderStatus.SHIPPED, 2)
     assert engine.change_status(order.id, OrderStatus.SHIPPED) == shipped, "changes nothing"
@@ -173,15 +173,42 @@ def test_the_history_lists_every_status_change(engine: OrderEngine) -> None:
     assert {entry.actor for entry in history} == {"system"}
 
 
+def test_the_history_names_actor_and_reason(engine: OrderEngine) -> None:
+    order = engine.place_order(user_id="1", lines=[("1", 1)], actor="shop:web")
+    engine.change_status(order.id, "confirmed", reason="paid", actor="billing")
+    engine.cancel_order(order.id, reason="changed my mind", actor=17)
+    engine.delete_order(order.id, actor="cleanup")
+    with pytest.raises(InvalidInput, match="actor"):
+        engine.cancel_order(order.id, actor="")
+    rows = engine.place_orders([("1", [("1", 1)])], actor="import")
+    assert isinstance(rows[0], order_engine.Order)
+    assert [entry.actor for entry in engine.order_history(rows[0].id)] == ["import"]
+    other = engine.place_order(user_id="1", lines=[("1", 1)], actor="shop:web")
+    engine.change_status(other.id, "confirmed", reason="paid", actor="billing")
+    engine.cancel_order(other.id, reason="changed my mind", actor=17)
+    assert [(entry.actor, entry.reason) for entry in engine.order_history(other.id)] == [
+        ("shop:web", None),
+        ("billing", "paid"),
+        ("17", "changed my mind"),
+    ]
+
+
+def test_amounts_have_one_scale_however_an_order_is_read(engine: OrderEngine) -> None:
+    placed = engine.place_order(user_id="1", lines=[("1", 2), ("mug", 3)])
+    for order in (placed, engine.get_order(placed.id), engine.list_orders().orders[0]):
+        assert str(order.total) == "19.30"
+        assert [str(line.unit_price) for line in order.lines] == ["9.50", "0.10"]
+
+
 def test_cancelling_and_deleting_release_the_stock(engine: OrderEngine) -> None:
     for end in (engine.cancel_order, engine.delete_order):
-        order = engine.place_order(user_id=1, items=[("mug", 3)])
+        order = engine.place_order(user_id=1, lines=[("mug", 3)])
         with pytest.raises(OutOfStock):
-            engine.place_order(user_id=1, items=[("mug", 1)])
+            engine.place_order(user_id=1, lines=[("mug", 1)])
         end(order.id)
     with pytest.raises(NotFound):
         engine.get_order(order.id)
-    order = engine.place_order(user_id=1, items=[("mug", 3)])
+    order = engine.place_order(user_id=1, lines=[("mug", 3)])
     with pytest.raises(InvalidInput):
         engine.cancel_order(order.id, reason="x" * 501)
     assert engine.cancel_order(order.id, reason="zu spät").status == OrderStatus.CANCELLED
@@ -189,33 +216,33 @@ def test_cancelling_and_deleting_release_the_stock(engine: OrderEngine) -> None:
 
 
 def test_paging_returns_every_order_once(engine: OrderEngine) -> None:
-    placed = [engine.place_order(user_id=n % 3, items=[("1", 1)]).id for n in range(25)]
+    placed = [engine.place_order(user_id=n % 3, lines=[("1", 1)]).id for n in range(25)]
     engine.cancel_order(placed[0])
     newest_first = placed[::-1]
-    assert [order.id for order in engine.iterate_orders(page_size=7)] == newest_first
-    page = engine.list_orders(first=10)
+    assert [order.id for order in engine.iter_orders(page_size=7)] == newest_first
+    page = engine.list_orders(limit=10)
     assert [order.id for order in page.orders] == newest_first[:10]
-    behind = engine.list_orders(first=100, after=page.next_cursor)
+    behind = engine.list_orders(limit=100, cursor=page.next_cursor)
     assert [order.id for order in behind.orders] == newest_first[10:]
     assert behind.next_cursor is None
-    own = list(engine.iterate_orders(user_id=0, status="Pending"))
+    own = list(engine.iter_orders(user_id=0, status="Pending"))
     assert [order.id for order in own] == [n for n in newest_first if n in placed[3::3]]
-    refused: list[dict[str, Any]] = [{"first": n} for n in (0, 101, 1.5)]
-    refused += [{"status": "x"}, {"after": "x"}]
+    refused: list[dict[str, Any]] = [{"limit": n} for n in (0, 101, 1.5)]
+    refused += [{"status": "x"}, {"cursor": "x"}]
     for wrong in refused:
         with pytest.raises(InvalidInput):
             engine.list_orders(**wrong)
 
 
 def test_an_idempotency_key_makes_a_retry_safe(engine: OrderEngine) -> None:
-    first = engine.place_order(user_id=1, items=[("1", 1)], idempotency_key="k")
-    assert engine.place_order(user_id=1, items=[("1", 1)], idempotency_key="k") == first
+    first = engine.place_order(user_id=1, lines=[("1", 1)], idempotency_key="k")
+    assert engine.place_order(user_id=1, lines=[("1", 1)], idempotency_key="k") == first
     with pytest.raises(IdempotencyMismatch):
-        engine.place_order(user_id=1, items=[("1", 2)], idempotency_key="k")
+        engine.place_order(user_id=1, lines=[("1", 2)], idempotency_key="k")
     with ThreadPoolExecutor(20) as pool:
         orders = list(
             pool.map(
-                lambda _: engine.place_order(user_id=1, items=[("1", 1)], idempotency_key="t"),
+                lambda _: engine.place_order(user_id=1, lines=[("1", 1)], idempotency_key="t"),
                 range(50),
             )
         )
@@ -256,7 +283,7 @@ def test_closing_twice_is_allowed_and_later_calls_raise(products: str) -> None:
 
 def test_all_wrong_settings_are_reported_together() -> None:
     with pytest.raises(Misconfigured) as wrong:
-        OrderEngine(database_url="mysql://x", access="nobody", lines_max=0, nonsense=1)
+        OrderEngine(database_url="mysql://x", access="nobody", lines_max=0, nonsense=1)  # type: ignore[call-arg]
     reported = wrong.value.message
     for name in ("database_url", "access", "lines_max", "nonsense"):
         assert name in reported
@@ -265,7 +292,7 @@ def test_all_wrong_settings_are_reported_together() -> None:
 
 def test_an_unreachable_database_is_named_without_its_password() -> None:
     with pytest.raises(Unavailable) as away:
-        OrderEngine(database_url="postgresql://me:hunter2@127.0.0.1:1/shop")
+        OrderEngine(database_url="postgresql://me:hunter2@127.0.0.1:1/shop").open()
     assert "127.0.0.1:1" in away.value.message
     assert "hunter2" not in str(away.value) + repr(away.value) + str(away.value.context)
     assert away.value.retryable
@@ -275,7 +302,7 @@ def test_calls_release_the_gil(engine: OrderEngine, products: str) -> None:
     with psycopg.connect(products) as blocker:
         blocker.execute("lock table order_engine.orders in exclusive mode")
         thread = threading.Thread(
-            target=engine.place_order, kwargs={"user_id": 1, "items": [("1", 1)]}
+            target=engine.place_order, kwargs={"user_id": 1, "lines": [("1", 1)]}
         )
         thread.start()
         # This thread runs while the other one is in the engine.
@@ -302,9 +329,9 @@ def test_a_forked_process_can_open_its_own_engine(products: str) -> None:
         import json, os, sys, threading
         from order_engine import OrderEngine, OrderEngineError
         engine = OrderEngine(database_url=sys.argv[1])
-        closed = OrderEngine(database_url=sys.argv[1])
+        closed = OrderEngine(database_url=sys.argv[1]).open()
         closed.close()
-        engine.place_order(user_id=1, items=[("1", 1)])
+        engine.place_order(user_id=1, lines=[("1", 1)])
         child = os.fork()
         if child == 0:
             first = []
@@ -316,7 +343,7 @@ def test_a_forked_process_can_open_its_own_engine(products: str) -> None:
                 thread.start()
             for thread in threads:
                 thread.join()
-            order = engine.place_order(user_id=2, items=[("1", 1)])
+            order = engine.place_order(user_id=2, lines=[("1", 1)])
             try:
                 closed.get_order(1)
                 told = "it worked"
@@ -327,7 +354,7 @@ def test_a_forked_process_can_open_its_own_engine(products: str) -> None:
             os._exit(0)
         _, status = os.waitpid(child, 0)
         assert status == 0, status
-        assert engine.place_order(user_id=3, items=[("1", 1)]).user_id == "3"
+        assert engine.place_order(user_id=3, lines=[("1", 1)]).user_id == "3"
         engine.close()
         """,
         products,
@@ -347,10 +374,10 @@ def test_ctrl_c_interrupts_a_waiting_call(products: str) -> None:
             """
             import sys
             from order_engine import OrderEngine
-            engine = OrderEngine(database_url=sys.argv[1])
+            engine = OrderEngine(database_url=sys.argv[1]).open()
             print("open", flush=True)
             try:
-                engine.place_order(user_id=1, items=[("1", 1)])
+                engine.place_order(user_id=1, lines=[("1", 1)])
             except KeyboardInterrupt:
                 print("interrupted", flush=True)
             """,
@@ -383,9 +410,9 @@ def test_a_program_exits_in_whatever_state_it_leaves_its_engine(products: str, e
         from order_engine import OrderEngine
         engine = OrderEngine(database_url=sys.argv[1])
         for n in range(5):
-            place = lambda: engine.place_order(user_id=1, items=[("1", 1)])
+            place = lambda: engine.place_order(user_id=1, lines=[("1", 1)])
             threading.Thread(target=place, daemon=True).start()
-        engine.place_order(user_id=1, items=[("1", 1)])
+        engine.place_order(user_id=1, lines=[("1", 1)])
         {ending}
         """,
         products,

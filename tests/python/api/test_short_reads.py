@@ -20,7 +20,7 @@ from tests.python.support.waiting import eventually
 def order_id(database_url: str) -> int:
     with OrderEngine(database_url=database_url, relay=False) as engine:
         engine.upsert_product("mug", name="Mug", price="9.50", quantity=1000)
-        return engine.place_order(user_id=1, items=[("mug", 2)]).id
+        return engine.place_order(user_id=1, lines=[("mug", 2)]).id
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def open_engine(
 
 
 def place(engine: OrderEngine) -> int:
-    return engine.place_order(user_id=1, items=[("1", 2)]).id
+    return engine.place_order(user_id=1, lines=[("1", 2)]).id
 
 
 def waiting(database: psycopg.Connection[Any]) -> int:
@@ -167,13 +167,13 @@ def test_a_rejected_event_is_dead_lettered_and_can_be_retried_or_skipped(
     for order in [*bad, good]:
         engine.change_status(order, "shipped")
     assert {each.order_id for each in sink.wait_for(2)} == {good}, "others are not kept back"
-    eventually(lambda: len(engine.events_dead_letters()) == 2, "two are parked")
-    parked = engine.events_dead_letters()
+    eventually(lambda: len(engine.events.dead_letters()) == 2, "two are parked")
+    parked = engine.events.dead_letters()
     assert [each.reason for each in parked] == ["ValueError: not mine"] * 2
     assert [each.order_id for each in parked] == bad
     refused.clear()
-    engine.events_skip([parked[0].id])
-    engine.events_retry([parked[1].id])
+    engine.events.skip([parked[0].id])
+    engine.events.retry([parked[1].id])
     reported = [(each.order_id, each.version) for each in sink.wait_for(5)[2:]]
     assert sorted(reported) == [(bad[0], 2), (bad[1], 1), (bad[1], 2)]
     eventually(lambda: waiting(database) == 0, "nothing waits")
@@ -263,7 +263,7 @@ def test_asyncio_sinks_are_awaited(database: psycopg.Connection[Any], database_u
     async def main() -> int:
         sinks = {"shop": awaited, "till": plain}
         async with AsyncOrderEngine(database_url=database_url, sinks=sinks) as engine:
-            order = await engine.place_order(user_id=1, items=[("1", 1)])
+            order = await engine.place_order(user_id=1, lines=[("1", 1)])
             for sink in (awaited, plain):
                 await asyncio.to_thread(sink.wait_for, 1)
             return order.id
@@ -286,10 +286,10 @@ def test_a_forked_process_has_its_own_sinks(
 
         engine = OrderEngine(database_url=sys.argv[1], sinks={"shop": Sink()})
         if os.fork() == 0:
-            engine.place_order(user_id=1, items=[("1", 1)])
+            engine.place_order(user_id=1, lines=[("1", 1)])
             engine.close()
             os._exit(0)
-        engine.place_order(user_id=1, items=[("1", 1)])
+        engine.place_order(user_id=1, lines=[("1", 1)])
         os.wait()
         engine.close()
     """

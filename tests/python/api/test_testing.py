@@ -19,7 +19,7 @@ from order_engine.testing import assert_published
 
 def place(engine):
     engine.upsert_product("tea", name="Tea", price="7.25", quantity=10)
-    return engine.place_order(user_id=1, items=[("tea", 2)])
+    return engine.place_order(user_id=1, lines=[("tea", 2)])
 
 
 @pytest.mark.parametrize("time", range(3))
@@ -55,7 +55,7 @@ def anyio_backend():
 @pytest.mark.parametrize("time", range(2))
 async def test_async(async_order_engine, time):
     await async_order_engine.upsert_product("tea", name="Tea", price="7.25", quantity=10)
-    order = await async_order_engine.place_order(user_id=1, items=[("tea", 2)])
+    order = await async_order_engine.place_order(user_id=1, lines=[("tea", 2)])
     assert order.id == 1
     assert_published("order.placed", order_id=order.id)
 """

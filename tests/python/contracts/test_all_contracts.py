@@ -102,7 +102,7 @@ def test_a_contract_that_is_added_later_receives_replayed_events(
     # Messages without a receiver wait.
     EventSpy(broker.url)
     with OrderEngine(database_url=all_contracts.server.env["DATABASE_URL"]) as flask_only:
-        placed = [flask_only.place_order(user_id=USER, items=[(MUG, 1)]).id for _ in range(5)]
+        placed = [flask_only.place_order(user_id=USER, lines=[(MUG, 1)]).id for _ in range(5)]
     storefront = EventSpy(broker.url, "storefront_exchange", ("order.placed", "order.shipped"))
     worker = make_bullmq_worker("order-queue")
     kafkajs = make_kafkajs_consumer("notifications", "order-events")

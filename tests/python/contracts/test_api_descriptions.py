@@ -162,7 +162,7 @@ def announced(database_url: str, redis: Redis) -> list[tuple[str, str, str | Non
             engine.upsert_product(product, name="Mug", price="9.5")
             engine.apply_event("inventory.updated", {"product_id": product, "quantity": 1000})
         kept, cancelled, deleted = (
-            engine.place_order(user_id=1, items=[(1, 2), (2, 1)]).id for _ in range(3)
+            engine.place_order(user_id=1, lines=[(1, 2), (2, 1)]).id for _ in range(3)
         )
         for status in ("shipped", "delivered", "returned"):
             engine.change_status(kept, status)

@@ -29,7 +29,7 @@ def planned_orders(database_url: str) -> list[PlannedOrder]:
         planned_orders = []
         for customer in (1, 2):
             order = engine.place_order(
-                user_id=customer, items=[("1", 1)], idempotency_key=f"order-{customer}"
+                user_id=customer, lines=[("1", 1)], idempotency_key=f"order-{customer}"
             )
             planned_orders.append(PlannedOrder(customer, 1, f"order-{customer}", None, order.id))
         engine.change_status(planned_orders[1].order_id or 0, "shipped")

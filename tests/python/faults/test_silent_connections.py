@@ -90,13 +90,13 @@ def test_an_embedded_engine_does_not_block(proxy: FaultProxy, linked_url: str) -
     with OrderEngine(database_url=linked_url, database_timeout_seconds=STATEMENT_S) as engine:
         engine.upsert_product("1", name="Mug", price="9.5")
         engine.set_stock("1", 10)
-        order = engine.place_order(user_id="1", items=[("1", 1)])
+        order = engine.place_order(user_id="1", lines=[("1", 1)])
         assert order.total == Decimal("9.5")
         calls: list[Callable[[], object]] = [
             lambda: engine.get_order(order.id),
             lambda: engine.list_orders(user_id="1"),
             lambda: engine.change_status(order.id, "shipped"),
-            lambda: engine.place_order(user_id="1", items=[("1", 1)], idempotency_key="silent"),
+            lambda: engine.place_order(user_id="1", lines=[("1", 1)], idempotency_key="silent"),
         ]
         for call in calls:
             proxy.half_open()

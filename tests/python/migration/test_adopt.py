@@ -57,14 +57,14 @@ def test_writes_of_the_old_service_reach_the_engine(shared_database: SharedDatab
             (3, OrderStatus.CANCELLED),
         ]
         assert shared_database.level(1) == (999_616, 0, 999_616)
-        assert engine.events_dead_letters() == []
+        assert engine.events.dead_letters() == []
 
 
 def test_writes_of_the_engine_reach_the_old_tables(shared_database: SharedDatabase) -> None:
     before = shared_database.place((1, 1))
     shared_database.adopt()
     with shared_database.engine() as engine:
-        order = engine.place_order(user_id=1, items=[(1, 2), (2, 1)])
+        order = engine.place_order(user_id=1, lines=[(1, 2), (2, 1)])
         after = shared_database.place((1, 1))
         # Both use one sequence.
         assert (order.id, after) == (before + 1, before + 2)
@@ -107,13 +107,13 @@ def test_a_running_engine_uses_the_old_id_sequence_immediately(
         # Its statements were prepared before the adoption.
         engine.upsert_product(77, name="Jug", price=1, quantity=10)
         with pytest.raises(ProductNotFound):
-            engine.place_order(user_id=1, items=[(78, 1)])
+            engine.place_order(user_id=1, lines=[(78, 1)])
         shared_database.adopt()
-        assert engine.place_order(user_id=1, items=[(77, 1)]).id == 6
+        assert engine.place_order(user_id=1, lines=[(77, 1)]).id == 6
         assert shared_database.place((1, 1)) == 7
         undone = shared_database.command("--undo")
         assert undone.returncode == 0, undone.stderr
-        assert engine.place_order(user_id=1, items=[(77, 1)]).id > 7
+        assert engine.place_order(user_id=1, lines=[(77, 1)]).id > 7
     assert shared_database.place((1, 1)) == 8
 
 
@@ -215,8 +215,8 @@ def test_data_that_the_old_tables_cannot_hold_stays_in_the_engine(
     shared_database.adopt()
     with shared_database.engine() as engine:
         engine.upsert_product("tea", name="Tea", price=1, quantity=10)
-        order = engine.place_order(user_id="ada", items=[(1, 1)])
-        other = engine.place_order(user_id=1, items=[("tea", 1)])
+        order = engine.place_order(user_id="ada", lines=[(1, 1)])
+        other = engine.place_order(user_id=1, lines=[("tea", 1)])
     assert shared_database.one("select count(*) from orders") == 0
     assert shared_database.findings() == {
         ("product", "order_engine", "tea"),
@@ -240,7 +240,7 @@ def test_an_altered_table_fails_neither_side(shared_database: SharedDatabase) ->
     )
     assert ("error", "orders", str(lost)) in shared_database.findings()
     with shared_database.engine() as engine:
-        placed = engine.place_order(user_id=1, items=[(1, 1)])
+        placed = engine.place_order(user_id=1, lines=[(1, 1)])
         assert {each.id for each in engine.list_orders().orders} == {order, placed.id}
     assert ("order", "order_engine", str(placed.id)) in shared_database.findings()
 

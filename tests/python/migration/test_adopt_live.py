@@ -79,7 +79,7 @@ def test_its_recorded_requests_pass_while_the_engine_places(
         def place() -> int:
             placed = 0
             while not placing.is_set():
-                engine.place_order(user_id=2, items=[(2, 1), (3, 1)])
+                engine.place_order(user_id=2, lines=[(2, 1), (3, 1)])
                 placed += 1
             return placed
 
@@ -170,7 +170,7 @@ def test_both_place_orders_at_once(
 
         def place(number: int) -> int:
             items = [(1, 1), (3, 2)] if number % 2 else [(3, 2), (1, 1)]
-            order = engine.place_order(user_id=1, items=items)
+            order = engine.place_order(user_id=1, lines=items)
             if number % 5 == 0:
                 engine.cancel_order(order.id)
             return order.id
@@ -213,7 +213,7 @@ def test_its_migrations_still_run(
     (migrations / "versions" / "0badc0de0000.py").write_text(MIGRATION.format(head=head))
     legacy_service.flask("db", "upgrade", "--directory", str(migrations))
     with shared_database.engine() as engine:
-        placed = engine.place_order(user_id=1, items=[(1, 1)])
+        placed = engine.place_order(user_id=1, lines=[(1, 1)])
     channels = shared_database.sql("select id, channel from orders order by id")
     assert channels == [(order, "shop"), (placed.id, "web")]
     legacy_service.flask("db", "downgrade", "--directory", str(migrations))
@@ -255,7 +255,7 @@ def test_both_stock_calculations_agree(
             if what == "place":
                 try:
                     placed.append(
-                        engine.place_order(user_id=1, items=[(each, value) for each in twins]).id
+                        engine.place_order(user_id=1, lines=[(each, value) for each in twins]).id
                     )
                 except OutOfStock:
                     continue
@@ -297,7 +297,7 @@ def test_stock_has_one_writer(
     jug = "select reported from order_engine.products where product_id = '9'"
     eventually(lambda: shared_database.sql(jug) == [(20,)], "the jug is known")
     with shared_database.engine() as engine:
-        order = engine.place_order(user_id=1, items=[(9, 5)])
+        order = engine.place_order(user_id=1, lines=[(9, 5)])
         assert order.total == Decimal("36.25")
         assert shared_database.level(9) == (20, 5, 20)
         # The consumer is off: writes of the old consumer are the reports.

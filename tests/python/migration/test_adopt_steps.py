@@ -96,7 +96,7 @@ def test_a_search_path_that_resolves_to_the_engine_first_is_refused(
 def test_orders_of_a_standalone_engine_are_not_merged(shared_database: SharedDatabase) -> None:
     with OrderEngine(database_url=shared_database.url) as engine:
         engine.upsert_product(1, name="Mug", price=1, quantity=10)
-        engine.place_order(user_id=1, items=[(1, 1)])
+        engine.place_order(user_id=1, lines=[(1, 1)])
     reported = refusal(shared_database)
     assert "1 orders of its own" in reported
     assert "ORDER_ENGINE_DATABASE_SCHEMA" in reported
@@ -202,7 +202,7 @@ def test_adoption_can_be_undone_and_repeated(shared_database: SharedDatabase) ->
     fill(shared_database, 3)
     shared_database.adopt()
     with shared_database.engine() as engine:
-        placed = engine.place_order(user_id=2, items=[(1, 2)])
+        placed = engine.place_order(user_id=2, lines=[(1, 2)])
     undone = shared_database.command("--undo")
     assert undone.returncode == 0, undone.stderr
     assert "with everything written since" in undone.stdout
@@ -234,7 +234,7 @@ def test_orders_placed_after_undoing_are_not_merged(shared_database: SharedDatab
     shared_database.adopt()
     with shared_database.engine() as engine:
         assert shared_database.command("--undo").returncode == 0
-        engine.place_order(user_id=2, items=[(1, 2)])
+        engine.place_order(user_id=2, lines=[(1, 2)])
     assert "1 orders since the adoption was undone" in refusal(shared_database)
 
 

@@ -318,7 +318,7 @@ def test_every_process_applies_a_rule_within_a_second_under_load(
         running = [clients.submit(load) for _ in range(4)]
         try:
             for stage, own in (("engine", False), ("shadow", True), ("legacy", True)):
-                _native.switch(flags, "order", stage, None, [])
+                _native.set_routing_rule(flags, "order", stage, None, [])
                 switched = time.monotonic()
                 until = switched + FOLLOWS_S
                 eventually(is_running_until(answers, until), "the load continues")
@@ -338,7 +338,7 @@ def test_every_process_applies_a_rule_within_a_second_under_load(
 
 def test_a_dry_run_writes_nothing(moving: Moving) -> None:
     with OrderEngine(database_url=moving.database_url, database_connections=4) as engine:
-        order = engine.place_order(user_id=1, items=[(1, 5)])
+        order = engine.place_order(user_id=1, lines=[(1, 5)])
     moving.switch(None, "shadow")
     mutations = [
         CREATE,
@@ -393,7 +393,7 @@ def test_a_dry_run_blocks_no_other_request(moving: Moving) -> None:
         with OrderEngine(database_url=moving.database_url, database_connections=4) as engine:
             for _ in range(100):
                 began = time.monotonic()
-                engine.place_order(user_id=1, items=[(1, 1)])
+                engine.place_order(user_id=1, lines=[(1, 1)])
                 assert time.monotonic() - began < UNNOTICED_S
     finally:
         stop.set()
@@ -469,7 +469,9 @@ def test_ignored_fields_are_not_compared(moving: Moving) -> None:
         moving.ask(CREATE, own_code="a cent more")
     assert moving.judged(5, "createOrder") == Counter(matched=5)
     moving.command("shadow", "ignore", "createOrder")
-    (switch,) = [one for one in _native.switches(moving.flags) if one.operation == "createOrder"]
+    (switch,) = [
+        one for one in _native.routing_rules(moving.flags) if one.operation == "createOrder"
+    ]
     assert (switch.stage, switch.ignored) == ("shadow", ())
 
 
@@ -537,7 +539,7 @@ def test_wrong_commands_are_refused(make: Make, arguments: tuple[str, ...], mess
     done = CliRunner().invoke(cli, arguments, env={"DATABASE_URL": moving.database_url})
     assert done.exit_code != 0
     assert message in done.output
-    assert _native.switches(moving.flags) == []
+    assert _native.routing_rules(moving.flags) == []
 
 
 def test_an_unknown_operation_name_causes_a_warning(make: Make) -> None:

@@ -66,7 +66,7 @@ def test_the_table_in_the_documents_says_the_same() -> None:
 
 
 def test_the_engine_gets_known_settings_only(engine: dict[str, Any]) -> None:
-    settings = {name for names in _native.setting_variables().values() for name in names}
+    settings = {name for setting in _native.settings() for name in setting.variables}
     reported = engine["environment"]
     assert reported.keys() <= settings
     used = {name for value in reported.values() for name in VARIABLE.findall(value)}

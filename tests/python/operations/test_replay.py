@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from order_engine import InvalidInput, OrderEngine, Replayed
+from order_engine import InvalidInput, OrderEngine, ReplayProgress
 from tests.python.support.legacy_consumer import Delivery
 from tests.python.support.product_service import Product
 from tests.python.support.shop import Shop
@@ -74,22 +74,22 @@ def orders(database_url: str) -> str:
 
 def test_a_program_replays_events(orders: str) -> None:
     with OrderEngine(database_url=orders) as engine:
-        rehearsed = engine.events_replay(dry_run=True, since=timedelta(minutes=5))
+        rehearsed = engine.events.replay(dry_run=True, since=timedelta(minutes=5))
         assert (rehearsed.events, rehearsed.messages, rehearsed.waiting) == (40, 40, 0)
-        assert engine.events_replay(until=timedelta(minutes=5)).cursor is None
-        some = engine.events_replay(order_ids=["1", 2], contract="flask")
+        assert engine.events.replay(until=timedelta(minutes=5)).cursor is None
+        some = engine.events.replay(order_ids=["1", 2], contract="flask")
         assert (some.events, some.messages, some.waiting, some.cursor) == (2, 2, 2, "2:1")
         assert some.until.utcoffset() == timedelta(0)
         copied = pickle.loads(pickle.dumps(some))  # noqa: S301 - made by the line itself.
         assert copied == some
         match some:
-            case Replayed(events=2, cursor=str(cursor)):
-                rest = engine.events_replay(after=cursor, until=some.until, rate_per_s=10_000)
+            case ReplayProgress(events=2, cursor=str(cursor)):
+                rest = engine.events.replay(after=cursor, until=some.until, rate_per_s=10_000)
             case other:
                 pytest.fail(f"no match: {other}")
         assert (rest.events, rest.messages, rest.waiting) == (38, 38, 40)
-        assert engine.events_replay().messages == 0, "they wait already"
-        assert {event.delivery for event in engine.events_tail(limit=100)} == {"waiting"}
+        assert engine.events.replay().messages == 0, "they wait already"
+        assert {event.delivery for event in engine.events.tail(limit=100)} == {"waiting"}
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_program_replays_events(orders: str) -> None:
 )
 def test_invalid_arguments_are_refused(database_url: str, wrong: dict[str, Any]) -> None:
     with OrderEngine(database_url=database_url) as engine, pytest.raises(InvalidInput):
-        engine.events_replay(**wrong)
+        engine.events.replay(**wrong)
 
 
 @pytest.mark.parametrize("option", ["--since=yesterday", "--since=9999999999d", "--until=2026-13"])
@@ -150,6 +150,6 @@ def test_ctrl_c_prints_how_to_resume(orders: str, tmp_path: Path) -> None:
     assert 0 < reported[0] < 40
     with OrderEngine(database_url=orders) as engine:
         until = datetime.fromisoformat(going_on[2])
-        rest = engine.events_replay(after=going_on[1], until=until)
+        rest = engine.events.replay(after=going_on[1], until=until)
     # Events in progress at the interruption may have been published behind the cursor.
     assert rest.waiting == 40

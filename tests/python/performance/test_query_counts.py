@@ -127,7 +127,7 @@ async def cost_of_placing(url: str, till: Till, at_once: int = AT_ONCE) -> Costs
 
         async def place(number: int) -> None:
             product = 1 + number * 7 % SIZES.products
-            await engine.place_order(user_id=1 + number % SIZES.users, items=[(product, 2)])
+            await engine.place_order(user_id=1 + number % SIZES.users, lines=[(product, 2)])
 
         await load(place, WARM_UP, AT_ONCE)
         before = till.read()
@@ -155,7 +155,7 @@ def test_sequential_placements_take_two_statements_each(counted_url: str, till: 
 def test_a_read_takes_at_most_one_statement(counted_url: str, till: Till) -> None:
     async def cost_of_reading() -> Costs:
         async with AsyncOrderEngine(database_url=counted_url, relay=False) as engine:
-            placed = await engine.place_order(user_id=1, items=[(1, 2)])
+            placed = await engine.place_order(user_id=1, lines=[(1, 2)])
 
             async def read(_: int) -> None:
                 await engine.get_order(placed.id)

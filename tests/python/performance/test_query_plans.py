@@ -55,14 +55,14 @@ Operation = tuple[Callable[[OrderEngine, int], Any], int]
 
 def second_page(engine: OrderEngine, user: str | None, number: int) -> None:
     # The middle of the list, reached with a cursor.
-    page = engine.list_orders(user_id=user, first=100)
+    page = engine.list_orders(user_id=user, limit=100)
     for _ in range(number % 2):
-        page = engine.list_orders(user_id=user, first=100, after=page.next_cursor)
-    engine.list_orders(user_id=user, first=20, after=page.next_cursor)
+        page = engine.list_orders(user_id=user, limit=100, cursor=page.next_cursor)
+    engine.list_orders(user_id=user, limit=20, cursor=page.next_cursor)
 
 
 def placed(engine: OrderEngine, number: int) -> int:
-    order = engine.place_order(user_id=1 + number, items=[(1 + number, 2)])
+    order = engine.place_order(user_id=1 + number, lines=[(1 + number, 2)])
     return order.id
 
 

@@ -36,7 +36,7 @@ def graphql() -> Response:
     headers = {ANSWERED_BY: OWN}
     if reported not in ("", "a cent more"):
         return Response(reported, content_type="application/json", headers=headers)
-    answer = current_order_engine.answer_http(
+    answer = current_order_engine.handle_http(
         request.method, request.full_path.rstrip("?"), list(request.headers), request.get_data()
     )
     body = json.loads(answer.body)

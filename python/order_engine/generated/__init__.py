@@ -1,0 +1,1 @@
+"""Modules written by `make generate` from the native module. Do not edit them."""
