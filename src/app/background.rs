@@ -313,7 +313,7 @@ impl Background {
     /// again and again; gives what asks whether they are there.
     pub(super) async fn keep_keys(&self, doors: &[OpenDoor]) -> Option<Arc<dyn Probe>> {
         // All doors with tokens share one verifier.
-        let verifier = doors.iter().find_map(|door| door.gate.as_ref()?.verifier())?;
+        let verifier = doors.iter().find_map(|door| door.gate.as_ref().ok()?.verifier())?;
         let keys = Arc::clone(verifier.served()?);
         let mut retry = RetryState::new("fetching the keys that tokens are checked with");
         let mut pause = kept(&keys, &mut retry).await;

@@ -22,17 +22,18 @@ impl<'a> Gates<'a> {
         Self { settings, tokens: None }
     }
 
-    /// The gate of a contract's door; none where the settings do not say enough to serve it.
+    /// How a contract authenticates its callers, or why the settings do not say.
     ///
     /// # Errors
-    /// As [`verifier`].
-    pub(super) fn of(&mut self, contract: &str) -> Result<Option<Gate>> {
-        match self.settings.of(contract) {
-            None => Ok(None),
-            Some(DoorAuth::Jwt) => self.tokens(),
-            Some(DoorAuth::Gateway) => Ok(self.gateway()),
-            Some(DoorAuth::None) => Ok(Some(Gate::Open)),
-        }
+    /// `Misconfigured` when a key file or an address cannot be used.
+    pub(super) fn of(&mut self, contract: &str) -> Result<std::result::Result<Gate, String>> {
+        let gate = match self.settings.of(contract) {
+            None => None,
+            Some(DoorAuth::Jwt) => self.tokens()?,
+            Some(DoorAuth::Gateway) => self.gateway(),
+            Some(DoorAuth::None) => Some(Gate::Open),
+        };
+        Ok(gate.ok_or_else(|| self.settings.problem(contract).unwrap_or_default()))
     }
 
     fn tokens(&mut self) -> Result<Option<Gate>> {
@@ -56,11 +57,11 @@ impl<'a> Gates<'a> {
 /// Says what an operator should know of who may use these doors. For whoever opens them: settings
 /// are read more often than that.
 pub(super) fn warn(doors: &[OpenDoor], access: Access) {
-    for door in doors.iter().filter(|door| matches!(door.gate, Some(Gate::Open))) {
+    for door in doors.iter().filter(|door| matches!(door.gate, Ok(Gate::Open))) {
         let contract = door.contract.name();
         tracing::warn!(contract, "its auth is none: whoever reaches its door may do all");
     }
-    let verifiers = doors.iter().filter_map(|door| door.gate.as_ref()?.verifier());
+    let verifiers = doors.iter().filter_map(|door| door.gate.as_ref().ok()?.verifier());
     let warnings: BTreeSet<_> = verifiers.flat_map(|verifier| verifier.warnings()).collect();
     for warning in warnings {
         tracing::warn!("{warning}");

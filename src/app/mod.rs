@@ -4,6 +4,7 @@
 mod background;
 mod carriers;
 pub mod consuming;
+mod contexts;
 pub mod describing;
 mod figures;
 mod gates;
@@ -26,12 +27,12 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::background::Background;
+use crate::app::contexts::SharedContext;
 use crate::app::gates::Gates;
 use crate::app::sinks::Handover;
 use crate::auth::Gate;
 use crate::config::Settings;
 use crate::config::messages::Messages;
-use crate::config::server::RateLimits;
 use crate::contracts::gateway::Envelope;
 use crate::contracts::{self, Contract};
 use crate::domain::switch::Stage;
@@ -42,9 +43,7 @@ use crate::server::Shell;
 use crate::server::graphql::GraphQl;
 use crate::server::health::Probe;
 use crate::server::in_process::{self, header_map};
-use crate::server::metrics::Metrics;
 use crate::server::params::Params;
-use crate::server::rates::{RateOptions, Rates};
 use crate::server::session::Session;
 use crate::store::{Store, StoreOptions, migrate};
 
@@ -96,9 +95,10 @@ impl Role {
 /// An open engine with everything that belongs to it.
 pub struct App {
     engine: Engine,
-    shell: Option<Shell>,
-    graphql: Option<GraphQl>,
-    /// For requests that other servers have taken in; made for the first of them.
+    shared: SharedContext,
+    /// The GraphQL API for callers without HTTP, built for the first request.
+    graphql: OnceLock<(GraphQl, Shell)>,
+    /// The routes for requests that another server has read, built for the first request.
     router: OnceLock<Router>,
     doors: Vec<OpenDoor>,
     probes: Vec<Arc<dyn Probe>>,
@@ -112,7 +112,8 @@ pub struct App {
 pub(crate) struct OpenDoor {
     contract: Arc<dyn Contract>,
     port: u16,
-    gate: Option<Gate>,
+    /// How its callers are authenticated, or why the settings do not say.
+    gate: std::result::Result<Gate, String>,
 }
 
 impl OpenDoor {
@@ -175,26 +176,11 @@ impl App {
         probes.extend(background.keep_keys(&doors).await);
         gates::warn(&doors, settings.auth.access);
         let figures = figures::all(&engine, background.counters(), &probes);
-        let first = doors.first().and_then(|door| Some((door.contract.name(), door.gate.clone()?)));
-        let shell = first.map(|(contract, gate)| Shell {
-            contract,
-            gate,
-            metrics: Arc::new(Metrics::new()),
-            probes: probes.clone().into(),
-            figures: figures.into(),
-            pages_dir: settings.server.pages_dir.filter(|folder| folder.is_dir()),
-            time_max: settings.server.request_timeout,
-            rates: rates(settings.server.rates).map(Arc::new),
-            leaving: CancellationToken::new(),
-            shutdown: CancellationToken::new(),
-        });
-        let graphql = shell
-            .as_ref()
-            .and_then(|shell| doors.iter().find_map(|door| door.contract.graphql(&engine, shell)));
+        let shared = SharedContext::new(&settings.server, probes.clone(), figures);
         let app = Self {
             engine,
-            shell,
-            graphql,
+            shared,
+            graphql: OnceLock::new(),
             router: OnceLock::new(),
             doors,
             probes,
@@ -229,11 +215,12 @@ impl App {
         &self.engine
     }
 
-    /// Executes a GraphQL request that came with `headers` as the door would, and returns the
-    /// response as JSON text.
+    /// Executes a GraphQL request with `headers` as `/graphql` of the first contract that has a
+    /// GraphQL API would, and returns the response as JSON text.
     ///
     /// # Errors
-    /// `Misconfigured` without a secret to check tokens against; `InvalidInput` when `variables`
+    /// `Misconfigured` when no contract has a GraphQL API, or the settings do not say how that
+    /// contract authenticates its callers; `InvalidInput` when `variables`
     /// is not a JSON object or a header is malformed. What is wrong with the request itself stands
     /// in the response.
     pub async fn execute(
@@ -269,12 +256,13 @@ impl App {
     /// `Misconfigured` without a secret to check tokens against; `InvalidInput` for something that
     /// is no HTTP request. All else stands in the answer.
     pub async fn answer(&self, asked: Asked) -> Result<Answering> {
-        let shell = self.shell()?;
-        let router = self.router.get_or_init(|| match self.doors.first() {
-            Some(door) => door.contract.router(&self.engine, shell),
-            None => Router::new(),
-        });
-        in_process::answer(router.clone(), asked).await
+        if self.router.get().is_none() {
+            let (door, context) = self.first()?;
+            let router = door.contract.router(&self.engine, &context);
+            let _ = self.router.set(router);
+        }
+        let router = self.router.get().cloned().unwrap_or_default();
+        in_process::answer(router, asked).await
     }
 
     /// Opens the engine's side of a WebSocket whose request carried `headers`; none when the
@@ -287,21 +275,26 @@ impl App {
         Socket::open(graphql, shell, headers)
     }
 
-    fn shell(&self) -> Result<&Shell> {
-        self.shell.as_ref().ok_or_else(|| {
-            Error::new(
-                ErrorKind::Misconfigured,
-                "jwt_secret_key is not set, so no token can be checked. Set JWT_SECRET_KEY.",
-            )
-        })
+    /// The first contract and its context.
+    fn first(&self) -> Result<(&OpenDoor, Shell)> {
+        let door = self.doors.first().ok_or_else(|| {
+            Error::new(ErrorKind::Misconfigured, "contract names nothing to serve.")
+        })?;
+        Ok((door, self.shared.of(door)?))
     }
 
-    fn graphql(&self) -> Result<(&GraphQl, &Shell)> {
-        let shell = self.shell()?;
-        let graphql = self.graphql.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::Misconfigured, "contract names nothing that speaks GraphQL.")
-        })?;
-        Ok((graphql, shell))
+    /// The GraphQL API of the first contract that has one, with that contract's context.
+    fn graphql(&self) -> Result<&(GraphQl, Shell)> {
+        if let Some(opened) = self.graphql.get() {
+            return Ok(opened);
+        }
+        let none =
+            || Error::new(ErrorKind::Misconfigured, "contract names nothing that speaks GraphQL.");
+        let has_graphql = |door: &&OpenDoor| !door.operations().is_empty();
+        let door = self.doors.iter().find(has_graphql).ok_or_else(none)?;
+        let context = self.shared.of(door)?;
+        let graphql = door.contract.graphql(&self.engine, &context).ok_or_else(none)?;
+        Ok(self.graphql.get_or_init(|| (graphql, context)))
     }
 
     /// How the parts are doing.
@@ -316,9 +309,7 @@ impl App {
     /// Ends streams, stops what works in the background once it has settled what is under way,
     /// answers the requests that wait, and closes the database.
     pub async fn close(&self) {
-        if let Some(shell) = &self.shell {
-            shell.shutdown.cancel();
-        }
+        self.shared.shutdown().cancel();
         if let Some(strangler) = self.strangler.get() {
             strangler.close().await;
         }
@@ -340,14 +331,6 @@ fn rules(settings: &Settings) -> Rules {
         placement: settings.orders.limits,
         currency: settings.orders.currency,
     }
-}
-
-fn rates(limits: RateLimits) -> Option<Rates> {
-    Rates::new(RateOptions {
-        user_per_minute: limits.user_per_minute,
-        address_per_minute: limits.address_per_minute,
-        burst: limits.burst,
-    })
 }
 
 /// What understands incoming messages, by the name that they are taken in under.

@@ -14,7 +14,7 @@ use crate::config::server::{Server as ServerSettings, Tls};
 use crate::contracts::Carrier;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::tls::Identity;
-use crate::server::{self, Shell};
+use crate::server;
 
 /// Serves until `stop` is cancelled or SIGINT or SIGTERM comes, then finishes what is under way; a
 /// second signal ends it at once. Between SIGTERM and the closing of the doors there is time for a
@@ -48,10 +48,8 @@ pub async fn serve(
         tracing::info!(url = url(metrics)?, "showing metrics");
     }
     let app = App::open(settings, Role::Server).await?;
-    if let Some(shell) = &app.shell {
-        let (leaving, shutdown) = (shell.leaving.clone(), shell.shutdown.clone());
-        tokio::spawn(ending.clone().follow(leaving, notice, shutdown));
-    }
+    let (leaving, shutdown) = (app.shared.leaving().clone(), app.shared.shutdown().clone());
+    tokio::spawn(ending.clone().follow(leaving, notice, shutdown));
     let serving = async {
         let listeners = Listeners { doors: listeners, metrics, identity };
         let served = serve_doors(&app, listeners, urls, ready, drain).await;
@@ -125,22 +123,18 @@ async fn serve_doors(
     ready: oneshot::Sender<Vec<String>>,
     drain: Duration,
 ) -> Result<()> {
-    let Some(shell) = &app.shell else {
-        return Err(Error::new(ErrorKind::Misconfigured, "jwt_secret_key is not set."));
-    };
-    let routers = app.doors.iter().map(|door| {
-        let gate = door.gate.clone().unwrap_or_else(|| shell.gate.clone());
-        door.contract
-            .router(&app.engine, &Shell { contract: door.contract.name(), gate, ..shell.clone() })
-    });
-    let metrics = listeners.metrics.map(|listener| (listener, shell.beside()));
+    let contexts: Vec<_> = app.doors.iter().map(|door| app.shared.of(door)).collect::<Result<_>>()?;
+    let routers = app.doors.iter().zip(&contexts);
+    let routers = routers.map(|(door, context)| door.contract.router(&app.engine, context));
+    let metrics = listeners.metrics.zip(contexts.first());
+    let metrics = metrics.map(|(listener, context)| (listener, context.beside()));
     let served = listeners.doors.into_iter().zip(routers).chain(metrics).collect();
     for url in &urls {
         tracing::info!(url, "serving");
     }
     // Who started the server may not care to be told.
     let _ = ready.send(urls);
-    server::serve(served, listeners.identity.as_ref(), shell.shutdown.clone(), drain).await
+    server::serve(served, listeners.identity.as_ref(), app.shared.shutdown().clone(), drain).await
 }
 
 async fn listen(host: &str, port: u16, flag: &str, of: &str) -> Result<TcpListener> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::app::rehearsal::Rehearsal;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::strangler::{Parts, Strangler};
 
 impl App {
@@ -15,13 +15,10 @@ impl App {
     /// `Misconfigured` without a secret to check tokens against.
     pub async fn strangler(&self) -> Result<Arc<Strangler>> {
         let opened = self.strangler.get_or_try_init(async || {
-            let shell = self.shell()?;
-            let door = self.doors.first().ok_or_else(|| {
-                Error::new(ErrorKind::Misconfigured, "contract names nothing to serve.")
-            })?;
-            let store = self.engine.store().isolated();
-            let engine = self.engine.dry_run(&store);
-            let rehearser = Box::new(Rehearsal::new(engine, door.contract.as_ref(), shell));
+            let (door, shell) = self.first()?;
+            let engine = self.engine.rehearsal();
+            let store = engine.store().clone();
+            let rehearser = Box::new(Rehearsal::new(engine, door.contract.as_ref(), &shell));
             let parts = Parts {
                 store,
                 rehearser,

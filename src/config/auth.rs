@@ -239,21 +239,22 @@ impl Auth {
         self.choices.iter().find(|(name, _)| *name == contract).map(|(_, auth)| *auth)
     }
 
-    /// Notes what is missing to serve `contract`.
-    pub(super) fn check_can_serve(&self, contract: &str, problems: &mut Problems) {
+    /// What is missing to authenticate the callers of `contract`; none when nothing is.
+    #[must_use]
+    pub fn problem(&self, contract: &str) -> Option<String> {
         match self.of(contract) {
-            None => problems.add(format!(
-                "{contract}_auth is not set, and the contract {contract} says nothing of who may \
-                 use its door. Set ORDER_ENGINE_{}_AUTH to jwt, gateway or none.",
+            None => Some(format!(
+                "{contract}_auth is not set, and the contract {contract} has no default for it. \
+                 Set ORDER_ENGINE_{}_AUTH to jwt, gateway or none.",
                 contract.to_uppercase()
             )),
             Some(DoorAuth::Gateway) if self.gateway.is_none() => {
-                problems.add(super::missing("auth_gateway_secret"));
+                Some(super::missing("auth_gateway_secret"))
             }
             Some(DoorAuth::Jwt) if !self.can_check_tokens() => {
-                problems.add(super::missing("jwt_secret_key"));
+                Some(super::missing("jwt_secret_key"))
             }
-            Some(_) => {}
+            Some(_) => None,
         }
     }
 }

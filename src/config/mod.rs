@@ -147,7 +147,9 @@ impl Settings {
         };
         if needs.doors {
             for door in &settings.server.contracts {
-                settings.auth.check_can_serve(&door.contract, &mut problems);
+                if let Some(problem) = settings.auth.problem(&door.contract) {
+                    problems.add(problem);
+                }
             }
         }
         problems.into_result(settings)

@@ -10,6 +10,7 @@ mod broker;
 mod conformance;
 mod dead_letters;
 mod door;
+mod embedded;
 mod fail_points;
 mod flask_contract;
 mod graphql_http;
