@@ -46,7 +46,7 @@ class Engine(Service):
             "RABBITMQ_URL": rabbitmq_url,
             "JWT_SECRET_KEY": secret,
             "ORDER_ENGINE_RELAY": "true" if has_relay else "false",
-            "ORDER_ENGINE_NOTICE_SECONDS": "0",
+            "ORDER_ENGINE_SHUTDOWN_DELAY_SECONDS": "0",
         }
 
     @property

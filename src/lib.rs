@@ -7,7 +7,7 @@
 //! python ─► operations ─► app ─► every room below
 //!
 //! contracts ─► server, auth, engine        outbox, inbound ─► engine, store
-//! transport ─► engine (its ports)          config ─► store (its options)
+//! transport ─► engine (its ports)          config ─► contracts, setting, store (its options)
 //! strangler ─► server, auth, store
 //!
 //! engine ─► store ─► domain ─► error
@@ -32,6 +32,7 @@ pub mod outbox;
 mod python;
 pub mod retry;
 pub mod server;
+pub mod setting;
 pub mod store;
 pub mod strangler;
 pub mod transport;

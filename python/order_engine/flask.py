@@ -38,7 +38,7 @@ class OrderEngineExtension:
     the first request that needs it; by default the engine also publishes events there
     (`ORDER_ENGINE_RELAY=false` leaves that to `order-engine relay`).
 
-    The setting `stage`, or `order-engine route` while the app runs, lets the app's own code answer
+    The setting `migration_stage`, or `order-engine route` while the app runs, lets the app's own code answer
     some operations or users, with or without a comparison with the engine.
 
     Settings are read from the app's configuration, by the names of their environment variables:
@@ -198,7 +198,7 @@ class _EngineOfApp:
         self.engine = OrderEngine(**flags)  # type: ignore[arg-type]
         close_at_exit(self.engine)
         self.router = MigrationRouter(self.engine.migration_router)
-        self.stage = configuration.value(flags, "stage")
+        self.stage = configuration.value(flags, "migration_stage")
 
 
 def _body(*, keeps_body: bool) -> bytes:

@@ -1,4 +1,4 @@
-//! Consuming on behalf of a program of the user's: a queue's deliveries, and those set aside.
+//! Consumers in a program of the user: the deliveries of a queue, and its dead letters.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::broker;
-use crate::config::rabbitmq::RabbitMq;
+use crate::app::options;
+use crate::config::rabbitmq::RabbitMqSettings;
 use crate::error::Result;
 use crate::inbound::Subscription;
 use crate::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitParking};
@@ -15,13 +15,13 @@ use crate::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitParking};
 pub use crate::engine::ports::Delivery;
 pub use crate::transport::rabbitmq::ParkedDelivery;
 
-/// A queue of the user's, for one program that takes one delivery after the other.
+/// A consumer of one queue, for a program that processes one delivery after the other.
 pub struct Consuming {
     subscription: Arc<Mutex<Subscription<RabbitInlet>>>,
     parking: RabbitParking,
-    /// What is waiting for the next delivery, also where whoever asked for it has given up: a
-    /// connection takes longer to make than some wait.
-    asked: Mutex<Option<JoinHandle<Option<Arc<Delivery>>>>>,
+    /// The task that waits for the next delivery. It continues when the caller's wait times out,
+    /// because connecting can take longer.
+    pending: Mutex<Option<JoinHandle<Option<Arc<Delivery>>>>>,
     stop: CancellationToken,
 }
 
@@ -32,59 +32,67 @@ impl Drop for Consuming {
 }
 
 impl Consuming {
-    /// Binds `queue` to `topics` when the first delivery is asked for. Exchange and queue are taken
-    /// as they are; absent ones are declared as the older services do, or durable where settings
-    /// say so. Nothing is connected before.
+    /// A consumer that connects, and binds `queue` to `topics`, at the first call of
+    /// [`Consuming::next`]. An existing exchange and queue are used as they are; missing ones are
+    /// declared like those of the older services, or durable if the settings say so.
     ///
     /// # Errors
     /// `Misconfigured` when the URL or a name cannot be used.
     pub fn new(
-        settings: &RabbitMq,
+        settings: &RabbitMqSettings,
         queue: &str,
         topics: Vec<String>,
         stop: CancellationToken,
     ) -> Result<Self> {
-        let options = InletOptions {
+        let inlet_options = InletOptions {
             queue: queue.to_owned(),
-            queue_durable: settings.is_durable,
+            queue_durable: settings.rabbitmq_exchange_durable,
             topics,
-            prefetch: settings.prefetch,
+            prefetch: settings.rabbitmq_prefetch,
         };
-        let inlet = RabbitInlet::new(broker(settings, &settings.exchanges.events)?, &options)?;
-        let subscription = Arc::new(Mutex::new(Subscription::new(options.queue, inlet)));
-        Ok(Self { subscription, parking: parking(settings, queue)?, asked: Mutex::default(), stop })
+        let inlet = RabbitInlet::new(
+            options::rabbitmq(settings, &settings.rabbitmq_exchange)?,
+            &inlet_options,
+        )?;
+        let subscription = Arc::new(Mutex::new(Subscription::new(inlet_options.queue, inlet)));
+        Ok(Self {
+            subscription,
+            parking: parking(settings, queue)?,
+            pending: Mutex::default(),
+            stop,
+        })
     }
 
-    /// Waits for the next delivery, through every outage; the same one again until it is
-    /// acknowledged or set aside, and none when it is time to stop.
+    /// Waits for the next delivery, reconnecting after outages. Returns the same delivery until it
+    /// is acknowledged or dead-lettered, and none once the consumer is stopped.
     pub async fn next(&self) -> Option<Arc<Delivery>> {
-        let mut asked = self.asked.lock().await;
-        let next = asked.get_or_insert_with(|| {
+        let mut pending = self.pending.lock().await;
+        let next = pending.get_or_insert_with(|| {
             let (subscription, stop) = (Arc::clone(&self.subscription), self.stop.clone());
             tokio::spawn(async move {
                 stop.run_until_cancelled(async { subscription.lock().await.next().await }).await
             })
         });
-        // It ends in an error only where the runtime ends.
+        // Joining fails only when the runtime shuts down.
         let received = next.await.ok().flatten();
-        *asked = None;
+        *pending = None;
         received
     }
 
-    /// Tells the broker that a delivery has been dealt with for good; it comes again when that is
-    /// lost on its way. Told also where whoever asked for it gives up waiting, and once where it
-    /// is asked for again.
+    /// Acknowledges a delivery. If the acknowledgement is lost, the broker delivers the message
+    /// again. It is sent also when the caller stops waiting.
     pub async fn acknowledge(&self, received: &Arc<Delivery>) {
         let (subscription, received) = (Arc::clone(&self.subscription), Arc::clone(received));
-        let telling = async move { subscription.lock().await.acknowledge(&received).await };
-        // It ends in an error only where the runtime ends, and the connection with it.
-        let _ = tokio::spawn(telling).await;
+        let acknowledging = async move { subscription.lock().await.acknowledge(&received).await };
+        // Joining fails only when the runtime shuts down, which also closes the connection.
+        let _ = tokio::spawn(acknowledging).await;
     }
 
-    /// Sets a delivery aside, and acknowledges it. When the broker fails meanwhile, it comes again.
+    /// Makes a delivery a dead letter, and acknowledges it. If the broker fails meanwhile, the
+    /// message is delivered again.
     ///
     /// # Errors
-    /// Those of the broker, but not that it is away.
+    /// Errors of the broker, except that it is unreachable.
     pub async fn dead_letter(
         &self,
         received: &Arc<Delivery>,
@@ -101,17 +109,17 @@ impl Consuming {
         Ok(())
     }
 
-    /// Ends the connection. What is unacknowledged is delivered to somebody else.
+    /// Closes the connection. The broker delivers unacknowledged messages to another consumer.
     pub async fn close(&self) {
         self.stop.cancel();
         self.subscription.lock().await.close().await;
     }
 }
 
-/// The deliveries that consumers of `queue` have set aside.
+/// The dead letters of the consumers of `queue`.
 ///
 /// # Errors
 /// `Misconfigured` when the URL or the name cannot be used.
-pub fn parking(settings: &RabbitMq, queue: &str) -> Result<RabbitParking> {
-    RabbitParking::new(broker(settings, &settings.exchanges.events)?, queue)
+pub fn parking(settings: &RabbitMqSettings, queue: &str) -> Result<RabbitParking> {
+    RabbitParking::new(options::rabbitmq(settings, &settings.rabbitmq_exchange)?, queue)
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::app::OpenDoor;
-use crate::config::server::Server as ServerSettings;
-use crate::error::{Error, ErrorKind, Result};
+use crate::app::enabled_contracts::ContractApi;
+use crate::config::server::ServerSettings;
+use crate::error::Result;
 use crate::server::Shell;
 use crate::server::health::Probe;
 use crate::server::metrics::{Figures, Metrics};
-use crate::server::rates::{RateOptions, Rates};
+use crate::server::rates::Rates;
 
 /// What the servers of all contracts of a process share.
 pub(super) struct SharedContext {
@@ -33,17 +33,13 @@ impl SharedContext {
         probes: Vec<Arc<dyn Probe>>,
         figures: Vec<Arc<dyn Figures>>,
     ) -> Self {
-        let rates = Rates::new(RateOptions {
-            user_per_minute: settings.rates.user_per_minute,
-            address_per_minute: settings.rates.address_per_minute,
-            burst: settings.rates.burst,
-        });
+        let rates = Rates::new(settings.into());
         Self {
             metrics: Arc::new(Metrics::new()),
             probes: probes.into(),
             figures: figures.into(),
             pages_dir: settings.pages_dir.clone().filter(|folder| folder.is_dir()),
-            time_max: settings.request_timeout,
+            time_max: settings.request_timeout_seconds,
             rates: rates.map(Arc::new),
             leaving: CancellationToken::new(),
             shutdown: CancellationToken::new(),
@@ -54,13 +50,10 @@ impl SharedContext {
     ///
     /// # Errors
     /// `Misconfigured` when the settings do not say how the contract authenticates its callers.
-    pub(super) fn of(&self, door: &OpenDoor) -> Result<Shell> {
-        let gate = door.gate.as_ref().map_err(|problem| {
-            Error::new(ErrorKind::Misconfigured, problem).with("problems", problem)
-        })?;
+    pub(super) fn of(&self, api: &ContractApi) -> Result<Shell> {
         Ok(Shell {
-            contract: door.contract.name(),
-            gate: gate.clone(),
+            contract: api.contract().name(),
+            authenticator: api.authenticator()?.clone(),
             metrics: Arc::clone(&self.metrics),
             probes: Arc::clone(&self.probes),
             figures: Arc::clone(&self.figures),

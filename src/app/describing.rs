@@ -1,34 +1,29 @@
-//! The descriptions of a contract, generated from the code: of its REST door, its GraphQL schema
-//! and its events, as the settings have them.
-
-use std::sync::Arc;
+//! Generated descriptions of a contract: OpenAPI, GraphQL schema, AsyncAPI.
 
 use serde_json::Value;
 
-use crate::app::gates::Gates;
-use crate::app::{contract_options, known_contracts};
+use crate::app::authenticators::Authenticators;
 use crate::config::Settings;
-use crate::contracts::asyncapi::{self, Exchanges};
-use crate::contracts::{self, Contract, Options};
+use crate::contracts::{self, Contract, asyncapi};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::openapi;
 
-/// A language that a part of a contract is described in.
+/// A description language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
-    /// Of a REST door: OpenAPI 3.1, JSON.
+    /// OpenAPI 3.1 as JSON, for a REST API.
     OpenApi,
-    /// Of a GraphQL schema: GraphQL's own.
+    /// GraphQL's schema definition language, for a GraphQL API.
     GraphQl,
-    /// Of events: AsyncAPI 3.0, JSON.
+    /// AsyncAPI 3.0 as JSON, for events.
     AsyncApi,
 }
 
 impl Language {
-    /// All of them.
+    /// All languages.
     pub const ALL: [Self; 3] = [Self::OpenApi, Self::GraphQl, Self::AsyncApi];
 
-    /// Its name in lower case, as it stands at the end of the names of files.
+    /// Its name in lower case, also the extension of its files.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -38,16 +33,15 @@ impl Language {
         }
     }
 
-    const fn describes(self) -> &'static str {
+    const fn subject(self) -> &'static str {
         match self {
-            Self::OpenApi => "REST door",
-            Self::GraphQl => "GraphQL schema",
-            Self::AsyncApi => "event",
+            Self::OpenApi => "REST API",
+            Self::GraphQl => "GraphQL API",
+            Self::AsyncApi => "events",
         }
     }
 
-    /// Whether `contract` has what this describes.
-    fn fits(self, contract: &dyn Contract) -> bool {
+    fn describes(self, contract: &dyn Contract) -> bool {
         match self {
             Self::OpenApi => contract.openapi().is_some(),
             Self::GraphQl => contract.sdl().is_some(),
@@ -56,61 +50,53 @@ impl Language {
     }
 }
 
-/// The names of the contracts that are described in `language`.
+/// The names of the contracts that have a description in `language`.
 #[must_use]
 pub fn described_in(language: Language) -> Vec<&'static str> {
-    let options = Options::default();
-    let fits = |member: &contracts::Member| language.fits((member.open)(&options).as_ref());
-    contracts::ALL.iter().filter(|member| fits(member)).map(|member| member.name).collect()
+    contracts::ALL
+        .iter()
+        .filter_map(|definition| contracts::open(definition.name))
+        .filter(|contract| language.describes(contract.as_ref()))
+        .map(|contract| contract.name())
+        .collect()
 }
 
-/// What `language` has to say about the contract of this name. It ends with a new line.
+/// The description of a contract in `language`, with a newline at the end.
 ///
 /// # Errors
-/// `Misconfigured` for a name that no contract has, and for a contract that has nothing of this
-/// kind.
+/// `Misconfigured` for an unknown contract, and for one without a description in this language.
 pub fn describe(settings: &Settings, contract: &str, language: Language) -> Result<String> {
-    let name = contract;
-    let contract = contracts::open(name, &contract_options(settings)).ok_or_else(|| {
-        let text = format!("There is no contract named {name:?}; there is {}.", known_contracts());
-        wrong(text)
-    })?;
+    let contract = settings.contract(contract)?.as_ref();
     let described = match language {
         Language::OpenApi => match contract.openapi() {
             None => None,
             Some(document) => {
-                let gate = Gates::new(&settings.auth).of(name)?.ok();
-                Some(pretty(&openapi::guarded(document, gate.as_ref()))?)
+                let authenticator = Authenticators::new(&settings.auth).of(contract)?.ok();
+                Some(pretty(&openapi::guarded(document, authenticator.as_ref()))?)
             }
         },
         Language::GraphQl => contract.sdl().map(|sdl| sdl.trim_end().to_owned() + "\n"),
-        Language::AsyncApi => {
-            let channels = !contract.channels().is_empty();
-            channels.then(|| pretty(&events(&contract, settings))).transpose()?
-        }
+        Language::AsyncApi => match contract.channels().is_empty() {
+            true => None,
+            false => Some(pretty(&events(contract, settings))?),
+        },
     };
     described.ok_or_else(|| {
-        wrong(format!(
-            "The contract {name} has no {}; there is one in {}.",
-            language.describes(),
-            described_in(language).join(", ")
-        ))
+        let (name, subject) = (contract.name(), language.subject());
+        let others = described_in(language).join(", ");
+        let text =
+            format!("The contract {name} has no {subject}. Contracts with {subject}: {others}.");
+        Error::new(ErrorKind::Misconfigured, &text).with("problems", text)
     })
 }
 
-fn events(contract: &Arc<dyn Contract>, settings: &Settings) -> Value {
-    let exchanges = &settings.exchanges;
-    let exchanges = Exchanges { out: exchanges.of(contract.name()), heard: &exchanges.events };
-    asyncapi::document(contract.as_ref(), exchanges)
+fn events(contract: &dyn Contract, settings: &Settings) -> Value {
+    asyncapi::document(contract, &settings.rabbitmq.rabbitmq_exchange)
 }
 
 fn pretty(document: &impl serde::Serialize) -> Result<String> {
     let text = serde_json::to_string_pretty(document).map_err(|error| {
-        Error::new(ErrorKind::Internal, "A description could not be written.").with_source(error)
+        Error::new(ErrorKind::Internal, "A description could not be serialized.").with_source(error)
     })?;
     Ok(text + "\n")
-}
-
-fn wrong(text: String) -> Error {
-    Error::new(ErrorKind::Misconfigured, &text).with("problems", text)
 }

@@ -1,4 +1,4 @@
-//! Asks the parts how they are.
+//! Probes of the components that the engine uses.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,34 +6,35 @@ use std::sync::atomic::Ordering;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use crate::app::background::Counters;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::outbox::RelayStats;
 use crate::server::health::Probe;
 
-/// The state of one part, for people.
+/// The state of one component, to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// The part.
+    /// The component.
     pub name: String,
-    /// Whether it can be used as it is.
+    /// Whether it can be used.
     pub is_ok: bool,
-    /// What was found, and where.
+    /// What was found.
     pub detail: String,
-    /// What to do, where something is to be done.
+    /// What to do about a problem.
     pub remedy: Option<String>,
 }
 
 /// PostgreSQL.
-pub(super) struct Database(pub Engine);
+pub(super) struct DatabaseProbe(pub Engine);
 
-impl Probe for Database {
+impl Probe for DatabaseProbe {
     fn name(&self) -> &'static str {
         "postgresql"
     }
 
     fn when_down(&self) -> &'static str {
-        "Nothing can be read or written."
+        "Orders cannot be read or written."
     }
 
     fn is_required(&self) -> bool {
@@ -45,19 +46,19 @@ impl Probe for Database {
     }
 }
 
-/// What carries the messages of one or several contracts, as their relays see it.
-pub(super) struct Broker {
+/// A broker, as the relays of one or several contracts see it.
+pub(super) struct BrokerProbe {
     pub component: &'static str,
     pub relays: Vec<Arc<RelayStats>>,
 }
 
-impl Probe for Broker {
+impl Probe for BrokerProbe {
     fn name(&self) -> &'static str {
         self.component
     }
 
     fn when_down(&self) -> &'static str {
-        "Orders are taken; their events wait in the outbox."
+        "Orders are accepted; their events stay in the outbox."
     }
 
     fn is_required(&self) -> bool {
@@ -78,16 +79,29 @@ impl Probe for Broker {
     }
 }
 
-/// The copies of orders in Redis.
-pub(super) struct Copies(pub Engine);
+/// One probe for each broker that a relay uses.
+pub(super) fn brokers(counters: &[Counters]) -> Vec<Arc<dyn Probe>> {
+    let mut brokers: Vec<BrokerProbe> = Vec::new();
+    for Counters { component, relay, .. } in counters {
+        let Some(relay) = relay.clone() else { continue };
+        match brokers.iter_mut().find(|broker| broker.component == *component) {
+            Some(broker) => broker.relays.push(relay),
+            None => brokers.push(BrokerProbe { component, relays: vec![relay] }),
+        }
+    }
+    brokers.into_iter().map(|broker| Arc::new(broker) as Arc<dyn Probe>).collect()
+}
 
-impl Probe for Copies {
+/// The cache of orders in Redis.
+pub(super) struct OrderCacheProbe(pub Engine);
+
+impl Probe for OrderCacheProbe {
     fn name(&self) -> &'static str {
         "cache"
     }
 
     fn when_down(&self) -> &'static str {
-        "Orders are read from the database, and changed more slowly."
+        "Orders are read from the database, and changes take longer."
     }
 
     fn is_required(&self) -> bool {
@@ -99,11 +113,11 @@ impl Probe for Copies {
     }
 }
 
-/// A part's state.
-pub(super) async fn look(probe: &dyn Probe) -> Check {
+/// The state of a component.
+pub(super) async fn check(probe: &dyn Probe) -> Check {
     let name = probe.name().to_owned();
     match probe.check().await {
-        Ok(()) => Check { name, is_ok: true, detail: "It answers.".to_owned(), remedy: None },
+        Ok(()) => Check { name, is_ok: true, detail: "It responds.".to_owned(), remedy: None },
         Err(error) => Check {
             name,
             is_ok: false,
@@ -118,13 +132,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_broker_is_there_when_every_relay_has_it() {
+    fn a_broker_is_up_when_every_relay_is_connected() {
         let relays = [Arc::<RelayStats>::default(), Arc::default()];
-        let broker = Broker { component: "rabbitmq", relays: relays.to_vec() };
+        let broker = BrokerProbe { component: "rabbitmq", relays: relays.to_vec() };
         let is_up = || broker.check().now_or_never().is_some_and(|state| state.is_ok());
         assert!(!is_up());
         relays[1].connected.store(true, Ordering::Relaxed);
-        assert!(!is_up(), "one is not all");
+        assert!(!is_up(), "one of two is connected");
         relays[0].connected.store(true, Ordering::Relaxed);
         assert!(is_up());
     }

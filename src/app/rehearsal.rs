@@ -1,4 +1,4 @@
-//! The engine beside the old code: the same door on an engine that undoes everything.
+//! Dry runs for the migration router: the API of a contract on an engine that rolls back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,17 +18,17 @@ use crate::server::in_process::{Asked, request};
 use crate::server::metrics::Metrics;
 use crate::strangler::{Rehearser, Reply};
 
-/// How long a request may take: it is in nobody's way, but what it locks is.
+/// Time limit of a request, because its locks delay other requests.
 const TIME_MAX: Duration = Duration::from_secs(2);
 
-/// A contract's door whose requests leave nothing behind.
+/// The API of a contract whose requests have no effect.
 pub(super) struct Rehearsal {
     engine: Engine,
     router: Router,
 }
 
 impl Rehearsal {
-    /// Rehearses what `contract` would do on `engine`. What it counts is nobody's to see.
+    /// The API of `contract` on the dry-run `engine`. Its metrics are not exported.
     pub(super) fn new(engine: Engine, contract: &dyn Contract, shell: &Shell) -> Self {
         let metrics = Arc::new(Metrics::new());
         let shell = Shell { metrics, time_max: TIME_MAX, rates: None, ..shell.clone() };
@@ -43,13 +43,13 @@ impl Rehearser for Rehearsal {
             let Ok(response) = self.router.clone().oneshot(request(asked.clone())?).await;
             let status = response.status();
             let failure = response.extensions().get::<ErrorKind>().copied();
-            if status == StatusCode::SERVICE_UNAVAILABLE || failure.is_some_and(says_nothing) {
-                let text = "The engine could not rehearse the request.";
+            if status == StatusCode::SERVICE_UNAVAILABLE || failure.is_some_and(is_temporary) {
+                let text = "The engine could not run the request as a dry run.";
                 let code = failure.unwrap_or(ErrorKind::Unavailable).code();
                 return Err(Error::new(ErrorKind::Unavailable, text).with("code", code));
             }
             let body = to_bytes(response.into_body(), bytes_max).await.map_err(|error| {
-                let text = "The engine's answer is too long to be compared.";
+                let text = "The engine's response is too long to be compared.";
                 Error::new(ErrorKind::TooLarge, text).with_source(error)
             })?;
             Ok(Reply { status: status.as_u16(), body: body.into() })
@@ -62,8 +62,8 @@ impl Rehearser for Rehearsal {
     }
 }
 
-/// Whether a failure is one of the moment, from which nothing follows for the engine's rules.
-fn says_nothing(failure: ErrorKind) -> bool {
+/// Whether an error is temporary, so that it does not show how the engine would decide.
+fn is_temporary(failure: ErrorKind) -> bool {
     matches!(
         failure,
         ErrorKind::Conflict

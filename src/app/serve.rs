@@ -1,5 +1,4 @@
-//! What a process of the engine's own does until it is told to stop: serve doors, or only send
-//! events, or only take them in.
+//! Runs a process of the engine until it is stopped: a server, or only a relay or consumer.
 
 use std::time::Duration;
 
@@ -8,20 +7,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, Role, doors, logging};
+use crate::app::enabled_contracts::EnabledContracts;
+use crate::app::{App, Role, logging};
 use crate::config::Settings;
-use crate::config::server::{Server as ServerSettings, Tls};
-use crate::contracts::Carrier;
+use crate::config::server::ServerSettings;
+use crate::contracts::Transport;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::tls::Identity;
 use crate::server;
+use crate::server::tls::Identity;
 
-/// Serves until `stop` is cancelled or SIGINT or SIGTERM comes, then finishes what is under way; a
-/// second signal ends it at once. Between SIGTERM and the closing of the doors there is time for a
-/// load balancer to turn away. `ready` gets the base URLs once every door is open.
+/// Serves until `stop` is cancelled or SIGINT or SIGTERM arrives, then finishes the requests in
+/// progress; a second signal stops at once. After SIGTERM requests are accepted for a while, so that
+/// load balancers can stop sending. `ready` receives the base URLs once every port is open.
 ///
 /// # Errors
-/// `Misconfigured`, also when a port is taken; `Unavailable` when the database is not there.
+/// `Misconfigured`, also when a port is in use; `Unavailable` when the database is unreachable.
 pub async fn serve(
     settings: Settings,
     ready: oneshot::Sender<Vec<String>>,
@@ -30,12 +30,13 @@ pub async fn serve(
     logging::start(&settings.logging);
     let ending = Ending::by(stop);
     ending.on_signals()?;
-    let (host, drain) = (settings.server.host.clone(), settings.server.drain);
-    let notice = settings.server.notice;
+    let (host, drain) = (settings.server.host.clone(), settings.server.drain_seconds);
+    let delay = settings.server.shutdown_delay_seconds;
     let identity = identity(&settings.server)?;
     let mut listeners = Vec::new();
-    for door in doors(&settings)? {
-        listeners.push(listen(&host, door.port, "--port", door.contract.name()).await?);
+    let contracts = EnabledContracts::new(&settings)?;
+    for api in contracts.apis() {
+        listeners.push(listen(&host, api.port(), "--port", api.contract().name()).await?);
     }
     let metrics = match settings.server.metrics_port {
         Some(port) => Some(listen(&host, port, "--metrics-port", "metrics").await?),
@@ -47,12 +48,12 @@ pub async fn serve(
     if let Some(metrics) = &metrics {
         tracing::info!(url = url(metrics)?, "showing metrics");
     }
-    let app = App::open(settings, Role::Server).await?;
+    let (app, _) = App::open_with(&settings, contracts, Role::Server, &[]).await?;
     let (leaving, shutdown) = (app.shared.leaving().clone(), app.shared.shutdown().clone());
-    tokio::spawn(ending.clone().follow(leaving, notice, shutdown));
+    tokio::spawn(ending.clone().follow(leaving, delay, shutdown));
     let serving = async {
-        let listeners = Listeners { doors: listeners, metrics, identity };
-        let served = serve_doors(&app, listeners, urls, ready, drain).await;
+        let listeners = Listeners { apis: listeners, metrics, identity };
+        let served = serve_apis(&app, listeners, urls, ready, drain).await;
         app.close().await;
         served
     };
@@ -61,12 +62,12 @@ pub async fn serve(
     served
 }
 
-/// Does what `role` says, a relay's or an intake's work, until `stop` is cancelled or SIGINT or
-/// SIGTERM comes, then settles what is under way; a second signal ends it at once. `ready` is told
+/// Runs as a relay or consumer, as `role` says, until `stop` is cancelled or SIGINT or SIGTERM
+/// arrives, then finishes the work in progress; a second signal stops at once. `ready` is notified
 /// when the work has begun.
 ///
 /// # Errors
-/// `Misconfigured`, also when no broker is set; `Unavailable` when the database is not there.
+/// `Misconfigured`, also when no broker is set; `Unavailable` when the database is unreachable.
 pub async fn work(
     settings: Settings,
     role: Role,
@@ -74,15 +75,16 @@ pub async fn work(
     stop: CancellationToken,
 ) -> Result<()> {
     logging::start(&settings.logging);
-    check_has_work(&settings)?;
+    let contracts = EnabledContracts::new(&settings)?;
+    check_has_work(&settings, &contracts)?;
     let ending = Ending::by(stop);
     ending.on_signals()?;
-    let app = App::open(settings, role).await?;
+    let (app, _) = App::open_with(&settings, contracts, role, &[]).await?;
     tracing::info!(?role, "working");
-    // Who started the process may not care to be told.
+    // The caller may have dropped the receiver.
     let _ = ready.send(Vec::new());
     let working = async {
-        ending.asked().await;
+        ending.begun().await;
         app.close().await;
     };
     ending.hurry.run_until_cancelled(working).await;
@@ -90,49 +92,51 @@ pub async fn work(
     Ok(())
 }
 
-/// What is listened on.
+/// The open ports.
 struct Listeners {
-    /// By door.
-    doors: Vec<TcpListener>,
-    /// For metrics alone, if there is one.
+    /// One for each contract.
+    apis: Vec<TcpListener>,
+    /// The separate port of metrics, if there is one.
     metrics: Option<TcpListener>,
-    /// What all of them prove themselves with, where they speak TLS.
+    /// The TLS certificate of all of them, if TLS is on.
     identity: Option<Identity>,
 }
 
-/// Refuses to wait for ever: something must carry the messages of a contract that is named.
-fn check_has_work(settings: &Settings) -> Result<()> {
-    let mut carriers = doors(settings)?.into_iter().map(|door| door.contract.carrier());
-    let is_set = |carrier| match carrier {
-        Carrier::RabbitMq => settings.rabbitmq.is_some(),
-        Carrier::BullMq => settings.redis.is_some(),
-        Carrier::Kafka => settings.kafka.is_some(),
+/// Checks that a broker is set for at least one contract; otherwise the process would have nothing
+/// to do.
+fn check_has_work(settings: &Settings, contracts: &EnabledContracts) -> Result<()> {
+    let mut transports = contracts.apis().iter().map(|api| api.contract().transport());
+    let is_set = |transport| match transport {
+        Transport::RabbitMq(_) => settings.rabbitmq.if_set().is_some(),
+        Transport::BullMq(_) => settings.redis.url().is_some(),
+        Transport::Kafka => settings.kafka.kafka_brokers.is_some(),
     };
-    if carriers.any(is_set) {
+    if transports.any(is_set) {
         return Ok(());
     }
-    let text = "rabbitmq_url is not set. Set RABBITMQ_URL, or give it as a flag; or name with \
-                contract one whose messages are carried by what is set.";
+    let text = "rabbitmq_url is not set. Set RABBITMQ_URL, or give it as a flag; or name in contract \
+                a contract whose broker is set.";
     Err(Error::new(ErrorKind::Misconfigured, text).with("problems", text))
 }
 
-async fn serve_doors(
+async fn serve_apis(
     app: &App,
     listeners: Listeners,
     urls: Vec<String>,
     ready: oneshot::Sender<Vec<String>>,
     drain: Duration,
 ) -> Result<()> {
-    let contexts: Vec<_> = app.doors.iter().map(|door| app.shared.of(door)).collect::<Result<_>>()?;
-    let routers = app.doors.iter().zip(&contexts);
-    let routers = routers.map(|(door, context)| door.contract.router(&app.engine, context));
+    let apis = app.contracts.apis();
+    let contexts: Vec<_> = apis.iter().map(|api| app.shared.of(api)).collect::<Result<_>>()?;
+    let routers = apis.iter().zip(&contexts);
+    let routers = routers.map(|(api, context)| api.contract().router(&app.engine, context));
     let metrics = listeners.metrics.zip(contexts.first());
     let metrics = metrics.map(|(listener, context)| (listener, context.beside()));
-    let served = listeners.doors.into_iter().zip(routers).chain(metrics).collect();
+    let served = listeners.apis.into_iter().zip(routers).chain(metrics).collect();
     for url in &urls {
         tracing::info!(url, "serving");
     }
-    // Who started the server may not care to be told.
+    // The caller may have dropped the receiver.
     let _ = ready.send(urls);
     server::serve(served, listeners.identity.as_ref(), app.shared.shutdown().clone(), drain).await
 }
@@ -140,20 +144,22 @@ async fn serve_doors(
 async fn listen(host: &str, port: u16, flag: &str, of: &str) -> Result<TcpListener> {
     TcpListener::bind((host, port)).await.map_err(|error| {
         let text = format!(
-            "Port {port} on {host}, for {of}, cannot be listened on: {error}. Stop the program \
-             that has it, or choose another with {flag}."
+            "Cannot listen on port {port} of {host} for {of}: {error}. Stop the program that uses \
+             the port, or choose another one with {flag}."
         );
         Error::new(ErrorKind::Misconfigured, &text).with("problems", text).with_source(error)
     })
 }
 
-/// What the doors prove themselves with, where the settings say so.
+/// The TLS certificate of the settings; none when TLS is off.
 ///
 /// # Errors
-/// `Misconfigured` when it cannot be used.
+/// `Misconfigured` when certificate or key cannot be used.
 pub(crate) fn identity(server: &ServerSettings) -> Result<Option<Identity>> {
-    let load = |tls: &Tls| Identity::load(&tls.certificate_file, &tls.key_file);
-    server.tls.as_ref().map(load).transpose()
+    match server.tls() {
+        Some((certificate, key)) => Identity::load(certificate, key).map(Some),
+        None => Ok(None),
+    }
 }
 
 fn url(scheme: &str, host: &str, listener: &TcpListener) -> Result<String> {
@@ -164,28 +170,29 @@ fn url(scheme: &str, host: &str, listener: &TcpListener) -> Result<String> {
     Ok(format!("{scheme}://{host}:{}", address.port()))
 }
 
-/// How a process is asked to end.
+/// The stages of stopping a process.
 #[derive(Clone)]
 struct Ending {
-    /// Soon: whoever sends requests is to be told first.
+    /// After a delay, in which readiness is reported as negative.
     soon: CancellationToken,
-    /// Now: what is under way is finished.
+    /// Now: requests in progress are finished.
     now: CancellationToken,
-    /// At once, whatever is under way.
+    /// At once.
     hurry: CancellationToken,
 }
 
 impl Ending {
-    /// When `stop` is cancelled.
+    /// Stops when `stop` is cancelled.
     fn by(stop: CancellationToken) -> Self {
         Self { soon: CancellationToken::new(), now: stop, hurry: CancellationToken::new() }
     }
 
-    /// Also when a signal comes, and at once when a second one does.
+    /// Also stops at a signal, and at once at a second one.
     fn on_signals(&self) -> Result<()> {
         let listen = |kind| {
             signal(kind).map_err(|error| {
-                Error::new(ErrorKind::Internal, "Signals cannot be waited for.").with_source(error)
+                Error::new(ErrorKind::Internal, "Signal handlers cannot be installed.")
+                    .with_source(error)
             })
         };
         let mut interrupts = listen(SignalKind::interrupt())?;
@@ -208,28 +215,28 @@ impl Ending {
         Ok(())
     }
 
-    /// Until it is asked to end, no matter how.
-    async fn asked(&self) {
+    /// Waits until stopping begins.
+    async fn begun(&self) {
         tokio::select! {
             () = self.soon.cancelled() => {}
             () = self.now.cancelled() => {}
         }
     }
 
-    /// Cancels `leaving` when it is asked to end, and `shutdown` too, `notice` later where there is
+    /// Cancels `leaving` when stopping begins, and `shutdown` after `delay`, or at once if there is no
     /// time.
     async fn follow(
         self,
         leaving: CancellationToken,
-        notice: Duration,
+        delay: Duration,
         shutdown: CancellationToken,
     ) {
-        self.asked().await;
+        self.begun().await;
         leaving.cancel();
         if !self.now.is_cancelled() {
-            tracing::info!(?notice, "the doors will close");
+            tracing::info!(?delay, "shutting down");
             tokio::select! {
-                () = tokio::time::sleep(notice) => {}
+                () = tokio::time::sleep(delay) => {}
                 () = self.now.cancelled() => {}
             }
         }

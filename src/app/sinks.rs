@@ -1,4 +1,4 @@
-//! Sinks: destinations beside the contracts', whose messages a program of the user's takes itself.
+//! Sinks: destinations whose messages are delivered to a program of the user instead of a broker.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,11 +12,12 @@ pub use crate::domain::message::OutgoingMessage;
 pub use crate::engine::ports::PublishOutcome;
 pub use crate::transport::handover::Handover;
 
-/// Names of sinks, which live as long as the process: it knows few, however often it opens them.
+/// Names of sinks. They are kept until the process ends, because destinations are static; a
+/// process has few, however often it opens an engine.
 static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
-/// The name, to keep.
-pub(super) fn kept(name: &str) -> &'static str {
+/// The name as a static string.
+pub(super) fn intern(name: &str) -> &'static str {
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = names.get(name) {
         return known;
@@ -26,7 +27,7 @@ pub(super) fn kept(name: &str) -> &'static str {
     name
 }
 
-/// Checks that what a process takes is written at all.
+/// Checks that the sinks of this process are among those of the settings.
 ///
 /// # Errors
 /// `Misconfigured` for a sink that the settings do not name.
@@ -34,23 +35,24 @@ pub(super) fn check_named(taken: &[String], settings: &Settings) -> Result<()> {
     match taken.iter().find(|name| !settings.messages.sinks.contains(name)) {
         None => Ok(()),
         Some(name) => {
-            let text = format!("sinks does not name the sink {name:?}.");
+            let text = format!("The setting sinks does not name the sink {name:?}.");
             Err(Error::new(ErrorKind::Misconfigured, &text).with("problems", text))
         }
     }
 }
 
-/// The words for the sinks that settings name.
+/// The encoders of the sinks that the settings name.
 ///
 /// # Errors
-/// `Misconfigured` for a sink that is called as a contract.
+/// `Misconfigured` for a sink with the name of a contract.
 pub(super) fn encoders(settings: &Settings) -> Result<Vec<Arc<dyn EventEncoder>>> {
-    let words = |name: &String| {
+    let encoder = |name: &String| {
         if contracts::ALL.iter().any(|member| member.name == name) {
-            let text = format!("The sink {name} is called as a contract is. Call it otherwise.");
+            let text = format!("Sink name {name:?} conflicts with a contract; choose another.");
             return Err(Error::new(ErrorKind::Misconfigured, &text).with("problems", text));
         }
-        Ok(Arc::new(canonical::Words { destination: kept(name) }) as Arc<dyn EventEncoder>)
+        Ok(Arc::new(canonical::CanonicalEncoder { destination: intern(name) })
+            as Arc<dyn EventEncoder>)
     };
-    settings.messages.sinks.iter().map(words).collect()
+    settings.messages.sinks.iter().map(encoder).collect()
 }

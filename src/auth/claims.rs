@@ -1,4 +1,4 @@
-//! A token's claims, read from their text so that no type is guessed and no claim comes twice.
+//! The claims of a token, parsed strictly: no type is converted, and no claim may appear twice.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,8 +25,8 @@ impl<'a> Claims<'a> {
         self.0.iter().find(|(claim, _)| claim == name).map(|(_, value)| value.get())
     }
 
-    /// A time in whole seconds since 1970, as every minting library writes it. None for any other
-    /// value; `Some(None)` when the claim is absent.
+    /// A time in whole seconds since 1970. None for any other value; `Some(None)` when the claim is
+    /// absent.
     #[expect(clippy::option_option, reason = "refused, absent and present are three answers")]
     pub(super) fn time(&self, name: &str) -> Option<Option<DateTime<Utc>>> {
         let Some(text) = self.get(name) else {
@@ -36,8 +36,8 @@ impl<'a> Claims<'a> {
         DateTime::from_timestamp(seconds, 0).map(Some)
     }
 
-    /// Whose token it is: `user_id` as the old services write it, or `sub`. Both may be there if
-    /// they agree.
+    /// The user: `user_id`, the claim of the old services, or `sub`. When both are present, they
+    /// must agree.
     pub(super) fn user_id(&self) -> Option<UserId> {
         match (self.get("user_id"), self.get("sub")) {
             (Some(user), Some(subject)) => {
@@ -48,19 +48,20 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// Whether it may be used for requests: a refresh token of flask-jwt-extended may not.
+    /// Whether the token is valid for requests. A refresh token of flask-jwt-extended is not.
     pub(super) fn is_access_token(&self) -> bool {
         self.get("type").is_none_or(|kind| text(kind).as_deref() == Some("access"))
     }
 
-    /// Whether `wanted` has issued it; anybody may where nobody in particular is wanted.
+    /// Whether the issuer is `wanted`; any issuer is accepted when none is wanted.
     pub(super) fn is_from(&self, wanted: Option<&str>) -> bool {
         wanted.is_none_or(|wanted| {
             self.get("iss").and_then(text).is_some_and(|issuer| issuer == wanted)
         })
     }
 
-    /// Whether it is meant for `us`. A token that names its audience is for nobody else.
+    /// Whether the audience includes `us`. A token with an audience is rejected when no audience is
+    /// configured.
     pub(super) fn is_for(&self, us: Option<&str>) -> bool {
         match (us, self.get("aud")) {
             (None, audience) => audience.is_none(),
@@ -69,7 +70,7 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// Whether one of `claims` holds one of `values`, or is `true`.
+    /// Whether one of `claims` contains one of `values`, or is `true`.
     pub(super) fn name_any(&self, claims: &[String], values: &[String]) -> bool {
         claims.iter().filter_map(|claim| self.get(claim)).any(|held| {
             held == "true"
@@ -81,7 +82,7 @@ impl<'a> Claims<'a> {
     }
 }
 
-/// A number without sign, fraction or exponent.
+/// A number without sign, fraction and exponent.
 fn whole_number(json: &str) -> Option<i64> {
     json.bytes().all(|byte| byte.is_ascii_digit()).then(|| json.parse().ok()).flatten()
 }
@@ -90,7 +91,7 @@ fn text(json: &str) -> Option<String> {
     serde_json::from_str(json).ok()
 }
 
-/// A text, or a list of texts.
+/// A string, or a list of strings.
 fn names(json: &str) -> Vec<String> {
     match text(json) {
         Some(one) => vec![one],

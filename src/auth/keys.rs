@@ -1,7 +1,7 @@
-//! The keys that tokens are checked with, each bound to the one algorithm that it is used with.
+//! The keys that verify tokens, each bound to one algorithm.
 //!
-//! Where the key comes from decides the algorithm: a shared secret is for HS256, a public key for
-//! what its own kind signs with. What a token says of it is only compared.
+//! The kind of the key decides the algorithm: a shared secret is for HS256, a public key for the
+//! algorithm of its type. The algorithm that a token names is only compared with it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,26 +13,26 @@ use serde_json::Value;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json_object::JsonObject;
 
-/// Most keys of a set; each costs a check where a token does not say which it means.
+/// Most keys of a set: a token without a key id is verified against each of them.
 const KEYS_MAX: usize = 64;
 /// Shortest modulus of an RSA key, in bytes: 2048 bits.
 const MODULUS_BYTES_MIN: usize = 256;
-/// Longest modulus, in bytes: what a check of it costs grows with it.
+/// Longest modulus, in bytes: the cost of verification grows with it.
 const MODULUS_BYTES_MAX: usize = 1024;
 /// A coordinate of P-256, and an Ed25519 key, in bytes.
 const POINT_BYTES: usize = 32;
 
 /// A key and the one algorithm it is used with.
 pub(super) struct Key {
-    /// Which key a token means, where it says so.
+    /// The key id, `kid`.
     id: Option<String>,
     algorithm: Algorithm,
-    /// The algorithm as tokens spell it.
+    /// The name of the algorithm in tokens.
     algorithm_name: &'static str,
     verifying: DecodingKey,
 }
 
-/// What is read of a token's header. Whatever else it carries (`jku`, `jwk`, `x5u`) is ignored.
+/// The header of a token. Other fields (`jku`, `jwk`, `x5u`) are ignored.
 #[derive(Deserialize)]
 pub(super) struct Header {
     pub alg: String,
@@ -41,7 +41,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Whether the token says that it is signed with a private key.
+    /// Whether the algorithm is one of private keys.
     pub(super) fn is_of_an_issuer(&self) -> bool {
         matches!(self.alg.as_str(), "RS256" | "ES256" | "EdDSA")
     }
@@ -52,7 +52,7 @@ struct Set {
     keys: Vec<Value>,
 }
 
-/// A key of a JSON Web Key Set (RFC 7517), as far as it counts here.
+/// A key of a JSON Web Key Set (RFC 7517), without the fields that are not used.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -69,7 +69,7 @@ struct Jwk {
 }
 
 impl Key {
-    /// A secret that is shared with whoever signs.
+    /// A secret that is shared with the issuer.
     pub(super) fn secret(secret: &[u8]) -> Self {
         Self::new(None, Algorithm::HS256, DecodingKey::from_secret(secret))
     }
@@ -90,7 +90,7 @@ impl Key {
     /// # Errors
     /// `Misconfigured` when the text is no such key.
     pub(super) fn from_pem(pem: &[u8]) -> Result<Self> {
-        // The library takes a private key as well, and then for something that it is not.
+        // The library also accepts a private key, and misinterprets it.
         let is_public = String::from_utf8_lossy(pem).contains("PUBLIC KEY-----");
         let tried = [
             (Algorithm::RS256, DecodingKey::from_rsa_pem(pem)),
@@ -110,11 +110,11 @@ impl Key {
             })
     }
 
-    /// The usable keys of a JSON Web Key Set. Others are left aside: symmetric ones, those for
-    /// something else than signatures, and those whose own algorithm is not that of their kind.
+    /// The usable keys of a JSON Web Key Set. Symmetric keys, keys for other purposes than
+    /// signatures and keys with an unexpected `alg` are skipped.
     ///
     /// # Errors
-    /// `Unavailable` when the text is no such set, or no key of it can be used.
+    /// `Unavailable` when the text is not a key set, or none of its keys can be used.
     pub(super) fn from_set(json: &[u8]) -> Result<Vec<Self>> {
         let wrong = |why: &str| {
             let text = format!("The set of token keys cannot be used: {why}.");
@@ -161,13 +161,13 @@ impl Key {
         (is_for_signatures && fits).then_some(key)
     }
 
-    /// Whether a token with this header may mean it.
+    /// Whether a token with this header may be signed by this key.
     pub(super) fn is_meant(&self, header: &Header) -> bool {
         self.algorithm_name == header.alg
             && (self.id.is_none() || header.kid.is_none() || self.id == header.kid)
     }
 
-    /// Whether it has signed `message`.
+    /// Verifies the signature of `message`.
     pub(super) fn has_signed(&self, message: &str, signature: &str) -> bool {
         verify(signature, message.as_bytes(), &self.verifying, self.algorithm).unwrap_or(false)
     }
@@ -179,7 +179,7 @@ fn is_strong(algorithm: Algorithm, key: &DecodingKey) -> bool {
         (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => {
             (MODULUS_BYTES_MIN..=MODULUS_BYTES_MAX).contains(&n.len()) && (1..=8).contains(&e.len())
         }
-        // The frame around the two numbers takes some bytes more.
+        // The encoding adds some bytes to the modulus and exponent.
         (Algorithm::RS256, DecodingKeyKind::SecretOrDer(der)) => der.len() > MODULUS_BYTES_MIN,
         (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => {
             point.len() == 2 * POINT_BYTES + 1

@@ -1,125 +1,109 @@
-//! Where orders are kept: `DATABASE_URL` or `SQLALCHEMY_DATABASE_URI`, or `POSTGRES_USER`,
-//! `POSTGRES_PASSWORD` and `POSTGRES_DB` for a server on localhost:5432;
-//! `ORDER_ENGINE_DATABASE_SCHEMA`, `ORDER_ENGINE_DATABASE_CONNECTIONS`,
-//! `ORDER_ENGINE_DATABASE_TIMEOUT_SECONDS`.
+//! PostgreSQL: `database_url` with its schema, pool size and timeout; or the three variables of the
+//! old services for a server on localhost:5432.
 
 use std::collections::HashMap;
 use std::str::FromStr;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
-use crate::config::source::{Problems, Setting, Sources};
+use crate::setting::{Problems, Reader, Values, declared, number, seconds, secret, settings};
 use crate::store::StoreOptions;
 
-/// The settings of this file.
-pub const SETTINGS: &[Setting] = &[
-    Setting {
-        name: "database_url",
-        variables: &["DATABASE_URL", "SQLALCHEMY_DATABASE_URI"],
-        is_secret: true,
-        default: "",
-        help: "PostgreSQL 15 or newer, as postgresql://user:password@host:5432/database. Several \
-               servers, as host:5432,host:5432, are tried in turn until one takes writes. \
-               SQLAlchemy's postgresql+psycopg2:// is understood. Unset: POSTGRES_USER, \
-               POSTGRES_PASSWORD and POSTGRES_DB at localhost:5432; failing that, an embedded one.",
-    },
-    Setting {
-        name: "database_schema",
-        variables: &["ORDER_ENGINE_DATABASE_SCHEMA"],
-        is_secret: false,
-        default: "order_engine",
-        help: "The PostgreSQL schema of the engine's tables: lower-case letters, digits, _.",
-    },
-    Setting {
-        name: "database_connections",
-        variables: &["ORDER_ENGINE_DATABASE_CONNECTIONS"],
-        is_secret: false,
-        default: "16",
-        help: "Connections of one process, 4 to 500.",
-    },
-    Setting {
-        name: "database_timeout_seconds",
-        variables: &["ORDER_ENGINE_DATABASE_TIMEOUT_SECONDS"],
-        is_secret: false,
-        default: "10",
-        help: "How long a statement or a lock may take, 1 to 300 seconds; a connection that is \
-               silent half a second longer is given up. A free connection is waited for as long, \
-               but at most 3 seconds.",
-    },
-];
+settings! {
+    /// The PostgreSQL database.
+    pub struct DatabaseSettings {
+        database_url: Option<SecretString> {
+            parse: secret,
+            default: "",
+            variables: ["DATABASE_URL", "SQLALCHEMY_DATABASE_URI"],
+            help: "PostgreSQL 15 or newer, as postgresql://user:password@host:5432/database. \
+                   Several servers, as host:5432,host:5432, are tried in order until one accepts \
+                   writes. SQLAlchemy's postgresql+psycopg2:// is accepted. Unset: POSTGRES_USER, \
+                   POSTGRES_PASSWORD and POSTGRES_DB at localhost:5432; without those, an embedded \
+                   server.",
+            secret: true,
+        }
+        database_schema: String {
+            parse: schema,
+            default: "order_engine",
+            variables: ["ORDER_ENGINE_DATABASE_SCHEMA"],
+            help: "The PostgreSQL schema of the engine's tables: lower-case letters, digits, _.",
+        }
+        database_connections: u32 {
+            parse: number(4..=500),
+            default: "16",
+            variables: ["ORDER_ENGINE_DATABASE_CONNECTIONS"],
+            help: "Most connections of this process, 4 to 500.",
+        }
+        database_timeout_seconds: Duration {
+            parse: seconds(1..=300),
+            default: "10",
+            variables: ["ORDER_ENGINE_DATABASE_TIMEOUT_SECONDS"],
+            help: "Time limit of one statement or lock, 1 to 300 seconds; a connection without an \
+                   answer half a second later is closed. Waiting for a free connection has the \
+                   same limit, but at most 3 seconds.",
+        }
+    }
+}
 
-/// The variables that name a database in parts: user, password, database.
+/// The variables of the old services that name a database: user, password, database.
 pub(super) const PARTS: [&str; 3] = ["POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"];
 
-/// Where a further server listens that names no port.
+/// The port of a further server without one.
 const PORT: u16 = 5432;
 
-/// A request waits no longer for a connection: while the database is away, all of them wait.
+/// Longest wait for a free connection: while the database is unreachable, every request waits.
 const ACQUIRE_TIMEOUT_MAX: Duration = Duration::from_secs(3);
 
-/// Where orders are kept. `Debug` does not show the password.
-#[derive(Debug)]
-pub struct Database {
-    /// What the store is opened with.
-    pub options: StoreOptions,
-}
-
-pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Option<Database> {
-    let schema = schema(sources, problems);
-    let connections = sources.number("database_connections", 4..=500, problems);
-    let timeout = sources.seconds("database_timeout_seconds", 1..=300, problems);
-    let (connect, other_hosts) = parse(sources.text("database_url")?, sources, problems)?;
-    let address = address(&connect, &other_hosts);
-    let acquire_timeout = timeout.min(ACQUIRE_TIMEOUT_MAX);
-    let options = StoreOptions {
+/// The options of the store; none when no database is set.
+pub(super) fn read(values: &Values, problems: &mut Problems) -> Option<StoreOptions> {
+    let settings = DatabaseSettings::read(values, problems);
+    let url = settings.database_url?;
+    let setting = declared(DatabaseSettings::SETTINGS, "database_url");
+    let mut reader = Reader::new(setting, values, problems);
+    let (connect, other_hosts) = parse(url.expose_secret(), &mut reader)?;
+    let timeout = settings.database_timeout_seconds;
+    Some(StoreOptions {
+        address: address(&connect, &other_hosts),
         connect,
         other_hosts,
-        address,
-        schema,
-        connections,
-        acquire_timeout,
+        schema: settings.database_schema,
+        connections: settings.database_connections,
+        acquire_timeout: timeout.min(ACQUIRE_TIMEOUT_MAX),
         statement_timeout: timeout,
-    };
-    Some(Database { options })
+    })
 }
 
-fn schema(sources: &Sources, problems: &mut Problems) -> String {
-    let schema = sources.text("database_schema").unwrap_or_default();
+fn schema(reader: &mut Reader<'_>) -> String {
+    let schema = reader.text().unwrap_or_default();
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     let starts = schema.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
     if !starts || schema.len() > 63 || !schema.bytes().all(plain) {
-        problems.add(format!(
-            "{} must be 1 to 63 lower-case letters, digits or _, not {schema:?}.",
-            sources.called("database_schema")
-        ));
+        reader.problem(format!("must be 1 to 63 lower-case letters, digits or _, not {schema:?}"));
     }
     schema.to_owned()
 }
 
-/// Reads a URL: the first server and who asks it for what, and the other servers.
-fn parse(
-    url: &str,
-    sources: &Sources,
-    problems: &mut Problems,
-) -> Option<(PgConnectOptions, Vec<Host>)> {
-    let called = sources.called("database_url");
+/// Parses a URL: the first server with user and database, and the other servers.
+fn parse(url: &str, reader: &mut Reader<'_>) -> Option<(PgConnectOptions, Vec<Host>)> {
     let Some((scheme, rest)) = url.split_once("://") else {
-        problems.add(format!("{called} must begin with postgresql://."));
+        reader.problem("must begin with postgresql://");
         return None;
     };
-    // SQLAlchemy names its driver behind a plus.
-    let dialect = scheme.split('+').next().unwrap_or_default();
-    if !matches!(dialect, "postgresql" | "postgres") {
-        problems.add(format!("{called} must begin with postgresql://, not {dialect}://."));
+    // SQLAlchemy appends the driver after a plus sign.
+    let protocol = scheme.split('+').next().unwrap_or_default();
+    if !matches!(protocol, "postgresql" | "postgres") {
+        reader.problem(format!("must begin with postgresql://, not {protocol}://"));
         return None;
     }
     let (rest, wanted) = without_target(rest);
     if let Some(wanted) = wanted.filter(|wanted| !WRITABLE.contains(&wanted.as_str())) {
-        problems.add(format!(
-            "{called} says target_session_attrs={wanted}, and orders cannot be written to such a \
-             server. Say read-write, or leave it out: one that takes writes is looked for."
+        reader.problem(format!(
+            "has target_session_attrs={wanted}, and such a server accepts no writes. Use \
+             read-write, or leave it out: a server that accepts writes is chosen"
         ));
         return None;
     }
@@ -127,22 +111,22 @@ fn parse(
         Some((PgConnectOptions::from_str(&format!("postgresql://{first}")).ok()?, others))
     });
     if parsed.is_none() {
-        problems.add(format!(
-            "{called} is not of the form postgresql://user:password@host:5432/database, with \
-             further servers as host:5432,host:5432 (special characters in the password must be \
-             percent-encoded)."
-        ));
+        reader.problem(
+            "is not of the form postgresql://user:password@host:5432/database, with further \
+             servers as host:5432,host:5432 (special characters in the password must be \
+             percent-encoded)",
+        );
     }
     parsed
 }
 
-/// A server, by name and port.
+/// Host and port of a server.
 type Host = (String, u16);
 
-/// The values of `target_session_attrs` that a server which takes writes fits.
+/// The values of `target_session_attrs` that a server which accepts writes satisfies.
 const WRITABLE: [&str; 3] = ["read-write", "primary", "any"];
 
-/// The URL without the parameter that says which of several servers is wanted, and its value.
+/// The URL without the parameter `target_session_attrs`, and that parameter's value.
 fn without_target(rest: &str) -> (String, Option<String>) {
     let Some((place, query)) = rest.split_once('?') else {
         return (rest.to_owned(), None);
@@ -167,7 +151,7 @@ fn split_hosts(rest: &str) -> Option<(String, Vec<Host>)> {
 
 fn host_and_port(text: &str) -> Option<Host> {
     let (host, port) = match text.rsplit_once(':') {
-        // What ends in a bracket is the end of an IPv6 address.
+        // A closing bracket ends an IPv6 address without a port.
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
         _ => (text, PORT),
     };
@@ -175,7 +159,7 @@ fn host_and_port(text: &str) -> Option<Host> {
     (!host.is_empty()).then(|| (host.to_owned(), port))
 }
 
-/// The URL that the variables of the old services spell out, for a server on localhost:5432.
+/// The URL that the variables of the old services give, for a server on localhost:5432.
 pub(super) fn url_from_parts(variables: &HashMap<String, String>) -> Option<String> {
     let [user, password, database] = PARTS.map(|name| {
         let value = variables.get(name).filter(|value| !value.is_empty())?;
@@ -201,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn one_server_is_left_as_it_is() {
+    fn a_single_server_is_unchanged() {
         for rest in ["u:p@h:1/d", "u:p@[::1]/d?sslmode=require", "u@h", "/d?host=/run"] {
             assert_eq!(hosts(rest), Some((rest.to_owned(), Vec::new())));
         }
@@ -211,15 +195,15 @@ mod tests {
     fn further_servers_have_their_own_ports() {
         let (first, others) = hosts("u:p@a:1,b:2,c,[::1]:3,[::2]/d?x=1").unwrap_or_default();
         assert_eq!(first, "u:p@a:1/d?x=1");
-        let told = [("b", 2), ("c", 5432), ("::1", 3), ("::2", 5432)];
-        assert_eq!(others, told.map(|(host, port)| (host.to_owned(), port)));
+        let expected = [("b", 2), ("c", 5432), ("::1", 3), ("::2", 5432)];
+        assert_eq!(others, expected.map(|(host, port)| (host.to_owned(), port)));
         for wrong in ["u@a,/d", "u@a,b:x/d", "u@a,:1/d"] {
             assert_eq!(hosts(wrong), None, "{wrong}");
         }
     }
 
     #[test]
-    fn which_server_is_wanted_is_no_part_of_the_rest() {
+    fn the_target_session_attribute_is_removed_from_the_url() {
         let wanted = |rest| without_target(rest);
         let value = Some("read-write".to_owned());
         assert_eq!(wanted("h/d?target_session_attrs=read-write"), ("h/d?".into(), value.clone()));

@@ -1,135 +1,100 @@
-//! Where the brokers of Kafka are, and how to be let in: `KAFKA_BROKERS` or `KAFKA_BROKER`,
-//! `ORDER_ENGINE_KAFKA_GROUP`, `KAFKA_SECURITY_PROTOCOL`, `KAFKA_SASL_MECHANISM`,
-//! `KAFKA_USERNAME`, `KAFKA_PASSWORD`, `KAFKA_CA_FILE`.
+//! Kafka: brokers, encryption and login.
 
 use secrecy::SecretString;
 
-use crate::config::source::{Problems, Setting, Sources};
+use crate::setting::{
+    Problems, Reader, Values, choice, declared, optional_text, secret, settings, text,
+};
 
-/// The settings of this file.
-pub const SETTINGS: &[Setting] = &[
-    Setting {
-        name: "kafka_brokers",
-        variables: &["KAFKA_BROKERS", "KAFKA_BROKER"],
-        is_secret: false,
-        default: "",
-        help: "Brokers of Kafka, as host:port, separated by commas. Unset: the events of the \
-               contracts gateway and stock wait in the outbox.",
-    },
-    Setting {
-        name: "kafka_group",
-        variables: &["ORDER_ENGINE_KAFKA_GROUP"],
-        is_secret: false,
-        default: "order-engine",
-        help: "How the consumer groups begin; behind it stand - and the contract's name.",
-    },
-    Setting {
-        name: "kafka_security_protocol",
-        variables: &["KAFKA_SECURITY_PROTOCOL"],
-        is_secret: false,
-        default: "plaintext",
-        help: "plaintext, ssl, sasl_plaintext or sasl_ssl. Under ssl and sasl_ssl the brokers must \
-               show a certificate for their host.",
-    },
-    Setting {
-        name: "kafka_sasl_mechanism",
-        variables: &["KAFKA_SASL_MECHANISM"],
-        is_secret: false,
-        default: "plain",
-        help: "How to log in under sasl_plaintext and sasl_ssl: plain, scram-sha-256 or \
-               scram-sha-512.",
-    },
-    Setting {
-        name: "kafka_username",
-        variables: &["KAFKA_USERNAME"],
-        is_secret: false,
-        default: "",
-        help: "Who logs in.",
-    },
-    Setting {
-        name: "kafka_password",
-        variables: &["KAFKA_PASSWORD"],
-        is_secret: true,
-        default: "",
-        help: "The password of kafka_username.",
-    },
-    Setting {
-        name: "kafka_ca_file",
-        variables: &["KAFKA_CA_FILE"],
-        is_secret: false,
-        default: "",
-        help: "The file with the certificates to trust, in PEM. Unset: those of the system.",
-    },
-];
-
-/// Where the brokers are, and how to be let in.
-#[derive(Clone, Debug)]
-pub struct Kafka {
-    /// `host:port`, separated by commas.
-    pub brokers: String,
-    /// How the consumer groups begin.
-    pub group: String,
-    /// Whether the connections are encrypted.
-    pub is_tls: bool,
-    /// Who connects, where the brokers ask for it.
-    pub login: Option<Login>,
-    /// The file with the certificates to trust.
-    pub ca_file: Option<String>,
-}
-
-/// Who connects.
-#[derive(Clone, Debug)]
-pub struct Login {
-    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
-    pub mechanism: &'static str,
-    /// The name.
-    pub username: String,
-    /// The password. Never printed.
-    pub password: SecretString,
-}
-
-pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Option<Kafka> {
-    let protocols = [
-        ("plaintext", (false, false)),
-        ("ssl", (false, true)),
-        ("sasl_plaintext", (true, false)),
-        ("sasl_ssl", (true, true)),
-    ];
-    let protocol = sources.choice("kafka_security_protocol", &protocols, problems);
-    let (asks, is_tls) = protocol.unwrap_or_default();
-    let login = asks.then(|| login(sources, problems));
-    let brokers = sources.text("kafka_brokers")?.to_owned();
-    if !brokers.split(',').all(is_broker) {
-        let called = sources.called("kafka_brokers");
-        problems.add(format!("{called} must be host:port, or several of them with commas."));
-    }
-    Some(Kafka {
-        brokers,
-        group: sources.text("kafka_group").unwrap_or_default().to_owned(),
-        is_tls,
-        login,
-        ca_file: sources.text("kafka_ca_file").map(str::to_owned),
-    })
-}
-
-fn login(sources: &Sources, problems: &mut Problems) -> Login {
-    let mechanisms = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"].map(|name| (name, name));
-    let mechanism = sources.choice("kafka_sasl_mechanism", &mechanisms, problems);
-    let mut needed = |name| {
-        let text = sources.text(name);
-        if text.is_none() {
-            problems.add(super::missing(name));
+settings! {
+    /// The Kafka brokers of the contracts whose transport is Kafka.
+    pub struct KafkaSettings {
+        kafka_brokers: Option<String> {
+            parse: brokers,
+            default: "",
+            variables: ["KAFKA_BROKERS", "KAFKA_BROKER"],
+            help: "Kafka brokers, as host:port, separated by commas. Unset: the events of \
+                   contracts on Kafka stay in the outbox.",
         }
-        text.unwrap_or_default().to_owned()
-    };
-    Login {
-        mechanism: mechanism.unwrap_or("PLAIN"),
-        username: needed("kafka_username"),
-        password: needed("kafka_password").into(),
+        kafka_group: String {
+            parse: text,
+            default: "order-engine",
+            variables: ["ORDER_ENGINE_KAFKA_GROUP"],
+            help: "Prefix of the consumer groups; - and the contract's name follow it.",
+        }
+        kafka_security_protocol: SecurityProtocol {
+            parse: choice([
+                ("plaintext", SecurityProtocol { has_login: false, is_tls: false }),
+                ("ssl", SecurityProtocol { has_login: false, is_tls: true }),
+                ("sasl_plaintext", SecurityProtocol { has_login: true, is_tls: false }),
+                ("sasl_ssl", SecurityProtocol { has_login: true, is_tls: true }),
+            ]),
+            default: "plaintext",
+            variables: ["KAFKA_SECURITY_PROTOCOL"],
+            help: "plaintext, ssl, sasl_plaintext or sasl_ssl. With ssl and sasl_ssl the \
+                   certificate of each broker must be valid for its host.",
+        }
+        kafka_sasl_mechanism: &'static str {
+            parse: choice(["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"].map(|name| (name, name))),
+            default: "plain",
+            variables: ["KAFKA_SASL_MECHANISM"],
+            help: "Login mechanism of sasl_plaintext and sasl_ssl: plain, scram-sha-256 or \
+                   scram-sha-512.",
+        }
+        kafka_username: Option<String> {
+            parse: optional_text,
+            default: "",
+            variables: ["KAFKA_USERNAME"],
+            help: "User name of the login.",
+        }
+        kafka_password: Option<SecretString> {
+            parse: secret,
+            default: "",
+            variables: ["KAFKA_PASSWORD"],
+            help: "Password of kafka_username.",
+            secret: true,
+        }
+        kafka_ca_file: Option<String> {
+            parse: optional_text,
+            default: "",
+            variables: ["KAFKA_CA_FILE"],
+            help: "PEM file with the trusted certificate authorities. Unset: those of the system.",
+        }
     }
 }
 
-/// librdkafka would take what is no broker for the name of a host, and look for it for ever.
+/// Encryption and login of the connections to Kafka.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SecurityProtocol {
+    /// Whether brokers ask for a login.
+    pub has_login: bool,
+    /// Whether connections are encrypted.
+    pub is_tls: bool,
+}
+
+pub(super) fn read(values: &Values, problems: &mut Problems) -> KafkaSettings {
+    let settings = KafkaSettings::read(values, problems);
+    if settings.kafka_security_protocol.has_login {
+        let missing = [
+            ("kafka_username", settings.kafka_username.is_none()),
+            ("kafka_password", settings.kafka_password.is_none()),
+        ];
+        for (name, _) in missing.iter().filter(|(_, is_missing)| *is_missing) {
+            problems.add(declared(KafkaSettings::SETTINGS, name).missing());
+        }
+    }
+    settings
+}
+
+fn brokers(reader: &mut Reader<'_>) -> Option<String> {
+    let brokers = reader.text()?;
+    if !brokers.split(',').all(is_broker) {
+        reader.problem("must be host:port, or several of them separated by commas");
+    }
+    Some(brokers.to_owned())
+}
+
+/// librdkafka would take anything else for a host name and try to resolve it for ever.
 fn is_broker(text: &str) -> bool {
     let Some((host, port)) = text.trim().rsplit_once(':') else { return false };
     let is_plain = |c: char| !c.is_whitespace() && !matches!(c, '/' | '@');

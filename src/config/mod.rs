@@ -1,188 +1,226 @@
-//! Typed settings. The only place that reads the environment, `.env` and `order-engine.toml`.
+//! Typed settings. Only this room reads the environment, `.env` and `order-engine.toml`.
 //!
-//! One file per concern, each listing its settings and the variables they come from.
-//! [`Settings::load`] reports everything that is wrong at once.
+//! Each file declares the settings of one subject; each contract declares its own.
+//! [`Settings::load`] reports all problems at once.
 
 pub mod auth;
 pub mod database;
-pub mod gateway;
-pub mod jobs;
 pub mod kafka;
 pub mod logging;
 pub mod messages;
+pub mod migration;
 pub mod orders;
 pub mod rabbitmq;
 pub mod redis;
 pub mod server;
-pub mod source;
-pub mod strangler;
+mod sources;
+mod suggestion;
 pub mod upstream;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::config::source::{Problems, Setting, Sources};
-use crate::error::Result;
+use crate::contracts::{self, Contract};
+use crate::error::{Error, ErrorKind, Result};
+use crate::setting::{Problems, Setting, Values, declared};
+use crate::store::StoreOptions;
 
-/// Every setting of the engine, checked.
+/// What a secret is shown as.
+const MASK: &str = "********";
+
+/// All settings, checked.
 #[derive(Debug)]
 pub struct Settings {
-    /// Where orders are kept; absent when nothing names a database.
-    pub database: Option<database::Database>,
-    /// Where events go and come from; absent when nothing names a broker.
-    pub rabbitmq: Option<rabbitmq::RabbitMq>,
-    /// The exchanges of that broker, whether one is named or not.
-    pub exchanges: rabbitmq::Exchanges,
-    /// Where the events of some contracts go and come from; absent when nothing names a broker.
-    pub kafka: Option<kafka::Kafka>,
-    /// Where caches, jobs and stock keys are; absent when nothing names a Redis.
-    pub redis: Option<redis::Redis>,
-    /// What the contract `jobs` does.
-    pub jobs: jobs::Jobs,
-    /// What the contract `gateway` does.
-    pub gateway: gateway::Gateway,
-    /// Whether and how messages come and go.
-    pub messages: messages::Messages,
-    /// How callers prove who they are.
-    pub auth: auth::Auth,
-    /// Which doors are open.
-    pub server: server::Server,
-    /// The services that are asked before an order is placed.
-    pub upstream: upstream::Upstream,
-    /// The bounds of orders.
-    pub orders: orders::Orders,
-    /// Who answers while a service is moved over.
-    pub strangler: strangler::Strangler,
-    /// What is logged, and how.
-    pub logging: logging::Logging,
+    /// The database; none when no setting names one.
+    pub database: Option<StoreOptions>,
+    /// The RabbitMQ broker.
+    pub rabbitmq: rabbitmq::RabbitMqSettings,
+    /// The Kafka brokers.
+    pub kafka: kafka::KafkaSettings,
+    /// The Redis server.
+    pub redis: redis::RedisSettings,
+    /// Publishing and consuming of events.
+    pub messages: messages::MessageSettings,
+    /// Authentication.
+    pub auth: auth::AuthSettings,
+    /// The server and the contracts that it serves.
+    pub server: server::ServerSettings,
+    /// The services that are called before an order is placed.
+    pub upstream: upstream::UpstreamSettings,
+    /// Limits of orders.
+    pub orders: orders::OrderSettings,
+    /// Migration from an older service.
+    pub migration: migration::MigrationSettings,
+    /// Logging.
+    pub logging: logging::LoggingSettings,
+    /// Every contract with its own settings, served or not.
+    contracts: Vec<Arc<dyn Contract>>,
 }
 
-/// What a purpose cannot do without.
+/// What a command requires of the settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Needs {
-    /// A database to keep orders in.
+    /// A database.
     pub database: bool,
-    /// The secret that tokens are signed with.
+    /// The secret that signs tokens.
     pub secret: bool,
-    /// What the doors of every contract that is named go by.
-    pub doors: bool,
+    /// The authentication of every contract that is served.
+    pub authentication: bool,
 }
 
 impl Needs {
     /// To serve.
-    pub const DOORS: Self = Self { database: true, secret: false, doors: true };
-    /// To work on the database.
-    pub const DATABASE: Self = Self { database: true, secret: false, doors: false };
+    pub const SERVING: Self = Self { database: true, secret: false, authentication: true };
+    /// To use the database.
+    pub const DATABASE: Self = Self { database: true, secret: false, authentication: false };
     /// To sign tokens.
-    pub const SECRET: Self = Self { database: false, secret: true, doors: false };
-    /// To look at what there is.
-    pub const NOTHING: Self = Self { database: false, secret: false, doors: false };
+    pub const SECRET: Self = Self { database: false, secret: true, authentication: false };
+    /// To read settings only.
+    pub const NOTHING: Self = Self { database: false, secret: false, authentication: false };
 }
 
-/// One effective setting, for people.
+/// The effective value of one setting, to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
     /// The setting's name.
     pub name: &'static str,
-    /// Its value, secrets masked; none where there is none.
+    /// Its value, masked if it is a secret; none when there is no value.
     pub value: Option<String>,
-    /// Who gave it: `flag`, `environment (DATABASE_URL)`, `.env (DATABASE_URL)`,
+    /// Its source: `flag`, `environment (DATABASE_URL)`, `.env (DATABASE_URL)`,
     /// `order-engine.toml`, `default` or `not set`.
     pub origin: String,
 }
 
-/// Every setting there is, in the order of the documentation.
+/// All declarations, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Setting> {
-    [
-        database::SETTINGS,
-        rabbitmq::SETTINGS,
-        kafka::SETTINGS,
-        redis::SETTINGS,
-        jobs::SETTINGS,
-        gateway::SETTINGS,
-        messages::SETTINGS,
-        auth::SETTINGS,
-        server::SETTINGS,
-        upstream::SETTINGS,
-        orders::SETTINGS,
-        strangler::SETTINGS,
-        logging::SETTINGS,
-    ]
-    .into_iter()
-    .flatten()
+    let transports = [
+        database::DatabaseSettings::SETTINGS,
+        rabbitmq::RabbitMqSettings::SETTINGS,
+        kafka::KafkaSettings::SETTINGS,
+        redis::RedisSettings::SETTINGS,
+    ];
+    let others = [
+        messages::MessageSettings::SETTINGS,
+        auth::AuthSettings::SETTINGS,
+        server::ServerSettings::SETTINGS,
+        upstream::UpstreamSettings::SETTINGS,
+        orders::OrderSettings::SETTINGS,
+        migration::MigrationSettings::SETTINGS,
+        logging::LoggingSettings::SETTINGS,
+    ];
+    let contracts = contracts::ALL.iter().map(|definition| definition.settings);
+    transports.into_iter().chain(contracts).chain(others).flatten()
 }
 
 impl Settings {
-    /// Reads the settings, which must have what `needs` says: from `flags` by name, then the
-    /// environment, then `.env`, then `order-engine.toml`, both in `directory`.
+    /// Reads the settings from `flags` by name, the environment, `.env` and `order-engine.toml`,
+    /// both in `directory`, in this order of precedence, and checks that they have what `needs`
+    /// requires.
     ///
     /// # Errors
-    /// `Misconfigured` with one line for each thing that is wrong.
+    /// `Misconfigured` with one line for each problem.
     pub fn load(flags: &HashMap<String, String>, directory: &Path, needs: Needs) -> Result<Self> {
         let mut problems = Problems::default();
-        let sources = Sources::read(flags, directory, &mut problems);
-        for (is_needed, name) in
-            [(needs.database, "database_url"), (needs.secret, "jwt_secret_key")]
-        {
-            if is_needed && sources.text(name).is_none() {
-                problems.add(missing(name));
-            }
+        let values = sources::gather(flags, directory, &mut problems);
+        let mut settings = Self::read(&values, &mut problems);
+        settings.check(needs, &values, &mut problems);
+        if settings.server.metrics_port.is_none() {
+            let mut served = settings.server.contract.iter();
+            let default =
+                served.find_map(|one| settings.contract(&one.name).ok()?.default_metrics_port());
+            settings.server.metrics_port = default;
         }
-        let exchanges = rabbitmq::exchanges(&sources, &mut problems);
-        let settings = Self {
-            database: database::read(&sources, &mut problems),
-            rabbitmq: rabbitmq::read(&sources, &exchanges, &mut problems),
-            exchanges,
-            kafka: kafka::read(&sources, &mut problems),
-            redis: redis::read(&sources, &mut problems),
-            jobs: jobs::read(&sources, &mut problems),
-            gateway: gateway::read(&sources, &mut problems),
-            messages: messages::read(&sources, &mut problems),
-            auth: auth::read(&sources, &mut problems),
-            server: server::read(&sources, &mut problems),
-            upstream: upstream::read(&sources, &mut problems),
-            orders: orders::read(&sources, &mut problems),
-            strangler: strangler::read(&sources, &mut problems),
-            logging: logging::read(&sources, &mut problems),
-        };
-        if needs.doors {
-            for door in &settings.server.contracts {
-                if let Some(problem) = settings.auth.problem(&door.contract) {
+        problems.into_result(settings)
+    }
+
+    fn read(values: &Values, problems: &mut Problems) -> Self {
+        Self {
+            database: database::read(values, problems),
+            rabbitmq: rabbitmq::RabbitMqSettings::read(values, problems),
+            kafka: kafka::read(values, problems),
+            redis: redis::RedisSettings::read(values, problems),
+            messages: messages::MessageSettings::read(values, problems),
+            auth: auth::read(values, problems),
+            server: server::read(values, problems),
+            upstream: upstream::UpstreamSettings::read(values, problems),
+            orders: orders::OrderSettings::read(values, problems),
+            migration: migration::MigrationSettings::read(values, problems),
+            logging: logging::LoggingSettings::read(values, problems),
+            contracts: contracts::ALL
+                .iter()
+                .map(|definition| (definition.open)(values, problems))
+                .collect(),
+        }
+    }
+
+    fn check(&self, needs: Needs, values: &Values, problems: &mut Problems) {
+        let is_set = |name| values.get(name).is_some_and(|value| !value.text.is_empty());
+        if needs.database && !is_set("database_url") {
+            let setting = declared(database::DatabaseSettings::SETTINGS, "database_url");
+            problems.add(setting.missing());
+        }
+        if needs.secret && self.auth.jwt_secret_key.is_none() {
+            problems.add(declared(auth::AuthSettings::SETTINGS, "jwt_secret_key").missing());
+        }
+        if needs.authentication {
+            let served = self.server.contract.iter();
+            for contract in served.filter_map(|one| self.contract(&one.name).ok()) {
+                if let Some(problem) = self.auth.problem(contract.as_ref()) {
                     problems.add(problem);
                 }
             }
         }
-        problems.into_result(settings)
     }
 
-    /// Reads where events go and come from, and nothing else: who only talks to the broker may have
-    /// a database that is none of ours.
+    /// The contract of this name, with its settings.
     ///
     /// # Errors
-    /// `Misconfigured` with one line for each thing that is wrong; a missing URL is.
+    /// `Misconfigured` when there is none.
+    pub fn contract(&self, name: &str) -> Result<&Arc<dyn Contract>> {
+        self.contracts.iter().find(|contract| contract.name() == name).ok_or_else(|| {
+            let known = contracts::ALL.iter().map(|one| one.name).collect::<Vec<_>>().join(", ");
+            let text = format!("There is no contract named {name:?}. The contracts are: {known}.");
+            Error::new(ErrorKind::Misconfigured, &text).with("problems", text)
+        })
+    }
+
+    /// Reads the settings of RabbitMQ only, for programs that use the broker and a database that
+    /// is not the engine's.
+    ///
+    /// # Errors
+    /// `Misconfigured` with one line for each problem; a missing URL is one.
     pub fn load_rabbitmq(
         flags: &HashMap<String, String>,
         directory: &Path,
-    ) -> Result<rabbitmq::RabbitMq> {
+    ) -> Result<rabbitmq::RabbitMqSettings> {
         let mut problems = Problems::default();
-        let sources = Sources::read(flags, directory, &mut problems);
-        let exchanges = rabbitmq::exchanges(&sources, &mut problems);
-        let Some(settings) = rabbitmq::read(&sources, &exchanges, &mut problems) else {
-            problems.add(missing("rabbitmq_url"));
-            return Err(problems.into_error());
-        };
+        let values = sources::gather(flags, directory, &mut problems);
+        let settings = rabbitmq::RabbitMqSettings::read(&values, &mut problems);
+        if settings.if_set().is_none() {
+            let setting = declared(rabbitmq::RabbitMqSettings::SETTINGS, "rabbitmq_url");
+            problems.add(setting.missing());
+        }
         problems.into_result(settings)
     }
 
-    /// The effective settings with their origin, secrets masked, wrong ones as they stand.
+    /// The effective settings with their source. Secrets are masked; wrong values are included.
     #[must_use]
     pub fn describe(flags: &HashMap<String, String>, directory: &Path) -> Vec<Described> {
-        let sources = Sources::read(flags, directory, &mut Problems::default());
-        all().map(|setting| sources.describe(setting)).collect()
+        let values = sources::gather(flags, directory, &mut Problems::default());
+        all().map(|setting| describe(setting, &values)).collect()
     }
 }
 
-fn missing(name: &str) -> String {
-    let variables = all().find(|setting| setting.name == name).map_or(&[][..], |s| s.variables);
-    format!("{name} is not set. Set {}, or give it as a flag.", variables.join(" or "))
+fn describe(setting: &'static Setting, values: &Values) -> Described {
+    let (value, origin) = match (values.get(setting.name), setting.default) {
+        (Some(value), _) => (Some(value.text.clone()), value.origin.clone()),
+        (None, "") => (None, "not set".to_owned()),
+        (None, default) => (Some(default.to_owned()), "default".to_owned()),
+    };
+    let value = value.map(|value| match setting.is_secret {
+        true => MASK.to_owned(),
+        false => value,
+    });
+    Described { name: setting.name, value, origin }
 }

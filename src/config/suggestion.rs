@@ -4,7 +4,10 @@
 const EDITS_MAX: usize = 3;
 
 /// The candidate closest to `name`; none if all are too different.
-pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn closest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let wanted = name.to_lowercase();
     let distances = candidates.into_iter().map(|each| (edits(&wanted, &each.to_lowercase()), each));
     let limit = EDITS_MAX.min(wanted.chars().count() / 2);

@@ -1,5 +1,4 @@
-//! An amount as JSON shows it: a number, read from its digits and written from them, so that no
-//! binary floating point stands between.
+//! An exact amount as a JSON number, parsed from its digits without binary floating point.
 
 use rust_decimal::Decimal;
 use serde::de::Error as _;
@@ -7,7 +6,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// An amount that is a number in JSON: `200`, `19.5`. Its bounds are for others to check.
+/// An amount as a JSON number: `200`, `19.5`. Its range is not checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Amount(pub Decimal);
 

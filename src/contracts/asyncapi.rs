@@ -1,27 +1,18 @@
-//! The AsyncAPI 3.0 document of a contract, made from what it says of its channels.
+//! The AsyncAPI 3.0 document of a contract, generated from its channels.
 
 use serde_json::{Map, Value, json};
 
 use crate::contracts::channel::{Channel, Direction, MessageType};
-use crate::contracts::{Carrier, Contract};
+use crate::contracts::{Contract, Transport};
 
-/// The exchanges of a contract whose carrier is RabbitMQ.
-#[derive(Clone, Copy, Debug)]
-pub struct Exchanges<'a> {
-    /// Of what it says.
-    pub out: &'a str,
-    /// Of what it listens to.
-    pub heard: &'a str,
-}
-
-/// The document. The engine is the application in it: it sends what is announced, and receives
-/// what it listens to.
+/// The document, from the engine's point of view: it sends its events and receives those of other
+/// services from `incoming_exchange`.
 #[must_use]
-pub fn document(contract: &dyn Contract, exchanges: Exchanges<'_>) -> Value {
-    let carrier = contract.carrier();
+pub fn document(contract: &dyn Contract, incoming_exchange: &str) -> Value {
+    let transport = contract.transport();
     let (mut channels, mut operations, mut schemas) = (Map::new(), Map::new(), Map::new());
     for channel in contract.channels() {
-        let shown = show(&channel, carrier, exchanges);
+        let shown = show(&channel, &transport, incoming_exchange);
         channels.insert(channel.address.clone(), shown);
         let action = action(channel.direction);
         let reference = format!("#/channels/{}", escaped(&channel.address));
@@ -34,12 +25,12 @@ pub fn document(contract: &dyn Contract, exchanges: Exchanges<'_>) -> Value {
         "info": {
             "title": format!("Events of the contract {}", contract.name()),
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "What order-engine announces to other services, and what it takes in \
-                            from them. Delivery is at least once; of one order, in order.",
+            "description": "Events that order-engine publishes and consumes. Delivery is at least \
+                            once, and in order for each order.",
             "license": {"name": env!("CARGO_PKG_LICENSE")},
         },
         "defaultContentType": "application/json",
-        "servers": {server_name(carrier): server(carrier)},
+        "servers": {server_name(&transport): server(&transport)},
         "channels": channels,
         "operations": operations,
         "components": {"schemas": schemas},
@@ -53,21 +44,21 @@ const fn action(direction: Direction) -> &'static str {
     }
 }
 
-const fn server_name(carrier: Carrier) -> &'static str {
-    match carrier {
-        Carrier::RabbitMq => "rabbitmq",
-        Carrier::BullMq => "redis",
-        Carrier::Kafka => "kafka",
+const fn server_name(transport: &Transport) -> &'static str {
+    match transport {
+        Transport::RabbitMq(_) => "rabbitmq",
+        Transport::BullMq(_) => "redis",
+        Transport::Kafka => "kafka",
     }
 }
 
-fn server(carrier: Carrier) -> Value {
-    let (protocol, setting, usual) = match carrier {
-        Carrier::RabbitMq => ("amqp", "rabbitmq_url", "localhost:5672"),
-        Carrier::BullMq => ("redis", "redis_url", "localhost:6379"),
-        Carrier::Kafka => ("kafka", "kafka_brokers", "localhost:9092"),
+fn server(transport: &Transport) -> Value {
+    let (protocol, setting, usual) = match transport {
+        Transport::RabbitMq(_) => ("amqp", "rabbitmq_url", "localhost:5672"),
+        Transport::BullMq(_) => ("redis", "redis_url", "localhost:6379"),
+        Transport::Kafka => ("kafka", "kafka_brokers", "localhost:9092"),
     };
-    let description = format!("Where the setting {setting} says.");
+    let description = format!("The setting {setting}.");
     json!({
         "host": "{host}",
         "protocol": protocol,
@@ -75,46 +66,48 @@ fn server(carrier: Carrier) -> Value {
     })
 }
 
-fn show(channel: &Channel, carrier: Carrier, exchanges: Exchanges<'_>) -> Value {
+fn show(channel: &Channel, transport: &Transport, incoming_exchange: &str) -> Value {
     let messages: Map<_, _> = channel
         .messages
         .iter()
-        .map(|message| (message.name.to_owned(), show_message(message, channel.direction, carrier)))
+        .map(|message| {
+            (message.name.to_owned(), show_message(message, channel.direction, transport))
+        })
         .collect();
     let mut shown = json!({
         "address": channel.address,
-        "servers": [{"$ref": format!("#/servers/{}", server_name(carrier))}],
+        "servers": [{"$ref": format!("#/servers/{}", server_name(transport))}],
         "messages": messages,
     });
-    match carrier {
-        Carrier::RabbitMq => {
+    match transport {
+        Transport::RabbitMq(exchange) => {
             let name = match channel.direction {
-                Direction::Out => exchanges.out,
-                Direction::In => exchanges.heard,
+                Direction::Out => exchange.name(incoming_exchange),
+                Direction::In => incoming_exchange,
             };
             let exchange = json!({"name": name, "type": "direct"});
             shown["bindings"] = json!({"amqp": {"is": "routingKey", "exchange": exchange}});
         }
-        Carrier::BullMq => {
-            shown["description"] = "A queue of BullMQ; a message is the data of a job.".into();
+        Transport::BullMq(_) => {
+            shown["description"] = "A BullMQ queue; a message is the data of a job.".into();
         }
-        Carrier::Kafka => shown["bindings"] = json!({"kafka": {"topic": channel.address}}),
+        Transport::Kafka => shown["bindings"] = json!({"kafka": {"topic": channel.address}}),
     }
     shown
 }
 
-fn show_message(message: &MessageType, direction: Direction, carrier: Carrier) -> Value {
+fn show_message(message: &MessageType, direction: Direction, transport: &Transport) -> Value {
     let mut shown = json!({
         "name": message.name,
         "summary": message.summary,
         "payload": message.payload,
     });
-    // What others put beside their bodies is theirs.
+    // The headers of other services are not known.
     if direction == Direction::Out {
-        if let Some(headers) = headers(carrier, message.is_about_order) {
+        if let Some(headers) = headers(transport, message.is_about_order) {
             shown["headers"] = headers;
         }
-        if carrier == Carrier::Kafka {
+        if *transport == Transport::Kafka {
             let whose =
                 if message.is_about_order { "The order's `_id`." } else { "The user's id." };
             let key = json!({"type": "string", "description": whose});
@@ -124,25 +117,25 @@ fn show_message(message: &MessageType, direction: Direction, carrier: Carrier) -
     shown
 }
 
-/// What the transports put beside a body.
-fn headers(carrier: Carrier, is_about_order: bool) -> Option<Value> {
-    let version = "The order's version: 1 when it is placed, one more with every change.";
-    let replayed = "The past is told again; absent from what is new.";
-    let (mut required, fields) = match carrier {
-        Carrier::RabbitMq => (
+/// The headers of published messages.
+fn headers(transport: &Transport, is_about_order: bool) -> Option<Value> {
+    let version = "The order's version: 1 for a new order, incremented by each change.";
+    let replayed = "Present in replayed events only.";
+    let (mut required, fields) = match transport {
+        Transport::RabbitMq(_) => (
             vec!["x-order-version"],
             json!({
                 "x-order-version": {"type": "integer", "minimum": 1, "description": version},
                 "x-replay": {"const": true, "description": replayed},
             }),
         ),
-        Carrier::Kafka => (
+        Transport::Kafka => (
             vec!["event_id", "order_version"],
             json!({
                 "event_id": {
                     "type": "string",
                     "format": "uuid",
-                    "description": "The same on every attempt.",
+                    "description": "The same for each attempt.",
                 },
                 "order_version": {
                     "type": "string", "pattern": "^[1-9][0-9]*$", "description": version,
@@ -150,7 +143,7 @@ fn headers(carrier: Carrier, is_about_order: bool) -> Option<Value> {
                 "replayed": {"const": "true", "description": replayed},
             }),
         ),
-        Carrier::BullMq => return None,
+        Transport::BullMq(_) => return None,
     };
     if !is_about_order {
         required.retain(|name| !name.ends_with("version"));
@@ -158,7 +151,7 @@ fn headers(carrier: Carrier, is_about_order: bool) -> Option<Value> {
     Some(json!({"type": "object", "required": required, "properties": fields}))
 }
 
-/// A key as a part of a JSON pointer.
+/// A key as a segment of a JSON pointer.
 fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
@@ -166,12 +159,12 @@ fn escaped(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contracts::{ALL, Options};
+    use crate::contracts::{ALL, open};
 
     #[test]
     fn every_topic_that_is_listened_to_is_described() {
         for member in ALL {
-            let contract = (member.open)(&Options::default());
+            let contract = open(member.name).unwrap();
             let channels = contract.channels();
             let heard = channels.iter().filter(|channel| channel.direction == Direction::In);
             let heard: Vec<_> = heard.map(|channel| channel.address.as_str()).collect();

@@ -1,4 +1,4 @@
-//! Events in the engine's own words, for sinks: exact amounts, both forms of an order's id.
+//! The engine's own encoding of events, for sinks: exact amounts, both forms of an order's id.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use rust_decimal::Decimal;
@@ -13,16 +13,16 @@ use crate::domain::status::OrderStatus;
 use crate::engine::ports::EventEncoder;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The engine's own words, for one destination.
-pub struct Words {
-    /// Whose they are in the outbox.
+/// Encodes events for one sink.
+pub struct CanonicalEncoder {
+    /// The sink: the destination of the messages in the outbox.
     pub destination: &'static str,
 }
 
-/// What happened to an order.
+/// An event of an order.
 #[derive(Debug, Serialize, ToSchema)]
 struct CanonicalEvent<'a> {
-    /// The same on every attempt.
+    /// The same for each attempt.
     #[schema(value_type = String, format = "uuid")]
     event_id: Uuid,
     /// `order.placed`, `order.updated` or `order.deleted`.
@@ -30,18 +30,18 @@ struct CanonicalEvent<'a> {
     #[schema(format = DateTime)]
     at: String,
     order: CanonicalOrder<'a>,
-    /// The status before; null for a new order.
+    /// The previous status; null for a new order.
     previous_status: Option<&'static str>,
     reason: Option<&'a str>,
 }
 
-/// The order after it.
+/// The order after the event.
 #[derive(Debug, Serialize, ToSchema)]
 struct CanonicalOrder<'a> {
     id: i64,
-    /// The same order's 24 hex digits.
+    /// The id as 24 hex digits.
     _id: &'a str,
-    /// 1 for a new order, one more with every change.
+    /// 1 for a new order, incremented by each change.
     version: i32,
     user_id: &'a str,
     status: &'static str,
@@ -57,7 +57,7 @@ struct CanonicalOrder<'a> {
     updated_at: String,
 }
 
-/// A line of it.
+/// A line of the order.
 #[derive(Debug, Serialize, ToSchema)]
 struct CanonicalItem<'a> {
     product_id: &'a str,
@@ -67,12 +67,12 @@ struct CanonicalItem<'a> {
     unit_price: String,
 }
 
-impl EventEncoder for Words {
+impl EventEncoder for CanonicalEncoder {
     fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
         let topic = topic(event.kind);
         let key = OrderName::long(event.order.id, event.order.created_at);
         let body = serde_json::to_string(&canonical(event, topic, &key)).map_err(|error| {
-            Error::new(ErrorKind::Internal, "An event could not be written.").with_source(error)
+            Error::new(ErrorKind::Internal, "An event could not be serialized.").with_source(error)
         })?;
         let destination = self.destination;
         Ok(vec![Message { destination, topic: topic.into(), key: Some(key), body }])
@@ -117,7 +117,7 @@ fn canonical<'a>(event: &'a OrderEvent, topic: &'static str, key: &'a str) -> Ca
     }
 }
 
-/// With two decimals, or as many as there are.
+/// With at least two decimals.
 fn exact(amount: Decimal) -> String {
     let mut shown = amount.normalize();
     if shown.scale() < 2 {

@@ -1,20 +1,20 @@
-//! What is said on a contract's channels, by it and to it: the data of its AsyncAPI description.
+//! The channels of a contract, for its AsyncAPI description.
 
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-/// A routing key, topic or queue, and what is said on it.
+/// A routing key, topic or queue, with its messages.
 #[derive(Clone, Debug)]
 pub struct Channel {
-    /// How the carrier calls it.
+    /// The name of the routing key, topic or queue.
     pub address: String,
-    /// Who speaks.
+    /// Who publishes.
     pub direction: Direction,
-    /// What is said there.
+    /// The types of messages.
     pub messages: Vec<MessageType>,
 }
 
-/// Who speaks on a channel.
+/// Who publishes on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// The engine.
@@ -23,35 +23,35 @@ pub enum Direction {
     In,
 }
 
-/// One kind of message.
+/// A type of message.
 #[derive(Clone, Debug)]
 pub struct MessageType {
-    /// What names it: a routing key, the name of a job, the word in a field of its body.
+    /// Its name: a routing key, the name of a job, or the value of a field of the body.
     pub name: &'static str,
-    /// When it is sent.
+    /// When it is published.
     pub summary: &'static str,
-    /// Whether it is about one order, and not about all of a user's.
+    /// Whether it is about one order; otherwise about all orders of a user.
     pub is_about_order: bool,
-    /// The JSON Schema of its body.
+    /// The JSON Schema of the body.
     pub payload: Value,
-    /// The schemas that it refers to, by name.
+    /// The schemas that the payload refers to, by name.
     pub schemas: Vec<(String, Value)>,
 }
 
 impl Channel {
-    /// What the engine says at `address`.
+    /// A channel that the engine publishes to.
     pub(super) fn out(address: impl Into<String>, messages: Vec<MessageType>) -> Self {
         Self { address: address.into(), direction: Direction::Out, messages }
     }
 
-    /// What the engine listens to at `address`.
+    /// A channel that the engine consumes from.
     pub(super) fn heard(address: impl Into<String>, messages: Vec<MessageType>) -> Self {
         Self { address: address.into(), direction: Direction::In, messages }
     }
 }
 
 impl MessageType {
-    /// Messages whose body is a `T`.
+    /// A message about an order whose body is a `T`.
     pub(super) fn of<T: ToSchema>(name: &'static str, summary: &'static str) -> Self {
         let mut schemas = vec![(T::name().into_owned(), T::schema())];
         T::schemas(&mut schemas);
@@ -64,17 +64,17 @@ impl MessageType {
         }
     }
 
-    /// Messages of others, whose body fits `payload`.
+    /// A message of another service, with the schema of its body.
     pub(super) fn like(name: &'static str, summary: &'static str, payload: Value) -> Self {
         Self { name, summary, is_about_order: false, payload, schemas: Vec::new() }
     }
 
-    /// The same, about a user's orders.
+    /// The same message, about all orders of a user.
     pub(super) fn about_a_user(self) -> Self {
         Self { is_about_order: false, ..self }
     }
 
-    /// The same, with its name in a `field` of the body.
+    /// The same message, whose name is the value of `field` in the body.
     pub(super) fn named_in(self, field: &str) -> Self {
         let named = json!({"properties": {field: {"const": self.name}}, "required": [field]});
         Self { payload: json!({"allOf": [self.payload, named]}), ..self }

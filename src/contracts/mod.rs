@@ -1,25 +1,30 @@
-//! The dialects that the engine speaks. A contract translates; it decides nothing.
+//! The contracts: the APIs and messages of the services that the engine replaces. A contract
+//! translates; it decides nothing.
 //!
-//! Adding one is a folder beside `flask` and a line in [`ALL`]; the conformance suite then runs it,
-//! and the commands and tests of descriptions have it too.
+//! A contract owns its settings, authentication, port, exchange or topics, encoders and decoders.
+//! To add one, add a folder beside `flask`, declare it as a module and list it in [`ALL`]. The
+//! conformance suite, the commands and the tests of API descriptions then include it.
 
 mod amount;
 pub mod asyncapi;
 pub mod canonical;
 pub mod channel;
-mod facts;
+mod external_events;
+mod failure;
 pub mod flask;
 pub mod gateway;
 pub mod jobs;
 mod moment;
 mod payload;
+mod payload_schema;
 mod quantity;
-mod readable;
 mod status_word;
 pub mod stock;
 pub mod storefront;
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use utoipa::openapi::OpenApi;
@@ -29,131 +34,229 @@ use crate::engine::Engine;
 use crate::engine::ports::{EventEncoder, MessageDecoder};
 use crate::server::Shell;
 use crate::server::graphql::GraphQl;
+use crate::setting::{Problems, Reader, Setting, Values, optional_choice};
 
-/// One dialect: its door, its words for events, its understanding of what others say.
-pub trait Contract: Send + Sync {
-    /// Its name in settings, and the destination of its messages in the outbox: `flask`.
+/// One contract: its API, the encoder of its events and the decoder of incoming messages.
+pub trait Contract: fmt::Debug + Send + Sync {
+    /// Its name in settings, and the destination of its messages in the outbox, for example
+    /// `flask`.
     fn name(&self) -> &'static str;
 
-    /// The port of its door when none is set.
+    /// The port of its API when none is set.
     fn default_port(&self) -> u16;
 
-    /// What carries its messages.
-    fn carrier(&self) -> Carrier;
+    /// The port of metrics when none is set; none for no separate port.
+    fn default_metrics_port(&self) -> Option<u16> {
+        None
+    }
 
-    /// Its words for events. Asked while orders commit, whichever door took them.
+    /// How callers of its API are authenticated.
+    ///
+    /// # Errors
+    /// The setting that is missing, for a contract that has no default.
+    fn auth_mode(&self) -> std::result::Result<AuthMode, &'static Setting> {
+        Ok(AuthMode::Jwt)
+    }
+
+    /// The transport of its messages.
+    fn transport(&self) -> Transport;
+
+    /// Encodes events. It is called while orders are committed, whichever API changed them.
     fn event_encoder(&self) -> Arc<dyn EventEncoder>;
 
-    /// Its understanding of incoming messages.
+    /// Decodes incoming messages.
     fn message_decoder(&self) -> Arc<dyn MessageDecoder>;
 
-    /// The routing keys or topics that it listens to; none where nobody talks to it.
+    /// The routing keys or topics that it consumes.
     fn topics(&self) -> &'static [&'static str];
 
-    /// What is said on its channels, by it and, in the order of its topics, to it.
+    /// The channels that it publishes to and, in the order of [`Contract::topics`], consumes
+    /// from.
     fn channels(&self) -> Vec<Channel>;
 
-    /// Whether other services see and change the stock in Redis.
+    /// Whether other services read and change the stock in Redis.
     fn keeps_stock_keys(&self) -> bool {
         false
     }
 
-    /// Whether other services see what is known of users in Redis.
+    /// Whether other services read user data in Redis.
     fn keeps_user_keys(&self) -> bool {
         false
     }
 
-    /// Whether it tells the lists of users' orders.
-    fn tells_lists(&self) -> bool {
+    /// Whether it publishes the list of a user's orders.
+    fn publishes_order_lists(&self) -> bool {
         false
     }
 
-    /// Under which name messages are taken in for it. Contracts that listen to the same messages
-    /// share one, so that every message is taken in once, whichever of them are served.
+    /// The name of its consumer. Contracts that consume the same messages share one, so that each
+    /// message is applied once.
     fn consumer(&self) -> &'static str {
         self.name()
     }
 
-    /// The fields at the roots of its GraphQL schema, if it has one.
-    fn operations(&self) -> &'static [&'static str];
+    /// The root fields of its GraphQL schema; empty without a GraphQL API.
+    fn operations(&self) -> &'static [&'static str] {
+        &[]
+    }
 
-    /// Its GraphQL schema on `engine`, if it has one; for callers without HTTP.
-    fn graphql(&self, engine: &Engine, shell: &Shell) -> Option<GraphQl>;
+    /// Its GraphQL API on `engine`, for callers without HTTP; none without a GraphQL API.
+    fn graphql(&self, _engine: &Engine, _shell: &Shell) -> Option<GraphQl> {
+        None
+    }
 
-    /// Its GraphQL schema in GraphQL's own language, if it has one; generated from the code.
+    /// Its GraphQL schema in the schema definition language.
     fn sdl(&self) -> Option<String> {
         None
     }
 
-    /// The description of its REST door, if it has one; generated from the code.
+    /// The OpenAPI description of its REST API.
     fn openapi(&self) -> Option<OpenApi> {
         None
     }
 
-    /// Its door on `engine`, with everything that all doors have.
+    /// The routes of its API on `engine`, with those that all APIs have.
     fn router(&self, engine: &Engine, shell: &Shell) -> Router;
 }
 
-/// What carries messages away, and brings those of other services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Carrier {
-    /// An exchange of RabbitMQ.
-    RabbitMq,
-    /// Queues of BullMQ on Redis.
-    BullMq,
-    /// Topics of Kafka.
+/// How the callers of an API are authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// By a JSON Web Token.
+    Jwt,
+    /// By the secret of a trusted gateway in front of the API.
+    TrustedGateway,
+    /// Not at all: every client has full access.
+    Disabled,
+}
+
+impl AuthMode {
+    /// Parses the setting of a contract without a default: jwt, gateway or none.
+    pub(crate) fn parse(reader: &mut Reader<'_>) -> Option<Self> {
+        let modes =
+            [("jwt", Self::Jwt), ("gateway", Self::TrustedGateway), ("none", Self::Disabled)];
+        optional_choice(modes)(reader)
+    }
+}
+
+/// What a contract's messages are transported by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// RabbitMQ. Events are published to this exchange.
+    RabbitMq(Exchange),
+    /// BullMQ queues on Redis.
+    BullMq(JobOptions),
+    /// Kafka topics.
     Kafka,
 }
 
-/// What contracts do by setting, and the other services that they ask.
-#[derive(Clone, Default)]
-pub struct Options {
-    /// Of the contract `jobs`.
-    pub jobs: jobs::Options,
-    /// Of the contract `gateway`.
-    pub gateway: gateway::Options,
+/// An exchange that events are published to. Two contracts must not publish the same routing key
+/// to one exchange: its consumers would receive every order twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// The exchange that events are consumed from.
+    Incoming,
+    /// An exchange of the contract's own.
+    Own(String),
 }
 
-/// A contract as it is known before any setting is read.
+impl Exchange {
+    /// Its name, where `incoming` is the exchange that events are consumed from.
+    #[must_use]
+    pub fn name<'a>(&'a self, incoming: &'a str) -> &'a str {
+        match self {
+            Self::Incoming => incoming,
+            Self::Own(name) => name,
+        }
+    }
+}
+
+/// BullMQ queues and the options of their jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobOptions {
+    /// The queues. While one of them is paused, its jobs stay in the outbox.
+    pub queues: Vec<String>,
+    /// Prefix of the keys in Redis.
+    pub prefix: String,
+    /// How often a worker attempts a job that fails.
+    pub attempts: u32,
+    /// Delay before the second attempt; it doubles with each further one.
+    pub backoff: Duration,
+    /// How long completed jobs are kept.
+    pub keep_completed: Duration,
+}
+
+/// The declaration of a contract.
 #[derive(Clone, Copy)]
-pub struct Member {
-    /// Its name in settings.
+pub struct ContractDefinition {
+    /// Its name.
     pub name: &'static str,
-    /// Makes it.
-    pub open: fn(&Options) -> Arc<dyn Contract>,
+    /// The settings of this contract alone.
+    pub settings: &'static [Setting],
+    /// Opens it with the values of settings. Whatever is wrong is added to the problems.
+    pub open: fn(&Values, &mut Problems) -> Arc<dyn Contract>,
 }
 
-/// Every contract there is, the default one first.
-pub static ALL: [Member; 5] = [
-    Member { name: flask::NAME, open: |_| Arc::new(flask::Flask) },
-    Member {
-        name: jobs::NAME,
-        open: |options| Arc::new(jobs::Jobs { options: options.jobs.clone() }),
-    },
-    Member {
-        name: gateway::NAME,
-        open: |options| Arc::new(gateway::Gateway { options: options.gateway }),
-    },
-    Member { name: storefront::NAME, open: |_| Arc::new(storefront::Storefront) },
-    Member { name: stock::NAME, open: |_| Arc::new(stock::Stock) },
+/// The contract that is served when none is set.
+pub const DEFAULT: &str = flask::DEFINITION.name;
+
+/// All contracts.
+pub static ALL: &[ContractDefinition] = &[
+    flask::DEFINITION,
+    jobs::DEFINITION,
+    gateway::DEFINITION,
+    storefront::DEFINITION,
+    stock::DEFINITION,
 ];
 
-/// The contract of this name, by `options`.
+/// The contract of this name, with default settings.
 #[must_use]
-pub fn open(name: &str, options: &Options) -> Option<Arc<dyn Contract>> {
-    ALL.iter().find(|member| member.name == name).map(|member| (member.open)(options))
+pub fn open(name: &str) -> Option<Arc<dyn Contract>> {
+    let definition = ALL.iter().find(|definition| definition.name == name)?;
+    Some((definition.open)(&Values::default(), &mut Problems::default()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+    use crate::contracts::channel::Direction;
 
     #[test]
     fn contracts_are_found_by_their_names() {
-        for member in ALL {
-            let found = open(member.name, &Options::default());
-            assert_eq!(found.map(|contract| contract.name()), Some(member.name));
+        for definition in ALL {
+            let found = open(definition.name);
+            assert_eq!(found.map(|contract| contract.name()), Some(definition.name));
         }
-        assert!(open("express", &Options::default()).is_none());
+        assert!(open("express").is_none());
+    }
+
+    #[test]
+    fn names_and_settings_are_unique() {
+        let mut names = HashSet::new();
+        let mut settings = HashSet::new();
+        for definition in ALL {
+            assert!(names.insert(definition.name), "{} is there twice", definition.name);
+            for setting in definition.settings {
+                assert!(settings.insert(setting.name), "{} is there twice", setting.name);
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_contracts_publish_a_routing_key_to_one_exchange() {
+        let mut published = HashSet::new();
+        for contract in ALL.iter().filter_map(|definition| open(definition.name)) {
+            let Transport::RabbitMq(exchange) = contract.transport() else { continue };
+            let exchange = exchange.name("event_exchange").to_owned();
+            for channel in contract.channels() {
+                if channel.direction == Direction::Out {
+                    let key = (exchange.clone(), channel.address);
+                    assert!(published.insert(key.clone()), "{}: {key:?}", contract.name());
+                }
+            }
+        }
+        assert!(!published.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! A time as JavaScript writes it, for the contracts that come from services on Node.
+//! Times in the format of JavaScript, for the contracts of services on Node.js.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 

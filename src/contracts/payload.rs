@@ -1,5 +1,5 @@
-//! Reads the JSON of other services: liberal in the shapes that have been seen, strict in types,
-//! and always able to name the field that is wrong. Numbers are read from their text.
+//! Parses the JSON of other services: accepts the formats that were observed, with strict types.
+//! Errors name the field. Numbers are parsed from their digits.
 
 use std::collections::HashMap;
 
@@ -9,25 +9,25 @@ use serde_json::value::RawValue;
 use crate::domain::money::{checked_amount, read_amount};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Longest text that is taken in, in bytes.
+/// Longest accepted text, in bytes.
 pub(super) const TEXT_BYTES_MAX: usize = 4096;
 
 /// A JSON object.
-pub(super) struct Object<'a>(HashMap<String, &'a RawValue>);
+pub(super) struct PayloadObject<'a>(HashMap<String, &'a RawValue>);
 
-/// One of its fields.
-pub(super) struct Field<'a> {
+/// A field of an object.
+pub(super) struct PayloadField<'a> {
     name: &'a str,
     json: &'a str,
 }
 
-/// The text of a body.
+/// The body as text.
 pub(super) fn text(body: &[u8]) -> Result<&str> {
     std::str::from_utf8(body).map_err(|_| refused("The body is not UTF-8."))
 }
 
-/// A list of objects, or one that stands for itself.
-pub(super) fn objects(json: &str) -> Result<Vec<Object<'_>>> {
+/// A list of objects, or a single object.
+pub(super) fn objects(json: &str) -> Result<Vec<PayloadObject<'_>>> {
     if !json.trim_start().starts_with('[') {
         return Ok(vec![object(json)?]);
     }
@@ -37,19 +37,19 @@ pub(super) fn objects(json: &str) -> Result<Vec<Object<'_>>> {
 }
 
 /// An object.
-pub(super) fn object(json: &str) -> Result<Object<'_>> {
+pub(super) fn object(json: &str) -> Result<PayloadObject<'_>> {
     if !json.trim_start().starts_with('{') {
         return Err(refused("The body must be a JSON object."));
     }
-    serde_json::from_str(json).map(Object).map_err(|error| unreadable(json, &error))
+    serde_json::from_str(json).map(PayloadObject).map_err(|error| unreadable(json, &error))
 }
 
-impl<'a> Object<'a> {
-    /// The first of `names` that is there and not null; a list of one stands for what is in it.
-    pub(super) fn get(&self, names: &[&'a str]) -> Result<Option<Field<'a>>> {
+impl<'a> PayloadObject<'a> {
+    /// The first of `names` that is present and not null. A list of one value counts as the value.
+    pub(super) fn get(&self, names: &[&'a str]) -> Result<Option<PayloadField<'a>>> {
         for name in names {
             if let Some(raw) = self.0.get(*name) {
-                let field = Field { name, json: raw.get() }.single()?;
+                let field = PayloadField { name, json: raw.get() }.single()?;
                 if field.json != "null" {
                     return Ok(Some(field));
                 }
@@ -58,13 +58,13 @@ impl<'a> Object<'a> {
         Ok(None)
     }
 
-    /// As [`Object::get`], for what must be there.
-    pub(super) fn need(&self, names: &[&'a str]) -> Result<Field<'a>> {
+    /// Like [`PayloadObject::get`], for a required field.
+    pub(super) fn need(&self, names: &[&'a str]) -> Result<PayloadField<'a>> {
         self.get(names)?.ok_or_else(|| refused(format!("The field {} is missing.", names[0])))
     }
 }
 
-impl<'a> Field<'a> {
+impl<'a> PayloadField<'a> {
     fn single(self) -> Result<Self> {
         if !self.json.starts_with('[') {
             return Ok(self);
@@ -75,14 +75,14 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The value as it is written.
+    /// The JSON text of the value.
     pub(super) fn json(&self) -> &'a str {
         self.json
     }
 
     /// An object.
-    pub(super) fn object(&self) -> Result<Object<'a>> {
-        let fields = serde_json::from_str(self.json).map(Object);
+    pub(super) fn object(&self) -> Result<PayloadObject<'a>> {
+        let fields = serde_json::from_str(self.json).map(PayloadObject);
         fields.map_err(|_| self.wrong("must be an object"))
     }
 
@@ -90,7 +90,7 @@ impl<'a> Field<'a> {
         refused(format!("The field {} {what}.", self.name))
     }
 
-    /// A text without NUL, which PostgreSQL cannot keep.
+    /// A string without NUL, which PostgreSQL cannot store.
     pub(super) fn text(&self) -> Result<String> {
         let text: String =
             serde_json::from_str(self.json).map_err(|_| self.wrong("must be a text"))?;
@@ -108,7 +108,7 @@ impl<'a> Field<'a> {
         self.json.parse().map_err(|_| self.wrong("must be a whole number"))
     }
 
-    /// An id: a whole number, or a text.
+    /// An id: an integer or a string.
     pub(super) fn id(&self) -> Result<String> {
         if self.json.starts_with('"') {
             return self.text();
@@ -116,7 +116,7 @@ impl<'a> Field<'a> {
         self.integer().map(|id| id.to_string())
     }
 
-    /// A price from the number's own digits, see [`read_amount`].
+    /// A price, parsed from its digits; see [`read_amount`].
     pub(super) fn price(&self) -> Result<Decimal> {
         let amount =
             read_amount(self.json).ok_or_else(|| self.wrong("must be a number below 10^15"))?;
@@ -124,7 +124,7 @@ impl<'a> Field<'a> {
     }
 }
 
-/// A body that is no JSON, with the field at which reading it ended: `NaN` ends it, for instance.
+/// The error of an invalid body, with the field at which parsing stopped, for example at `NaN`.
 fn unreadable(json: &str, error: &serde_json::Error) -> Error {
     let line_start: usize =
         json.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
@@ -137,9 +137,9 @@ fn unreadable(json: &str, error: &serde_json::Error) -> Error {
     match field {
         Some(name) => {
             let name: String = name.chars().take(40).collect();
-            refused(format!("The body is no JSON, at the field {name}: {error}."))
+            refused(format!("The body is not valid JSON, at the field {name}: {error}."))
         }
-        None => refused(format!("The body is no JSON: {error}.")),
+        None => refused(format!("The body is not valid JSON: {error}.")),
     }
 }
 
@@ -204,7 +204,7 @@ mod tests {
         let error = object("{\n \"id\": 1,\n \"price\": NaN}").err().unwrap();
         assert!(error.message().contains("field price"), "{error}");
         let error = object("{").err().unwrap();
-        assert!(error.message().starts_with("The body is no JSON: "), "{error}");
+        assert!(error.message().starts_with("The body is not valid JSON: "), "{error}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! A quantity as clients write it: a whole number, also as `2.0`, which is one in JSON Schema and
-//! was one to the JavaScript of the services that are replaced.
+//! Quantities: integers, also written as `2.0`, which JSON Schema and the replaced JavaScript
+//! services accept.
 
 use rust_decimal::prelude::ToPrimitive as _;
 use serde::de::Error as _;
@@ -7,7 +7,7 @@ use serde::{Deserialize as _, Deserializer};
 
 use crate::contracts::amount::Amount;
 
-/// Reads one, for `deserialize_with`. What it may be is for others to say.
+/// Parses a quantity, for `deserialize_with`. Its range is not checked.
 pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let number = Amount::deserialize(deserializer).map(|amount| amount.0).ok();
     number

@@ -19,12 +19,12 @@ pub struct PlacementLimits {
     /// Maximum quantity of one line. Default 2,147,483,647.
     pub quantity_max: u32,
     /// Whether users of whom no event was received may order. Default true.
-    pub unknown_users: bool,
+    pub allow_unknown_users: bool,
 }
 
 impl Default for PlacementLimits {
     fn default() -> Self {
-        Self { lines_max: 500, quantity_max: i32::MAX.unsigned_abs(), unknown_users: true }
+        Self { lines_max: 500, quantity_max: i32::MAX.unsigned_abs(), allow_unknown_users: true }
     }
 }
 
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn limits_are_checked_without_the_catalogue() {
-        let limits = PlacementLimits { lines_max: 2, quantity_max: 5, unknown_users: true };
+        let limits = PlacementLimits { lines_max: 2, quantity_max: 5, allow_unknown_users: true };
         let kind = |lines: &[(&str, u32)]| check(&request(lines), limits).map_err(|e| e.kind());
         assert_eq!(kind(&[]), Err(ErrorKind::InvalidInput));
         assert_eq!(kind(&[("1", 0)]), Err(ErrorKind::InvalidInput));

@@ -32,7 +32,7 @@ impl Engine {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 "The engine's own consumer is running, and a message without a message id could be \
-                 applied twice. Stop the engine's consumer (ORDER_ENGINE_INTAKE=false) or this \
+                 applied twice. Stop the engine's consumer (ORDER_ENGINE_CONSUMER=false) or this \
                  one. The lease of a killed consumer expires after 30 seconds.",
             ));
         }

@@ -52,6 +52,6 @@ pub async fn seed_demo(settings: &Settings) -> Result<Demo> {
         }));
         products.push((number.to_owned(), name.to_owned(), price, stock));
     }
-    App::with_engine(settings, async |engine| engine.apply_events(&facts).await).await?;
+    App::with_engine(settings, async |engine, _| engine.apply_events(&facts).await).await?;
     Ok(Demo { user, products })
 }

@@ -5,7 +5,8 @@ mod dependencies;
 use tokio::net::TcpListener;
 
 use crate::adoption::{self, Step};
-use crate::app::{self, Check, OpenDoor};
+use crate::app::enabled_contracts::{ContractApi, EnabledContracts};
+use crate::app::{self, Check};
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::store::{Store, migrate};
@@ -22,11 +23,12 @@ pub async fn doctor(settings: Result<Settings>, check_ports: bool) -> Vec<Check>
         checks.push(check_tokens(&settings).await);
     }
     checks.extend(check_database(&settings).await);
-    match app::doors(&settings) {
-        Ok(doors) => {
-            checks.extend(dependencies::check(&settings, &doors).await);
+    match EnabledContracts::new(&settings) {
+        Ok(contracts) => {
+            let apis = contracts.apis();
+            checks.extend(dependencies::check(&settings, apis).await);
             if check_ports {
-                checks.extend(check_listeners(&settings, &doors).await);
+                checks.extend(check_listeners(&settings, apis).await);
             }
             checks.extend(check_tls(&settings));
         }
@@ -42,7 +44,7 @@ async fn check_tokens(settings: &Settings) -> Check {
             return dependencies::failed_with_cause("tokens", &error, "See docs/CONFIG.md: jwt_.");
         }
     };
-    if let Some(keys) = verifier.served()
+    if let Some(keys) = verifier.jwks()
         && let Err(error) = keys.fetch().await
     {
         let remedy = "Check that jwt_jwks_url or jwt_jwks_file names a JWK Set.";
@@ -111,10 +113,10 @@ async fn check_adoption(store: &Store) -> Option<Check> {
 
 /// None if TLS is not configured.
 fn check_tls(settings: &Settings) -> Option<Check> {
-    let tls = settings.server.tls.as_ref()?;
+    let (certificate, _) = settings.server.tls()?;
     let files = "tls_certificate_file and tls_key_file";
     Some(match app::identity(&settings.server) {
-        Ok(_) => passed("tls", &format!("{} matches its key.", tls.certificate_file.display())),
+        Ok(_) => passed("tls", &format!("{} matches its key.", certificate.display())),
         Err(error) => dependencies::failed_with_cause(
             "tls",
             &error,
@@ -124,12 +126,12 @@ fn check_tls(settings: &Settings) -> Option<Check> {
 }
 
 /// Binds all ports at the same time, like the server, to detect two listeners on one port.
-async fn check_listeners(settings: &Settings, doors: &[OpenDoor]) -> Vec<Check> {
+async fn check_listeners(settings: &Settings, apis: &[ContractApi]) -> Vec<Check> {
     let host = settings.server.host.as_str();
-    let ports = doors.iter().map(|door| (door.port(), door.contract().name()));
+    let ports = apis.iter().map(|api| (api.port(), api.contract().name()));
     let ports = ports.chain(settings.server.metrics_port.map(|port| (port, "metrics")));
-    let mut listening = Vec::with_capacity(doors.len() + 1);
-    let mut checks = Vec::with_capacity(doors.len() + 1);
+    let mut listening = Vec::with_capacity(apis.len() + 1);
+    let mut checks = Vec::with_capacity(apis.len() + 1);
     for (port, of) in ports {
         let name = format!("port {port}");
         checks.push(match TcpListener::bind((host, port)).await {

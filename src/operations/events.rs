@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::app;
-use crate::config::Settings;
+use crate::app::enabled_contracts::EnabledContracts;
 use crate::domain::ids::OrderId;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
@@ -40,7 +39,7 @@ pub async fn events_dead_letters(engine: &Engine, limit: i64) -> Result<Vec<Dead
 
 /// Tries dead letters again, those of `ids` or all, and returns how many. Outgoing ones go back to
 /// the relay with their attempts reset to zero. Incoming ones are decoded by the contracts of
-/// `settings` and applied here, each in its own transaction.
+/// `contracts` and applied here, each in its own transaction.
 ///
 /// # Errors
 /// `NotFound` when one of `ids` is no dead letter; nothing is changed then. `InvalidInput` when
@@ -48,10 +47,9 @@ pub async fn events_dead_letters(engine: &Engine, limit: i64) -> Result<Vec<Dead
 /// them, they stay, and all others are done. `Unavailable`.
 pub async fn events_retry(
     engine: &Engine,
-    settings: &Settings,
+    contracts: &EnabledContracts,
     ids: Option<&[i64]>,
 ) -> Result<usize> {
-    let message_decoders = app::message_decoders(settings)?;
     let mut transaction = engine.store().begin().await?;
     let outgoing = dead_letters::retry_outgoing(&mut transaction, ids).await?;
     let incoming = dead_letters::find_incoming(&mut transaction, ids).await?;
@@ -65,7 +63,7 @@ pub async fn events_retry(
     let mut retried = outgoing.len();
     let mut failures = Vec::new();
     for (id, consumer) in incoming {
-        let Some(decoder) = message_decoders.get(consumer.as_str()) else {
+        let Some(decoder) = contracts.message_decoder(&consumer) else {
             failures.push(format!("message {id}: its contract {consumer:?} is not enabled here"));
             continue;
         };

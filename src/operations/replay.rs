@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::config::Settings;
+use crate::app::enabled_contracts::EnabledContracts;
 use crate::domain::replay::{ReplayCursor, ReplayFilter};
 use crate::engine::Engine;
 use crate::engine::replay::{Replay, ReplayStep};
@@ -65,12 +65,12 @@ pub struct Replayed {
 /// where to go on.
 pub async fn events_replay(
     engine: &Engine,
-    settings: &Settings,
+    contracts: &EnabledContracts,
     options: ReplayOptions,
     progress: impl Fn(Replayed),
 ) -> Result<Replayed> {
     let rate = checked_rate(options.rate_per_s)?;
-    let contract = options.contract.map(|name| enabled(settings, name)).transpose()?;
+    let contract = options.contract.map(|name| enabled(contracts, name)).transpose()?;
     let replay = engine.replay(options.past, contract.clone()).await?;
     let (told, until) = (replay.position(), replay.until());
     let done = Replayed { events: 0, messages: 0, waiting: 0, told, until };
@@ -172,13 +172,11 @@ fn checked_rate(rate: i64) -> Result<u32> {
 }
 
 /// Checks that a contract is enabled: nobody would send the messages of another.
-fn enabled(settings: &Settings, name: String) -> Result<String> {
-    let contracts = settings.server.contracts.iter().map(|door| &door.contract);
-    let enabled: Vec<_> = contracts.chain(&settings.messages.sinks).collect();
-    if enabled.contains(&&name) {
+fn enabled(contracts: &EnabledContracts, name: String) -> Result<String> {
+    if contracts.destinations().any(|destination| destination == name) {
         return Ok(name);
     }
-    let enabled = enabled.into_iter().cloned().collect::<Vec<_>>().join(", ");
+    let enabled = contracts.destinations().collect::<Vec<_>>().join(", ");
     let text = format!("The contract {name:?} is not enabled here; enabled is {enabled}.");
     Err(Error::new(ErrorKind::InvalidInput, text))
 }

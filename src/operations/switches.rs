@@ -1,7 +1,7 @@
 //! Sets who answers which operation while a service is moved over, and reads what the rehearsals
 //! have shown.
 
-use crate::app;
+use crate::app::enabled_contracts::EnabledContracts;
 use crate::config::Settings;
 use crate::domain::ids::UserId;
 use crate::domain::switch::{ALL_OPERATIONS, Stage};
@@ -62,9 +62,10 @@ pub async fn switch(
         kept::set(&mut connection, operation, stage, percent, &users).await
     })
     .await?;
-    let doors = app::doors(settings)?;
+    let contracts = EnabledContracts::new(settings)?;
     let is_route = operation.contains(' ') || operation == ALL_OPERATIONS;
-    Ok(is_route || doors.iter().any(|door| door.operations().contains(&operation)))
+    Ok(is_route
+        || contracts.apis().iter().any(|api| api.contract().operations().contains(&operation)))
 }
 
 /// Sets the stage of every operation at once; what was set for single ones is forgotten.

@@ -52,7 +52,7 @@ fn load(flags: Flags, needs: Needs) -> Result<Settings> {
 #[pyfunction]
 #[pyo3(signature = (flags, on_ready=None))]
 pub(super) fn serve(py: Python<'_>, flags: Flags, on_ready: Option<Py<PyAny>>) -> PyResult<()> {
-    let settings = load(flags, Needs::DOORS).map_err(|error| raise(py, &error))?;
+    let settings = load(flags, Needs::SERVING).map_err(|error| raise(py, &error))?;
     run_until_stopped(py, on_ready, |ready, stop| app::serve(settings, ready, stop))
 }
 
@@ -78,7 +78,7 @@ pub(super) fn work(
 ) -> PyResult<()> {
     let role = match role {
         "relay" => Ok(Role::Relay),
-        "consumer" => Ok(Role::Intake),
+        "consumer" => Ok(Role::Consumer),
         _ => Err(Error::new(ErrorKind::InvalidInput, "role must be relay or consumer.")),
     };
     let role = role.map_err(|error| raise(py, &error))?;
@@ -140,7 +140,7 @@ fn vanished() -> Error {
 #[pyfunction]
 #[pyo3(signature = (flags, *, for_server=true))]
 pub(super) fn validate_settings(py: Python<'_>, flags: Flags, for_server: bool) -> PyResult<()> {
-    let needs = if for_server { Needs::DOORS } else { Needs::NOTHING };
+    let needs = if for_server { Needs::SERVING } else { Needs::NOTHING };
     load(flags, needs).map(drop).map_err(|error| raise(py, &error))
 }
 
@@ -365,7 +365,7 @@ pub(super) fn settings() -> Vec<PySettingInfo> {
 #[pyo3(signature = (flags, check_ports=true))]
 pub(super) fn doctor(py: Python<'_>, flags: Flags, check_ports: bool) -> PyResult<Vec<PyCheck>> {
     wait_for(py, async move {
-        let checks = operations::doctor(load(flags, Needs::DOORS), check_ports).await;
+        let checks = operations::doctor(load(flags, Needs::SERVING), check_ports).await;
         Ok(checks.into_iter().map(PyCheck::from).collect())
     })
 }
@@ -422,7 +422,7 @@ pub(super) fn events_tail(
 ) -> PyResult<Vec<PyEvent>> {
     let order = order_id.map(arguments::order_id).transpose()?;
     wait_for(py, async move {
-        let events = App::with_engine(&load(flags, Needs::DATABASE)?, async |engine| {
+        let events = App::with_engine(&load(flags, Needs::DATABASE)?, async |engine, _| {
             operations::events_tail(engine, order, limit).await
         })
         .await?;
@@ -449,7 +449,7 @@ pub(super) fn events_dead_letters(
     limit: i64,
 ) -> PyResult<Vec<PyDeadLetter>> {
     wait_for(py, async move {
-        let parked = App::with_engine(&load(flags, Needs::DATABASE)?, async |engine| {
+        let parked = App::with_engine(&load(flags, Needs::DATABASE)?, async |engine, _| {
             operations::events_dead_letters(engine, limit).await
         })
         .await?;
@@ -473,8 +473,8 @@ pub(super) fn events_dead_letters(
 pub(super) fn events_retry(py: Python<'_>, flags: Flags, ids: Option<Vec<i64>>) -> PyResult<usize> {
     wait_for(py, async move {
         let settings = load(flags, Needs::DATABASE)?;
-        App::with_engine(&settings, async |engine| {
-            operations::events_retry(engine, &settings, ids.as_deref()).await
+        App::with_engine(&settings, async |engine, contracts| {
+            operations::events_retry(engine, contracts, ids.as_deref()).await
         })
         .await
     })
@@ -494,7 +494,7 @@ pub(super) fn events_retry(py: Python<'_>, flags: Flags, ids: Option<Vec<i64>>) 
 #[pyfunction]
 pub(super) fn events_skip(py: Python<'_>, flags: Flags, ids: Vec<i64>) -> PyResult<usize> {
     wait_for(py, async move {
-        App::with_engine(&load(flags, Needs::DATABASE)?, async |engine| {
+        App::with_engine(&load(flags, Needs::DATABASE)?, async |engine, _| {
             operations::events_skip(engine, &ids).await
         })
         .await
@@ -561,11 +561,11 @@ pub(super) fn events_replay(
     let (ended, mut end) = oneshot::channel();
     wait_for(py, async move {
         tokio::spawn(async move {
-            let done = App::with_engine(&settings, async |engine| {
+            let done = App::with_engine(&settings, async |engine, contracts| {
                 let progress = |done| {
                     progress.send_replace(Some(done));
                 };
-                let replay = operations::events_replay(engine, &settings, options, progress);
+                let replay = operations::events_replay(engine, contracts, options, progress);
                 stop.run_until_cancelled(replay).await.transpose()
             });
             // The receiver is gone after Ctrl-C.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::consuming::{self, Consuming, ParkedDelivery};
 use crate::config::Settings;
-use crate::config::rabbitmq::RabbitMq;
+use crate::config::rabbitmq::RabbitMqSettings;
 use crate::error::Result;
 use crate::operations;
 use crate::python::annotation::Annotation;
@@ -180,7 +180,7 @@ fn open(
 }
 
 /// Reads the settings, also from files in the working directory.
-fn settings(flags: &Flags) -> Result<RabbitMq> {
+fn settings(flags: &Flags) -> Result<RabbitMqSettings> {
     Settings::load_rabbitmq(flags, Path::new("."))
 }
 

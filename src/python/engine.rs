@@ -12,8 +12,9 @@ use futures_util::{StreamExt, stream};
 use pyo3::prelude::*;
 
 use crate::app::consuming::Delivery;
+use crate::app::enabled_contracts::EnabledContracts;
 use crate::app::sinks::Handover;
-use crate::app::{self, App, Asked, Role};
+use crate::app::{App, Asked, Role};
 use crate::config::{Needs, Settings};
 use crate::domain::caller::Caller;
 use crate::domain::external_event::{ExternalEvent, ProductEvent, StockEvent, UserEvent};
@@ -56,10 +57,9 @@ pub(super) struct Engine {
 #[pyclass(frozen, extends = Engine, module = "order_engine._native")]
 pub(super) struct AsyncEngine;
 
-/// An open engine, its settings, and the channels to the sinks of this process.
+/// An open engine, and the channels to the sinks of this process.
 struct Opened {
     app: App,
-    settings: Settings,
     sinks: Vec<Arc<Handover>>,
 }
 
@@ -72,11 +72,11 @@ impl Closable for Opened {
 }
 
 async fn open(flags: Flags, sinks: Vec<String>) -> Result<ProcessBound<Opened>> {
-    let load = || Settings::load(&flags, Path::new("."), Needs::DATABASE);
-    let settings = load()?;
-    let (app, channels) = App::open_with(load()?, Role::Embedded, &sinks).await?;
+    let settings = Settings::load(&flags, Path::new("."), Needs::DATABASE)?;
+    let contracts = EnabledContracts::new(&settings)?;
+    let (app, channels) = App::open_with(&settings, contracts, Role::Embedded, &sinks).await?;
     let sinks = channels.into_iter().map(Arc::new).collect();
-    Ok(ProcessBound::new(Opened { app, settings, sinks }))
+    Ok(ProcessBound::new(Opened { app, sinks }))
 }
 
 /// An opened engine on its way to Python.
@@ -612,9 +612,7 @@ impl Engine {
             ..Delivery::default()
         };
         self.run(py, move |opened| async move {
-            let (contract, decoder) = app::first_message_decoder(&opened.settings)?;
-            let engine = opened.app.engine();
-            engine.apply_message(decoder.as_ref(), contract, &delivery).await.map(|()| Nothing)
+            opened.app.apply_message(&delivery).await.map(|()| Nothing)
         })
     }
 
@@ -810,7 +808,7 @@ impl Engine {
         let ids = ids.map(arguments::message_ids).transpose()?;
         self.run(py, move |opened| async move {
             let engine = opened.app.engine();
-            operations::events_retry(engine, &opened.settings, ids.as_deref()).await
+            operations::events_retry(engine, opened.app.contracts(), ids.as_deref()).await
         })
     }
 
@@ -887,7 +885,8 @@ impl Engine {
         };
         self.run(py, move |opened| async move {
             let engine = opened.app.engine();
-            let done = operations::events_replay(engine, &opened.settings, options, |_| ()).await?;
+            let done =
+                operations::events_replay(engine, opened.app.contracts(), options, |_| ()).await?;
             Ok(PyReplayProgress::from(done))
         })
     }

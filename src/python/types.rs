@@ -20,6 +20,7 @@ use crate::operations::{self, DeadLetter};
 use crate::python::annotation::Annotation;
 use crate::python::errors::raise;
 use crate::python::result_class::{self, Tuple, result_class};
+use crate::setting::Setting;
 
 result_class! {
     /// One line of an order: a product, its price and a quantity.
@@ -497,8 +498,8 @@ impl From<config::Described> for PySettingValue {
     }
 }
 
-impl From<&config::source::Setting> for PySettingInfo {
-    fn from(setting: &config::source::Setting) -> Self {
+impl From<&Setting> for PySettingInfo {
+    fn from(setting: &Setting) -> Self {
         Self {
             name: setting.name.to_owned(),
             variables: setting.variables.iter().map(|name| (*name).to_owned()).collect(),

@@ -116,7 +116,7 @@ impl GraphQl {
     pub fn routes(self, shell: &Shell) -> Router {
         let page = Playground::new(shell);
         let files = page.files();
-        graphql_http::routes(self, shell.gate.clone(), page).merge(files)
+        graphql_http::routes(self, shell.authenticator.clone(), page).merge(files)
     }
 
     /// Until when a request that begins now may take.

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::time::{Instant, timeout_at};
 
-use crate::auth::Gate;
+use crate::auth::Authenticator;
 use crate::error::{Error, ErrorKind};
 use crate::server::graphql::{Answered, GraphQl, Stage};
 use crate::server::media::{self, Answer};
@@ -23,13 +23,13 @@ use crate::server::{body, event_stream, rates, websocket};
 #[derive(Clone)]
 struct Door {
     graphql: GraphQl,
-    gate: Gate,
+    authenticator: Authenticator,
     page: Playground,
 }
 
 /// `/graphql`, by every method it has.
-pub(super) fn routes(graphql: GraphQl, gate: Gate, page: Playground) -> Router {
-    let door = Door { graphql, gate, page };
+pub(super) fn routes(graphql: GraphQl, authenticator: Authenticator, page: Playground) -> Router {
+    let door = Door { graphql, authenticator, page };
     Router::new()
         .route("/graphql", get(read).post(write))
         .fallback(no_path)
@@ -111,7 +111,7 @@ impl Door {
         only_reads: bool,
         deadline: Instant,
     ) -> Response {
-        let session = Session::from_headers(&self.gate, &parts.headers).await;
+        let session = Session::from_headers(&self.authenticator, &parts.headers).await;
         let session = Arc::new(session.at(rates::address(&parts.extensions)));
         if form == Answer::EventStream {
             return event_stream::answer(self.graphql.stream(params.into(), session));
@@ -147,7 +147,7 @@ impl Door {
 
 async fn upgrade(door: Door, parts: &mut Parts) -> Response {
     match WebSocketUpgrade::from_request_parts(parts, &()).await {
-        Ok(upgrade) => websocket::answer(upgrade, parts, door.graphql, door.gate),
+        Ok(upgrade) => websocket::answer(upgrade, parts, door.graphql, door.authenticator),
         Err(rejection) => rejection.into_response(),
     }
 }

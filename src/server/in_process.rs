@@ -155,11 +155,11 @@ impl Socket {
         let Some(protocol) = websocket::protocol(&headers) else { return Ok(None) };
         let (incoming, source) = futures_channel::mpsc::channel(MESSAGES_MAX);
         let (sink, outgoing) = futures_channel::mpsc::channel(MESSAGES_MAX);
-        let gate = shell.gate.clone();
+        let authenticator = shell.authenticator.clone();
         let graphql = graphql.clone();
         tokio::spawn(async move {
-            let session = Session::from_headers(&gate, &headers).await;
-            websocket::serve(sink, source, protocol, graphql, gate, session).await;
+            let session = Session::from_headers(&authenticator, &headers).await;
+            websocket::serve(sink, source, protocol, graphql, authenticator, session).await;
         });
         let protocol = protocol.sec_websocket_protocol().to_owned();
         Ok(Some(Self { incoming, outgoing, protocol }))

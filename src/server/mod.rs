@@ -42,7 +42,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::auth::Gate;
+use crate::auth::Authenticator;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::connections::Door;
 use crate::server::health::{Probe, Readiness};
@@ -56,7 +56,7 @@ pub struct Shell {
     /// Whose door it is. A label of metrics.
     pub contract: &'static str,
     /// Says who asks. Each door has its own.
-    pub gate: Gate,
+    pub authenticator: Authenticator,
     /// Counts what the doors do. One for all doors of a process.
     pub metrics: Arc<Metrics>,
     /// The parts that `/readyz` asks, PostgreSQL and the brokers.

@@ -11,7 +11,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Components, OpenApi};
 
-use crate::auth::Gate;
+use crate::auth::Authenticator;
 use crate::server::page::Page;
 use crate::server::{Shell, rest};
 
@@ -60,7 +60,7 @@ pub fn described(router: Router, description: Option<OpenApi>, shell: &Shell) ->
     let directory = shell.page_dir("swagger-ui");
     let page = Page::new(directory.as_deref(), PAGE_WITHOUT_SWAGGER_UI, CONTENT_SECURITY_POLICY);
     let files = directory.map(|directory| page.files("/docs/assets", &directory));
-    let description = Arc::new(guarded(description, Some(&shell.gate)));
+    let description = Arc::new(guarded(description, Some(&shell.authenticator)));
     let show = async move || {
         rest::json(StatusCode::OK, description.as_ref())
             .unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
@@ -71,16 +71,16 @@ pub fn described(router: Router, description: Option<OpenApi>, shell: &Shell) ->
         .merge(files.unwrap_or_default())
 }
 
-/// `description` with what `gate` asks for, if it is known.
+/// `description` with what `authenticator` asks for, if it is known.
 #[must_use]
-pub fn guarded(mut description: OpenApi, gate: Option<&Gate>) -> OpenApi {
-    let (name, scheme) = match gate {
-        None | Some(Gate::Open) => return description,
-        Some(Gate::Tokens(_)) => {
+pub fn guarded(mut description: OpenApi, authenticator: Option<&Authenticator>) -> OpenApi {
+    let (name, scheme) = match authenticator {
+        None | Some(Authenticator::Disabled) => return description,
+        Some(Authenticator::Jwt(_)) => {
             let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
             ("token", SecurityScheme::Http(scheme.build()))
         }
-        Some(Gate::Gateway(gateway)) => {
+        Some(Authenticator::TrustedGateway(gateway)) => {
             let text = format!(
                 "Proves that the request comes from the gateway, which names its user in the \
                  header {}.",

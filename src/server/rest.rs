@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::auth::Gate;
+use crate::auth::Authenticator;
 use crate::engine::placing::PlacementResult;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json_object::JsonObject;
@@ -31,7 +31,7 @@ pub type Words = fn(&Error) -> Response;
 /// What the handlers of one REST door have in common. Cheap to clone.
 #[derive(Clone)]
 pub struct Desk {
-    gate: Gate,
+    authenticator: Authenticator,
     contract: &'static str,
     metrics: Arc<Metrics>,
     rates: Option<Arc<Rates>>,
@@ -73,7 +73,7 @@ impl Desk {
     pub fn new(shell: &Shell, words: Words) -> Self {
         let metrics = Arc::clone(&shell.metrics);
         Self {
-            gate: shell.gate.clone(),
+            authenticator: shell.authenticator.clone(),
             contract: shell.contract,
             metrics,
             rates: shell.rates.clone(),
@@ -91,7 +91,7 @@ impl Desk {
     ) -> Response {
         let began = Instant::now();
         let (parts, body) = request.into_parts();
-        let session = Session::from_headers(&self.gate, &parts.headers).await;
+        let session = Session::from_headers(&self.authenticator, &parts.headers).await;
         let session = session.at(rates::address(&parts.extensions));
         let admitted = self.rates.as_ref().map_or(Ok(()), |rates| rates.admit(&session));
         let is_json = media::is_json(&parts.headers);

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
-use crate::auth::{self, Gate, Principal};
+use crate::auth::{self, Authenticator, Principal};
 use crate::domain::caller::Caller;
 use crate::domain::ids::IdempotencyKey;
 use crate::error::{Error, ErrorKind, Result, error_chain};
@@ -37,24 +37,27 @@ pub struct Session {
 impl Session {
     /// The session of a request with these headers. Waits only for the key of a token, where an
     /// issuer serves it and it is not known yet.
-    pub async fn from_headers(gate: &Gate, headers: &HeaderMap) -> Self {
-        let mut who = authenticate(gate, headers);
+    pub async fn from_headers(authenticator: &Authenticator, headers: &HeaderMap) -> Self {
+        let mut who = authenticate(authenticator, headers);
         if let Err(refused) = &who
-            && gate.learns_from(refused).await
+            && authenticator.learns_from(refused).await
         {
-            who = authenticate(gate, headers);
+            who = authenticate(authenticator, headers);
         }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let keys = headers.get_all(IDEMPOTENCY_KEY).iter().map(|key| text(key.as_bytes()));
         let authorization =
             headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = token(gate, &who, authorization);
+        let token = token(authenticator, &who, authorization);
         Self { keys: keys.collect(), token, ..Self::new(Arc::new(who)) }
     }
 
     /// The session of a request that carries nothing but the value of an `Authorization` header.
-    pub async fn from_authorization(gate: &Gate, authorization: Option<&str>) -> Self {
-        match gate.verifier() {
+    pub async fn from_authorization(
+        authenticator: &Authenticator,
+        authorization: Option<&str>,
+    ) -> Self {
+        match authenticator.verifier() {
             None => Self::anonymous(),
             Some(verifier) => {
                 let mut who = verifier.authenticate(authorization, Utc::now());
@@ -63,7 +66,7 @@ impl Session {
                 {
                     who = verifier.authenticate(authorization, Utc::now());
                 }
-                let token = token(gate, &who, authorization);
+                let token = token(authenticator, &who, authorization);
                 Self { token, ..Self::new(Arc::new(who)) }
             }
         }
@@ -202,29 +205,29 @@ impl Session {
 
 /// The token of a caller that goes by one.
 fn token(
-    gate: &Gate,
+    authenticator: &Authenticator,
     who: &Result<Principal>,
     authorization: Option<&str>,
 ) -> Option<SecretString> {
-    let is_good = gate.verifier().is_some() && who.is_ok();
+    let is_good = authenticator.verifier().is_some() && who.is_ok();
     let token = is_good.then(|| auth::bearer(authorization).ok()).flatten()?;
     Some(token.to_owned().into())
 }
 
-fn authenticate(gate: &Gate, headers: &HeaderMap) -> Result<Principal> {
-    match gate {
-        Gate::Tokens(verifier) => {
+fn authenticate(authenticator: &Authenticator, headers: &HeaderMap) -> Result<Principal> {
+    match authenticator {
+        Authenticator::Jwt(verifier) => {
             let text = only(headers, header::AUTHORIZATION.as_str())?
                 .map(|value| value.to_str().unwrap_or("Bearer ?"));
             verifier.authenticate(text, Utc::now())
         }
-        Gate::Gateway(gateway) => {
+        Authenticator::TrustedGateway(gateway) => {
             let secret = only(headers, &gateway.secret_header)?.map(HeaderValue::as_bytes);
             // What is no text names nobody.
             let user = only(headers, &gateway.user_header)?.map(|id| id.to_str().unwrap_or(""));
             gateway.authenticate(secret, user)
         }
-        Gate::Open => Ok(SYSTEM),
+        Authenticator::Disabled => Ok(SYSTEM),
     }
 }
 
@@ -245,15 +248,15 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::auth::{AuthOptions, Gateway, Verifier};
+    use crate::auth::{AuthOptions, TrustedGateway, Verifier};
 
     fn session(headers: &[(HeaderName, &'static str)]) -> Session {
         let verifier = Verifier::new(AuthOptions::new("secret".into())).unwrap();
-        opened(&Gate::Tokens(Arc::new(verifier)), &map(headers))
+        opened(&Authenticator::Jwt(Arc::new(verifier)), &map(headers))
     }
 
-    fn opened(gate: &Gate, headers: &HeaderMap) -> Session {
-        Session::from_headers(gate, headers).now_or_never().expect("no key is waited for")
+    fn opened(authenticator: &Authenticator, headers: &HeaderMap) -> Session {
+        Session::from_headers(authenticator, headers).now_or_never().expect("no key is waited for")
     }
 
     fn map(headers: &[(HeaderName, &'static str)]) -> HeaderMap {
@@ -263,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_gateway_says_whose_request_it_passes_on() {
-        let gate = Gate::Gateway(Arc::new(Gateway {
+        let authenticator = Authenticator::TrustedGateway(Arc::new(TrustedGateway {
             secret: "s".into(),
             secret_header: "x-gateway-secret".into(),
             user_header: "x-user-id".into(),
@@ -271,7 +274,7 @@ mod tests {
         let secret = (HeaderName::from_static("x-gateway-secret"), "s");
         let user = (HeaderName::from_static("x-user-id"), "7");
         let name = |headers: &[_]| {
-            let session = opened(&gate, &map(headers));
+            let session = opened(&authenticator, &map(headers));
             session.caller().map(|caller| caller.name().to_owned()).map_err(|e| e.kind())
         };
         assert_eq!(name(&[secret.clone(), user.clone()]), Ok("7".to_owned()));
@@ -281,7 +284,7 @@ mod tests {
 
     #[test]
     fn an_open_door_asks_nobody() {
-        let session = opened(&Gate::Open, &HeaderMap::new());
+        let session = opened(&Authenticator::Disabled, &HeaderMap::new());
         assert_eq!(session.caller().unwrap(), &Caller::System);
     }
 

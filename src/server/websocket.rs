@@ -17,7 +17,7 @@ use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::auth::Gate;
+use crate::auth::Authenticator;
 use crate::error::{Error, ErrorKind};
 use crate::server::connections::SIGN_OF_LIFE;
 use crate::server::graphql::{GraphQl, told};
@@ -33,7 +33,7 @@ pub(super) fn answer(
     upgrade: WebSocketUpgrade,
     parts: &Parts,
     graphql: GraphQl,
-    gate: Gate,
+    authenticator: Authenticator,
 ) -> Response {
     let Some(protocol) = protocol(&parts.headers) else {
         let message = "Offer the WebSocket protocol graphql-transport-ws.";
@@ -46,8 +46,8 @@ pub(super) fn answer(
         .max_frame_size(BODY_BYTES_MAX)
         .on_upgrade(move |socket| async move {
             let (sink, source) = socket.split();
-            let session = Session::from_headers(&gate, &headers).await.at(address);
-            serve(sink, source, protocol, graphql, gate, session).await;
+            let session = Session::from_headers(&authenticator, &headers).await.at(address);
+            serve(sink, source, protocol, graphql, authenticator, session).await;
         })
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn serve(
     source: impl Stream<Item = Result<Message, axum::Error>> + Send,
     protocol: WebSocketProtocols,
     graphql: GraphQl,
-    gate: Gate,
+    authenticator: Authenticator,
     session: Session,
 ) {
     let shutdown = graphql.shutdown().clone();
@@ -78,7 +78,7 @@ pub(super) async fn serve(
     let init = move |payload: Value| {
         // Nobody waits any more when the time for it is over.
         let _ = initialised.send(());
-        async move { Ok(data(&gate, session, &payload).await) }
+        async move { Ok(data(&authenticator, session, &payload).await) }
     };
     let operations =
         Operations { graphql, free: Arc::new(Semaphore::new(OPERATIONS_PER_SOCKET_MAX)) };
@@ -124,12 +124,12 @@ fn close(code: u16, reason: &str) -> Message {
 }
 
 /// Browsers cannot set headers on a socket, so a token may come with `connection_init`.
-async fn data(gate: &Gate, session: Session, payload: &Value) -> Data {
+async fn data(authenticator: &Authenticator, session: Session, payload: &Value) -> Data {
     let named = ["Authorization", "authorization"].iter().find_map(|name| payload.get(name));
     let session = match named {
         Some(value) => {
             let text = Some(value.as_str().unwrap_or("?"));
-            Session::from_authorization(gate, text).await.at(session.address())
+            Session::from_authorization(authenticator, text).await.at(session.address())
         }
         None => session,
     };

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::auth::Gate;
+use crate::auth::Authenticator;
 use crate::domain::caller::Caller;
 use crate::domain::switch::{Asker, Stage, Switches};
 use crate::error::{Result, error_chain};
@@ -74,7 +74,7 @@ pub struct Parts {
     /// Where shadowed requests run.
     pub rehearser: Box<dyn Rehearser>,
     /// Tells whose token a request carries.
-    pub gate: Gate,
+    pub authenticator: Authenticator,
     /// Counts shadowed requests.
     pub metrics: Arc<Metrics>,
     /// The stage of what nobody has set.
@@ -93,7 +93,7 @@ pub struct Strangler {
 struct Inner {
     store: Store,
     rehearser: Box<dyn Rehearser>,
-    gate: Gate,
+    authenticator: Authenticator,
     metrics: Arc<Metrics>,
     unset: Stage,
     operations: &'static [&'static str],
@@ -146,11 +146,11 @@ impl Strangler {
     /// Reads the stages and goes on reading them until it is closed. Must be called on a tokio
     /// runtime. A database that does not answer is no error: until it does, the old code answers.
     pub async fn open(parts: Parts) -> Self {
-        let Parts { store, rehearser, gate, metrics, unset, operations } = parts;
+        let Parts { store, rehearser, authenticator, metrics, unset, operations } = parts;
         let inner = Arc::new(Inner {
             store,
             rehearser,
-            gate,
+            authenticator,
             metrics,
             unset,
             operations,
@@ -253,7 +253,7 @@ impl Inner {
         let Some(switches) = self.switches() else { return (Stage::Legacy, UNKNOWN.to_owned()) };
         let asked_as = authorization(asked);
         let caller = self
-            .gate
+            .authenticator
             .verifier()
             .zip(asked_as)
             .and_then(|(verifier, text)| verifier.verify(Some(text), Utc::now()).ok());

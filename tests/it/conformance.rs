@@ -202,7 +202,7 @@ impl Dialect for Stock {
 }
 
 async fn conforms<D: Dialect>() {
-    let contract = contracts::open(D::NAME, &contracts::Options::default()).unwrap();
+    let contract = contracts::open(D::NAME).unwrap();
     let Some(door) = Door::open(contract.as_ref()).await else { return };
     let id = D::place(&door, "1").await.expect("a placed order");
 

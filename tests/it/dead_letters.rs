@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use order_engine::app::enabled_contracts::EnabledContracts;
 use order_engine::config::{Needs, Settings};
 use order_engine::error::ErrorKind;
 use order_engine::operations;
@@ -31,11 +32,12 @@ async fn retry_and_skip_read_by_key() {
     let engine = database.engine(vec![]);
     let flags = HashMap::from([("database_url".to_owned(), "postgresql://localhost/x".to_owned())]);
     let settings = Settings::load(&flags, Path::new("/"), Needs::DATABASE).unwrap();
+    let contracts = EnabledContracts::new(&settings).unwrap();
     database.connection().await.execute(FILL).await.unwrap();
     // The sequence begins at 1: outgoing ones are 1 to 1000, incoming ones 1001 to 2000.
     let (outgoing, incoming) = (1, 1001);
 
-    let retried = operations::events_retry(&engine, &settings, Some(&[outgoing])).await;
+    let retried = operations::events_retry(&engine, &contracts, Some(&[outgoing])).await;
     assert_eq!(retried.unwrap(), 1);
     let skipped = operations::events_skip(&engine, &[outgoing + 1, incoming]).await;
     assert_eq!(skipped.unwrap(), 2);
@@ -67,11 +69,12 @@ async fn retrying_all_continues_after_a_failure_and_names_it() {
     let engine = database.engine(vec![]);
     let flags = HashMap::from([("database_url".to_owned(), "postgresql://localhost/x".to_owned())]);
     let settings = Settings::load(&flags, Path::new("/"), Needs::DATABASE).unwrap();
+    let contracts = EnabledContracts::new(&settings).unwrap();
     database.connection().await.execute(INCOMING).await.unwrap();
 
     let letters = operations::events_dead_letters(&engine, 10).await.unwrap();
     assert_eq!(letters[0].body, "not JSON", "an operator sees the message");
-    let error = operations::events_retry(&engine, &settings, None).await.unwrap_err();
+    let error = operations::events_retry(&engine, &contracts, None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     for part in ["2 of 3 messages", "message 1:", "message 3: its contract \"none\""] {
         assert!(error.message().contains(part), "{}", error.message());

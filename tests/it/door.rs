@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use chrono::Utc;
-use order_engine::auth::{AuthOptions, Gate, Verifier};
+use order_engine::auth::{AuthOptions, Authenticator, Verifier};
 use order_engine::contracts::Contract;
 use order_engine::domain::ids::UserId;
 use order_engine::engine::Engine;
@@ -70,7 +70,7 @@ impl Door {
         let verifier = Verifier::new(AuthOptions::new(SECRET.into())).unwrap();
         let shell = Shell {
             contract: contract.name(),
-            gate: Gate::Tokens(Arc::new(verifier)),
+            authenticator: Authenticator::Jwt(Arc::new(verifier)),
             metrics: Arc::new(Metrics::new()),
             probes,
             figures: Arc::new([]),
@@ -85,7 +85,7 @@ impl Door {
     }
 
     fn verifier(&self) -> &Verifier {
-        self.shell.gate.verifier().expect("the doors of the tests go by tokens")
+        self.shell.authenticator.verifier().expect("the doors of the tests go by tokens")
     }
 
     /// A good `Authorization` value of `user`.

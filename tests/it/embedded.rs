@@ -5,6 +5,7 @@ use std::path::Path;
 
 use order_engine::app::{App, Headers, Role, Sent};
 use order_engine::config::{Needs, Settings};
+use order_engine::engine::ports::Delivery;
 use order_engine::error::ErrorKind;
 
 use crate::harness::Database;
@@ -25,14 +26,18 @@ async fn open(flags: &[(&str, &str)]) -> Option<App> {
     .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
     .collect();
     let mut settings = Settings::load(&flags, Path::new("/"), Needs::DATABASE).unwrap();
-    settings.database.as_mut().unwrap().options = database.options;
-    Some(App::open(settings, Role::Embedded).await.unwrap())
+    settings.database = Some(database.options);
+    Some(App::open(&settings, Role::Embedded).await.unwrap())
 }
 
 async fn execute(app: &App) -> String {
     app.execute(QUERY.to_owned(), None, None, Headers::new()).await.unwrap()
 }
 
+/// An Ed25519 key; its private half was thrown away.
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
+    MCowBQYDK2VwAyEA7ks7xV0uSzLiQ2HY8Ia425DQoO5f5n0wNEimZ8C1nrI=\n\
+    -----END PUBLIC KEY-----\n";
 const SECRET: (&str, &str) = ("jwt_secret_key", "a-secret-of-the-tests-with-32-bytes-or-more");
 
 #[tokio::test]
@@ -50,7 +55,8 @@ async fn a_websocket_uses_the_authenticator_of_its_own_contract() {
     let socket = app.socket(vec![protocol]).unwrap().unwrap();
     let (mut input, mut output) = socket.split();
     assert!(input.take(r#"{"type": "connection_init"}"#.to_owned()).await);
-    let request = format!(r#"{{"id": "1", "type": "subscribe", "payload": {{"query": "{QUERY}"}}}}"#);
+    let request =
+        format!(r#"{{"id": "1", "type": "subscribe", "payload": {{"query": "{QUERY}"}}}}"#);
     assert!(input.take(request).await);
     let mut messages = Vec::new();
     while !messages.iter().any(|text: &String| text.contains("\"next\"")) {
@@ -86,5 +92,23 @@ async fn graphql_without_its_own_authenticator_is_not_served() {
     let refused = app.execute(QUERY.to_owned(), None, None, Headers::new()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Misconfigured);
     assert!(refused.message().contains("JWT_SECRET_KEY"), "{refused}");
+    app.close().await;
+}
+
+#[tokio::test]
+async fn an_open_engine_does_not_read_its_key_file_again() {
+    let file = std::env::temp_dir().join(format!("oe-key-{}.pem", std::process::id()));
+    std::fs::write(&file, PUBLIC_KEY).unwrap();
+    let opened = open(&[("jwt_public_key_file", file.to_str().unwrap())]).await;
+    std::fs::remove_file(&file).unwrap();
+    let Some(app) = opened else { return };
+    let message = Delivery {
+        topic: "product.created".to_owned(),
+        body: br#"{"id": 1, "name": "Mug", "price": 9.5, "quantity": 3}"#.to_vec(),
+        message_id: Some("1".to_owned()),
+        ..Delivery::default()
+    };
+    app.apply_message(&message).await.unwrap();
+    assert!(execute(&app).await.contains("Authorization header missing."));
     app.close().await;
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use order_engine::contracts::{Contract as _, stock};
+use order_engine::contracts;
 use order_engine::domain::caller::Caller;
 use order_engine::domain::external_event::ExternalEvent;
 use order_engine::domain::ids::UserId;
@@ -19,7 +19,7 @@ const LISTS: &str = "select count(*) from outbox where order_id < 0";
 const DUE: &str = "select count(*) from pending_list_publications";
 
 async fn engine(database: &Database) -> Engine {
-    let engine = database.engine(vec![stock::Stock.event_encoder()]);
+    let engine = database.engine(vec![contracts::open("stock").unwrap().event_encoder()]);
     engine.apply_events(&[product("1", "9.5", 1_000_000)]).await.unwrap();
     engine
 }

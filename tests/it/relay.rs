@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use order_engine::app::enabled_contracts::EnabledContracts;
 use order_engine::config::{Needs, Settings};
 use order_engine::domain::caller::Caller;
 use order_engine::domain::ids::OrderId;
@@ -476,6 +477,7 @@ async fn retrying_or_skipping_dead_letters_wakes_the_relays() {
     let url = "postgresql://localhost/which-is-not-asked".to_owned();
     let flags = HashMap::from([("database_url".to_owned(), url)]);
     let settings = Settings::load(&flags, Path::new("/"), Needs::DATABASE).unwrap();
+    let contracts = EnabledContracts::new(&settings).unwrap();
     fill(&database, &[(1, 1), (2, 1)]).await;
     let mut connection = database.connection().await;
     connection.execute("update outbox set dead_lettered_at = now()").await.unwrap();
@@ -484,7 +486,7 @@ async fn retrying_or_skipping_dead_letters_wakes_the_relays() {
     for (is_wanted, message) in [true, false].into_iter().zip(&letters) {
         let ids = [message.id];
         let decided = match is_wanted {
-            true => operations::events_retry(&engine, &settings, Some(&ids)).await,
+            true => operations::events_retry(&engine, &contracts, Some(&ids)).await,
             false => operations::events_skip(&engine, &ids).await,
         };
         assert_eq!(decided.unwrap(), 1);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use order_engine::app::enabled_contracts::EnabledContracts;
 use order_engine::config::{Needs, Settings};
 use order_engine::contracts::{self, Contract as _};
 use order_engine::domain::caller::Caller;
@@ -77,7 +78,8 @@ async fn replay(engine: &Engine, options: ReplayOptions) -> Result<Replayed> {
     let url = "postgresql://localhost/which-is-not-asked".to_owned();
     let flags = HashMap::from([("database_url".to_owned(), url)]);
     let settings = Settings::load(&flags, Path::new("/"), Needs::DATABASE).unwrap();
-    operations::events_replay(engine, &settings, options, |_| ()).await
+    let contracts = EnabledContracts::new(&settings).unwrap();
+    operations::events_replay(engine, &contracts, options, |_| ()).await
 }
 
 type Waiting = (String, i64, i32, Uuid, String, String);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use order_engine::contracts::{Contract as _, stock};
+use order_engine::contracts;
 use order_engine::domain::caller::Caller;
 use order_engine::domain::external_event::{ExternalEvent, UserEvent};
 use order_engine::domain::ids::UserId;
@@ -75,7 +75,7 @@ async fn place(engine: &Engine) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_counts_is_what_the_user_wants_when_the_order_is_placed_or_told_again() {
     let Some(database) = Database::new().await else { return };
-    let engine = database.engine(vec![stock::Stock.event_encoder()]);
+    let engine = database.engine(vec![contracts::open("stock").unwrap().event_encoder()]);
     engine.apply_events(&[product("1", "9.5", 100)]).await.unwrap();
     let mut announced = Vec::new();
     for preferences in [None, Some(NO), None, Some(YES), Some("{}")] {

@@ -28,8 +28,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("inbound", &["error", "domain", "store", "engine", "retry"]),
     ("transport", &["error", "json_object", "domain", "engine", "retry"]),
     ("auth", &["error", "json_object", "domain"]),
-    ("config", &["error", "domain", "store"]),
-    ("contracts", &["error", "json_object", "domain", "engine", "auth", "server"]),
+    ("setting", &["error"]),
+    ("config", &["error", "setting", "domain", "store", "contracts"]),
+    ("contracts", &["error", "json_object", "setting", "domain", "engine", "auth", "server"]),
     ("server", &["error", "json_object", "domain", "engine", "auth"]),
     ("strangler", &["error", "domain", "store", "retry", "auth", "server"]),
     (
@@ -44,6 +45,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "inbound",
             "transport",
             "auth",
+            "setting",
             "config",
             "contracts",
             "server",
@@ -62,12 +64,13 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "inbound",
             "transport",
             "auth",
+            "setting",
             "config",
             "contracts",
             "app",
         ],
     ),
-    ("python", &["error", "domain", "config", "app", "operations"]),
+    ("python", &["error", "domain", "setting", "config", "app", "operations"]),
 ];
 
 /// A crate, or a module of the standard library, and the only places that may use it.
@@ -103,7 +106,7 @@ const EMPTY_NAMES: [&str; 6] = ["utils", "util", "common", "helpers", "helper", 
 
 /// The files of every contract's folder.
 const CONTRACT_FILES: [&str; 7] =
-    ["mod.rs", "docs.md", "wire.rs", "convert.rs", "surface", "events.rs", "errors.rs"];
+    ["mod.rs", "docs.md", "wire.rs", "convert.rs", "api", "events.rs", "errors.rs"];
 
 /// Files that use each other in a circle. May only shrink.
 const FILES_IN_CYCLES_MAX: usize = 88;

@@ -17,5 +17,5 @@ def consume(**options: str | tuple[str, ...] | None) -> None:
     such processes one is active; another takes over when it ends.
     """
     work_until_stopped(
-        with_database(**options), "intake", lambda: click.echo("Consuming events", err=True)
+        with_database(**options), "consumer", lambda: click.echo("Consuming events", err=True)
     )

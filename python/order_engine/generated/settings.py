@@ -13,9 +13,9 @@ class Settings(TypedDict, total=False):
 
     database_url: str | int | None
     """PostgreSQL 15 or newer, as postgresql://user:password@host:5432/database. Several servers, as
-    host:5432,host:5432, are tried in turn until one takes writes. SQLAlchemy's
-    postgresql+psycopg2:// is understood. Unset: POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB at
-    localhost:5432; failing that, an embedded one. Variable: `DATABASE_URL`,
+    host:5432,host:5432, are tried in order until one accepts writes. SQLAlchemy's
+    postgresql+psycopg2:// is accepted. Unset: POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB at
+    localhost:5432; without those, an embedded server. Variable: `DATABASE_URL`,
     `SQLALCHEMY_DATABASE_URI`.
     """
     database_schema: str | int | None
@@ -23,220 +23,226 @@ class Settings(TypedDict, total=False):
     `order_engine`. Variable: `ORDER_ENGINE_DATABASE_SCHEMA`.
     """
     database_connections: int | str | None
-    """Connections of one process, 4 to 500. Default: `16`. Variable:
+    """Most connections of this process, 4 to 500. Default: `16`. Variable:
     `ORDER_ENGINE_DATABASE_CONNECTIONS`.
     """
     database_timeout_seconds: int | str | None
-    """How long a statement or a lock may take, 1 to 300 seconds; a connection that is silent half a
-    second longer is given up. A free connection is waited for as long, but at most 3 seconds.
+    """Time limit of one statement or lock, 1 to 300 seconds; a connection without an answer half a
+    second later is closed. Waiting for a free connection has the same limit, but at most 3 seconds.
     Default: `10`. Variable: `ORDER_ENGINE_DATABASE_TIMEOUT_SECONDS`.
     """
     rabbitmq_url: str | int | None
     """RabbitMQ 3.10 or newer, as amqp://user:password@host:5672/vhost, or amqps:// for TLS. Unset:
-    events wait in the outbox. Variable: `RABBITMQ_URL`, `RABBITMQ_URI`.
+    events stay in the outbox. Variable: `RABBITMQ_URL`, `RABBITMQ_URI`.
     """
     rabbitmq_exchange: str | int | None
-    """The exchange of events in, and of the contract flask's events out. Taken as it is; created as
-    direct when absent. Default: `event_exchange`. Variable: `ORDER_ENGINE_EXCHANGE`.
-    """
-    storefront_exchange: str | int | None
-    """The exchange of the contract storefront's events out. On the exchange of flask's a consumer
-    of order.placed would get every order twice, in two spellings. Default: `storefront_exchange`.
-    Variable: `ORDER_ENGINE_STOREFRONT_EXCHANGE`.
+    """The exchange that events are consumed from. The contract flask also publishes to it. An
+    existing exchange is used as it is; a missing one is declared as direct. Default:
+    `event_exchange`. Variable: `ORDER_ENGINE_EXCHANGE`.
     """
     rabbitmq_exchange_durable: bool | str | None
-    """Whether an absent exchange, and the engine's queue, are created durable. The existing
+    """Whether missing exchanges, and the engine's queue, are declared durable. The existing
     services declare theirs non-durable and fail against a durable one. Default: `false`. Variable:
     `ORDER_ENGINE_EXCHANGE_DURABLE`.
     """
     rabbitmq_queue: str | int | None
-    """The queue of events in. Name order_service_queue once the old consumer.py stops. Default:
-    `order_engine_queue`. Variable: `ORDER_ENGINE_QUEUE`.
+    """The queue that events are consumed from. Set it to order_service_queue once the old
+    consumer.py no longer runs. Default: `order_engine_queue`. Variable: `ORDER_ENGINE_QUEUE`.
     """
     rabbitmq_prefetch: int | str | None
-    """Messages that the broker hands over ahead, 1 to 2000. Default: `100`. Variable:
-    `ORDER_ENGINE_PREFETCH`.
+    """Messages that the broker delivers ahead of acknowledgements, 1 to 2000. Default: `100`.
+    Variable: `ORDER_ENGINE_PREFETCH`.
     """
-    topics_need_queue: str | int | None
-    """Routing keys, separated by commas, whose messages wait until a queue is bound. Those of other
-    keys count as sent when nobody wants them. Default: `order.placed`. Variable:
-    `ORDER_ENGINE_TOPICS_NEED_QUEUE`.
+    topics_require_queue: str | int | None
+    """Routing keys, separated by commas, whose messages stay in the outbox until a queue is bound.
+    Messages with other keys count as published without a queue. Default: `order.placed`. Variable:
+    `ORDER_ENGINE_TOPICS_REQUIRE_QUEUE`.
     """
     kafka_brokers: str | int | None
-    """Brokers of Kafka, as host:port, separated by commas. Unset: the events of the contracts
-    gateway and stock wait in the outbox. Variable: `KAFKA_BROKERS`, `KAFKA_BROKER`.
+    """Kafka brokers, as host:port, separated by commas. Unset: the events of contracts on Kafka
+    stay in the outbox. Variable: `KAFKA_BROKERS`, `KAFKA_BROKER`.
     """
     kafka_group: str | int | None
-    """How the consumer groups begin; behind it stand - and the contract's name. Default:
-    `order-engine`. Variable: `ORDER_ENGINE_KAFKA_GROUP`.
+    """Prefix of the consumer groups; - and the contract's name follow it. Default: `order-engine`.
+    Variable: `ORDER_ENGINE_KAFKA_GROUP`.
     """
     kafka_security_protocol: str | int | None
-    """plaintext, ssl, sasl_plaintext or sasl_ssl. Under ssl and sasl_ssl the brokers must show a
-    certificate for their host. Default: `plaintext`. Variable: `KAFKA_SECURITY_PROTOCOL`.
+    """plaintext, ssl, sasl_plaintext or sasl_ssl. With ssl and sasl_ssl the certificate of each
+    broker must be valid for its host. Default: `plaintext`. Variable: `KAFKA_SECURITY_PROTOCOL`.
     """
     kafka_sasl_mechanism: str | int | None
-    """How to log in under sasl_plaintext and sasl_ssl: plain, scram-sha-256 or scram-sha-512.
+    """Login mechanism of sasl_plaintext and sasl_ssl: plain, scram-sha-256 or scram-sha-512.
     Default: `plain`. Variable: `KAFKA_SASL_MECHANISM`.
     """
     kafka_username: str | int | None
-    """Who logs in. Variable: `KAFKA_USERNAME`."""
+    """User name of the login. Variable: `KAFKA_USERNAME`."""
     kafka_password: str | int | None
-    """The password of kafka_username. Variable: `KAFKA_PASSWORD`."""
+    """Password of kafka_username. Variable: `KAFKA_PASSWORD`."""
     kafka_ca_file: str | int | None
-    """The file with the certificates to trust, in PEM. Unset: those of the system. Variable:
+    """PEM file with the trusted certificate authorities. Unset: those of the system. Variable:
     `KAFKA_CA_FILE`.
     """
     redis_url: str | int | None
     """Redis 6.2 or newer, as redis://user:password@host:6379/0, or rediss:// for TLS. Unset:
-    redis_host and redis_port; without those, no Redis. Variable: `REDIS_URL`.
+    redis_host and redis_port are used; without those, no Redis. Variable: `REDIS_URL`.
     """
     redis_host: str | int | None
-    """The host of a Redis without password, where redis_url is not set. Variable: `REDIS_HOST`."""
+    """Host of a Redis without password, used when redis_url is not set. Variable: `REDIS_HOST`."""
     redis_port: int | str | None
-    """Its port, 1 to 65535. Default: `6379`. Variable: `REDIS_PORT`."""
+    """Port of redis_host, 1 to 65535. Default: `6379`. Variable: `REDIS_PORT`."""
     redis_ca_file: str | int | None
-    """Under rediss://, the file with the certificates to trust, in PEM. Unset: those that Mozilla
-    trusts. Variable: `REDIS_CA_FILE`, `SSL_CERT_FILE`.
+    """PEM file with the trusted certificate authorities for rediss://. Unset: Mozilla's list.
+    Variable: `REDIS_CA_FILE`, `SSL_CERT_FILE`.
     """
     redis_timeout_ms: int | str | None
-    """How long Redis may take to answer, 10 to 10000 milliseconds. A cache that takes longer is
-    done without. Default: `500`. Variable: `ORDER_ENGINE_REDIS_TIMEOUT_MS`.
+    """Time limit of one Redis command, 10 to 10000 milliseconds. After that the cache is bypassed.
+    Default: `500`. Variable: `ORDER_ENGINE_REDIS_TIMEOUT_MS`.
     """
     cache_max_age_seconds: int | str | None
-    """How long the contracts storefront and gateway keep copies of orders in Redis, 0 to 86400
-    seconds; 0 keeps none. Every process that changes orders of the same database needs the same
-    Redis; while one has none, no copies are read. Default: `300`. Variable:
-    `ORDER_ENGINE_CACHE_MAX_AGE_SECONDS`.
+    """How long orders stay in the Redis cache, 0 to 86400 seconds; 0 disables the cache. Every
+    process that changes orders of the same database must use the same Redis; while one of them has
+    none, the cache is not read. Default: `300`. Variable: `ORDER_ENGINE_CACHE_MAX_AGE_SECONDS`.
+    """
+    jobs_auth: str | int | None
+    """How callers of the contract jobs are authenticated: jwt (a token), gateway (a trusted
+    gateway, which sends auth_gateway_secret) or none (any client has full access). Required to
+    serve the contract; there is no default. Variable: `ORDER_ENGINE_JOBS_AUTH`.
     """
     jobs_check_totals: bool | str | None
-    """Contract jobs: whether a totalAmount that is not the catalogue's is refused, where the
-    catalogue knows every product's price. Default: `false`. Variable:
+    """Whether the contract jobs rejects a totalAmount that differs from the catalog's, when the
+    catalog knows the price of every product. Default: `false`. Variable:
     `ORDER_ENGINE_JOBS_CHECK_TOTALS`.
     """
     jobs_order_queue: str | int | None
-    """Contract jobs: the BullMQ queue of new orders. none: no such jobs. Default: `order-queue`.
-    Variable: `ORDER_ENGINE_JOBS_ORDER_QUEUE`.
+    """The BullMQ queue of new orders. none: no such jobs. Default: `order-queue`. Variable:
+    `ORDER_ENGINE_JOBS_ORDER_QUEUE`.
     """
     jobs_payment_queue: str | int | None
-    """Contract jobs: the BullMQ queue of payments. none: no such jobs. Default: `payment-queue`.
-    Variable: `ORDER_ENGINE_JOBS_PAYMENT_QUEUE`.
+    """The BullMQ queue of payments. none: no such jobs. Default: `payment-queue`. Variable:
+    `ORDER_ENGINE_JOBS_PAYMENT_QUEUE`.
     """
     jobs_inventory_queue: str | int | None
-    """Contract jobs: the BullMQ queue of changes to the inventory. none: no such jobs. Default:
-    `inventory-queue`. Variable: `ORDER_ENGINE_JOBS_INVENTORY_QUEUE`.
+    """The BullMQ queue of inventory changes. none: no such jobs. Default: `inventory-queue`.
+    Variable: `ORDER_ENGINE_JOBS_INVENTORY_QUEUE`.
     """
     jobs_notification_queue: str | int | None
-    """Contract jobs: the BullMQ queue of notifications to customers. none: no such jobs. Default:
+    """The BullMQ queue of customer notifications. none: no such jobs. Default:
     `notification-queue`. Variable: `ORDER_ENGINE_JOBS_NOTIFICATION_QUEUE`.
     """
     jobs_prefix: str | int | None
-    """Contract jobs: what the keys of the queues begin with in Redis, BullMQ's prefix. Default:
-    `bull`. Variable: `ORDER_ENGINE_JOBS_PREFIX`.
+    """Prefix of the queues' keys in Redis, BullMQ's option prefix. Default: `bull`. Variable:
+    `ORDER_ENGINE_JOBS_PREFIX`.
     """
     jobs_attempts: int | str | None
-    """Contract jobs: how often a worker tries a job that fails, 1 to 100. Default: `3`. Variable:
+    """How often a worker attempts a job that fails, 1 to 100. Default: `3`. Variable:
     `ORDER_ENGINE_JOBS_ATTEMPTS`.
     """
     jobs_backoff_ms: int | str | None
-    """Contract jobs: the pause before a job's second try, doubled before each further one, 1 to
-    3600000 milliseconds. Default: `1000`. Variable: `ORDER_ENGINE_JOBS_BACKOFF_MS`.
+    """Delay before the second attempt of a job, doubled with each further one, 1 to 3600000
+    milliseconds. Default: `1000`. Variable: `ORDER_ENGINE_JOBS_BACKOFF_MS`.
     """
     jobs_keep_completed_seconds: int | str | None
-    """Contract jobs: how long Redis keeps a job that is done, 60 to 2592000 seconds. As long, the
-    same event adds nothing a second time. Default: `3600`. Variable:
-    `ORDER_ENGINE_JOBS_KEEP_COMPLETED_SECONDS`.
+    """How long Redis keeps completed jobs, 60 to 2592000 seconds. In this time the same event does
+    not add a job twice. Default: `3600`. Variable: `ORDER_ENGINE_JOBS_KEEP_COMPLETED_SECONDS`.
+    """
+    gateway_auth: str | int | None
+    """How callers of the contract gateway are authenticated: jwt (a token), gateway (a trusted
+    gateway, which sends auth_gateway_secret) or none (any client has full access). Required to
+    serve the contract; there is no default. Variable: `ORDER_ENGINE_GATEWAY_AUTH`.
     """
     gateway_envelope: str | int | None
-    """What stands around the answers of the contract gateway: documented (nothing) or result
-    ({"result": ...}, as deployed services have it). Default: `documented`. Variable:
+    """The envelope of the responses of the contract gateway: documented (none) or result
+    ({"result": ...}, as in the deployed services). Default: `documented`. Variable:
     `ORDER_ENGINE_GATEWAY_ENVELOPE`.
     """
+    storefront_exchange: str | int | None
+    """The exchange that the contract storefront publishes to. On the exchange of the contract
+    flask, a consumer of order.placed would receive every order twice, in two formats. Default:
+    `storefront_exchange`. Variable: `ORDER_ENGINE_STOREFRONT_EXCHANGE`.
+    """
+    stock_auth: str | int | None
+    """How callers of the contract stock are authenticated: jwt (a token), gateway (a trusted
+    gateway, which sends auth_gateway_secret) or none (any client has full access). Required to
+    serve the contract; there is no default. Variable: `ORDER_ENGINE_STOCK_AUTH`.
+    """
     relay: bool | str | None
-    """Whether this process sends events. `order-engine relay` always does. Default: `true`.
-    Variable: `ORDER_ENGINE_RELAY`.
+    """Whether this process publishes events from the outbox. `order-engine relay` always does.
+    Default: `true`. Variable: `ORDER_ENGINE_RELAY`.
     """
-    intake: str | int | None
-    """Whether this process takes in events. Unset: a server does, an engine inside another program
-    does not. `order-engine consume` always does. Variable: `ORDER_ENGINE_INTAKE`.
+    consumer: str | int | None
+    """Whether this process consumes events. Unset: a server does; an engine embedded in another
+    program does not. `order-engine consume` always does. Variable: `ORDER_ENGINE_CONSUMER`.
     """
-    attempts_max: int | str | None
-    """How often a message that is refused where it goes is tried before it is parked, 1 to 1000. A
-    broker that is away does not count. Default: `20`. Variable: `ORDER_ENGINE_ATTEMPTS_MAX`.
+    publish_attempts_max: int | str | None
+    """Attempts to publish a message that the broker rejects before it becomes a dead letter, 1 to
+    1000. Attempts while the broker is unreachable do not count. Default: `20`. Variable:
+    `ORDER_ENGINE_PUBLISH_ATTEMPTS_MAX`.
     """
     sink_timeout_seconds: int | str | None
-    """How long a sink may take for a batch before it is given the same again, 1 to 20 seconds.
+    """Time for a sink to process a batch before the batch is delivered again, 1 to 20 seconds.
     Default: `10`. Variable: `ORDER_ENGINE_SINK_TIMEOUT_SECONDS`.
     """
     jwt_secret_key: str | int | None
-    """The secret that HS256 tokens are signed with, shared with the service that issues them; 32
-    bytes or more. Variable: `JWT_SECRET_KEY`.
+    """The secret that signs HS256 tokens, shared with the service that issues them; at least 32
+    bytes. Variable: `JWT_SECRET_KEY`.
     """
     jwt_public_key_file: str | int | None
-    """A file with the one public key of an issuer that signs with its private one, in PEM: RSA for
-    RS256, P-256 for ES256, Ed25519 for EdDSA. It may stand beside a secret. Variable:
+    """A PEM file with the public key of an issuer that signs with its private key: RSA for RS256,
+    P-256 for ES256, Ed25519 for EdDSA. It can be used together with jwt_secret_key. Variable:
     `ORDER_ENGINE_JWT_PUBLIC_KEY_FILE`.
     """
     jwt_jwks_url: str | int | None
-    """Where such an issuer serves its public keys, a JSON Web Key Set: https://, or http:// on this
-    machine. Variable: `ORDER_ENGINE_JWT_JWKS_URL`.
+    """The URL of the issuer's JSON Web Key Set: https://, or http:// on this machine. Variable:
+    `ORDER_ENGINE_JWT_JWKS_URL`.
     """
     jwt_jwks_file: str | int | None
-    """A file with such a set, read as often as a served one is fetched. Instead of jwt_jwks_url.
-    Variable: `ORDER_ENGINE_JWT_JWKS_FILE`.
+    """A file with a JSON Web Key Set, read again as often as jwt_jwks_url would be fetched. Use it
+    instead of jwt_jwks_url. Variable: `ORDER_ENGINE_JWT_JWKS_FILE`.
     """
     jwt_jwks_refresh_seconds: int | str | None
-    """How often the set is fetched, 1 to 86400 seconds. A key that is gone from it counts no
-    longer. Default: `300`. Variable: `ORDER_ENGINE_JWT_JWKS_REFRESH_SECONDS`.
+    """Interval between fetches of the key set, 1 to 86400 seconds. Keys that are no longer in the
+    set are no longer accepted. Default: `300`. Variable: `ORDER_ENGINE_JWT_JWKS_REFRESH_SECONDS`.
     """
     jwt_jwks_cooldown_seconds: int | str | None
-    """A token with an unknown key has the set fetched at once, but not within this time of the last
-    fetch, 1 to 3600 seconds. Default: `30`. Variable: `ORDER_ENGINE_JWT_JWKS_COOLDOWN_SECONDS`.
+    """A token with an unknown key causes a fetch of the key set, at most once in this time, 1 to
+    3600 seconds. Default: `30`. Variable: `ORDER_ENGINE_JWT_JWKS_COOLDOWN_SECONDS`.
     """
     jwt_jwks_stale_seconds: int | str | None
-    """How much longer than jwt_jwks_refresh_seconds the keys count while the set cannot be fetched,
-    0 to 604800 seconds. Default: `86400`. Variable: `ORDER_ENGINE_JWT_JWKS_STALE_SECONDS`.
+    """How much longer than jwt_jwks_refresh_seconds the last key set is used while it cannot be
+    fetched, 0 to 604800 seconds. Default: `86400`. Variable: `ORDER_ENGINE_JWT_JWKS_STALE_SECONDS`.
     """
     access: str | int | None
-    """What a valid token allows: owner (one's own orders; staff everybody's), roles (as owner, but
-    only staff changes a status) or any-valid-token (everything). Default: `owner`. Variable:
-    `ORDER_ENGINE_ACCESS`.
+    """What a valid token allows: owner (a user's own orders; admins: all orders), roles (like
+    owner, but only admins change a status) or any-valid-token (everything). Default: `owner`.
+    Variable: `ORDER_ENGINE_ACCESS`.
     """
     jwt_leeway_seconds: int | str | None
-    """How far the issuer's clock may be off, 0 to 60 seconds. Default: `5`. Variable:
-    `ORDER_ENGINE_JWT_LEEWAY_SECONDS`.
+    """Accepted difference between the clocks of issuer and server, 0 to 60 seconds. Default: `5`.
+    Variable: `ORDER_ENGINE_JWT_LEEWAY_SECONDS`.
     """
     jwt_issuer: str | int | None
-    """The iss claim that tokens must carry. Unset: not looked at. Variable:
+    """The required iss claim of tokens. Unset: iss is not checked. Variable:
     `ORDER_ENGINE_JWT_ISSUER`.
     """
     jwt_audience: str | int | None
-    """The audience that tokens must name in aud. Unset: a token with an aud is refused. Variable:
-    `ORDER_ENGINE_JWT_AUDIENCE`.
+    """The audience that the aud claim of tokens must name. Unset: tokens with an aud claim are
+    rejected. Variable: `ORDER_ENGINE_JWT_AUDIENCE`.
     """
     jwt_admin_names: str | int | None
-    """Roles and scopes, separated by commas, whose bearers are staff. Default: `admin`. Variable:
+    """Roles and scopes, separated by commas, that make a user an admin. Default: `admin`. Variable:
     `ORDER_ENGINE_JWT_ADMIN_NAMES`.
     """
-    jobs_auth: str | int | None
-    """Who may use the door of the contract jobs: jwt (bearers of a token), gateway (the gateway in
-    front, which shows auth_gateway_secret) or none (everybody). There is no default: serving the
-    contract needs the choice. Variable: `ORDER_ENGINE_JOBS_AUTH`.
-    """
-    gateway_auth: str | int | None
-    """As jobs_auth, for the contract gateway. Variable: `ORDER_ENGINE_GATEWAY_AUTH`."""
-    stock_auth: str | int | None
-    """As jobs_auth, for the contract stock. Variable: `ORDER_ENGINE_STOCK_AUTH`."""
     auth_gateway_secret: str | int | None
-    """What the gateway in front shows to be believed, where a door's auth is gateway. Variable:
-    `ORDER_ENGINE_AUTH_GATEWAY_SECRET`.
+    """The secret that a trusted gateway sends with each request, for contracts whose authentication
+    is gateway. Variable: `ORDER_ENGINE_AUTH_GATEWAY_SECRET`.
     """
     auth_gateway_secret_header: str | int | None
-    """The header in which it shows it. Default: `x-gateway-secret`. Variable:
+    """The header with the secret of the trusted gateway. Default: `x-gateway-secret`. Variable:
     `ORDER_ENGINE_AUTH_GATEWAY_SECRET_HEADER`.
     """
     auth_gateway_user_header: str | int | None
-    """The header in which it says whose request it passes on. Without it the gateway asks for
-    itself, and may do everything. Default: `x-user-id`. Variable:
+    """The header with the id of the user for whom the trusted gateway sends a request. Without this
+    header the request runs as the gateway, with full rights. Default: `x-user-id`. Variable:
     `ORDER_ENGINE_AUTH_GATEWAY_USER_HEADER`.
     """
     contract: str | int | None
@@ -244,109 +250,110 @@ class Settings(TypedDict, total=False):
     Variable: `ORDER_ENGINE_CONTRACT`.
     """
     host: str | int | None
-    """The address to listen on; 0.0.0.0 for every interface. Default: `127.0.0.1`. Variable:
+    """The address to listen on; 0.0.0.0 for all interfaces. Default: `127.0.0.1`. Variable:
     `ORDER_ENGINE_HOST`.
     """
     port: str | int | None
-    """The port of the first contract, 0 to 65535; 0 takes a free one. Unset: the contract's own,
-    5000 for flask. Variable: `ORDER_ENGINE_PORT`.
+    """The port of the first contract, 0 to 65535; 0 takes a free one. Unset: the contract's
+    default, 5000 for flask. Variable: `ORDER_ENGINE_PORT`.
     """
     pages_dir: str | int | None
-    """The folder with the pages for people: the playground's, and that of /docs. Unset: the one in
-    the Python package. Variable: `ORDER_ENGINE_PAGES_DIR`.
+    """Folder with the GraphQL playground and the page at /docs. Unset: the one in the Python
+    package. Variable: `ORDER_ENGINE_PAGES_DIR`.
     """
     request_timeout_seconds: int | str | None
-    """How long one request may take, 1 to 300 seconds. Default: `15`. Variable:
+    """Time limit of one request, 1 to 300 seconds. Default: `15`. Variable:
     `ORDER_ENGINE_REQUEST_TIMEOUT_SECONDS`.
     """
-    notice_seconds: int | str | None
-    """How long after SIGTERM /readyz says no while the doors still answer, so that a load balancer
-    turns to others first, 0 to 300 seconds. SIGINT closes them at once. Default: `3`. Variable:
-    `ORDER_ENGINE_NOTICE_SECONDS`.
+    shutdown_delay_seconds: int | str | None
+    """How long after SIGTERM the server still accepts requests while /readyz reports that it is not
+    ready, so that load balancers stop sending, 0 to 300 seconds. SIGINT skips this delay. Default:
+    `3`. Variable: `ORDER_ENGINE_SHUTDOWN_DELAY_SECONDS`.
     """
     drain_seconds: int | str | None
-    """How long requests under way may take to end at shutdown, 0 to 300 seconds. Default: `10`.
+    """Time for requests in progress to finish at shutdown, 0 to 300 seconds. Default: `10`.
     Variable: `ORDER_ENGINE_DRAIN_SECONDS`.
     """
     metrics_port: str | int | None
-    """A port of its own for /metrics, /healthz and /readyz, 0 to 65535; 0 takes a free one. Unset:
-    9202 where the contract gateway is served, none elsewhere. Every door has the three as well.
-    Variable: `METRICS_PORT`, `ORDER_ENGINE_METRICS_PORT`.
+    """A separate port for /metrics, /healthz and /readyz, 0 to 65535; 0 takes a free one. Unset:
+    the default of the contracts that are served, 9202 for gateway, otherwise none. The port of each
+    contract has these three paths too. Variable: `METRICS_PORT`, `ORDER_ENGINE_METRICS_PORT`.
     """
     rate_limit_user_per_minute: int | str | None
-    """Requests of one user that this process answers in a minute, 0 to 1000000; more get 429 and
-    Retry-After. 0: any number. Default: `0`. Variable: `ORDER_ENGINE_RATE_LIMIT_USER_PER_MINUTE`.
+    """Requests of one user per minute that this process answers, 0 to 1000000; further requests get
+    429 with Retry-After. 0: no limit. Default: `0`. Variable:
+    `ORDER_ENGINE_RATE_LIMIT_USER_PER_MINUTE`.
     """
     rate_limit_address_per_minute: int | str | None
-    """The same for requests without a user's good token, by the address they come from (version 6:
-    its /64). Behind a proxy that is the proxy's. 0: any number. Default: `0`. Variable:
+    """The same for requests without a valid token, by client address (IPv6: the /64). Behind a
+    proxy this is the proxy's address. 0: no limit. Default: `0`. Variable:
     `ORDER_ENGINE_RATE_LIMIT_ADDRESS_PER_MINUTE`.
     """
     rate_limit_burst: int | str | None
-    """How many of them may come at once, 1 to 100000. Default: `60`. Variable:
+    """Requests that are accepted at once within these limits, 1 to 100000. Default: `60`. Variable:
     `ORDER_ENGINE_RATE_LIMIT_BURST`.
     """
     tls_certificate_file: str | int | None
-    """The file with the certificate of the doors and those between it and its authority, in PEM.
-    With it every port that is listened on speaks TLS 1.2 or 1.3, and nothing else. Another one that
-    is put there is shown to new connections within seconds. Variable:
+    """PEM file with the server's certificate chain. With it every port accepts TLS 1.2 and 1.3
+    only. A changed file is used for new connections within seconds. Variable:
     `ORDER_ENGINE_TLS_CERTIFICATE_FILE`.
     """
     tls_key_file: str | int | None
-    """The file with its private key, in PEM, not encrypted. Variable: `ORDER_ENGINE_TLS_KEY_FILE`.
+    """PEM file with the private key of the certificate, not encrypted. Variable:
+    `ORDER_ENGINE_TLS_KEY_FILE`.
     """
     users_service_url: str | int | None
-    """The user service, asked by the contracts storefront and gateway: GET {url}/{id} answers 2xx
-    for a user that there is. Unset: the token vouches for its user. Variable: `USERS_SERVICE_URL`.
+    """The user service, called by contracts that check users: GET {url}/{id} returns 2xx for an
+    existing user. Unset: users are not checked. Variable: `USERS_SERVICE_URL`.
     """
     products_service_url: str | int | None
-    """The product service, asked by the contracts storefront and gateway for price and stock.
-    Unset: the engine's own catalogue. Variable: `PRODUCTS_SERVICE_URL`.
+    """The product service, called for price and stock by contracts that check products there.
+    Unset: the engine's own catalog is used. Variable: `PRODUCTS_SERVICE_URL`.
     """
     products_service_protocol: str | int | None
-    """How the product service is asked: rest (GET {url}/{id}) or graphql (productByIds, at the URL
+    """Protocol of the product service: rest (GET {url}/{id}) or graphql (productByIds, at the URL
     itself, with the caller's token). Default: `rest`. Variable:
     `ORDER_ENGINE_PRODUCTS_SERVICE_PROTOCOL`.
     """
     upstream_timeout_ms: int | str | None
-    """How long each of these services may take for one order, all tries included, 50 to 30000
-    milliseconds. The order is refused after that. Default: `3000`. Variable:
+    """Time limit of each of these services for one order, retries included, 50 to 30000
+    milliseconds. After that the order is rejected. Default: `3000`. Variable:
     `ORDER_ENGINE_UPSTREAM_TIMEOUT_MS`.
     """
     upstream_attempts_max: int | str | None
-    """How often a service is asked that fails, 1 to 10. Default: `3`. Variable:
+    """Attempts of a call that fails, 1 to 10. Default: `3`. Variable:
     `ORDER_ENGINE_UPSTREAM_ATTEMPTS_MAX`.
     """
     users_max_age_seconds: int | str | None
-    """How long the user service's yes to a user with a token counts without asking again, 0 to 3600
-    seconds. Default: `0`. Variable: `ORDER_ENGINE_USERS_MAX_AGE_SECONDS`.
+    """How long the existence of a user with a token is cached, 0 to 3600 seconds. Default: `0`.
+    Variable: `ORDER_ENGINE_USERS_MAX_AGE_SECONDS`.
     """
     lines_max: int | str | None
-    """Most items of one order, 1 to 10000. Default: `500`. Variable: `ORDER_ENGINE_LINES_MAX`."""
+    """Most lines of one order, 1 to 10000. Default: `500`. Variable: `ORDER_ENGINE_LINES_MAX`."""
     quantity_max: int | str | None
-    """Largest quantity of one item, 1 to 2147483647. Default: `2147483647`. Variable:
+    """Largest quantity of one line, 1 to 2147483647. Default: `2147483647`. Variable:
     `ORDER_ENGINE_QUANTITY_MAX`.
     """
-    unknown_users: bool | str | None
-    """Whether a user whom no event has announced may order; the address stays empty. Default:
-    `true`. Variable: `ORDER_ENGINE_UNKNOWN_USERS`.
+    allow_unknown_users: bool | str | None
+    """Whether users of whom no event has been consumed can place orders. Their orders have no
+    address. Default: `true`. Variable: `ORDER_ENGINE_ALLOW_UNKNOWN_USERS`.
     """
     currency: str | int | None
-    """What prices are in, an ISO 4217 code. Counts for products that are new to the catalogue.
+    """The currency of prices, an ISO 4217 code. It applies to products that are new to the catalog.
     Default: `USD`. Variable: `ORDER_ENGINE_CURRENCY`.
     """
-    keep_keys_hours: int | str | None
-    """How long idempotency keys and the identities of taken-in messages are kept, 24 to 8760 hours.
-    Default: `168`. Variable: `ORDER_ENGINE_KEEP_KEYS_HOURS`.
+    idempotency_retention_hours: int | str | None
+    """How long idempotency keys and the ids of consumed messages are kept, 24 to 8760 hours.
+    Default: `168`. Variable: `ORDER_ENGINE_IDEMPOTENCY_RETENTION_HOURS`.
     """
-    stage: str | int | None
-    """In a Flask app: who answers what `order-engine switch` has not set. engine, legacy (the app's
-    own code) or shadow (the app's own code, compared with the engine). Default: `engine`. Variable:
-    `ORDER_ENGINE_STAGE`.
+    migration_stage: str | int | None
+    """In a Flask app: who answers operations without a routing rule (see `order-engine route`).
+    engine, legacy (the app's own code) or shadow (the app's own code, compared with the engine).
+    Default: `engine`. Variable: `ORDER_ENGINE_MIGRATION_STAGE`.
     """
     log: str | int | None
-    """What is logged: error, warn, info, debug or trace, also per module, such as
+    """Log level: error, warn, info, debug or trace; also for single modules, as in
     info,order_engine::outbox=debug. Default: `info`. Variable: `ORDER_ENGINE_LOG`.
     """
     log_format: str | int | None
-    """How log lines look: text or json. Default: `text`. Variable: `ORDER_ENGINE_LOG_FORMAT`."""
+    """Format of log lines: text or json. Default: `text`. Variable: `ORDER_ENGINE_LOG_FORMAT`."""

@@ -1,16 +1,16 @@
-//! From this dialect's values to the engine's, and back: ids, quantities, amounts.
+//! Converts between the values of this contract and those of the engine.
 
 use async_graphql::ID;
 
 use crate::contracts::flask::wire::{
-    OrderItemInput, OrderLineInput, WireEvent, WireId, WireLine, float, status,
+    FlaskEventLine, FlaskId, FlaskOrderEvent, OrderItemInput, OrderLineInput, float, status,
 };
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::ids::{OrderName, ProductId, UserId};
 use crate::domain::placement::PlacementLine;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The order that a client names. What is no order's name is the name of no order.
+/// Parses the id of an order. An invalid id is not found.
 pub(super) fn order_name(id: &ID) -> Result<OrderName> {
     OrderName::parse(id).ok_or_else(|| {
         let shown: String = id.chars().filter(|c| !c.is_control()).take(40).collect();
@@ -18,12 +18,12 @@ pub(super) fn order_name(id: &ID) -> Result<OrderName> {
     })
 }
 
-/// The user that a client names by number.
+/// Parses the number of a user.
 pub(super) fn user_id(id: i32) -> Result<UserId> {
     UserId::parse(id.to_string())
 }
 
-/// One wanted line.
+/// One line of a new order.
 pub(super) fn item(product_id: i32, quantity: i32) -> Result<PlacementLine> {
     let product = ProductId::parse(product_id.to_string())?;
     let quantity = u32::try_from(quantity).map_err(|_| {
@@ -52,7 +52,7 @@ impl TryFrom<OrderLineInput> for PlacementLine {
     }
 }
 
-/// An id where the schema says `Int`. `what` names it in the refusal.
+/// Converts an id to an `Int` of the schema. `what` names the id in the error.
 pub(super) fn int(id: &str, what: &str) -> Result<i32> {
     let number = id.parse::<i32>().ok();
     number.filter(|number| number.to_string() == id).ok_or_else(|| {
@@ -63,15 +63,15 @@ pub(super) fn int(id: &str, what: &str) -> Result<i32> {
     })
 }
 
-fn wire_id(id: &str) -> WireId<'_> {
+fn wire_id(id: &str) -> FlaskId<'_> {
     let number = id.parse::<i64>().ok();
     match number.filter(|number| number.to_string() == id) {
-        Some(number) => WireId::Number(number),
-        None => WireId::Text(id),
+        Some(number) => FlaskId::Number(number),
+        None => FlaskId::Text(id),
     }
 }
 
-impl<'a> From<&'a OrderEvent> for WireEvent<'a> {
+impl<'a> From<&'a OrderEvent> for FlaskOrderEvent<'a> {
     fn from(event: &'a OrderEvent) -> Self {
         let order = &event.order;
         let is_placed = event.kind == EventKind::Placed;
@@ -83,7 +83,7 @@ impl<'a> From<&'a OrderEvent> for WireEvent<'a> {
             items: order
                 .lines
                 .iter()
-                .map(|line| WireLine {
+                .map(|line| FlaskEventLine {
                     id: line.id,
                     product_id: wire_id(line.product.as_str()),
                     quantity: line.quantity,
@@ -111,8 +111,8 @@ mod tests {
             let error = int(id, "user id").unwrap_err();
             assert!(error.message().contains(&format!("user id {id}")), "{id}");
         }
-        assert_eq!(wire_id("2147483648"), WireId::Number(2_147_483_648));
-        assert_eq!(wire_id("007"), WireId::Text("007"));
+        assert_eq!(wire_id("2147483648"), FlaskId::Number(2_147_483_648));
+        assert_eq!(wire_id("007"), FlaskId::Text("007"));
     }
 
     #[test]

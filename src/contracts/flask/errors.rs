@@ -1,4 +1,4 @@
-//! The engine's failures in this dialect's words.
+//! The error messages of this contract.
 
 use crate::contracts::flask::wire::status;
 use crate::domain::status::OrderStatus;
@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind};
 use crate::server::resolving;
 use crate::server::session::Session;
 
-/// The sentence that clients get to read. What only an operator may know is in the log.
+/// The message for clients. Internal details are in the server log only.
 pub(super) fn message(error: &Error) -> String {
     let product = error.context_value("product_id").unwrap_or("?");
     match error.kind() {
@@ -38,13 +38,13 @@ pub(super) fn message(error: &Error) -> String {
     }
 }
 
-/// A refused change, its states spelled as this dialect spells them.
+/// The message of an invalid status change, with the statuses in the format of this contract.
 fn transition(error: &Error) -> String {
-    let spelled = |fact| {
-        let state = OrderStatus::parse(error.context_value(fact)?).ok()?;
+    let named = |key| {
+        let state = OrderStatus::parse(error.context_value(key)?).ok()?;
         Some(status(state))
     };
-    let (Some(current), Some(requested)) = (spelled("current"), spelled("requested")) else {
+    let (Some(current), Some(requested)) = (named("current"), named("requested")) else {
         return error.message().to_owned();
     };
     let allowed: Vec<_> = error
@@ -53,15 +53,15 @@ fn transition(error: &Error) -> String {
         .split(", ")
         .filter_map(|state| OrderStatus::parse(state).ok().map(status))
         .collect();
-    let way_out = if allowed.is_empty() {
+    let next = if allowed.is_empty() {
         format!("{current} is final")
     } else {
         format!("allowed next: {}", allowed.join(", "))
     };
-    format!("An order that is {current} cannot become {requested} ({way_out}).")
+    format!("An order that is {current} cannot become {requested} ({next}).")
 }
 
-/// A failed field: GraphQL's way to say it, for the operations without an envelope.
+/// The GraphQL error of a field, for operations that do not return `OrderResponse`.
 pub(super) fn field(session: &Session, error: &Error) -> async_graphql::Error {
     resolving::failed(session, error, message(error))
 }
@@ -71,8 +71,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_has_its_words() {
-        let told = |kind| message(&Error::new(kind, "engine").with("product_id", "7"));
+    fn every_kind_has_its_message() {
+        let shown = |kind| message(&Error::new(kind, "engine").with("product_id", "7"));
         for (kind, expected) in [
             (ErrorKind::TokenMissing, "Authorization header missing."),
             (ErrorKind::TokenExpired, "Token has expired."),
@@ -82,25 +82,25 @@ mod tests {
             (ErrorKind::NotFound, "engine"),
             (ErrorKind::Forbidden, "engine"),
         ] {
-            assert_eq!(told(kind), expected);
+            assert_eq!(shown(kind), expected);
         }
         let unknown = Error::new(ErrorKind::OutcomeUnknown, "engine");
         assert_eq!(message(&unknown), "engine");
         for inside in [ErrorKind::Internal, ErrorKind::Misconfigured, ErrorKind::Unavailable] {
-            assert!(!told(inside).contains("engine"), "{inside:?} tells nothing of the inside");
+            assert!(!shown(inside).contains("engine"), "{inside:?} has no internal details");
         }
     }
 
     #[test]
-    fn refused_changes_are_spelled_like_the_schema() {
-        let told = |from: OrderStatus, to| message(&from.check_change(to).unwrap_err());
+    fn invalid_changes_name_the_statuses_of_the_schema() {
+        let shown = |from: OrderStatus, to| message(&from.check_change(to).unwrap_err());
         assert_eq!(
-            told(OrderStatus::Pending, OrderStatus::Delivered),
+            shown(OrderStatus::Pending, OrderStatus::Delivered),
             "An order that is Pending cannot become Delivered \
              (allowed next: Confirmed, Shipped, Cancelled)."
         );
         assert_eq!(
-            told(OrderStatus::Cancelled, OrderStatus::Shipped),
+            shown(OrderStatus::Cancelled, OrderStatus::Shipped),
             "An order that is Cancelled cannot become Shipped (Cancelled is final)."
         );
     }

@@ -1,22 +1,22 @@
-//! Events in this dialect's words: `order.placed` and `order.updated`.
+//! Encodes events as `order.placed` and `order.updated`.
 
 use crate::contracts::channel::{Channel, MessageType};
-use crate::contracts::facts;
+use crate::contracts::external_events;
 use crate::contracts::flask::NAME;
 use crate::contracts::flask::json::dumps;
-use crate::contracts::flask::wire::{ORDER_PLACED, ORDER_UPDATED, WireEvent};
+use crate::contracts::flask::wire::{FlaskOrderEvent, ORDER_PLACED, ORDER_UPDATED};
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::message::Message;
 use crate::engine::ports::EventEncoder;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The contract's words.
-pub struct Words;
+/// Encodes events for the contract.
+pub struct FlaskEncoder;
 
-impl EventEncoder for Words {
+impl EventEncoder for FlaskEncoder {
     fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
-        let body = dumps(&WireEvent::from(event)).map_err(|error| {
-            Error::new(ErrorKind::Internal, "An event could not be written.").with_source(error)
+        let body = dumps(&FlaskOrderEvent::from(event)).map_err(|error| {
+            Error::new(ErrorKind::Internal, "An event could not be serialized.").with_source(error)
         })?;
         let topic = match event.kind {
             EventKind::Placed => ORDER_PLACED,
@@ -26,16 +26,16 @@ impl EventEncoder for Words {
     }
 }
 
-/// What is said on the exchange.
+/// The channels on the exchange.
 pub(super) fn channels() -> Vec<Channel> {
     let out = [
         (ORDER_PLACED, "An order was placed."),
         (ORDER_UPDATED, "An order's status changed, or it was deleted."),
     ];
     let out = out.map(|(key, summary)| {
-        Channel::out(key, vec![MessageType::of::<WireEvent<'_>>(key, summary)])
+        Channel::out(key, vec![MessageType::of::<FlaskOrderEvent<'_>>(key, summary)])
     });
-    out.into_iter().chain(facts::channels()).collect()
+    out.into_iter().chain(external_events::channels()).collect()
 }
 
 #[cfg(test)]
@@ -75,7 +75,7 @@ mod tests {
     }
 
     fn only(event: &OrderEvent) -> Message {
-        let mut messages = Words.encode(event).unwrap();
+        let mut messages = FlaskEncoder.encode(event).unwrap();
         assert_eq!(messages.len(), 1);
         messages.remove(0)
     }

@@ -1,5 +1,4 @@
-//! JSON written as Python's `json.dumps` writes it, which the consumers' tests and logs know:
-//! `{"order_id": 384, "user_id": 1}`, and ASCII only.
+//! JSON in the format of Python's `json.dumps`, which consumers rely on: spaces as in
 
 use std::io::{self, Write};
 
@@ -7,16 +6,16 @@ use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
 
-/// `value` as `json.dumps` would write it.
+/// Serializes `value` as `json.dumps` does.
 pub(super) fn dumps(value: &impl Serialize) -> serde_json::Result<String> {
     let mut bytes = Vec::with_capacity(256);
-    value.serialize(&mut Serializer::with_formatter(&mut bytes, Python))?;
+    value.serialize(&mut Serializer::with_formatter(&mut bytes, PythonFormatter))?;
     String::from_utf8(bytes).map_err(serde::ser::Error::custom)
 }
 
-struct Python;
+struct PythonFormatter;
 
-impl Formatter for Python {
+impl Formatter for PythonFormatter {
     fn begin_array_value<W: Write + ?Sized>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
         if first { Ok(()) } else { w.write_all(b", ") }
     }

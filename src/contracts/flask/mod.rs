@@ -1,10 +1,10 @@
 #![doc = include_str!("docs.md")]
 
+pub mod api;
 mod convert;
 mod errors;
 pub mod events;
 mod json;
-pub mod surface;
 mod wire;
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use axum::response::Html;
 use axum::routing::get;
 
 use crate::contracts::channel::Channel;
-use crate::contracts::{Carrier, Contract, facts};
+use crate::contracts::{Contract, ContractDefinition, Exchange, Transport, external_events};
 use crate::engine::Engine;
 use crate::engine::ports::{EventEncoder, MessageDecoder};
 use crate::server::Shell;
@@ -23,7 +23,12 @@ use crate::server::graphql::GraphQl;
 /// Its name in settings, and the destination of its messages in the outbox.
 pub const NAME: &str = "flask";
 
+/// Its declaration.
+pub const DEFINITION: ContractDefinition =
+    ContractDefinition { name: NAME, settings: &[], open: |_, _| Arc::new(Flask) };
+
 /// The contract.
+#[derive(Debug)]
 pub struct Flask;
 
 impl Contract for Flask {
@@ -35,20 +40,20 @@ impl Contract for Flask {
         5000
     }
 
-    fn carrier(&self) -> Carrier {
-        Carrier::RabbitMq
+    fn transport(&self) -> Transport {
+        Transport::RabbitMq(Exchange::Incoming)
     }
 
     fn event_encoder(&self) -> Arc<dyn EventEncoder> {
-        Arc::new(events::Words)
+        Arc::new(events::FlaskEncoder)
     }
 
     fn message_decoder(&self) -> Arc<dyn MessageDecoder> {
-        Arc::new(facts::Understanding)
+        Arc::new(external_events::ExternalEventDecoder)
     }
 
     fn topics(&self) -> &'static [&'static str] {
-        facts::TOPICS
+        external_events::TOPICS
     }
 
     fn channels(&self) -> Vec<Channel> {
@@ -56,29 +61,29 @@ impl Contract for Flask {
     }
 
     fn consumer(&self) -> &'static str {
-        facts::CONSUMER
+        external_events::CONSUMER
     }
 
     fn operations(&self) -> &'static [&'static str] {
-        surface::OPERATIONS
+        api::OPERATIONS
     }
 
     fn graphql(&self, engine: &Engine, shell: &Shell) -> Option<GraphQl> {
-        Some(door(engine, shell))
+        Some(graphql(engine, shell))
     }
 
     fn sdl(&self) -> Option<String> {
-        Some(surface::sdl())
+        Some(api::sdl())
     }
 
     fn router(&self, engine: &Engine, shell: &Shell) -> Router {
-        let router = door(engine, shell).routes(shell);
+        let router = graphql(engine, shell).routes(shell);
         shell.around(router.route("/", get(|| async { Html("server running") })))
     }
 }
 
-fn door(engine: &Engine, shell: &Shell) -> GraphQl {
-    let schema = surface::schema(engine.clone(), Arc::clone(&shell.metrics));
+fn graphql(engine: &Engine, shell: &Shell) -> GraphQl {
+    let schema = api::schema(engine.clone(), Arc::clone(&shell.metrics));
     let sdl = schema.sdl();
-    GraphQl::new(schema, &sdl, surface::OPERATIONS, shell)
+    GraphQl::new(schema, &sdl, api::OPERATIONS, shell)
 }

@@ -1,5 +1,5 @@
-//! Types and words spelled as this dialect spells them. The only place with binary floating point:
-//! the old schema and events show amounts that way.
+//! The types of requests, responses and messages. Only here amounts are binary floating-point
+//! numbers, as the old schema and events require.
 
 use async_graphql::{InputObject, InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use rust_decimal::Decimal;
@@ -14,7 +14,7 @@ pub(super) const ORDER_PLACED: &str = "order.placed";
 /// The routing key of a changed or deleted order.
 pub(super) const ORDER_UPDATED: &str = "order.updated";
 
-/// A status as this dialect shows it.
+/// The name of a status in this contract.
 pub(super) const fn status(status: OrderStatus) -> &'static str {
     match status {
         OrderStatus::Pending => "Pending",
@@ -26,58 +26,58 @@ pub(super) const fn status(status: OrderStatus) -> &'static str {
     }
 }
 
-/// How the deployed schema and the messages show an amount.
-pub(super) type Float = f64;
+/// An amount in the deployed schema and in messages.
+pub(super) type GraphQlFloat = f64;
 
-/// The floating-point number nearest to an amount. Its text is read, because that rounds once.
-pub(super) fn float(amount: Decimal) -> Float {
-    amount.to_string().parse().unwrap_or(Float::NAN)
+/// The floating-point number nearest to an amount. Parsing its text rounds only once.
+pub(super) fn float(amount: Decimal) -> GraphQlFloat {
+    amount.to_string().parse().unwrap_or(GraphQlFloat::NAN)
 }
 
-/// A user or product id in a message: a number wherever it is one, as consumers read it.
+/// A user or product id in a message: a number if possible, as consumers expect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = flask::Id)]
-pub(super) enum WireId<'a> {
-    /// Every id that came from this dialect.
+pub(super) enum FlaskId<'a> {
+    /// Ids of this contract.
     Number(i64),
-    /// One that came through the door of another contract.
+    /// Other ids, from orders that were placed through another contract.
     Text(&'a str),
 }
 
 /// A line of an order in a message.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = flask::Line)]
-pub(super) struct WireLine<'a> {
+pub(super) struct FlaskEventLine<'a> {
     pub id: i64,
-    pub product_id: WireId<'a>,
+    pub product_id: FlaskId<'a>,
     pub quantity: u32,
 }
 
 /// The body of `order.placed` and `order.updated`. Consumers read the fields up to `items`, and
-/// for an update the status; the rest is an addition.
+/// `status` of an update; other fields are additions.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = flask::OrderEvent)]
-pub(super) struct WireEvent<'a> {
+pub(super) struct FlaskOrderEvent<'a> {
     pub order_id: i64,
-    pub user_id: WireId<'a>,
-    pub total_amount: Float,
-    pub items: Vec<WireLine<'a>>,
-    /// Where the order stands, `Shipped`; absent for a new one.
+    pub user_id: FlaskId<'a>,
+    pub total_amount: GraphQlFloat,
+    pub items: Vec<FlaskEventLine<'a>>,
+    /// The status, for example `Shipped`; absent for a new order.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub status: Option<&'static str>,
-    /// Where it stood before; absent for a new one.
+    /// The previous status; absent for a new order.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub previous_status: Option<&'static str>,
-    /// The same on every attempt; absent from messages of an older service.
+    /// The event's id, the same for each attempt; absent in messages of an older service.
     #[schema(value_type = String, format = "uuid", required = false)]
     pub event_id: Uuid,
-    /// 1 for a new order, one more with every change; absent from messages of an older service.
+    /// 1 for a new order, incremented by each change; absent in messages of an older service.
     #[schema(required = false)]
     pub version: i32,
-    /// Why, where a reason was given.
+    /// The reason of the change, if one was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub reason: Option<&'a str>,
@@ -99,16 +99,16 @@ pub(super) struct OrderItemInput {
 #[derive(Clone, Copy, Debug, InputObject)]
 pub(super) struct OrderLineInput {
     pub product_id: i32,
-    /// How many, from 1 on.
+    /// At least 1.
     pub quantity: i32,
 }
 
-/// An exact decimal number as text, with two decimals or as many as it has: "19.00".
+/// An exact decimal number as text, with at least two decimals: "19.00".
 #[derive(Clone, Copy, Debug)]
-pub(super) struct WireDecimal(pub Decimal);
+pub(super) struct DecimalScalar(pub Decimal);
 
 #[Scalar(name = "Decimal")]
-impl ScalarType for WireDecimal {
+impl ScalarType for DecimalScalar {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {
             Value::String(text) => text.parse().map(Self).map_err(InputValueError::custom),
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn decimals_are_shown_with_two_digits_or_all() {
         for (text, expected) in [("19", "19.00"), ("9.5000", "9.50"), ("0.0125", "0.0125")] {
-            let shown = WireDecimal(text.parse().unwrap()).to_value();
+            let shown = DecimalScalar(text.parse().unwrap()).to_value();
             assert_eq!(shown, Value::from(expected));
         }
     }

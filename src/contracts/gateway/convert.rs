@@ -1,6 +1,6 @@
-//! From this dialect's values to the engine's, and back.
+//! Converts between the values of this contract and those of the engine.
 
-use crate::contracts::gateway::wire::{NewOrder, WireLine, WireOrder};
+use crate::contracts::gateway::wire::{GatewayLine, GatewayNewOrder, GatewayOrder};
 use crate::contracts::moment::moment;
 use crate::domain::caller::Caller;
 use crate::domain::ids::{IdempotencyKey, OrderName, ProductId, UserId};
@@ -8,19 +8,19 @@ use crate::domain::order::Order;
 use crate::domain::placement::{PlacementLine, PlacementRequest, Pricing};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The order that a client names. What is no order's name is the name of no order.
+/// Parses the id of an order. An invalid id is not found.
 pub(super) fn order_name(id: &str) -> Result<OrderName> {
     OrderName::parse(id).ok_or_else(not_found)
 }
 
-/// The same words for every order that is not to be had.
+/// The error for every order that is unknown or not visible.
 pub(super) fn not_found() -> Error {
     Error::new(ErrorKind::NotFound, "Order not found")
 }
 
-/// What a client asks for. `header` is the user that the gateway in front names.
+/// The placement request of a new order. `header` is the user that the gateway names.
 pub(super) fn place_order(
-    new: NewOrder,
+    new: GatewayNewOrder,
     header: Option<&str>,
     caller: &Caller,
     key: Option<IdempotencyKey>,
@@ -30,25 +30,25 @@ pub(super) fn place_order(
         (Some(named), _) => UserId::parse(named)?,
         (None, Caller::User { id, .. }) => id.clone(),
         (None, Caller::System | Caller::Operator(_)) => {
-            let text = "Neither the body nor a header says whose order it is.";
+            let text = "Neither the body nor a header names the user of the order.";
             return Err(Error::new(ErrorKind::TokenMissing, text));
         }
     };
     Ok(PlacementRequest { user, lines, key, pricing: Pricing::CatalogueIfAny })
 }
 
-fn line(line: WireLine) -> Result<PlacementLine> {
+fn line(line: GatewayLine) -> Result<PlacementLine> {
     Ok(PlacementLine { product: ProductId::parse(line.id)?, quantity: line.quantity })
 }
 
-impl From<&Order> for WireOrder {
+impl From<&Order> for GatewayOrder {
     fn from(order: &Order) -> Self {
         let lines = order.lines.iter();
         Self {
             id: OrderName::long(order.id, order.created_at),
             user_id: order.user.as_str().to_owned(),
             products: lines
-                .map(|line| WireLine {
+                .map(|line| GatewayLine {
                     id: line.product.as_str().to_owned(),
                     quantity: line.quantity,
                 })
@@ -64,9 +64,9 @@ mod tests {
     use super::*;
 
     fn asked(user_id: Option<&str>, header: Option<&str>, caller: &Caller) -> Result<String> {
-        let new = NewOrder {
+        let new = GatewayNewOrder {
             user_id: user_id.map(str::to_owned),
-            products: vec![WireLine { id: "1".to_owned(), quantity: 2 }],
+            products: vec![GatewayLine { id: "1".to_owned(), quantity: 2 }],
         };
         place_order(new, header, caller, None).map(|request| request.user.to_string())
     }

@@ -1,15 +1,15 @@
-//! Events in this dialect's words, on the topic `order-events`; and what the product service says
-//! on `inventory-events`.
+//! Encodes events for the topic `order-events`, and decodes those of the product service on
+//! `inventory-events`.
 
 use serde_json::json;
 
 use crate::contracts::channel::{Channel, MessageType};
 use crate::contracts::gateway::NAME;
 use crate::contracts::gateway::wire::{
-    ORDER_PLACED, ORDER_SHIPPED, PRODUCT_UPDATED, WireEvent, WireOrder,
+    GatewayOrder, GatewayOrderEvent, ORDER_PLACED, ORDER_SHIPPED, PRODUCT_UPDATED,
 };
 use crate::contracts::payload::{object, text};
-use crate::contracts::readable::{id, one, whole};
+use crate::contracts::payload_schema::{id, one, whole};
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::external_event::{ExternalEvent, StockEvent};
 use crate::domain::ids::ProductId;
@@ -18,39 +18,41 @@ use crate::domain::status::OrderStatus;
 use crate::engine::ports::{Delivery, EventEncoder, MessageDecoder};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The topic of what happens to orders.
+/// The topic of order events.
 pub const ORDER_EVENTS: &str = "order-events";
-/// The topic on which the product service tells its stock.
+/// The topic of the product service's stock.
 pub const INVENTORY_EVENTS: &str = "inventory-events";
 
-/// The contract's words.
-pub struct Words;
+/// Encodes events for the contract.
+pub struct GatewayEncoder;
 
-impl EventEncoder for Words {
+impl EventEncoder for GatewayEncoder {
     fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
         let kind = match (event.kind, event.order.status) {
             (EventKind::Placed, _) => ORDER_PLACED,
             (EventKind::Updated, OrderStatus::Shipped) => ORDER_SHIPPED,
-            // Its readers know nothing else.
+            // Consumers know no other types.
             (EventKind::Updated | EventKind::Deleted, _) => return Ok(Vec::new()),
         };
-        let payload = WireOrder::from(&event.order);
+        let payload = GatewayOrder::from(&event.order);
         let key = Some(payload.id.clone());
-        let body = serde_json::to_string(&WireEvent { kind, payload }).map_err(|error| {
-            Error::new(ErrorKind::Internal, "An event could not be written.").with_source(error)
-        })?;
+        let body =
+            serde_json::to_string(&GatewayOrderEvent { kind, payload }).map_err(|error| {
+                Error::new(ErrorKind::Internal, "An event could not be serialized.")
+                    .with_source(error)
+            })?;
         Ok(vec![Message { destination: NAME, topic: ORDER_EVENTS.into(), key, body }])
     }
 }
 
-/// Reads the product service's messages.
-pub struct Understanding;
+/// Decodes messages of the product service.
+pub struct GatewayDecoder;
 
-impl MessageDecoder for Understanding {
+impl MessageDecoder for GatewayDecoder {
     fn decode(&self, delivery: &Delivery) -> Result<Vec<ExternalEvent>> {
         let message = object(text(&delivery.body)?)?;
         if message.need(&["type"])?.text()? != PRODUCT_UPDATED {
-            // Said to others.
+            // Messages for other consumers.
             return Ok(Vec::new());
         }
         let payload = message.need(&["payload"])?.object()?;
@@ -62,9 +64,10 @@ impl MessageDecoder for Understanding {
     }
 }
 
-/// What is said on the topics.
+/// The channels: one for each topic.
 pub(super) fn channels() -> Vec<Channel> {
-    let about_order = |name, summary| MessageType::of::<WireEvent>(name, summary).named_in("type");
+    let about_order =
+        |name, summary| MessageType::of::<GatewayOrderEvent>(name, summary).named_in("type");
     let stock = json!({
         "type": "object",
         "required": ["payload"],
@@ -74,19 +77,18 @@ pub(super) fn channels() -> Vec<Channel> {
                 "required": ["_id", "quantity"],
                 "properties": {
                     "_id": one(&id()),
-                    "quantity": one(&whole("What there is of the product now.")),
+                    "quantity": one(&whole("The absolute stock of the product.")),
                 },
             },
         },
     });
-    let about_stock =
-        MessageType::like(PRODUCT_UPDATED, "The product service has so many of a product.", stock);
+    let about_stock = MessageType::like(PRODUCT_UPDATED, "The stock of a product changed.", stock);
     vec![
         Channel::out(
             ORDER_EVENTS,
             vec![
                 about_order(ORDER_PLACED, "An order was placed."),
-                about_order(ORDER_SHIPPED, "An order has left."),
+                about_order(ORDER_SHIPPED, "An order was shipped."),
             ],
         ),
         Channel::heard(INVENTORY_EVENTS, vec![about_stock.named_in("type")]),
@@ -100,7 +102,7 @@ mod tests {
     fn heard(body: &str) -> Result<Vec<ExternalEvent>> {
         let topic = INVENTORY_EVENTS.to_owned();
         let delivery = Delivery { topic, body: body.into(), ..Delivery::default() };
-        Understanding.decode(&delivery)
+        GatewayDecoder.decode(&delivery)
     }
 
     #[test]

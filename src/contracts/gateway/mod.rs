@@ -1,9 +1,9 @@
 #![doc = include_str!("docs.md")]
 
+pub mod api;
 mod convert;
 mod errors;
 pub mod events;
-pub mod surface;
 mod wire;
 
 use std::sync::Arc;
@@ -12,28 +12,49 @@ use axum::Router;
 use utoipa::openapi::OpenApi;
 
 use crate::contracts::channel::Channel;
-use crate::contracts::{Carrier, Contract};
+use crate::contracts::{AuthMode, Contract, ContractDefinition, Transport};
 use crate::engine::Engine;
 use crate::engine::ports::{EventEncoder, MessageDecoder};
-use crate::server::graphql::GraphQl;
 use crate::server::{Shell, openapi};
+use crate::setting::{Setting, choice, declared, settings};
 
 /// Its name in settings, and the destination of its messages in the outbox.
 pub const NAME: &str = "gateway";
-/// Most orders of a list: the newest ones.
-pub const LIST_MAX: u32 = 1000;
 
-/// What it does by setting.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    /// What stands around an answer.
-    pub envelope: Envelope,
+/// Its declaration.
+pub const DEFINITION: ContractDefinition = ContractDefinition {
+    name: NAME,
+    settings: GatewaySettings::SETTINGS,
+    open: |values, problems| {
+        Arc::new(Gateway { settings: GatewaySettings::read(values, problems) })
+    },
+};
+
+settings! {
+    /// The settings of the contract.
+    pub struct GatewaySettings {
+        gateway_auth: Option<AuthMode> {
+            parse: AuthMode::parse,
+            default: "",
+            variables: ["ORDER_ENGINE_GATEWAY_AUTH"],
+            help: "How callers of the contract gateway are authenticated: jwt (a token), gateway (a \
+                   trusted gateway, which sends auth_gateway_secret) or none (any client has full \
+                   access). Required to serve the contract; there is no default.",
+        }
+        gateway_envelope: Envelope {
+            parse: choice([("documented", Envelope::Documented), ("result", Envelope::Result)]),
+            default: "documented",
+            variables: ["ORDER_ENGINE_GATEWAY_ENVELOPE"],
+            help: "The envelope of the responses of the contract gateway: documented (none) or \
+                   result ({\"result\": ...}, as in the deployed services).",
+        }
+    }
 }
 
-/// What stands around an answer.
+/// The envelope of a response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Envelope {
-    /// Nothing, as documented.
+    /// None, as documented.
     #[default]
     Documented,
     /// `{"result": …}`, as deployed.
@@ -41,9 +62,9 @@ pub enum Envelope {
 }
 
 /// The contract.
+#[derive(Debug)]
 pub struct Gateway {
-    /// What it does by setting.
-    pub options: Options,
+    settings: GatewaySettings,
 }
 
 impl Contract for Gateway {
@@ -55,16 +76,25 @@ impl Contract for Gateway {
         8002
     }
 
-    fn carrier(&self) -> Carrier {
-        Carrier::Kafka
+    fn default_metrics_port(&self) -> Option<u16> {
+        Some(9202)
+    }
+
+    fn auth_mode(&self) -> std::result::Result<AuthMode, &'static Setting> {
+        let missing = || declared(GatewaySettings::SETTINGS, "gateway_auth");
+        self.settings.gateway_auth.ok_or_else(missing)
+    }
+
+    fn transport(&self) -> Transport {
+        Transport::Kafka
     }
 
     fn event_encoder(&self) -> Arc<dyn EventEncoder> {
-        Arc::new(events::Words)
+        Arc::new(events::GatewayEncoder)
     }
 
     fn message_decoder(&self) -> Arc<dyn MessageDecoder> {
-        Arc::new(events::Understanding)
+        Arc::new(events::GatewayDecoder)
     }
 
     fn topics(&self) -> &'static [&'static str] {
@@ -75,20 +105,12 @@ impl Contract for Gateway {
         events::channels()
     }
 
-    fn operations(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn graphql(&self, _engine: &Engine, _shell: &Shell) -> Option<GraphQl> {
-        None
-    }
-
     fn openapi(&self) -> Option<OpenApi> {
-        Some(surface::description(self.options.envelope))
+        Some(api::description(self.settings.gateway_envelope))
     }
 
     fn router(&self, engine: &Engine, shell: &Shell) -> Router {
-        let routes = surface::routes(engine, shell, self.options);
+        let routes = api::routes(engine, shell, self.settings.gateway_envelope);
         shell.around(openapi::described(routes, self.openapi(), shell))
     }
 }

@@ -1,4 +1,4 @@
-//! Types spelled as this dialect spells them.
+//! The types of requests, responses and messages.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,7 +8,7 @@ use crate::json_object::objects;
 
 /// The `type` of a message about a new order.
 pub(super) const ORDER_PLACED: &str = "order-placed";
-/// The `type` of a message about an order on its way.
+/// The `type` of a message about a shipped order.
 pub(super) const ORDER_SHIPPED: &str = "order-shipped";
 /// The `type` of a message about a product's stock.
 pub(super) const PRODUCT_UPDATED: &str = "product-updated";
@@ -16,31 +16,31 @@ pub(super) const PRODUCT_UPDATED: &str = "product-updated";
 /// An order.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = gateway::Order)]
-pub(super) struct WireOrder {
+pub(super) struct GatewayOrder {
     /// 24 hex digits.
     #[serde(rename = "_id")]
     #[schema(example = "6a216ba00000000000000011", pattern = "^[0-9a-f]{24}$")]
     pub id: String,
-    /// Whose it is.
+    /// The user who placed the order.
     #[serde(rename = "userId")]
     pub user_id: String,
-    /// What was ordered.
-    pub products: Vec<WireLine>,
-    /// When it was placed.
+    /// The lines.
+    pub products: Vec<GatewayLine>,
+    /// When the order was placed.
     #[serde(rename = "createdAt")]
     #[schema(format = DateTime, example = "2025-01-29T00:00:00.000Z")]
     pub created_at: String,
-    /// When it last changed.
+    /// When the order was last changed.
     #[serde(rename = "updatedAt")]
     #[schema(format = DateTime, example = "2025-01-29T00:00:00.000Z")]
     pub updated_at: String,
 }
 
-/// So many of a product.
+/// A product with its quantity.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[schema(as = gateway::Line)]
-pub(super) struct WireLine {
-    /// Which product.
+pub(super) struct GatewayLine {
+    /// The product's id.
     #[serde(rename = "_id")]
     #[schema(
         min_length = 1,
@@ -49,7 +49,7 @@ pub(super) struct WireLine {
         example = "product_id_1"
     )]
     pub id: String,
-    /// How many.
+    /// The quantity.
     #[serde(deserialize_with = "quantity::read")]
     #[schema(minimum = 1, maximum = 2_147_483_647, example = 2)]
     pub quantity: u32,
@@ -58,8 +58,8 @@ pub(super) struct WireLine {
 /// A request for an order.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = gateway::NewOrder)]
-pub(super) struct NewOrder {
-    /// Whose it will be. Absent: the user of the header `x-user-id`, else who asks.
+pub(super) struct GatewayNewOrder {
+    /// The user. Default: the user in the header `x-user-id`, otherwise the caller.
     #[serde(default, rename = "userId")]
     #[schema(
         min_length = 1,
@@ -68,33 +68,33 @@ pub(super) struct NewOrder {
         example = "user_id_1"
     )]
     pub user_id: Option<String>,
-    /// What is wanted.
+    /// The lines.
     #[serde(deserialize_with = "objects")]
     #[schema(min_items = 1, max_items = 500)]
-    pub products: Vec<WireLine>,
+    pub products: Vec<GatewayLine>,
 }
 
-/// Why not.
+/// An error.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = gateway::Failure)]
-pub(super) struct Failure<'a> {
-    /// A sentence for people.
+pub(super) struct GatewayFailure<'a> {
+    /// Human-readable text.
     pub error: &'a str,
 }
 
-/// An answer as deployed.
+/// A response with the envelope of the deployed services.
 #[derive(Debug, Serialize)]
-pub(super) struct Enveloped<T> {
+pub(super) struct ResultEnvelope<T> {
     pub result: T,
 }
 
 /// A message about an order.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = gateway::OrderEvent)]
-pub(super) struct WireEvent {
+pub(super) struct GatewayOrderEvent {
     /// `order-placed` or `order-shipped`.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// The order after it.
-    pub payload: WireOrder,
+    /// The order after the event.
+    pub payload: GatewayOrder,
 }

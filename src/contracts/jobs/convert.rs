@@ -1,23 +1,24 @@
-//! From this dialect's values to the engine's, and back: ids, amounts, orders.
+//! Converts between the values of this contract and those of the engine.
 
 use crate::contracts::amount::Amount;
-use crate::contracts::jobs::wire::{NewOrder, WireOrder, WireProduct, WireTime};
+use crate::contracts::jobs::wire::{JobsNewOrder, JobsOrder, JobsProduct, JobsTime};
 use crate::domain::ids::{IdempotencyKey, OrderName, ProductId, UserId};
 use crate::domain::money::checked_amount;
 use crate::domain::order::Order;
 use crate::domain::placement::{PlacementLine, PlacementRequest, Pricing};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The order that a path names. What is no order's name is the name of no order.
+/// Parses the id of an order in a path. An invalid id is not found.
 pub(super) fn order_name(id: &str) -> Result<OrderName> {
     OrderName::parse(id).ok_or_else(|| {
         Error::new(ErrorKind::NotFound, "Order not found").with("order_id", id.escape_debug())
     })
 }
 
-/// What a client asks for. `must_agree` refuses a total that is not the catalogue's.
+/// The placement request of a new order. `must_agree` rejects a total that differs from the
+/// catalog's.
 pub(super) fn placement(
-    order: NewOrder,
+    order: JobsNewOrder,
     key: Option<IdempotencyKey>,
     must_agree: bool,
 ) -> Result<PlacementRequest> {
@@ -36,10 +37,10 @@ pub(super) fn placement(
     })
 }
 
-impl From<&Order> for WireOrder {
+impl From<&Order> for JobsOrder {
     fn from(order: &Order) -> Self {
         let id = OrderName::long(order.id, order.created_at);
-        let products = order.lines.iter().map(|line| WireProduct {
+        let products = order.lines.iter().map(|line| JobsProduct {
             product_id: line.product.as_str().to_owned(),
             quantity: line.quantity,
         });
@@ -50,8 +51,8 @@ impl From<&Order> for WireOrder {
             products: products.collect(),
             status: order.status.as_str(),
             total_amount: Amount(order.total),
-            created_at: WireTime(order.created_at),
-            updated_at: WireTime(order.updated_at),
+            created_at: JobsTime(order.created_at),
+            updated_at: JobsTime(order.updated_at),
         }
     }
 }

@@ -1,33 +1,33 @@
-//! Events in this dialect's words: jobs for the workers of up to four queues.
+//! Encodes events as jobs for up to four queues.
 
 use std::borrow::Cow;
 
 use crate::contracts::channel::{Channel, MessageType};
 use crate::contracts::jobs::wire::{
-    CANCEL_PAYMENT, JobData, ORDER_PLACED, PROCESS_PAYMENT, RESTORE_INVENTORY, SEND_NOTIFICATION,
-    UPDATE_INVENTORY, WireOrder,
+    CANCEL_PAYMENT, JobData, JobsOrder, ORDER_PLACED, PROCESS_PAYMENT, RESTORE_INVENTORY,
+    SEND_NOTIFICATION, UPDATE_INVENTORY,
 };
-use crate::contracts::jobs::{NAME, Queues};
+use crate::contracts::jobs::{JobQueues, NAME};
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::message::Message;
 use crate::domain::status::OrderStatus;
 use crate::engine::ports::EventEncoder;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The contract's words.
-pub struct Words {
-    /// Where jobs go.
-    pub queues: Queues,
+/// Encodes events for the contract.
+pub struct JobsEncoder {
+    /// The queues.
+    pub queues: JobQueues,
 }
 
-impl EventEncoder for Words {
+impl EventEncoder for JobsEncoder {
     fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
         let jobs = self.jobs(event);
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
         let body = serde_json::to_string(&JobData::from(event)).map_err(|error| {
-            Error::new(ErrorKind::Internal, "An event could not be written.").with_source(error)
+            Error::new(ErrorKind::Internal, "An event could not be serialized.").with_source(error)
         })?;
         let message = |(queue, name): (&str, &str)| Message {
             destination: NAME,
@@ -39,11 +39,11 @@ impl EventEncoder for Words {
     }
 }
 
-impl Words {
-    /// The jobs that an event gives, as queue and name. A worker that does not look at a job's name
-    /// may be in the field for `order-placed` alone, so nothing else comes into that queue.
+impl JobsEncoder {
+    /// The jobs of an event, as queue and name. The queue of new orders gets `order-placed` only,
+    /// because deployed workers may ignore the name of a job.
     fn jobs(&self, event: &OrderEvent) -> Vec<(&str, &'static str)> {
-        let Queues { order, payment, inventory, notification } = &self.queues;
+        let JobQueues { order, payment, inventory, notification } = &self.queues;
         let is_new = event.kind == EventKind::Placed;
         let has_changed = event.previous.is_some_and(|previous| previous != event.order.status);
         let is_given_up = has_changed && event.order.status == OrderStatus::Cancelled;
@@ -65,7 +65,7 @@ impl Words {
 impl From<&OrderEvent> for JobData {
     fn from(event: &OrderEvent) -> Self {
         Self {
-            order: WireOrder::from(&event.order),
+            order: JobsOrder::from(&event.order),
             previous_status: event.previous.map(OrderStatus::as_str),
             reason: event.reason.clone(),
             event_id: event.id,
@@ -74,29 +74,41 @@ impl From<&OrderEvent> for JobData {
     }
 }
 
-/// What is said in the queues that are not switched off.
-pub(super) fn channels(queues: &Queues) -> Vec<Channel> {
+/// The channels: one for each queue that is not disabled.
+pub(super) fn channels(queues: &JobQueues) -> Vec<Channel> {
     let job = MessageType::of::<JobData>;
-    let Queues { order, payment, inventory, notification } = queues;
+    let JobQueues { order, payment, inventory, notification } = queues;
     [
         (order, vec![job(ORDER_PLACED, "An order was placed.")]),
         (
             payment,
             vec![
-                job(PROCESS_PAYMENT, "A new order is to be paid."),
-                job(CANCEL_PAYMENT, "A cancelled order's payment is to be given up, or back."),
+                job(PROCESS_PAYMENT, "The payment of a new order is due."),
+                job(
+                    CANCEL_PAYMENT,
+                    "The payment of a cancelled order must be cancelled or refunded.",
+                ),
             ],
         ),
         (
             inventory,
             vec![
-                job(UPDATE_INVENTORY, "A new order's products are to be taken out."),
-                job(RESTORE_INVENTORY, "A cancelled order's products are to be put back."),
+                job(
+                    UPDATE_INVENTORY,
+                    "The products of a new order must be removed from the inventory.",
+                ),
+                job(
+                    RESTORE_INVENTORY,
+                    "The products of a cancelled order must be returned to the inventory.",
+                ),
             ],
         ),
         (
             notification,
-            vec![job(SEND_NOTIFICATION, "A customer is to hear where an order stands.")],
+            vec![job(
+                SEND_NOTIFICATION,
+                "The customer must be notified of the status of an order.",
+            )],
         ),
     ]
     .into_iter()
@@ -109,12 +121,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::contracts::jobs::wire::Created;
+    use crate::contracts::jobs::wire::OrderCreated;
     use crate::domain::ids::{OrderId, ProductId, UserId};
     use crate::domain::money::Currency;
     use crate::domain::order::{Order, OrderLine};
 
-    /// The document's order, placed at the document's time.
+    /// The order of the golden file.
     fn order() -> Order {
         let line = OrderLine {
             id: 1,
@@ -137,6 +149,16 @@ mod tests {
         }
     }
 
+    fn queues() -> JobQueues {
+        let queue = |name: &str| Some(name.to_owned());
+        JobQueues {
+            order: queue("order-queue"),
+            payment: queue("payment-queue"),
+            inventory: queue("inventory-queue"),
+            notification: queue("notification-queue"),
+        }
+    }
+
     fn event(name: &str) -> OrderEvent {
         let mut order = order();
         let (kind, previous, reason) = match name {
@@ -156,7 +178,7 @@ mod tests {
 
     #[test]
     fn jobs_are_as_the_golden_file_has_them() {
-        let words = Words { queues: Queues::default() };
+        let words = JobsEncoder { queues: queues() };
         let mut told = String::new();
         for name in ["placed", "cancelled", "shipped"] {
             for message in words.encode(&event(name)).unwrap() {
@@ -170,19 +192,20 @@ mod tests {
 
     #[test]
     fn an_answer_is_as_the_golden_file_has_it() {
-        let order = WireOrder::from(&order());
+        let order = JobsOrder::from(&order());
         let message = "Order created successfully";
-        let created = Created { message, order: order.clone(), fields: order };
+        let created = OrderCreated { message, order: order.clone(), fields: order };
         let told = serde_json::to_string(&created).unwrap() + "\n";
         assert_eq!(told, include_str!("../../../tests/golden/jobs/created.json"));
     }
 
     #[test]
     fn queues_that_are_switched_off_get_nothing() {
-        let mut queues = Queues { order: None, payment: None, inventory: None, notification: None };
-        assert_eq!(Words { queues: queues.clone() }.encode(&event("placed")).unwrap(), []);
+        let mut queues =
+            JobQueues { order: None, payment: None, inventory: None, notification: None };
+        assert_eq!(JobsEncoder { queues: queues.clone() }.encode(&event("placed")).unwrap(), []);
         queues.order = Some("orders".to_owned());
-        let words = Words { queues };
+        let words = JobsEncoder { queues };
         assert_eq!(words.encode(&event("placed")).unwrap()[0].topic, "orders");
         assert_eq!(words.encode(&event("shipped")).unwrap(), []);
     }

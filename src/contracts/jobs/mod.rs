@@ -1,67 +1,164 @@
 #![doc = include_str!("docs.md")]
 
+mod api;
 mod convert;
 mod errors;
 pub mod events;
-mod surface;
 mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 
 use crate::contracts::channel::Channel;
-use crate::contracts::{Carrier, Contract, facts};
+use crate::contracts::{
+    AuthMode, Contract, ContractDefinition, JobOptions, Transport, external_events,
+};
 use crate::engine::Engine;
 use crate::engine::ports::{EventEncoder, MessageDecoder};
-use crate::server::graphql::GraphQl;
 use crate::server::{Shell, openapi};
+use crate::setting::{
+    Problems, Reader, Setting, Values, declared, flag, milliseconds, number, seconds, settings,
+};
 
 /// Its name in settings, and the destination of its messages in the outbox.
 pub const NAME: &str = "jobs";
-/// Most orders of a list: the newest ones.
-pub const LIST_MAX: u32 = 1000;
+/// The value of a queue's setting that disables the queue.
+const NO_QUEUE: &str = "none";
 
-/// What the contract does by setting.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Whether a stated total that is not the catalogue's is refused.
-    pub check_totals: bool,
-    /// Where jobs go.
-    pub queues: Queues,
-}
+/// Its declaration.
+pub const DEFINITION: ContractDefinition =
+    ContractDefinition { name: NAME, settings: JobsSettings::SETTINGS, open };
 
-/// The queues that jobs go to; none where a queue is switched off.
-#[derive(Clone, Debug)]
-pub struct Queues {
-    /// Of new orders: the one that deployed workers take from.
-    pub order: Option<String>,
-    /// Of payments.
-    pub payment: Option<String>,
-    /// Of changes to the inventory.
-    pub inventory: Option<String>,
-    /// Of notifications to customers.
-    pub notification: Option<String>,
-}
-
-impl Default for Queues {
-    fn default() -> Self {
-        let named = |name: &str| Some(name.to_owned());
-        Self {
-            order: named("order-queue"),
-            payment: named("payment-queue"),
-            inventory: named("inventory-queue"),
-            notification: named("notification-queue"),
+settings! {
+    /// The settings of the contract.
+    pub struct JobsSettings {
+        jobs_auth: Option<AuthMode> {
+            parse: AuthMode::parse,
+            default: "",
+            variables: ["ORDER_ENGINE_JOBS_AUTH"],
+            help: "How callers of the contract jobs are authenticated: jwt (a token), gateway (a \
+                   trusted gateway, which sends auth_gateway_secret) or none (any client has full \
+                   access). Required to serve the contract; there is no default.",
+        }
+        jobs_check_totals: bool {
+            parse: flag,
+            default: "false",
+            variables: ["ORDER_ENGINE_JOBS_CHECK_TOTALS"],
+            help: "Whether the contract jobs rejects a totalAmount that differs from the \
+                   catalog's, when the catalog knows the price of every product.",
+        }
+        jobs_order_queue: Option<String> {
+            parse: queue,
+            default: "order-queue",
+            variables: ["ORDER_ENGINE_JOBS_ORDER_QUEUE"],
+            help: "The BullMQ queue of new orders. none: no such jobs.",
+        }
+        jobs_payment_queue: Option<String> {
+            parse: queue,
+            default: "payment-queue",
+            variables: ["ORDER_ENGINE_JOBS_PAYMENT_QUEUE"],
+            help: "The BullMQ queue of payments. none: no such jobs.",
+        }
+        jobs_inventory_queue: Option<String> {
+            parse: queue,
+            default: "inventory-queue",
+            variables: ["ORDER_ENGINE_JOBS_INVENTORY_QUEUE"],
+            help: "The BullMQ queue of inventory changes. none: no such jobs.",
+        }
+        jobs_notification_queue: Option<String> {
+            parse: queue,
+            default: "notification-queue",
+            variables: ["ORDER_ENGINE_JOBS_NOTIFICATION_QUEUE"],
+            help: "The BullMQ queue of customer notifications. none: no such jobs.",
+        }
+        jobs_prefix: String {
+            parse: key,
+            default: "bull",
+            variables: ["ORDER_ENGINE_JOBS_PREFIX"],
+            help: "Prefix of the queues' keys in Redis, BullMQ's option prefix.",
+        }
+        jobs_attempts: u32 {
+            parse: number(1..=100),
+            default: "3",
+            variables: ["ORDER_ENGINE_JOBS_ATTEMPTS"],
+            help: "How often a worker attempts a job that fails, 1 to 100.",
+        }
+        jobs_backoff_ms: Duration {
+            parse: milliseconds(1..=3_600_000),
+            default: "1000",
+            variables: ["ORDER_ENGINE_JOBS_BACKOFF_MS"],
+            help: "Delay before the second attempt of a job, doubled with each further one, 1 to \
+                   3600000 milliseconds.",
+        }
+        jobs_keep_completed_seconds: Duration {
+            parse: seconds(60..=2_592_000),
+            default: "3600",
+            variables: ["ORDER_ENGINE_JOBS_KEEP_COMPLETED_SECONDS"],
+            help: "How long Redis keeps completed jobs, 60 to 2592000 seconds. In this time the \
+                   same event does not add a job twice.",
         }
     }
 }
 
 /// The contract.
+#[derive(Debug)]
 pub struct Jobs {
-    /// What it does by setting.
-    pub options: Options,
+    settings: JobsSettings,
+    queues: JobQueues,
+}
+
+/// The queues by subject; none for a queue that is disabled.
+#[derive(Clone, Debug)]
+pub struct JobQueues {
+    /// Of new orders: the one that the deployed workers process.
+    pub order: Option<String>,
+    /// Of payments.
+    pub payment: Option<String>,
+    /// Of inventory changes.
+    pub inventory: Option<String>,
+    /// Of customer notifications.
+    pub notification: Option<String>,
+}
+
+impl JobQueues {
+    /// The names of the queues that are not disabled.
+    fn names(&self) -> Vec<String> {
+        let queues = [&self.order, &self.payment, &self.inventory, &self.notification];
+        queues.into_iter().flatten().cloned().collect()
+    }
+}
+
+fn open(values: &Values, problems: &mut Problems) -> Arc<dyn Contract> {
+    let settings = JobsSettings::read(values, problems);
+    let queues = JobQueues {
+        order: settings.jobs_order_queue.clone(),
+        payment: settings.jobs_payment_queue.clone(),
+        inventory: settings.jobs_inventory_queue.clone(),
+        notification: settings.jobs_notification_queue.clone(),
+    };
+    let names = queues.names();
+    if (1..names.len()).any(|behind| names[behind..].contains(&names[behind - 1])) {
+        problems.add("Two queues of the contract jobs have the same name. Use four names.");
+    }
+    Arc::new(Jobs { settings, queues })
+}
+
+/// The name of a queue; none when it is disabled.
+fn queue(reader: &mut Reader<'_>) -> Option<String> {
+    Some(key(reader)).filter(|queue| queue != NO_QUEUE)
+}
+
+/// A part of a Redis key. BullMQ separates the parts by colons.
+fn key(reader: &mut Reader<'_>) -> String {
+    let text = reader.text().unwrap_or_default();
+    if text.contains(':') || text.chars().any(char::is_control) || text.len() > 200 {
+        reader.problem("must be at most 200 bytes, without colons and control characters");
+    }
+    text.to_owned()
 }
 
 impl Contract for Jobs {
@@ -73,16 +170,27 @@ impl Contract for Jobs {
         3003
     }
 
-    fn carrier(&self) -> Carrier {
-        Carrier::BullMq
+    fn auth_mode(&self) -> std::result::Result<AuthMode, &'static Setting> {
+        let missing = || declared(JobsSettings::SETTINGS, "jobs_auth");
+        self.settings.jobs_auth.ok_or_else(missing)
+    }
+
+    fn transport(&self) -> Transport {
+        Transport::BullMq(JobOptions {
+            queues: self.queues.names(),
+            prefix: self.settings.jobs_prefix.clone(),
+            attempts: self.settings.jobs_attempts,
+            backoff: self.settings.jobs_backoff_ms,
+            keep_completed: self.settings.jobs_keep_completed_seconds,
+        })
     }
 
     fn event_encoder(&self) -> Arc<dyn EventEncoder> {
-        Arc::new(events::Words { queues: self.options.queues.clone() })
+        Arc::new(events::JobsEncoder { queues: self.queues.clone() })
     }
 
     fn message_decoder(&self) -> Arc<dyn MessageDecoder> {
-        Arc::new(facts::Understanding)
+        Arc::new(external_events::ExternalEventDecoder)
     }
 
     fn topics(&self) -> &'static [&'static str] {
@@ -90,23 +198,15 @@ impl Contract for Jobs {
     }
 
     fn channels(&self) -> Vec<Channel> {
-        events::channels(&self.options.queues)
-    }
-
-    fn operations(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn graphql(&self, _engine: &Engine, _shell: &Shell) -> Option<GraphQl> {
-        None
+        events::channels(&self.queues)
     }
 
     fn openapi(&self) -> Option<OpenApi> {
-        Some(surface::Description::openapi())
+        Some(api::JobsOpenApi::openapi())
     }
 
     fn router(&self, engine: &Engine, shell: &Shell) -> Router {
-        let routes = surface::routes(engine, shell, self.options.check_totals);
+        let routes = api::routes(engine, shell, self.settings.jobs_check_totals);
         shell.around(openapi::described(routes, self.openapi(), shell))
     }
 }

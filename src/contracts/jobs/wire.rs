@@ -1,4 +1,4 @@
-//! Types and words spelled as this dialect spells them, for requests, answers and jobs.
+//! The types of requests, responses and jobs.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
@@ -11,24 +11,24 @@ use crate::contracts::quantity;
 use crate::contracts::status_word::StatusWord;
 use crate::json_object::objects;
 
-/// The job of a new order, which the deployed workers know.
+/// The job of a new order, for the deployed workers.
 pub(super) const ORDER_PLACED: &str = "order-placed";
-/// The job that asks for an order's payment.
+/// The job that requests the payment of an order.
 pub(super) const PROCESS_PAYMENT: &str = "process-payment";
-/// The job that gives up an order's payment, or gives it back.
+/// The job that cancels or refunds the payment of an order.
 pub(super) const CANCEL_PAYMENT: &str = "cancel-payment";
-/// The job that takes an order's products out of the inventory.
+/// The job that removes the products of an order from the inventory.
 pub(super) const UPDATE_INVENTORY: &str = "update-inventory";
-/// The job that gives them back.
+/// The job that returns the products of an order to the inventory.
 pub(super) const RESTORE_INVENTORY: &str = "restore-inventory";
-/// The job that tells the customer where an order stands.
+/// The job that notifies the customer of the status of an order.
 pub(super) const SEND_NOTIFICATION: &str = "send-notification";
 
-/// A product of an order, and how many of it.
+/// A product of an order, with its quantity.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Product)]
-pub(super) struct WireProduct {
+pub(super) struct JobsProduct {
     #[schema(
         min_length = 1,
         max_length = 128,
@@ -44,7 +44,8 @@ pub(super) struct WireProduct {
 /// The body of `POST /orders`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct NewOrder {
+#[schema(as = NewOrder)]
+pub(super) struct JobsNewOrder {
     #[schema(
         min_length = 1,
         max_length = 128,
@@ -54,8 +55,8 @@ pub(super) struct NewOrder {
     pub user_id: String,
     #[serde(deserialize_with = "objects")]
     #[schema(min_items = 1, max_items = 500)]
-    pub products: Vec<WireProduct>,
-    /// What all of it costs, with at most 4 decimals.
+    pub products: Vec<JobsProduct>,
+    /// The total price, with at most 4 decimals.
     #[schema(value_type = f64, minimum = 0, exclusive_maximum = 1_000_000_000_000_000_i64,
              multiple_of = 0.0001,
              example = 200.00)]
@@ -64,8 +65,9 @@ pub(super) struct NewOrder {
 
 /// The body of `PUT /orders/{id}`.
 #[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct NewStatus {
-    // A comment of its own would keep utoipa from showing the word's.
+#[schema(as = NewStatus)]
+pub(super) struct JobsNewStatus {
+    // A doc comment here would replace the description of `StatusWord`.
     #[schema(value_type = StatusWord, inline)]
     pub status: String,
 }
@@ -74,7 +76,7 @@ pub(super) struct NewStatus {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Order)]
-pub(super) struct WireOrder {
+pub(super) struct JobsOrder {
     #[schema(pattern = "^[0-9a-f]{24}$")]
     pub id: String,
     /// The same as `id`.
@@ -82,58 +84,60 @@ pub(super) struct WireOrder {
     #[schema(pattern = "^[0-9a-f]{24}$")]
     pub mongo_id: String,
     pub user_id: String,
-    pub products: Vec<WireProduct>,
+    pub products: Vec<JobsProduct>,
     /// pending, confirmed, shipped, delivered, cancelled or returned.
     pub status: &'static str,
     #[schema(value_type = f64, minimum = 0)]
     pub total_amount: Amount,
-    pub created_at: WireTime,
-    pub updated_at: WireTime,
+    pub created_at: JobsTime,
+    pub updated_at: JobsTime,
 }
 
-/// The answer to `POST /orders`: the order as documented, and its fields as deployed.
+/// The response of `POST /orders`: the documented `order`, and the fields of the deployed service.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Created {
+#[schema(as = Created)]
+pub(super) struct OrderCreated {
     #[schema(example = "Order created successfully")]
     pub message: &'static str,
-    pub order: WireOrder,
+    pub order: JobsOrder,
     #[serde(flatten)]
-    pub fields: WireOrder,
+    pub fields: JobsOrder,
 }
 
-/// What happened, or what went wrong.
+/// A message: the result, or the error.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Told {
+#[schema(as = Message)]
+pub(super) struct JobsMessage {
     pub message: String,
 }
 
-/// The data of a job: the order, and beside it what happened.
+/// The data of a job: the order and the event.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct JobData {
     #[serde(flatten)]
-    pub order: WireOrder,
-    /// Where the order stood before; absent for a new one.
+    pub order: JobsOrder,
+    /// The previous status; absent for a new order.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub previous_status: Option<&'static str>,
-    /// Why, where a reason was given.
+    /// The reason of the change, if one was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub reason: Option<String>,
-    /// The event's id: the same in the jobs of all queues.
+    /// The event's id, the same in the jobs of all queues.
     #[schema(value_type = String, format = "uuid")]
     pub event_id: Uuid,
-    /// 1 for a new order, one more with every change.
+    /// 1 for a new order, incremented by each change.
     pub version: i32,
 }
 
-/// A time as JavaScript writes it: `2024-10-04T10:00:00.000Z`.
+/// A time in the format of JavaScript: `2024-10-04T10:00:00.000Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
 #[schema(value_type = String, format = DateTime)]
-pub(super) struct WireTime(pub DateTime<Utc>);
+pub(super) struct JobsTime(pub DateTime<Utc>);
 
-impl Serialize for WireTime {
+impl Serialize for JobsTime {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&moment(self.0))
     }

@@ -1,24 +1,24 @@
-//! From this dialect's values to the engine's, and back.
+//! Converts between the values of this contract and those of the engine.
 
 use crate::contracts::amount::Amount;
 use crate::contracts::moment::moment;
-use crate::contracts::stock::wire::{NewOrder, WireLine, WireOrder};
+use crate::contracts::stock::wire::{StockLine, StockNewOrder, StockOrder};
 use crate::domain::caller::Caller;
 use crate::domain::ids::{IdempotencyKey, OrderName, ProductId, UserId};
 use crate::domain::order::Order;
 use crate::domain::placement::{PlacementLine, PlacementRequest, Pricing};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The order that a path names. What is no order's name is the name of no order.
+/// Parses the id of an order in a path. An invalid id is not found.
 pub(super) fn order_name(id: &str) -> Result<OrderName> {
     OrderName::parse(id).ok_or_else(|| {
         Error::new(ErrorKind::NotFound, "Order not found").with("order_id", id.escape_debug())
     })
 }
 
-/// What a client asks for.
+/// The placement request of a new order.
 pub(super) fn placement(
-    new: NewOrder,
+    new: StockNewOrder,
     caller: &Caller,
     key: Option<IdempotencyKey>,
 ) -> Result<PlacementRequest> {
@@ -29,7 +29,7 @@ pub(super) fn placement(
         (Some(named), _) => UserId::parse(named)?,
         (None, Caller::User { id, .. }) => id.clone(),
         (None, Caller::System | Caller::Operator(_)) => {
-            let text = "The field userId is missing, and nobody is known to ask.";
+            let text = "The field userId is missing, and the caller is not a user.";
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
     };
@@ -41,9 +41,9 @@ pub(super) fn placement(
     })
 }
 
-impl From<&Order> for WireOrder {
+impl From<&Order> for StockOrder {
     fn from(order: &Order) -> Self {
-        let lines = order.lines.iter().map(|line| WireLine {
+        let lines = order.lines.iter().map(|line| StockLine {
             product_id: line.product.as_str().to_owned(),
             quantity: line.quantity,
         });
@@ -64,8 +64,8 @@ mod tests {
     use super::*;
 
     fn asked(user_id: Option<&str>, caller: &Caller) -> Result<String> {
-        let products = vec![WireLine { product_id: "1".to_owned(), quantity: 2 }];
-        let new = NewOrder { user_id: user_id.map(str::to_owned), products };
+        let products = vec![StockLine { product_id: "1".to_owned(), quantity: 2 }];
+        let new = StockNewOrder { user_id: user_id.map(str::to_owned), products };
         placement(new, caller, None).map(|request| request.user.to_string())
     }
 

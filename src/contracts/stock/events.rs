@@ -1,11 +1,11 @@
-//! Events in this dialect's words: `order_created` for a new order whose user wants to hear of it,
-//! and `user_orders` with all that a user has ordered.
+//! Encodes events as `order_created`, unless the user disabled notifications, and lists of a user's
+//! orders as `user_orders`.
 
 use serde::Serialize;
 
 use crate::contracts::channel::{Channel, MessageType};
 use crate::contracts::stock::NAME;
-use crate::contracts::stock::wire::{ORDER_CREATED, USER_ORDERS, UserOrders, WireOrder};
+use crate::contracts::stock::wire::{ORDER_CREATED, StockOrder, USER_ORDERS, UserOrders};
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::ids::UserId;
 use crate::domain::message::Message;
@@ -13,25 +13,25 @@ use crate::domain::order::Order;
 use crate::engine::ports::EventEncoder;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Largest list, in bytes: brokers take a megabyte. The oldest orders give way.
+/// Largest list, in bytes: brokers accept a megabyte. The oldest orders are left out.
 const LIST_BYTES_MAX: usize = 512 * 1024;
 
-/// The contract's words.
-pub struct Words;
+/// Encodes events for the contract.
+pub struct StockEncoder;
 
-impl EventEncoder for Words {
+impl EventEncoder for StockEncoder {
     fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
         if event.kind != EventKind::Placed || event.opted_out {
             return Ok(Vec::new());
         }
-        let order = WireOrder::from(&event.order);
+        let order = StockOrder::from(&event.order);
         let body = written(&order)?;
         let (topic, key) = (ORDER_CREATED.into(), Some(order.id));
         Ok(vec![Message { destination: NAME, topic, key, body }])
     }
 
     fn encode_order_list(&self, user: &UserId, orders: &[Order]) -> Result<Vec<Message>> {
-        let orders: Vec<_> = orders.iter().map(WireOrder::from).collect();
+        let orders: Vec<_> = orders.iter().map(StockOrder::from).collect();
         let mut room = LIST_BYTES_MAX;
         let mut first = orders.len();
         for order in orders.iter().rev() {
@@ -47,19 +47,19 @@ impl EventEncoder for Words {
 
 fn written(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|error| {
-        Error::new(ErrorKind::Internal, "An event could not be written.").with_source(error)
+        Error::new(ErrorKind::Internal, "An event could not be serialized.").with_source(error)
     })
 }
 
-/// What is said on the topics.
+/// The channels: one for each topic.
 pub(super) fn channels() -> Vec<Channel> {
-    let created = MessageType::of::<WireOrder>(
+    let created = MessageType::of::<StockOrder>(
         ORDER_CREATED,
-        "An order was placed, and its user wants to hear of it.",
+        "An order was placed, and its user did not disable notifications.",
     );
     let list = MessageType::of::<UserOrders<'_>>(
         USER_ORDERS,
-        "A user has logged in, or a user's orders were asked for.",
+        "A user logged in, or a user's orders were requested.",
     );
     vec![
         Channel::out(ORDER_CREATED, vec![created]),
@@ -114,7 +114,7 @@ mod tests {
             (EventKind::Updated, false, 0),
             (EventKind::Deleted, false, 0),
         ] {
-            let told = Words.encode(&event(kind, opted_out)).unwrap();
+            let told = StockEncoder.encode(&event(kind, opted_out)).unwrap();
             assert_eq!(told.len(), messages, "{kind:?} {opted_out}");
         }
     }
@@ -124,14 +124,14 @@ mod tests {
         let user = UserId::parse("user_id_1").unwrap();
         for (count, lines, whole) in [(0, 1, true), (3, 1, true), (40, 500, false)] {
             let orders: Vec<_> = (1..=count).map(|number| order(number, lines)).collect();
-            let told = Words.encode_order_list(&user, &orders).unwrap();
+            let told = StockEncoder.encode_order_list(&user, &orders).unwrap();
             let [message] = &told[..] else { panic!("one message") };
             assert_eq!(message.key.as_deref(), Some("user_id_1"));
             assert!(message.body.len() <= LIST_BYTES_MAX + 100, "{}", message.body.len());
             let body: Value = serde_json::from_str(&message.body).unwrap();
             let told = body["orders"].as_array().unwrap();
             assert_eq!(told.len() == orders.len(), whole, "{} of {count}", told.len());
-            let newest = orders.last().map(|last| WireOrder::from(last).id);
+            let newest = orders.last().map(|last| StockOrder::from(last).id);
             let last = told.last().map(|last| last["_id"].as_str().unwrap().to_owned());
             assert_eq!(last, newest);
         }

@@ -1,10 +1,10 @@
 #![doc = include_str!("docs.md")]
 
+mod api;
 mod convert;
 mod errors;
 pub mod events;
-mod facts;
-mod surface;
+mod external_events;
 mod wire;
 
 use std::sync::Arc;
@@ -14,17 +14,41 @@ use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 
 use crate::contracts::channel::Channel;
-use crate::contracts::{Carrier, Contract};
+use crate::contracts::{AuthMode, Contract, ContractDefinition, Transport};
 use crate::engine::Engine;
 use crate::engine::ports::{EventEncoder, MessageDecoder};
-use crate::server::graphql::GraphQl;
 use crate::server::{Shell, openapi};
+use crate::setting::{Setting, declared, settings};
 
 /// Its name in settings, and the destination of its messages in the outbox.
 pub const NAME: &str = "stock";
 
+/// Its declaration.
+pub const DEFINITION: ContractDefinition = ContractDefinition {
+    name: NAME,
+    settings: StockSettings::SETTINGS,
+    open: |values, problems| Arc::new(Stock { settings: StockSettings::read(values, problems) }),
+};
+
+settings! {
+    /// The settings of the contract.
+    pub struct StockSettings {
+        stock_auth: Option<AuthMode> {
+            parse: AuthMode::parse,
+            default: "",
+            variables: ["ORDER_ENGINE_STOCK_AUTH"],
+            help: "How callers of the contract stock are authenticated: jwt (a token), gateway (a \
+                   trusted gateway, which sends auth_gateway_secret) or none (any client has full \
+                   access). Required to serve the contract; there is no default.",
+        }
+    }
+}
+
 /// The contract.
-pub struct Stock;
+#[derive(Debug)]
+pub struct Stock {
+    settings: StockSettings,
+}
 
 impl Contract for Stock {
     fn name(&self) -> &'static str {
@@ -35,24 +59,29 @@ impl Contract for Stock {
         8002
     }
 
-    fn carrier(&self) -> Carrier {
-        Carrier::Kafka
+    fn auth_mode(&self) -> std::result::Result<AuthMode, &'static Setting> {
+        let missing = || declared(StockSettings::SETTINGS, "stock_auth");
+        self.settings.stock_auth.ok_or_else(missing)
+    }
+
+    fn transport(&self) -> Transport {
+        Transport::Kafka
     }
 
     fn event_encoder(&self) -> Arc<dyn EventEncoder> {
-        Arc::new(events::Words)
+        Arc::new(events::StockEncoder)
     }
 
     fn message_decoder(&self) -> Arc<dyn MessageDecoder> {
-        Arc::new(facts::Understanding)
+        Arc::new(external_events::StockDecoder)
     }
 
     fn topics(&self) -> &'static [&'static str] {
-        &facts::TOPICS
+        &external_events::TOPICS
     }
 
     fn channels(&self) -> Vec<Channel> {
-        events::channels().into_iter().chain(facts::channels()).collect()
+        events::channels().into_iter().chain(external_events::channels()).collect()
     }
 
     fn keeps_stock_keys(&self) -> bool {
@@ -63,24 +92,16 @@ impl Contract for Stock {
         true
     }
 
-    fn tells_lists(&self) -> bool {
+    fn publishes_order_lists(&self) -> bool {
         true
     }
 
-    fn operations(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn graphql(&self, _engine: &Engine, _shell: &Shell) -> Option<GraphQl> {
-        None
-    }
-
     fn openapi(&self) -> Option<OpenApi> {
-        Some(surface::Description::openapi())
+        Some(api::StockOpenApi::openapi())
     }
 
     fn router(&self, engine: &Engine, shell: &Shell) -> Router {
-        let routes = surface::routes(engine, shell);
+        let routes = api::routes(engine, shell);
         shell.around(openapi::described(routes, self.openapi(), shell))
     }
 }

@@ -1,4 +1,4 @@
-//! Types and words spelled as this dialect spells them, for requests, answers and messages.
+//! The types of requests, responses and messages.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,43 +12,43 @@ use crate::json_object::objects;
 pub(super) const ORDER_CREATED: &str = "order_created";
 /// The topic of the lists of users' orders.
 pub(super) const USER_ORDERS: &str = "user_orders";
-/// The topic on which the product service tells its stock.
+/// The topic of the product service's stock.
 pub(super) const PRODUCT_EVENTS: &str = "product_events";
-/// The topic on which the user service tells who has logged in.
+/// The topic of the user service's logins.
 pub(super) const USER_LOGGED_IN: &str = "user_logged_in";
 
-/// An order; the message about a new one is the order.
+/// An order; also the message about a new order.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = stock::Order)]
-pub(super) struct WireOrder {
+pub(super) struct StockOrder {
     /// 24 hex digits.
     #[serde(rename = "_id")]
     #[schema(example = "6a216ba00000000000000011", pattern = "^[0-9a-f]{24}$")]
     pub id: String,
-    /// Whose it is.
+    /// The user who placed the order.
     pub user_id: String,
-    /// What was ordered.
-    pub products: Vec<WireLine>,
-    /// What all of it costs, as far as the catalogue knows.
+    /// The lines.
+    pub products: Vec<StockLine>,
+    /// The total price, without products that have no price in the catalog.
     #[schema(value_type = f64, minimum = 0)]
     pub total_amount: Amount,
     /// pending, confirmed, shipped, delivered, cancelled or returned.
     pub status: &'static str,
-    /// When it was placed.
+    /// When the order was placed.
     #[schema(format = DateTime, example = "2025-01-29T00:00:00.000Z")]
     pub created_at: String,
-    /// When it last changed.
+    /// When the order was last changed.
     #[schema(format = DateTime, example = "2025-01-29T00:00:00.000Z")]
     pub updated_at: String,
 }
 
-/// So many of a product.
+/// A product with its quantity.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = stock::Line)]
-pub(super) struct WireLine {
-    /// Which product.
+pub(super) struct StockLine {
+    /// The product's id.
     #[schema(
         min_length = 1,
         max_length = 128,
@@ -56,7 +56,7 @@ pub(super) struct WireLine {
         example = "product_id_1"
     )]
     pub product_id: String,
-    /// How many.
+    /// The quantity.
     #[serde(deserialize_with = "quantity::read")]
     #[schema(minimum = 1, maximum = 2_147_483_647, example = 2)]
     pub quantity: u32,
@@ -66,8 +66,8 @@ pub(super) struct WireLine {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = stock::NewOrder)]
-pub(super) struct NewOrder {
-    /// Whose it will be. Absent: who asks.
+pub(super) struct StockNewOrder {
+    /// The user. Default: the caller.
     #[serde(default)]
     #[schema(
         min_length = 1,
@@ -76,36 +76,36 @@ pub(super) struct NewOrder {
         example = "user_id_1"
     )]
     pub user_id: Option<String>,
-    /// What is wanted.
+    /// The lines.
     #[serde(deserialize_with = "objects")]
     #[schema(min_items = 1, max_items = 500)]
-    pub products: Vec<WireLine>,
+    pub products: Vec<StockLine>,
 }
 
 /// A change of an order.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = stock::Change)]
-pub(super) struct Change {
-    // A comment of its own would keep utoipa from showing the word's.
+pub(super) struct StatusChange {
+    // A doc comment here would replace the description of `StatusWord`.
     #[schema(value_type = StatusWord, inline)]
     pub status: String,
 }
 
-/// What was done, and the order after it.
+/// The result and the order.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = stock::Done)]
-pub(super) struct Done {
-    /// A sentence for people.
+pub(super) struct OrderDone {
+    /// Human-readable text.
     pub message: &'static str,
     /// The order.
-    pub order: WireOrder,
+    pub order: StockOrder,
 }
 
-/// What happened, or what went wrong.
+/// A message: the result, or the error.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = stock::Told)]
-pub(super) struct Told<'a> {
-    /// A sentence for people.
+#[schema(as = stock::Message)]
+pub(super) struct StockMessage<'a> {
+    /// Human-readable text.
     pub message: &'a str,
 }
 
@@ -114,8 +114,8 @@ pub(super) struct Told<'a> {
 #[serde(rename_all = "camelCase")]
 #[schema(as = stock::UserOrders)]
 pub(super) struct UserOrders<'a> {
-    /// Whose.
+    /// The user's id.
     pub user_id: &'a str,
-    /// The newest of them, the oldest of these first.
-    pub orders: &'a [WireOrder],
+    /// The newest orders, oldest first.
+    pub orders: &'a [StockOrder],
 }

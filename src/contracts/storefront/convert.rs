@@ -1,17 +1,19 @@
-//! From this dialect's values to the engine's, and back: ids, quantities, amounts.
+//! Converts between the values of this contract and those of the engine.
 
 use async_graphql::ID;
 
 use crate::contracts::amount::Amount;
 use crate::contracts::moment::moment;
-use crate::contracts::storefront::wire::{OrderInput, OrderProductInput, WireEvent, WireProduct};
+use crate::contracts::storefront::wire::{
+    OrderInput, OrderProductInput, StorefrontEvent, StorefrontEventProduct,
+};
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::{OrderName, ProductId};
 use crate::domain::order::OrderLine;
 use crate::domain::placement::PlacementLine;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The order that a client names. What is no order's name is the name of no order.
+/// Parses the id of an order. An invalid id is not found.
 pub(super) fn order_name(id: &ID) -> Result<OrderName> {
     OrderName::parse(id).ok_or_else(|| {
         let shown: String = id.chars().filter(|c| !c.is_control()).take(40).collect();
@@ -19,7 +21,7 @@ pub(super) fn order_name(id: &ID) -> Result<OrderName> {
     })
 }
 
-/// What a client wants to have.
+/// The lines of a new order.
 pub(super) fn lines(input: OrderInput) -> Result<Vec<PlacementLine>> {
     input.products.into_iter().map(PlacementLine::try_from).collect()
 }
@@ -41,13 +43,13 @@ impl TryFrom<OrderProductInput> for PlacementLine {
     }
 }
 
-impl<'a> From<&'a OrderEvent> for WireEvent<'a> {
+impl<'a> From<&'a OrderEvent> for StorefrontEvent<'a> {
     fn from(event: &'a OrderEvent) -> Self {
         let order = &event.order;
         Self {
             id: OrderName::long(order.id, order.created_at),
             user_id: order.user.as_str(),
-            products: order.lines.iter().map(WireProduct::from).collect(),
+            products: order.lines.iter().map(StorefrontEventProduct::from).collect(),
             status: order.status.as_str(),
             total_amount: Amount(order.total),
             created_at: moment(order.created_at),
@@ -58,7 +60,7 @@ impl<'a> From<&'a OrderEvent> for WireEvent<'a> {
     }
 }
 
-impl<'a> From<&'a OrderLine> for WireProduct<'a> {
+impl<'a> From<&'a OrderLine> for StorefrontEventProduct<'a> {
     fn from(line: &'a OrderLine) -> Self {
         Self {
             product_id: line.product.as_str(),

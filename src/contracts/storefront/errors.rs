@@ -1,10 +1,10 @@
-//! The engine's failures in this dialect's words.
+//! The error messages of this contract.
 
 use crate::error::{Error, ErrorKind};
 use crate::server::resolving;
 use crate::server::session::Session;
 
-/// The sentence that clients get to read. What only an operator may know is in the log.
+/// The message for clients. Internal details are in the server log only.
 pub(super) fn message(error: &Error) -> String {
     let product = error.context_value("product_id").unwrap_or("?");
     match error.kind() {
@@ -32,7 +32,7 @@ pub(super) fn message(error: &Error) -> String {
     }
 }
 
-/// Names the service that is away, and never its address.
+/// The message for an unavailable component: names a service, but not its address.
 fn unavailable(error: &Error) -> String {
     match error.context_value("component") {
         Some(service) if service.ends_with(" service") => {
@@ -44,7 +44,7 @@ fn unavailable(error: &Error) -> String {
     }
 }
 
-/// A failed field.
+/// The GraphQL error of a field.
 pub(super) fn field(session: &Session, error: &Error) -> async_graphql::Error {
     resolving::failed(session, error, message(error))
 }
@@ -54,28 +54,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_has_its_words() {
-        let told = |kind| message(&Error::new(kind, "engine").with("product_id", "7"));
+    fn every_kind_has_its_message() {
+        let shown = |kind| message(&Error::new(kind, "engine").with("product_id", "7"));
         for (kind, expected) in [
             (ErrorKind::ProductNotFound, "Product 7 not found"),
             (ErrorKind::OutOfStock, "Insufficient stock for product 7"),
             (ErrorKind::NotFound, "engine"),
             (ErrorKind::Forbidden, "engine"),
         ] {
-            assert_eq!(told(kind), expected);
+            assert_eq!(shown(kind), expected);
         }
         for inside in [ErrorKind::Internal, ErrorKind::Misconfigured, ErrorKind::Unavailable] {
-            assert!(!told(inside).contains("engine"), "{inside:?} tells nothing of the inside");
+            assert!(!shown(inside).contains("engine"), "{inside:?} has no internal details");
         }
     }
 
     #[test]
-    fn a_service_that_is_away_is_named_without_its_address() {
+    fn an_unavailable_service_is_named_without_its_address() {
         let text = "The user service at http://10.0.0.7/users does not answer.";
         let error = Error::new(ErrorKind::Unavailable, text).with("component", "user service");
-        let told = message(&error);
-        assert!(told.contains("user service") && !told.contains("10.0.0.7"), "{told}");
+        let message = message(&error);
+        assert!(message.contains("user service") && !message.contains("10.0.0.7"), "{message}");
         let unknown = Error::new(ErrorKind::OutcomeUnknown, "engine");
-        assert_eq!(message(&unknown), "engine");
+        assert_eq!(super::message(&unknown), "engine");
     }
 }

@@ -1,24 +1,23 @@
-//! Events in this dialect's words: `order.placed`, and `order.shipped` when an order leaves. Other
-//! changes are not told.
+//! Encodes events as `order.placed` and `order.shipped`. Other changes are not published.
 
 use crate::contracts::channel::{Channel, MessageType};
-use crate::contracts::facts;
+use crate::contracts::external_events;
 use crate::contracts::storefront::NAME;
-use crate::contracts::storefront::wire::{ORDER_PLACED, ORDER_SHIPPED, WireEvent};
+use crate::contracts::storefront::wire::{ORDER_PLACED, ORDER_SHIPPED, StorefrontEvent};
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::message::Message;
 use crate::domain::status::OrderStatus;
 use crate::engine::ports::EventEncoder;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The contract's words.
-pub struct Words;
+/// Encodes events for the contract.
+pub struct StorefrontEncoder;
 
-impl EventEncoder for Words {
+impl EventEncoder for StorefrontEncoder {
     fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
         let Some(topic) = topic(event) else { return Ok(Vec::new()) };
-        let body = serde_json::to_string(&WireEvent::from(event)).map_err(|error| {
-            Error::new(ErrorKind::Internal, "An event could not be written.").with_source(error)
+        let body = serde_json::to_string(&StorefrontEvent::from(event)).map_err(|error| {
+            Error::new(ErrorKind::Internal, "An event could not be serialized.").with_source(error)
         })?;
         Ok(vec![Message { destination: NAME, topic: topic.into(), key: None, body }])
     }
@@ -34,13 +33,13 @@ fn topic(event: &OrderEvent) -> Option<&'static str> {
     }
 }
 
-/// What is said on the exchanges.
+/// The channels on the exchanges.
 pub(super) fn channels() -> Vec<Channel> {
-    let out = [(ORDER_PLACED, "An order was placed."), (ORDER_SHIPPED, "An order has left.")];
+    let out = [(ORDER_PLACED, "An order was placed."), (ORDER_SHIPPED, "An order was shipped.")];
     let out = out.map(|(key, summary)| {
-        Channel::out(key, vec![MessageType::of::<WireEvent<'_>>(key, summary)])
+        Channel::out(key, vec![MessageType::of::<StorefrontEvent<'_>>(key, summary)])
     });
-    out.into_iter().chain(facts::channels()).collect()
+    out.into_iter().chain(external_events::channels()).collect()
 }
 
 #[cfg(test)]
@@ -86,7 +85,9 @@ mod tests {
         let shipped = event(EventKind::Updated, Some(OrderStatus::Pending), OrderStatus::Shipped);
         for (event, expected) in [placed, shipped].iter().zip(golden["events"].as_array().unwrap())
         {
-            let [message] = &Words.encode(event).unwrap()[..] else { panic!("one message") };
+            let [message] = &StorefrontEncoder.encode(event).unwrap()[..] else {
+                panic!("one message")
+            };
             assert_eq!(message.topic, expected["routing_key"].as_str().unwrap());
             assert_eq!(message.body, expected["body"].as_str().unwrap());
         }
@@ -100,7 +101,7 @@ mod tests {
             (EventKind::Updated, OrderStatus::Shipped, delivered),
             (EventKind::Deleted, delivered, delivered),
         ] {
-            assert_eq!(Words.encode(&event(kind, Some(from), to)).unwrap(), []);
+            assert_eq!(StorefrontEncoder.encode(&event(kind, Some(from), to)).unwrap(), []);
         }
     }
 }

@@ -1,9 +1,9 @@
 #![doc = include_str!("docs.md")]
 
+pub mod api;
 mod convert;
 mod errors;
 pub mod events;
-pub mod surface;
 mod wire;
 
 use std::sync::Arc;
@@ -11,17 +11,44 @@ use std::sync::Arc;
 use axum::Router;
 
 use crate::contracts::channel::Channel;
-use crate::contracts::{Carrier, Contract, facts};
+use crate::contracts::{Contract, ContractDefinition, Exchange, Transport, external_events};
 use crate::engine::Engine;
 use crate::engine::ports::{EventEncoder, MessageDecoder};
 use crate::server::Shell;
 use crate::server::graphql::GraphQl;
+use crate::setting::{exchange_name, settings};
 
 /// Its name in settings, and the destination of its messages in the outbox.
 pub const NAME: &str = "storefront";
 
+/// Its declaration.
+pub const DEFINITION: ContractDefinition = ContractDefinition {
+    name: NAME,
+    settings: StorefrontSettings::SETTINGS,
+    open: |values, problems| {
+        Arc::new(Storefront { settings: StorefrontSettings::read(values, problems) })
+    },
+};
+
+settings! {
+    /// The settings of the contract.
+    pub struct StorefrontSettings {
+        storefront_exchange: String {
+            parse: exchange_name,
+            default: "storefront_exchange",
+            variables: ["ORDER_ENGINE_STOREFRONT_EXCHANGE"],
+            help: "The exchange that the contract storefront publishes to. On the exchange of the \
+                   contract flask, a consumer of order.placed would receive every order twice, in \
+                   two formats.",
+        }
+    }
+}
+
 /// The contract.
-pub struct Storefront;
+#[derive(Debug)]
+pub struct Storefront {
+    settings: StorefrontSettings,
+}
 
 impl Contract for Storefront {
     fn name(&self) -> &'static str {
@@ -32,20 +59,20 @@ impl Contract for Storefront {
         4000
     }
 
-    fn carrier(&self) -> Carrier {
-        Carrier::RabbitMq
+    fn transport(&self) -> Transport {
+        Transport::RabbitMq(Exchange::Own(self.settings.storefront_exchange.clone()))
     }
 
     fn event_encoder(&self) -> Arc<dyn EventEncoder> {
-        Arc::new(events::Words)
+        Arc::new(events::StorefrontEncoder)
     }
 
     fn message_decoder(&self) -> Arc<dyn MessageDecoder> {
-        Arc::new(facts::Understanding)
+        Arc::new(external_events::ExternalEventDecoder)
     }
 
     fn topics(&self) -> &'static [&'static str] {
-        facts::TOPICS
+        external_events::TOPICS
     }
 
     fn channels(&self) -> Vec<Channel> {
@@ -53,28 +80,28 @@ impl Contract for Storefront {
     }
 
     fn consumer(&self) -> &'static str {
-        facts::CONSUMER
+        external_events::CONSUMER
     }
 
     fn operations(&self) -> &'static [&'static str] {
-        surface::OPERATIONS
+        api::OPERATIONS
     }
 
     fn graphql(&self, engine: &Engine, shell: &Shell) -> Option<GraphQl> {
-        Some(door(engine, shell))
+        Some(graphql(engine, shell))
     }
 
     fn sdl(&self) -> Option<String> {
-        Some(surface::sdl())
+        Some(api::sdl())
     }
 
     fn router(&self, engine: &Engine, shell: &Shell) -> Router {
-        shell.around(door(engine, shell).routes(shell))
+        shell.around(graphql(engine, shell).routes(shell))
     }
 }
 
-fn door(engine: &Engine, shell: &Shell) -> GraphQl {
-    let schema = surface::schema(engine.clone(), Arc::clone(&shell.metrics));
+fn graphql(engine: &Engine, shell: &Shell) -> GraphQl {
+    let schema = api::schema(engine.clone(), Arc::clone(&shell.metrics));
     let sdl = schema.sdl();
-    GraphQl::new(schema, &sdl, surface::OPERATIONS, shell)
+    GraphQl::new(schema, &sdl, api::OPERATIONS, shell)
 }

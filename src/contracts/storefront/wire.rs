@@ -1,5 +1,5 @@
-//! Types and words spelled as this dialect spells them. The only place here with binary floating
-//! point: the schema shows prices that way. Events have every digit.
+//! The types of requests, responses and messages. The schema requires binary floating-point
+//! prices; events have exact ones.
 
 use async_graphql::{ID, InputObject};
 use rust_decimal::Decimal;
@@ -11,32 +11,32 @@ use crate::contracts::amount::Amount;
 
 /// The routing key of a new order.
 pub(super) const ORDER_PLACED: &str = "order.placed";
-/// The routing key of an order that has left.
+/// The routing key of a shipped order.
 pub(super) const ORDER_SHIPPED: &str = "order.shipped";
 
-/// How the schema shows an amount.
-pub(super) type Float = f64;
+/// An amount in the schema.
+pub(super) type GraphQlFloat = f64;
 
-/// The floating-point number nearest to an amount. Its text is read, because that rounds once.
-pub(super) fn float(amount: Decimal) -> Float {
-    amount.to_string().parse().unwrap_or(Float::NAN)
+/// The floating-point number nearest to an amount. Parsing its text rounds only once.
+pub(super) fn float(amount: Decimal) -> GraphQlFloat {
+    amount.to_string().parse().unwrap_or(GraphQlFloat::NAN)
 }
 
 /// A product of a new order.
 #[derive(Clone, Debug, InputObject)]
 pub(super) struct OrderProductInput {
     pub product_id: ID,
-    /// How many, from 1 on.
+    /// At least 1.
     pub quantity: i32,
 }
 
-/// A new order. Whose it is says the token.
+/// A new order, placed for the user of the token.
 #[derive(Clone, Debug, InputObject)]
 pub(super) struct OrderInput {
     pub products: Vec<OrderProductInput>,
 }
 
-/// What is to become of an order.
+/// A status change.
 #[derive(Clone, Debug, InputObject)]
 pub(super) struct UpdateOrderStatusInput {
     pub order_id: ID,
@@ -47,25 +47,23 @@ pub(super) struct UpdateOrderStatusInput {
 /// A product of an order in an event.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = StorefrontEventProduct)]
-pub(super) struct WireProduct<'a> {
+pub(super) struct StorefrontEventProduct<'a> {
     pub product_id: &'a str,
     pub quantity: u32,
     #[schema(value_type = f64, minimum = 0)]
     pub price_at_purchase: Amount,
 }
 
-/// The body of `order.placed` and `order.shipped`: the order as its document has it, with the name
-/// of the event and the order's version behind.
+/// The body of `order.placed` and `order.shipped`: the order, followed by the event's id and the
+/// order's version.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = StorefrontEvent)]
-pub(super) struct WireEvent<'a> {
+pub(super) struct StorefrontEvent<'a> {
     #[serde(rename = "_id")]
     #[schema(pattern = "^[0-9a-f]{24}$")]
     pub id: String,
     pub user_id: &'a str,
-    pub products: Vec<WireProduct<'a>>,
+    pub products: Vec<StorefrontEventProduct<'a>>,
     pub status: &'static str,
     #[schema(value_type = f64, minimum = 0)]
     pub total_amount: Amount,

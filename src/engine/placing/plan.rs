@@ -84,7 +84,7 @@ fn plan<D>(
         return Ok(Err(Outcome::of_record(queued, record)));
     }
     let (rules, request) = (shared.rules, &queued.request);
-    if !context.user_known && !rules.placement.unknown_users {
+    if !context.user_known && !rules.placement.allow_unknown_users {
         let text = format!("User {} is not known here.", request.user);
         return Ok(Err(Outcome::Reject(Error::new(ErrorKind::UnknownUser, text))));
     }

@@ -9,9 +9,9 @@ use crate::transport::http::{AskOptions, Remote};
 const NAME: &str = "token key service";
 
 /// Where a set of keys is served.
-pub struct ServedKeySet(Remote);
+pub struct JwksClient(Remote);
 
-impl ServedKeySet {
+impl JwksClient {
     /// The set at `url`, which may take `timeout` to arrive.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ mod keys;
 mod products;
 mod users;
 
-pub use keys::ServedKeySet;
+pub use keys::JwksClient;
 pub use products::{GraphQlProducts, NAME as PRODUCT_SERVICE, RestProducts};
 pub use users::{NAME as USER_SERVICE, RestUsers};
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use order_engine::auth::Gate;
-use order_engine::contracts::{self, Options};
+use order_engine::auth::Authenticator;
+use order_engine::contracts;
 use order_engine::domain::caller::Access;
 use order_engine::domain::money::Currency;
 use order_engine::domain::placement::PlacementLimits;
@@ -55,12 +55,12 @@ impl Doors {
         let (mut routers, mut schemas) = (HashMap::new(), HashMap::new());
         let entered = runtime.enter();
         for member in contracts::ALL {
-            let contract = (member.open)(&Options::default());
-            let gate = match contract.operations() {
-                [] => Gate::Open,
-                _ => Gate::Tokens(identity::verifier()),
+            let contract = contracts::open(member.name).expect("a contract");
+            let authenticator = match contract.operations() {
+                [] => Authenticator::Disabled,
+                _ => Authenticator::Jwt(identity::verifier()),
             };
-            let shell = shell(member.name, gate);
+            let shell = shell(member.name, authenticator);
             routers.insert(member.name, contract.router(&engine, &shell));
             if let Some(schema) = contract.graphql(&engine, &shell) {
                 schemas.insert(member.name, schema);
@@ -71,7 +71,7 @@ impl Doors {
             runtime,
             routers,
             schemas,
-            shell: shell("flask", Gate::Tokens(identity::verifier())),
+            shell: shell("flask", Authenticator::Jwt(identity::verifier())),
         }
     }
 }
@@ -93,10 +93,10 @@ fn rules() -> Rules {
     Rules { access: Access::Owner, placement, currency: Currency::NONE }
 }
 
-fn shell(contract: &'static str, gate: Gate) -> Shell {
+fn shell(contract: &'static str, authenticator: Authenticator) -> Shell {
     Shell {
         contract,
-        gate,
+        authenticator,
         metrics: Arc::new(Metrics::new()),
         probes: Arc::new([]),
         figures: Arc::new([]),
@@ -126,8 +126,9 @@ pub fn execute(contract: &str, params: Params) -> Answered {
     DOORS.with(|doors| {
         let schema = &doors.schemas[contract];
         in_time(&doors.runtime, async {
-            let gate = Gate::Tokens(identity::verifier());
-            let session = Session::from_authorization(&gate, Some(identity::bearer())).await;
+            let authenticator = Authenticator::Jwt(identity::verifier());
+            let session =
+                Session::from_authorization(&authenticator, Some(identity::bearer())).await;
             schema.execute(params.into(), Arc::new(session), false, schema.deadline()).await
         })
     })

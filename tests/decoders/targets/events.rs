@@ -1,7 +1,7 @@
 //! Messages of other services: refused by name, or taken in within bounds, and understood again
 //! when the same is said in the plainest words.
 
-use order_engine::contracts::{self, Options};
+use order_engine::contracts;
 use order_engine::domain::external_event::{ExternalEvent, ProductEvent, StockEvent, UserEvent};
 use order_engine::domain::ids::{ProductId, UserId};
 use order_engine::domain::money::checked_amount;
@@ -38,7 +38,7 @@ pub fn stock(data: &[u8]) {
 }
 
 fn run(name: &str, body: &[u8]) {
-    let contract = contracts::open(name, &Options::default()).expect("a contract");
+    let contract = contracts::open(name).expect("a contract");
     let heard = |topic: &str, body: &[u8]| {
         contract.message_decoder().decode(&Delivery {
             topic: topic.to_owned(),

@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use jsonwebtoken::crypto::sign;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use order_engine::auth::{
-    AuthOptions, Gate, Issuer, KeySource, ServedKeys, ServedOptions, Verifier,
+    AuthOptions, Authenticator, Issuer, Jwks, JwksOptions, JwksSource, Verifier,
 };
 use order_engine::domain::caller::Caller;
 use order_engine::domain::ids::UserId;
@@ -103,8 +103,9 @@ fn in_a_header(value: &str, expected: &std::result::Result<Caller, ErrorKind>) {
         return;
     }
     let headers = HeaderMap::from_iter([(header::AUTHORIZATION, header)]);
-    let gate = Gate::Tokens(verifier());
-    let session = Session::from_headers(&gate, &headers).now_or_never().expect("no key is fetched");
+    let authenticator = Authenticator::Jwt(verifier());
+    let session =
+        Session::from_headers(&authenticator, &headers).now_or_never().expect("no key is fetched");
     let caller = session.caller().cloned().map_err(|error| error.kind());
     assert_eq!(&caller, expected, "{value}");
 }
@@ -160,7 +161,7 @@ fn signed(header: &[u8], claims: &[u8], secret: &[u8]) -> String {
 
 struct Given(Vec<u8>);
 
-impl KeySource for Given {
+impl JwksSource for Given {
     fn fetch(&self) -> BoxFuture<'_, Result<Vec<u8>>> {
         let set = self.0.clone();
         async move { Ok(set) }.boxed()
@@ -171,20 +172,20 @@ impl KeySource for Given {
 /// signed.
 pub fn keys(data: &[u8]) {
     let day = Duration::from_secs(24 * 3_600);
-    let options = ServedOptions { refresh: day, cooldown: day, stale: day };
-    let served = Arc::new(ServedKeys::new(Given(data.to_vec()), options));
-    match served.fetch().now_or_never().expect("what is given is there at once") {
+    let options = JwksOptions { refresh: day, cooldown: day, stale: day };
+    let jwks = Arc::new(Jwks::new(Given(data.to_vec()), options));
+    match jwks.fetch().now_or_never().expect("what is given is there at once") {
         Ok(()) => {
             let set: Value = serde_json::from_slice(data).expect("a set in JSON");
             let keys = set["keys"].as_array().expect("keys");
-            assert!(served.are_known() && keys.len() <= 64 && keys.iter().any(Value::is_object));
+            assert!(jwks.are_known() && keys.len() <= 64 && keys.iter().any(Value::is_object));
         }
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Unavailable);
-            assert!(!served.are_known() && error.message().len() < 500, "{error}");
+            assert!(!jwks.are_known() && error.message().len() < 500, "{error}");
         }
     }
-    let issuer = Issuer { pem: None, served: Some(served) };
+    let issuer = Issuer { pem: None, jwks: Some(jwks) };
     let options = AuthOptions::new("".into());
     let verifier = Verifier::with_issuer(options, issuer).expect("a verifier");
     let claims = br#"{"user_id":1,"exp":4102444800}"#;

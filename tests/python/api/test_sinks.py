@@ -58,7 +58,7 @@ def database(database_url: str) -> Iterator[psycopg.Connection[Any]]:
 def open_engine(
     database: psycopg.Connection[Any], database_url: str
 ) -> Iterator[Callable[..., OrderEngine]]:
-    """Opens engines with one sink called `shop`: `open_engine(sink, attempts_max=1)`."""
+    """Opens engines with one sink called `shop`: `open_engine(sink, publish_attempts_max=1)`."""
     assert database is not None
     opened: list[OrderEngine] = []
 
@@ -158,7 +158,7 @@ def test_a_rejected_event_is_dead_lettered_and_can_be_retried_or_skipped(
         return [ValueError("not mine") if each.order_id in refused else None for each in batch]
 
     sink = Recorder(refuse)
-    engine = open_engine(sink, attempts_max=1)
+    engine = open_engine(sink, publish_attempts_max=1)
     good = place(engine)
     sink.wait_for(1)
     # Both are rejected before they exist: their numbers come next.

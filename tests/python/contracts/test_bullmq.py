@@ -168,7 +168,7 @@ def test_a_key_of_another_type_dead_letters_the_message(
     make_bullmq_worker: Callable[..., BullMqWorker],
 ) -> None:
     keys.set("bull:order-queue:wait", "many")
-    server = make_server(REDIS_URL=redis.url, ORDER_ENGINE_ATTEMPTS_MAX="1", **ORDER_QUEUE_ONLY)
+    server = make_server(REDIS_URL=redis.url, ORDER_ENGINE_PUBLISH_ATTEMPTS_MAX="1", **ORDER_QUEUE_ONLY)
     server.start()
     order = placed(server)
 

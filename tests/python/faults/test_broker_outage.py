@@ -135,7 +135,7 @@ def test_order_messages_wait_for_a_bound_queue_and_changes_do_not(
 def test_a_dead_letter_blocks_only_its_own_order(
     make_server: Callable[..., EngineProcess], broker: Broker, operator: BlockingChannel
 ) -> None:
-    server = make_server(ORDER_ENGINE_ATTEMPTS_MAX="2")
+    server = make_server(ORDER_ENGINE_PUBLISH_ATTEMPTS_MAX="2")
     server.start()
     with closing(Shop(server, broker.url)) as shop:
         shop.offer(Product(1))

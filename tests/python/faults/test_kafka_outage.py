@@ -222,7 +222,7 @@ def test_a_message_that_is_too_large_blocks_only_its_own_order(
     make_gateway: Callable[..., EngineProcess],
     make_kafkajs_consumer: Callable[..., KafkaJsConsumer],
 ) -> None:
-    engine = make_gateway(ORDER_ENGINE_ATTEMPTS_MAX="1")
+    engine = make_gateway(ORDER_ENGINE_PUBLISH_ATTEMPTS_MAX="1")
     engine.start()
     consumer = make_kafkajs_consumer("notifications-service", "order-events")
     with closing(GatewayShop(engine)) as shop:

@@ -60,7 +60,7 @@ def test_a_request_in_progress_is_answered_and_new_connections_are_refused(shop:
 def test_readiness_fails_before_the_listeners_close(
     make_server: Callable[..., EngineProcess], broker: Broker
 ) -> None:
-    server = make_server(ORDER_ENGINE_NOTICE_SECONDS=str(int(NOTICE_S)))
+    server = make_server(ORDER_ENGINE_SHUTDOWN_DELAY_SECONDS=str(int(NOTICE_S)))
     server.start()
     with closing(Shop(server, broker.url)) as shop:
         shop.offer(Product(1))
@@ -82,7 +82,7 @@ def test_readiness_fails_before_the_listeners_close(
 def test_ctrl_c_skips_the_shutdown_delay(
     make_server: Callable[..., EngineProcess],
 ) -> None:
-    server = make_server(ORDER_ENGINE_NOTICE_SECONDS="60")
+    server = make_server(ORDER_ENGINE_SHUTDOWN_DELAY_SECONDS="60")
     server.start()
     os.kill(server.pid, signal.SIGINT)
     assert server.wait(ENDED_WITHIN_S) == 0

@@ -167,7 +167,7 @@ def stock(database_url: str) -> None:
 
 @pytest.fixture
 def make(database_url: str) -> Iterator[Make]:
-    """Creates applications that are being migrated: `make(stage="legacy")`."""
+    """Creates applications that are being migrated: `make(migration_stage="legacy")`."""
     stock(database_url)
     made: list[Moving] = []
 
@@ -185,7 +185,7 @@ def make(database_url: str) -> Iterator[Make]:
 @pytest.fixture
 def moving(make: Make) -> Moving:
     """An app whose own code answers what is not switched."""
-    return make(stage="legacy")
+    return make(migration_stage="legacy")
 
 
 def is_running_until(answers: list[tuple[float, bool]], until: float) -> Callable[[], bool]:
@@ -266,7 +266,7 @@ def test_requests_without_a_valid_token_are_included_in_a_percentage(moving: Mov
 
 def test_the_extension_may_come_before_the_apps_own_routes(database_url: str) -> None:
     app = Flask("early")
-    moving = Moving(database_url, app, stage="legacy")
+    moving = Moving(database_url, app, migration_stage="legacy")
     add_routes(app)
     assert moving.is_own(ORDER)
     moving.switch("order", "engine")
@@ -275,7 +275,7 @@ def test_the_extension_may_come_before_the_apps_own_routes(database_url: str) ->
 
 
 def test_the_engine_answers_routes_that_the_app_lacks(database_url: str) -> None:
-    moving = Moving(database_url, Flask("bare"), stage="legacy")
+    moving = Moving(database_url, Flask("bare"), migration_stage="legacy")
     answer = moving.ask(ORDER)
     assert answer.json == {
         "data": {"order": {"success": False, "message": "Order with id 1 not found"}}
@@ -290,7 +290,7 @@ def test_every_process_applies_a_rule_within_a_second_under_load(
     stock(database_url)
     env = {
         "DATABASE_URL": database_url,
-        "ORDER_ENGINE_STAGE": "legacy",
+        "ORDER_ENGINE_MIGRATION_STAGE": "legacy",
         "ORDER_ENGINE_RELAY": "false",
         "ORDER_ENGINE_DATABASE_CONNECTIONS": "4",
     }
@@ -403,7 +403,7 @@ def test_a_dry_run_blocks_no_other_request(moving: Moving) -> None:
 def test_an_unreachable_database_does_not_affect_the_client(
     postgres: PostgreSQL, make: Make
 ) -> None:
-    moving = make(stage="legacy", paths=("/graphql", "/metrics"))
+    moving = make(migration_stage="legacy", paths=("/graphql", "/metrics"))
     moving.switch("createOrder", "shadow")
     moving.switch("order", "engine")
     postgres.stop()
@@ -421,7 +421,7 @@ def test_an_unreachable_database_does_not_affect_the_client(
 
 def test_an_engine_that_cannot_open_does_not_affect_the_app(make: Make) -> None:
     nowhere = f"postgresql://nobody:nothing@127.0.0.1:{free_port()}/nowhere"
-    moving = make(stage="shadow", database_url=nowhere)
+    moving = make(migration_stage="shadow", database_url=nowhere)
     assert moving.ask(CREATE, own_code=CREATED).text == CREATED
     began = time.monotonic()
     for _ in range(20):
@@ -513,7 +513,7 @@ def test_the_newest_thousand_differences_are_kept(moving: Moving) -> None:
 
 
 def test_metrics_are_exported(make: Make) -> None:
-    moving = make(stage="shadow", paths=("/graphql", "/", "/metrics"))
+    moving = make(migration_stage="shadow", paths=("/graphql", "/", "/metrics"))
     moving.ask(ORDER)
     moving.judged(1)
     text = moving.app.test_client().get("/metrics").text

@@ -145,7 +145,7 @@ def service(
     env = {
         "DATABASE_URL": empty_database_url,
         "RABBITMQ_URL": broker.url,
-        "ORDER_ENGINE_STAGE": "shadow",
+        "ORDER_ENGINE_MIGRATION_STAGE": "shadow",
         "ORDER_ENGINE_ACCESS": "any-valid-token",
         "ORDER_ENGINE_DATABASE_CONNECTIONS": "4",
     }

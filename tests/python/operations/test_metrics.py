@@ -270,7 +270,7 @@ def test_what_clients_send_never_becomes_a_label(served: Served) -> None:
 
 def test_every_operation_that_the_contracts_count_is_in_the_catalogue() -> None:
     named = metrics_catalogue.label_values()["operation"]
-    surfaces = [*CONTRACTS.glob("*/surface.rs"), *CONTRACTS.glob("*/surface/*.rs")]
+    surfaces = [*CONTRACTS.glob("*/api.rs"), *CONTRACTS.glob("*/api/*.rs")]
     text = "\n".join(file.read_text() for file in surfaces)
     of_rest = set(re.findall(r'\.serve\(\s*"(\w+)"', text))
     lists = re.findall(r"OPERATIONS: &\[&str\] =\s*&\[([^\]]*)\]", text)

@@ -22,7 +22,7 @@ class EngineProcess(HttpProcess):
     ) -> None:
         """Picks the port and a secret; `arguments` are added to the command line."""
         # No load balancer has to notice the shutdown.
-        super().__init__(workspace, folder, {"ORDER_ENGINE_NOTICE_SECONDS": "0", **env})
+        super().__init__(workspace, folder, {"ORDER_ENGINE_SHUTDOWN_DELAY_SECONDS": "0", **env})
         self._arguments = arguments
 
     def command_line(self) -> list[str]:

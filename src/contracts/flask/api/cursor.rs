@@ -1,4 +1,4 @@
-//! Cursors of `orders`: opaque to clients, and good only for the filter they came with.
+//! Cursors of `orders`: opaque to clients, and valid only with the filter of the page they belong to.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,17 +8,17 @@ use crate::domain::ids::OrderId;
 use crate::domain::query::OrderFilter;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The bytes of the checksum that are kept.
+/// The length of the truncated checksum, in bytes.
 const CHECKSUM_BYTES: usize = 8;
 
-/// A cursor behind `order` in the list that `filter` selects.
+/// The cursor after `order` in the list that `filter` selects.
 pub(super) fn encode(order: OrderId, filter: &OrderFilter) -> String {
     let mut bytes = order.get().to_be_bytes().to_vec();
     bytes.extend(checksum(order, filter));
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The order that a cursor stands behind.
+/// The order before a cursor.
 pub(super) fn decode(cursor: &str, filter: &OrderFilter) -> Result<OrderId> {
     let refused = || {
         Error::new(
@@ -34,7 +34,7 @@ pub(super) fn decode(cursor: &str, filter: &OrderFilter) -> Result<OrderId> {
     if checksum(order, filter) == kept { Ok(order) } else { Err(refused()) }
 }
 
-/// Binds a cursor to its filter. It is no secret: whoever forges one reads a list of their own.
+/// Binds a cursor to its filter. It needs no secret: a forged cursor gives access to nothing else.
 fn checksum(order: OrderId, filter: &OrderFilter) -> [u8; CHECKSUM_BYTES] {
     let mut hash = Sha256::new();
     hash.update(b"orders:1\0");

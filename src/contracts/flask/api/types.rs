@@ -1,20 +1,20 @@
-//! What the operations answer with. Every field is there in the documented spelling and, where the
-//! deployed service had one, in its spelling too.
+//! The types of responses. Fields have the documented name, and also the name in the deployed
+//! service if that differs.
 
 use async_graphql::{Context, ID, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
 use crate::contracts::flask::convert::int;
 use crate::contracts::flask::errors;
-use crate::contracts::flask::wire::{Float, WireDecimal, float, status};
+use crate::contracts::flask::wire::{DecimalScalar, GraphQlFloat, float, status};
 use crate::domain::order::{HistoryEntry, Order, OrderLine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::resolving::{engine, session};
 
 /// An order.
-pub struct OrderView(pub(super) Order);
+pub struct FlaskOrder(pub(super) Order);
 
-impl OrderView {
+impl FlaskOrder {
     fn first_line(&self) -> Result<&OrderLine> {
         let message = format!("Order {} has no lines.", self.0.id);
         self.0.lines.first().ok_or_else(|| Error::new(ErrorKind::Internal, message))
@@ -28,29 +28,29 @@ impl OrderView {
 /// An order. Amounts are exact in `total`; `total_amount` is the nearest floating-point number.
 #[expect(clippy::unused_async, reason = "the macro makes resolvers of async functions only")]
 #[Object(name = "Order")]
-impl OrderView {
+impl FlaskOrder {
     async fn id(&self) -> ID {
         ID(self.0.id.to_string())
     }
 
-    /// Whose order it is.
+    /// The user who placed the order.
     async fn user_id(&self, context: &Context<'_>) -> async_graphql::Result<i32> {
         self.user(context)
     }
 
-    /// As `userId`.
+    /// Same as `userId`.
     #[graphql(name = "user_id")]
     async fn user_id_deployed(&self, context: &Context<'_>) -> async_graphql::Result<i32> {
         self.user(context)
     }
 
-    /// The product of the first line; `items` has all.
+    /// The product of the first line; see `items`.
     async fn product_id(&self, context: &Context<'_>) -> async_graphql::Result<i32> {
         let line = self.first_line().and_then(|line| int(line.product.as_str(), "product id"));
         line.map_err(|error| errors::field(session(context), &error))
     }
 
-    /// The quantity of the first line; `items` has all.
+    /// The quantity of the first line; see `items`.
     async fn quantity(&self, context: &Context<'_>) -> async_graphql::Result<u32> {
         let line = self.first_line().map(|line| line.quantity);
         line.map_err(|error| errors::field(session(context), &error))
@@ -61,28 +61,28 @@ impl OrderView {
         status(self.0.status)
     }
 
-    /// The sum of the items.
-    async fn total(&self) -> WireDecimal {
-        WireDecimal(self.0.total)
+    /// The total price.
+    async fn total(&self) -> DecimalScalar {
+        DecimalScalar(self.0.total)
     }
 
-    /// As `total`, in binary floating point.
+    /// Same as `total`, as a binary floating-point number.
     #[graphql(name = "total_amount")]
-    async fn total_deployed(&self) -> Float {
+    async fn total_deployed(&self) -> GraphQlFloat {
         float(self.0.total)
     }
 
-    /// The ISO 4217 code of what the prices are in.
+    /// The currency, an ISO 4217 code.
     async fn currency(&self) -> String {
         self.0.currency.to_string()
     }
 
-    /// Where it goes, if that was known when it was placed.
+    /// The delivery address, if it was known when the order was placed.
     async fn address(&self) -> Option<&str> {
         self.0.address.as_deref()
     }
 
-    /// 1 when it was placed, one more with every change.
+    /// 1 for a new order, incremented by each change.
     async fn version(&self) -> i32 {
         self.0.version
     }
@@ -95,39 +95,42 @@ impl OrderView {
         self.0.updated_at
     }
 
-    /// What was ordered, in the order of the request.
-    async fn items(&self) -> Vec<ItemView<'_>> {
-        self.0.lines.iter().map(ItemView).collect()
+    /// The lines, in the order of the request.
+    async fn items(&self) -> Vec<FlaskOrderItem<'_>> {
+        self.0.lines.iter().map(FlaskOrderItem).collect()
     }
 
-    /// Every change, oldest first.
+    /// All changes, oldest first.
     #[graphql(complexity = "250 + child_complexity")]
-    async fn history(&self, context: &Context<'_>) -> async_graphql::Result<Vec<HistoryView>> {
+    async fn history(
+        &self,
+        context: &Context<'_>,
+    ) -> async_graphql::Result<Vec<FlaskHistoryEntry>> {
         let history = async {
             let caller = session(context).caller()?;
             engine(context).order_history(caller, self.0.id).await
         };
         match history.await {
-            Ok(entries) => Ok(entries.into_iter().map(HistoryView).collect()),
+            Ok(entries) => Ok(entries.into_iter().map(FlaskHistoryEntry).collect()),
             Err(error) => Err(errors::field(session(context), &error)),
         }
     }
 }
 
 /// A line of an order.
-pub struct ItemView<'a>(&'a OrderLine);
+pub struct FlaskOrderItem<'a>(&'a OrderLine);
 
-impl ItemView<'_> {
+impl FlaskOrderItem<'_> {
     fn product(&self, context: &Context<'_>) -> async_graphql::Result<i32> {
         int(self.0.product.as_str(), "product id")
             .map_err(|error| errors::field(session(context), &error))
     }
 }
 
-/// A line of an order. It never changes.
+/// A line of an order. Lines never change.
 #[expect(clippy::unused_async, reason = "the macro makes resolvers of async functions only")]
 #[Object(name = "OrderItem")]
-impl ItemView<'_> {
+impl FlaskOrderItem<'_> {
     async fn id(&self) -> ID {
         ID(self.0.id.to_string())
     }
@@ -136,7 +139,7 @@ impl ItemView<'_> {
         self.product(context)
     }
 
-    /// As `productId`.
+    /// Same as `productId`.
     #[graphql(name = "product_id")]
     async fn product_id_deployed(&self, context: &Context<'_>) -> async_graphql::Result<i32> {
         self.product(context)
@@ -151,18 +154,18 @@ impl ItemView<'_> {
         &self.0.name
     }
 
-    /// The price of one when the order was placed.
-    async fn unit_price(&self) -> WireDecimal {
-        WireDecimal(self.0.unit_price)
+    /// The price per unit when the order was placed.
+    async fn unit_price(&self) -> DecimalScalar {
+        DecimalScalar(self.0.unit_price)
     }
 }
 
 /// A change of an order.
-pub struct HistoryView(HistoryEntry);
+pub struct FlaskHistoryEntry(HistoryEntry);
 
 /// A change of an order.
 #[Object(name = "OrderHistoryEntry")]
-impl HistoryView {
+impl FlaskHistoryEntry {
     /// The order's version after the change.
     async fn version(&self) -> i32 {
         self.0.version
@@ -172,7 +175,7 @@ impl HistoryView {
         self.0.at
     }
 
-    /// Who changed it: a user's id, or `system`.
+    /// Who made the change: a user's id, or `system`.
     async fn actor(&self) -> &str {
         &self.0.actor
     }
@@ -195,42 +198,42 @@ impl HistoryView {
     }
 }
 
-/// The envelope of the mutations, and of the deployed queries.
+/// The response of the mutations, and of the queries of the deployed service.
 #[derive(SimpleObject)]
 #[graphql(name = "OrderResponse")]
-pub struct Envelope {
-    /// Whether it was done.
+pub struct OrderResponse {
+    /// Whether the operation succeeded.
     success: bool,
-    /// What was done, or why not.
+    /// The result, or the reason of the failure.
     message: Option<String>,
-    /// The orders it is about; null when it failed.
-    orders: Option<Vec<Option<OrderView>>>,
-    /// The one order it is about; null when it failed or is about many.
-    order: Option<OrderView>,
+    /// The affected orders; null after a failure.
+    orders: Option<Vec<Option<FlaskOrder>>>,
+    /// The affected order; null after a failure and for a list.
+    order: Option<FlaskOrder>,
 }
 
-impl Envelope {
-    /// Something was done to one order.
+impl OrderResponse {
+    /// A success with one order.
     pub(super) fn of_one(message: &str, order: Order) -> Self {
         Self {
             success: true,
             message: Some(message.to_owned()),
-            orders: Some(vec![Some(OrderView(order.clone()))]),
-            order: Some(OrderView(order)),
+            orders: Some(vec![Some(FlaskOrder(order.clone()))]),
+            order: Some(FlaskOrder(order)),
         }
     }
 
-    /// Some orders were read.
+    /// A success with a list.
     pub(super) fn of_many(message: &str, orders: Vec<Order>) -> Self {
         Self {
             success: true,
             message: Some(message.to_owned()),
-            orders: Some(orders.into_iter().map(|order| Some(OrderView(order))).collect()),
+            orders: Some(orders.into_iter().map(|order| Some(FlaskOrder(order))).collect()),
             order: None,
         }
     }
 
-    /// Nothing was done.
+    /// A failure.
     pub(super) fn failed(context: &Context<'_>, error: &Error) -> Self {
         session(context).failed(error);
         Self { success: false, message: Some(errors::message(error)), orders: None, order: None }
@@ -240,21 +243,21 @@ impl Envelope {
 /// A page of orders, newest first.
 #[derive(SimpleObject)]
 #[graphql(name = "OrderConnection")]
-pub struct Connection {
-    pub(super) edges: Vec<Edge>,
+pub struct OrderConnection {
+    pub(super) edges: Vec<OrderEdge>,
     pub(super) page_info: PageInfo,
 }
 
 /// An order on a page.
 #[derive(SimpleObject)]
 #[graphql(name = "OrderEdge")]
-pub struct Edge {
-    pub(super) node: Option<OrderView>,
-    /// Where the page after this order begins; good for the same `status` and `userId` only.
+pub struct OrderEdge {
+    pub(super) node: Option<FlaskOrder>,
+    /// The cursor after this order, valid with the same `status` and `userId` only.
     pub(super) cursor: String,
 }
 
-/// Where a page stands.
+/// The position of a page.
 #[derive(SimpleObject)]
 pub struct PageInfo {
     pub(super) has_next_page: bool,

@@ -1,10 +1,10 @@
-//! What the product and user services say, in every shape in which they have been heard.
+//! Decodes the messages of the product and user services, in all formats that were observed.
 
 use serde_json::{Value, json};
 
 use crate::contracts::channel::{Channel, MessageType};
-use crate::contracts::payload::{Object, object, objects, text};
-use crate::contracts::readable::{id, in_any_case, maybe, one, text as readable, whole};
+use crate::contracts::payload::{PayloadObject, object, objects, text};
+use crate::contracts::payload_schema::{id, in_any_case, maybe, one, text as readable, whole};
 use crate::contracts::stock::wire::{PRODUCT_EVENTS, USER_LOGGED_IN};
 use crate::domain::external_event::{ExternalEvent, StockEvent, UserEvent};
 use crate::domain::ids::{OrderName, ProductId, UserId};
@@ -12,13 +12,13 @@ use crate::domain::preferences::Preferences;
 use crate::engine::ports::{Delivery, MessageDecoder};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The topics that these services use.
+/// The topics of these services.
 pub(super) const TOPICS: [&str; 2] = [PRODUCT_EVENTS, USER_LOGGED_IN];
 
-/// Reads their messages.
-pub(super) struct Understanding;
+/// Decodes their messages.
+pub(super) struct StockDecoder;
 
-impl MessageDecoder for Understanding {
+impl MessageDecoder for StockDecoder {
     fn decode(&self, delivery: &Delivery) -> Result<Vec<ExternalEvent>> {
         let json = text(&delivery.body)?;
         match delivery.topic.as_str() {
@@ -26,14 +26,14 @@ impl MessageDecoder for Understanding {
             USER_LOGGED_IN => login(&object(json)?),
             topic => Err(Error::new(
                 ErrorKind::InvalidInput,
-                format!("Nothing is known of messages on {topic:?}."),
+                format!("Messages on {topic:?} cannot be decoded."),
             )),
         }
     }
 }
 
-/// The stock of a product; none is left of one that is deleted.
-fn product(message: &Object<'_>) -> Result<ExternalEvent> {
+/// The stock of a product: 0 of a deleted one.
+fn product(message: &PayloadObject<'_>) -> Result<ExternalEvent> {
     let kind = message.get(&["type", "event", "eventType"])?;
     let kind = kind.map(|kind| kind.text()).transpose()?.unwrap_or_default().to_lowercase();
     let inner = message.get(&["payload", "data", "product"])?;
@@ -46,9 +46,9 @@ fn product(message: &Object<'_>) -> Result<ExternalEvent> {
     };
     let order = body.get(&["orderId", "order_id"])?.map(|order| order.id()).transpose()?;
     let order = order.map(|name| {
-        OrderName::parse(&name)
-            .map(OrderName::id)
-            .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "The field orderId names no order."))
+        OrderName::parse(&name).map(OrderName::id).ok_or_else(|| {
+            Error::new(ErrorKind::InvalidInput, "The field orderId is not an order id.")
+        })
     });
     Ok(ExternalEvent::Stock(StockEvent {
         product: ProductId::parse(body.need(&["productId", "product_id", "id", "_id"])?.id()?)?,
@@ -57,8 +57,8 @@ fn product(message: &Object<'_>) -> Result<ExternalEvent> {
     }))
 }
 
-/// What is known of a user, whose orders are then to be told.
-fn login(message: &Object<'_>) -> Result<Vec<ExternalEvent>> {
+/// The data of a user, and the login, which causes the list of the user's orders to be published.
+fn login(message: &PayloadObject<'_>) -> Result<Vec<ExternalEvent>> {
     let inner = message.get(&["payload", "data", "user"])?;
     let inner = inner.map(|inner| inner.object()).transpose()?;
     let body = inner.as_ref().unwrap_or(message);
@@ -76,18 +76,18 @@ fn login(message: &Object<'_>) -> Result<Vec<ExternalEvent>> {
     Ok(vec![ExternalEvent::User(known), ExternalEvent::LoggedIn(user)])
 }
 
-/// What these services are understood to say.
+/// The channels: one for each topic.
 pub(super) fn channels() -> Vec<Channel> {
     let stock = MessageType::like(
         PRODUCT_EVENTS,
-        "A product is new, has so many left, or is gone; several in a list.",
+        "A product was created, its stock changed, or it was deleted; or a list of these.",
         stock_schema(),
     );
-    let login = MessageType::like(USER_LOGGED_IN, "A user has logged in.", login_schema());
+    let login = MessageType::like(USER_LOGGED_IN, "A user logged in.", login_schema());
     vec![Channel::heard(PRODUCT_EVENTS, vec![stock]), Channel::heard(USER_LOGGED_IN, vec![login])]
 }
 
-/// The names of a product's id, and of a user's, the first that is there counting.
+/// The names of a product's id and of a user's id; the first one that is present counts.
 const PRODUCT_IDS: [&str; 4] = ["productId", "product_id", "id", "_id"];
 const USER_IDS: [&str; 4] = ["userId", "user_id", "id", "_id"];
 
@@ -95,15 +95,15 @@ fn stock_schema() -> Value {
     let (named, number) = (one_of(&PRODUCT_IDS), one_of(&["stock", "quantity"]));
     let long_name = "[0-9a-fA-F]{8}0[0-9a-fA-F]{14}[1-9a-fA-F]";
     let order = maybe(&json!({
-        "description": "The order that this answers.",
+        "description": "The order that this message responds to.",
         "anyOf": [
             {"type": "integer", "minimum": 1, "maximum": i64::MAX},
             {"type": "string", "pattern": format!("^([1-9][0-9]{{0,17}}|{long_name})$")},
         ],
     }));
     let mut fields = ids(&PRODUCT_IDS);
-    fields["stock"] = one(&whole("What there is of the product now."));
-    fields["quantity"] = one(&whole("The same, where there is no stock."));
+    fields["stock"] = one(&whole("The absolute stock of the product."));
+    fields["quantity"] = one(&whole("Same as stock, if that is missing."));
     fields["orderId"] = order.clone();
     fields["order_id"] = order;
     let gone = ["delet", "remov"].map(in_any_case).join("|");
@@ -140,12 +140,12 @@ fn ids(names: &[&str]) -> Value {
     names.iter().map(|name| ((*name).to_owned(), one(&id()))).collect()
 }
 
-/// Any of these fields is there.
+/// At least one of these fields is required.
 fn one_of(names: &[&str]) -> Value {
     json!({"anyOf": names.iter().map(|name| json!({"required": [name]})).collect::<Vec<_>>()})
 }
 
-/// `body` is the message, or in one of the fields `around` it.
+/// `body` is the message itself, or the value of one of the fields `around`.
 fn within(around: &[&str], body: &Value) -> Value {
     let absent: Value =
         around.iter().map(|name| ((*name).to_owned(), json!({"type": "null"}))).collect();
@@ -165,7 +165,7 @@ mod tests {
 
     fn heard(topic: &str, body: &str) -> Result<Vec<ExternalEvent>> {
         let (topic, body) = (topic.to_owned(), body.into());
-        Understanding.decode(&Delivery { topic, body, ..Delivery::default() })
+        StockDecoder.decode(&Delivery { topic, body, ..Delivery::default() })
     }
 
     fn stock(product: &str, quantity: i64) -> ExternalEvent {

@@ -1,10 +1,10 @@
-//! Reading: `getAllOrders`, `getUserOrders` and `getOrder`.
+//! Queries: `getAllOrders`, `getUserOrders` and `getOrder`.
 
 use async_graphql::{Context, ID, Object};
 
+use crate::contracts::storefront::api::types::StorefrontOrder;
 use crate::contracts::storefront::convert::order_name;
 use crate::contracts::storefront::errors;
-use crate::contracts::storefront::surface::types::OrderView;
 use crate::domain::caller::Caller;
 use crate::domain::order::Order;
 use crate::domain::query::{LIST_MAX, OrderFilter};
@@ -12,27 +12,26 @@ use crate::engine::read_orders::Consistency;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::resolving::{engine, session};
 
-/// The root of queries.
-pub struct Query;
+/// The queries.
+pub struct StorefrontQuery;
 
 #[Object]
-impl Query {
-    /// The orders that the caller may see, oldest first: its own, or for staff everybody's. Of very
-    /// many the newest 1 000.
+impl StorefrontQuery {
+    /// Orders visible to the caller, oldest first; the newest 1,000 at most. Admins see all orders.
     #[graphql(complexity = "1 + 100 * child_complexity")]
     async fn get_all_orders(
         &self,
         context: &Context<'_>,
-    ) -> async_graphql::Result<Option<Vec<Option<OrderView>>>> {
+    ) -> async_graphql::Result<Option<Vec<Option<StorefrontOrder>>>> {
         listed(context, all(context).await)
     }
 
-    /// The caller's own orders, oldest first. Of very many the newest 1 000.
+    /// The caller's own orders, oldest first; the newest 1,000 at most.
     #[graphql(complexity = "1 + 100 * child_complexity")]
     async fn get_user_orders(
         &self,
         context: &Context<'_>,
-    ) -> async_graphql::Result<Option<Vec<Option<OrderView>>>> {
+    ) -> async_graphql::Result<Option<Vec<Option<StorefrontOrder>>>> {
         listed(context, own(context).await)
     }
 
@@ -41,9 +40,9 @@ impl Query {
         &self,
         context: &Context<'_>,
         order_id: ID,
-    ) -> async_graphql::Result<Option<OrderView>> {
+    ) -> async_graphql::Result<Option<StorefrontOrder>> {
         match one(context, &order_id).await {
-            Ok(order) => Ok(Some(OrderView(order))),
+            Ok(order) => Ok(Some(StorefrontOrder(order))),
             Err(error) => Err(errors::field(session(context), &error)),
         }
     }
@@ -52,9 +51,11 @@ impl Query {
 fn listed(
     context: &Context<'_>,
     orders: Result<Vec<Order>>,
-) -> async_graphql::Result<Option<Vec<Option<OrderView>>>> {
+) -> async_graphql::Result<Option<Vec<Option<StorefrontOrder>>>> {
     match orders {
-        Ok(orders) => Ok(Some(orders.into_iter().rev().map(|one| Some(OrderView(one))).collect())),
+        Ok(orders) => {
+            Ok(Some(orders.into_iter().rev().map(|one| Some(StorefrontOrder(one))).collect()))
+        }
         Err(error) => Err(errors::field(session(context), &error)),
     }
 }

@@ -1,13 +1,13 @@
-//! Tokens: from an `Authorization` header to the caller behind it.
+//! Authentication: JSON Web Tokens and trusted gateways.
 //!
-//! The algorithm is bound to the key and only compared with what the token says. Claims are read
-//! strictly: a claim of the wrong type refuses the token, it never counts as absent.
+//! The algorithm belongs to the key; the algorithm that a token names is only compared with it. A
+//! claim of the wrong type makes the token invalid; it does not count as absent.
 
+mod authenticator;
 mod claims;
-mod gate;
+mod jwks;
 mod keys;
-mod served;
-mod verified;
+mod token_cache;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -23,42 +23,42 @@ use serde_json::{Map, Value, json};
 
 use crate::auth::claims::Claims;
 use crate::auth::keys::{Header, Key};
-use crate::auth::verified::{Fingerprint, KeySet};
+use crate::auth::token_cache::{Fingerprint, VerifyingKeys};
 use crate::domain::caller::Caller;
 use crate::domain::ids::UserId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json_object::JsonObject;
 
-pub use gate::{Gate, Gateway};
-pub use served::{KeySource, ServedKeys, ServedOptions};
+pub use authenticator::{Authenticator, TrustedGateway};
+pub use jwks::{Jwks, JwksOptions, JwksSource};
 
-/// The fact of an error that says that a token names a key that is not known.
+/// Context key of errors about a token that names an unknown key.
 const UNKNOWN_KEY: &str = "unknown_key";
 /// Longest token, in bytes.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// Shortest secret that RFC 7518 allows for HS256, in bytes.
 const SECRET_BYTES_MIN: usize = 32;
 
-/// What tokens are checked against. Settings.
+/// The options of a [`Verifier`].
 #[derive(Clone, Debug)]
 pub struct AuthOptions {
-    /// The secret that the services of one deployment share; empty where they share none.
+    /// The shared secret of HS256 tokens; empty for none.
     pub secret: SecretString,
-    /// What `iss` must be; any issuer when absent.
+    /// The required `iss` claim; none to accept any issuer.
     pub issuer: Option<String>,
-    /// What `aud` must name; a token with an `aud` is refused when absent.
+    /// The audience that `aud` must name; none to reject tokens with an `aud` claim.
     pub audience: Option<String>,
-    /// How far clocks may differ. Default 5 s.
+    /// Accepted difference between clocks. Default 5 s.
     pub leeway: Duration,
-    /// The claims that may make staff of a user: a name, a list of names, or `true`.
+    /// The claims that can make a user an admin: a name, a list of names, or `true`.
     /// Default `role`, `roles`, `scope`, `scopes`, `is_admin`.
     pub staff_claims: Vec<String>,
-    /// The roles or scopes that do. Default `admin`.
+    /// The roles or scopes of admins. Default `admin`.
     pub staff_values: Vec<String>,
 }
 
 impl AuthOptions {
-    /// Everything by default, with this secret.
+    /// The defaults, with this secret.
     #[must_use]
     pub fn new(secret: SecretString) -> Self {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -73,30 +73,30 @@ impl AuthOptions {
     }
 }
 
-/// A valid token's bearer, and until when the token is good.
+/// The caller of a valid token, and when the token expires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
-    /// Who asks.
+    /// The caller.
     pub caller: Caller,
-    /// When the token expires, leeway included.
+    /// Expiry of the token, leeway included.
     pub expires_at: DateTime<Utc>,
 }
 
-/// The public keys of an issuer that keeps its private ones to itself.
+/// The public keys of an issuer.
 #[derive(Default)]
 pub struct Issuer {
-    /// One key, as PEM text.
+    /// A single key in PEM format.
     pub pem: Option<Vec<u8>>,
-    /// Those that it serves.
-    pub served: Option<Arc<ServedKeys>>,
+    /// A JSON Web Key Set.
+    pub jwks: Option<Arc<Jwks>>,
 }
 
-/// Checks tokens. Built once, shared by every door.
+/// Verifies tokens. One is built per process and shared by all APIs.
 pub struct Verifier {
-    /// Those that never change.
-    own: Arc<KeySet>,
-    served: Option<Arc<ServedKeys>>,
-    /// Absent where no secret is shared: then only the issuer makes tokens.
+    /// The shared secret and the single public key.
+    own: Arc<VerifyingKeys>,
+    jwks: Option<Arc<Jwks>>,
+    /// None without a shared secret: then only the issuer can sign tokens.
     signing: Option<EncodingKey>,
     options: AuthOptions,
     leeway: TimeDelta,
@@ -106,7 +106,7 @@ impl Verifier {
     /// A verifier for tokens signed with the shared secret (HS256).
     ///
     /// # Errors
-    /// As [`Verifier::with_issuer`].
+    /// `Misconfigured` when the secret is empty.
     pub fn new(options: AuthOptions) -> Result<Self> {
         Self::with_issuer(options, Issuer::default())
     }
@@ -116,14 +116,14 @@ impl Verifier {
     ///
     /// # Errors
     /// `Misconfigured` when there is neither secret nor issuer, or the PEM text is no public key;
-    /// `Internal` when a token made here is not understood here.
+    /// `Internal` when the self-test fails.
     pub fn with_issuer(options: AuthOptions, issuer: Issuer) -> Result<Self> {
-        // The crate would guess from its features, and panic when another crate changes them. Only
-        // the first call in a process has an effect, and all of them ask for the same.
+        // Without a default provider jsonwebtoken picks one by its Cargo features, and panics when
+        // several are enabled. Only the first call in a process has an effect.
         let _ = aws_lc::DEFAULT_PROVIDER.install_default();
         let secret = options.secret.expose_secret().as_bytes();
         let has_secret = !secret.is_empty();
-        if !has_secret && issuer.pem.is_none() && issuer.served.is_none() {
+        if !has_secret && issuer.pem.is_none() && issuer.jwks.is_none() {
             return Err(Error::new(
                 ErrorKind::Misconfigured,
                 "JWT_SECRET_KEY is empty: set it to the secret that signs your users' tokens.",
@@ -132,8 +132,8 @@ impl Verifier {
         let mut keys: Vec<_> = has_secret.then(|| Key::secret(secret)).into_iter().collect();
         keys.extend(issuer.pem.map(|pem| Key::from_pem(&pem)).transpose()?);
         let verifier = Self {
-            own: Arc::new(KeySet::new(keys)),
-            served: issuer.served,
+            own: Arc::new(VerifyingKeys::new(keys)),
+            jwks: issuer.jwks,
             signing: has_secret.then(|| EncodingKey::from_secret(secret)),
             leeway: TimeDelta::from_std(options.leeway).unwrap_or(TimeDelta::MAX),
             options,
@@ -144,22 +144,22 @@ impl Verifier {
         Ok(verifier)
     }
 
-    /// The keys that the issuer serves, where it does.
+    /// The issuer's key set, if there is one.
     #[must_use]
-    pub fn served(&self) -> Option<&Arc<ServedKeys>> {
-        self.served.as_ref()
+    pub fn jwks(&self) -> Option<&Arc<Jwks>> {
+        self.jwks.as_ref()
     }
 
-    /// Whether `refused` may be asked again, because a key that its token names has been fetched
-    /// meanwhile.
+    /// Whether the request that failed with `refused` should be verified again, because the key
+    /// that its token names has been fetched meanwhile.
     pub async fn learns_from(&self, refused: &Error) -> bool {
-        match &self.served {
-            Some(served) if refused.context_value(UNKNOWN_KEY).is_some() => served.learn().await,
+        match &self.jwks {
+            Some(jwks) if refused.context_value(UNKNOWN_KEY).is_some() => jwks.learn().await,
             _ => false,
         }
     }
 
-    /// What an operator should know about the secret.
+    /// Warnings about the secret, to be logged.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let length = self.options.secret.expose_secret().len();
@@ -172,16 +172,16 @@ impl Verifier {
         )]
     }
 
-    /// Who asks, by the value of the one `Authorization` header.
+    /// The caller, from the value of the `Authorization` header.
     ///
     /// # Errors
     /// `TokenMissing` without a bearer token, `TokenExpired`, `TokenInvalid`; `Unavailable` for the
-    /// token of an issuer whose keys cannot be had.
+    /// token of an issuer whose keys were not fetched yet.
     pub fn verify(&self, authorization: Option<&str>, now: DateTime<Utc>) -> Result<Caller> {
         self.authenticate(authorization, now).map(|principal| principal.caller)
     }
 
-    /// As [`Verifier::verify`], with the time at which the token expires.
+    /// The caller and the expiry of the token.
     ///
     /// # Errors
     /// As [`Verifier::verify`].
@@ -204,13 +204,13 @@ impl Verifier {
         Ok(principal)
     }
 
-    /// What is known of a token by the keys as they are now.
+    /// The cached result of a token that the current keys have verified.
     fn recall(&self, token: Fingerprint, now: DateTime<Utc>) -> Option<Principal> {
         let known = self.own.recall(token, now);
-        known.or_else(|| self.served.as_ref()?.current()?.recall(token, now))
+        known.or_else(|| self.jwks.as_ref()?.current()?.recall(token, now))
     }
 
-    /// Whose token has these claims.
+    /// Checks the claims of a verified token.
     fn principal(&self, claims: &str, now: DateTime<Utc>) -> Result<Principal> {
         let claims = Claims::parse(claims).ok_or_else(invalid)?;
         let expires_at = self.check_times(&claims, now)?;
@@ -225,10 +225,10 @@ impl Verifier {
         Ok(Principal { caller: Caller::User { id: user, staff }, expires_at })
     }
 
-    /// Makes a token for `user`, good from now on for `lifetime`.
+    /// Signs a token for `user` that expires after `lifetime`.
     ///
     /// # Errors
-    /// `InvalidInput` when `lifetime` reaches beyond the calendar; `Misconfigured` without a
+    /// `InvalidInput` when the expiry is after the year 9999; `Misconfigured` without a
     /// secret.
     pub fn mint(
         &self,
@@ -245,7 +245,7 @@ impl Verifier {
                 Error::new(ErrorKind::InvalidInput, "The token's lifetime is too long.")
             })?;
         let mut claims = Map::new();
-        // The old services read a number from `user_id`, PyJWT insists on text in `sub`.
+        // The old services read a number from `user_id`; PyJWT requires a string in `sub`.
         claims.insert("user_id".into(), number_or_text(user));
         claims.insert("sub".into(), json!(user.as_str()));
         claims.insert("iat".into(), json!(now.timestamp()));
@@ -268,7 +268,7 @@ impl Verifier {
         else {
             return Err(Error::new(
                 ErrorKind::Misconfigured,
-                "No claim makes staff of a user, so no token can: name one in the settings.",
+                "jwt_admin_names is empty, so no token can grant the admin role. Set it.",
             ));
         };
         claims.insert(claim.clone(), json!(value));
@@ -279,7 +279,7 @@ impl Verifier {
         let mut token = String::new();
         for part in [header, claims] {
             let part = URL_SAFE_NO_PAD.encode(part.to_string());
-            // Writing to a string cannot fail.
+            // Writing to a string never fails.
             let _ = write!(token, "{part}.");
         }
         token.pop();
@@ -293,9 +293,9 @@ impl Verifier {
         Ok(format!("{token}.{signature}"))
     }
 
-    /// The claims, as JSON text, of a token that one of the keys has signed, and the keys that it
-    /// is one of.
-    fn signed_claims(&self, token: &str) -> Result<(String, Arc<KeySet>)> {
+    /// Verifies the signature. Returns the claims as JSON text, and the group of keys whose key
+    /// signed them.
+    fn signed_claims(&self, token: &str) -> Result<(String, Arc<VerifyingKeys>)> {
         let (message, signature) = token.rsplit_once('.').ok_or_else(invalid)?;
         let (header, claims) = message.split_once('.').ok_or_else(invalid)?;
         let header = decoded(header)?;
@@ -312,17 +312,17 @@ impl Verifier {
         Ok((decoded(claims)?, keys))
     }
 
-    /// The keys that the issuer serves, one of which has signed; says so when there is none of that
-    /// name.
+    /// The issuer's key set, if one of its keys signed. Its error says when no key has the id that
+    /// the token names.
     fn signed_by_served(
         &self,
         header: &Header,
         has_signed: impl Fn(&Key) -> bool,
-    ) -> Result<Arc<KeySet>> {
-        let served = self.served.as_ref().filter(|_| header.is_of_an_issuer());
-        let Some(served) = served else { return Err(invalid()) };
-        let keys = served.current().ok_or_else(|| {
-            let text = "The keys that tokens are checked with cannot be had at present.";
+    ) -> Result<Arc<VerifyingKeys>> {
+        let jwks = self.jwks.as_ref().filter(|_| header.is_of_an_issuer());
+        let Some(jwks) = jwks else { return Err(invalid()) };
+        let keys = jwks.current().ok_or_else(|| {
+            let text = "The issuer's key set has not been fetched yet. Try again later.";
             Error::new(ErrorKind::Unavailable, text)
                 .with("component", "token keys")
                 .with(UNKNOWN_KEY, "all")
@@ -348,7 +348,7 @@ impl Verifier {
         Ok(expires_at)
     }
 
-    /// Finds out at start, not at the first request, when signing and checking do not fit together.
+    /// Signs and verifies a token, so that an unusable configuration is found at start.
     fn self_test(&self) -> Result<()> {
         let now = Utc::now();
         let user = UserId::parse("1")?;
@@ -358,14 +358,14 @@ impl Verifier {
         if caller != Some(Caller::User { id: user, staff: false }) || tampered.is_ok() {
             return Err(Error::new(
                 ErrorKind::Internal,
-                "The self-test of token checking failed; no request would be safe.",
+                "The self-test of token verification failed; requests could not be authenticated.",
             ));
         }
         Ok(())
     }
 }
 
-/// The token of a header's value.
+/// The token in the value of an `Authorization` header.
 pub(crate) fn bearer(authorization: Option<&str>) -> Result<&str> {
     let value = authorization.map(str::trim).unwrap_or_default();
     if let Some((scheme, token)) = value.split_once(' ')
@@ -374,12 +374,12 @@ pub(crate) fn bearer(authorization: Option<&str>) -> Result<&str> {
         let token = token.trim_start();
         return if token.contains(' ') { Err(missing()) } else { Ok(token) };
     }
-    // The old service calls a bare token, without its scheme, a bad one.
+    // The old service answers a token without a scheme as an invalid token.
     let is_bare_token = !value.contains(' ') && value.matches('.').count() == 2;
     Err(if is_bare_token { invalid() } else { missing() })
 }
 
-/// A part of a token. What nobody reads of it is text all the same, which serde would not check.
+/// Decodes a part of a token. serde would not check that ignored parts are UTF-8.
 fn decoded(part: &str) -> Result<String> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| invalid())?;
     String::from_utf8(bytes).map_err(|_| invalid())

@@ -1,26 +1,26 @@
-//! What the user and product services say on RabbitMQ, in every shape in which they have been
-//! heard.
+//! Decodes the messages of the user and product services on RabbitMQ, in all formats that were
+//! observed.
 
 use serde_json::{Value, json};
 
 use crate::contracts::channel::{Channel, MessageType};
-use crate::contracts::payload::{Object, object, objects, text};
-use crate::contracts::readable::{id, maybe, one, price, text as readable, whole};
+use crate::contracts::payload::{PayloadObject, object, objects, text};
+use crate::contracts::payload_schema::{id, maybe, one, price, text as readable, whole};
 use crate::domain::external_event::{ExternalEvent, ProductEvent, StockEvent, UserEvent};
 use crate::domain::ids::{OrderId, ProductId, UserId};
 use crate::engine::ports::{Delivery, MessageDecoder};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Under which name their messages are taken in: that of the contract that was the first to listen.
+/// The name of the consumer of their messages, shared by the contracts that consume them.
 pub const CONSUMER: &str = "flask";
-/// The routing keys that these services use.
+/// The routing keys of these services.
 pub const TOPICS: &[&str] =
     &["user.registered", "user.profile.updated", "product.created", "inventory.updated"];
 
-/// Reads their messages.
-pub struct Understanding;
+/// Decodes their messages.
+pub struct ExternalEventDecoder;
 
-impl MessageDecoder for Understanding {
+impl MessageDecoder for ExternalEventDecoder {
     fn decode(&self, delivery: &Delivery) -> Result<Vec<ExternalEvent>> {
         let json = text(&delivery.body)?;
         match delivery.topic.as_str() {
@@ -32,13 +32,13 @@ impl MessageDecoder for Understanding {
             }
             topic => Err(Error::new(
                 ErrorKind::InvalidInput,
-                format!("Nothing is known of messages on {topic:?}."),
+                format!("Messages on {topic:?} cannot be decoded."),
             )),
         }
     }
 }
 
-fn user(body: &Object<'_>) -> Result<ExternalEvent> {
+fn user(body: &PayloadObject<'_>) -> Result<ExternalEvent> {
     let text = |name| body.get(&[name])?.map(|field| field.text()).transpose();
     Ok(ExternalEvent::User(UserEvent {
         user: UserId::parse(body.need(&["user_id"])?.id()?)?,
@@ -50,7 +50,7 @@ fn user(body: &Object<'_>) -> Result<ExternalEvent> {
     }))
 }
 
-fn product(body: &Object<'_>) -> Result<ExternalEvent> {
+fn product(body: &PayloadObject<'_>) -> Result<ExternalEvent> {
     Ok(ExternalEvent::Product(ProductEvent {
         product: ProductId::parse(body.need(&["id", "product_id"])?.id()?)?,
         name: body.need(&["name"])?.text()?,
@@ -59,12 +59,12 @@ fn product(body: &Object<'_>) -> Result<ExternalEvent> {
     }))
 }
 
-/// `answered` is the order that the message as a whole answers, where it says so.
-fn stock(entry: &Object<'_>, answered: Option<OrderId>) -> Result<ExternalEvent> {
+/// `answered` is the order that the whole message responds to, if it names one.
+fn stock(entry: &PayloadObject<'_>, answered: Option<OrderId>) -> Result<ExternalEvent> {
     let named = entry.get(&["order_id"])?.map(|field| field.id()).transpose()?;
     let order = match named {
         Some(named) => Some(OrderId::parse(&named).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, "The field order_id names no order.")
+            Error::new(ErrorKind::InvalidInput, "The field order_id is not an order id.")
         })?),
         None => answered,
     };
@@ -75,13 +75,13 @@ fn stock(entry: &Object<'_>, answered: Option<OrderId>) -> Result<ExternalEvent>
     }))
 }
 
-/// What these services are understood to say.
+/// The channels: one for each topic.
 pub(super) fn channels() -> Vec<Channel> {
     let described = |topic| match topic {
-        "user.registered" => ("A user has registered.", user_schema()),
-        "user.profile.updated" => ("What is known of a user has changed.", user_schema()),
-        "product.created" => ("There is a new product.", product_schema()),
-        _ => ("So many of some products are there now.", stock_schema()),
+        "user.registered" => ("A user registered.", user_schema()),
+        "user.profile.updated" => ("The data of a user changed.", user_schema()),
+        "product.created" => ("A product was created.", product_schema()),
+        _ => ("The stock of products changed.", stock_schema()),
     };
     let channel = |topic: &&'static str| {
         let (summary, payload) = described(topic);
@@ -115,7 +115,7 @@ fn product_schema() -> Value {
             "product_id": one(&id()),
             "name": one(&readable()),
             "price": one(&price()),
-            "quantity": maybe(&whole("What there is of it.")),
+            "quantity": maybe(&whole("The absolute stock.")),
         },
     })
 }
@@ -127,10 +127,10 @@ fn stock_schema() -> Value {
         "anyOf": [{"required": ["quantity"]}, {"required": ["new_stock"]}],
         "properties": {
             "product_id": one(&id()),
-            "quantity": one(&whole("What there is of the product now.")),
-            "new_stock": one(&whole("The same, where there is no quantity.")),
+            "quantity": one(&whole("The absolute stock of the product.")),
+            "new_stock": one(&whole("Same as quantity, if that is missing.")),
             "order_id": maybe(&json!({
-                "description": "The number of the order that this answers.",
+                "description": "The number of the order that this message responds to.",
                 "anyOf": [
                     {"type": "integer", "minimum": 1, "maximum": i64::MAX},
                     {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"},
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     fn heard(topic: &str, body: &str, correlation: Option<&str>) -> Result<Vec<ExternalEvent>> {
-        Understanding.decode(&Delivery {
+        ExternalEventDecoder.decode(&Delivery {
             topic: topic.to_owned(),
             body: body.as_bytes().to_vec(),
             correlation_id: correlation.map(str::to_owned),
@@ -248,7 +248,7 @@ mod tests {
             assert!(error.message().contains(name), "{body}: {error}");
         }
         let invalid = Delivery { body: vec![0xff], ..delivery_of("user.registered") };
-        assert!(Understanding.decode(&invalid).is_err());
+        assert!(ExternalEventDecoder.decode(&invalid).is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How a door learns who asks: by a token, from a gateway in front of it, or not at all.
+//! How the callers of an API are authenticated.
 
 use std::sync::Arc;
 
@@ -11,38 +11,40 @@ use crate::domain::caller::Caller;
 use crate::domain::ids::UserId;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How a door learns who asks. Cheap to clone.
+/// Authenticates the callers of an API. Cheap to clone.
 #[derive(Clone)]
-pub enum Gate {
-    /// By the token that comes with each request.
-    Tokens(Arc<Verifier>),
-    /// From the gateway in front of the door.
-    Gateway(Arc<Gateway>),
-    /// Whoever reaches the door may do everything.
-    Open,
+pub enum Authenticator {
+    /// By the token of each request.
+    Jwt(Arc<Verifier>),
+    /// By a gateway in front of the API.
+    TrustedGateway(Arc<TrustedGateway>),
+    /// Not at all: every client has full access.
+    Disabled,
 }
 
-/// A gateway that says whose request it passes on, and shows a secret that both know.
-pub struct Gateway {
-    /// Proves that a request comes from the gateway.
+/// A gateway that names the user of each request, and proves itself by a shared secret.
+pub struct TrustedGateway {
+    /// The shared secret.
     pub secret: SecretString,
-    /// The header with the secret, in lower case.
+    /// The name of the header with the secret, in lower case.
     pub secret_header: String,
-    /// The header with the user's id, in lower case. Absent where the gateway asks for itself.
+    /// The name of the header with the user's id, in lower case. A request without it is one of
+    /// the gateway itself, with full rights.
     pub user_header: String,
 }
 
-impl Gate {
-    /// What tokens are checked with, where they are.
+impl Authenticator {
+    /// The verifier of tokens, if callers are authenticated by tokens.
     #[must_use]
     pub fn verifier(&self) -> Option<&Arc<Verifier>> {
         match self {
-            Self::Tokens(verifier) => Some(verifier),
-            Self::Gateway(_) | Self::Open => None,
+            Self::Jwt(verifier) => Some(verifier),
+            Self::TrustedGateway(_) | Self::Disabled => None,
         }
     }
 
-    /// Whether who was `refused` may be asked again, as [`Verifier::learns_from`] says.
+    /// Whether the request that failed with `refused` should be authenticated again; see
+    /// [`Verifier::learns_from`].
     pub async fn learns_from(&self, refused: &Error) -> bool {
         match self.verifier() {
             Some(verifier) => verifier.learns_from(refused).await,
@@ -51,17 +53,17 @@ impl Gate {
     }
 }
 
-impl Gateway {
-    /// Who asks, by the values of the two headers.
+impl TrustedGateway {
+    /// The caller, from the values of the two headers.
     ///
     /// # Errors
-    /// `TokenMissing` without a secret, `TokenInvalid` for a wrong one or a user id that is none.
+    /// `TokenMissing` without a secret, `TokenInvalid` for a wrong one or an invalid user id.
     pub fn authenticate(&self, secret: Option<&[u8]>, user: Option<&str>) -> Result<Principal> {
         let shown = secret.ok_or_else(|| {
             let text = format!("The header {} is missing.", self.secret_header);
             Error::new(ErrorKind::TokenMissing, text)
         })?;
-        // Hashes differ in all their bytes, so the time of their comparison tells nothing.
+        // Comparing hashes takes a time that does not depend on the secret.
         if Sha256::digest(shown) != Sha256::digest(self.secret.expose_secret()) {
             let text = format!("The header {} is wrong.", self.secret_header);
             return Err(Error::new(ErrorKind::TokenInvalid, text));
@@ -70,7 +72,7 @@ impl Gateway {
             None => Caller::System,
             Some(user) => {
                 let id = UserId::parse(user).map_err(|error| {
-                    let text = format!("The header {} names no user.", self.user_header);
+                    let text = format!("The header {} is not a user id.", self.user_header);
                     Error::new(ErrorKind::TokenInvalid, text).with_source(error)
                 })?;
                 Caller::User { id, staff: false }
@@ -85,8 +87,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gateway_is_believed_when_it_shows_the_secret() {
-        let gateway = Gateway {
+    fn a_gateway_is_trusted_with_the_secret_only() {
+        let gateway = TrustedGateway {
             secret: "between us".into(),
             secret_header: "x-gateway-secret".into(),
             user_header: "x-user-id".into(),

@@ -1,32 +1,32 @@
-//! What the operations answer with.
+//! The types of responses.
 
 use async_graphql::{ID, Object};
 
 use crate::contracts::moment::moment;
-use crate::contracts::storefront::wire::{Float, float};
+use crate::contracts::storefront::wire::{GraphQlFloat, float};
 use crate::domain::ids::OrderName;
 use crate::domain::order::{Order, OrderLine};
 
 /// An order.
-pub struct OrderView(pub(super) Order);
+pub struct StorefrontOrder(pub(super) Order);
 
 /// An order.
 #[Object(name = "Order")]
-impl OrderView {
-    /// 24 hex digits, which sort by the time of placing.
+impl StorefrontOrder {
+    /// 24 hex digits that sort by the time of placing.
     #[graphql(name = "_id")]
     async fn id(&self) -> ID {
         ID(OrderName::long(self.0.id, self.0.created_at))
     }
 
-    /// Whose order it is.
+    /// The user who placed the order.
     async fn user_id(&self) -> ID {
         ID(self.0.user.to_string())
     }
 
-    /// What was ordered, in the order of the request.
-    async fn products(&self) -> Vec<ProductView<'_>> {
-        self.0.lines.iter().map(ProductView).collect()
+    /// The lines, in the order of the request.
+    async fn products(&self) -> Vec<StorefrontProduct<'_>> {
+        self.0.lines.iter().map(StorefrontProduct).collect()
     }
 
     /// pending, confirmed, shipped, delivered, cancelled or returned.
@@ -34,8 +34,8 @@ impl OrderView {
         self.0.status.as_str()
     }
 
-    /// The sum of the products.
-    async fn total_amount(&self) -> Float {
+    /// The total price.
+    async fn total_amount(&self) -> GraphQlFloat {
         float(self.0.total)
     }
 
@@ -48,12 +48,12 @@ impl OrderView {
     }
 }
 
-/// A product of an order.
-pub struct ProductView<'a>(&'a OrderLine);
+/// A line of an order.
+pub struct StorefrontProduct<'a>(&'a OrderLine);
 
-/// A product of an order. It never changes.
+/// A line of an order. Lines never change.
 #[Object(name = "OrderProduct")]
-impl ProductView<'_> {
+impl StorefrontProduct<'_> {
     async fn product_id(&self) -> ID {
         ID(self.0.product.to_string())
     }
@@ -62,8 +62,8 @@ impl ProductView<'_> {
         self.0.quantity
     }
 
-    /// The price of one when the order was placed.
-    async fn price_at_purchase(&self) -> Float {
+    /// The price per unit when the order was placed.
+    async fn price_at_purchase(&self) -> GraphQlFloat {
         float(self.0.unit_price)
     }
 }

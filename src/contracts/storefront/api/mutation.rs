@@ -1,10 +1,10 @@
-//! Writing: `placeOrder` and `updateOrderStatus`.
+//! Mutations: `placeOrder` and `updateOrderStatus`.
 
 use async_graphql::{Context, Object};
 
+use crate::contracts::storefront::api::types::StorefrontOrder;
 use crate::contracts::storefront::convert::{lines, order_name};
 use crate::contracts::storefront::errors;
-use crate::contracts::storefront::surface::types::OrderView;
 use crate::contracts::storefront::wire::{OrderInput, UpdateOrderStatusInput};
 use crate::domain::caller::Caller;
 use crate::domain::order::Order;
@@ -14,30 +14,30 @@ use crate::engine::placing::PlacementResult;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::resolving::{engine, metrics, session};
 
-/// The root of mutations.
-pub struct Mutation;
+/// The mutations.
+pub struct StorefrontMutation;
 
 #[Object]
-impl Mutation {
-    /// Places an order of the caller's, once the user service knows the caller and the product
-    /// service has what is wanted.
+impl StorefrontMutation {
+    /// Places an order for the caller, after checking the user and the products with their
+    /// services.
     async fn place_order(
         &self,
         context: &Context<'_>,
         input: OrderInput,
-        #[graphql(desc = "As the header Idempotency-Key.")] idempotency_key: Option<String>,
-    ) -> async_graphql::Result<Option<OrderView>> {
+        #[graphql(desc = "Same as the header Idempotency-Key.")] idempotency_key: Option<String>,
+    ) -> async_graphql::Result<Option<StorefrontOrder>> {
         let placed = place(context, input, idempotency_key).await;
         metrics(context).placement(&placed);
         answer(context, placed.map(|placed| placed.order))
     }
 
-    /// Sets an order's status, written in any case.
+    /// Sets the status of an order. Upper and lower case are equivalent.
     async fn update_order_status(
         &self,
         context: &Context<'_>,
         input: UpdateOrderStatusInput,
-    ) -> async_graphql::Result<Option<OrderView>> {
+    ) -> async_graphql::Result<Option<StorefrontOrder>> {
         answer(context, update(context, &input).await)
     }
 }
@@ -45,9 +45,9 @@ impl Mutation {
 fn answer(
     context: &Context<'_>,
     result: Result<Order>,
-) -> async_graphql::Result<Option<OrderView>> {
+) -> async_graphql::Result<Option<StorefrontOrder>> {
     match result {
-        Ok(order) => Ok(Some(OrderView(order))),
+        Ok(order) => Ok(Some(StorefrontOrder(order))),
         Err(error) => Err(errors::field(session(context), &error)),
     }
 }

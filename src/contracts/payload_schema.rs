@@ -1,22 +1,22 @@
-//! The JSON Schemas of what [`payload`](super::payload) reads from the messages of other services,
-//! for descriptions: what fits them is not refused, but for texts of too many bytes.
+//! JSON Schemas of the values that [`payload`](super::payload) parses, for descriptions. A valid
+//! message is accepted unless a text has too many bytes.
 
 use serde_json::{Value, json};
 
 use crate::contracts::payload::TEXT_BYTES_MAX;
 use crate::domain::ids::ID_BYTES_MAX;
 
-/// A field as it is meant, or in a list of one: both have been heard.
+/// A value, or a list of one value.
 pub(super) fn one(schema: &Value) -> Value {
     json!({"anyOf": [schema, {"type": "array", "items": schema, "minItems": 1, "maxItems": 1}]})
 }
 
-/// A field that may be left out, or be null.
+/// An optional value that can be null.
 pub(super) fn maybe(schema: &Value) -> Value {
     json!({"anyOf": [one(schema), {"type": "null"}]})
 }
 
-/// An id: a number, or a text without control characters.
+/// An id: an integer, or a string without control characters.
 pub(super) fn id() -> Value {
     let characters = r"^[^\u0000-\u001f\u007f-\u009f]+$";
     json!({
@@ -27,12 +27,12 @@ pub(super) fn id() -> Value {
     })
 }
 
-/// A text without NUL.
+/// A string without NUL.
 pub(super) fn text() -> Value {
     json!({"type": "string", "pattern": r"^[^\u0000]*$", "maxLength": TEXT_BYTES_MAX})
 }
 
-/// A whole number.
+/// An integer.
 pub(super) fn whole(description: &str) -> Value {
     json!({
         "type": "integer",
@@ -48,11 +48,11 @@ pub(super) fn price() -> Value {
         "type": "number",
         "minimum": 0,
         "exclusiveMaximum": 1e15,
-        "description": "With at most 4 decimals.",
+        "description": "At most 4 decimals.",
     })
 }
 
-/// A word in any case, as a regular expression without flags: those of JSON Schema have none.
+/// A case-insensitive regular expression of a word, without flags, which JSON Schema does not have.
 pub(super) fn in_any_case(word: &str) -> String {
     word.chars().flat_map(|letter| ['[', letter.to_ascii_uppercase(), letter, ']']).collect()
 }

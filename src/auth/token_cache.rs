@@ -1,5 +1,5 @@
-//! Keys together with the tokens that they have been found to sign: what is remembered of a token
-//! is forgotten with the keys that it was checked with, and no longer believed when it expires.
+//! Keys with a cache of the tokens that they verified. Replacing the keys drops the cache; an
+//! expired token is verified again.
 
 use chrono::{DateTime, Utc};
 use quick_cache::sync::Cache;
@@ -8,10 +8,10 @@ use sha2::{Digest as _, Sha256};
 use crate::auth::Principal;
 use crate::auth::keys::Key;
 
-/// Most tokens that are remembered, those that come most often.
+/// Most cached tokens; the least recently used are evicted.
 const TOKENS: usize = 4096;
 
-/// A token's whole text as a hash: what lies in memory cannot be used as a token.
+/// The hash of a token: the cache does not contain usable tokens.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Fingerprint([u8; 32]);
 
@@ -21,14 +21,14 @@ impl Fingerprint {
     }
 }
 
-/// Keys that come and go together.
-pub(super) struct KeySet {
+/// Keys that are replaced together, with the tokens that they verified.
+pub(super) struct VerifyingKeys {
     keys: Vec<Key>,
     verified: Cache<Fingerprint, Principal>,
 }
 
-impl KeySet {
-    /// Keys, of whose tokens none is known yet.
+impl VerifyingKeys {
+    /// Keys with an empty cache.
     pub(super) fn new(keys: Vec<Key>) -> Self {
         Self { keys, verified: Cache::new(TOKENS) }
     }
@@ -37,12 +37,12 @@ impl KeySet {
         &self.keys
     }
 
-    /// Whose token it is, where these keys have been found to sign it and it has not expired.
+    /// The cached result for a token that has not expired.
     pub(super) fn recall(&self, token: Fingerprint, now: DateTime<Utc>) -> Option<Principal> {
         self.verified.get(&token).filter(|principal| principal.expires_at > now)
     }
 
-    /// Remembers a token that one of these keys has signed, and whose claims are good.
+    /// Caches a token that one of these keys signed and whose claims are valid.
     pub(super) fn remember(&self, token: Fingerprint, principal: &Principal) {
         self.verified.insert(token, principal.clone());
     }

@@ -1,5 +1,5 @@
-//! Keys that an issuer serves and changes when it likes: fetched, kept while it is away, and
-//! fetched again when a token names one that is not known.
+//! The JSON Web Key Set of an issuer: fetched periodically, kept while the issuer is unreachable,
+//! and fetched again when a token names an unknown key.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,86 +7,85 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 
 use crate::auth::keys::Key;
-use crate::auth::verified::KeySet;
+use crate::auth::token_cache::VerifyingKeys;
 use crate::error::{Result, error_chain};
 
-/// Where a set of keys is had from.
-pub trait KeySource: Send + Sync + 'static {
-    /// The set as it is now, a JSON Web Key Set.
+/// The source of a key set.
+pub trait JwksSource: Send + Sync + 'static {
+    /// The current JSON Web Key Set.
     ///
     /// # Errors
-    /// `Unavailable` when it cannot be had.
+    /// `Unavailable` when it cannot be fetched.
     fn fetch(&self) -> BoxFuture<'_, Result<Vec<u8>>>;
 }
 
-/// How long keys are good. Settings.
+/// Intervals of fetching.
 #[derive(Clone, Copy, Debug)]
-pub struct ServedOptions {
-    /// How often the set is fetched anyway.
+pub struct JwksOptions {
+    /// Interval between fetches.
     pub refresh: Duration,
-    /// How long after a fetch no token makes another.
+    /// Shortest time between fetches that tokens with unknown keys cause.
     pub cooldown: Duration,
-    /// How much longer keys are used while the set cannot be fetched.
+    /// How much longer than `refresh` keys are used while the set cannot be fetched.
     pub stale: Duration,
 }
 
-/// The keys of an issuer. Shared by everything that checks its tokens.
-pub struct ServedKeys {
-    source: Box<dyn KeySource>,
-    options: ServedOptions,
+/// The keys of an issuer, shared by everything that verifies its tokens.
+pub struct Jwks {
+    source: Box<dyn JwksSource>,
+    options: JwksOptions,
     state: Mutex<State>,
-    /// Held while they are fetched: one fetch serves all who wait for it.
+    /// Held during a fetch, so that concurrent requests share one.
     fetching: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Those that were fetched last, and when.
-    fetched: Option<(Arc<KeySet>, Instant)>,
-    /// When that was tried last.
+    /// The last keys, and when they were fetched.
+    fetched: Option<(Arc<VerifyingKeys>, Instant)>,
+    /// The last attempt to fetch.
     tried_at: Option<Instant>,
 }
 
-impl ServedKeys {
-    /// The keys of `source`, of which none is known yet.
+impl Jwks {
+    /// The keys of `source`, not fetched yet.
     #[must_use]
-    pub fn new(source: impl KeySource, options: ServedOptions) -> Self {
+    pub fn new(source: impl JwksSource, options: JwksOptions) -> Self {
         let (state, fetching) = (Mutex::default(), tokio::sync::Mutex::default());
         Self { source: Box::new(source), options, state, fetching }
     }
 
-    /// The keys as they were fetched last; none while that is too long ago.
-    pub(super) fn current(&self) -> Option<Arc<KeySet>> {
+    /// The last keys; none before the first fetch and when the last one is too long ago.
+    pub(super) fn current(&self) -> Option<Arc<VerifyingKeys>> {
         let state = self.state();
         let age_max = self.options.refresh + self.options.stale;
         let fetched = state.fetched.as_ref().filter(|(_, at)| at.elapsed() <= age_max);
         fetched.map(|(keys, _)| Arc::clone(keys))
     }
 
-    /// Whether tokens can be checked with them.
+    /// Whether there are keys to verify tokens.
     #[must_use]
     pub fn are_known(&self) -> bool {
         self.current().is_some()
     }
 
-    /// How often they are to be fetched.
+    /// Interval between fetches.
     #[must_use]
     pub const fn refresh(&self) -> Duration {
         self.options.refresh
     }
 
-    /// Fetches them now. Those that are gone from the set are used no longer; when the fetch fails,
-    /// all are kept.
+    /// Fetches the keys. They replace the earlier ones; when the fetch fails, those are kept.
     ///
     /// # Errors
-    /// `Unavailable` when the set cannot be had, or cannot be used.
+    /// `Unavailable` when the set cannot be fetched or is invalid.
     pub async fn fetch(&self) -> Result<()> {
         let _one = self.fetching.lock().await;
         self.fetch_alone().await
     }
 
-    /// Fetches them because a token names one that is not known, unless that was tried lately.
-    /// Whether the set is newer now.
+    /// Fetches the keys because a token names an unknown one, unless that was attempted recently.
+    /// Returns whether the keys are newer now.
     pub(super) async fn learn(&self) -> bool {
         let asked_at = Instant::now();
         let _one = self.fetching.lock().await;
@@ -103,7 +102,10 @@ impl ServedKeys {
         match self.fetch_alone().await {
             Ok(()) => true,
             Err(error) => {
-                tracing::debug!(error = error_chain(&error), "no new token keys");
+                tracing::debug!(
+                    error = error_chain(&error),
+                    "fetching the key set for an unknown key failed"
+                );
                 false
             }
         }
@@ -111,7 +113,7 @@ impl ServedKeys {
 
     async fn fetch_alone(&self) -> Result<()> {
         self.state().tried_at = Some(Instant::now());
-        let keys = KeySet::new(Key::from_set(&self.source.fetch().await?)?);
+        let keys = VerifyingKeys::new(Key::from_set(&self.source.fetch().await?)?);
         self.state().fetched = Some((Arc::new(keys), Instant::now()));
         Ok(())
     }

@@ -1,12 +1,14 @@
-//! Reading: `allOrders` and `order` as deployed, `getOrders` and `getOrder` as documented, and
-//! `orders` page by page.
+//! Queries: `allOrders` and `order` of the deployed service, `getOrders` and `getOrder` of its
+//! documentation, and `orders` with pages.
 
 use async_graphql::{Context, ID, Object};
 
+use crate::contracts::flask::api::cursor;
+use crate::contracts::flask::api::types::{
+    FlaskOrder, OrderConnection, OrderEdge, OrderResponse, PageInfo,
+};
 use crate::contracts::flask::convert::{order_name, user_id};
 use crate::contracts::flask::errors;
-use crate::contracts::flask::surface::cursor;
-use crate::contracts::flask::surface::types::{Connection, Edge, Envelope, OrderView, PageInfo};
 use crate::domain::order::Order;
 use crate::domain::query::{LIST_MAX, OrderFilter, PAGE_SIZE_DEFAULT, checked_page_size};
 use crate::domain::status::OrderStatus;
@@ -14,37 +16,37 @@ use crate::engine::read_orders::Consistency;
 use crate::error::Result;
 use crate::server::resolving::{engine, session};
 
-/// The root of queries.
-pub struct Query;
+/// The queries.
+pub struct FlaskQuery;
 
 #[Object]
-impl Query {
-    /// The caller's orders, oldest first; of very many the newest 1 000.
+impl FlaskQuery {
+    /// Orders visible to the caller, oldest first; the newest 1,000 at most.
     #[graphql(complexity = "1 + 100 * child_complexity")]
-    async fn all_orders(&self, context: &Context<'_>) -> Envelope {
+    async fn all_orders(&self, context: &Context<'_>) -> OrderResponse {
         match list(context).await {
-            Ok(orders) => Envelope::of_many("Orders fetched successfully.", orders),
-            Err(error) => Envelope::failed(context, &error),
+            Ok(orders) => OrderResponse::of_many("Orders fetched successfully.", orders),
+            Err(error) => OrderResponse::failed(context, &error),
         }
     }
 
-    /// One order, in an envelope.
-    async fn order(&self, context: &Context<'_>, id: ID) -> Envelope {
+    /// One order, as an `OrderResponse`.
+    async fn order(&self, context: &Context<'_>, id: ID) -> OrderResponse {
         match one(context, &id).await {
-            Ok(order) => Envelope::of_one("Order fetched successfully.", order),
-            Err(error) => Envelope::failed(context, &error),
+            Ok(order) => OrderResponse::of_one("Order fetched successfully.", order),
+            Err(error) => OrderResponse::failed(context, &error),
         }
     }
 
-    /// The caller's orders, oldest first; of very many the newest 1 000.
+    /// Orders visible to the caller, oldest first; the newest 1,000 at most.
     #[graphql(complexity = "1 + 100 * child_complexity")]
     async fn get_orders(
         &self,
         context: &Context<'_>,
-    ) -> async_graphql::Result<Option<Vec<Option<OrderView>>>> {
+    ) -> async_graphql::Result<Option<Vec<Option<FlaskOrder>>>> {
         let orders = list(context).await;
         let orders = orders.map_err(|error| errors::field(session(context), &error))?;
-        Ok(Some(orders.into_iter().map(|order| Some(OrderView(order))).collect()))
+        Ok(Some(orders.into_iter().map(|order| Some(FlaskOrder(order))).collect()))
     }
 
     /// One order.
@@ -52,23 +54,23 @@ impl Query {
         &self,
         context: &Context<'_>,
         id: ID,
-    ) -> async_graphql::Result<Option<OrderView>> {
+    ) -> async_graphql::Result<Option<FlaskOrder>> {
         match one(context, &id).await {
-            Ok(order) => Ok(Some(OrderView(order))),
+            Ok(order) => Ok(Some(FlaskOrder(order))),
             Err(error) => Err(errors::field(session(context), &error)),
         }
     }
 
-    /// The caller's orders, newest first, page by page. `status` and `userId` narrow the list.
+    /// Orders visible to the caller, newest first, with pages. `status` and `userId` filter the list.
     #[graphql(complexity = "1 + listed(first) * child_complexity")]
     async fn orders(
         &self,
         context: &Context<'_>,
         #[graphql(default_with = "i64::from(PAGE_SIZE_DEFAULT)", desc = "1 to 100.")] first: i64,
-        #[graphql(desc = "An edge's cursor; the page begins behind it.")] after: Option<String>,
-        #[graphql(desc = "In any case.")] status: Option<String>,
+        #[graphql(desc = "The cursor of an edge; the page begins after it.")] after: Option<String>,
+        #[graphql(desc = "Upper and lower case are equivalent.")] status: Option<String>,
         user_id: Option<i32>,
-    ) -> async_graphql::Result<Option<Connection>> {
+    ) -> async_graphql::Result<Option<OrderConnection>> {
         match page(context, first, after, status, user_id).await {
             Ok(page) => Ok(Some(page)),
             Err(error) => Err(errors::field(session(context), &error)),
@@ -76,7 +78,7 @@ impl Query {
     }
 }
 
-/// How many orders a page can have; whoever asks for more is told the bound.
+/// The page size for the complexity limit; an invalid size is an error later.
 fn listed(first: i64) -> usize {
     checked_page_size(first).map_or(1, |first| first as usize)
 }
@@ -98,7 +100,7 @@ async fn page(
     after: Option<String>,
     status: Option<String>,
     user: Option<i32>,
-) -> Result<Connection> {
+) -> Result<OrderConnection> {
     let caller = session(context).caller()?;
     let first = checked_page_size(first)?;
     let status = status.as_deref().map(OrderStatus::parse).transpose()?;
@@ -107,10 +109,13 @@ async fn page(
     let after = after.as_deref().map(|cursor| cursor::decode(cursor, &list)).transpose()?;
     let filter = OrderFilter { after, ..list.clone() };
     let page = engine(context).list_orders(caller, &filter, first).await?;
-    let edges: Vec<Edge> = page
+    let edges: Vec<OrderEdge> = page
         .orders
         .into_iter()
-        .map(|order| Edge { cursor: cursor::encode(order.id, &list), node: Some(OrderView(order)) })
+        .map(|order| OrderEdge {
+            cursor: cursor::encode(order.id, &list),
+            node: Some(FlaskOrder(order)),
+        })
         .collect();
     let page_info = PageInfo {
         has_next_page: page.has_next,
@@ -118,5 +123,5 @@ async fn page(
         start_cursor: edges.first().map(|edge| edge.cursor.clone()),
         end_cursor: edges.last().map(|edge| edge.cursor.clone()),
     };
-    Ok(Connection { edges, page_info })
+    Ok(OrderConnection { edges, page_info })
 }

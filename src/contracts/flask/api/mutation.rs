@@ -1,10 +1,10 @@
-//! Writing: `createOrder` as deployed, `placeOrder` and `updateOrder` as documented, and what the
-//! document promises beside them.
+//! Mutations: `createOrder` of the deployed service, `placeOrder` and `updateOrder` of its
+//! documentation, and the ones announced there.
 
 use async_graphql::{Context, ID, Object};
 
+use crate::contracts::flask::api::types::OrderResponse;
 use crate::contracts::flask::convert::{item, order_name, user_id};
-use crate::contracts::flask::surface::types::Envelope;
 use crate::contracts::flask::wire::{OrderItemInput, OrderLineInput};
 use crate::domain::order::Order;
 use crate::domain::placement::{PlacementLine, PlacementRequest, Pricing};
@@ -12,41 +12,43 @@ use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::resolving::{engine, metrics, session};
 
-/// The root of mutations.
-pub struct Mutation;
+/// The mutations.
+pub struct FlaskMutation;
 
 #[Object]
-impl Mutation {
-    /// Places an order, as deployed clients do.
+impl FlaskMutation {
+    /// Places an order. For deployed clients; see `placeOrder`.
     async fn create_order(
         &self,
         context: &Context<'_>,
         #[graphql(name = "user_id")] user_id: i32,
         #[graphql(name = "order_items")] order_items: Vec<OrderItemInput>,
-        #[graphql(desc = "As the header Idempotency-Key.")] idempotency_key: Option<String>,
-    ) -> Envelope {
+        #[graphql(desc = "Same as the header Idempotency-Key.")] idempotency_key: Option<String>,
+    ) -> OrderResponse {
         let items = order_items.into_iter().map(PlacementLine::try_from).collect();
         place(context, user_id, items, idempotency_key).await
     }
 
-    /// Places an order: of one product, or of `items`.
+    /// Places an order of one product, or of several `items`.
     async fn place_order(
         &self,
         context: &Context<'_>,
         user_id: i32,
-        #[graphql(desc = "The one product; goes with quantity.")] product_id: Option<i32>,
-        #[graphql(desc = "How many of it, from 1 on.")] quantity: Option<i32>,
-        #[graphql(desc = "Several lines, instead of productId and quantity.")] items: Option<
+        #[graphql(desc = "The product of a single line; requires quantity.")] product_id: Option<
+            i32,
+        >,
+        #[graphql(desc = "The quantity of productId, at least 1.")] quantity: Option<i32>,
+        #[graphql(desc = "The lines, instead of productId and quantity.")] items: Option<
             Vec<OrderLineInput>,
         >,
-        #[graphql(desc = "As the header Idempotency-Key.")] idempotency_key: Option<String>,
-    ) -> Envelope {
+        #[graphql(desc = "Same as the header Idempotency-Key.")] idempotency_key: Option<String>,
+    ) -> OrderResponse {
         let items = wanted(product_id, quantity, items);
         place(context, user_id, items, idempotency_key).await
     }
 
-    /// Sets an order's status, written in any case.
-    async fn update_order(&self, context: &Context<'_>, id: ID, status: String) -> Envelope {
+    /// Sets the status of an order. Upper and lower case are equivalent.
+    async fn update_order(&self, context: &Context<'_>, id: ID, status: String) -> OrderResponse {
         let updated = async {
             let caller = session(context).caller()?;
             let id = order_name(&id)?;
@@ -56,13 +58,13 @@ impl Mutation {
         answer(context, "Order updated successfully.", updated.await)
     }
 
-    /// Cancels an order that has not been shipped; what it reserved can be sold again.
+    /// Cancels an order that was not shipped, and releases its stock.
     async fn cancel_order(
         &self,
         context: &Context<'_>,
         id: ID,
         reason: Option<String>,
-    ) -> Envelope {
+    ) -> OrderResponse {
         let cancelled = async {
             let caller = session(context).caller()?;
             engine(context).cancel_order(caller, order_name(&id)?, reason).await
@@ -70,8 +72,8 @@ impl Mutation {
         answer(context, "Order cancelled successfully.", cancelled.await)
     }
 
-    /// Deletes an order, cancelling it first where it has not been shipped.
-    async fn delete_order(&self, context: &Context<'_>, id: ID) -> Envelope {
+    /// Deletes an order. An order that was not shipped is cancelled first.
+    async fn delete_order(&self, context: &Context<'_>, id: ID) -> OrderResponse {
         let deleted = async {
             let caller = session(context).caller()?;
             engine(context).delete_order(caller, order_name(&id)?).await
@@ -80,10 +82,10 @@ impl Mutation {
     }
 }
 
-fn answer(context: &Context<'_>, message: &str, result: Result<Order>) -> Envelope {
+fn answer(context: &Context<'_>, message: &str, result: Result<Order>) -> OrderResponse {
     match result {
-        Ok(order) => Envelope::of_one(message, order),
-        Err(error) => Envelope::failed(context, &error),
+        Ok(order) => OrderResponse::of_one(message, order),
+        Err(error) => OrderResponse::failed(context, &error),
     }
 }
 
@@ -108,7 +110,7 @@ async fn place(
     user: i32,
     items: Result<Vec<PlacementLine>>,
     key: Option<String>,
-) -> Envelope {
+) -> OrderResponse {
     let placed = async {
         let caller = session(context).caller()?;
         let key = session(context).idempotency_key(key)?;

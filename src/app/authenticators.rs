@@ -1,0 +1,81 @@
+//! The authenticator of each contract, and the warnings about authentication that are logged.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::app::enabled_contracts::ContractApi;
+use crate::app::verifier;
+use crate::auth::{Authenticator, TrustedGateway};
+use crate::config::auth::AuthSettings;
+use crate::contracts::{AuthMode, Contract};
+use crate::domain::caller::Access;
+use crate::error::Result;
+
+/// Builds authenticators. All contracts with tokens share one verifier.
+pub(super) struct Authenticators<'a> {
+    settings: &'a AuthSettings,
+    jwt: Option<Authenticator>,
+}
+
+impl<'a> Authenticators<'a> {
+    pub(super) fn new(settings: &'a AuthSettings) -> Self {
+        Self { settings, jwt: None }
+    }
+
+    /// The authenticator of a contract, or which setting is missing for it.
+    ///
+    /// # Errors
+    /// `Misconfigured` when a key file or a URL cannot be used.
+    pub(super) fn of(
+        &mut self,
+        contract: &dyn Contract,
+    ) -> Result<std::result::Result<Authenticator, String>> {
+        if let Some(problem) = self.settings.problem(contract) {
+            return Ok(Err(problem));
+        }
+        Ok(Ok(match contract.auth_mode() {
+            Ok(AuthMode::Disabled) => Authenticator::Disabled,
+            Ok(AuthMode::TrustedGateway) => self.trusted_gateway(),
+            Ok(AuthMode::Jwt) => self.jwt()?,
+            Err(setting) => return Ok(Err(setting.missing())),
+        }))
+    }
+
+    fn jwt(&mut self) -> Result<Authenticator> {
+        if let Some(jwt) = &self.jwt {
+            return Ok(jwt.clone());
+        }
+        let jwt = Authenticator::Jwt(Arc::new(verifier(self.settings)?));
+        Ok(self.jwt.insert(jwt).clone())
+    }
+
+    fn trusted_gateway(&self) -> Authenticator {
+        Authenticator::TrustedGateway(Arc::new(TrustedGateway {
+            secret: self.settings.auth_gateway_secret.clone().unwrap_or_default(),
+            secret_header: self.settings.auth_gateway_secret_header.clone(),
+            user_header: self.settings.auth_gateway_user_header.clone(),
+        }))
+    }
+}
+
+/// Logs what an operator should know about the authentication of these APIs.
+pub(super) fn warn(apis: &[ContractApi], access: Access) {
+    for api in apis.iter().filter(|api| matches!(api.authenticator(), Ok(Authenticator::Disabled)))
+    {
+        tracing::warn!(
+            contract = api.contract().name(),
+            port = api.port(),
+            "authentication is disabled: any client that can reach this port has full access"
+        );
+    }
+    let verifiers = apis.iter().filter_map(|api| api.authenticator().ok()?.verifier());
+    let warnings: BTreeSet<_> = verifiers.flat_map(|verifier| verifier.warnings()).collect();
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    if access == Access::AnyValidToken {
+        tracing::warn!(
+            "access is any-valid-token: any user with a valid token can read and change every order"
+        );
+    }
+}
