@@ -83,7 +83,7 @@ test: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Run all tests on private servers;
 	$(BIN)/python -m pytest -m serial
 
 .PHONY: generate
-generate: build $(REQUIREMENTS) ## Writes the stub and the Python classes that follow from src/python.
+generate: build $(REQUIREMENTS) ## Generate the stub and the Python classes from src/python.
 	$(BIN)/python -m tools.generate_python
 
 .PHONY: attack
