@@ -201,7 +201,7 @@ def test_server_sent_events_are_streamed_through_wsgi(
         pieces = app(environ, lambda status, headers: reported.extend([status, str(headers)]))  # type: ignore[arg-type]
         assert reported[0] == "200 OK"
         assert "text/event-stream" in reported[1]
-        assert isinstance(pieces, wsgi.Pieces)
+        assert isinstance(pieces, wsgi.StreamedBody)
         with changing_orders(stocked):
             events = [piece.decode() for piece in itertools.islice(pieces, 2)]
         for event in events:
