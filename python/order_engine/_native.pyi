@@ -76,6 +76,7 @@ __all__ = [
     "events_tail",
     "migrate",
     "mint_token",
+    "reset_test_database",
     "routing_rules",
     "seed_demo",
     "serve",
@@ -427,20 +428,20 @@ class Delivery:
     def body(self) -> bytes:
         """The body."""
     @property
-    def message_id(self) -> str | None:
-        """Message id, if the sender set one."""
-    @property
     def correlation_id(self) -> str | None:
         """Correlation id, if the sender set one."""
     @property
-    def redelivered(self) -> bool:
-        """Whether the broker may have delivered the message before."""
+    def message_id(self) -> str | None:
+        """Message id, if the sender set one."""
     @property
     def headers_json(self) -> str:
         """The sender's headers, as a JSON object."""
     @property
     def routing_key(self) -> str:
         """The original routing key, also of a dead letter that is delivered again."""
+    @property
+    def redelivered(self) -> bool:
+        """Whether the broker may have delivered the message before."""
 
 @final
 class DemoCatalog:
@@ -1039,14 +1040,14 @@ class HistoryEntry:
 class HttpResponse:
     """The response to an HTTP request, whole or as a stream."""
     @property
-    def status(self) -> int:
-        """The status code."""
-    @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Names in lower case, and values.
 
         `content-length` is among them unless the body is a stream.
         """
+    @property
+    def status(self) -> int:
+        """The status code."""
     @property
     def body(self) -> bytes:
         """The whole body; empty for a stream."""
@@ -1831,13 +1832,14 @@ def described_contracts(language: str) -> list[str]:
         InvalidInput: There is no such language.
     """
 
-def doctor(flags: dict[str, str]) -> list[Check]:
+def doctor(flags: dict[str, str], check_ports: bool = True) -> list[Check]:
     """Check every part that the engine would use: settings, database, tables, brokers, ports.
 
     A part that does not work is reported as an entry that is not `ok`; it does not raise.
 
     Args:
         flags: Settings.
+        check_ports: Whether to check that the ports are free.
 
     Returns:
         One entry for each part.
@@ -1966,6 +1968,13 @@ def mint_token(
 
     Raises:
         InvalidInput: An empty user id, or a lifetime out of range.
+    """
+
+def reset_test_database(flags: dict[str, str]) -> None:
+    """Empty the tables of a test database. Only a server for tests permits this.
+
+    Args:
+        flags: Settings.
     """
 
 def routing_rules(flags: dict[str, str]) -> list[RoutingRule]:
