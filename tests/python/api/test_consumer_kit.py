@@ -18,7 +18,7 @@ import pytest
 from order_engine import InvalidInput, Misconfigured, NotFound, Unavailable, _native
 from order_engine.consumer import Consumer, Event, consume, consume_async
 from order_engine.consumer.masking import masked
-from tests.python.support.consumer_queue import PARKED, ScriptQueue
+from tests.python.support.consumer_queue import DEAD_LETTERS, ScriptQueue
 from tests.python.support.consumer_script import ConsumerScript
 from tests.python.support.legacy_consumer import QUEUE, LegacyConsumer
 from tests.python.support.servers import Broker
@@ -195,7 +195,7 @@ def test_a_failing_event_is_retried_and_dead_lettered_while_others_continue(
         (left,) = consumer.dead_letters()
         assert left.text == "{no JSON"
     assert bound.waiting() == 0
-    properties, body = bound.take(PARKED)
+    properties, body = bound.take(DEAD_LETTERS)
     assert properties.headers is not None
     assert (properties.delivery_mode, body) == (2, b"{no JSON")
     assert properties.headers["x-order-engine-routing-key"] == "order.placed"
@@ -235,9 +235,9 @@ def test_an_event_without_a_handler_is_dead_lettered(
     bound.publish({"n": 2})
     with working(consumer):
         eventually(lambda: numbers(noted) == [2], "the next one comes")
-    (parked,) = consumer.dead_letters()
-    assert (parked.routing_key, parked.attempts) == ("inventory.updated", 0)
-    assert parked.reason == "This consumer has no function for inventory.updated"
+    (dead_letter,) = consumer.dead_letters()
+    assert (dead_letter.routing_key, dead_letter.attempts) == ("inventory.updated", 0)
+    assert dead_letter.reason == "This consumer has no function for inventory.updated"
 
 
 def test_events_are_deduplicated_by_message_id_and_not_by_body(
@@ -316,7 +316,7 @@ def test_a_loop_acknowledges_when_it_requests_the_next_event(
     assert seen == [(2, True), (3, True)]
     assert bound.waiting() == 0, "the last one was acknowledged"
     assert list(again) == []
-    assert bound.waiting(PARKED) == 1
+    assert bound.waiting(DEAD_LETTERS) == 1
 
 
 def test_a_failing_loop_does_not_acknowledge_its_event(broker: Broker, bound: ScriptQueue) -> None:
@@ -416,8 +416,8 @@ def test_asyncio_handlers(consumer: Consumer, bound: ScriptQueue) -> None:
     asyncio.run(consumer.run_async())
     assert seen == [1, 2, 2, 2, 3]
     assert bound.waiting() == 0
-    (parked,) = consumer.dead_letters()
-    assert parked.reason == "ValueError"
+    (dead_letter,) = consumer.dead_letters()
+    assert dead_letter.reason == "ValueError"
 
 
 def test_a_cancelled_consumer_does_not_acknowledge_its_event(
@@ -522,15 +522,15 @@ def test_the_command_lists_retries_and_skips_dead_letters(
         assert done.returncode == expected, done.stderr
         return done.stdout + done.stderr
 
-    shown = json.loads(command("parked", "--json"))
+    shown = json.loads(command("dead-letters", "--json"))
     assert [each["text"] for each in shown] == ["one", "two", "three"]
-    assert "The body is not JSON" in command("parked", "--limit", "1")
+    assert "The body is not JSON" in command("dead-letters", "--limit", "1")
     assert command("skip", shown[1]["id"]) == "skipped 1 message\n"
     assert command("retry", shown[0]["id"]) == "retried 1 message\n"
     assert command("retry", "--all", "--json") == '{"retried": 1}\n'
     assert bound.waiting() == 2
     assert command("retry", expected=2).endswith("Name the events to retry, or say --all.\n")
-    assert json.loads(command("parked", "--json")) == []
+    assert json.loads(command("dead-letters", "--json")) == []
 
 
 def test_settings_come_from_the_environment_without_a_database_connection(

@@ -167,13 +167,13 @@ def test_a_rejected_event_is_dead_lettered_and_can_be_retried_or_skipped(
     for order in [*bad, good]:
         engine.change_status(order, "shipped")
     assert {each.order_id for each in sink.wait_for(2)} == {good}, "others are not kept back"
-    eventually(lambda: len(engine.events.dead_letters()) == 2, "two are parked")
-    parked = engine.events.dead_letters()
-    assert [each.reason for each in parked] == ["ValueError: not mine"] * 2
-    assert [each.order_id for each in parked] == bad
+    eventually(lambda: len(engine.events.dead_letters()) == 2, "there are two dead letters")
+    dead_letters = engine.events.dead_letters()
+    assert [each.reason for each in dead_letters] == ["ValueError: not mine"] * 2
+    assert [each.order_id for each in dead_letters] == bad
     refused.clear()
-    engine.events.skip([parked[0].id])
-    engine.events.retry([parked[1].id])
+    engine.events.skip([dead_letters[0].id])
+    engine.events.retry([dead_letters[1].id])
     reported = [(each.order_id, each.version) for each in sink.wait_for(5)[2:]]
     assert sorted(reported) == [(bad[0], 2), (bad[1], 1), (bad[1], 2)]
     eventually(lambda: waiting(database) == 0, "nothing waits")

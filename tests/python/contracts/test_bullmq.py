@@ -168,15 +168,17 @@ def test_a_key_of_another_type_dead_letters_the_message(
     make_bullmq_worker: Callable[..., BullMqWorker],
 ) -> None:
     keys.set("bull:order-queue:wait", "many")
-    server = make_server(REDIS_URL=redis.url, ORDER_ENGINE_PUBLISH_ATTEMPTS_MAX="1", **ORDER_QUEUE_ONLY)
+    server = make_server(
+        REDIS_URL=redis.url, ORDER_ENGINE_PUBLISH_ATTEMPTS_MAX="1", **ORDER_QUEUE_ONLY
+    )
     server.start()
     order = placed(server)
 
-    def parked() -> list[Any]:
-        listed: list[Any] = json.loads(server.command("events", "parked", "--json"))
+    def dead_letters() -> list[Any]:
+        listed: list[Any] = json.loads(server.command("events", "dead-letters", "--json"))
         return listed
 
-    (message,) = eventually(parked, "the message is parked")
+    (message,) = eventually(dead_letters, "the message is dead-lettered")
     assert "WRONGTYPE" in message["reason"]
     keys.delete("bull:order-queue:wait")
     server.command("events", "retry", "--all")

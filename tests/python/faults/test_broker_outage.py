@@ -147,15 +147,18 @@ def test_a_dead_letter_blocks_only_its_own_order(
         for order_id in (retried, taken):
             assert shop.ask(CHANGE, {"id": str(order_id)})["updateOrder"]["success"]
 
-        def parked() -> list[dict[str, Any]]:
-            rows: list[dict[str, Any]] = json.loads(server.command("events", "parked", "--json"))
+        def dead_letters() -> list[dict[str, Any]]:
+            rows: list[dict[str, Any]] = json.loads(
+                server.command("events", "dead-letters", "--json")
+            )
             return rows
 
         eventually(
-            lambda: shop.row("select count(dead_lettered_at) from outbox") == (2,), "two are parked"
+            lambda: shop.row("select count(dead_lettered_at) from outbox") == (2,),
+            "there are two dead letters",
         )
         shop.spy.wait_for(taken, version=2)
-        messages = {message["order_id"]: message for message in parked()}
+        messages = {message["order_id"]: message for message in dead_letters()}
         assert set(messages) == {retried, skipped}
         for message in messages.values():
             assert (message["direction"], message["topic"]) == ("outgoing", "order.placed")
@@ -163,7 +166,7 @@ def test_a_dead_letter_blocks_only_its_own_order(
             assert "full" in message["reason"]
         assert (retried, 2) not in {
             (each.body["order_id"], each.body["version"]) for each in shop.spy.received()
-        }, "it waits behind the parked one"
+        }, "it waits behind the dead letter"
         assert f"order={retried}" in server.log()
 
         operator.queue_purge("full")
@@ -174,7 +177,7 @@ def test_a_dead_letter_blocks_only_its_own_order(
         assert server.command("events", "skip", number) == "skipped 1 message\n"
         assert shop.ask(CHANGE, {"id": str(skipped)})["updateOrder"]["success"]
         shop.spy.wait_for(skipped, version=2)
-        assert parked() == []
+        assert dead_letters() == []
         events = json.loads(server.command("events", "tail", "--json"))
         assert {event["delivery"] for event in events} == {"done"}
 
@@ -203,12 +206,16 @@ def test_an_invalid_message_is_dead_lettered_and_the_queue_continues(
         lambda: shop.rows("select reported from products where product_id = '77'") == [(last + 1,)],
         "the next message has been applied",
     )
-    (parked,) = json.loads(shop.server.command("events", "parked", "--json"))
-    assert (parked["direction"], parked["topic"], parked["order_id"]) == ("incoming", topic, None)
-    assert re.search(reason, parked["reason"]), parked["reason"]
+    (dead_letter,) = json.loads(shop.server.command("events", "dead-letters", "--json"))
+    assert (dead_letter["direction"], dead_letter["topic"], dead_letter["order_id"]) == (
+        "incoming",
+        topic,
+        None,
+    )
+    assert re.search(reason, dead_letter["reason"]), dead_letter["reason"]
     assert shop.row("select body from inbox_dead_letters") == (body,)
     with pytest.raises(AssertionError, match=reason):
-        shop.server.command("events", "retry", str(parked["id"]))
-    assert shop.server.command("events", "skip", str(parked["id"])) == "skipped 1 message\n"
+        shop.server.command("events", "retry", str(dead_letter["id"]))
+    assert shop.server.command("events", "skip", str(dead_letter["id"])) == "skipped 1 message\n"
     assert shop.rows("select id from inbox_dead_letters") == []
     assert shop.rows("select product_id from products where product_id <> '77'") == []

@@ -175,7 +175,7 @@ def test_an_invalid_message_is_dead_lettered_and_the_partition_continues(
     gateway_shop.say(*nonsense, updated("p", 7), '{"type": "other"}', key="one partition")
     eventually(lambda: gateway_shop.reported("p") == 7, "the next message is applied")
     assert gateway_shop.count("inbox_dead_letters") == len(nonsense)
-    reasons = gateway_shop.server.command("events", "parked")
+    reasons = gateway_shop.server.command("events", "dead-letters")
     assert "the field quantity must be a whole number" in reasons.lower()
 
 
@@ -228,9 +228,11 @@ def test_a_message_that_is_too_large_blocks_only_its_own_order(
     with closing(GatewayShop(engine)) as shop:
         shop.database.execute(WRITE_MESSAGES, (["x" * 2_000_000, "small"],))
         assert [record["key"] for record in consumer.wait_for_messages(1)] == ["small"]
-        parked = "select left(key, 1), last_error from outbox where dead_lettered_at is not null"
-        eventually(lambda: shop.database.execute(parked).fetchall(), "it is parked")
-        assert "too large" in str(shop.database.execute(parked).fetchall()).lower()
+        dead_letters = (
+            "select left(key, 1), last_error from outbox where dead_lettered_at is not null"
+        )
+        eventually(lambda: shop.database.execute(dead_letters).fetchall(), "it is dead-lettered")
+        assert "too large" in str(shop.database.execute(dead_letters).fetchall()).lower()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from tests.python.support.legacy_consumer import EXCHANGE, QUEUE
 
-PARKED = f"{QUEUE}.dead-letters"
+DEAD_LETTERS = f"{QUEUE}.dead-letters"
 
 
 class ScriptQueue:
