@@ -98,7 +98,11 @@ class OrderEngineApp:
                 await self._stream(answer, answer.stream, receive, send)
 
     async def _stream(
-        self, answer: _native.HttpResponse, pieces: _native.ResponseStream, receive: Receive, send: Send
+        self,
+        answer: _native.HttpResponse,
+        pieces: _native.ResponseStream,
+        receive: Receive,
+        send: Send,
     ) -> None:
         """Send chunks as they are produced, until the end or the client disconnects."""
 

@@ -2,6 +2,7 @@
 //! named in the message.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use pyo3::exceptions::{
@@ -86,10 +87,33 @@ pub(super) fn order_id(value: &Argument<'_>) -> PyResult<OrderId> {
     }
     let number = integer(value, "order_id")?;
     let id = OrderId::parse(&number.to_string());
-    id.ok_or_else(|| {
-        let text = format!("Order with id {number} not found");
-        raise(value.py(), &Error::new(ErrorKind::NotFound, text))
+    id.ok_or_else(|| raise(value.py(), &order_not_found(number)))
+}
+
+/// Error for an order that does not exist.
+pub(super) fn order_not_found(order: impl fmt::Display) -> Error {
+    Error::new(ErrorKind::NotFound, format!("Order with id {order} not found"))
+}
+
+/// Parses the `next_cursor` of a page.
+///
+/// # Errors
+/// `InvalidInput` for any other text.
+pub(super) fn page_cursor(cursor: &str) -> Result<OrderId> {
+    OrderId::parse(cursor).ok_or_else(|| {
+        let text = "cursor is not the next_cursor of an earlier page.";
+        Error::new(ErrorKind::InvalidInput, text)
     })
+}
+
+/// The argument `limit`.
+pub(super) fn limit(value: &Argument<'_>) -> PyResult<i64> {
+    integer(value, "limit")
+}
+
+/// The argument `rate_per_s`.
+pub(super) fn rate(value: &Argument<'_>) -> PyResult<i64> {
+    integer(value, "rate_per_s")
 }
 
 /// The numbers of orders; None means all, so an empty list is refused.

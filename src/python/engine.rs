@@ -5,33 +5,28 @@
 #![allow(clippy::doc_markdown, reason = "the doc comments are Python docstrings")]
 
 use std::future::Future;
-use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 use pyo3::prelude::*;
 
 use crate::app::consuming::Delivery;
-use crate::app::enabled_contracts::EnabledContracts;
-use crate::app::sinks::Handover;
-use crate::app::{App, Asked, Role};
-use crate::config::{Needs, Settings};
+use crate::app::{Asked, Consistency};
 use crate::domain::caller::Caller;
 use crate::domain::external_event::{ExternalEvent, ProductEvent, StockEvent, UserEvent};
-use crate::domain::ids::OrderId;
 use crate::domain::money::checked_amount;
 use crate::domain::query::{OrderFilter, checked_page_size};
 use crate::domain::status::OrderStatus;
-use crate::engine::read_orders::Consistency;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::operations::{self, ReplayOptions};
 use crate::python::arguments::{self, Argument, Flags, valid};
-use crate::python::bridge::{CallStyle, Json, Nothing, promise, wait_for};
+use crate::python::bridge::{CallStyle, Json, Nothing, wait_for};
 use crate::python::errors::raise;
 use crate::python::migration_router::PyMigrationRouter;
-use crate::python::process_bound::{Closable, ProcessBound};
+use crate::python::opened_engine::{OpenedEngine, open};
+use crate::python::process_bound::ProcessBound;
 use crate::python::records;
-use crate::python::sinks::{AsyncSinkFeed, SinkFeed};
+use crate::python::sinks::SinkFeed;
 use crate::python::types::{
     PlacedRow, PyCheck, PyDeadLetter, PyEvent, PyHistoryEntry, PyOrder, PyOrderPage, PyProduct,
     PyReplayProgress, PyUser,
@@ -47,84 +42,15 @@ const ROWS_IN_FLIGHT: usize = 1024;
 /// Calls wait with the interpreter lock released.
 #[pyclass(frozen, subclass, module = "order_engine._native")]
 pub(super) struct Engine {
-    opened: ProcessBound<Opened>,
-    style: CallStyle,
-}
-
-/// The engine for asyncio: every operation returns a future of the running loop.
-///
-/// Cancelling the future cancels the work, except for `close`.
-#[pyclass(frozen, extends = Engine, module = "order_engine._native")]
-pub(super) struct AsyncEngine;
-
-/// An open engine, and the channels to the sinks of this process.
-struct Opened {
-    app: App,
-    sinks: Vec<Arc<Handover>>,
-}
-
-impl Closable for Opened {
-    const NAME: &str = "engine";
-
-    async fn close(&self) {
-        self.app.close().await;
-    }
-}
-
-async fn open(flags: Flags, sinks: Vec<String>) -> Result<ProcessBound<Opened>> {
-    let settings = Settings::load(&flags, Path::new("."), Needs::DATABASE)?;
-    let contracts = EnabledContracts::new(&settings)?;
-    let (app, channels) = App::open_with(&settings, contracts, Role::Embedded, &sinks).await?;
-    let sinks = channels.into_iter().map(Arc::new).collect();
-    Ok(ProcessBound::new(Opened { app, sinks }))
-}
-
-/// An opened engine on its way to Python.
-struct OpenedAsync(ProcessBound<Opened>);
-
-impl<'py> IntoPyObject<'py> for OpenedAsync {
-    type Target = AsyncEngine;
-    type Output = Bound<'py, AsyncEngine>;
-    type Error = PyErr;
-
-    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        let engine = Engine { opened: self.0, style: CallStyle::Asyncio };
-        Bound::new(py, PyClassInitializer::from(engine).add_subclass(AsyncEngine))
-    }
-}
-
-#[pymethods]
-impl AsyncEngine {
-    /// Connect to the database and start the background work.
-    ///
-    /// Args:
-    ///     flags (dict[str, str]): Settings.
-    ///     sinks (list[str]): Names of the sinks that this process serves.
-    ///
-    /// Returns:
-    ///     Future[AsyncEngine]: The open engine.
-    #[staticmethod]
-    #[pyo3(signature = (flags, sinks))]
-    fn open(py: Python<'_>, flags: Flags, sinks: Vec<String>) -> PyResult<Bound<'_, PyAny>> {
-        records::start(py)?.map_err(|error| raise(py, &error))?;
-        promise(py, async { open(flags, sinks).await.map(OpenedAsync) })
-    }
-
-    /// Return the batches for the sinks of this process, in the order of their names.
-    ///
-    /// Returns:
-    ///     list[AsyncSinkFeed]: One feed for each sink.
-    fn sink_feeds(slf: &Bound<'_, Self>) -> PyResult<Vec<AsyncSinkFeed>> {
-        let channels = slf.as_super().get().opened.get(slf.py())?.sinks.clone();
-        Ok(channels.into_iter().map(AsyncSinkFeed).collect())
-    }
+    pub opened: ProcessBound<OpenedEngine>,
+    pub style: CallStyle,
 }
 
 impl Engine {
     fn run<'py, T, F>(
         &self,
         py: Python<'py>,
-        work: impl FnOnce(Arc<Opened>) -> F,
+        work: impl FnOnce(Arc<OpenedEngine>) -> F,
     ) -> PyResult<Bound<'py, PyAny>>
     where
         T: for<'any> IntoPyObject<'any> + Send + 'static,
@@ -136,7 +62,7 @@ impl Engine {
     fn read<'py, T, F>(
         &self,
         py: Python<'py>,
-        work: impl FnOnce(Arc<Opened>) -> F,
+        work: impl FnOnce(Arc<OpenedEngine>) -> F,
     ) -> PyResult<Bound<'py, PyAny>>
     where
         T: for<'any> IntoPyObject<'any> + Send + 'static,
@@ -285,7 +211,7 @@ impl Engine {
             let engine = opened.app.engine();
             let order = engine.get_order(&Caller::System, id, Consistency::Latest).await?;
             match user.is_some_and(|user| user != order.user) {
-                true => Err(not_found(id)),
+                true => Err(arguments::order_not_found(id)),
                 false => Ok(PyOrder::from(order)),
             }
         })
@@ -310,7 +236,7 @@ impl Engine {
         py: Python<'py>,
         user_id: Option<&Argument<'py>>,
         status: Option<&Argument<'py>>,
-        #[pyo3(from_py_with = limit_argument)] limit: i64,
+        #[pyo3(from_py_with = arguments::limit)] limit: i64,
         cursor: Option<&Argument<'py>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let status = arguments::optional_text(status, "status")?;
@@ -318,7 +244,7 @@ impl Engine {
         let filter = OrderFilter {
             user: arguments::optional_user_id(user_id)?,
             status: valid(py, status.as_deref().map(OrderStatus::parse).transpose())?,
-            after: valid(py, after.as_deref().map(read_cursor).transpose())?,
+            after: valid(py, after.as_deref().map(arguments::page_cursor).transpose())?,
         };
         let limit = valid(py, checked_page_size(limit))?;
         self.read(py, move |opened| async move {
@@ -756,7 +682,7 @@ impl Engine {
         &self,
         py: Python<'py>,
         order_id: Option<&Argument<'py>>,
-        #[pyo3(from_py_with = limit_argument)] limit: i64,
+        #[pyo3(from_py_with = arguments::limit)] limit: i64,
     ) -> PyResult<Bound<'py, PyAny>> {
         let order = order_id.map(arguments::order_id).transpose()?;
         self.run(py, move |opened| async move {
@@ -780,7 +706,7 @@ impl Engine {
     fn events_dead_letters<'py>(
         &self,
         py: Python<'py>,
-        #[pyo3(from_py_with = limit_argument)] limit: i64,
+        #[pyo3(from_py_with = arguments::limit)] limit: i64,
     ) -> PyResult<Bound<'py, PyAny>> {
         self.run(py, move |opened| async move {
             let messages = operations::events_dead_letters(opened.app.engine(), limit).await?;
@@ -873,7 +799,7 @@ impl Engine {
         since: Option<&Argument<'py>>,
         until: Option<&Argument<'py>>,
         after: Option<&Argument<'py>>,
-        #[pyo3(from_py_with = rate_argument)] rate_per_s: i64,
+        #[pyo3(from_py_with = arguments::rate)] rate_per_s: i64,
         dry_run: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let options = ReplayOptions {
@@ -902,23 +828,4 @@ impl Engine {
             Ok(checks.into_iter().map(PyCheck::from).collect::<Vec<_>>())
         })
     }
-}
-
-fn limit_argument(value: &Bound<'_, PyAny>) -> PyResult<i64> {
-    arguments::integer(value, "limit")
-}
-
-fn rate_argument(value: &Bound<'_, PyAny>) -> PyResult<i64> {
-    arguments::integer(value, "rate_per_s")
-}
-
-fn not_found(order: OrderId) -> Error {
-    Error::new(ErrorKind::NotFound, format!("Order with id {order} not found"))
-}
-
-fn read_cursor(cursor: &str) -> Result<OrderId> {
-    OrderId::parse(cursor).ok_or_else(|| {
-        let text = "cursor is not the next_cursor of an earlier page.";
-        Error::new(ErrorKind::InvalidInput, text)
-    })
 }

@@ -5,6 +5,7 @@
 
 mod annotation;
 mod arguments;
+mod async_engine;
 mod bridge;
 mod commands;
 mod consumer;
@@ -12,6 +13,7 @@ mod engine;
 mod errors;
 mod inline_runtime;
 mod migration_router;
+mod opened_engine;
 mod process_bound;
 mod records;
 mod result_class;
@@ -27,6 +29,8 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use super::async_engine::AsyncEngine;
+    #[pymodule_export]
     use super::commands::{
         adopt, describe_contract, describe_settings, described_contracts, doctor,
         events_dead_letters, events_replay, events_retry, events_skip, events_tail, migrate,
@@ -40,7 +44,7 @@ mod _native {
         consumer_retry, consumer_skip,
     };
     #[pymodule_export]
-    use super::engine::{AsyncEngine, Engine};
+    use super::engine::Engine;
     #[pymodule_export]
     use super::errors::error_kinds;
     #[pymodule_export]

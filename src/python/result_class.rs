@@ -6,7 +6,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::python::annotation::Annotation;
 
-/// Defines a result class by its fields; users import `PyDict`, `PyTuple`, `PyType` and this module.
+/// Defines a result class by its fields. Needs `PyDict`, `PyTuple`, `PyType` and this module.
 ///
 /// A field's doc comment is the docstring of its property. Its Rust type gives the annotation in
 /// the generated stub, see [`Annotation`].
@@ -18,9 +18,8 @@ macro_rules! result_class {
         }
     ) => {
         $(#[$doc])*
-        #[pyclass(
-            frozen, eq, hash, get_all, from_py_object, name = $python, module = "order_engine._native"
-        )]
+        #[pyclass(frozen, eq, hash, get_all, from_py_object)]
+        #[pyo3(name = $python, module = "order_engine._native")]
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         #[allow(clippy::struct_field_names, reason = "Python reads `product_id`, never `id`")]
         pub(super) struct $name {

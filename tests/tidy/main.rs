@@ -263,8 +263,13 @@ fn lines_functions_and_files_are_short() {
     let mut broken = Vec::new();
     for source in sources(&["src", "tests", "fuzz"], ".rs") {
         let lines: Vec<_> = source.text.lines().collect();
-        if lines.len() > FILE_LINES_MAX {
-            broken.push(format!("{}: {} lines", source.path, lines.len()));
+        // The doc comments of the Python module are its users' documentation, not the file's.
+        let is_counted = |line: &&&str| {
+            !source.path.starts_with("src/python/") || !line.trim_start().starts_with("///")
+        };
+        let length = lines.iter().filter(is_counted).count();
+        if length > FILE_LINES_MAX {
+            broken.push(format!("{}: {length} lines", source.path));
         }
         for (number, line) in (1..).zip(&lines) {
             if line.chars().count() > LINE_WIDTH_MAX {
