@@ -425,14 +425,14 @@ class DeadLetterEvent:
 class Delivery:
     """One delivery of a message."""
     @property
-    def body(self) -> bytes:
-        """The body."""
-    @property
     def correlation_id(self) -> str | None:
         """Correlation id, if the sender set one."""
     @property
-    def message_id(self) -> str | None:
-        """Message id, if the sender set one."""
+    def body(self) -> bytes:
+        """The body."""
+    @property
+    def redelivered(self) -> bool:
+        """Whether the broker may have delivered the message before."""
     @property
     def headers_json(self) -> str:
         """The sender's headers, as a JSON object."""
@@ -440,8 +440,8 @@ class Delivery:
     def routing_key(self) -> str:
         """The original routing key, also of a dead letter that is delivered again."""
     @property
-    def redelivered(self) -> bool:
-        """Whether the broker may have delivered the message before."""
+    def message_id(self) -> str | None:
+        """Message id, if the sender set one."""
 
 @final
 class DemoCatalog:
@@ -1040,6 +1040,9 @@ class HistoryEntry:
 class HttpResponse:
     """The response to an HTTP request, whole or as a stream."""
     @property
+    def stream(self) -> ResponseStream | None:
+        """The streamed body, for `next_chunk`; None if `body` is complete."""
+    @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Names in lower case, and values.
 
@@ -1051,9 +1054,6 @@ class HttpResponse:
     @property
     def body(self) -> bytes:
         """The whole body; empty for a stream."""
-    @property
-    def stream(self) -> ResponseStream | None:
-        """The streamed body, for `next_chunk`; None if `body` is complete."""
 
 @final
 class MigrationRouter:

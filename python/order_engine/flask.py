@@ -38,8 +38,8 @@ class OrderEngineExtension:
     the first request that needs it; by default the engine also publishes events there
     (`ORDER_ENGINE_RELAY=false` leaves that to `order-engine relay`).
 
-    The setting `migration_stage`, or `order-engine route` while the app runs, lets the app's own code answer
-    some operations or users, with or without a comparison with the engine.
+    The setting `migration_stage`, or `order-engine route` while the app runs, lets the app's own
+    code answer some operations or users, with or without a comparison with the engine.
 
     Settings are read from the app's configuration, by the names of their environment variables:
     `SQLALCHEMY_DATABASE_URI` or `DATABASE_URL`, `RABBITMQ_URL` or `RABBITMQ_URI`,
