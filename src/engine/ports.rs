@@ -105,7 +105,7 @@ pub trait StockProjection: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Unavailable`: some may have been written.
-    fn show<'a>(&'a self, levels: &'a [ProjectedStock]) -> BoxFuture<'a, Result<()>>;
+    fn write<'a>(&'a self, levels: &'a [ProjectedStock]) -> BoxFuture<'a, Result<()>>;
 }
 
 /// The user keys in Redis, which other services read.
@@ -114,7 +114,7 @@ pub trait UserProjection: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Unavailable`: some may have been written.
-    fn show<'a>(&'a self, users: &'a [User]) -> BoxFuture<'a, Result<()>>;
+    fn write<'a>(&'a self, users: &'a [User]) -> BoxFuture<'a, Result<()>>;
 
     /// One page of all preference keys, whoever wrote them. `cursor` is 0 for the first page, then
     /// [`PreferencesPage::next`] of the page before.

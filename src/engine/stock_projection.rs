@@ -79,7 +79,7 @@ pub(super) async fn project<D: Database>(shared: &Shared<D>, products: &[&str]) 
 
 async fn write<D: Database>(shared: &Shared<D>, stock: &[ProjectedStock]) -> Result<()> {
     match &shared.ports.stock_projection {
-        Some(projection) if !stock.is_empty() => projection.show(stock).await,
+        Some(projection) if !stock.is_empty() => projection.write(stock).await,
         _ => Ok(()),
     }
 }

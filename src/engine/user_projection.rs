@@ -40,7 +40,7 @@ pub(super) async fn project(shared: &Shared, events: &[ExternalEvent]) {
 
 async fn write(shared: &Shared, users: &[User]) -> Result<()> {
     match &shared.ports.user_projection {
-        Some(projection) if !users.is_empty() => projection.show(users).await,
+        Some(projection) if !users.is_empty() => projection.write(users).await,
         _ => Ok(()),
     }
 }

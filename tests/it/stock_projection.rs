@@ -148,7 +148,7 @@ async fn a_late_number_does_not_replace_a_newer_one() {
         external_adjustment: 0,
     };
     for (version, available) in [(1, 10), (3, 7), (2, 9), (3, 7)] {
-        keys.show(&[level(version, available)]).await.unwrap();
+        keys.write(&[level(version, available)]).await.unwrap();
     }
     assert_eq!(shop.shown().await, Some(7));
 }

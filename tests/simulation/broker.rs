@@ -1,5 +1,6 @@
-//! A broker that confirms, refuses, returns, hangs, and loses connections before or after it has
-//! taken a message; and that knows what it should never have been given.
+//! A broker that confirms, rejects, returns, hangs, and loses connections before or after it has
+//! accepted a message. It fails the run when it receives a message that was never committed, or out
+//! of order.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,27 +17,27 @@ use crate::journal::Journal;
 /// The topic whose messages wait for a queue.
 pub const PLACED: &str = "order.placed";
 
-/// How often which fault comes, in ten thousand batches or messages.
+/// Rates of faults, per ten thousand batches or messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// A batch: the connection is lost in its midst, before or after some are taken.
+    /// Batches during which the connection is lost, before or after some messages are accepted.
     pub lost: u32,
-    /// A batch: no answer comes for a long time.
+    /// Batches without an answer for a long time.
     pub hang: u32,
-    /// A message: it is refused.
+    /// Messages that are rejected.
     pub refused: u32,
 }
 
-/// What there is of the broker.
+/// The state of the broker.
 pub struct State {
     pub faults: Faults,
     pub is_up: bool,
     /// Topics for which no queue is bound.
     pub unbound: BTreeSet<&'static str>,
     pub dice: fastrand::Rng,
-    /// How often it was started; connections to an earlier one are lost.
+    /// Number of starts. Connections to an earlier start are lost.
     starts: u32,
-    /// Messages that it has taken, repetitions included.
+    /// Accepted messages, including repetitions.
     pub taken: u64,
 }
 
@@ -49,7 +50,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// One that takes everything yet.
+    /// A broker without faults.
     pub fn new(seed: u64, database: Simulated, journal: Journal) -> Self {
         let state = State {
             faults: Faults::default(),
@@ -62,25 +63,25 @@ impl Broker {
         Self { state: Arc::new(Mutex::new(state)), database, journal }
     }
 
-    /// What there is, for looking and for meddling.
+    /// Locks the state.
     pub fn state(&self) -> MutexGuard<'_, State> {
-        // What panicked in between is told by the panic itself.
+        // A panic that poisons the lock fails the run by itself.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends it; what was on its way there is gone.
+    /// Crashes it. Messages in transit are lost.
     pub fn crash(&self) {
         let mut state = self.state();
         state.is_up = false;
         state.starts += 1;
     }
 
-    /// A way for one process's relay of `destination`.
-    pub fn outlet(&self, destination: &'static str, link: Link) -> SimulatedOutlet {
-        SimulatedOutlet { broker: self.clone(), destination, link }
+    /// Publishers for one process's relay of `destination`.
+    pub fn publishers(&self, destination: &'static str, link: Link) -> SimulatedPublisherFactory {
+        SimulatedPublisherFactory { broker: self.clone(), destination, link }
     }
 
-    /// Decides about one message, and takes it where that is the answer.
+    /// Decides the outcome of one message, and accepts it if confirmed.
     fn answer(&self, destination: &str, message: &OutgoingMessage) -> PublishOutcome {
         let (is_refused, is_unbound) = {
             let mut state = self.state();
@@ -98,15 +99,15 @@ impl Broker {
         if is_unbound { PublishOutcome::Unroutable } else { PublishOutcome::Confirmed }
     }
 
-    /// Has a message, or lets it go because nobody wants it. This is where a consumer, who forgets
-    /// repetitions, would see it.
+    /// Accepts a message, or discards an unroutable one. Checks what a consumer with deduplication
+    /// would check.
     fn take(&self, destination: &str, message: &OutgoingMessage) {
         let (order, version) = (message.stream.id(), message.version);
         let mut database = self.database.state();
         let noted = database.tables.history.get(&(order, version));
         assert!(
             noted.is_some_and(|row| row.event_id == message.message_id),
-            "version {version} of order {order} is told and was never committed"
+            "version {version} of order {order} was published but never committed"
         );
         let place = |version| (destination.to_owned(), order, version);
         let skipped = (1..version).find(|before| !database.arrived.contains(&place(*before)));
@@ -121,14 +122,14 @@ impl Broker {
     }
 }
 
-/// A way to the broker.
-pub struct SimulatedOutlet {
+/// Connects publishers to the broker.
+pub struct SimulatedPublisherFactory {
     broker: Broker,
     destination: &'static str,
     link: Link,
 }
 
-/// A connection to it.
+/// A connection to the broker.
 pub struct SimulatedPublisher {
     broker: Broker,
     destination: &'static str,
@@ -136,7 +137,7 @@ pub struct SimulatedPublisher {
     start: u32,
 }
 
-impl PublisherFactory for SimulatedOutlet {
+impl PublisherFactory for SimulatedPublisherFactory {
     type Publisher = SimulatedPublisher;
 
     async fn connect(&self) -> Result<SimulatedPublisher> {
@@ -151,10 +152,10 @@ impl PublisherFactory for SimulatedOutlet {
     }
 }
 
-/// What becomes of a batch.
+/// The fate of a batch.
 enum Fate {
     Answered,
-    /// So many are taken, and the others later, if at all; no answer comes.
+    /// This many are accepted, and perhaps the others later; there is no answer.
     Lost {
         taken: usize,
         later: Option<Duration>,
@@ -182,7 +183,7 @@ impl SimulatedPublisher {
         if state.is_up && state.starts == self.start { Ok(()) } else { Err(lost()) }
     }
 
-    /// What was written to a connection that is lost may arrive all the same.
+    /// Messages that were written to a lost connection may still arrive.
     fn take_later(&self, messages: Vec<OutgoingMessage>, later: Duration) {
         let (broker, destination, start) = (self.broker.clone(), self.destination, self.start);
         tokio::spawn(async move {

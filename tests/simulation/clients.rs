@@ -1,5 +1,5 @@
-//! Clients that place and change orders, repeat what was not answered, and hold every answer
-//! against what is committed.
+//! Clients that place and change orders, retry unanswered requests, and compare every answer with
+//! the committed state.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,47 +17,47 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::world::World;
 
 /// Longer than any request may take, whatever fails.
-const PATIENCE: Duration = Duration::from_secs(300);
-/// How often a request with a key is repeated.
-const TRIES_MAX: usize = 200;
+const TIMEOUT: Duration = Duration::from_secs(300);
+/// Maximum number of attempts of a request with a key.
+const ATTEMPTS_MAX: usize = 200;
 
-/// The user whose orders cannot be put into words.
+/// The user whose events cannot be encoded.
 pub const POISON: &str = "poison";
 
-/// What one user wants: one order, placed by one or more clients at once, then changed.
+/// The requests of one user: one order, placed by one or more concurrent clients, then changed.
 #[derive(Clone, Debug)]
-pub struct Wish {
-    /// Nobody else has this user.
+pub struct Workload {
+    /// Unique in a run.
     pub user: String,
     pub has_key: bool,
     pub items: Vec<(&'static str, u32)>,
-    /// How many clients send the same request at once.
-    pub twins: usize,
-    /// Gives up waiting after this, once.
-    pub gives_up: Option<Duration>,
-    /// What is to become of the order; none: it is deleted.
+    /// Number of clients that send the same request concurrently.
+    pub clients: usize,
+    /// When set, one client abandons its first attempt after this time.
+    pub abandons_after: Option<Duration>,
+    /// The changes of the order: a status, or none for deletion.
     pub steps: Vec<Option<OrderStatus>>,
 }
 
-/// What was told about one wish.
+/// What the clients of one workload have observed.
 #[derive(Debug, Default)]
-pub struct Told {
-    /// How many clients still want it.
+pub struct Observed {
+    /// Clients that have not finished.
     pub open: usize,
-    /// The order that was told to be placed.
+    /// The order that an answer reported.
     pub placed: Option<OrderId>,
-    /// Whether some try may have placed it without saying so.
-    pub is_unsure: bool,
+    /// Whether an unanswered attempt may have placed the order.
+    pub is_uncertain: bool,
 }
 
-/// How one try ended.
+/// The end of one attempt.
 enum Answer {
-    Given(Result<PlacementResult>),
-    /// The process was killed, or the client gave up.
+    Received(Result<PlacementResult>),
+    /// The process was killed, or the client abandoned the attempt.
     None,
 }
 
-impl Wish {
+impl Workload {
     fn request(&self) -> PlacementRequest {
         let item = |(product, quantity): &(&'static str, u32)| PlacementLine {
             product: ProductId::parse(*product).expect("a product id"),
@@ -76,123 +76,129 @@ impl Wish {
     }
 }
 
-/// Starts the clients of a wish.
-pub fn start(world: &World, wish: Wish) {
-    let wish = Arc::new(wish);
-    let is_new =
-        world.told().insert(wish.user.clone(), Told { open: wish.twins, ..Told::default() });
-    assert!(is_new.is_none(), "every wish has its own user");
-    for twin in 0..wish.twins {
-        let (world, wish) = (world.clone(), Arc::clone(&wish));
+/// Starts the clients of a workload.
+pub fn start(world: &World, workload: Workload) {
+    let workload = Arc::new(workload);
+    let is_new = world
+        .observed()
+        .insert(workload.user.clone(), Observed { open: workload.clients, ..Observed::default() });
+    assert!(is_new.is_none(), "every workload has its own user");
+    for client in 0..workload.clients {
+        let (world, workload) = (world.clone(), Arc::clone(&workload));
         tokio::spawn(async move {
-            let placed = place(&world, &wish, twin == 0).await;
+            let placed = place(&world, &workload, client == 0).await;
             if let Some(order) = placed {
-                change(&world, &wish, order, twin).await;
+                change(&world, &workload, order, client).await;
             }
-            let mut told = world.told();
-            told.get_mut(&wish.user).expect("it is told").open -= 1;
+            let mut observed = world.observed();
+            observed.get_mut(&workload.user).expect("it is known").open -= 1;
         });
     }
 }
 
-/// Wants an order until the answer is definite, or there is no way to ask again.
-async fn place(world: &World, wish: &Wish, may_give_up: bool) -> Option<OrderId> {
-    for tries in 0..TRIES_MAX {
+/// Sends the request until the answer is final, or a retry would not be safe.
+async fn place(world: &World, workload: &Workload, may_abandon: bool) -> Option<OrderId> {
+    for attempt in 0..ATTEMPTS_MAX {
         let began = Instant::now();
-        let gives_up = wish.gives_up.filter(|_| may_give_up && tries == 0);
+        let abandons_after = workload.abandons_after.filter(|_| may_abandon && attempt == 0);
         let process = world.some_process().await;
-        let caller = wish.caller();
-        let asking = process.engine.place_order(&caller, wish.request());
+        let caller = workload.caller();
+        let asking = process.engine.place_order(&caller, workload.request());
         let answer = tokio::select! {
             biased;
-            answer = timeout(PATIENCE, asking) => {
-                Answer::Given(answer.expect("every request is answered in time"))
+            answer = timeout(TIMEOUT, asking) => {
+                Answer::Received(answer.expect("every request is answered in time"))
             }
             () = process.died() => Answer::None,
-            () = sleep(gives_up.unwrap_or(PATIENCE * 2)) => Answer::None,
+            () = sleep(abandons_after.unwrap_or(TIMEOUT * 2)) => Answer::None,
         };
         match answer {
-            Answer::Given(Ok(placed)) => return Some(check_placed(world, wish, &placed)),
-            Answer::Given(Err(error)) => {
+            Answer::Received(Ok(placed)) => return Some(check_placed(world, workload, &placed)),
+            Answer::Received(Err(error)) => {
                 let is_ending = process.is_ending();
-                assert!(is_ending || !error.message().contains("shutting down"), "{}", wish.user);
-                check_refused(world, wish, began, &error);
+                assert!(
+                    is_ending || !error.message().contains("shutting down"),
+                    "{}",
+                    workload.user
+                );
+                check_failed(world, workload, began, &error);
                 if !error.is_retryable() {
                     return None;
                 }
             }
             Answer::None => {
-                world.journal.note(format_args!("{}: no answer", wish.user));
-                world.told().get_mut(&wish.user).expect("it is told").is_unsure = true;
+                world.journal.note(format_args!("{}: no answer", workload.user));
+                world.observed().get_mut(&workload.user).expect("it is known").is_uncertain = true;
             }
         }
-        if !wish.has_key {
+        if !workload.has_key {
             return None;
         }
         let pause = world.dice().u64(1..2_000);
         sleep(Duration::from_millis(pause)).await;
     }
-    panic!("{TRIES_MAX} tries with one key came to no end");
+    panic!("{ATTEMPTS_MAX} attempts with one key had no final answer");
 }
 
-/// Told placed: it is committed, as it was told, and it is the only one.
-fn check_placed(world: &World, wish: &Wish, placed: &PlacementResult) -> OrderId {
+/// After a success: the order is committed as reported, and it is the only one.
+fn check_placed(world: &World, workload: &Workload, placed: &PlacementResult) -> OrderId {
     let order = &placed.order;
     world.journal.note(format_args!(
         "{}: order {} placed{}",
-        wish.user,
+        workload.user,
         order.id,
         if placed.replayed { " before" } else { "" }
     ));
     let committed = world.database.state().tables.placed(order.id);
-    assert_eq!(committed.as_ref(), Some(order), "{} was told of another order", wish.user);
-    assert_eq!(order.user.as_str(), wish.user);
-    let mut told = world.told();
-    let told = told.get_mut(&wish.user).expect("it is told");
-    let before = *told.placed.get_or_insert(order.id);
-    assert_eq!(before, order.id, "one key stands for two orders");
+    assert_eq!(committed.as_ref(), Some(order), "{} got another order", workload.user);
+    assert_eq!(order.user.as_str(), workload.user);
+    let mut observed = world.observed();
+    let observed = observed.get_mut(&workload.user).expect("it is known");
+    let before = *observed.placed.get_or_insert(order.id);
+    assert_eq!(before, order.id, "one key has two orders");
     order.id
 }
 
-/// Told refused: nothing is committed, or a commit of it was answered with an error.
-fn check_refused(world: &World, wish: &Wish, began: Instant, error: &Error) {
+/// After an error: nothing is committed, or the outcome of a commit is unknown.
+fn check_failed(world: &World, workload: &Workload, began: Instant, error: &Error) {
     let is_unknown = error.kind() == ErrorKind::OutcomeUnknown;
     let code = error.kind().code();
     let mark = if is_unknown { ", perhaps placed" } else { "" };
-    world.journal.note(format_args!("{}: {code}{mark}", wish.user));
+    world.journal.note(format_args!("{}: {code}{mark}", workload.user));
     let database = world.database.state();
-    let mine = database.tables.orders.values().find(|(order, _)| order.user.as_str() == wish.user);
+    let mine =
+        database.tables.orders.values().find(|(order, _)| order.user.as_str() == workload.user);
     if is_unknown {
-        let was_in_doubt = database.in_doubt.contains(&wish.user);
-        assert!(was_in_doubt, "{} is told of a doubt that nobody had", wish.user);
+        let was_in_doubt = database.in_doubt.contains(&workload.user);
+        assert!(was_in_doubt, "{} got an unknown outcome without a commit in doubt", workload.user);
         drop(database);
-        world.told().get_mut(&wish.user).expect("it is told").is_unsure = true;
+        world.observed().get_mut(&workload.user).expect("it is known").is_uncertain = true;
         return;
     }
-    // One whose event cannot be put into words fails alone.
-    let is_poisonous = wish.user.starts_with(POISON);
-    assert!(is_poisonous || error.kind() != ErrorKind::Internal, "{} is told {code}", wish.user);
+    // An event that cannot be encoded fails only its own order.
+    let is_poisonous = workload.user.starts_with(POISON);
+    assert!(is_poisonous || error.kind() != ErrorKind::Internal, "{} got {code}", workload.user);
     let Some((order, _)) = mine else { return };
     let (id, committed) = (order.id, database.committed_at[&order.id.get()]);
     drop(database);
-    let is_unsure = world.told()[&wish.user].is_unsure;
-    // By this very try, because there is no other.
-    let is_ours = wish.twins == 1 && !is_unsure;
-    // A refusal may be decided before a twin's commit and heard of after it.
+    let is_uncertain = world.observed()[&workload.user].is_uncertain;
+    // There is no other attempt that may have placed it.
+    let is_ours = workload.clients == 1 && !is_uncertain;
+    // A rejection may be decided before the commit of a concurrent client, and arrive after it.
     let is_known = committed < began || committed + world.lag < Instant::now();
     let is_wrong = is_ours || is_known && !error.is_retryable();
-    assert!(!is_wrong, "{} is told {code}, and its order {id} is placed", wish.user);
+    assert!(!is_wrong, "{} got {code}, but order {id} is placed", workload.user);
 }
 
-/// Moves an order about, and holds the answers against its history.
-async fn change(world: &World, wish: &Wish, order: OrderId, twin: usize) {
-    for (n, step) in wish.steps.iter().enumerate() {
+/// Changes an order, and compares the answers with its history.
+async fn change(world: &World, workload: &Workload, order: OrderId, client: usize) {
+    for (n, step) in workload.steps.iter().enumerate() {
         let pause = world.dice().u64(..3_000);
         sleep(Duration::from_millis(pause)).await;
-        // Names this very try in the history.
-        let reason = format!("{}/{twin}/{n}", wish.user);
+        // Identifies this attempt in the history.
+        let reason = format!("{}/{twin}/{n}", workload.user);
         let process = world.some_process().await;
-        let (engine, caller) = (&process.engine, wish.caller());
+        let (engine, caller) = (&process.engine, workload.caller());
         let asking = async {
             match step {
                 Some(OrderStatus::Cancelled) => {
@@ -206,31 +212,31 @@ async fn change(world: &World, wish: &Wish, order: OrderId, twin: usize) {
         };
         tokio::select! {
             biased;
-            answer = timeout(PATIENCE, asking) => {
+            answer = timeout(TIMEOUT, asking) => {
                 let answer = answer.expect("every request is answered in time");
                 check_changed(world, order, &reason, *step, &answer);
             }
             () = process.died() => {}
         }
-        read(world, wish, order).await;
+        read(world, workload, order).await;
     }
 }
 
-/// Reads an order: as it was when it was asked for, or later.
-async fn read(world: &World, wish: &Wish, order: OrderId) {
+/// Reads an order. The result is not older than the request.
+async fn read(world: &World, workload: &Workload, order: OrderId) {
     let version = world.database.state().tables.orders[&order.get()].0.version;
     let process = world.some_process().await;
-    let (engine, caller) = (&process.engine, wish.caller());
+    let (engine, caller) = (&process.engine, workload.caller());
     let answer = tokio::select! {
         biased;
-        answer = timeout(PATIENCE, engine.get_order(&caller, order, Consistency::Latest)) => answer,
+        answer = timeout(TIMEOUT, engine.get_order(&caller, order, Consistency::Latest)) => answer,
         () = process.died() => return,
     };
     let (now, is_deleted) = world.database.state().tables.orders[&order.get()].clone();
     match answer.expect("every request is answered in time") {
         Ok(found) => {
             let versions = version..=now.version;
-            assert!(versions.contains(&found.version), "order {order} is read as it was before");
+            assert!(versions.contains(&found.version), "a read of order {order} is stale");
         }
         Err(error) if error.kind() == ErrorKind::NotFound => assert!(is_deleted, "{order}"),
         Err(error) => assert!(error.is_retryable(), "{error:?}"),
@@ -252,18 +258,18 @@ fn check_changed(
         Ok(now) => {
             world.journal.note(format_args!("order {order}: {}", now.status.as_str()));
             let row = history.get(&(order.get(), now.version));
-            let row = row.expect("a change that is told is committed");
-            assert_eq!(row.status, now.status, "order {order} was told to be otherwise");
+            let row = row.expect("a reported change is committed");
+            assert_eq!(row.status, now.status, "order {order} differs from the answer");
             assert!(step.is_none_or(|step| step == now.status));
         }
         Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
             world.journal.note(format_args!("order {order}: perhaps changed"));
             let was_in_doubt = database.changes_in_doubt.contains(&order.get());
-            assert!(was_in_doubt, "order {order} is told of a doubt that nobody had");
+            assert!(was_in_doubt, "order {order} got an unknown outcome without a commit in doubt");
         }
         Err(error) => {
             world.journal.note(format_args!("order {order}: {}", error.kind().code()));
-            assert!(mine.is_none(), "order {order} is told {}, and changed", error.kind().code());
+            assert!(mine.is_none(), "order {order} got {}, but changed", error.kind().code());
             let is_expected = matches!(
                 error.kind(),
                 ErrorKind::InvalidTransition

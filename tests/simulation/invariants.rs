@@ -1,4 +1,4 @@
-//! What must be true when all has come to rest.
+//! Invariants that must hold at the end of a run.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::database::tables::HistoryRow;
 use crate::plan::Plan;
 use crate::world::World;
 
-/// The changes that the contracts allow, written down once more.
+/// The allowed status changes, stated independently of the engine.
 const ALLOWED: [(OrderStatus, OrderStatus); 7] = [
     (Pending, Confirmed),
     (Pending, Shipped),
@@ -22,7 +22,7 @@ const ALLOWED: [(OrderStatus, OrderStatus); 7] = [
     (Delivered, Returned),
 ];
 
-/// Checks everything.
+/// Checks all invariants.
 pub fn check(world: &World, plan: &Plan) {
     answers_were_true(world);
     let database = world.database.state();
@@ -31,9 +31,9 @@ pub fn check(world: &World, plan: &Plan) {
     stock_adds_up(&database);
 }
 
-/// One request has one effect at most, and the effect that was told.
+/// Each request has at most one effect, which is the reported one.
 fn answers_were_true(world: &World) {
-    let told = world.told();
+    let told = world.observed();
     let database = world.database.state();
     let mut placed: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     for (order, _) in database.tables.orders.values() {
@@ -42,14 +42,14 @@ fn answers_were_true(world: &World) {
     for (user, told) in told.iter() {
         let mine = placed.get(user.as_str()).cloned().unwrap_or_default();
         match told.placed {
-            Some(order) => assert_eq!(mine, [order.get()], "{user} was told of one order"),
-            None if told.is_unsure => assert!(mine.len() < 2, "{user} has {mine:?}"),
-            None => assert!(mine.is_empty(), "{user} was refused, and has {mine:?}"),
+            Some(order) => assert_eq!(mine, [order.get()], "{user} got one order"),
+            None if told.is_uncertain => assert!(mine.len() < 2, "{user} has {mine:?}"),
+            None => assert!(mine.is_empty(), "{user} got an error, but has {mine:?}"),
         }
     }
 }
 
-/// Every order's versions are there, one after the other, and each change was allowed.
+/// Versions of each order are consecutive, and each change was allowed.
 fn histories_are_whole(database: &State) {
     for (id, (order, _)) in &database.tables.orders {
         let rows = database.tables.history.range((*id, i32::MIN)..=(*id, i32::MAX));
@@ -69,23 +69,26 @@ fn histories_are_whole(database: &State) {
             last = Some(row);
         }
         let last = last.expect("an order has a history");
-        assert_eq!(order.status, last.status, "order {id} is not as its history says");
+        assert_eq!(order.status, last.status, "order {id} differs from its history");
     }
 }
 
-/// What was committed has reached every broker, or there was nobody who wanted it.
+/// Every committed event has reached every broker, or was unroutable.
 fn everything_was_told(database: &State, plan: &Plan) {
     for destination in plan.destinations {
         for (order, version) in database.tables.history.keys() {
             let place = ((*destination).to_owned(), *order, *version);
-            let is_told = database.arrived.contains(&place);
-            assert!(is_told, "version {version} of order {order} was never told to {destination}");
+            let is_published = database.arrived.contains(&place);
+            assert!(
+                is_published,
+                "version {version} of order {order} was never published to {destination}"
+            );
         }
     }
 }
 
-/// What an order wanted is held or acknowledged, and free again when it is cancelled; a product's
-/// sum is that of its orders; nothing is sold that is not there.
+/// Units of an order are reserved or acknowledged, and released when it is cancelled. The reserved
+/// units of a product are the sum of its orders. Nothing is oversold.
 fn stock_adds_up(database: &State) {
     let tables = &database.tables;
     for (id, (order, _)) in &tables.orders {
@@ -98,7 +101,7 @@ fn stock_adds_up(database: &State) {
             let held = tables.reservations.get(&place).copied().unwrap_or_default();
             let shipped = database.shipped.get(&place).copied().unwrap_or_default();
             match order.status {
-                Cancelled => assert_eq!(held, 0, "order {id} holds what it gave back"),
+                Cancelled => assert_eq!(held, 0, "order {id} still has reservations"),
                 _ => assert_eq!(held + shipped, wanted, "order {id} of {product}"),
             }
         }
@@ -108,6 +111,6 @@ fn stock_adds_up(database: &State) {
         let held: i64 = holds.map(|(_, quantity)| quantity).sum();
         assert_eq!(row.level.reserved, held, "what is reserved of {product}");
         let reported = row.level.reported.expect("it is stocked");
-        assert!(held <= reported, "{product}: {held} are sold, and {reported} are there");
+        assert!(held <= reported, "{product}: {held} are reserved of {reported}");
     }
 }

@@ -1,4 +1,4 @@
-//! What happened in a simulated run, in its order: the same for the same seed.
+//! The journal of a simulated run. The same seed gives the same journal.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,27 +10,27 @@ use tokio::time::Instant;
 #[derive(Clone)]
 pub struct Journal {
     began: Instant,
-    is_told: bool,
+    is_printed: bool,
     hash: Arc<Mutex<DefaultHasher>>,
 }
 
 impl Journal {
-    /// An empty one. `is_told`: it is printed as it is written.
-    pub fn new(is_told: bool) -> Self {
-        Self { began: Instant::now(), is_told, hash: Arc::default() }
+    /// An empty journal. With `is_printed`, entries are also printed.
+    pub fn new(is_printed: bool) -> Self {
+        Self { began: Instant::now(), is_printed, hash: Arc::default() }
     }
 
-    /// Writes down what happened now.
+    /// Adds an entry with the current time.
     pub fn note(&self, what: fmt::Arguments<'_>) {
         let line = format!("{:>9.3} s  {what}", self.began.elapsed().as_secs_f64());
-        if self.is_told {
+        if self.is_printed {
             eprintln!("{line}");
         }
-        line.hash(&mut *self.hash.lock().expect("nobody panics in between"));
+        line.hash(&mut *self.hash.lock().expect("the lock is not poisoned"));
     }
 
-    /// Equal for runs in which the same happened at the same times.
+    /// Equal for runs with equal entries at equal times.
     pub fn digest(&self) -> u64 {
-        self.hash.lock().expect("nobody panics in between").finish()
+        self.hash.lock().expect("the lock is not poisoned").finish()
     }
 }

@@ -1,8 +1,11 @@
-//! The lanes, changes and relays of several processes, as they are, in a simulated world: its
-//! clock, database and broker do what a seed says. `make simulate` runs many; docs/RELIABILITY.md
-//! says more.
+//! Runs the production code of committers, order changes and relays of several processes in a
+//! simulated world, whose clock, database and broker are controlled by a seed. `make simulate` runs
+//! many seeds; see docs/RELIABILITY.md.
 
-#![expect(clippy::expect_used, reason = "in a test a panic is a failure, told where it happened")]
+#![expect(
+    clippy::expect_used,
+    reason = "in a test a panic is a failure, reported where it happened"
+)]
 
 mod broker;
 mod clients;
@@ -17,7 +20,7 @@ use std::env;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-/// Seeds of a run, unless `SEEDS` says otherwise.
+/// Default number of seeds per run; `SEEDS` overrides it.
 const SEEDS: u64 = 10_000;
 
 fn given(variable: &str) -> Option<u64> {
@@ -25,11 +28,11 @@ fn given(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text}")))
 }
 
-/// Runs `SEEDS` seeds from `FROM` on, or the one that `SEED` names, which tells what happens.
+/// Runs `SEEDS` seeds from `FROM` on, or only `SEED`, whose journal is printed.
 #[test]
 fn every_promise_is_kept_whatever_fails() {
     if let Some(seed) = given("SEED") {
-        let summary = scenario::run(seed, true).unwrap_or_else(|wrong| panic!("{wrong}"));
+        let summary = scenario::run(seed, true).unwrap_or_else(|failure| panic!("{failure}"));
         eprintln!("seed {seed}: {summary:?}");
         return;
     }
@@ -49,9 +52,9 @@ fn every_promise_is_kept_whatever_fails() {
                     orders.fetch_add(summary.orders as u64, Ordering::Relaxed);
                     messages.fetch_add(summary.messages, Ordering::Relaxed);
                 }
-                Err(wrong) => {
+                Err(failure) => {
                     is_over.store(true, Ordering::Relaxed);
-                    failed = Some((seed, wrong));
+                    failed = Some((seed, failure));
                 }
             }
         }
@@ -60,16 +63,16 @@ fn every_promise_is_kept_whatever_fails() {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let failed = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().find_map(|worker| worker.join().expect("it keeps its panics"))
+        workers.into_iter().find_map(|worker| worker.join().expect("panics are caught"))
     });
-    if let Some((seed, wrong)) = failed {
-        panic!("seed {seed}: {wrong}\nRepeat it: make simulate SEED={seed}");
+    if let Some((seed, failure)) = failed {
+        panic!("seed {seed}: {failure}\nRepeat it: make simulate SEED={seed}");
     }
     let (orders, messages) = (orders.into_inner(), messages.into_inner());
     eprintln!("{} seeds from {from} on: {orders} orders, {messages} messages", to - from);
 }
 
-/// A seed that fails must fail again.
+/// A failing seed must fail again.
 #[test]
 fn a_seed_stands_for_one_run() {
     for seed in 1..=100 {

@@ -1,52 +1,53 @@
-//! What a seed stands for: who wants what, which faults come how often, and what befalls whom.
+//! The plan of a seed: the workloads, the rates of faults, and the incidents.
 //!
-//! Every seed leaves some faults out, so that runs differ in kind and not only in luck.
+//! Every seed excludes some faults, so that runs differ in kind.
 
 use std::time::Duration;
 
 use order_engine::domain::status::OrderStatus;
 
-use crate::clients::{POISON, Wish};
+use crate::clients::{POISON, Workload};
 use crate::{broker, database};
 
 const PRODUCTS: [&str; 3] = ["p1", "p2", "p3"];
 
-/// Something that befalls the world.
+/// An incident.
 #[derive(Clone, Copy, Debug)]
-pub enum Blow {
-    /// A process is killed; another one starts after this.
+pub enum Incident {
+    /// A process is killed; another one starts after this time.
     Kill(Duration),
-    /// A process ends as it should, and another one takes its place.
+    /// A process shuts down, and another one replaces it.
     Retire,
-    /// A process is stopped for so long.
+    /// A process is suspended for this time.
     Freeze(Duration),
-    /// The database crashes, and is back after this.
+    /// The database crashes, and restarts after this time.
     CrashDatabase(Duration),
-    /// The database's clock jumps, so that leases end early.
+    /// The database's clock jumps forward, so that leases expire early.
     Jump(Duration),
-    /// The broker crashes, and is back after this.
+    /// The broker crashes, and restarts after this time.
     CrashBroker(Duration),
-    /// Nobody receives a topic for so long.
+    /// No queue is bound for a topic for this time.
     Unbind(&'static str, Duration),
-    /// A product service reports: below 0 what it has subtracted, at most; above a restock.
+    /// A product service reports a number: a negative change subtracts orders, a positive one is a
+    /// restock.
     Report(&'static str, i64),
 }
 
-/// What a seed stands for.
+/// The plan of a run.
 #[derive(Debug)]
 pub struct Plan {
     pub processes: usize,
     pub destinations: &'static [&'static str],
     pub stock: Vec<(&'static str, i64)>,
     pub attempts_max: i32,
-    /// How late an answer may be heard at most.
+    /// Maximum delay of an answer.
     pub lag: Duration,
-    /// Faults come this long.
+    /// How long faults occur.
     pub horizon: Duration,
     pub database: database::Faults,
     pub broker: broker::Faults,
-    pub wishes: Vec<(Duration, Wish)>,
-    pub blows: Vec<(Duration, Blow)>,
+    pub workloades: Vec<(Duration, Workload)>,
+    pub incidents: Vec<(Duration, Incident)>,
 }
 
 impl Plan {
@@ -72,10 +73,11 @@ impl Plan {
         let products = &PRODUCTS[..dice.usize(1..=3)];
         let most = if dice.bool() { 12 } else { 100 };
         let stock = products.iter().map(|product| (*product, dice.i64(0..most))).collect();
-        let blows: Vec<_> = (0..dice.usize(..8).saturating_sub(2))
-            .map(|_| (within(&mut dice, horizon), blow(&mut dice)))
+        let incidents: Vec<_> = (0..dice.usize(..8).saturating_sub(2))
+            .map(|_| (within(&mut dice, horizon), incident(&mut dice)))
             .collect();
-        let is_calm = database.is_none() && blows.iter().all(|(_, blow)| !blow.delays_answers());
+        let is_calm =
+            database.is_none() && incidents.iter().all(|(_, incident)| !incident.delays_answers());
         let attempts_max = if dice.bool() { 3 } else { 1_000 };
         Self {
             processes: dice.usize(1..=3),
@@ -86,20 +88,20 @@ impl Plan {
             horizon,
             database,
             broker,
-            wishes: wishes(&mut dice, horizon, products),
-            blows,
+            workloades: workloades(&mut dice, horizon, products),
+            incidents,
         }
     }
 }
 
-impl Blow {
-    /// Whether answers may be heard long after they were true.
+impl Incident {
+    /// Whether answers may be delayed for long.
     fn delays_answers(self) -> bool {
         !matches!(self, Self::Jump(_) | Self::CrashBroker(_) | Self::Unbind(..) | Self::Report(..))
     }
 }
 
-/// Every other fault never comes in a run.
+/// Each fault is excluded from half of the runs.
 fn often(dice: &mut fastrand::Rng, most: u32) -> u32 {
     if dice.bool() { dice.u32(1..=most) } else { 0 }
 }
@@ -108,37 +110,37 @@ fn within(dice: &mut fastrand::Rng, time: Duration) -> Duration {
     time.mul_f64(dice.f64())
 }
 
-fn blow(dice: &mut fastrand::Rng) -> Blow {
+fn incident(dice: &mut fastrand::Rng) -> Incident {
     let short = Duration::from_millis(dice.u64(100..5_000));
     match dice.u32(..10) {
-        0 | 1 => Blow::Kill(short),
-        2 => Blow::Retire,
-        3 => Blow::Freeze(Duration::from_millis(dice.u64(1..60_000))),
-        4 => Blow::CrashDatabase(short),
-        5 => Blow::Jump(Duration::from_secs(31)),
-        6 => Blow::CrashBroker(short),
-        7 => Blow::Unbind(dice.choice(&["order.placed", "order.updated"]).expect("two"), short),
-        _ => Blow::Report(dice.choice(PRODUCTS).expect("three"), dice.i64(-6..6)),
+        0 | 1 => Incident::Kill(short),
+        2 => Incident::Retire,
+        3 => Incident::Freeze(Duration::from_millis(dice.u64(1..60_000))),
+        4 => Incident::CrashDatabase(short),
+        5 => Incident::Jump(Duration::from_secs(31)),
+        6 => Incident::CrashBroker(short),
+        7 => Incident::Unbind(dice.choice(&["order.placed", "order.updated"]).expect("two"), short),
+        _ => Incident::Report(dice.choice(PRODUCTS).expect("three"), dice.i64(-6..6)),
     }
 }
 
-/// Some come alone and some in a rush, so that batches form.
-fn wishes(
+/// Some start alone and some in bursts, so that batches form.
+fn workloades(
     dice: &mut fastrand::Rng,
     horizon: Duration,
     products: &[&'static str],
-) -> Vec<(Duration, Wish)> {
+) -> Vec<(Duration, Workload)> {
     let rush = within(dice, horizon);
     let count = dice.usize(2..14);
     (0..count)
         .map(|n| {
             let at = if dice.u32(..3) > 0 { rush } else { within(dice, horizon) };
-            (at, wish(dice, n, products))
+            (at, workload(dice, n, products))
         })
         .collect()
 }
 
-fn wish(dice: &mut fastrand::Rng, n: usize, products: &[&'static str]) -> Wish {
+fn workload(dice: &mut fastrand::Rng, n: usize, products: &[&'static str]) -> Workload {
     let is_poisonous = dice.u32(..20) == 0;
     let user = if is_poisonous { format!("{POISON}{n}") } else { format!("u{n}") };
     let has_key = dice.u32(..3) > 0;
@@ -148,13 +150,13 @@ fn wish(dice: &mut fastrand::Rng, n: usize, products: &[&'static str]) -> Wish {
         (product, dice.u32(1..=3))
     });
     let items = items.collect();
-    let twins = if has_key && dice.u32(..3) == 0 { dice.usize(2..=3) } else { 1 };
-    let gives_up = (dice.u32(..8) == 0).then(|| Duration::from_millis(dice.u64(..40)));
+    let clients = if has_key && dice.u32(..3) == 0 { dice.usize(2..=3) } else { 1 };
+    let abandons_after = (dice.u32(..8) == 0).then(|| Duration::from_millis(dice.u64(..40)));
     let steps = (0..dice.usize(..4)).map(|_| match dice.u32(..8) {
         0 => None,
         1 | 2 => Some(OrderStatus::Cancelled),
         _ => Some(OrderStatus::ALL[dice.usize(..OrderStatus::ALL.len())]),
     });
     let steps = steps.collect();
-    Wish { user, has_key, items, twins, gives_up, steps }
+    Workload { user, has_key, items, clients, abandons_after, steps }
 }

@@ -1,5 +1,5 @@
-//! One run: everything happens as the seed's plan says, then the faults end, and all must come to
-//! rest and be as promised.
+//! One run: the plan of the seed is executed, then the faults end, and the world must become idle
+//! and satisfy the invariants.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
@@ -9,46 +9,46 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep};
 
-use crate::plan::{Blow, Plan};
+use crate::plan::{Incident, Plan};
 use crate::world::World;
 use crate::{broker, clients, database, invariants};
 
-/// How long it may take, once nothing fails any more, until nothing is left to do.
+/// Maximum time until the world is idle after the last fault.
 const REST: Duration = Duration::from_secs(600);
 
 thread_local! {
-    /// The first panic of the run on this thread, in whichever task it was.
+    /// The first panic of the run on this thread, in any task.
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
     /// Whether panics on this thread belong to a run.
     static IS_RUNNING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What a run has come to.
+/// The result of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Equal for runs in which the same happened.
+    /// Equal for runs with the same journal.
     pub digest: u64,
     pub orders: usize,
     pub messages: u64,
 }
 
-/// Runs a seed. `is_told`: what happens is printed.
+/// Runs a seed, and prints the journal if `is_printed`.
 ///
 /// # Errors
-/// What was not as promised.
-pub fn run(seed: u64, is_told: bool) -> Result<Summary, String> {
+/// The failed assertion.
+pub fn run(seed: u64, is_printed: bool) -> Result<Summary, String> {
     keep_panics();
     PANIC.take();
     fastrand::seed(seed);
     let plan = Plan::of(seed);
-    if is_told {
+    if is_printed {
         eprintln!("{plan:#?}");
     }
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime");
     IS_RUNNING.set(true);
     let ran =
-        panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(play(seed, &plan, is_told))));
+        panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(play(seed, &plan, is_printed))));
     let summary = ran.map_err(|_| "the run panicked".to_owned());
     drop(runtime);
     IS_RUNNING.set(false);
@@ -58,7 +58,7 @@ pub fn run(seed: u64, is_told: bool) -> Result<Summary, String> {
     }
 }
 
-/// Keeps the first panic of a run instead of printing it.
+/// Records the first panic of a run instead of printing it.
 fn keep_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -76,26 +76,26 @@ fn has_panicked() -> bool {
     PANIC.with_borrow(Option::is_some)
 }
 
-async fn play(seed: u64, plan: &Plan, is_told: bool) -> Summary {
-    let world = World::new(seed, plan, is_told);
+async fn play(seed: u64, plan: &Plan, is_printed: bool) -> Summary {
+    let world = World::new(seed, plan, is_printed);
     for _ in 0..plan.processes {
         world.start_process();
     }
     world.database.state().faults = plan.database;
     world.broker.state().faults = plan.broker;
-    for (at, wish) in plan.wishes.clone() {
+    for (at, workload) in plan.workloades.clone() {
         let world = world.clone();
         tokio::spawn(async move {
             sleep(at).await;
-            clients::start(&world, wish);
+            clients::start(&world, workload);
         });
     }
-    for (at, blow) in plan.blows.clone() {
+    for (at, incident) in plan.incidents.clone() {
         let world = world.clone();
         tokio::spawn(async move {
             sleep(at).await;
-            world.journal.note(format_args!("{blow:?}"));
-            strike(&world, blow).await;
+            world.journal.note(format_args!("{incident:?}"));
+            apply(&world, incident).await;
         });
     }
     sleep(plan.horizon).await;
@@ -111,39 +111,39 @@ async fn play(seed: u64, plan: &Plan, is_told: bool) -> Summary {
     Summary { digest: world.journal.digest(), orders, messages }
 }
 
-async fn strike(world: &World, blow: Blow) {
+async fn apply(world: &World, incident: Incident) {
     let (database, broker) = (&world.database, &world.broker);
-    match blow {
-        Blow::Kill(pause) => world.kill(pause).await,
-        Blow::Retire => world.retire().await,
-        Blow::Freeze(time) => world.freeze(time).await,
-        Blow::CrashDatabase(pause) => {
+    match incident {
+        Incident::Kill(pause) => world.kill(pause).await,
+        Incident::Retire => world.retire().await,
+        Incident::Freeze(time) => world.freeze(time).await,
+        Incident::CrashDatabase(pause) => {
             database.crash();
             sleep(pause).await;
             database.state().is_up = true;
         }
-        Blow::Jump(ahead) => database.jump(ahead),
-        Blow::CrashBroker(pause) => {
+        Incident::Jump(ahead) => database.jump(ahead),
+        Incident::CrashBroker(pause) => {
             broker.crash();
             sleep(pause).await;
             broker.state().is_up = true;
         }
-        Blow::Unbind(topic, time) => {
+        Incident::Unbind(topic, time) => {
             broker.state().unbound.insert(topic);
             sleep(time).await;
             broker.state().unbound.remove(topic);
         }
-        Blow::Report(product, change) => database.report(product, change),
+        Incident::Report(product, change) => database.report(product, change),
     }
 }
 
-/// Waits until every client is content and every message gone.
+/// Waits until every client has finished and the outbox is empty.
 async fn come_to_rest(world: &World, plan: &Plan) {
     let deadline = Instant::now() + REST;
     while !has_panicked() {
-        let wanted = plan.wishes.len();
-        let is_content =
-            world.told().len() == wanted && world.told().values().all(|told| told.open == 0);
+        let wanted = plan.workloades.len();
+        let is_content = world.observed().len() == wanted
+            && world.observed().values().all(|observed| observed.open == 0);
         let left = world.database.state().tables.outbox.len();
         if is_content && left == 0 {
             return;
@@ -151,7 +151,7 @@ async fn come_to_rest(world: &World, plan: &Plan) {
         assert!(
             Instant::now() < deadline,
             "no rest: content {is_content}, {left} messages left, {:?}",
-            world.told()
+            world.observed()
         );
         world.database.state().retry_dead_letters();
         sleep(Duration::from_secs(1)).await;

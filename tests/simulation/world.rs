@@ -1,4 +1,4 @@
-//! Several processes of the engine on one simulated database and broker, and what befalls them.
+//! Several engine processes on one simulated database and broker.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,23 +18,23 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, PLACED};
-use crate::clients::{POISON, Told};
+use crate::clients::{Observed, POISON};
 use crate::database::{Life, Link, Simulated};
 use crate::journal::Journal;
 use crate::plan::Plan;
 
-/// What the simulated products are priced in.
+/// The currency of the simulated products.
 pub fn currency() -> Currency {
     Currency::parse("USD").expect("a currency")
 }
 
-/// All of it. Cheap to clone.
+/// The simulated world. Cheap to clone.
 #[derive(Clone)]
 pub struct World {
     pub database: Simulated,
     pub broker: Broker,
     pub journal: Journal,
-    /// How late an answer may be heard at most.
+    /// Maximum delay of an answer.
     pub lag: Duration,
     destinations: &'static [&'static str],
     attempts_max: i32,
@@ -42,12 +42,12 @@ pub struct World {
 }
 
 struct Inner {
-    told: Mutex<BTreeMap<String, Told>>,
+    observed: Mutex<BTreeMap<String, Observed>>,
     dice: Mutex<fastrand::Rng>,
     processes: Mutex<Vec<Arc<Process>>>,
 }
 
-/// A process: an engine with its lanes, and its relays.
+/// A process: an engine with its committers and relays.
 pub struct Process {
     pub engine: Engine<Link>,
     link: Link,
@@ -56,15 +56,15 @@ pub struct Process {
     dead: CancellationToken,
 }
 
-/// A test's own: what panicked once is told by the panic itself.
+/// Locks a mutex. A panic that poisons it fails the run by itself.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl World {
-    /// One in which nothing runs yet.
-    pub fn new(seed: u64, plan: &Plan, is_told: bool) -> Self {
-        let journal = Journal::new(is_told);
+    /// A world without processes.
+    pub fn new(seed: u64, plan: &Plan, is_printed: bool) -> Self {
+        let journal = Journal::new(is_printed);
         let database = Simulated::new(seed ^ 1);
         for (product, quantity) in &plan.stock {
             database.put_product(product, *quantity, currency());
@@ -77,24 +77,24 @@ impl World {
             destinations: plan.destinations,
             attempts_max: plan.attempts_max,
             inner: Arc::new(Inner {
-                told: Mutex::default(),
+                observed: Mutex::default(),
                 dice: Mutex::new(fastrand::Rng::with_seed(seed ^ 3)),
                 processes: Mutex::default(),
             }),
         }
     }
 
-    /// What has been told of each wish.
-    pub fn told(&self) -> MutexGuard<'_, BTreeMap<String, Told>> {
-        locked(&self.inner.told)
+    /// The observations of each workload.
+    pub fn observed(&self) -> MutexGuard<'_, BTreeMap<String, Observed>> {
+        locked(&self.inner.observed)
     }
 
-    /// The clients' chance.
+    /// The random source of the clients.
     pub fn dice(&self) -> MutexGuard<'_, fastrand::Rng> {
         locked(&self.inner.dice)
     }
 
-    /// Starts one more process.
+    /// Starts a process.
     pub fn start_process(&self) {
         let link = self.database.link();
         let rules = Rules {
@@ -113,10 +113,10 @@ impl World {
                 needs_queue: vec![PLACED.to_owned()].into(),
                 attempts_max: self.attempts_max,
             };
-            let outlet = self.broker.outlet(destination, link.clone());
-            // Of one engine's relays tokio wakes one or the other first, by a chance of its own.
+            let publishers = self.broker.publishers(destination, link.clone());
+            // Tokio wakes the relays of one engine in an order that the seed does not determine.
             let engine = if n == 0 { doors.clone() } else { engine() };
-            tokio::spawn(Relay::new(engine, outlet, options).run(stop.clone()))
+            tokio::spawn(Relay::new(engine, publishers, options).run(stop.clone()))
         };
         let relays = self.destinations.iter().enumerate().map(start_relay).collect();
         let process = Process {
@@ -129,7 +129,7 @@ impl World {
         locked(&self.inner.processes).push(Arc::new(process));
     }
 
-    /// Any process that was not killed. There is one soon.
+    /// Any running process. Waits for one.
     pub async fn some_process(&self) -> Arc<Process> {
         loop {
             {
@@ -144,7 +144,7 @@ impl World {
         }
     }
 
-    /// Takes a process away from the clients.
+    /// Removes a process from those that clients use.
     fn take_process(&self) -> Option<Arc<Process>> {
         let mut processes = locked(&self.inner.processes);
         let n = (!processes.is_empty()).then(|| self.dice().usize(..processes.len()))?;
@@ -164,7 +164,7 @@ impl World {
         self.start_process();
     }
 
-    /// Ends a process as a deploy does, while another one takes its place.
+    /// Shuts a process down as a deployment does, while another one replaces it.
     pub async fn retire(&self) {
         let Some(process) = self.take_process() else { return };
         self.journal.note(format_args!("process {} ends", process.link.process()));
@@ -173,13 +173,13 @@ impl World {
         process.engine.close().await;
         let relays: Vec<_> = locked(&process.relays).drain(..).collect();
         for relay in relays {
-            // That it has panicked is told by the panic.
+            // A panic fails the run by itself.
             let _ = relay.await;
         }
         self.journal.note(format_args!("process {} has ended", process.link.process()));
     }
 
-    /// Stops a process as a signal does, and lets it go on after `time`.
+    /// Suspends a process as SIGSTOP does, and resumes it after `time`.
     pub async fn freeze(&self, time: Duration) {
         let process = self.some_process().await;
         let number = process.link.process();
@@ -193,18 +193,18 @@ impl World {
 }
 
 impl Process {
-    /// Whether it takes no more requests.
+    /// Whether it rejects new requests.
     pub fn is_ending(&self) -> bool {
         self.stop.is_cancelled()
     }
 
-    /// Returns when it is killed.
+    /// Waits until it is killed.
     pub async fn died(&self) {
         self.dead.cancelled().await;
     }
 }
 
-/// Says one word about every event to every destination; about some it has none.
+/// Encodes one message per event and destination; some events have none.
 struct Words {
     destinations: &'static [&'static str],
 }

@@ -128,7 +128,7 @@ impl StockProjection for RedisStockProjection {
         .boxed()
     }
 
-    fn show<'a>(&'a self, levels: &'a [ProjectedStock]) -> BoxFuture<'a, Result<()>> {
+    fn write<'a>(&'a self, levels: &'a [ProjectedStock]) -> BoxFuture<'a, Result<()>> {
         async move {
             let mut show = SHOW.prepare_invoke();
             show.key(SHOWN);

@@ -70,7 +70,7 @@ impl RedisUserProjection {
 }
 
 impl UserProjection for RedisUserProjection {
-    fn show<'a>(&'a self, users: &'a [User]) -> BoxFuture<'a, Result<()>> {
+    fn write<'a>(&'a self, users: &'a [User]) -> BoxFuture<'a, Result<()>> {
         async move {
             let mut show = SHOW.prepare_invoke();
             for (key, value_of) in [(EMAIL, email as ValueOf), (PREFERENCES, preferences)] {

@@ -1,5 +1,5 @@
-//! A relay's connection to the simulated database: each call one transaction, which does not wait
-//! for the disk.
+//! A relay's connection to the simulated database. Each call is one transaction that commits
+//! asynchronously.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ use uuid::Uuid;
 use super::tables::{LeaseRow, OutboxRow, Place};
 use super::{Link, Simulated, State, Turn, lost};
 
-/// After so long everything is on the disk: three rounds of PostgreSQL's writer.
+/// After this time a commit is durable: three rounds of PostgreSQL's WAL writer.
 const FLUSHED: Duration = Duration::from_millis(600);
 
-/// How to take back what was not on the disk yet.
+/// Undoes changes that are not durable yet.
 pub enum Undo {
     Row(Place, OutboxRow),
     Lease(String, Option<LeaseRow>),
 }
 
 impl State {
-    /// Loses a last part of what may be lost.
+    /// Loses the last part of the changes that are not durable.
     pub fn lose_unflushed(&mut self) {
         self.undo.retain(|(at, _)| at.elapsed() < FLUSHED);
         let kept = self.dice.usize(..=self.undo.len());
@@ -50,7 +50,7 @@ impl State {
     }
 }
 
-/// The connection. Spent after the first error.
+/// The connection. Unusable after the first error.
 pub struct SimulatedDesk {
     link: Link,
     start: u32,
@@ -61,14 +61,14 @@ impl SimulatedDesk {
         Self { link, start }
     }
 
-    /// Has `effect` happen: now, later although the connection is gone, or not at all.
+    /// Applies `effect` now, later although the connection is lost, or not at all.
     async fn call<T: Send + 'static>(
         &self,
         effect: impl FnOnce(&Simulated) -> T + Send + 'static,
     ) -> Result<T> {
         self.link.live().await;
         let fate = self.link.roll();
-        // It is on its way: what becomes of the process no longer matters.
+        // The statement is sent: it no longer depends on the process.
         sleep(fate.before).await;
         self.check_connection()?;
         let is_gone = fate.turn == Turn::LostLate && self.link.database.state().dice.bool();
@@ -98,7 +98,7 @@ impl SimulatedDesk {
     }
 }
 
-/// A refusal of one's own.
+/// An owned rejection.
 struct Noted {
     message: OutgoingMessage,
     reason: String,

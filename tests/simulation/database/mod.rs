@@ -1,5 +1,5 @@
-//! A database in memory that answers as PostgreSQL may: late, with a conflict, with a lost
-//! connection before or after what was asked has taken effect.
+//! An in-memory database that behaves as PostgreSQL may: it answers late, reports conflicts, and
+//! loses connections before or after a statement has taken effect.
 
 mod desk;
 pub mod tables;
@@ -29,68 +29,68 @@ use self::desk::{SimulatedDesk, Undo};
 use self::tables::{Change, ProductRow, Tables};
 use self::work::{Locked, SimulatedWork};
 
-/// How long the server bears a transaction of which it hears nothing.
+/// Timeout of an idle transaction.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(30);
 
-/// How often which fault comes, in ten thousand calls.
+/// Rates of faults, per ten thousand calls.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// The connection is lost before what was asked has taken effect.
+    /// The connection is lost before the statement takes effect.
     pub lost: u32,
-    /// The connection is lost after it, or while it goes on.
+    /// The connection is lost after the statement took effect, or while it runs.
     pub lost_late: u32,
-    /// Somebody else is in the way.
+    /// The statement conflicts with another transaction.
     pub conflict: u32,
-    /// An answer takes seconds.
+    /// The answer takes seconds.
     pub slow: u32,
 }
 
 impl Faults {
-    /// Whether no fault ever comes.
+    /// Whether there are no faults.
     pub fn is_none(self) -> bool {
         let Self { lost, lost_late, conflict, slow } = self;
         [lost, lost_late, conflict, slow] == [0; 4]
     }
 }
 
-/// A process that talks to the database, as far as it is one.
+/// The state of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
     Running,
-    /// Stopped by a signal: it goes on some day.
+    /// Suspended by a signal.
     Frozen,
     /// Killed.
     Dead,
 }
 
-/// All that is simulated of the database.
+/// The state of the database.
 pub struct State {
     pub tables: Tables,
     pub faults: Faults,
     pub dice: fastrand::Rng,
     pub lives: Vec<Life>,
-    /// Whether it takes connections.
+    /// Whether it accepts connections.
     pub is_up: bool,
-    /// How often it was started; connections to an earlier one are lost.
+    /// Number of starts. Connections to an earlier start are lost.
     starts: u32,
-    /// How far its clock is ahead of the simulation's.
+    /// Offset of its clock from the simulation's.
     ahead: Duration,
     locks: BTreeMap<Locked, u64>,
-    /// The process of each transaction that has not ended.
+    /// The process of each open transaction.
     open: BTreeMap<u64, usize>,
     transactions: u64,
-    /// What may be lost when it crashes: written without waiting for the disk.
+    /// Changes that a crash may lose: committed asynchronously.
     undo: Vec<(Instant, Undo)>,
-    /// Users whose order was in a commit that was answered with an error.
+    /// Users whose order was in a commit with an unknown outcome.
     pub in_doubt: BTreeSet<String>,
-    /// Numbers whose change was in such a commit.
+    /// Orders whose change was in such a commit.
     pub changes_in_doubt: BTreeSet<i64>,
-    /// What product services have acknowledged, by product and order.
+    /// Acknowledged units by product and order.
     pub shipped: BTreeMap<(String, i64), i64>,
-    /// When each order was committed.
+    /// The time of each order's commit.
     pub committed_at: BTreeMap<i64, Instant>,
-    /// Destination, order and version of what the broker has, or nobody wanted: nothing else may
-    /// leave the outbox.
+    /// Destination, order and version of the messages that the broker has accepted or discarded.
+    /// Nothing else may be removed from the outbox.
     pub arrived: BTreeSet<(String, i64, i32)>,
 }
 
@@ -98,13 +98,13 @@ pub struct State {
 #[derive(Clone)]
 pub struct Simulated {
     state: Arc<Mutex<State>>,
-    /// Something is unlocked, or a process goes on.
+    /// Notified when a lock is released or a process resumes.
     changed: Arc<Notify>,
     born: Instant,
 }
 
 impl Simulated {
-    /// An empty one in which nothing fails yet.
+    /// An empty database without faults.
     pub fn new(seed: u64) -> Self {
         let state = State {
             tables: Tables::default(),
@@ -127,21 +127,21 @@ impl Simulated {
         Self { state: Arc::new(Mutex::new(state)), changed: Arc::default(), born: Instant::now() }
     }
 
-    /// What there is, for looking and for meddling.
+    /// Locks the state.
     pub fn state(&self) -> MutexGuard<'_, State> {
-        // What panicked in between is told by the panic itself.
+        // A panic that poisons the lock fails the run by itself.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connections of one more process.
+    /// Connections for a new process.
     pub fn link(&self) -> Link {
         let mut state = self.state();
         state.lives.push(Life::Running);
         Link { database: self.clone(), process: state.lives.len() - 1 }
     }
 
-    /// Stops a process, lets it go on, or ends it. The server ends the transactions of one that is
-    /// gone soon, and those of one that is silent after a while.
+    /// Suspends, resumes or kills a process. The server soon ends the transactions of a killed one,
+    /// and those of a suspended one after a timeout.
     pub fn set_life(&self, process: usize, life: Life) {
         let left: Vec<u64> = {
             let mut state = self.state();
@@ -166,13 +166,13 @@ impl Simulated {
         });
     }
 
-    /// Lets the database's clock jump, so that leases end that were just taken.
+    /// Advances the database's clock, so that leases expire early.
     pub fn jump(&self, ahead: Duration) {
         self.state().ahead += ahead;
     }
 
-    /// Ends the server as a power cut does: what is under way is undone, and of what was written
-    /// without waiting for the disk a last part is lost.
+    /// Crashes the server: open transactions are rolled back, and the last part of the asynchronous
+    /// commits is lost.
     pub fn crash(&self) {
         let mut state = self.state();
         state.is_up = false;
@@ -184,7 +184,7 @@ impl Simulated {
         self.changed.notify_waiters();
     }
 
-    /// Puts a product on sale.
+    /// Adds a product.
     pub fn put_product(&self, product: &str, quantity: i64, currency: Currency) {
         let row = ProductRow {
             name: format!("Product {product}"),
@@ -195,8 +195,8 @@ impl Simulated {
         self.state().tables.products.insert(product.to_owned(), row);
     }
 
-    /// A product service reports a change, unless an order is just being placed: below 0 what it
-    /// has subtracted for orders, at most as much as they hold; above a restock.
+    /// Reports stock of a product, unless an order is being placed. A negative change subtracts
+    /// reserved units, a positive one is a restock.
     pub fn report(&self, product: &str, change: i64) {
         let mut state = self.state();
         let Some(level) = state.tables.products.get(product).map(|row| row.level) else { return };
@@ -223,7 +223,7 @@ impl Simulated {
 }
 
 impl State {
-    /// Whether something comes that comes so often in ten thousand times.
+    /// Whether a fault with this rate per ten thousand occurs.
     pub fn comes(&mut self, often: u32) -> bool {
         often > 0 && self.dice.u32(..10_000) < often
     }
@@ -234,7 +234,7 @@ impl State {
         self.undo.clear();
     }
 
-    /// Makes a transaction's changes count.
+    /// Applies a transaction's changes.
     fn commit(&mut self, transaction: u64, changes: Vec<Change>) {
         for change in changes {
             if let Change::Place { event, .. } = &change {
@@ -242,12 +242,12 @@ impl State {
             }
             self.tables.apply(change);
         }
-        // A commit that waits for the disk waits for what was written before it.
+        // A synchronous commit also makes earlier asynchronous ones durable.
         self.undo.clear();
         self.end(transaction);
     }
 
-    /// Ends a transaction: its locks are free.
+    /// Ends a transaction and releases its locks.
     fn end(&mut self, transaction: u64) {
         self.open.remove(&transaction);
         self.locks.retain(|_, holder| *holder != transaction);
@@ -261,33 +261,33 @@ pub struct Link {
     process: usize,
 }
 
-/// What becomes of one call.
+/// The fate of one call.
 struct Fate {
-    /// Before what is asked takes effect.
+    /// Delay before the statement takes effect.
     before: Duration,
-    /// Until its answer is there.
+    /// Delay of the answer.
     after: Duration,
     turn: Turn,
 }
 
-/// How a call goes.
+/// The kind of fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     Well,
-    /// The connection is lost, and nothing came of it.
+    /// The connection is lost, and the statement has no effect.
     Lost,
-    /// The connection is lost afterwards, or it still goes on.
+    /// The connection is lost after the statement took effect, or while it runs.
     LostLate,
     Conflict,
 }
 
 impl Link {
-    /// Which process this is.
+    /// The number of the process.
     pub fn process(&self) -> usize {
         self.process
     }
 
-    /// Waits while the process is stopped; for ever once it is dead.
+    /// Waits while the process is suspended; forever once it is dead.
     pub async fn live(&self) {
         loop {
             let changed = self.database.changed.notified();
@@ -298,7 +298,7 @@ impl Link {
         }
     }
 
-    /// Decides what becomes of the next call.
+    /// Decides the fate of the next call.
     fn roll(&self) -> Fate {
         let mut state = self.database.state();
         let faults = state.faults;
@@ -314,7 +314,7 @@ impl Link {
         Fate { before: Duration::from_millis(before), after: Duration::from_millis(after), turn }
     }
 
-    /// On its way for a time; then the process may be stopped.
+    /// Waits for `time`, and then while the process is suspended.
     async fn travel(&self, time: Duration) {
         if !time.is_zero() {
             sleep(time).await;
@@ -322,7 +322,7 @@ impl Link {
         self.live().await;
     }
 
-    /// Connects; returns which start of the server that was.
+    /// Connects, and returns the number of the server's start.
     async fn connect(&self) -> Result<u32> {
         let fate = self.roll();
         self.travel(fate.before.min(Duration::from_secs(10))).await;
@@ -348,7 +348,7 @@ impl Database for Link {
         lookups: &[Lookup<'_>],
         products: &[&str],
     ) -> Result<(Vec<PlacementContext>, Catalog)> {
-        self.begin().await?.look_only(lookups, products).await
+        self.begin().await?.read_unlocked(lookups, products).await
     }
 
     async fn write_if_unchanged(&self, batch: &[PlannedOrder], seen: &Catalog) -> Result<bool> {
@@ -368,7 +368,7 @@ impl Database for Link {
     }
 
     async fn projected_stock(&self, _products: &[&str]) -> Result<Vec<ProjectedStock>> {
-        unreachable!("stock is shown to nobody")
+        unreachable!("there is no stock projection")
     }
 
     async fn cache_state(&self) -> Result<CacheState> {
@@ -396,13 +396,13 @@ impl Outbox for Link {
     }
 }
 
-/// As `store::failed` says it.
+/// As `store::failed` reports it.
 fn lost() -> Error {
     Error::new(ErrorKind::Unavailable, "The database does not answer. Try again.")
         .with("component", "postgresql")
 }
 
-/// As `store::failed` says it.
+/// As `store::failed` reports it.
 fn conflict() -> Error {
     Error::new(ErrorKind::Conflict, "The same thing was changed at the same time. Try again.")
         .with("component", "postgresql")

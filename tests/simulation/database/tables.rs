@@ -1,5 +1,5 @@
-//! The tables of the simulated database, and what the store's statements do to them. Written from
-//! what `src/store` documents; `tests/it/model.rs` holds it against PostgreSQL.
+//! The tables of the simulated database, and the effects of the store's statements. It implements
+//! the documentation of `src/store`; `tests/it/model.rs` compares it with PostgreSQL.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub struct HistoryRow {
     pub at: DateTime<Utc>,
 }
 
-/// A row of `outbox`, but for its key.
+/// A row of `outbox` without its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxRow {
     pub message_id: Uuid,
@@ -52,10 +52,10 @@ pub struct OutboxRow {
     pub is_dead_letter: bool,
 }
 
-/// The key of `outbox`: destination, order, version, number.
+/// The key of `outbox`: destination, order, version, id.
 pub type Place = (String, i64, i32, i64);
 
-/// A row of `leases`, but for its name.
+/// A row of `leases` without its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseRow {
     pub owner: Uuid,
@@ -63,7 +63,7 @@ pub struct LeaseRow {
     pub expires_at: DateTime<Utc>,
 }
 
-/// What a transaction writes, once it is committed.
+/// A change that a transaction makes when it commits.
 #[derive(Clone, Debug)]
 pub enum Change {
     /// A placed order with its event, its key and its numbered messages.
@@ -74,13 +74,13 @@ pub enum Change {
         key: Option<(String, String, Vec<u8>)>,
         messages: Vec<(i64, Message)>,
     },
-    /// What an order still held is free.
+    /// Release of an order's remaining reservations.
     Release(OrderId),
     /// A changed order with its event and its numbered messages.
     Move { event: OrderEvent, actor: String, deleted: bool, messages: Vec<(i64, Message)> },
 }
 
-/// What is committed.
+/// The committed state.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
     /// Each order, and whether it is deleted.
@@ -96,7 +96,7 @@ pub struct Tables {
     message_ids: i64,
 }
 
-/// To which of sixteen shares an order belongs.
+/// The partition of an order, of sixteen.
 fn share_of(order: i64) -> i16 {
     i16::try_from(order & 15).expect("fifteen at most")
 }
@@ -106,48 +106,48 @@ fn seconds(duration: Duration) -> TimeDelta {
 }
 
 impl Tables {
-    /// What `preparing::LOOK` and `preparing::PREPARE` tell of requests.
-    pub fn prepare(&mut self, lookups: &[Lookup<'_>], at: DateTime<Utc>) -> Vec<PlacementContext> {
-        let mut prepared = Vec::with_capacity(lookups.len());
-        for question in lookups {
+    /// The contexts that `preparing::LOOK` and `preparing::PREPARE` return.
+    pub fn contexts(&mut self, lookups: &[Lookup<'_>], at: DateTime<Utc>) -> Vec<PlacementContext> {
+        let mut contexts = Vec::with_capacity(lookups.len());
+        for lookup in lookups {
             self.order_ids += 1;
-            let lines = i64::try_from(question.lines).expect("few lines");
+            let lines = i64::try_from(lookup.lines).expect("few lines");
             let line_ids = (self.line_ids + 1..=self.line_ids + lines).collect();
             self.line_ids += lines;
-            prepared.push(PlacementContext {
+            contexts.push(PlacementContext {
                 at,
                 order: OrderId::from_database(self.order_ids),
                 line_ids,
-                record: question.key.and_then(|key| self.earlier(question.caller, key)),
+                record: lookup.key.and_then(|key| self.record(lookup.caller, key)),
                 user_known: false,
                 address: None,
                 opted_out: false,
             });
         }
-        prepared
+        contexts
     }
 
-    /// `placing::EARLIER`.
-    pub fn earlier(&self, caller: &str, key: &str) -> Option<IdempotencyRecord> {
+    /// `preparing::EARLIER`.
+    pub fn record(&self, caller: &str, key: &str) -> Option<IdempotencyRecord> {
         let found = self.keys.get(&(caller.to_owned(), key.to_owned()))?;
         let (fingerprint, order) = found.clone();
         Some(IdempotencyRecord { fingerprint, order: OrderId::from_database(order) })
     }
 
-    /// What they tell of products.
-    pub fn offers(&self, products: &[&str]) -> Catalog {
-        let mut offers = HashMap::new();
+    /// The products that they return.
+    pub fn catalog(&self, products: &[&str]) -> Catalog {
+        let mut catalog = HashMap::new();
         for product in products {
             let Some(row) = self.products.get(*product) else { continue };
-            let offer = CatalogEntry {
+            let entry = CatalogEntry {
                 name: Some(row.name.clone()),
                 price: Some(row.price),
                 currency: row.currency,
                 level: row.level,
             };
-            offers.insert(ProductId::parse(*product).expect("a product id"), offer);
+            catalog.insert(ProductId::parse(*product).expect("a product id"), entry);
         }
-        offers
+        catalog
     }
 
     /// `orders::GET_PLACED`.
@@ -157,8 +157,8 @@ impl Tables {
         Some(Order { status: OrderStatus::Pending, version: 1, updated_at: at, ..order.clone() })
     }
 
-    /// The products that an order holds something of, in their common order.
-    pub fn held_products(&self, order: OrderId) -> Vec<String> {
+    /// The products that an order has reservations of, in lock order.
+    pub fn reserved_products(&self, order: OrderId) -> Vec<String> {
         let held = self.reservations.keys().filter(|(_, holder)| *holder == order.get());
         held.map(|(product, _)| product.clone()).collect()
     }
@@ -173,7 +173,7 @@ impl Tables {
         numbered
     }
 
-    /// What `placing::WRITE` will change.
+    /// The changes of `placing::WRITE`.
     pub fn placings(&mut self, batch: &[PlannedOrder]) -> Vec<Change> {
         let placing = |decided: &PlannedOrder| Change::Place {
             event: decided.event.clone(),
@@ -185,7 +185,7 @@ impl Tables {
         batch.iter().map(placing).collect()
     }
 
-    /// Makes a change of a committed transaction count.
+    /// Applies a change of a committed transaction.
     pub fn apply(&mut self, change: Change) {
         match change {
             Change::Place { event, actor, reservations, key, messages } => {
@@ -232,7 +232,7 @@ impl Tables {
             reason: event.reason.clone(),
             at: event.at,
         };
-        assert!(self.history.insert(place, row).is_none(), "version {place:?} came to be twice");
+        assert!(self.history.insert(place, row).is_none(), "version {place:?} was written twice");
         for (id, message) in messages {
             let place = (message.destination.to_owned(), place.0, place.1, id);
             let row = OutboxRow {
@@ -246,7 +246,7 @@ impl Tables {
         }
     }
 
-    /// A product service reports so many; the oldest holds are acknowledged, and returned.
+    /// Reports stock of a product, and returns the acknowledged reservations, oldest first.
     pub fn report(&mut self, product: &str, quantity: i64) -> Vec<Reservation> {
         let row = self.products.get_mut(product).expect("a known product");
         let reservations = self.reservations.iter().filter(|((of, _), _)| of == product);
@@ -304,7 +304,7 @@ impl Tables {
         claimed
     }
 
-    /// Whether an order waits for another try or for a person.
+    /// Whether an order waits for a retry or is dead-lettered.
     fn waits(&self, destination: &str, order: i64, now: DateTime<Utc>) -> bool {
         let from = (destination.to_owned(), order, i32::MIN, i64::MIN);
         let to = (destination.to_owned(), order, i32::MAX, i64::MAX);
@@ -312,7 +312,7 @@ impl Tables {
         rows.any(|(_, row)| row.is_dead_letter || row.not_before.is_some_and(|at| at > now))
     }
 
-    /// Whether the leases prove that the share of this order is still in the same hands.
+    /// Whether the leases prove that the order's partition still has the same owner.
     fn is_fenced_in(&self, held: &Held, order: i64) -> bool {
         held.get(&share_of(order)).is_some_and(|lease| self.is_still(lease))
     }

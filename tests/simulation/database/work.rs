@@ -1,4 +1,4 @@
-//! Transactions of the simulated database: row locks, and changes that count from the commit on.
+//! Transactions of the simulated database: row locks, and changes that are applied at the commit.
 
 use std::time::Duration;
 
@@ -21,29 +21,29 @@ use tokio::time::{sleep, timeout};
 use super::tables::Change;
 use super::{Fate, Link, Turn, conflict, lost};
 
-/// How long a lock is waited for.
+/// Timeout of a lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a statement takes at most.
+/// Maximum duration of a statement.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// What one transaction keeps from others.
+/// What a transaction has locked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Locked {
     Product(String),
     Order(i64),
-    /// A key that is inserted and not committed yet.
+    /// An inserted key that is not committed yet.
     Key(String, String),
 }
 
-/// A transaction. Dropped, it is undone.
+/// A transaction. It is rolled back when it is dropped.
 pub struct SimulatedWork {
     link: Link,
     start: u32,
     id: u64,
     changes: Vec<Change>,
-    /// Nothing can be asked of it any more.
-    is_spent: bool,
+    /// Whether it has failed.
+    has_failed: bool,
 }
 
 impl SimulatedWork {
@@ -55,14 +55,14 @@ impl SimulatedWork {
             state.open.insert(id, link.process);
             id
         };
-        Self { link, start, id, changes: Vec::new(), is_spent: false }
+        Self { link, start, id, changes: Vec::new(), has_failed: false }
     }
 
-    /// Sends a statement; it takes effect when this returns.
+    /// Sends a statement. It takes effect when this returns.
     async fn send(&mut self) -> Result<Fate> {
-        assert!(!self.is_spent, "a transaction that has failed is used again");
+        assert!(!self.has_failed, "a transaction that has failed is used again");
         let fate = self.link.roll();
-        self.is_spent = true;
+        self.has_failed = true;
         self.link.travel(fate.before.min(STATEMENT_TIMEOUT)).await;
         self.check_connection()?;
         match fate.turn {
@@ -76,20 +76,20 @@ impl SimulatedWork {
             }
             Turn::LostLate | Turn::Well => {}
         }
-        self.is_spent = false;
+        self.has_failed = false;
         Ok(fate)
     }
 
-    /// Waits for a statement's answer.
+    /// Receives the answer of a statement.
     async fn receive<T>(&mut self, fate: Fate, answer: T) -> Result<T> {
-        self.is_spent = true;
+        self.has_failed = true;
         self.link.travel(fate.after.min(STATEMENT_TIMEOUT)).await;
         self.check_connection()?;
         if fate.turn == Turn::LostLate {
             self.linger();
             return Err(lost());
         }
-        self.is_spent = false;
+        self.has_failed = false;
         Ok(answer)
     }
 
@@ -101,18 +101,18 @@ impl SimulatedWork {
         }
     }
 
-    /// Undoes it now.
+    /// Rolls back now.
     fn undo(&mut self) {
         self.changes.clear();
         self.link.database.state().end(self.id);
         self.link.database.changed.notify_waiters();
     }
 
-    /// The server notices later that the connection is gone, and undoes it only then.
+    /// The server notices the lost connection later, and rolls back then.
     fn linger(&mut self) {
         let (database, id) = (self.link.database.clone(), self.id);
         let pause = Duration::from_millis(database.state().dice.u64(..3_000));
-        // Its locks are no longer its own to give back.
+        // The server releases its locks later.
         self.id = 0;
         tokio::spawn(async move {
             sleep(pause).await;
@@ -121,9 +121,9 @@ impl SimulatedWork {
         });
     }
 
-    /// Locks, or waits for whoever has locked it.
+    /// Takes a lock, waiting for its holder.
     async fn lock(&mut self, what: Locked) -> Result<()> {
-        self.is_spent = true;
+        self.has_failed = true;
         let (link, id) = (self.link.clone(), self.id);
         let locking = async {
             loop {
@@ -146,17 +146,17 @@ impl SimulatedWork {
                 return Err(conflict());
             }
         }
-        self.is_spent = false;
+        self.has_failed = false;
         Ok(())
     }
 
-    /// Draws numbers, and reads what is known.
-    fn look(&self, lookups: &[Lookup<'_>]) -> Vec<PlacementContext> {
+    /// Draws order ids, and reads what is known.
+    fn contexts(&self, lookups: &[Lookup<'_>]) -> Vec<PlacementContext> {
         let now = self.link.database.now();
-        self.link.database.state().tables.prepare(lookups, now)
+        self.link.database.state().tables.contexts(lookups, now)
     }
 
-    /// Locks products, in one order.
+    /// Locks products in the common order.
     async fn lock_known(&mut self, products: &[&str]) -> Result<()> {
         let mut sorted = products.to_vec();
         sorted.sort_unstable();
@@ -169,9 +169,9 @@ impl SimulatedWork {
         Ok(())
     }
 
-    /// Locks the keys of a batch; fails when one of them is known.
+    /// Locks the keys of a batch. Fails when one of them exists.
     async fn lock_keys(&mut self, batch: &[PlannedOrder]) -> Result<()> {
-        let mut keys: Vec<_> = batch.iter().filter_map(|decided| decided.key.as_ref()).collect();
+        let mut keys: Vec<_> = batch.iter().filter_map(|planned| planned.key.as_ref()).collect();
         keys.sort_unstable();
         for (caller, key, _) in keys {
             let own = Locked::Key(caller.clone(), key.clone());
@@ -179,9 +179,9 @@ impl SimulatedWork {
             if !is_double {
                 self.lock(own).await?;
             }
-            let is_known = self.link.database.state().tables.earlier(caller, key).is_some();
+            let is_known = self.link.database.state().tables.record(caller, key).is_some();
             if is_known || is_double {
-                self.is_spent = true;
+                self.has_failed = true;
                 self.undo();
                 return Err(conflict());
             }
@@ -189,8 +189,7 @@ impl SimulatedWork {
         Ok(())
     }
 
-    /// All that a statement does which is a transaction of its own; see
-    /// `placing::write_if_unchanged`.
+    /// `placing::write_if_unchanged`: one statement that is a transaction of its own.
     pub async fn write_if_unchanged(
         mut self,
         batch: &[PlannedOrder],
@@ -200,7 +199,7 @@ impl SimulatedWork {
         let products: Vec<_> = seen.keys().map(ProductId::as_str).collect();
         let waiting = async {
             self.lock_known(&products).await?;
-            if self.link.database.state().tables.offers(&products) != *seen {
+            if self.link.database.state().tables.catalog(&products) != *seen {
                 return Ok(false);
             }
             self.lock_keys(batch).await.map(|()| true)
@@ -208,27 +207,27 @@ impl SimulatedWork {
         match waiting.await {
             Ok(true) => self.commit().await.map(|()| true),
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                self.doubt();
+                self.record_doubt();
                 Err(Error::new(ErrorKind::OutcomeUnknown, error.message()))
             }
             other => other,
         }
     }
 
-    /// Reads without locking.
-    pub async fn look_only(
+    /// `preparing::read_unlocked`.
+    pub async fn read_unlocked(
         mut self,
         lookups: &[Lookup<'_>],
         products: &[&str],
     ) -> Result<(Vec<PlacementContext>, Catalog)> {
         let fate = self.send().await?;
-        let prepared = self.look(lookups);
-        let offers = self.link.database.state().tables.offers(products);
-        self.receive(fate, (prepared, offers)).await
+        let contexts = self.contexts(lookups);
+        let catalog = self.link.database.state().tables.catalog(products);
+        self.receive(fate, (contexts, catalog)).await
     }
 
-    /// Takes note of whom an error leaves in doubt.
-    fn doubt(&self) {
+    /// Records the users whose orders are in doubt after an error.
+    fn record_doubt(&self) {
         let mut state = self.link.database.state();
         for change in &self.changes {
             match change {
@@ -249,7 +248,7 @@ impl SimulatedWork {
         self.link.database.changed.notify_waiters();
     }
 
-    /// The connection is lost during the commit, which goes on and comes to some end or other.
+    /// The connection is lost during the commit, which succeeds or fails later.
     fn commit_later(&mut self) {
         let (database, id, start) = (self.link.database.clone(), self.id, self.start);
         let changes = std::mem::take(&mut self.changes);
@@ -284,10 +283,10 @@ impl UnitOfWork for SimulatedWork {
         products: &[&str],
     ) -> Result<(Vec<PlacementContext>, Catalog)> {
         let fate = self.send().await?;
-        let prepared = self.look(lookups);
+        let contexts = self.contexts(lookups);
         self.lock_known(products).await?;
-        let offers = self.link.database.state().tables.offers(products);
-        self.receive(fate, (prepared, offers)).await
+        let catalog = self.link.database.state().tables.catalog(products);
+        self.receive(fate, (contexts, catalog)).await
     }
 
     async fn idempotency_records(
@@ -295,18 +294,18 @@ impl UnitOfWork for SimulatedWork {
         keys: &[(&str, &str)],
     ) -> Result<Vec<Option<IdempotencyRecord>>> {
         let fate = self.send().await?;
-        let earlier = {
+        let records = {
             let tables = &self.link.database.state().tables;
-            keys.iter().map(|(caller, key)| tables.earlier(caller, key)).collect()
+            keys.iter().map(|(caller, key)| tables.record(caller, key)).collect()
         };
-        self.receive(fate, earlier).await
+        self.receive(fate, records).await
     }
 
     async fn lock_products(&mut self, products: &[&str]) -> Result<Catalog> {
         let fate = self.send().await?;
         self.lock_known(products).await?;
-        let offers = self.link.database.state().tables.offers(products);
-        self.receive(fate, offers).await
+        let catalog = self.link.database.state().tables.catalog(products);
+        self.receive(fate, catalog).await
     }
 
     async fn placed_order(&mut self, id: OrderId) -> Result<Order> {
@@ -345,7 +344,7 @@ impl UnitOfWork for SimulatedWork {
         self.receive(fate, Vec::new()).await
     }
 
-    async fn publish_first(&mut self, _told: &[(OrderEvent, Vec<Message>)]) -> Result<()> {
+    async fn publish_first(&mut self, _events: &[(OrderEvent, Vec<Message>)]) -> Result<()> {
         unreachable!("no older application shares this database")
     }
 
@@ -357,7 +356,7 @@ impl UnitOfWork for SimulatedWork {
 
     async fn release_stock(&mut self, id: OrderId) -> Result<()> {
         let fate = self.send().await?;
-        let held = self.link.database.state().tables.held_products(id);
+        let held = self.link.database.state().tables.reserved_products(id);
         for product in held {
             self.lock(Locked::Product(product)).await?;
         }
@@ -380,44 +379,44 @@ impl UnitOfWork for SimulatedWork {
     }
 
     async fn projected_stock(&mut self, _products: &[&str]) -> Result<Vec<ProjectedStock>> {
-        unreachable!("stock is shown to nobody")
+        unreachable!("there is no stock projection")
     }
 
     async fn insert_products(&mut self, _products: &[&str], _currency: Currency) -> Result<()> {
-        unreachable!("stock is shown to nobody")
+        unreachable!("there is no stock projection")
     }
 
     async fn adjust_stock(&mut self, _deltas: &[(&str, i64)]) -> Result<()> {
-        unreachable!("stock is shown to nobody")
+        unreachable!("there is no stock projection")
     }
 
     async fn commit(mut self) -> Result<()> {
-        assert!(!self.is_spent, "a transaction that has failed is committed");
+        assert!(!self.has_failed, "a transaction that has failed is committed");
         self.link.live().await;
         let fate = self.link.roll();
-        // It is on its way: what becomes of the process no longer matters.
+        // The commit is sent: it no longer depends on the process.
         sleep(fate.before).await;
         let unknown = || Err(Error::new(ErrorKind::OutcomeUnknown, "the connection is lost"));
         let alive = self.check_connection();
         match fate.turn {
             _ if alive.is_err() => {
-                self.doubt();
+                self.record_doubt();
                 return unknown();
             }
             Turn::Lost => {
-                self.doubt();
+                self.record_doubt();
                 self.linger();
                 return unknown();
             }
-            // A deferred trigger of an older application's was in somebody's way.
+            // A deferred trigger of the old application conflicted with another transaction.
             Turn::Conflict => return Err(conflict()),
             Turn::LostLate if self.link.database.state().dice.bool() => {
-                self.doubt();
+                self.record_doubt();
                 self.commit_later();
                 return unknown();
             }
             Turn::LostLate => {
-                self.doubt();
+                self.record_doubt();
                 self.commit_now();
             }
             Turn::Well => self.commit_now(),
