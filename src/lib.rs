@@ -1,10 +1,10 @@
-//! The order engine: orders, their stock and their events, kept in PostgreSQL and told to the
-//! world through contracts.
+//! The order engine: orders, their stock and their events, stored in PostgreSQL and exposed through
+//! contracts.
 //!
-//! Who knows whom, from the outside in; an arrow is "may name". `tests/tidy` enforces it.
+//! The modules, from the outside in; an arrow means "may use". `tests/tidy` enforces it.
 //!
 //! ```text
-//! python ─► operations ─► app ─► every room below
+//! python ─► operations ─► app ─► every module below
 //!
 //! contracts ─► server, auth, engine        outbox, inbound ─► engine, store
 //! transport ─► engine (its ports)          config ─► contracts, setting, store (its options)

@@ -1,4 +1,4 @@
-//! Announcing what an older application on the same database did: once, in order, unmarked.
+//! Publishes what the old application on the same database did: once, in order, unmarked.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use order_engine::engine::Engine;
 
 use crate::harness::{Database, product, request};
 
-/// Sets an order's status as the triggers of an older application do.
+/// Sets an order's status as the triggers of the old application do.
 const CHANGE: &str = "
     with changed as (
         update orders set status = $2, version = version + 1, updated_at = clock_timestamp()
@@ -45,7 +45,7 @@ async fn place(engine: &Engine) -> OrderId {
     engine.place_order(&Caller::System, wanted).await.unwrap().order.id
 }
 
-/// Version, topic and body of what is to be sent of an order, in the order in which it was written.
+/// Version, topic and body of an order's messages, in the order in which they were written.
 async fn outbox(database: &Database, order: OrderId) -> Vec<(i32, String, String)> {
     sqlx::query_as(
         "select version, topic, body from outbox
@@ -60,7 +60,7 @@ async fn outbox(database: &Database, order: OrderId) -> Vec<(i32, String, String
 const LEFT: &str = "select count(*) from legacy_outbox";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_older_application_did_is_announced_like_the_engines_own() {
+async fn legacy_changes_are_published_like_engine_changes() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database).await;
     let [theirs, ours] = [place(&engine).await, place(&engine).await];
@@ -78,8 +78,8 @@ async fn what_an_older_application_did_is_announced_like_the_engines_own() {
     assert_eq!(engine.publish_legacy_changes(10).await.unwrap(), 0);
     assert_eq!(database.number(LEFT).await, 0);
 
-    // But for the numbers and the ids the two are told alike.
-    let told = |rows: Vec<(i32, String, String)>| -> Vec<_> {
+    // The messages are equal except for numbers and ids.
+    let normalized = |rows: Vec<(i32, String, String)>| -> Vec<_> {
         let fixed = |body: String| {
             let body: serde_json::Value = serde_json::from_str(&body).unwrap();
             (body["status"].clone(), body["previous_status"].clone(), body["version"].clone())
@@ -87,11 +87,11 @@ async fn what_an_older_application_did_is_announced_like_the_engines_own() {
         rows.into_iter().map(|(version, topic, body)| (version, topic, fixed(body))).collect()
     };
     let (theirs, ours) = (outbox(&database, theirs).await, outbox(&database, ours).await);
-    assert_eq!(told(theirs), told(ours));
+    assert_eq!(normalized(theirs), normalized(ours));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_engine_does_next_is_announced_behind() {
+async fn engine_changes_are_published_after_legacy_changes() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database).await;
     let [order, other] = [place(&engine).await, place(&engine).await];
@@ -104,7 +104,7 @@ async fn what_the_engine_does_next_is_announced_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_engines_announce_everything_once_and_in_order() {
+async fn several_engines_publish_legacy_changes_once_and_in_order() {
     let Some(database) = Database::new().await else { return };
     let engines: Vec<_> = join_all((0..3).map(|_| engine(&database))).await;
     let database = Arc::new(database);
@@ -139,7 +139,7 @@ async fn several_engines_announce_everything_once_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_without_lines_keeps_nothing_else_back() {
+async fn an_order_without_lines_does_not_block_others() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database).await;
     let [empty, whole] = [place(&engine).await, place(&engine).await];

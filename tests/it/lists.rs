@@ -13,7 +13,7 @@ use sqlx::Executor as _;
 
 use crate::harness::{Database, product, request, user};
 
-/// More than are told in one transaction.
+/// More than are published in one transaction.
 const ALL: u32 = 1000;
 const LISTS: &str = "select count(*) from outbox where order_id < 0";
 const DUE: &str = "select count(*) from pending_list_publications";
@@ -57,8 +57,8 @@ async fn who_asks_without_end_adds_one_list_and_the_next_is_of_what_there_is_the
     place(&engine, "1").await;
     for _ in 0..3 {
         let one = id("1");
-        let asking = (0..20).map(|_| engine.list_and_publish_orders(&Caller::System, &one));
-        assert!(join_all(asking).await.into_iter().all(|orders| orders.unwrap().len() == 1));
+        let requests = (0..20).map(|_| engine.list_and_publish_orders(&Caller::System, &one));
+        assert!(join_all(requests).await.into_iter().all(|orders| orders.unwrap().len() == 1));
         engine.publish_order_lists(ALL).await.unwrap();
     }
     assert_eq!(waiting(&database).await, [("1".to_owned(), 1)]);
@@ -105,7 +105,7 @@ async fn no_more_lists_wait_than_agreed_and_the_others_are_not_forgotten() {
         (0..250).map(|n| ExternalEvent::LoggedIn(id(&format!("user {n}")))).collect();
     engine.apply_events(&users).await.unwrap();
     let engine = Arc::new(engine);
-    // Several processes tell lists at the same time.
+    // Several processes publish lists concurrently.
     for _ in 0..15 {
         let telling = (0..4).map(|_| {
             let engine = Arc::clone(&engine);

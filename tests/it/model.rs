@@ -1,5 +1,5 @@
-//! Holds three against each other: the engine on PostgreSQL one request at a time, the same
-//! requests in one batch, and the database that the simulation believes in.
+//! Compares three implementations: the engine on PostgreSQL one request at a time, the same
+//! requests in one batch, and the simulated database.
 
 #[path = "../simulation/database/mod.rs"]
 #[expect(dead_code, reason = "its faults are for the simulation")]
@@ -31,12 +31,12 @@ use self::database::{Link, Simulated};
 use crate::harness::{Database, currency, product, request, user};
 use crate::relay::DESTINATION;
 
-/// Products of these tests; a fourth one keeps the lanes busy.
+/// Products of these tests; a fourth one keeps the committers busy.
 const PRODUCTS: [&str; 3] = ["1", "2", "3"];
 const STOCK: i64 = 40;
 const BUSY: &str = "busy";
 
-/// Announces every event, but for those of poisonous users.
+/// Encodes every event, except those of some users.
 struct Words;
 
 impl EventEncoder for Words {
@@ -50,7 +50,7 @@ impl EventEncoder for Words {
     }
 }
 
-/// The engine on PostgreSQL, with something to sell.
+/// The engine on PostgreSQL, with products.
 async fn real(database: &Database) -> Engine {
     let engine = database.engine(vec![Arc::new(Words)]);
     let facts: Vec<_> = PRODUCTS.iter().map(|id| product(id, "1", STOCK)).collect();
@@ -59,7 +59,7 @@ async fn real(database: &Database) -> Engine {
     engine
 }
 
-/// The engine on the simulated database, with the same to sell.
+/// The engine on the simulated database, with the same products.
 fn simulated() -> (Engine<Link>, Simulated) {
     let database = Simulated::new(1);
     for id in PRODUCTS {
@@ -71,23 +71,23 @@ fn simulated() -> (Engine<Link>, Simulated) {
     (Engine::new(database.link(), rules, vec![Arc::new(Words)]), database)
 }
 
-/// One request to place an order; each user has one wish.
+/// One request to place an order. Users are unique.
 #[derive(Clone, Debug)]
-struct Wish {
+struct TestRequest {
     user: String,
     key: Option<String>,
     items: Vec<(&'static str, u32)>,
 }
 
-impl Wish {
+impl TestRequest {
     async fn place<D: Keeps>(&self, engine: &Engine<D>) -> Result<PlacementResult> {
         let wanted = request(&self.user, &self.items, self.key.as_deref());
         engine.place_order(&user(&self.user), wanted).await
     }
 }
 
-/// What is told of an answer, without numbers: those are drawn in another order by a batch.
-fn told(answer: &Result<PlacementResult>) -> String {
+/// Describes a result without order numbers, which a batch draws in another order.
+fn describe(answer: &Result<PlacementResult>) -> String {
     match answer {
         Ok(placed) => {
             let order = &placed.order;
@@ -100,25 +100,25 @@ fn told(answer: &Result<PlacementResult>) -> String {
     }
 }
 
-/// What is told of all answers. Of a request that is refused a second time in a batch the reason
-/// may be another one: it is served after all others, when less is left.
-fn tell(wishes: &[Wish], answers: &[Result<PlacementResult>]) -> Vec<String> {
-    let is_twin = |n: usize| wishes[..n].iter().any(|wish| wish.user == wishes[n].user);
+/// Describes all results. A duplicate that is rejected may have another reason in a batch: it is
+/// served after all others, when less stock is left.
+fn describe_all(requests: &[TestRequest], answers: &[Result<PlacementResult>]) -> Vec<String> {
+    let is_twin = |n: usize| requests[..n].iter().any(|request| request.user == requests[n].user);
     let answers = answers.iter().enumerate();
     answers
         .map(|(n, answer)| match answer.is_err() && is_twin(n) {
             true => "refused again".to_owned(),
-            false => told(answer),
+            false => describe(answer),
         })
         .collect()
 }
 
-fn wishes(dice: &mut fastrand::Rng, round: usize) -> Vec<Wish> {
-    let mut wishes: Vec<Wish> = Vec::new();
+fn requests(dice: &mut fastrand::Rng, round: usize) -> Vec<TestRequest> {
+    let mut requests: Vec<TestRequest> = Vec::new();
     for n in 0..dice.usize(5..40) {
-        let twin = wishes.iter().rfind(|wish| wish.key.is_some()).cloned();
+        let twin = requests.iter().rfind(|request| request.key.is_some()).cloned();
         if let Some(twin) = twin.filter(|_| dice.u32(..6) == 0) {
-            wishes.push(twin);
+            requests.push(twin);
             continue;
         }
         let kind = if dice.u32(..15) == 0 { "poison" } else { "u" };
@@ -130,50 +130,50 @@ fn wishes(dice: &mut fastrand::Rng, round: usize) -> Vec<Wish> {
             (product, dice.u32(1..=3))
         };
         let items = (0..dice.usize(1..=3)).map(|_| item(dice)).collect();
-        wishes.push(Wish { user, key, items });
+        requests.push(TestRequest { user, key, items });
     }
-    wishes
+    requests
 }
 
-/// Places all of them in one transaction: both lanes are busy until the last one is queued.
+/// Places all of them in one transaction: both committers are busy until the last one is queued.
 async fn place_together(
     database: &Database,
     engine: &Engine,
     round: usize,
-    wishes: &[Wish],
+    requests: &[TestRequest],
 ) -> Vec<Result<PlacementResult>> {
     let mut blocker = database.connection().await;
     let lock = "begin; select from products where product_id = 'busy' for update";
     blocker.execute(lock).await.unwrap();
     let mut busy = Vec::new();
-    for (engine, lane) in [(engine.clone(), 1), (engine.clone(), 2)] {
-        let wish = busy_wish(round, lane);
-        busy.push(tokio::spawn(async move { wish.place(&engine).await }));
+    for (engine, committer) in [(engine.clone(), 1), (engine.clone(), 2)] {
+        let request = busy_request(round, committer);
+        busy.push(tokio::spawn(async move { request.place(&engine).await }));
         let waiting = "select count(*) from pg_stat_activity
             where datname = current_database() and wait_event_type = 'Lock'";
         let deadline = Instant::now() + Duration::from_secs(30);
-        while database.number(waiting).await < lane {
-            assert!(Instant::now() < deadline, "lane {lane} never waits");
+        while database.number(waiting).await < committer {
+            assert!(Instant::now() < deadline, "committer {committer} never waits");
             sleep(Duration::from_millis(2)).await;
         }
     }
     let release = async {
-        // All others are polled, and so queued, before this one.
+        // All others are polled, and thus queued, before this one.
         blocker.execute("commit").await.unwrap();
     };
-    let together = join_all(wishes.iter().map(|wish| wish.place(engine)));
+    let together = join_all(requests.iter().map(|request| request.place(engine)));
     let (answers, ()) = tokio::join!(biased; together, release);
-    for lane in busy {
-        lane.await.unwrap().unwrap();
+    for placement in busy {
+        placement.await.unwrap().unwrap();
     }
     answers
 }
 
-fn busy_wish(round: usize, lane: i64) -> Wish {
-    Wish { user: format!("busy{round}-{lane}"), key: None, items: vec![(BUSY, 1)] }
+fn busy_request(round: usize, committer: i64) -> TestRequest {
+    TestRequest { user: format!("busy{round}-{committer}"), key: None, items: vec![(BUSY, 1)] }
 }
 
-/// The tables, with users in the place of numbers.
+/// The tables, with users instead of order numbers.
 async fn tables(connection: &mut PgConnection) -> BTreeMap<&'static str, Vec<String>> {
     let statements = [
         (
@@ -215,7 +215,7 @@ async fn tables(connection: &mut PgConnection) -> BTreeMap<&'static str, Vec<Str
     found
 }
 
-/// The same of the simulated database.
+/// The same for the simulated database.
 fn simulated_tables(database: &Simulated) -> BTreeMap<&'static str, Vec<String>> {
     let state = database.state();
     let tables = &state.tables;
@@ -258,26 +258,26 @@ fn simulated_tables(database: &Simulated) -> BTreeMap<&'static str, Vec<String>>
     found
 }
 
-/// Changes the same orders in the same way.
+/// Makes the same changes to the same orders.
 async fn change<D: Keeps>(
     engine: &Engine<D>,
     placed: &BTreeMap<String, i64>,
     steps: &[(usize, Option<OrderStatus>)],
 ) -> Vec<String> {
     let orders: Vec<_> = placed.values().collect();
-    let mut told = Vec::new();
+    let mut results = Vec::new();
     for (n, step) in steps.iter().filter(|_| !orders.is_empty()) {
         let order = OrderId::from_database(*orders[n % orders.len()]);
         let changed = match step {
             Some(status) => engine.change_status(&Caller::System, order, *status, None).await,
             None => engine.delete_order(&Caller::System, order).await,
         };
-        told.push(match changed {
+        results.push(match changed {
             Ok(order) => format!("{} {} {}", order.user, order.status.as_str(), order.version),
             Err(error) => format!("{:?}", error.kind()),
         });
     }
-    told
+    results
 }
 
 fn remember(placed: &mut BTreeMap<String, i64>, answers: &[Result<PlacementResult>]) {
@@ -287,7 +287,7 @@ fn remember(placed: &mut BTreeMap<String, i64>, answers: &[Result<PlacementResul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_is_as_good_as_one_request_at_a_time_and_both_are_as_the_simulation_has_it() {
+async fn batches_single_requests_and_the_simulation_agree() {
     let (Some(first), Some(second)) = (Database::new().await, Database::new().await) else {
         return;
     };
@@ -298,17 +298,21 @@ async fn a_batch_is_as_good_as_one_request_at_a_time_and_both_are_as_the_simulat
     let mut dice = fastrand::Rng::with_seed(seed);
     let mut placed: [BTreeMap<String, i64>; 3] = Default::default();
     for round in 0..6 {
-        let wishes = wishes(&mut dice, round);
+        let requests = requests(&mut dice, round);
         let (mut of_alone, mut of_model) = (Vec::new(), Vec::new());
-        for wish in [busy_wish(round, 1), busy_wish(round, 2)].iter().chain(&wishes) {
-            of_alone.push(wish.place(&alone).await);
-            of_model.push(wish.place(&model).await);
+        for request in [busy_request(round, 1), busy_request(round, 2)].iter().chain(&requests) {
+            of_alone.push(request.place(&alone).await);
+            of_model.push(request.place(&model).await);
         }
-        let of_together = place_together(&second, &together, round, &wishes).await;
+        let of_together = place_together(&second, &together, round, &requests).await;
         let (placed_alone, placed_model) = (&of_alone[2..], &of_model[2..]);
-        let alone_told = tell(&wishes, placed_alone);
-        assert_eq!(alone_told, tell(&wishes, &of_together), "in one batch; seed {seed}");
-        assert_eq!(alone_told, tell(&wishes, placed_model), "as it is simulated; seed {seed}");
+        let expected = describe_all(&requests, placed_alone);
+        assert_eq!(expected, describe_all(&requests, &of_together), "in one batch; seed {seed}");
+        assert_eq!(
+            expected,
+            describe_all(&requests, placed_model),
+            "as it is simulated; seed {seed}"
+        );
         let answers = [placed_alone, of_together.as_slice(), placed_model];
         for (placed, answers) in placed.iter_mut().zip(answers) {
             remember(placed, answers);
@@ -329,7 +333,7 @@ async fn a_batch_is_as_good_as_one_request_at_a_time_and_both_are_as_the_simulat
     assert_eq!(kept, simulated_tables(&simulated), "as it is simulated; seed {seed}");
 }
 
-/// One relay's work on one of the databases.
+/// A relay on one of the databases.
 struct AtDesk<K> {
     desk: K,
     owner: Uuid,
@@ -343,12 +347,12 @@ impl<K: Desk> AtDesk<K> {
         Self { desk, owner, held: Held::new(), claimed: Vec::new() }
     }
 
-    /// Does what the dice say, and tells what came of it.
+    /// Executes a random step, and describes its result.
     async fn act(&mut self, mut dice: fastrand::Rng) -> String {
         match dice.u32(..9) {
             0 | 1 => self.take_shares(&mut dice).await,
             2 => {
-                // What was lost stays in hand now and then, as with a relay that slept.
+                // Lost leases are sometimes kept, as by a relay that was suspended.
                 let leases: Vec<_> = self.held.values().cloned().collect();
                 let kept = self.desk.renew_leases(&leases).await.unwrap();
                 if dice.bool() {
@@ -411,7 +415,7 @@ impl<K: Desk> AtDesk<K> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn relays_find_what_the_simulation_lets_them_find() {
+async fn the_simulated_outbox_agrees_with_postgresql() {
     let Some(database) = Database::new().await else { return };
     let engine = real(&database).await;
     let (model, simulated) = simulated();
@@ -419,8 +423,9 @@ async fn relays_find_what_the_simulation_lets_them_find() {
     eprintln!("seed {seed}");
     let mut dice = fastrand::Rng::with_seed(seed);
     for n in 0..40 {
-        let wish = Wish { user: format!("u{n}"), key: None, items: vec![(BUSY, 1)] };
-        let (real, model) = (wish.place(&engine).await.unwrap(), wish.place(&model).await.unwrap());
+        let request = TestRequest { user: format!("u{n}"), key: None, items: vec![(BUSY, 1)] };
+        let (real, model) =
+            (request.place(&engine).await.unwrap(), request.place(&model).await.unwrap());
         assert_eq!(real.order.id, model.order.id);
     }
     let orders: BTreeMap<_, _> = (1..=40).map(|id| (id.to_string(), id)).collect();

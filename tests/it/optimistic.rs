@@ -1,4 +1,4 @@
-//! A lone request locks nothing before it writes: what changes meanwhile, it sees all the same.
+//! A single request is placed without locks, and concurrent changes are still detected.
 
 use order_engine::engine::Engine;
 use order_engine::engine::placing::PlacementResult;
@@ -24,7 +24,7 @@ fn place(engine: &Engine) -> JoinHandle<Result<PlacementResult>> {
     tokio::spawn(async move { engine.place_order(&user("7"), wanted).await })
 }
 
-/// Places an order that has looked already when `change` is committed.
+/// Places an order and commits `change` between its read and its write.
 async fn place_during(database: &Database, change: &'static str) -> Result<PlacementResult> {
     let engine = engine(database).await;
     let mut other = database.connection().await;
@@ -46,7 +46,7 @@ async fn books(database: &Database) -> [i64; 4] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_price_that_changes_meanwhile_is_paid() {
+async fn a_concurrent_price_change_is_charged() {
     let Some(database) = Database::new().await else { return };
     let change = "update products set price = 20 where product_id = '1'";
     let order = place_during(&database, change).await.unwrap().order;
@@ -55,7 +55,7 @@ async fn a_price_that_changes_meanwhile_is_paid() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_sold_meanwhile_is_gone() {
+async fn stock_sold_concurrently_is_not_sold_again() {
     let Some(database) = Database::new().await else { return };
     let change = "update products set reported = 3 where product_id = '1'";
     let error = place_during(&database, change).await.unwrap_err();
@@ -67,7 +67,7 @@ async fn what_is_sold_meanwhile_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_product_that_goes_meanwhile_is_not_sold() {
+async fn a_product_removed_concurrently_is_rejected() {
     let Some(database) = Database::new().await else { return };
     let error = place_during(&database, "delete from products where product_id = '1'").await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::ProductNotFound);
@@ -75,7 +75,7 @@ async fn a_product_that_goes_meanwhile_is_not_sold() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_stays_as_it_was_seen_is_not_looked_at_twice() {
+async fn an_unchanged_product_is_read_once() {
     let Some(database) = Database::new().await else { return };
     let change = "update products set updated_at = now() where product_id = '1'";
     let order = place_during(&database, change).await.unwrap().order;

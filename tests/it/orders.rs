@@ -1,4 +1,4 @@
-//! Reading and changing orders: whose they are, what may become of them, what is released.
+//! Reading and changing orders: permissions, transitions, released stock.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -30,7 +30,7 @@ async fn engine(database: &Database) -> Engine {
 const RESERVED: &str = "select reserved from products where product_id = '1'";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn anothers_order_is_as_missing_as_one_that_never_was() {
+async fn an_order_of_another_user_is_not_found() {
     let Some(database) = Database::new().await else {
         return;
     };
@@ -39,7 +39,7 @@ async fn anothers_order_is_as_missing_as_one_that_never_was() {
     let never = OrderId::parse("999999").unwrap();
     let stranger = user("2");
     for (id, text) in [(id, id.to_string()), (never, "999999".to_owned())] {
-        let told = format!("Order with id {text} not found");
+        let expected = format!("Order with id {text} not found");
         let to = OrderStatus::Shipped;
         let errors = [
             engine.get_order(&stranger, id, Consistency::Latest).await.unwrap_err(),
@@ -49,7 +49,7 @@ async fn anothers_order_is_as_missing_as_one_that_never_was() {
             engine.delete_order(&stranger, id).await.unwrap_err(),
         ];
         for error in errors {
-            assert_eq!((error.kind(), error.message()), (ErrorKind::NotFound, told.as_str()));
+            assert_eq!((error.kind(), error.message()), (ErrorKind::NotFound, expected.as_str()));
         }
     }
     let other = request("1", &[("1", 1)], None);
@@ -61,7 +61,7 @@ async fn anothers_order_is_as_missing_as_one_that_never_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cancelling_releases_once_however_often_it_is_asked() {
+async fn repeated_cancellation_releases_stock_once() {
     let Some(database) = Database::new().await else {
         return;
     };
@@ -84,7 +84,7 @@ async fn cancelling_releases_once_however_often_it_is_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_change_writes_nothing() {
+async fn a_rejected_change_writes_nothing() {
     let Some(database) = Database::new().await else {
         return;
     };
@@ -104,7 +104,7 @@ async fn a_refused_change_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_order_is_gone_its_stock_is_free_and_its_history_stays() {
+async fn a_deleted_order_releases_stock_and_keeps_its_history() {
     let Some(database) = Database::new().await else {
         return;
     };
@@ -121,7 +121,7 @@ async fn a_deleted_order_is_gone_its_stock_is_free_and_its_history_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn concurrent_changes_are_versions_one_after_the_other() {
+async fn concurrent_changes_get_consecutive_versions() {
     let Some(database) = Database::new().await else {
         return;
     };
@@ -145,7 +145,7 @@ async fn concurrent_changes_are_versions_one_after_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_give_every_order_once_newest_first() {
+async fn pages_return_every_order_once_newest_first() {
     let Some(database) = Database::new().await else {
         return;
     };
@@ -171,7 +171,7 @@ async fn pages_give_every_order_once_newest_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn under_roles_only_staff_ships() {
+async fn only_staff_may_ship_under_roles() {
     let Some(database) = Database::new().await else {
         return;
     };
@@ -186,7 +186,7 @@ async fn under_roles_only_staff_ships() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn watchers_see_their_own_orders_change_from_any_process() {
+async fn subscribers_see_changes_of_their_orders_from_any_process() {
     let Some(database) = Database::new().await else {
         return;
     };

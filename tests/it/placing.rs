@@ -16,7 +16,7 @@ use sqlx::Executor;
 use crate::harness::{Database, product, request, stock, user};
 use crate::relay::{eventually, until};
 
-/// Announces every event in one word, except those of a poisonous user.
+/// Encodes every event, except those of one user.
 struct OneWord;
 
 impl EventEncoder for OneWord {
@@ -57,7 +57,7 @@ async fn a_placed_order_is_complete() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_want_ten_and_ten_get_one() {
+async fn a_hundred_requests_for_ten_units_place_ten_orders() {
     let Some(database) = Database::new().await else {
         return;
     };
@@ -75,7 +75,7 @@ async fn a_hundred_want_ten_and_ten_get_one() {
         assert_eq!(refusal.kind(), ErrorKind::OutOfStock);
     }
     assert_eq!(database.number("select count(*) from orders").await, 10);
-    // The product service answers late, in any grouping, and repeats itself; then restocks.
+    // The product service reports late, in any grouping, with repetitions; then restocks.
     for number in [9, 9, 6, 0, 0] {
         engine.apply_events(&[stock("1", number)]).await.unwrap();
         let more = engine.place_order(&user("1"), request("1", &[("1", 1)], None)).await;
@@ -87,14 +87,14 @@ async fn a_hundred_want_ten_and_ten_get_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_key_has_one_effect_and_one_answer() {
+async fn one_key_places_one_order_with_one_answer() {
     let Some(database) = Database::new().await else {
         return;
     };
     let engine = engine(&database, 100).await;
     let other = database.engine(vec![Arc::new(OneWord)]);
     let answers = join_all((0..50).map(|n| {
-        // Half of them through another process's lanes.
+        // Half of them in another process.
         let engine = if n % 2 == 0 { engine.clone() } else { other.clone() };
         async move { engine.place_order(&user("1"), request("1", &[("1", 2)], Some("k"))).await }
     }))
@@ -109,7 +109,7 @@ async fn one_key_has_one_effect_and_one_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_its_callers_own_and_stands_for_one_request() {
+async fn keys_are_scoped_to_callers_and_bound_to_one_request() {
     let Some(database) = Database::new().await else {
         return;
     };
@@ -125,13 +125,13 @@ async fn a_key_is_its_callers_own_and_stands_for_one_request() {
     let other = place("2", 1).await.unwrap();
     assert!(!other.replayed);
     assert_ne!(other.order.id, first.order.id);
-    // The answer stays what it was, whatever became of the order.
+    // The answer does not change with the order.
     engine.delete_order(&Caller::System, first.order.id).await.unwrap();
     assert_eq!(place("1", 1).await.unwrap().order, first.order);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_request_leaves_its_key_unused() {
+async fn a_rejected_request_does_not_use_its_key() {
     let Some(database) = Database::new().await else {
         return;
     };
@@ -143,7 +143,7 @@ async fn a_refused_request_leaves_its_key_unused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_poisonous_request_fails_alone() {
+async fn a_request_that_cannot_be_encoded_fails_alone() {
     let Some(database) = Database::new().await else {
         return;
     };
@@ -163,7 +163,7 @@ async fn a_poisonous_request_fails_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_products_in_any_order_do_not_lock_each_other_out() {
+async fn products_in_any_order_do_not_deadlock() {
     let Some(database) = Database::new().await else {
         return;
     };
@@ -190,7 +190,7 @@ async fn many_products_in_any_order_do_not_lock_each_other_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_orders_much_keeps_nobody_waiting() {
+async fn a_busy_user_does_not_delay_others() {
     let Some(database) = Database::new().await else {
         return;
     };
@@ -209,13 +209,13 @@ async fn who_orders_much_keeps_nobody_waiting() {
     let before = placed.load(Ordering::Relaxed);
     engine.place_order(&user("2"), request("2", &[("1", 1)], None)).await.unwrap();
     let meanwhile = placed.load(Ordering::Relaxed) - before;
-    // Two batches were under way and two more may have been, of 128 each; all others come later.
+    // Up to four batches of 128 may have started; all others come later.
     assert!(meanwhile < 800, "{meanwhile} of another user's orders came first");
     join_all(flood).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn closing_answers_what_waits_and_takes_no_more() {
+async fn closing_serves_queued_requests_and_rejects_new_ones() {
     let Some(database) = Database::new().await else {
         return;
     };
@@ -238,7 +238,7 @@ async fn closing_answers_what_waits_and_takes_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twins_in_two_processes_that_want_the_last_one_are_told_of_one_order() {
+async fn duplicates_in_two_processes_get_the_same_last_unit() {
     let Some(database) = Database::new().await else {
         return;
     };
@@ -262,7 +262,7 @@ async fn twins_in_two_processes_that_want_the_last_one_are_told_of_one_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_the_database_undoes_is_tried_again_and_not_in_doubt() {
+async fn a_rolled_back_commit_is_retried_and_not_in_doubt() {
     let Some(database) = Database::new().await else {
         return;
     };

@@ -1,4 +1,4 @@
-//! Single orders that are asked for at once are read together, and each caller gets its own.
+//! Concurrent reads of single orders are batched.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const WAITING: &str = "
     where datname = current_database() and wait_event_type = 'Lock'";
 const USERS: [&str; 3] = ["1", "2", "3"];
 
-/// An order, and whose it is.
+/// An order and its owner.
 type PlacementResult = (OrderId, &'static str);
 
 async fn shop(database: &Database) -> (Engine, Vec<PlacementResult>) {
@@ -32,7 +32,7 @@ async fn shop(database: &Database) -> (Engine, Vec<PlacementResult>) {
     (engine, placed)
 }
 
-/// Keeps everybody from reading orders, until it is rolled back.
+/// Blocks reads of orders until it is rolled back.
 async fn block(database: &Database) -> PgConnection {
     let mut connection = database.connection().await;
     connection.execute("begin; lock table order_lines in access exclusive mode").await.unwrap();
@@ -47,7 +47,7 @@ async fn until_two_wait(database: &Database) {
     }
 }
 
-/// Asks as `who`; what comes of it is whether the order was seen.
+/// Reads as `who`, and returns whether the order was found.
 fn ask(engine: &Engine, id: OrderId, who: &'static str) -> JoinHandle<bool> {
     let engine = engine.clone();
     tokio::spawn(async move {
@@ -65,7 +65,7 @@ fn ask(engine: &Engine, id: OrderId, who: &'static str) -> JoinHandle<bool> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everybody_gets_what_they_asked_for_and_may_see() {
+async fn batched_reads_respect_permissions() {
     let Some(database) = Database::new().await else {
         return;
     };
@@ -89,7 +89,7 @@ async fn everybody_gets_what_they_asked_for_and_may_see() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_gives_up_keeps_nobody_waiting() {
+async fn an_abandoned_read_does_not_block_others() {
     let Some(database) = Database::new().await else {
         return;
     };

@@ -1,4 +1,4 @@
-//! Telling the past again: the same messages, marked, in order, bounded, and nothing twice.
+//! Replays: identical messages, marked, in order, at a limited rate, none twice.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::harness::{Database, product, request};
 use crate::relay::{Broker, DESTINATION, Running, WAITING, until};
 
-/// The words of a contract, sent to the relay of these tests.
+/// The encoder of a contract, with the destination of these tests.
 struct Elsewhere(Arc<dyn EventEncoder>);
 
 impl EventEncoder for Elsewhere {
@@ -42,7 +42,7 @@ fn words() -> Arc<dyn EventEncoder> {
     contracts::flask::Flask.event_encoder()
 }
 
-/// An engine with a product, that announces through `encoders`.
+/// An engine with a product and these `encoders`.
 async fn engine(database: &Database, encoders: Vec<Arc<dyn EventEncoder>>) -> Engine {
     let engine = database.engine(encoders);
     engine.apply_events(&[product("1", "9.5", 1_000_000)]).await.unwrap();
@@ -54,7 +54,7 @@ async fn place(engine: &Engine) -> OrderId {
     engine.place_order(&Caller::System, wanted).await.unwrap().order.id
 }
 
-/// Places orders as fast as it goes.
+/// Places orders concurrently.
 async fn place_many(engine: &Engine, orders: usize) {
     let placing = (0..orders).map(|_| place(engine));
     futures_util::future::join_all(placing).await;
@@ -84,7 +84,7 @@ async fn replay(engine: &Engine, options: ReplayOptions) -> Result<Replayed> {
 
 type Waiting = (String, i64, i32, Uuid, String, String);
 
-/// What is in the outbox, told again or not.
+/// The messages in the outbox, replayed or not.
 async fn outbox(database: &Database, replayed: bool) -> Vec<Waiting> {
     let statement = "select destination, order_id, version, message_id, topic, body from outbox
                      where replayed = $1 order by destination, order_id, version, id";
@@ -105,7 +105,7 @@ async fn change(database: &Database, statement: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_past_is_told_byte_by_byte_as_it_was() {
+async fn replayed_messages_are_identical() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database, vec![words(), Arc::new(Elsewhere(words()))]).await;
     let (system, reason) = (Caller::System, Some("zu spät".to_owned()));
@@ -132,7 +132,7 @@ async fn the_past_is_told_byte_by_byte_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_not_left_yet_is_not_told_twice() {
+async fn messages_in_the_outbox_are_not_replayed_twice() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database, vec![words()]).await;
     let [one, two] = [place(&engine).await, place(&engine).await];
@@ -152,7 +152,7 @@ async fn what_has_not_left_yet_is_not_told_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_past_leaves_before_what_is_live_and_is_marked() {
+async fn replayed_messages_are_marked_and_precede_live_ones() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database, vec![Arc::new(Elsewhere(words()))]).await;
     let order = place(&engine).await;
@@ -171,7 +171,7 @@ async fn the_past_leaves_before_what_is_live_and_is_marked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_part_of_the_past_is_told_alone() {
+async fn a_replay_can_be_limited() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database, vec![words(), Arc::new(Elsewhere(words()))]).await;
     for _ in 0..5 {
@@ -216,10 +216,11 @@ async fn a_part_of_the_past_is_told_alone() {
         ),
     ];
     for (past, wanted) in cases {
-        let told = ReplayOptions { contract: Some("flask".to_owned()), ..only(past.clone()) };
-        let would = replay(&engine, ReplayOptions { dry_run: true, ..told.clone() }).await.unwrap();
+        let options = ReplayOptions { contract: Some("flask".to_owned()), ..only(past.clone()) };
+        let would =
+            replay(&engine, ReplayOptions { dry_run: true, ..options.clone() }).await.unwrap();
         assert_eq!(outbox(&database, true).await, [], "a dry run writes nothing");
-        let done = replay(&engine, told).await.unwrap();
+        let done = replay(&engine, options).await.unwrap();
         assert_eq!((would.events, would.messages), (done.events, done.messages), "{past:?}");
         let rows = outbox(&database, true).await;
         assert!(rows.iter().all(|row| row.0 == "flask"), "one contract's consumers only");
@@ -230,12 +231,12 @@ async fn a_part_of_the_past_is_told_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_waits_than_agreed_and_a_replay_goes_on_where_it_stopped() {
+async fn a_replay_limits_the_outbox_and_can_be_resumed() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database, vec![Arc::new(Elsewhere(words()))]).await;
     place_many(&engine, 2500).await;
     change(&database, "delete from outbox").await;
-    // Nobody sends.
+    // No relay runs.
     let hasty = ReplayOptions { patience: Duration::from_millis(200), ..everything() };
     let stopped = replay(&engine, hasty).await.unwrap_err();
     assert_eq!(stopped.kind(), ErrorKind::Unavailable);
@@ -258,19 +259,19 @@ async fn no_more_waits_than_agreed_and_a_replay_goes_on_where_it_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rate_is_kept() {
+async fn a_replay_keeps_its_rate() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database, vec![words()]).await;
     place_many(&engine, 300).await;
     change(&database, "delete from outbox").await;
     let began = Instant::now();
     replay(&engine, ReplayOptions { rate_per_s: 200, ..everything() }).await.unwrap();
-    // Fourteen pauses of a tenth of a second, less what may be caught up.
+    // Fourteen pauses of 100 ms, less what may be caught up.
     assert!(began.elapsed() > Duration::from_millis(1300), "300 in {:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_that_makes_no_sense_is_refused() {
+async fn invalid_replays_are_rejected() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database, vec![words()]).await;
     let moment = Some("2026-01-01T00:00:00Z".parse().unwrap());

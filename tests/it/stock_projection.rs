@@ -1,4 +1,4 @@
-//! Stock in Redis beside the database's, changed from both sides.
+//! Stock in Redis and in the database, changed on both sides.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::harness::{Database, given, product, request, stock};
 
-/// A product of one test's own, its key, and an engine that shows its stock.
+/// A product of one test, its key, and an engine that projects its stock.
 struct Shop {
     _database: Database,
     engine: Engine,
@@ -70,7 +70,7 @@ impl Shop {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_placed_cancelled_and_reported_is_shown_at_once() {
+async fn every_stock_change_is_projected() {
     let Some(shop) = Shop::open().await else { return };
     shop.engine.apply_events(&[product(&shop.product, "9.5", 10)]).await.unwrap();
     assert_eq!(shop.shown().await, Some(10));
@@ -83,7 +83,7 @@ async fn what_is_placed_cancelled_and_reported_is_shown_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_product_that_only_redis_knows_is_sold_until_none_is_left() {
+async fn a_product_known_only_to_redis_is_sold_until_empty() {
     let Some(shop) = Shop::open().await else { return };
     shop.change(3).await;
     let placed = join_all((0..8).map(|_| shop.place(1))).await;
@@ -94,7 +94,7 @@ async fn a_product_that_only_redis_knows_is_sold_until_none_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_product_that_nobody_knows_is_refused() {
+async fn an_unknown_product_is_rejected() {
     let Some(shop) = Shop::open().await else { return };
     assert_eq!(shop.place(1).await.unwrap_err().kind(), ErrorKind::ProductNotFound);
     let _: () = shop.redis.clone().set(shop.key(), "many").await.unwrap();
@@ -102,7 +102,7 @@ async fn a_product_that_nobody_knows_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_take_and_bring_counts() {
+async fn external_changes_are_applied() {
     let Some(shop) = Shop::open().await else { return };
     shop.engine.apply_events(&[product(&shop.product, "9.5", 10)]).await.unwrap();
     shop.change(-8).await;
@@ -114,7 +114,7 @@ async fn what_others_take_and_bring_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_numbers_agree_after_a_storm_from_both_sides() {
+async fn both_numbers_agree_after_concurrent_changes() {
     let Some(shop) = Shop::open().await else { return };
     shop.engine.apply_events(&[product(&shop.product, "9.5", 500)]).await.unwrap();
     let buying = join_all((0..60).map(|n| {
@@ -130,7 +130,7 @@ async fn both_numbers_agree_after_a_storm_from_both_sides() {
     }));
     let outside = join_all((0..60).map(|n| shop.change(if n % 2 == 0 { -2 } else { 1 })));
     let (bought, _) = tokio::join!(buying, outside);
-    // The next decision takes in what the last ones could not know of.
+    // The next placement applies the remaining external changes.
     let last = shop.place(1).await.unwrap();
     let held: i64 = bought.into_iter().flatten().sum();
     let expected = 500 - held - 60 + 30 - i64::from(last.lines[0].quantity);
@@ -154,7 +154,7 @@ async fn a_late_number_does_not_replace_a_newer_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_redis_has_lost_is_shown_again() {
+async fn lost_stock_keys_are_written_again() {
     let Some(shop) = Shop::open().await else { return };
     shop.engine.apply_events(&[product(&shop.product, "9.5", 10)]).await.unwrap();
     for whole in [true, false] {
@@ -170,7 +170,7 @@ async fn what_redis_has_lost_is_shown_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_number_or_too_large_is_replaced_by_one() {
+async fn invalid_stock_keys_are_replaced() {
     for nothing in ["many", "9223372036854775807", "-9223372036854775808", "9007199254740992"] {
         let Some(shop) = Shop::open().await else { return };
         let _: () = shop.redis.clone().set(shop.key(), nothing).await.unwrap();
@@ -183,7 +183,7 @@ async fn what_is_no_number_or_too_large_is_replaced_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_redis_the_database_decides_and_soon() {
+async fn without_redis_stock_is_decided_by_the_database() {
     let Some(database) = Database::new().await else { return };
     let nobody = RedisLink::new("redis://127.0.0.1:1/0", None, Duration::from_millis(200)).unwrap();
     let stock_projection =

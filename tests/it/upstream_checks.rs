@@ -1,4 +1,4 @@
-//! Placing orders that other services have to agree to: what their answers change, and what not.
+//! Placing orders after checks by upstream services.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::harness::{Database, product, request, stock, user};
 
-/// A product service whose answers are read when they are asked for, and given when it is let.
+/// A product service that reads its answer when it is called, and returns it when it is allowed to.
 struct Shelf {
     quotes: Mutex<Vec<Quote>>,
     asked: watch::Sender<usize>,
@@ -42,7 +42,7 @@ impl Shelf {
         quotes.push(Quote { product, price: Some(price.parse().unwrap()), stock });
     }
 
-    /// Waits until it has been asked so often.
+    /// Waits until it was called this often.
     async fn was_asked(&self, times: usize) {
         self.asked.subscribe().wait_for(|asked| *asked >= times).await.unwrap();
     }
@@ -97,7 +97,7 @@ impl Shop {
             .await
     }
 
-    /// What is known of product 1: the price, and what is reported and reserved.
+    /// Price, reported and reserved units of product 1.
     async fn known(&self) -> (String, Option<i64>, i64) {
         let product = self.engine.get_product(&ProductId::parse("1").unwrap()).await.unwrap();
         let price = product.price.map(|price| price.to_string()).unwrap_or_default();
@@ -110,7 +110,7 @@ fn known(price: &str, reported: i64, reserved: i64) -> (String, Option<i64>, i64
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_service_says_is_learnt_and_charged() {
+async fn quotes_are_stored_and_charged() {
     let shelf = Shelf::new(&[("1", "9.5", 10)]);
     let Some(shop) = Shop::open(&shelf).await else { return };
     let placed = shop.place(&[("1", 2)], None).await.unwrap();
@@ -123,7 +123,7 @@ async fn what_the_service_says_is_learnt_and_charged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_late_answer_does_not_take_back_what_was_told_meanwhile() {
+async fn a_late_quote_does_not_overwrite_newer_messages() {
     let shelf = Shelf::new(&[("1", "9.5", 10)]);
     let Some(shop) = Shop::open(&shelf).await else { return };
     shop.place(&[("1", 1)], None).await.unwrap();
@@ -137,7 +137,7 @@ async fn a_late_answer_does_not_take_back_what_was_told_meanwhile() {
         }
     });
     shelf.was_asked(2).await;
-    // Meanwhile the shelf is emptied, and a price is announced.
+    // In between, the stock is sold and a price is published.
     shop.engine
         .apply_events(&[product("1", "12", 0), stock("1", 10), stock("1", 1)])
         .await
@@ -151,7 +151,7 @@ async fn a_late_answer_does_not_take_back_what_was_told_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stock_that_messages_tell_is_not_taken_from_answers() {
+async fn stock_known_from_messages_is_not_overwritten_by_quotes() {
     let shelf = Shelf::new(&[("1", "8", 50)]);
     let Some(shop) = Shop::open(&shelf).await else { return };
     shop.engine.apply_events(&[product("1", "9.5", 10)]).await.unwrap();
@@ -168,7 +168,7 @@ async fn stock_that_messages_tell_is_not_taken_from_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_that_an_answer_has_overtaken_do_not_look_like_a_restock() {
+async fn messages_overtaken_by_a_quote_are_no_restock() {
     let shelf = Shelf::new(&[("1", "9.5", 10)]);
     let Some(shop) = Shop::open(&shelf).await else { return };
     shop.place(&[("1", 5)], None).await.unwrap();
@@ -183,7 +183,7 @@ async fn messages_that_an_answer_has_overtaken_do_not_look_like_a_restock() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_at_once_get_what_there_is() {
+async fn a_hundred_concurrent_requests_do_not_oversell() {
     let shelf = Shelf::new(&[("1", "9.5", 10)]);
     let Some(shop) = Shop::open(&shelf).await else { return };
     let lines = [("1", 1)];
@@ -194,7 +194,7 @@ async fn a_hundred_at_once_get_what_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repeated_request_is_answered_without_asking() {
+async fn a_retry_does_not_call_upstream_services() {
     let shelf = Shelf::new(&[("1", "9.5", 10)]);
     let Some(shop) = Shop::open(&shelf).await else { return };
     let first = shop.place(&[("1", 1)], Some("k")).await.unwrap();
@@ -208,7 +208,7 @@ async fn a_repeated_request_is_answered_without_asking() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_user_service_speaks_before_the_product_service() {
+async fn the_user_service_is_checked_before_the_product_service() {
     let shelf = Shelf::new(&[]);
     let Some(shop) = Shop::open(&shelf).await else { return };
     let asked = request("nobody", &[("1", 1)], None);
@@ -227,7 +227,7 @@ async fn the_user_service_speaks_before_the_product_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_answers_an_order_counts_whatever_was_asked() {
+async fn a_message_that_names_its_order_counts_despite_quotes() {
     let shelf = Shelf::new(&[("1", "9.5", 10)]);
     let Some(shop) = Shop::open(&shelf).await else { return };
     let placed = shop.place(&[("1", 4)], None).await.unwrap();

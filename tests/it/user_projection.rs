@@ -1,4 +1,4 @@
-//! What users want: at placing, in the past that is told again, and in Redis.
+//! User preferences: when placing, in replays, and in Redis.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use crate::harness::{Database, given, product, request};
 const NO: &str = r#"{"notifications": false}"#;
 const YES: &str = r#"{"notifications": true}"#;
 
-/// A user of one test's own, and an engine that shows users.
+/// A user of one test, and an engine that projects users.
 struct Home {
     database: Database,
     engine: Engine,
@@ -57,7 +57,7 @@ impl Home {
     }
 }
 
-fn told(user: &str, email: Option<&str>, preferences: Option<&str>) -> ExternalEvent {
+fn user_event(user: &str, email: Option<&str>, preferences: Option<&str>) -> ExternalEvent {
     ExternalEvent::User(UserEvent {
         user: UserId::parse(user).unwrap(),
         username: None,
@@ -73,41 +73,41 @@ async fn place(engine: &Engine) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_counts_is_what_the_user_wants_when_the_order_is_placed_or_told_again() {
+async fn current_preferences_apply_to_new_and_replayed_orders() {
     let Some(database) = Database::new().await else { return };
     let engine = database.engine(vec![contracts::open("stock").unwrap().event_encoder()]);
     engine.apply_events(&[product("1", "9.5", 100)]).await.unwrap();
     let mut announced = Vec::new();
     for preferences in [None, Some(NO), None, Some(YES), Some("{}")] {
-        engine.apply_events(&[told("1", None, preferences)]).await.unwrap();
+        engine.apply_events(&[user_event("1", None, preferences)]).await.unwrap();
         place(&engine).await;
         announced.push(database.number("select count(*) from outbox").await);
     }
-    // Silence changes nothing.
+    // An absent field changes nothing.
     assert_eq!(announced, [1, 1, 1, 2, 3]);
     for (preferences, again) in [(NO, 0), (YES, 2)] {
-        engine.apply_events(&[told("1", None, Some(preferences))]).await.unwrap();
+        engine.apply_events(&[user_event("1", None, Some(preferences))]).await.unwrap();
         let mut replay = engine.replay(ReplayFilter::default(), None).await.unwrap();
         let step = replay.step(100).await.unwrap().unwrap();
-        assert_eq!(step.messages, again, "of those that were not told, and do not wait");
+        assert_eq!(step.messages, again, "of those that are not in the outbox");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_told_of_a_user_is_shown_at_once() {
+async fn user_events_are_projected() {
     let Some(home) = Home::open().await else { return };
-    home.engine.apply_events(&[told(&home.user, Some("a@b.c"), None)]).await.unwrap();
+    home.engine.apply_events(&[user_event(&home.user, Some("a@b.c"), None)]).await.unwrap();
     assert_eq!(home.shown("user:email").await.as_deref(), Some("a@b.c"));
     assert_eq!(home.shown("user:preferences").await, None);
-    home.engine.apply_events(&[told(&home.user, None, Some(NO))]).await.unwrap();
+    home.engine.apply_events(&[user_event(&home.user, None, Some(NO))]).await.unwrap();
     assert_eq!(home.shown("user:email").await.as_deref(), Some("a@b.c"));
     assert_eq!(home.shown("user:preferences").await.as_deref(), Some(NO));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_redis_has_lost_or_missed_is_shown_again() {
+async fn lost_user_keys_are_written_again() {
     let Some(home) = Home::open().await else { return };
-    home.engine.apply_events(&[told(&home.user, Some("a@b.c"), Some(NO))]).await.unwrap();
+    home.engine.apply_events(&[user_event(&home.user, Some("a@b.c"), Some(NO))]).await.unwrap();
     let _: () = home.redis.clone().hdel("user:email", &home.user).await.unwrap();
     home.put(&home.user, YES).await;
     home.engine.import_preferences().await.unwrap();
@@ -117,7 +117,7 @@ async fn what_redis_has_lost_or_missed_is_shown_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn preferences_that_redis_has_count_for_who_has_told_none() {
+async fn preferences_in_redis_are_imported() {
     let Some(home) = Home::open().await else { return };
     home.put(&home.user, NO).await;
     home.put(&Uuid::now_v7().to_string(), "not JSON").await;
@@ -125,7 +125,7 @@ async fn preferences_that_redis_has_count_for_who_has_told_none() {
     for _ in 0..1200 {
         home.put(&Uuid::now_v7().to_string(), YES).await;
     }
-    home.engine.apply_events(&[told(&home.user, Some("a@b.c"), None)]).await.unwrap();
+    home.engine.apply_events(&[user_event(&home.user, Some("a@b.c"), None)]).await.unwrap();
     home.engine.import_preferences().await.unwrap();
     assert_eq!(home.kept().await.as_deref(), Some(NO));
     let opted_out = "select count(*) from users where opted_out";
@@ -135,14 +135,14 @@ async fn preferences_that_redis_has_count_for_who_has_told_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_redis_users_are_taken_in_and_soon() {
+async fn without_redis_user_events_are_applied() {
     let Some(database) = Database::new().await else { return };
     let nobody = RedisLink::new("redis://127.0.0.1:1/0", None, Duration::from_millis(200)).unwrap();
     let user_projection =
         Some(Arc::new(RedisUserProjection::new(Arc::new(nobody))) as Arc<dyn UserProjection>);
     let engine = database.engine_with_ports(Ports { user_projection, ..Ports::default() });
     let began = Instant::now();
-    engine.apply_events(&[told("1", Some("a@b.c"), Some(NO))]).await.unwrap();
+    engine.apply_events(&[user_event("1", Some("a@b.c"), Some(NO))]).await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     let kept = engine.get_user(&UserId::parse("1").unwrap()).await.unwrap();
     assert_eq!(kept.preferences.as_deref(), Some(NO));
