@@ -48,8 +48,8 @@ mod armed {
     pub(crate) fn pass(name: &str) {
         let Some(armed) = ARMED.as_ref().filter(|armed| armed.name == name) else { return };
         if armed.left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            // SAFETY: both calls take and return integers. SIGKILL cannot be handled, so nothing runs
-            // in this process afterwards.
+            // SAFETY: both calls take and return integers. SIGKILL cannot be handled, so nothing
+            // runs in this process afterwards.
             unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
         }
     }

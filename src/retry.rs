@@ -75,8 +75,8 @@ impl RetryState {
 }
 
 /// The delay before the next attempt after `attempts` failed ones: `first`, doubled with each
-/// further attempt up to `max`, minus a random part of up to half of it, so that clients that failed
-/// together do not retry together.
+/// further attempt up to `max`, minus a random part of up to half of it, so that clients that
+/// failed together do not retry together.
 #[must_use]
 pub fn backoff(first: Duration, max: Duration, attempts: u32) -> Duration {
     let doublings = attempts.saturating_sub(1).min(31);

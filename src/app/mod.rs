@@ -36,7 +36,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::server::health::Probe;
 use crate::store::{Store, StoreOptions, migrate};
 
-pub use crate::engine::read_orders::Consistency;
+pub use crate::domain::query::Consistency;
 pub use crate::server::in_process::{
     Answering, Asked, Headers, Pieces, Sent, Socket, SocketInput, SocketOutput,
 };

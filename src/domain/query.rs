@@ -1,4 +1,4 @@
-//! Filters and pages of order lists.
+//! How orders are read: consistency, filters and pages.
 
 use crate::domain::ids::{OrderId, UserId};
 use crate::domain::order::Order;
@@ -30,6 +30,16 @@ pub struct Page {
     pub orders: Vec<Order>,
     /// Whether there is a next page.
     pub has_next: bool,
+}
+
+/// Where an order may be read from. Either way it is never older than what was acknowledged before
+/// the read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    /// From the database: the latest committed state.
+    Latest,
+    /// From the cache where it has the order: possibly without changes that are being committed.
+    Cached,
 }
 
 /// Checks a page size, which must be 1 to 100.

@@ -158,8 +158,8 @@ impl Engine {
         let level = locked.level;
         let is_unchanged = level.reported == Some(event.quantity);
         if locked.asked_lately && !is_unchanged && event.order.is_none() {
-            // A quote may be newer than this message, which would then look like a restock. Messages
-            // count again once they agree with the last quote.
+            // A quote may be newer than this message, which would then look like a restock.
+            // Messages count again once they agree with the last quote.
             return Ok(());
         }
         let reconciled = match event.order {

@@ -1,9 +1,9 @@
 //! The feed of order changes, of all processes.
 //!
 //! One task per process polls the history while there are subscribers. Each poll overlaps the one
-//! before by a few seconds, because a transaction that started earlier may commit later. The feed is
-//! lossy: a subscriber that lags, or more than 10,000 changes within the window, skips some. What
-//! must not be lost goes through the outbox.
+//! before by a few seconds, because a transaction that started earlier may commit later. The feed
+//! is lossy: a subscriber that lags, or more than 10,000 changes within the window, skips some.
+//! What must not be lost goes through the outbox.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

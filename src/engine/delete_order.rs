@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::store::database::Database;
 
 impl<D: Database> Engine<D> {
-    /// Deletes an order and returns its last state. A pending or confirmed order is cancelled, which
-    /// releases its reservations.
+    /// Deletes an order and returns its last state. A pending or confirmed order is cancelled,
+    /// which releases its reservations.
     ///
     /// # Errors
     /// `NotFound` for an order that the caller may not see, `InvalidTransition` for one that is

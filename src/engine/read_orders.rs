@@ -5,23 +5,13 @@ use std::sync::Arc;
 use crate::domain::caller::{Caller, Scope};
 use crate::domain::ids::{OrderName, UserId};
 use crate::domain::order::{HistoryEntry, Order};
-use crate::domain::query::{LIST_MAX, OrderFilter, Page};
+use crate::domain::query::{Consistency, LIST_MAX, OrderFilter, Page};
 use crate::engine::Engine;
 use crate::engine::cache::CacheStats;
 use crate::engine::ports::CacheKey;
 use crate::error::{ErrorKind, Result};
 use crate::store::database::Database;
 use crate::store::orders;
-
-/// Where an order may be read from. Either way it is never older than what was acknowledged before
-/// the read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Consistency {
-    /// From the database: the latest committed state.
-    Latest,
-    /// From the cache where it has the order: possibly without changes that are being committed.
-    Cached,
-}
 
 impl<D: Database> Engine<D> {
     /// One order.

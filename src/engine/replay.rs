@@ -1,5 +1,5 @@
-//! Replays past events: rebuilds them from the history, encodes them with the current contracts, and
-//! writes the messages to the outbox, marked as replayed.
+//! Replays past events: rebuilds them from the history, encodes them with the current contracts,
+//! and writes the messages to the outbox, marked as replayed.
 
 use std::collections::VecDeque;
 
@@ -87,8 +87,8 @@ impl Replay {
         self.published
     }
 
-    /// Writes the messages of up to `limit` events in one transaction; none at the end. The events of
-    /// one order are published oldest first, and before its live messages that are still in the
+    /// Writes the messages of up to `limit` events in one transaction; none at the end. The events
+    /// of one order are published oldest first, and before its live messages that are still in the
     /// outbox.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! The database is authoritative. Every projected number carries a version, so that of two writes
 //! in the wrong order the later version wins. What other services did to a number since then is its
 //! difference to the number that was written. Before stock is decided, that difference is applied
-//! under the lock of the product's row; `external_adjustment` counts it, so that it is applied once.
+//! under the lock of the product's row. `external_adjustment` sums it up: it is applied once.
 
 use chrono::{DateTime, Utc};
 

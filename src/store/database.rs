@@ -102,7 +102,7 @@ pub trait UnitOfWork: Send {
         scope: &Scope,
     ) -> impl Future<Output = Result<Order>> + Send;
 
-    /// Takes the events of an order that the old application has written and that are not published.
+    /// Takes the unpublished events of an order that the old application has written.
     fn take_legacy_events(
         &mut self,
         order: OrderId,

@@ -9,8 +9,8 @@ use axum::http::Method;
 use order_engine::contracts::{self, Contract};
 use order_engine::domain::caller::Caller;
 use order_engine::domain::ids::OrderName;
+use order_engine::domain::query::Consistency;
 use order_engine::domain::status::OrderStatus;
-use order_engine::engine::read_orders::Consistency;
 use serde_json::{Value, json};
 
 use crate::door::Door;

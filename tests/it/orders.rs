@@ -8,10 +8,10 @@ use futures_util::future::join_all;
 use order_engine::domain::caller::{Access, Caller};
 use order_engine::domain::event::EventKind;
 use order_engine::domain::ids::{OrderId, UserId};
+use order_engine::domain::query::Consistency;
 use order_engine::domain::query::OrderFilter;
 use order_engine::domain::status::OrderStatus;
 use order_engine::engine::Engine;
-use order_engine::engine::read_orders::Consistency;
 use order_engine::error::ErrorKind;
 
 use crate::harness::{Database, product, request, user};

@@ -7,9 +7,9 @@ use futures_util::future::join_all;
 use order_engine::domain::caller::Caller;
 use order_engine::domain::event::OrderEvent;
 use order_engine::domain::message::Message;
+use order_engine::domain::query::Consistency;
 use order_engine::engine::Engine;
 use order_engine::engine::ports::EventEncoder;
-use order_engine::engine::read_orders::Consistency;
 use order_engine::error::{Error, ErrorKind, Result};
 use sqlx::Executor;
 

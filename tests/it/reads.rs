@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use order_engine::domain::ids::OrderId;
+use order_engine::domain::query::Consistency;
 use order_engine::engine::Engine;
-use order_engine::engine::read_orders::Consistency;
 use order_engine::error::ErrorKind;
 use sqlx::{Executor as _, PgConnection};
 use tokio::task::JoinHandle;

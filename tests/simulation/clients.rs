@@ -8,9 +8,9 @@ use order_engine::domain::caller::Caller;
 use order_engine::domain::ids::{IdempotencyKey, OrderId, ProductId, UserId};
 use order_engine::domain::order::Order;
 use order_engine::domain::placement::{PlacementLine, PlacementRequest, Pricing};
+use order_engine::domain::query::Consistency;
 use order_engine::domain::status::OrderStatus;
 use order_engine::engine::placing::PlacementResult;
-use order_engine::engine::read_orders::Consistency;
 use order_engine::error::{Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep, timeout};
 

@@ -16,7 +16,7 @@ use crate::contracts::gateway::wire::{
 use crate::contracts::gateway::{Envelope, convert, errors};
 use crate::domain::query::{LIST_MAX, OrderFilter};
 use crate::engine::Engine;
-use crate::engine::read_orders::Consistency;
+use crate::domain::query::Consistency;
 use crate::error::{ErrorKind, Result};
 use crate::server::Shell;
 use crate::server::openapi::IdempotencyKey;

@@ -17,7 +17,7 @@ use crate::contracts::jobs::wire::{
 use crate::domain::query::{LIST_MAX, OrderFilter};
 use crate::domain::status::OrderStatus;
 use crate::engine::Engine;
-use crate::engine::read_orders::Consistency;
+use crate::domain::query::Consistency;
 use crate::server::Shell;
 use crate::server::openapi::IdempotencyKey;
 use crate::server::rest::{Asked, Desk, json};

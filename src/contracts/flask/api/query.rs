@@ -10,9 +10,9 @@ use crate::contracts::flask::api::types::{
 use crate::contracts::flask::convert::{order_name, user_id};
 use crate::contracts::flask::errors;
 use crate::domain::order::Order;
+use crate::domain::query::Consistency;
 use crate::domain::query::{LIST_MAX, OrderFilter, PAGE_SIZE_DEFAULT, checked_page_size};
 use crate::domain::status::OrderStatus;
-use crate::engine::read_orders::Consistency;
 use crate::error::Result;
 use crate::server::resolving::{engine, session};
 

@@ -8,7 +8,7 @@ use crate::contracts::flask::convert::order_name;
 use crate::contracts::flask::errors;
 use crate::domain::event::EventKind;
 use crate::domain::ids::OrderName;
-use crate::engine::read_orders::Consistency;
+use crate::domain::query::Consistency;
 use crate::server::resolving::{engine, session};
 
 /// The subscriptions.

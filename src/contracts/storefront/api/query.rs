@@ -7,8 +7,8 @@ use crate::contracts::storefront::convert::order_name;
 use crate::contracts::storefront::errors;
 use crate::domain::caller::Caller;
 use crate::domain::order::Order;
+use crate::domain::query::Consistency;
 use crate::domain::query::{LIST_MAX, OrderFilter};
-use crate::engine::read_orders::Consistency;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::resolving::{engine, session};
 
