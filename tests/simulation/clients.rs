@@ -196,7 +196,7 @@ async fn change(world: &World, workload: &Workload, order: OrderId, client: usiz
         let pause = world.dice().u64(..3_000);
         sleep(Duration::from_millis(pause)).await;
         // Identifies this attempt in the history.
-        let reason = format!("{}/{twin}/{n}", workload.user);
+        let reason = format!("{}/{client}/{n}", workload.user);
         let process = world.some_process().await;
         let (engine, caller) = (&process.engine, workload.caller());
         let asking = async {

@@ -202,7 +202,7 @@ impl Tables {
                 self.note(&event, actor, messages);
             }
             Change::Release(order) => {
-                for product in self.held_products(order) {
+                for product in self.reserved_products(order) {
                     let place = (product.clone(), order.get());
                     let quantity = self.reservations.remove(&place).expect("it is held");
                     let row = self.products.get_mut(&product).expect("a locked product");
