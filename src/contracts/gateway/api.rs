@@ -14,9 +14,9 @@ use crate::contracts::gateway::wire::{
     GatewayFailure, GatewayNewOrder, GatewayOrder, ResultEnvelope,
 };
 use crate::contracts::gateway::{Envelope, convert, errors};
+use crate::domain::query::Consistency;
 use crate::domain::query::{LIST_MAX, OrderFilter};
 use crate::engine::Engine;
-use crate::domain::query::Consistency;
 use crate::error::{ErrorKind, Result};
 use crate::server::Shell;
 use crate::server::openapi::IdempotencyKey;

@@ -14,10 +14,10 @@ use crate::contracts::jobs::errors;
 use crate::contracts::jobs::wire::{
     JobsMessage, JobsNewOrder, JobsNewStatus, JobsOrder, OrderCreated,
 };
+use crate::domain::query::Consistency;
 use crate::domain::query::{LIST_MAX, OrderFilter};
 use crate::domain::status::OrderStatus;
 use crate::engine::Engine;
-use crate::domain::query::Consistency;
 use crate::server::Shell;
 use crate::server::openapi::IdempotencyKey;
 use crate::server::rest::{Asked, Desk, json};
