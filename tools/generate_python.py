@@ -198,8 +198,13 @@ def parameter(argument: str, default: ast.expr | None, doc: Doc, name: str) -> s
 
 
 def members(kind: type) -> dict[str, Any]:
-    """Return the documented members of a native class, in the order of their declaration."""
-    return {name: member for name, member in vars(kind).items() if name[0] != "_"}
+    """Return the documented members of a native class: properties by name, methods as declared.
+
+    PyO3 adds properties in random order.
+    """
+    public = {name: member for name, member in vars(kind).items() if name[0] != "_"}
+    properties = sorted(name for name, member in public.items() if is_property(member))
+    return {name: public[name] for name in [*properties, *public]}
 
 
 def is_property(member: object) -> bool:

@@ -425,23 +425,23 @@ class DeadLetterEvent:
 class Delivery:
     """One delivery of a message."""
     @property
-    def correlation_id(self) -> str | None:
-        """Correlation id, if the sender set one."""
-    @property
     def body(self) -> bytes:
         """The body."""
     @property
-    def redelivered(self) -> bool:
-        """Whether the broker may have delivered the message before."""
+    def correlation_id(self) -> str | None:
+        """Correlation id, if the sender set one."""
     @property
     def headers_json(self) -> str:
         """The sender's headers, as a JSON object."""
     @property
-    def routing_key(self) -> str:
-        """The original routing key, also of a dead letter that is delivered again."""
-    @property
     def message_id(self) -> str | None:
         """Message id, if the sender set one."""
+    @property
+    def redelivered(self) -> bool:
+        """Whether the broker may have delivered the message before."""
+    @property
+    def routing_key(self) -> str:
+        """The original routing key, also of a dead letter that is delivered again."""
 
 @final
 class DemoCatalog:
@@ -1040,8 +1040,8 @@ class HistoryEntry:
 class HttpResponse:
     """The response to an HTTP request, whole or as a stream."""
     @property
-    def stream(self) -> ResponseStream | None:
-        """The streamed body, for `next_chunk`; None if `body` is complete."""
+    def body(self) -> bytes:
+        """The whole body; empty for a stream."""
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Names in lower case, and values.
@@ -1052,8 +1052,8 @@ class HttpResponse:
     def status(self) -> int:
         """The status code."""
     @property
-    def body(self) -> bytes:
-        """The whole body; empty for a stream."""
+    def stream(self) -> ResponseStream | None:
+        """The streamed body, for `next_chunk`; None if `body` is complete."""
 
 @final
 class MigrationRouter:
@@ -1300,6 +1300,9 @@ class ResponseStream:
 @final
 class RoutingDecision:
     """Who answers one request."""
+    @property
+    def stage(self) -> str:
+        """`engine` if the engine answers; `legacy` or `shadow` if the legacy code does."""
     def report_legacy(self, status: int, body: bytes) -> None:
         """Report the legacy code's answer, to compare it with the engine's.
 
@@ -1307,9 +1310,6 @@ class RoutingDecision:
             status: HTTP status.
             body: Body of the answer.
         """
-    @property
-    def stage(self) -> str:
-        """`engine` if the engine answers; `legacy` or `shadow` if the legacy code does."""
 
 @final
 class RoutingRule:
@@ -1695,6 +1695,9 @@ class User:
 @final
 class WebSocket:
     """The engine's side of a WebSocket. Dropping it means that the client is gone."""
+    @property
+    def protocol(self) -> str:
+        """The selected subprotocol, for the response to the client."""
     def receive(self, text: str) -> Future[bool]:
         """Pass on a message of the client.
 
@@ -1710,9 +1713,6 @@ class WebSocket:
         Returns:
             Text, or the close code and reason, or None at the end.
         """
-    @property
-    def protocol(self) -> str:
-        """The selected subprotocol, for the response to the client."""
 
 def adopt(
     flags: dict[str, str],
