@@ -167,7 +167,7 @@ def test_a_dead_letter_blocks_only_its_own_order(
         assert (retried, 2) not in {
             (each.body["order_id"], each.body["version"]) for each in shop.spy.received()
         }, "it waits behind the dead letter"
-        assert f"order={retried}" in server.log()
+        assert f"stream=order:{retried}" in server.log()
 
         operator.queue_purge("full")
         number = str(messages[retried]["id"])

@@ -259,7 +259,7 @@ def test_a_killed_relay_loses_nothing_on_any_transport(  # noqa: PLR0913, PLR091
                 "select order_id, event_id from order_history"
             ).fetchall()
         }
-    if transport == "Kafka":
+    if transport == "kafka":
         reported = make_kafkajs_consumer("after", "order-events").wait_for_messages(len(events))
         received = {(each["headers"]["event_id"], each["key"]) for each in reported}
     else:
