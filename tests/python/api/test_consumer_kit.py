@@ -529,7 +529,9 @@ def test_the_command_lists_retries_and_skips_dead_letters(
     assert command("retry", shown[0]["id"]) == "retried 1 message\n"
     assert command("retry", "--all", "--json") == '{"retried": 1}\n'
     assert bound.waiting() == 2
-    assert command("retry", expected=2).endswith("Give the ids of the dead letters to retry, or --all.\n")
+    assert command("retry", expected=2).endswith(
+        "Give the ids of the dead letters to retry, or --all.\n"
+    )
     assert json.loads(command("dead-letters", "--json")) == []
 
 
