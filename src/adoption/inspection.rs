@@ -1,14 +1,14 @@
-//! What is there before anything is changed: the old tables, their columns, and what the role may.
+//! Checks the old tables, their columns and the role's privileges before anything is changed.
 
 use std::collections::HashMap;
 
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::{Reading, Session, ident, refused};
+use super::{Interpretation, Session, ident, refused};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A column, and what PostgreSQL may call its type.
+/// A column and the type names it may have.
 type Column = (&'static str, &'static [&'static str]);
 
 /// The old tables and their columns.
@@ -53,10 +53,10 @@ const TABLES: [(&str, &[Column]); 4] = [
 const INTEGER: &[&str] = &["integer"];
 const TEXT: &[&str] = &["character varying", "text"];
 const TIMESTAMP: &[&str] = &["timestamp without time zone"];
-/// What the triggers, which run as this role, do to the old tables.
+/// Privileges on the old tables that the triggers need; they run as this role.
 const PRIVILEGES: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "TRIGGER"];
 
-/// Where the old tables are, and their series of numbers.
+/// The old tables' schema and sequences.
 #[derive(Clone, Debug)]
 pub struct OldTables {
     /// Their schema.
@@ -68,22 +68,22 @@ pub struct OldTables {
 }
 
 impl Session {
-    /// Finds the old tables the way the older application does, by the role's search path, and
-    /// checks them. All problems are told at once.
+    /// Finds the old tables as the older application does, by the role's search path, and checks
+    /// them. The error lists all problems.
     ///
     /// # Errors
-    /// `Misconfigured` with what is missing or of another kind; as [`super::refused`].
+    /// `Misconfigured` listing what is missing or has another type; as [`super::refused`].
     pub async fn inspect(&mut self) -> Result<OldTables> {
         let mut problems = Vec::new();
         let schema = self.old_schema().await?;
         self.check_path(schema.as_deref(), &mut problems).await?;
         let Some(schema) = schema else {
             problems.push(format!(
-                "There is no table orders at {} where the role's search_path looks. Connect with \
-                 the older application's DATABASE_URL.",
+                "The role's search_path finds no table orders at {}. Connect with the older \
+                 application's DATABASE_URL.",
                 self.address
             ));
-            return Err(misfit(&problems));
+            return Err(not_adoptable(&problems));
         };
         self.check_columns(&schema, &mut problems).await?;
         if problems.is_empty() {
@@ -95,21 +95,22 @@ impl Session {
             (true, Some(order_ids), Some(item_ids)) => {
                 Ok(OldTables { schema, order_ids, item_ids })
             }
-            _ => Err(misfit(&problems)),
+            _ => Err(not_adoptable(&problems)),
         }
     }
 
-    /// Whether PostgreSQL knows a time zone of this name.
+    /// Checks that PostgreSQL knows a time zone of this name.
     ///
     /// # Errors
     /// `InvalidInput` when it does not.
-    pub async fn check_zone(&mut self, reading: &Reading) -> Result<()> {
-        let zone = &reading.time_zone;
+    pub async fn check_zone(&mut self, interpretation: &Interpretation) -> Result<()> {
+        let zone = &interpretation.time_zone;
         let known = sqlx::query("select now() at time zone $1").bind(zone);
         known.fetch_one(&mut self.connection).await.map(drop).map_err(|error| {
             Error::new(
                 ErrorKind::InvalidInput,
-                format!("PostgreSQL knows no time zone {zone:?}; one is UTC or Europe/Berlin."),
+                format!("PostgreSQL does not know the time zone {zone:?}. Give a name such as UTC or \
+                     Europe/Berlin."),
             )
             .with_source(error)
         })
@@ -131,8 +132,7 @@ impl Session {
         .map_err(|error| refused("looking for the old tables", error))
     }
 
-    /// Once the engine's tables are there, an application whose path leads to them first would
-    /// take them for its own.
+    /// Checks that the older application's search path does not find the engine's tables first.
     async fn check_path(&mut self, old: Option<&str>, problems: &mut Vec<String>) -> Result<()> {
         let (path, role): (String, String) =
             sqlx::query_as("select current_setting('search_path'), current_user::text")
@@ -181,8 +181,8 @@ impl Session {
         for (table, columns) in TABLES {
             match kinds.get(table).map(String::as_str) {
                 Some("r") => {}
-                Some(_) => problems.push(format!("{schema}.{table} is no ordinary table.")),
-                None => problems.push(format!("There is no table {schema}.{table}.")),
+                Some(_) => problems.push(format!("{schema}.{table} is not an ordinary table.")),
+                None => problems.push(format!("The table {schema}.{table} is missing.")),
             }
             if !kinds.contains_key(table) {
                 continue;
@@ -220,7 +220,7 @@ impl Session {
         .map_err(|error| refused("reading privileges", error))?;
         if !missing.is_empty() {
             problems.push(format!(
-                "The database's role lacks: {}. Adopt as the tables' owner, or grant it.",
+                "The database's role lacks privileges: {}. Adopt as the tables' owner, or grant them.",
                 missing.join(", ")
             ));
         }
@@ -244,8 +244,8 @@ impl Session {
             .map_err(|error| refused("looking for the old tables' sequences", error))?;
         if found.is_none() {
             problems.push(format!(
-                "{schema}.{table}.id has no sequence of its own, from which both sides could draw \
-                 numbers. Run: alter sequence … owned by {schema}.{table}.id"
+                "{schema}.{table}.id owns no sequence, from which both sides could draw ids. Run: \
+                 alter sequence … owned by {schema}.{table}.id"
             ));
         }
         Ok(found)
@@ -264,11 +264,11 @@ fn read_column(row: &PgRow) -> Result<(String, String, String, String)> {
     ))
 }
 
-fn misfit(problems: &[String]) -> Error {
-    let told = problems.join("\n");
+fn not_adoptable(problems: &[String]) -> Error {
+    let list = problems.join("\n");
     Error::new(
         ErrorKind::Misconfigured,
-        format!("The database cannot be adopted as it is; nothing was changed.\n{told}"),
+        format!("The database cannot be adopted. Nothing was changed.\n{list}"),
     )
-    .with("problems", told)
+    .with("problems", list)
 }

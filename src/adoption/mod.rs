@@ -1,8 +1,9 @@
-//! Sharing the database with an older application: its tables stay what they are, and triggers on
-//! both sides keep them and the engine's in step, in the same transactions.
+//! Adoption: sharing the database with an older application. Its tables stay as they are, and
+//! triggers on both sides keep them and the engine's tables in step, in the same transactions.
 //!
-//! The SQL beside this file is the text of the functions that do it; see
-//! `docs/decisions/0007-adoption-by-triggers.md`.
+//! The functions and triggers are in `sql/`. Those files are written for psql: `:"old"` is a schema
+//! and `:'zone'` a literal. [`Session::fill`] sets both, also inside function bodies, which psql
+//! itself leaves alone. See `docs/decisions/0007-adoption-by-triggers.md`.
 
 mod copying;
 mod inspection;
@@ -20,59 +21,59 @@ use crate::domain::money::Currency;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Connection, StoreOptions, connect_with, failed};
 
-pub use copying::Stage;
+pub use copying::CopyStage;
 pub use inspection::OldTables;
 pub use report::{Figure, Finding, Waiting};
 
-/// The engine's word for the session, seen by whoever waits for it.
+/// The session's application_name in pg_stat_activity.
 const NAME: &str = "order-engine adopt";
-/// How long a lock is waited for before those behind it are let through.
+/// How long to wait for a lock before letting the sessions queued behind it proceed.
 const LOCK_WAIT: &str = "100ms";
-/// How long a step is tried again while locks cannot be had.
+/// How long to retry a step whose locks are held by others.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// The pause after a try without locks; it doubles up to the second number.
+/// First and longest pause between such retries.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
-/// What a script raises to refuse, with a sentence for the person who runs it.
+/// SQLSTATE that a script raises to stop, with a message for the operator.
 const REFUSAL: &str = "OE001";
 
-/// Where an adoption stands.
+/// The state of an adoption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Triggers are there or being made; older rows are being copied.
+pub enum AdoptionStep {
+    /// Triggers are being created or exist; existing rows are being copied.
     Copying,
     /// Both sides are in step.
     Live,
-    /// The triggers are gone.
+    /// The triggers were dropped.
     Undone,
 }
 
-/// What is kept of an adoption.
+/// The row of `adoption`.
 #[derive(Clone, Debug)]
 pub struct Adoption {
-    /// Where it stands.
-    pub step: Step,
-    /// Where the older application's tables are.
+    /// Its state.
+    pub step: AdoptionStep,
+    /// The schema of the older application's tables.
     pub old_schema: String,
-    /// How its times are read.
+    /// The time zone of its timestamps, which carry none.
     pub time_zone: String,
-    /// Whether the engine announces what the older application does.
+    /// Whether the engine publishes the older application's changes.
     pub announce: bool,
     /// When it began.
     pub started_at: DateTime<Utc>,
 }
 
-/// How the older rows are read.
+/// How to interpret the older application's rows.
 #[derive(Clone, Debug)]
-pub struct Reading {
-    /// Where the older application's tables are.
+pub struct Interpretation {
+    /// The schema of the older application's tables.
     pub old_schema: String,
-    /// How its times, which carry no zone, are read.
+    /// The time zone of its timestamps, which carry none.
     pub time_zone: String,
-    /// What its amounts are in.
+    /// The currency of its amounts.
     pub currency: Currency,
 }
 
-/// A connection of its own, beside the engine's.
+/// A database session for adopting, outside the engine's pool.
 pub struct Session {
     connection: PgConnection,
     address: String,
@@ -80,7 +81,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects as the engine does, but with the search path that the role has by itself.
+    /// Connects as the engine does, but with the role's default search path.
     ///
     /// # Errors
     /// `Unavailable` when the database does not answer.
@@ -89,7 +90,7 @@ impl Session {
             ("lock_timeout", LOCK_WAIT),
             ("statement_timeout", "0"),
             ("client_min_messages", "warning"),
-            // A float is written with the digits that name it exactly.
+            // Print floats with the digits that identify them exactly.
             ("extra_float_digits", "1"),
             ("jit", "off"),
         ];
@@ -100,10 +101,10 @@ impl Session {
         Ok(Self { connection, address, schema })
     }
 
-    /// Makes sure that nobody else adopts, or undoes it, until the session ends.
+    /// Locks out other adoptions of this schema until the session ends.
     ///
     /// # Errors
-    /// `Conflict` when somebody does.
+    /// `Conflict` when one is running.
     pub async fn claim(&mut self) -> Result<()> {
         let is_ours: bool = sqlx::query_scalar(
             "select pg_try_advisory_lock(hashtext('order-engine adopt'), hashtext($1))",
@@ -116,13 +117,13 @@ impl Session {
             return Ok(());
         }
         let message = format!(
-            "Another order-engine adopt is at work on {}. Wait until it has ended.",
+            "Another order-engine adopt is running on {}. Wait until it has ended.",
             self.address
         );
         Err(Error::new(ErrorKind::Conflict, message))
     }
 
-    /// As [`adoption`].
+    /// Reads the state of the adoption, if there was one.
     ///
     /// # Errors
     /// As [`adoption`].
@@ -130,8 +131,8 @@ impl Session {
         known(&mut self.connection, &self.schema).await
     }
 
-    /// Makes the engine's tables the ones that names mean, and keeps what this session writes from
-    /// being carried back. To be called once the old tables were looked for.
+    /// Sets the search path to the engine's schema, and stops the triggers from mirroring this
+    /// session's writes. Call it after [`Session::inspect`], which needs the role's search path.
     ///
     /// # Errors
     /// As [`refused`].
@@ -149,8 +150,8 @@ impl Session {
         }
     }
 
-    /// Runs a script as one transaction, again and again while its locks cannot be had, so that
-    /// those who work with the tables never queue behind it for longer than a moment.
+    /// Runs a script as one transaction, and retries while its locks are held by others. Each try
+    /// waits briefly, so that other sessions never queue behind it for long.
     async fn run_patiently(&mut self, doing: &'static str, script: &str) -> Result<()> {
         let began = Instant::now();
         let mut pause = PAUSE.0;
@@ -171,7 +172,7 @@ impl Session {
         let script = AssertSqlSafe(script.to_owned());
         let done = sqlx::raw_sql(script).execute(&mut self.connection).await;
         if done.is_err() {
-            // A script that began a transaction left it open; without one this does nothing.
+            // The script may have left a transaction open.
             let _ = sqlx::raw_sql("rollback").execute(&mut self.connection).await;
         }
         done.map(drop)
@@ -179,40 +180,38 @@ impl Session {
 
     fn no_lock(&self, doing: &'static str, error: sqlx::Error) -> Error {
         let message = format!(
-            "A lock on the tables at {} could not be had for {} seconds while {doing}: a \
-             transaction there stays open. End it (see pg_stat_activity), and run the command \
-             again; it goes on where it stopped.",
+            "Could not lock the tables at {} within {} seconds while {doing}, because another \
+             transaction stays open. End it (see pg_stat_activity) and run the command again; it \
+             resumes where it stopped.",
             self.address,
             PATIENCE.as_secs()
         );
-        Error::new(ErrorKind::Unavailable, message)
-            .with("component", "postgresql")
-            .with_source(error)
+        Error::new(ErrorKind::Unavailable, message).with("component", "postgresql").with_source(error)
     }
 
-    /// Ends the session, and with it the claim.
+    /// Closes the session and releases its lock.
     pub async fn close(self) {
-        // The server notices all the same.
+        // The server also notices a connection that was not closed.
         let _ = self.connection.close().await;
     }
 
-    /// A text of SQL with the names and values of this adoption in it.
-    fn fill(&self, text: &str, reading: &Reading, home: Home) -> String {
+    /// Sets the psql variables of an SQL text to the names and values of this adoption.
+    fn fill(&self, text: &str, interpretation: &Interpretation, home: Home) -> String {
         let engine = ident(&self.schema);
-        let (home, catalogue) = match home {
+        let (home, catalog) = match home {
             Home::Engine => (engine.clone(), format!("{engine}.products")),
-            Home::Session => ("pg_temp".to_owned(), "pg_temp.catalogue".to_owned()),
+            Home::Session => ("pg_temp".to_owned(), "pg_temp.catalog".to_owned()),
         };
-        text.replace("{home}", &home)
-            .replace("{catalogue}", &catalogue)
-            .replace("{engine}", &engine)
-            .replace("{old}", &ident(&reading.old_schema))
-            .replace("{zone}", &literal(&reading.time_zone))
-            .replace("{currency}", &literal(reading.currency.as_str()))
+        text.replace(":\"home\"", &home)
+            .replace(":catalog", &catalog)
+            .replace(":\"engine\"", &engine)
+            .replace(":\"old\"", &ident(&interpretation.old_schema))
+            .replace(":'zone'", &literal(&interpretation.time_zone))
+            .replace(":'currency'", &literal(interpretation.currency.as_str()))
     }
 }
 
-/// What is kept of the adoption into `schema`, if there was one.
+/// Reads the state of the adoption into `schema`, if there was one.
 ///
 /// # Errors
 /// As [`refused`].
@@ -237,9 +236,9 @@ async fn known(connection: &mut PgConnection, schema: &str) -> Result<Option<Ado
         .try_map(|row: PgRow| {
             Ok(Adoption {
                 step: match row.try_get("step")? {
-                    "copying" => Step::Copying,
-                    "live" => Step::Live,
-                    _ => Step::Undone,
+                    "copying" => AdoptionStep::Copying,
+                    "live" => AdoptionStep::Live,
+                    _ => AdoptionStep::Undone,
                 },
                 old_schema: row.try_get("old_schema")?,
                 time_zone: row.try_get("time_zone")?,
@@ -252,21 +251,21 @@ async fn known(connection: &mut PgConnection, schema: &str) -> Result<Option<Ado
         .map_err(|error| refused("reading the adoption", error))
 }
 
-/// Where functions are made.
+/// Where functions are created.
 #[derive(Clone, Copy)]
 enum Home {
-    /// In the engine's schema, to stay.
+    /// In the engine's schema.
     Engine,
-    /// In the session, to vanish with it.
+    /// In the session's temporary schema.
     Session,
 }
 
-/// A name, quoted.
+/// A quoted identifier.
 fn ident(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A text, quoted.
+/// A quoted literal.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
@@ -275,21 +274,21 @@ fn code_of(error: &sqlx::Error) -> Option<String> {
     Some(error.as_database_error()?.code()?.into_owned())
 }
 
-/// Whether somebody else held a lock.
+/// Whether another session held a lock.
 fn is_contention(error: &sqlx::Error) -> bool {
     matches!(code_of(error).as_deref(), Some("55P03" | "40P01"))
 }
 
-/// As elsewhere, but with PostgreSQL's own words: who adopts looks after the database.
+/// As [`failed`], but with PostgreSQL's own message, because the operator looks after the database.
 fn refused(doing: &'static str, error: sqlx::Error) -> Error {
-    let told = match (code_of(&error).as_deref(), error.as_database_error()) {
+    let message = match (code_of(&error).as_deref(), error.as_database_error()) {
         (Some(REFUSAL), Some(refusal)) => Some(refusal.message().to_owned()),
         (_, Some(refusal)) => Some(format!("PostgreSQL refused {doing}: {}.", refusal.message())),
         _ => None,
     };
-    match (failed(doing, error), told) {
-        (error, Some(told)) if error.kind() == ErrorKind::Internal => {
-            Error::new(ErrorKind::Misconfigured, told).with_source(error)
+    match (failed(doing, error), message) {
+        (error, Some(message)) if error.kind() == ErrorKind::Internal => {
+            Error::new(ErrorKind::Misconfigured, message).with_source(error)
         }
         (error, _) => error,
     }

@@ -1,42 +1,43 @@
-//! Counts and sums on both sides, and everything that was found.
+//! Compares both sides: counts, sums, and the rows that break a rule.
 
 use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{Home, Reading, Session, refused};
+use super::{Home, Interpretation, Session, refused};
 use crate::error::Result;
 
-const COMPARING: &str = include_str!("comparing.sql");
-const DESCRIBING: &str = include_str!("describing.sql");
+const COMPARE: &str = include_str!("sql/compare.sql");
+const DESCRIBE: &str = include_str!("sql/describe.sql");
 
-/// One figure, on both sides.
+/// One count or sum, on both sides.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figure {
     /// What is counted or summed.
     pub what: String,
-    /// In the old tables, as it stands there.
+    /// In the old tables, unconverted.
     pub old: String,
-    /// Of that, what breaks a rule and is not the engine's.
-    pub not_carried: String,
-    /// What rounding to four decimals added.
+    /// Of that, what breaks a rule and is not imported.
+    pub not_imported: String,
+    /// The difference made by rounding to four decimals.
     pub rounding: String,
-    /// What only the engine has. Absent before an adoption.
-    pub not_shown: Option<String>,
+    /// What only the engine has, because the old tables cannot represent it. Absent before an
+    /// adoption.
+    pub engine_only: Option<String>,
     /// In the engine's tables. Absent before an adoption.
     pub engine: Option<String>,
-    /// Whether each side explains the other.
+    /// Whether `old - not_imported + rounding + engine_only` is `engine` and no row differs.
     pub is_equal: bool,
 }
 
-/// Something that breaks a rule of one side, or was rounded.
+/// A row that breaks a rule of one side, or was rounded.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// Which rule.
+    /// The rule.
     pub kind: String,
-    /// The row's table; `order_engine` for what the old tables cannot show.
+    /// The row's table; `order_engine` for what the old tables cannot represent.
     pub table: String,
-    /// The row's number.
+    /// The row's id.
     pub id: String,
     /// The value that breaks it.
     pub value: String,
@@ -44,54 +45,54 @@ pub struct Finding {
     pub outcome: String,
 }
 
-/// What an undone adoption leaves to the engine alone.
+/// What waits to be published once an adoption is undone.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Waiting {
     /// Messages in the outbox.
     pub messages: i64,
-    /// Changes by the older application that were to be announced.
-    pub unannounced: i64,
+    /// Changes by the older application that the engine has not published.
+    pub unpublished_changes: i64,
 }
 
 impl Session {
-    /// Compares both sides at one moment.
+    /// Compares both sides in one snapshot.
     ///
     /// # Errors
     /// As [`super::refused`].
-    pub async fn compare(&mut self, reading: &Reading) -> Result<(Vec<Figure>, Vec<Finding>)> {
+    pub async fn compare(&mut self, interpretation: &Interpretation) -> Result<(Vec<Figure>, Vec<Finding>)> {
         self.run("comparing", "begin isolation level repeatable read").await?;
-        let figures = self.figures(COMPARING, reading, Home::Engine).await?;
+        let figures = self.figures(COMPARE, interpretation, Home::Engine).await?;
         let rows = sqlx::query(
             "select kind, row_table, row_id, value, outcome from adoption_findings
              order by kind, row_table, length(row_id), row_id",
         )
         .fetch_all(&mut self.connection)
         .await
-        .map_err(|error| refused("reading what was found", error))?;
+        .map_err(|error| refused("reading findings", error))?;
         self.run("comparing", "commit").await?;
         Ok((figures, rows.iter().map(read_finding).collect::<Result<_>>()?))
     }
 
-    /// Describes the old tables before an adoption, and forgets the rehearsal.
+    /// Counts and sums the old tables, and ends the dry run.
     ///
     /// # Errors
     /// As [`super::refused`].
-    pub async fn describe(&mut self, reading: &Reading) -> Result<Vec<Figure>> {
-        let figures = self.figures(DESCRIBING, reading, Home::Session).await?;
-        self.run("ending the rehearsal", "rollback").await?;
+    pub async fn describe(&mut self, interpretation: &Interpretation) -> Result<Vec<Figure>> {
+        let figures = self.figures(DESCRIBE, interpretation, Home::Session).await?;
+        self.run("ending the dry run", "rollback").await?;
         Ok(figures)
     }
 
-    async fn figures(&mut self, text: &str, reading: &Reading, home: Home) -> Result<Vec<Figure>> {
-        let statement = self.fill(text, reading, home);
+    async fn figures(&mut self, text: &str, interpretation: &Interpretation, home: Home) -> Result<Vec<Figure>> {
+        let statement = self.fill(text, interpretation, home);
         sqlx::query(AssertSqlSafe(statement))
             .try_map(|row: PgRow| {
                 Ok(Figure {
                     what: row.try_get("what")?,
                     old: row.try_get("old")?,
-                    not_carried: row.try_get("not_carried")?,
+                    not_imported: row.try_get("not_imported")?,
                     rounding: row.try_get("rounding")?,
-                    not_shown: row.try_get("not_shown")?,
+                    engine_only: row.try_get("engine_only")?,
                     engine: row.try_get("engine")?,
                     is_equal: row.try_get("is_equal")?,
                 })
@@ -101,23 +102,23 @@ impl Session {
             .map_err(|error| refused("counting and summing", error))
     }
 
-    /// Counts what waits to be sent.
+    /// Counts what waits to be published.
     ///
     /// # Errors
     /// As [`super::refused`].
     pub async fn waiting(&mut self) -> Result<Waiting> {
-        let (messages, unannounced) = sqlx::query_as(
+        let (messages, unpublished_changes) = sqlx::query_as(
             "select (select count(*) from outbox), (select count(*) from legacy_outbox)",
         )
         .fetch_one(&mut self.connection)
         .await
-        .map_err(|error| refused("counting what waits", error))?;
-        Ok(Waiting { messages, unannounced })
+        .map_err(|error| refused("counting waiting messages", error))?;
+        Ok(Waiting { messages, unpublished_changes })
     }
 }
 
 pub(super) fn read_finding(row: &PgRow) -> Result<Finding> {
-    let read = |error| refused("reading what was found", error);
+    let read = |error| refused("reading findings", error);
     Ok(Finding {
         kind: row.try_get("kind").map_err(read)?,
         table: row.try_get("row_table").map_err(read)?,

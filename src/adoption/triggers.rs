@@ -1,87 +1,87 @@
-//! Making and removing what keeps both sides in step: functions, triggers, one series of numbers.
+//! Creates and drops what keeps both sides in step: functions, triggers, and shared sequences.
 
-use super::{Home, OldTables, Reading, Session, ident, literal};
+use super::{Home, OldTables, Interpretation, Session, ident, literal};
 use crate::error::Result;
 
-const READING: &str = include_str!("reading.sql");
-const CARRYING: &str = include_str!("carrying.sql");
-const WATCHING: &str = include_str!("watching.sql");
-const SHOWING: &str = include_str!("showing.sql");
-const BEGINNING: &str = include_str!("beginning.sql");
-const ENDING: &str = include_str!("ending.sql");
+const CONVERSION: &str = include_str!("sql/conversion.sql");
+const IMPORT: &str = include_str!("sql/import.sql");
+const OLD_TABLE_TRIGGERS: &str = include_str!("sql/old_table_triggers.sql");
+const ENGINE_TRIGGERS: &str = include_str!("sql/engine_triggers.sql");
+const BEGIN: &str = include_str!("sql/begin.sql");
+const END: &str = include_str!("sql/end.sql");
 
-/// A statement's trigger: its event and what it calls.
+/// A statement trigger: name, event and function.
 type Trigger = (&'static str, &'static str, &'static str);
 
-/// On the old tables. Catalogue and users come first, as orders are read with their help; items
-/// before orders, so that no order is taken for a new one whose items nobody watches.
+/// Triggers on the old tables. Catalog and users come first, because orders are imported with their
+/// help; items come before orders, so that no new order's items are missed.
 const ON_OLD: [(&str, &[Trigger]); 4] = [
     (
         "product_catalog",
         &[
-            ("added", "insert", "products_written"),
-            ("changed", "update", "products_written"),
-            ("removed", "delete", "products_removed"),
-            ("cleared", "truncate", "products_removed"),
+            ("insert", "insert", "old_products_written"),
+            ("update", "update", "old_products_written"),
+            ("delete", "delete", "old_products_deleted"),
+            ("truncate", "truncate", "old_products_deleted"),
         ],
     ),
     (
         "order_user",
         &[
-            ("added", "insert", "users_written"),
-            ("changed", "update", "users_written"),
-            ("removed", "delete", "users_removed"),
-            ("cleared", "truncate", "users_removed"),
+            ("insert", "insert", "old_users_written"),
+            ("update", "update", "old_users_written"),
+            ("delete", "delete", "old_users_deleted"),
+            ("truncate", "truncate", "old_users_deleted"),
         ],
     ),
     (
         "order_items",
         &[
-            ("added", "insert", "items_added"),
-            ("changed", "update", "items_changed"),
-            ("removed", "delete", "items_changed"),
+            ("insert", "insert", "old_items_inserted"),
+            ("update", "update", "old_items_changed"),
+            ("delete", "delete", "old_items_changed"),
         ],
     ),
     (
         "orders",
         &[
-            ("added", "insert", "orders_written"),
-            ("changed", "update", "orders_written"),
-            ("removed", "delete", "orders_removed"),
-            ("cleared", "truncate", "orders_removed"),
+            ("insert", "insert", "old_orders_written"),
+            ("update", "update", "old_orders_written"),
+            ("delete", "delete", "old_orders_deleted"),
+            ("truncate", "truncate", "old_orders_deleted"),
         ],
     ),
 ];
 
-/// On the engine's tables.
+/// Triggers on the engine's tables.
 const ON_ENGINE: [(&str, &[Trigger]); 4] = [
-    ("order_lines", &[("added", "insert", "lines_placed")]),
-    ("orders", &[("changed", "update", "orders_changed")]),
+    ("order_lines", &[("insert", "insert", "mirror_lines")]),
+    ("orders", &[("update", "update", "mirror_orders")]),
     (
         "products",
-        &[("added", "insert", "products_changed"), ("changed", "update", "products_changed")],
+        &[("insert", "insert", "mirror_products"), ("update", "update", "mirror_products")],
     ),
-    ("users", &[("added", "insert", "users_changed"), ("changed", "update", "users_changed")]),
+    ("users", &[("insert", "insert", "mirror_users"), ("update", "update", "mirror_users")]),
 ];
 
 impl Session {
-    /// Begins, or goes on with, an adoption: the functions, one series of numbers for both sides,
-    /// and the triggers that show what the engine writes.
+    /// Begins or resumes an adoption: creates the functions, lets both sides draw ids from the same
+    /// sequences, and creates the triggers that mirror the engine's writes to the old tables.
     ///
     /// # Errors
     /// `Misconfigured` when the engine has orders that the old tables do not, `Unavailable` when
     /// a lock cannot be had; as [`super::refused`].
     pub async fn begin(
         &mut self,
-        reading: &Reading,
+        interpretation: &Interpretation,
         old: &OldTables,
         announce: bool,
     ) -> Result<()> {
-        let functions = [READING, CARRYING, WATCHING, SHOWING].concat();
-        let functions = self.fill(&functions, reading, Home::Engine);
-        self.run_patiently("making functions", &functions).await?;
+        let functions = [CONVERSION, IMPORT, OLD_TABLE_TRIGGERS, ENGINE_TRIGGERS].concat();
+        let functions = self.fill(&functions, interpretation, Home::Engine);
+        self.run_patiently("creating functions", &functions).await?;
         let announce = if announce { "true" } else { "false" };
-        let mut script = self.fill_numbers(BEGINNING, reading, old).replace("{announce}", announce);
+        let mut script = self.fill_sequences(BEGIN, interpretation, old).replace(":announce", announce);
         for (table, triggers) in ON_ENGINE {
             let table = format!("{}.{}", ident(&self.schema), ident(table));
             script.extend(triggers.iter().map(|trigger| self.trigger(&table, trigger)));
@@ -89,11 +89,12 @@ impl Session {
         self.run_patiently("beginning the adoption", &script).await
     }
 
-    /// Watches the old tables, one after the other, so that no two are ever locked together.
+    /// Creates the triggers on the old tables, one table after the other, so that no two are locked
+    /// at once.
     ///
     /// # Errors
     /// `Unavailable` when a lock cannot be had; as [`super::refused`].
-    pub async fn watch(&mut self, old: &OldTables) -> Result<()> {
+    pub async fn create_old_triggers(&mut self, old: &OldTables) -> Result<()> {
         for (table, triggers) in ON_OLD {
             let name = format!("{}.{}", ident(&old.schema), ident(table));
             let mut script: Vec<_> =
@@ -101,27 +102,27 @@ impl Session {
             if table == "product_catalog" {
                 script.push(format!(
                     "create or replace trigger order_engine_stock before insert or update on {name}
-                     for each row when ({OUTSIDE}) execute function {}.stock_written();",
+                     for each row when ({NOT_MIRRORED}) execute function {}.old_stock_written();",
                     ident(&self.schema)
                 ));
             }
-            self.run_patiently("watching the old tables", &script.concat()).await?;
+            self.run_patiently("creating triggers on the old tables", &script.concat()).await?;
         }
         Ok(())
     }
 
-    /// Ends an adoption: the triggers go, and the engine draws its own numbers again.
+    /// Ends an adoption: drops the triggers and lets the engine draw ids from its own sequences again.
     ///
     /// # Errors
-    /// As [`Session::watch`].
-    pub async fn end(&mut self, reading: &Reading, old: &OldTables) -> Result<()> {
+    /// As [`Session::create_old_triggers`].
+    pub async fn end(&mut self, interpretation: &Interpretation, old: &OldTables) -> Result<()> {
         for (table, triggers) in ON_OLD {
             let name = format!("{}.{}", ident(&old.schema), ident(table));
             let names = triggers.iter().map(|(name, _, _)| *name).chain(["stock"]);
             let script: String = names.map(|trigger| drop_trigger(&name, trigger)).collect();
-            self.run_patiently("removing triggers", &script).await?;
+            self.run_patiently("dropping triggers", &script).await?;
         }
-        let mut script = self.fill_numbers(ENDING, reading, old);
+        let mut script = self.fill_sequences(END, interpretation, old);
         for (table, triggers) in ON_ENGINE {
             let table = format!("{}.{}", ident(&self.schema), ident(table));
             script.extend(triggers.iter().map(|(name, _, _)| drop_trigger(&table, name)));
@@ -129,34 +130,34 @@ impl Session {
         self.run_patiently("ending the adoption", &script).await
     }
 
-    /// Begins a dry run: what it asks with is made for this session only.
+    /// Begins a dry run: opens a snapshot and creates the checking functions for this session only.
     ///
     /// # Errors
     /// As [`super::refused`].
-    pub async fn rehearse(&mut self, reading: &Reading) -> Result<()> {
+    pub async fn begin_dry_run(&mut self, interpretation: &Interpretation) -> Result<()> {
         let script = self.fill(
             "begin isolation level repeatable read;
-             create temp table catalogue on commit drop as
+             create temp table catalog on commit drop as
              select distinct on (c.product_id) c.product_id::text as product_id, c.name,
                     case when c.price >= 0 and c.price < 1e15
                         then round(c.price::text::numeric, 4) end as price
-             from {old}.product_catalog c order by c.product_id, c.id;",
-            reading,
+             from :\"old\".product_catalog c order by c.product_id, c.id;",
+            interpretation,
             Home::Session,
         );
-        let functions = self.fill(READING, reading, Home::Session);
-        self.run_patiently("rehearsing", &(script + &functions)).await
+        let functions = self.fill(CONVERSION, interpretation, Home::Session);
+        self.run_patiently("beginning the dry run", &(script + &functions)).await
     }
 
-    fn fill_numbers(&self, text: &str, reading: &Reading, old: &OldTables) -> String {
+    fn fill_sequences(&self, text: &str, interpretation: &Interpretation, old: &OldTables) -> String {
         let own = |sequence| literal(&format!("{}.{sequence}", ident(&self.schema)));
-        self.fill(text, reading, Home::Engine)
-            .replace("{order_ids}", &literal(&old.order_ids))
-            .replace("{item_ids}", &literal(&old.item_ids))
-            .replace("{engine_order_ids}", &own("order_ids"))
-            .replace("{engine_line_ids}", &own("order_line_ids"))
-            .replace("{old_name}", &literal(&old.schema))
-            .replace("{engine_name}", &literal(&self.schema))
+        self.fill(text, interpretation, Home::Engine)
+            .replace(":'order_ids'", &literal(&old.order_ids))
+            .replace(":'item_ids'", &literal(&old.item_ids))
+            .replace(":'engine_order_ids'", &own("order_ids"))
+            .replace(":'engine_line_ids'", &own("order_line_ids"))
+            .replace(":'old_name'", &literal(&old.schema))
+            .replace(":'engine_name'", &literal(&self.schema))
     }
 
     fn trigger(&self, table: &str, (name, event, function): &Trigger) -> String {
@@ -169,13 +170,13 @@ impl Session {
         let engine = ident(&self.schema);
         format!(
             "create or replace trigger order_engine_{name} after {event} on {table} {rows}
-             for each statement when ({OUTSIDE}) execute function {engine}.{function}();\n"
+             for each statement when ({NOT_MIRRORED}) execute function {engine}.{function}();\n"
         )
     }
 }
 
-/// Not within what was itself carried over from the other side.
-const OUTSIDE: &str = "current_setting('order_engine.mirroring', true) is distinct from 'on'";
+/// The trigger does not fire for writes that were themselves mirrored from the other side.
+const NOT_MIRRORED: &str = "current_setting('order_engine.mirroring', true) is distinct from 'on'";
 
 fn drop_trigger(table: &str, name: &str) -> String {
     format!("drop trigger if exists order_engine_{name} on {table};\n")

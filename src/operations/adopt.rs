@@ -1,262 +1,262 @@
-//! Adopts a database that an older application goes on using, tells how it looks, and goes back.
+//! Adopts a database that an older application goes on using, reports on it, and undoes it.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::adoption::{
-    Adoption, Figure, Finding, OldTables, Reading, Session, Stage, Step, Waiting,
+    Adoption, AdoptionStep, CopyStage, Figure, Finding, Interpretation, OldTables, Session, Waiting,
 };
 use crate::app;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operations::migrate;
 
-/// How times without a zone are read unless somebody says otherwise.
+/// Default time zone of the older application's timestamps.
 const TIME_ZONE: &str = "UTC";
 
-/// How to adopt. What is not said stays as it was at an earlier run.
+/// How to adopt. Options that are absent keep the value of an earlier run.
 #[derive(Clone, Debug, Default)]
 pub struct AdoptOptions {
-    /// Only look.
+    /// Report only, change nothing.
     pub dry_run: bool,
-    /// Whether the engine announces what the older application does; not at first.
+    /// Whether the engine publishes the older application's changes. Default false.
     pub announce: Option<bool>,
-    /// How the older application's times are read, at first as UTC.
+    /// The time zone of the older application's timestamps. Default UTC.
     pub time_zone: Option<String>,
 }
 
-/// What was found, and how both sides look.
+/// The result of an adoption, a dry run or an undoing.
 #[derive(Debug, Serialize)]
 pub struct AdoptReport {
-    /// `rehearsed`, `adopted` or `undone`.
+    /// `dry_run`, `adopted` or `undone`.
     pub outcome: &'static str,
-    /// Where the old tables are.
+    /// The schema of the old tables.
     pub old_schema: String,
-    /// How their times are read.
+    /// The time zone of their timestamps.
     pub time_zone: String,
-    /// Whether the engine announces what the older application does.
+    /// Whether the engine publishes the older application's changes.
     pub announce: bool,
-    /// Whether counts and sums agree, all differences explained.
+    /// Whether both sides are equal, apart from explained differences.
     pub is_equal: bool,
     /// Counts and sums.
     pub figures: Vec<Figure>,
-    /// How often each kind of finding was made.
-    pub found: BTreeMap<String, usize>,
+    /// The number of findings of each kind.
+    pub findings_by_kind: BTreeMap<String, usize>,
     /// Every finding.
     pub findings: Vec<Finding>,
-    /// What waits to be sent, once it is undone.
+    /// What waits to be published; only after undoing.
     pub waiting: Option<Waiting>,
 }
 
-/// How far a stage came.
+/// Progress of one stage.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// Which stage.
+    /// The stage's name.
     pub stage: &'static str,
-    /// Rows that are done.
+    /// Rows copied so far.
     pub done: i64,
-    /// Rows that there were to do when it began.
+    /// Rows to copy.
     pub total: i64,
 }
 
-/// Adopts the database, or looks at what that would do. Interrupted, it goes on where it stopped;
-/// repeated, it brings the engine's side to what the old tables say.
+/// Adopts the database, or reports what that would do. An interrupted run is resumed; a repeated run
+/// makes the engine's tables equal to the old ones. `progress` is called after each batch.
 ///
 /// # Errors
 /// `Misconfigured` when the database is not as it must be, `InvalidInput` for an unknown time zone
-/// or one that differs from that of an adoption under way, `Conflict` when another one is at work,
+/// or one that differs from that of an adoption under way, `Conflict` when another one is running,
 /// `Unavailable`.
 pub async fn adopt(
     settings: &Settings,
     options: &AdoptOptions,
-    told: impl Fn(Progress) + Send,
+    progress: impl Fn(Progress) + Send,
 ) -> Result<AdoptReport> {
     let mut session = Session::open(app::database(settings)?).await?;
     let report = match options.dry_run {
-        true => rehearse(&mut session, settings, options, told).await,
-        false => carry_out(&mut session, settings, options, told).await,
+        true => dry_run(&mut session, settings, options, progress).await,
+        false => copy_all(&mut session, settings, options, progress).await,
     };
     session.close().await;
     report
 }
 
-async fn rehearse(
+async fn dry_run(
     session: &mut Session,
     settings: &Settings,
     options: &AdoptOptions,
-    told: impl Fn(Progress) + Send,
+    progress: impl Fn(Progress) + Send,
 ) -> Result<AdoptReport> {
     let old = session.inspect().await?;
     let known = session.adoption().await?;
-    let (reading, announce) = decide(settings, options, &old, known.as_ref())?;
-    session.check_zone(&reading).await?;
-    session.rehearse(&reading).await?;
+    let (interpretation, announce) = decide(settings, options, &old, known.as_ref())?;
+    session.check_zone(&interpretation).await?;
+    session.begin_dry_run(&interpretation).await?;
     let mut findings = Vec::new();
-    for stage in Stage::ALL.into_iter().filter(|stage| *stage != Stage::Deletions) {
-        let total = session.count(stage, &reading, i64::MIN).await?;
+    for stage in CopyStage::ALL.into_iter().filter(|stage| *stage != CopyStage::Deletions) {
+        let total = session.count(stage, &interpretation, i64::MIN).await?;
         let (mut done, mut after) = (0, i64::MIN);
-        while let Some((n, last)) = session.judge(stage, &reading, after, &mut findings).await? {
+        while let Some((n, last)) = session.check(stage, &interpretation, after, &mut findings).await? {
             (done, after) = (done + n, last);
-            told(Progress { stage: stage.name(), done, total: total.max(done) });
+            progress(Progress { stage: stage.name(), done, total: total.max(done) });
         }
     }
-    let figures = session.describe(&reading).await?;
-    Ok(report("rehearsed", reading, announce, figures, findings))
+    let figures = session.describe(&interpretation).await?;
+    Ok(report("dry_run", interpretation, announce, figures, findings))
 }
 
-async fn carry_out(
+async fn copy_all(
     session: &mut Session,
     settings: &Settings,
     options: &AdoptOptions,
-    told: impl Fn(Progress) + Send,
+    progress: impl Fn(Progress) + Send,
 ) -> Result<AdoptReport> {
     session.claim().await?;
     let old = session.inspect().await?;
     let known = session.adoption().await?;
-    let (reading, announce) = decide(settings, options, &old, known.as_ref())?;
-    session.check_zone(&reading).await?;
+    let (interpretation, announce) = decide(settings, options, &old, known.as_ref())?;
+    session.check_zone(&interpretation).await?;
     migrate(settings).await?;
     session.enter().await?;
-    session.begin(&reading, &old, announce).await?;
+    session.begin(&interpretation, &old, announce).await?;
     fail_point!("adopt.begun");
-    session.watch(&old).await?;
-    fail_point!("adopt.watching");
-    for stage in Stage::ALL {
-        copy(session, stage, &reading, &told).await?;
+    session.create_old_triggers(&old).await?;
+    fail_point!("adopt.triggers_created");
+    for stage in CopyStage::ALL {
+        copy(session, stage, &interpretation, &progress).await?;
     }
     fail_point!("adopt.copied");
-    session.show_missing(&reading).await?;
-    fail_point!("adopt.shown");
+    session.mirror_missing(&interpretation).await?;
+    fail_point!("adopt.mirrored");
     session.finish().await?;
     fail_point!("adopt.finished");
-    let (figures, findings) = session.compare(&reading).await?;
-    Ok(report("adopted", reading, announce, figures, findings))
+    let (figures, findings) = session.compare(&interpretation).await?;
+    Ok(report("adopted", interpretation, announce, figures, findings))
 }
 
 async fn copy(
     session: &mut Session,
-    stage: Stage,
-    reading: &Reading,
-    told: &(impl Fn(Progress) + Send),
+    stage: CopyStage,
+    interpretation: &Interpretation,
+    progress: &(impl Fn(Progress) + Send),
 ) -> Result<()> {
-    let Some((total, mut after)) = session.progress(stage, reading).await? else {
+    let Some((total, mut after)) = session.progress(stage, interpretation).await? else {
         return Ok(());
     };
     let mut done = 0;
-    while let Some((n, last)) = session.copy(stage, reading, after).await? {
+    while let Some((n, last)) = session.copy(stage, interpretation, after).await? {
         fail_point!("adopt.batch_copied");
         (done, after) = (done + n, last);
-        told(Progress { stage: stage.name(), done, total: total.max(done) });
+        progress(Progress { stage: stage.name(), done, total: total.max(done) });
     }
     Ok(())
 }
 
-/// Goes back: the old tables stay with everything that was written since.
+/// Undoes the adoption: drops the triggers. The old tables keep everything that was written since.
 ///
 /// # Errors
 /// `Misconfigured` without an adoption, or, unless forced, when the sides differ or the engine has
-/// orders that the old tables cannot show; `Conflict` when another one is at work, `Unavailable`.
+/// orders that the old tables cannot show; `Conflict` when another one is running, `Unavailable`.
 pub async fn undo_adoption(settings: &Settings, force: bool) -> Result<AdoptReport> {
     let mut session = Session::open(app::database(settings)?).await?;
-    let report = go_back(&mut session, settings, force).await;
+    let report = undo(&mut session, settings, force).await;
     session.close().await;
     report
 }
 
-async fn go_back(session: &mut Session, settings: &Settings, force: bool) -> Result<AdoptReport> {
+async fn undo(session: &mut Session, settings: &Settings, force: bool) -> Result<AdoptReport> {
     session.claim().await?;
-    let known = session.adoption().await?.filter(|known| known.step != Step::Undone);
+    let known = session.adoption().await?.filter(|known| known.step != AdoptionStep::Undone);
     let Some(known) = known else {
         let text = "There is no adoption to undo on this database.";
         return Err(Error::new(ErrorKind::Misconfigured, text));
     };
     let old = session.inspect().await?;
-    let (reading, announce) = decide(settings, &AdoptOptions::default(), &old, Some(&known))?;
+    let (interpretation, announce) = decide(settings, &AdoptOptions::default(), &old, Some(&known))?;
     session.enter().await?;
-    let (figures, findings) = session.compare(&reading).await?;
-    let mut report = report("undone", reading.clone(), announce, figures, findings);
+    let (figures, findings) = session.compare(&interpretation).await?;
+    let mut report = report("undone", interpretation.clone(), announce, figures, findings);
     if !force {
         check_nothing_is_lost(&report, known.step)?;
     }
-    session.end(&reading, &old).await?;
+    session.end(&interpretation, &old).await?;
     report.waiting = Some(session.waiting().await?);
     Ok(report)
 }
 
-/// An adoption that has not come to its end changed nothing in the old tables but added what the
-/// engine placed, so only that can be lost.
-fn check_nothing_is_lost(report: &AdoptReport, step: Step) -> Result<()> {
-    let unshown: Vec<_> = report
+/// Fails if undoing would lose data. An unfinished adoption has only added the engine's orders to the
+/// old tables, so only orders that could not be added can be lost.
+fn check_nothing_is_lost(report: &AdoptReport, step: AdoptionStep) -> Result<()> {
+    let unmirrored: Vec<_> = report
         .findings
         .iter()
         .filter(|finding| finding.table == "order_engine")
         .map(|finding| format!("{} {}: {}", finding.kind, finding.id, finding.value))
         .collect();
     let mut problems = Vec::new();
-    if !unshown.is_empty() {
+    if !unmirrored.is_empty() {
         problems.push(format!(
-            "The old tables lack what the engine has and they cannot hold: {}. Say --force to \
-             leave it to the engine.",
-            unshown.join("; ")
+            "The old tables cannot represent these rows of the engine: {}. They stay in the \
+             engine's tables only; use --force to undo the adoption all the same.",
+            unmirrored.join("; ")
         ));
     }
-    if step == Step::Live && !report.is_equal {
+    if step == AdoptionStep::Live && !report.is_equal {
         problems.push(
-            "Counts or sums of the two sides differ. Run order-engine adopt again, or say --force."
+            "Counts or sums of the two sides differ. Run order-engine adopt again, or use --force."
                 .to_owned(),
         );
     }
     if problems.is_empty() {
         return Ok(());
     }
-    let told = problems.join("\n");
-    Err(Error::new(ErrorKind::Misconfigured, told.clone()).with("problems", told))
+    let list = problems.join("\n");
+    Err(Error::new(ErrorKind::Misconfigured, list.clone()).with("problems", list))
 }
 
-/// What was said now, else at the run before, else what is usual.
+/// The options of this run, else of the run before, else the defaults.
 fn decide(
     settings: &Settings,
     options: &AdoptOptions,
     old: &OldTables,
     known: Option<&Adoption>,
-) -> Result<(Reading, bool)> {
+) -> Result<(Interpretation, bool)> {
     let before = known.map(|known| known.time_zone.clone());
-    let is_under_way = known.is_some_and(|known| known.step != Step::Undone);
+    let is_under_way = known.is_some_and(|known| known.step != AdoptionStep::Undone);
     if let (true, Some(before), Some(now)) = (is_under_way, &before, &options.time_zone)
         && before != now
     {
         return Err(Error::new(
             ErrorKind::InvalidInput,
-            format!("This adoption reads times in {before}; undo it before you say {now}."),
+            format!("This adoption uses the time zone {before}. Undo it before you change it to {now}."),
         ));
     }
     let time_zone = options.time_zone.clone().or(before).unwrap_or_else(|| TIME_ZONE.to_owned());
-    let announced = known.is_some_and(|known| known.announce);
-    let reading =
-        Reading { old_schema: old.schema.clone(), time_zone, currency: settings.orders.currency };
-    Ok((reading, options.announce.unwrap_or(announced)))
+    let was_announcing = known.is_some_and(|known| known.announce);
+    let interpretation =
+        Interpretation { old_schema: old.schema.clone(), time_zone, currency: settings.orders.currency };
+    Ok((interpretation, options.announce.unwrap_or(was_announcing)))
 }
 
 fn report(
     outcome: &'static str,
-    reading: Reading,
+    interpretation: Interpretation,
     announce: bool,
     figures: Vec<Figure>,
     findings: Vec<Finding>,
 ) -> AdoptReport {
-    let mut found = BTreeMap::new();
+    let mut findings_by_kind = BTreeMap::new();
     for finding in &findings {
-        *found.entry(finding.kind.clone()).or_default() += 1;
+        *findings_by_kind.entry(finding.kind.clone()).or_default() += 1;
     }
     AdoptReport {
         outcome,
-        old_schema: reading.old_schema,
-        time_zone: reading.time_zone,
+        old_schema: interpretation.old_schema,
+        time_zone: interpretation.time_zone,
         announce,
         is_equal: figures.iter().all(|figure| figure.is_equal),
         figures,
-        found,
+        findings_by_kind,
         findings,
         waiting: None,
     }

@@ -4,7 +4,7 @@ mod dependencies;
 
 use tokio::net::TcpListener;
 
-use crate::adoption::{self, Step};
+use crate::adoption::{self, AdoptionStep};
 use crate::app::enabled_contracts::{ContractApi, EnabledContracts};
 use crate::app::{self, Check};
 use crate::config::Settings;
@@ -100,9 +100,9 @@ async fn check_adoption(store: &Store) -> Option<Check> {
     };
     let (schema, since) = (known.old_schema, known.started_at.format("%Y-%m-%d %H:%M UTC"));
     Some(match known.step {
-        Step::Live => passed("adoption", &format!("Synchronised with the tables in {schema}.")),
-        Step::Undone => passed("adoption", &format!("The adoption of {schema} was undone.")),
-        Step::Copying => Check {
+        AdoptionStep::Live => passed("adoption", &format!("Synchronised with the tables in {schema}.")),
+        AdoptionStep::Undone => passed("adoption", &format!("The adoption of {schema} was undone.")),
+        AdoptionStep::Copying => Check {
             name: "adoption".to_owned(),
             is_ok: false,
             detail: format!("The adoption of {schema}, started on {since}, is incomplete."),

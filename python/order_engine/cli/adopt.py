@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
 ROWS_PER_KIND_MAX = 20
-FIGURES = ("what", "old", "not_carried", "rounding", "not_shown", "engine")
+FIGURES = ("what", "old", "not_imported", "rounding", "engine_only", "engine")
 HEADING = ("", "OLD TABLES", "NOT COPIED", "ROUNDING", "NOT IN OLD", "ENGINE", "")
 KIND_DESCRIPTIONS = {
     "change": "changes that could not be written to the old tables",
@@ -38,7 +38,7 @@ KIND_DESCRIPTIONS = {
     "user": "users that the old tables cannot represent",
 }
 OUTCOMES = {
-    "rehearsed": "This was a dry run: nothing was changed.",
+    "dry_run": "This was a dry run: nothing was changed.",
     "adopted": "The old tables and the engine's tables are synchronised.",
     "undone": "The adoption is undone. The old tables contain everything written since.",
 }
@@ -149,7 +149,7 @@ def _print_table(report: dict[str, Any]) -> None:
         ),
         heading=HEADING,
     )
-    for kind, count in report["found"].items():
+    for kind, count in report["findings_by_kind"].items():
         click.echo(f"\n{kind} ({count}): {KIND_DESCRIPTIONS.get(kind, kind)}")
         rows = [finding for finding in report["findings"] if finding["kind"] == kind]
         print_columns(
@@ -165,5 +165,5 @@ def _print_table(report: dict[str, Any]) -> None:
     if waiting := report["waiting"]:
         click.echo(
             f"{waiting['messages']} messages are queued in the outbox; "
-            f"{waiting['unannounced']} changes were not published."
+            f"{waiting['unpublished_changes']} changes were not published."
         )

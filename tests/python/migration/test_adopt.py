@@ -32,7 +32,7 @@ def test_existing_rows_are_adopted(shared_database: SharedDatabase) -> None:
             ("3", 1, Decimal("24.99")),
         ]
         assert [entry.actor for entry in engine.order_history(first)] == ["legacy"]
-    assert report["found"] == {}
+    assert report["findings_by_kind"] == {}
     assert figures(report, "totals")["engine"] == "44.2900"
     # The product service has subtracted them before.
     assert shared_database.level(1) == (999_616, 0, 999_616)
@@ -175,8 +175,8 @@ def test_violations_are_listed_and_never_fail_the_old_service(
     report = shared_database.adopt()
     assert shared_database.findings() == expected
     (rounding,) = [each for each in report["findings"] if each["kind"] == "rounded"]
-    assert (rounding["found"], rounding["done"]) == ("0.10002", "0.1000")
-    assert figures(report, "orders")["not_carried"] == "4"
+    assert (rounding["value"], rounding["outcome"]) == ("0.10002", "0.1000")
+    assert figures(report, "orders")["not_imported"] == "4"
     assert figures(report, "totals")["rounding"] == "-0.00002"
     later = break_rules()
     assert shared_database.findings() == expected | later

@@ -145,7 +145,7 @@ def test_adopting_under_load(
     (orders,) = [each for each in again["figures"] if each["what"] == "orders"]
     assert int(orders["engine"]) == ORDERS + len(created)
     # Python adds floats: 24.99 + 2 * 9.5 is 43.989999999999995 to it.
-    assert set(again["found"]) <= {"rounded"}
+    assert set(again["findings_by_kind"]) <= {"rounded"}
     # Without a product service, the new orders reserve what was ordered, or less if an order was
     # placed before its items were observed.
     held = shared_database.sql(
@@ -187,7 +187,7 @@ def test_both_place_orders_at_once(
         shared_database.one("select count(*) from orders where status = 'Cancelled'") == cancelled
     )
     report = shared_database.adopt()
-    assert set(report["found"]) <= {"rounded"}
+    assert set(report["findings_by_kind"]) <= {"rounded"}
     levels = [shared_database.level(product)[1] for product in (1, 3)]
     live = 400 - cancelled
     pieces = shared_database.sql(

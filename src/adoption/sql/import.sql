@@ -1,39 +1,41 @@
--- From the older application's tables to the engine's: what its statements, and the copying, do.
--- The functions that triggers call set `order_engine.mirroring`, which the triggers of both sides
--- look at, so that nothing is carried back and forth. A rule that is broken never fails the older
--- application's statement; what cannot be carried is told in adoption_findings.
+-- Imports rows of the older application's tables into the engine's: called by copying and by the
+-- triggers on the older tables. Trigger functions set `order_engine.mirroring`, which the triggers
+-- of both sides check, so that no write is mirrored back. A row that breaks a rule never fails the
+-- older application's statement; it becomes a finding.
 
-create or replace function {engine}.legacy_int(id text) returns integer
+create or replace function :"engine".legacy_int(id text) returns integer
 language sql immutable as $$
-    select case when id ~ '^(0|-?[1-9][0-9]{0,9})$' and id::bigint between -2147483648 and 2147483647
+    select case
+        when id ~ '^(0|-?[1-9][0-9]{0,9})$'
+            and id::bigint between -2147483648 and 2147483647
         then id::integer end
 $$;
 
--- Whether an engine takes stock numbers from the broker now: then it alone writes them.
-create or replace function {engine}.intake_runs() returns boolean
+-- Whether an engine's consumer is running. Then only the engine writes stock numbers.
+create or replace function :"engine".consumer_runs() returns boolean
 language sql volatile as $$
     select exists (
-        select from {engine}.leases
-        where starts_with(name, 'intake:') and expires_at > clock_timestamp()
+        select from :"engine".leases
+        where starts_with(name, 'consumer:') and expires_at > clock_timestamp()
     )
 $$;
 
--- Notes what the rules say of some rows instead of what they said before.
-create or replace function {engine}.note_findings(
-    of_table text, ids bigint[], kinds text[], told {engine}.adoption_findings[]
+-- Replaces the findings about some rows.
+create or replace function :"engine".replace_findings(
+    of_table text, ids bigint[], kinds text[], findings :"engine".adoption_findings[]
 ) returns void
 language plpgsql as $$
 begin
     delete from adoption_findings
     where row_table = of_table and row_id = any(ids::text[]) and kind = any(kinds);
     insert into adoption_findings (kind, row_table, row_id, value, outcome)
-    select t.kind, t.row_table, t.row_id, t.value, t.outcome from unnest(told) t
+    select t.kind, t.row_table, t.row_id, t.value, t.outcome from unnest(findings) t
     on conflict (row_table, row_id, kind) do update
     set value = excluded.value, outcome = excluded.outcome, noted_at = excluded.noted_at;
 end $$;
 
--- Brings the rows of orders over; returns the numbers of those that the engine did not have.
-create or replace function {engine}.carry_orders(ids bigint[], is_fresh boolean) returns bigint[]
+-- Imports the rows of orders; returns the ids of those that the engine did not have.
+create or replace function :"engine".import_orders(ids bigint[], is_fresh boolean) returns bigint[]
 language plpgsql as $$
 declare
     added bigint[];
@@ -44,17 +46,17 @@ begin
                legacy_status(o.status) as status, legacy_amount(o.total_amount) as total,
                coalesce(legacy_time(o.created_at), now()) as created_at,
                coalesce(legacy_time(o.updated_at), legacy_time(o.created_at), now()) as updated_at
-        from {old}.orders o
+        from :"old".orders o
         where o.id = any(ids) and is_order(o.id, o.status, o.total_amount)
     ), placed as (
         insert into orders (
             id, user_id, status, total, currency, address, version, created_at, updated_at
         )
-        select id, user_id, status, total, {currency}, address, 1, created_at, updated_at
+        select id, user_id, status, total, :'currency', address, 1, created_at, updated_at
         from source order by id
         on conflict (id) do nothing
         returning id, status, created_at
-    ), noted as (
+    ), history as (
         insert into order_history (
             order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
         )
@@ -67,7 +69,7 @@ begin
     with source as (
         select o.id::bigint as id, o.user_id::text as user_id, o.address,
                legacy_status(o.status) as status, legacy_amount(o.total_amount) as total
-        from {old}.orders o
+        from :"old".orders o
         where o.id = any(ids) and o.id <> all(added)
           and is_order(o.id, o.status, o.total_amount)
     ), changed as (
@@ -82,34 +84,34 @@ begin
               (source.status, source.total, source.user_id, source.address, null)
         returning known.id, known.version, known.status, known.updated_at, was.status as previous,
                   was.status <> source.status or was.deleted_at is not null as is_moved
-    ), noted as (
+    ), history as (
         insert into order_history (
             order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
         )
         select id, version, gen_random_uuid(), updated_at, 'legacy', 'updated', previous, status,
                null
         from changed where is_moved
-    ), told as (
+    ), published as (
         insert into legacy_outbox (order_id, version)
         select id, version from changed
         where is_moved and exists (select from adoption where announce)
     )
     insert into adoption_stock_changes (kind, order_id)
     select 'release', id from changed where status = 'cancelled' and previous <> 'cancelled';
-    perform note_findings(
+    perform replace_findings(
         'orders', ids, '{id,status,total,rounded,time,error}',
         array(
             select row(t.kind, t.row_table, t.row_id, t.value, t.outcome, clock_timestamp())
                 ::adoption_findings
-            from judge_orders(ids) t
+            from check_orders(ids) t
         )
     );
     return added;
 end $$;
 
--- Makes the lines of orders what the items are. The last line of an order stays: an order without
--- lines would be none, and whoever deletes its items may be about to delete it.
-create or replace function {engine}.carry_lines(ids bigint[]) returns void
+-- Makes the lines of orders equal to the items. The last line of an order stays, because the engine
+-- has no orders without lines; the older application deletes an order's items before the order.
+create or replace function :"engine".import_lines(ids bigint[]) returns void
 language plpgsql as $$
 begin
     with source as materialized (
@@ -148,20 +150,20 @@ begin
     delete from adoption_findings
     where row_table = 'order_items' and kind in ('quantity', 'product')
       and row_id in (
-          select i.id::text from {old}.order_items i where i.order_id in (select unnest(ids))
+          select i.id::text from :"old".order_items i where i.order_id in (select unnest(ids))
       );
-    perform note_findings(
+    perform replace_findings(
         'orders', ids, '{prices,empty}',
         array(
             select row(t.kind, t.row_table, t.row_id, t.value, t.outcome, clock_timestamp())
                 ::adoption_findings
-            from judge_lines(ids) t
+            from check_lines(ids) t
         )
     );
 end $$;
 
--- Orders that the older application has no more: nobody sees them, and what they held is free.
-create or replace function {engine}.carry_deletions(ids bigint[]) returns void
+-- Deletes orders that the older application has deleted, and releases their reservations.
+create or replace function :"engine".import_deletions(ids bigint[]) returns void
 language plpgsql as $$
 begin
     perform from orders where id = any(ids) order by id for update;
@@ -174,14 +176,14 @@ begin
         from orders was
         where known.id = any(ids) and was.id = known.id and known.deleted_at is null
         returning known.id, known.version, known.status, known.updated_at, was.status as previous
-    ), noted as (
+    ), history as (
         insert into order_history (
             order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
         )
         select id, version, gen_random_uuid(), updated_at, 'legacy', 'deleted', previous, status,
                null
         from deleted
-    ), told as (
+    ), published as (
         insert into legacy_outbox (order_id, version)
         select id, version from deleted where exists (select from adoption where announce)
     )
@@ -191,18 +193,18 @@ begin
 end $$;
 
 -- Users, from rows that were written (the latest counts) or are copied (the first counts).
-create or replace function {engine}.carry_users(ids bigint[], is_fresh boolean) returns void
+create or replace function :"engine".import_users(ids bigint[], is_fresh boolean) returns void
 language plpgsql as $$
 begin
     insert into users as known (user_id, email, address, contact, updated_at)
     select distinct on (u.user_id) u.user_id::text, nullif(u.email, ''), nullif(u.address, ''),
            nullif(u.contact, ''), clock_timestamp()
-    from {old}.order_user u
+    from :"old".order_user u
     where u.id = any(ids)
       and (is_fresh or not exists (
-          select from {old}.order_user e where e.user_id = u.user_id and e.id < u.id
+          select from :"old".order_user e where e.user_id = u.user_id and e.id < u.id
       ))
-      -- What is known already is not locked.
+      -- Unchanged users are not locked.
       and not exists (
           select from users k
           where k.user_id = u.user_id::text
@@ -215,40 +217,40 @@ begin
         address = coalesce(excluded.address, known.address),
         contact = coalesce(excluded.contact, known.contact),
         updated_at = excluded.updated_at;
-    perform note_findings(
+    perform replace_findings(
         'order_user', ids, '{twice,error}',
         array(
             select row(t.kind, t.row_table, t.row_id, t.value, t.outcome, clock_timestamp())
                 ::adoption_findings
-            from judge_users(ids) t
+            from check_users(ids) t
         )
     );
 end $$;
 
 -- Products, from rows that were written (the latest counts) or are copied (the first counts).
-create or replace function {engine}.carry_products(ids bigint[], is_fresh boolean) returns void
+create or replace function :"engine".import_products(ids bigint[], is_fresh boolean) returns void
 language plpgsql as $$
 begin
     insert into products (product_id, name, price, currency, reported, updated_at)
     select distinct on (c.product_id) c.product_id::text, c.name, legacy_amount(c.price),
-           {currency}, c.quantity, clock_timestamp()
-    from {old}.product_catalog c
+           :'currency', c.quantity, clock_timestamp()
+    from :"old".product_catalog c
     where c.id = any(ids)
       and (is_fresh or not exists (
-          select from {old}.product_catalog e where e.product_id = c.product_id and e.id < c.id
+          select from :"old".product_catalog e where e.product_id = c.product_id and e.id < c.id
       ))
     order by c.product_id, c.id
     on conflict (product_id) do nothing;
     with source as (
         select distinct on (c.product_id) c.product_id::text as product_id, c.name,
                legacy_amount(c.price) as price, c.quantity
-        from {old}.product_catalog c
+        from :"old".product_catalog c
         where c.id = any(ids)
           and (is_fresh or not exists (
-              select from {old}.product_catalog e where e.product_id = c.product_id and e.id < c.id
+              select from :"old".product_catalog e where e.product_id = c.product_id and e.id < c.id
           ))
         order by c.product_id, c.id
-    ), offered as (
+    ), catalog_changes as (
         insert into adoption_stock_changes (kind, product_id, name, price)
         select 'catalog', s.product_id, s.name, s.price
         from source s join products known using (product_id)
@@ -260,28 +262,29 @@ begin
     from source s join products known using (product_id)
     where s.quantity is not null and s.quantity is distinct from known.reported
     order by s.product_id;
-    perform note_findings(
+    perform replace_findings(
         'product_catalog', ids, '{price,rounded,twice,error}',
         array(
             select row(t.kind, t.row_table, t.row_id, t.value, t.outcome, clock_timestamp())
                 ::adoption_findings
-            from judge_products(ids) t
+            from check_products(ids) t
         )
     );
 end $$;
 
--- Takes in a stock number that names no order, as `reconcile` in src/domain/stock.rs does; a test
--- holds the two together. The product is locked.
-create or replace function {engine}.reckon(product text, number bigint) returns void
+-- Applies a reported stock number that names no order, as `reconcile` in src/domain/stock.rs does;
+-- a test compares the two. The caller has locked the product.
+create or replace function :"engine".reconcile_stock(product text, number bigint) returns void
 language sql as $$
-    with held as (
+    with reserved as (
         select r.order_id, r.quantity,
                coalesce(p.reported, number) - number
                    - (sum(r.quantity) over (order by r.order_id) - r.quantity) as open
         from reservations r join products p on p.product_id = r.product_id
         where r.product_id = product
     ), taken as (
-        select order_id, quantity, least(quantity, open)::bigint as part from held where open > 0
+        select order_id, quantity, least(quantity, open)::bigint as part
+        from reserved where open > 0
     ), gone as (
         delete from reservations r using taken t
         where r.product_id = product and r.order_id = t.order_id and t.part = t.quantity
@@ -295,8 +298,8 @@ language sql as $$
     where product_id = product
 $$;
 
--- Adds to what orders hold of products, or takes off as much as they hold.
-create or replace function {engine}.settle_holds(mine xid8) returns void
+-- Adds reservations of orders, or removes at most what they reserve.
+create or replace function :"engine".apply_reservation_changes(mine xid8) returns void
 language plpgsql as $$
 begin
     with net as (
@@ -344,39 +347,41 @@ begin
     from freed where p.product_id = freed.product_id;
 end $$;
 
--- Settles what the transaction means for the stock: holds, releases, offers, reported numbers.
-create or replace function {engine}.settle_due() returns trigger
+-- Applies the stock changes of the current transaction.
+create or replace function :"engine".apply_stock_changes() returns trigger
 language plpgsql security definer
-set search_path = {engine}, pg_temp set order_engine.mirroring = 'on' as $$
+set search_path = :"engine", pg_temp set order_engine.mirroring = 'on' as $$
 declare
     mine xid8 := pg_current_xact_id();
-    due record;
+    change record;
 begin
     if not exists (select from adoption_stock_changes where transaction_id = mine) then
         return null;
     end if;
     perform from products
     where product_id in (
-        select product_id from adoption_stock_changes where transaction_id = mine and product_id is not null
+        select product_id from adoption_stock_changes
+        where transaction_id = mine and product_id is not null
         union
-        select r.product_id from adoption_stock_changes d join reservations r on r.order_id = d.order_id
+        select r.product_id
+        from adoption_stock_changes d join reservations r on r.order_id = d.order_id
         where d.transaction_id = mine and d.kind = 'release'
     )
     order by product_id
     for update;
-    perform settle_holds(mine);
-    for due in
+    perform apply_reservation_changes(mine);
+    for change in
         select kind, product_id, name, price, quantity from adoption_stock_changes
         where transaction_id = mine and kind in ('catalog', 'stock') order by sequence_number
     loop
-        if due.kind = 'catalog' then
+        if change.kind = 'catalog' then
             update products
-            set name = due.name, price = due.price, updated_at = clock_timestamp()
-            where product_id = due.product_id;
-        elsif not intake_runs()
-            or (select reported is null from products where product_id = due.product_id)
+            set name = change.name, price = change.price, updated_at = clock_timestamp()
+            where product_id = change.product_id;
+        elsif not consumer_runs()
+            or (select reported is null from products where product_id = change.product_id)
         then
-            perform reckon(due.product_id, due.quantity);
+            perform reconcile_stock(change.product_id, change.quantity);
         end if;
     end loop;
     delete from adoption_stock_changes where transaction_id = mine;

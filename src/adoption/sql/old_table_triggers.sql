@@ -1,29 +1,30 @@
--- What the triggers on the older application's tables call. Each runs once per statement, as the
--- engine's role, with the engine's tables alone in its path. An error of the data or of the tables'
--- shape becomes a finding; only a lock that cannot be had, or a deadlock, reaches the application.
+-- The functions of the triggers on the older application's tables. Each runs once per statement, as
+-- the engine's role, with only the engine's schema in its search path. An error in the data or in
+-- the tables' columns becomes a finding; only lock timeouts and deadlocks reach the older
+-- application.
 
-create or replace function {engine}.note_error(of_table text, ids bigint[], problem text)
+create or replace function :"engine".record_error(of_table text, ids bigint[], problem text)
 returns void
 language sql as $$
     insert into adoption_findings (kind, row_table, row_id, value, outcome)
-    select 'error', of_table, id::text, problem, 'not carried over; run order-engine adopt again'
+    select 'error', of_table, id::text, problem, 'not imported; run order-engine adopt again'
     from unnest(ids) id
     on conflict (row_table, row_id, kind) do update
     set value = excluded.value, outcome = excluded.outcome, noted_at = excluded.noted_at
 $$;
 
-create or replace function {engine}.orders_written() returns trigger
+create or replace function :"engine".old_orders_written() returns trigger
 language plpgsql security definer
-set search_path = {engine}, pg_temp set order_engine.mirroring = 'on' set extra_float_digits = 1
+set search_path = :"engine", pg_temp set order_engine.mirroring = 'on' set extra_float_digits = 1
 as $$
 declare
     ids bigint[] := array(select id from new_rows order by id);
     added bigint[];
 begin
-    added := carry_orders(ids, tg_op = 'INSERT');
-    -- A new order has no items yet; one that became an order of the engine may have.
+    added := import_orders(ids, tg_op = 'INSERT');
+    -- A new order has no items yet. A changed one that is imported only now may have.
     if tg_op = 'UPDATE' and added <> '{}' then
-        perform carry_lines(added);
+        perform import_lines(added);
         insert into legacy_outbox (order_id, version)
         select id, 1 from unnest(added) id where exists (select from adoption where announce);
     end if;
@@ -31,13 +32,13 @@ begin
 exception when data_exception or integrity_constraint_violation
     or syntax_error_or_access_rule_violation
 then
-    perform note_error('orders', ids, sqlerrm);
+    perform record_error('orders', ids, sqlerrm);
     return null;
 end $$;
 
-create or replace function {engine}.orders_removed() returns trigger
+create or replace function :"engine".old_orders_deleted() returns trigger
 language plpgsql security definer
-set search_path = {engine}, pg_temp set order_engine.mirroring = 'on' as $$
+set search_path = :"engine", pg_temp set order_engine.mirroring = 'on' as $$
 declare
     ids bigint[];
 begin
@@ -46,13 +47,13 @@ begin
     else
         ids := array(select id from old_rows);
     end if;
-    perform carry_deletions(ids);
+    perform import_deletions(ids);
     return null;
 end $$;
 
-create or replace function {engine}.items_added() returns trigger
+create or replace function :"engine".old_items_inserted() returns trigger
 language plpgsql security definer
-set search_path = {engine}, pg_temp set order_engine.mirroring = 'on' as $$
+set search_path = :"engine", pg_temp set order_engine.mirroring = 'on' as $$
 declare
     ids bigint[] := array(select distinct order_id from new_rows);
     begun bigint[];
@@ -81,11 +82,11 @@ begin
       and exists (select from order_lines l where l.order_id = order_history.order_id)
     on conflict do nothing;
     insert into adoption_findings (kind, row_table, row_id, value, outcome)
-    select 'quantity', 'order_items', id::text, quantity::text, 'not carried over'
+    select 'quantity', 'order_items', id::text, quantity::text, 'not imported'
     from new_rows where quantity <= 0
     union all
     select 'product', 'order_items', n.id::text, n.product_id::text,
-           'not in the catalogue: carried over without a name, price 0'
+           'not in the catalogue: imported without a name, price 0'
     from new_rows n left join products p on p.product_id = n.product_id::text
     where n.quantity > 0 and p.price is null
     on conflict (row_table, row_id, kind) do nothing;
@@ -93,16 +94,16 @@ begin
 exception when data_exception or integrity_constraint_violation
     or syntax_error_or_access_rule_violation
 then
-    perform note_error('order_items', array(select id from new_rows), sqlerrm);
+    perform record_error('order_items', array(select id from new_rows), sqlerrm);
     return null;
 end $$;
 
-create or replace function {engine}.items_changed() returns trigger
+create or replace function :"engine".old_items_changed() returns trigger
 language plpgsql security definer
-set search_path = {engine}, pg_temp set order_engine.mirroring = 'on' set extra_float_digits = 1
+set search_path = :"engine", pg_temp set order_engine.mirroring = 'on' set extra_float_digits = 1
 as $$
 begin
-    -- What an item was, it holds no more.
+    -- The old quantity is no longer reserved.
     insert into adoption_stock_changes (kind, order_id, product_id, quantity)
     select 'reserve', order_id, product_id::text, -quantity from old_rows where quantity > 0;
     if tg_op = 'UPDATE' then
@@ -111,32 +112,32 @@ begin
         perform from orders
         where id in (select order_id from old_rows union select order_id from new_rows)
         order by id for update;
-        perform carry_lines(array(
+        perform import_lines(array(
             select order_id from old_rows union select order_id from new_rows
         )::bigint[]);
     else
         perform from orders where id in (select order_id from old_rows) order by id for update;
-        perform carry_lines(array(select distinct order_id from old_rows)::bigint[]);
+        perform import_lines(array(select distinct order_id from old_rows)::bigint[]);
     end if;
     return null;
 exception when data_exception or integrity_constraint_violation
     or syntax_error_or_access_rule_violation
 then
-    perform note_error('order_items', array(select id from old_rows), sqlerrm);
+    perform record_error('order_items', array(select id from old_rows), sqlerrm);
     return null;
 end $$;
 
--- A row that the engine made for the same user gives way to the application's own.
-create or replace function {engine}.users_written() returns trigger
+-- A row that the engine inserted for the same user is replaced by the application's own.
+create or replace function :"engine".old_users_written() returns trigger
 language plpgsql security definer
-set search_path = {engine}, pg_temp set order_engine.mirroring = 'on' as $$
+set search_path = :"engine", pg_temp set order_engine.mirroring = 'on' as $$
 declare
     ids bigint[] := array(select id from new_rows);
 begin
-    perform carry_users(ids, true);
+    perform import_users(ids, true);
     if tg_op = 'INSERT' then
         with twins as (
-            delete from {old}.order_user u using adoption_mirrored_rows s, new_rows n
+            delete from :"old".order_user u using adoption_mirrored_rows s, new_rows n
             where s.old_table = 'order_user' and u.id = s.old_id and u.user_id = n.user_id
               and u.id <> all(ids)
             returning u.id
@@ -148,13 +149,13 @@ begin
 exception when data_exception or integrity_constraint_violation
     or syntax_error_or_access_rule_violation
 then
-    perform note_error('order_user', ids, sqlerrm);
+    perform record_error('order_user', ids, sqlerrm);
     return null;
 end $$;
 
-create or replace function {engine}.users_removed() returns trigger
+create or replace function :"engine".old_users_deleted() returns trigger
 language plpgsql security definer
-set search_path = {engine}, pg_temp set order_engine.mirroring = 'on' as $$
+set search_path = :"engine", pg_temp set order_engine.mirroring = 'on' as $$
 begin
     if tg_op = 'TRUNCATE' then
         delete from users where legacy_int(user_id) is not null;
@@ -162,23 +163,23 @@ begin
         delete from users
         where user_id in (select user_id::text from old_rows)
           and legacy_int(user_id) not in (
-              select u.user_id from {old}.order_user u join old_rows r on r.user_id = u.user_id
+              select u.user_id from :"old".order_user u join old_rows r on r.user_id = u.user_id
           );
     end if;
     return null;
 end $$;
 
-create or replace function {engine}.products_written() returns trigger
+create or replace function :"engine".old_products_written() returns trigger
 language plpgsql security definer
-set search_path = {engine}, pg_temp set order_engine.mirroring = 'on' set extra_float_digits = 1
+set search_path = :"engine", pg_temp set order_engine.mirroring = 'on' set extra_float_digits = 1
 as $$
 declare
     ids bigint[] := array(select id from new_rows);
 begin
-    perform carry_products(ids, true);
+    perform import_products(ids, true);
     if tg_op = 'INSERT' then
         with twins as (
-            delete from {old}.product_catalog c using adoption_mirrored_rows s, new_rows n
+            delete from :"old".product_catalog c using adoption_mirrored_rows s, new_rows n
             where s.old_table = 'product_catalog' and c.id = s.old_id
               and c.product_id = n.product_id and c.id <> all(ids)
             returning c.id
@@ -190,14 +191,14 @@ begin
 exception when data_exception or integrity_constraint_violation
     or syntax_error_or_access_rule_violation
 then
-    perform note_error('product_catalog', ids, sqlerrm);
+    perform record_error('product_catalog', ids, sqlerrm);
     return null;
 end $$;
 
--- A product that the older application has no more is not sold: it has no price.
-create or replace function {engine}.products_removed() returns trigger
+-- A product that the older application has deleted loses its price and cannot be ordered.
+create or replace function :"engine".old_products_deleted() returns trigger
 language plpgsql security definer
-set search_path = {engine}, pg_temp set order_engine.mirroring = 'on' as $$
+set search_path = :"engine", pg_temp set order_engine.mirroring = 'on' as $$
 begin
     if tg_op = 'TRUNCATE' then
         insert into adoption_stock_changes (kind, product_id, name)
@@ -207,22 +208,22 @@ begin
         select 'catalog', product_id, name from products
         where product_id in (select product_id::text from old_rows)
           and legacy_int(product_id) not in (
-              select c.product_id from {old}.product_catalog c
+              select c.product_id from :"old".product_catalog c
               join old_rows r on r.product_id = c.product_id
           );
     end if;
     return null;
 end $$;
 
--- While an engine's intake runs, it alone writes stock numbers: another's is replaced by its own
--- before it is written.
-create or replace function {engine}.stock_written() returns trigger
+-- While an engine's consumer runs, only the engine writes stock numbers: the trigger replaces the
+-- older application's value by the engine's.
+create or replace function :"engine".old_stock_written() returns trigger
 language plpgsql security definer
-set search_path = {engine}, pg_temp as $$
+set search_path = :"engine", pg_temp as $$
 declare
     known bigint;
 begin
-    if intake_runs() then
+    if consumer_runs() then
         select reported into known from products where product_id = new.product_id::text;
         new.quantity := coalesce(least(greatest(known, -2147483648), 2147483647), new.quantity);
     end if;
