@@ -37,7 +37,7 @@ with request as materialized (
     insert into order_history (order_id, version, event_id, changed_at, actor, action, status)
     select id, 1, event_id, now(), customer, 'placed', 'pending' from placed
 )
-insert into outbox (destination, order_id, version, message_id, topic, body, created_at)
+insert into outbox (destination, stream_id, version, message_id, topic, body, created_at)
 select 'pgbench', id, 1, event_id, 'order.placed',
        format(
            '{"order_id": %s, "user_id": %s, "total_amount": %s, "items": '

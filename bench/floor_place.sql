@@ -27,7 +27,7 @@ with product as (
     select id, 1, gen_random_uuid(), now(), user_id, 'placed', 'pending' from placed
     returning event_id
 )
-insert into outbox (destination, order_id, version, message_id, topic, body, created_at)
+insert into outbox (destination, stream_id, version, message_id, topic, body, created_at)
 select 'pgbench', placed.id, 1, event_id, 'order.placed',
        format(
            '{"order_id": %s, "user_id": %s, "total_amount": %s, "items": '

@@ -23,8 +23,8 @@ DELIVERY_TIMEOUT_S = 120.0
 # Messages like the waiting ones, each about an order of its own.
 COPIES = """
 with sample as (select * from {outbox} order by id limit 1)
-insert into {outbox} (destination, order_id, version, message_id, topic, body, created_at)
-select destination, order_id + n, version, gen_random_uuid(), topic, body, now()
+insert into {outbox} (destination, stream_id, version, message_id, topic, body, created_at)
+select destination, stream_id + n, version, gen_random_uuid(), topic, body, now()
 from sample, generate_series(%s, %s) n
 """
 

@@ -210,15 +210,22 @@ create index idempotency_by_time on idempotency using brin (created_at);
 -- One series for outgoing and incoming messages, so that an id names one message of either kind.
 create sequence message_ids as bigint;
 
+-- The sequences in which messages are published: the events of an order, and the order lists of a
+-- user. The claim reads them in the order of this type, so the few lists come first.
+create type stream_kind as enum ('user_list', 'order');
+
 -- Messages to be published. A row is deleted when the broker has confirmed and routed it. There is
 -- no foreign key: a row usually lives for milliseconds.
 create table outbox (
     -- The contract whose transport publishes it.
     destination text not null,
     id bigint not null default nextval('message_ids'),
-    -- Relays divide the orders among themselves by sixteen partitions.
-    partition smallint generated always as ((order_id & 15)::smallint) stored,
-    order_id bigint not null,
+    -- Relays divide the streams among themselves by sixteen partitions.
+    partition smallint generated always as ((stream_id & 15)::smallint) stored,
+    stream_kind stream_kind not null default 'order',
+    -- The order's id, or a hash of the user's.
+    stream_id bigint not null,
+    -- The order's version; 0 for a list.
     version integer not null,
     message_id uuid not null,
     topic text not null,
@@ -230,14 +237,15 @@ create table outbox (
     created_at timestamptz not null,
     -- Times that the broker rejected this message.
     attempts integer not null default 0,
-    -- Set after a rejection: the messages of this order wait until then.
+    -- Set after a rejection: the messages of this stream wait until then.
     not_before timestamptz,
-    -- Set after too many rejections: the messages of this order wait for an operator.
+    -- Set after too many rejections: the messages of this stream wait for an operator.
     dead_lettered_at timestamptz,
     last_error text,
-    -- One index serves the claim, which reads along it (the oldest order first, and of each order
+    -- One index serves the claim, which reads along it (the oldest order first, and of each stream
     -- the first message by version), and the deletion by key.
-    primary key (destination, order_id, version, id),
+    primary key (destination, stream_kind, stream_id, version, id),
+    constraint outbox_stream_id_not_negative check (stream_id >= 0),
     constraint outbox_version_not_negative check (version >= 0),
     constraint outbox_attempts_not_negative check (attempts >= 0)
 ) with (
@@ -247,8 +255,8 @@ create table outbox (
     autovacuum_vacuum_cost_delay = 0
 );
 
--- The claim skips every order that has a waiting message.
-create index outbox_waiting on outbox (destination, order_id)
+-- The claim skips every stream that has a waiting message.
+create index outbox_waiting on outbox (destination, stream_kind, stream_id)
 where not_before is not null or dead_lettered_at is not null;
 
 -- Dead letters are listed by age, and retried or skipped by id.
@@ -260,17 +268,17 @@ create index outbox_dead_letters_by_id on outbox (id) where dead_lettered_at is 
 -- A replay limits how many of its messages wait.
 create index outbox_replayed on outbox (destination) where replayed;
 
--- Messages with the list of a user's orders have an order_id below 0; their number is limited.
-create index outbox_lists on outbox (order_id) where order_id < 0;
+-- The number of lists in the outbox is limited, to one per user and in all.
+create index outbox_lists on outbox (stream_id) where stream_kind = 'user_list';
 
 -- Users whose list of orders is to be published. A row is deleted when the list is in the outbox,
 -- and the list is composed only then: any number of requests in between are one row.
 create table pending_list_publications (
     user_id text primary key,
-    -- The order_id of the list's messages in the outbox.
+    -- The stream of the list's messages in the outbox.
     stream_id bigint not null,
     requested_at timestamptz not null,
-    constraint pending_list_publications_stream_id_negative check (stream_id < 0)
+    constraint pending_list_publications_stream_id_not_negative check (stream_id >= 0)
 );
 
 -- Locks that a process holds for a limited time, such as on an outbox partition or a queue.

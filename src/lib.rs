@@ -6,7 +6,7 @@
 //! ```text
 //! python ─► operations ─► app ─► every module below
 //!
-//! contracts ─► server, auth, engine        outbox, inbound ─► engine, store
+//! contracts ─► server, auth, engine        outbox, consumer─► engine, store
 //! transport ─► engine (its ports)          config ─► contracts, setting, store (its options)
 //! strangler ─► server, auth, store
 //!
@@ -20,11 +20,11 @@ pub mod adoption;
 pub mod app;
 pub mod auth;
 pub mod config;
+pub mod consumer;
 pub mod contracts;
 pub mod domain;
 pub mod engine;
 pub mod error;
-pub mod inbound;
 mod json_object;
 pub mod operations;
 pub mod outbox;

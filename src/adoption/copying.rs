@@ -4,7 +4,7 @@
 use sqlx::AssertSqlSafe;
 use tokio::time::{Instant, sleep};
 
-use super::{Home, PATIENCE, PAUSE, Interpretation, Session, is_contention, refused};
+use super::{Home, Interpretation, PATIENCE, PAUSE, Session, is_contention, refused};
 use crate::error::Result;
 
 /// Rows per transaction. The older application may wait for one transaction's locks.
@@ -110,7 +110,12 @@ impl Session {
     ///
     /// # Errors
     /// As [`super::refused`].
-    pub async fn count(&mut self, stage: CopyStage, interpretation: &Interpretation, after: i64) -> Result<i64> {
+    pub async fn count(
+        &mut self,
+        stage: CopyStage,
+        interpretation: &Interpretation,
+        after: i64,
+    ) -> Result<i64> {
         let statement = format!("select count(*) from {} as source where id > $1", stage.source());
         let statement = self.fill(&statement, interpretation, Home::Engine);
         sqlx::query_scalar(AssertSqlSafe(statement))

@@ -109,8 +109,10 @@ impl Session {
         known.fetch_one(&mut self.connection).await.map(drop).map_err(|error| {
             Error::new(
                 ErrorKind::InvalidInput,
-                format!("PostgreSQL does not know the time zone {zone:?}. Give a name such as UTC or \
-                     Europe/Berlin."),
+                format!(
+                    "PostgreSQL does not know the time zone {zone:?}. Give a name such as UTC or \
+                     Europe/Berlin."
+                ),
             )
             .with_source(error)
         })

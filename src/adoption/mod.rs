@@ -25,7 +25,7 @@ pub use copying::CopyStage;
 pub use inspection::OldTables;
 pub use report::{Figure, Finding, Waiting};
 
-/// The session's application_name in pg_stat_activity.
+/// The session's name in `pg_stat_activity`.
 const NAME: &str = "order-engine adopt";
 /// How long to wait for a lock before letting the sessions queued behind it proceed.
 const LOCK_WAIT: &str = "100ms";
@@ -186,7 +186,9 @@ impl Session {
             self.address,
             PATIENCE.as_secs()
         );
-        Error::new(ErrorKind::Unavailable, message).with("component", "postgresql").with_source(error)
+        Error::new(ErrorKind::Unavailable, message)
+            .with("component", "postgresql")
+            .with_source(error)
     }
 
     /// Closes the session and releases its lock.

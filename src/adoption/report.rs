@@ -59,7 +59,10 @@ impl Session {
     ///
     /// # Errors
     /// As [`super::refused`].
-    pub async fn compare(&mut self, interpretation: &Interpretation) -> Result<(Vec<Figure>, Vec<Finding>)> {
+    pub async fn compare(
+        &mut self,
+        interpretation: &Interpretation,
+    ) -> Result<(Vec<Figure>, Vec<Finding>)> {
         self.run("comparing", "begin isolation level repeatable read").await?;
         let figures = self.figures(COMPARE, interpretation, Home::Engine).await?;
         let rows = sqlx::query(
@@ -83,7 +86,12 @@ impl Session {
         Ok(figures)
     }
 
-    async fn figures(&mut self, text: &str, interpretation: &Interpretation, home: Home) -> Result<Vec<Figure>> {
+    async fn figures(
+        &mut self,
+        text: &str,
+        interpretation: &Interpretation,
+        home: Home,
+    ) -> Result<Vec<Figure>> {
         let statement = self.fill(text, interpretation, home);
         sqlx::query(AssertSqlSafe(statement))
             .try_map(|row: PgRow| {

@@ -1,6 +1,6 @@
 //! Creates and drops what keeps both sides in step: functions, triggers, and shared sequences.
 
-use super::{Home, OldTables, Interpretation, Session, ident, literal};
+use super::{Home, Interpretation, OldTables, Session, ident, literal};
 use crate::error::Result;
 
 const CONVERSION: &str = include_str!("sql/conversion.sql");
@@ -81,7 +81,8 @@ impl Session {
         let functions = self.fill(&functions, interpretation, Home::Engine);
         self.run_patiently("creating functions", &functions).await?;
         let announce = if announce { "true" } else { "false" };
-        let mut script = self.fill_sequences(BEGIN, interpretation, old).replace(":announce", announce);
+        let mut script =
+            self.fill_sequences(BEGIN, interpretation, old).replace(":announce", announce);
         for (table, triggers) in ON_ENGINE {
             let table = format!("{}.{}", ident(&self.schema), ident(table));
             script.extend(triggers.iter().map(|trigger| self.trigger(&table, trigger)));
@@ -149,7 +150,12 @@ impl Session {
         self.run_patiently("beginning the dry run", &(script + &functions)).await
     }
 
-    fn fill_sequences(&self, text: &str, interpretation: &Interpretation, old: &OldTables) -> String {
+    fn fill_sequences(
+        &self,
+        text: &str,
+        interpretation: &Interpretation,
+        old: &OldTables,
+    ) -> String {
         let own = |sequence| literal(&format!("{}.{sequence}", ident(&self.schema)));
         self.fill(text, interpretation, Home::Engine)
             .replace(":'order_ids'", &literal(&old.order_ids))

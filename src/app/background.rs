@@ -9,14 +9,14 @@ use crate::app::sinks::{self, Handover};
 use crate::app::{Role, options};
 use crate::config::Settings;
 use crate::config::messages::MessageSettings;
+use crate::consumer::{EventConsumer, EventConsumerStats};
 use crate::contracts::{Contract, Exchange, JobOptions, Transport};
 use crate::engine::Engine;
 use crate::engine::ports::{MessageSourceFactory, PublisherFactory};
 use crate::error::Result;
 #[cfg(not(feature = "kafka"))]
 use crate::error::{Error, ErrorKind};
-use crate::inbound::{Intake, IntakeStats};
-use crate::outbox::{NeedsQueue, Relay, RelayOptions, RelayStats};
+use crate::outbox::{Relay, RelayOptions, RelayStats, RequireQueue};
 use crate::transport::handover::handover;
 #[cfg(feature = "kafka")]
 use crate::transport::kafka::{InletOptions as KafkaInletOptions, KafkaInlet, KafkaOutlet};
@@ -45,7 +45,7 @@ pub(super) struct Counters {
     /// Of the relay, if this process runs it.
     pub relay: Option<Arc<RelayStats>>,
     /// Of the consumer, if this process runs it.
-    pub intake: Option<Arc<IntakeStats>>,
+    pub intake: Option<Arc<EventConsumerStats>>,
 }
 
 /// What every relay and consumer of an engine needs.
@@ -166,7 +166,7 @@ impl Background {
         if with.publishes() {
             let outlet = KafkaOutlet::new(kafka.into());
             // A missing topic has not been created yet.
-            counters.relay = Some(self.relay(contract.name(), outlet, NeedsQueue::Every, with));
+            counters.relay = Some(self.relay(contract.name(), outlet, RequireQueue::All, with));
         }
         if with.consumes() {
             let inlet_options = KafkaInletOptions {
@@ -215,13 +215,13 @@ impl Background {
         &self,
         destination: &'static str,
         outlet: O,
-        needs_queue: impl Into<NeedsQueue>,
+        require_queue: impl Into<RequireQueue>,
         with: Messaging<'_>,
     ) -> Arc<RelayStats> {
         let MessageSettings { publish_attempts_max, .. } = with.settings.messages;
         let options = RelayOptions {
             destination,
-            needs_queue: needs_queue.into(),
+            require_queue: require_queue.into(),
             attempts_max: publish_attempts_max,
         };
         let relay = Relay::new(with.engine.clone(), outlet, options);
@@ -236,9 +236,10 @@ impl Background {
         contract: &dyn Contract,
         inlet: I,
         with: Messaging<'_>,
-    ) -> Arc<IntakeStats> {
+    ) -> Arc<EventConsumerStats> {
         let engine = with.engine.clone();
-        let intake = Intake::new(contract.consumer(), engine, inlet, contract.message_decoder());
+        let intake =
+            EventConsumer::new(contract.consumer(), engine, inlet, contract.message_decoder());
         let stats = intake.stats();
         self.tasks.spawn(intake.run(self.stopping.clone()));
         stats

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::options;
 use crate::config::rabbitmq::RabbitMqSettings;
+use crate::consumer::QueueSubscription;
 use crate::error::Result;
-use crate::inbound::Subscription;
 use crate::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitParking};
 
 pub use crate::engine::ports::Delivery;
@@ -17,7 +17,7 @@ pub use crate::transport::rabbitmq::ParkedDelivery;
 
 /// A consumer of one queue, for a program that processes one delivery after the other.
 pub struct Consuming {
-    subscription: Arc<Mutex<Subscription<RabbitInlet>>>,
+    subscription: Arc<Mutex<QueueSubscription<RabbitInlet>>>,
     parking: RabbitParking,
     /// The task that waits for the next delivery. It continues when the caller's wait times out,
     /// because connecting can take longer.
@@ -54,7 +54,7 @@ impl Consuming {
             options::rabbitmq(settings, &settings.rabbitmq_exchange)?,
             &inlet_options,
         )?;
-        let subscription = Arc::new(Mutex::new(Subscription::new(inlet_options.queue, inlet)));
+        let subscription = Arc::new(Mutex::new(QueueSubscription::new(inlet_options.queue, inlet)));
         Ok(Self {
             subscription,
             parking: parking(settings, queue)?,
@@ -102,7 +102,7 @@ impl Consuming {
         match self.parking.park(received, reason, attempts).await {
             Ok(()) => self.acknowledge(received).await,
             Err(error) if error.is_retryable() => {
-                self.subscription.lock().await.lost(&error);
+                self.subscription.lock().await.disconnect(&error);
             }
             Err(error) => return Err(error),
         }

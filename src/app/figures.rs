@@ -8,11 +8,11 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all, ready};
 
 use crate::app::background::Counters;
+use crate::consumer::EventConsumerStats;
 use crate::engine::Engine;
 use crate::engine::cache::CacheStats;
 use crate::engine::upstream_stats::UpstreamStats;
 use crate::error::Result;
-use crate::inbound::IntakeStats;
 use crate::outbox::RelayStats;
 use crate::server::health::{Probe, is_up};
 use crate::server::metrics::{Figure, Figures};
@@ -216,9 +216,9 @@ fn relay(stats: &RelayStats) -> [Figure; 7] {
         Figure::counter(
             "order_engine_relay_sent",
             "Messages confirmed and routed",
-            read(&stats.sent),
+            read(&stats.published),
         ),
-        Figure::counter("order_engine_relay_refused", "Messages refused", read(&stats.refused)),
+        Figure::counter("order_engine_relay_refused", "Messages refused", read(&stats.rejected)),
         Figure::counter(
             "order_engine_relay_unroutable",
             "Messages that no queue wanted",
@@ -232,7 +232,7 @@ fn relay(stats: &RelayStats) -> [Figure; 7] {
         Figure::counter(
             "order_engine_relay_late",
             "Writes refused because another relay had taken over",
-            read(&stats.late),
+            read(&stats.fenced),
         ),
         Figure::counter(
             "order_engine_relay_reconnects",
@@ -247,17 +247,17 @@ fn relay(stats: &RelayStats) -> [Figure; 7] {
     ]
 }
 
-fn intake(stats: &IntakeStats) -> [Figure; 5] {
+fn intake(stats: &EventConsumerStats) -> [Figure; 5] {
     [
         Figure::counter(
             "order_engine_intake_taken",
             "Messages whose facts were taken in",
-            whole_unsigned(stats.new_messages()),
+            whole_unsigned(stats.applied()),
         ),
         Figure::counter(
             "order_engine_intake_repeated",
             "Messages that had been taken in before",
-            whole_unsigned(stats.repeated()),
+            whole_unsigned(stats.duplicates()),
         ),
         Figure::counter(
             "order_engine_intake_parked",

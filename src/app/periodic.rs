@@ -70,7 +70,7 @@ impl Background {
             async move {
                 let before = Utc::now() - retention;
                 let mut connection = engine.store().acquire().await?;
-                while retention::forget(&mut connection, before).await? > 0 {
+                while retention::delete_expired(&mut connection, before).await? > 0 {
                     tokio::task::yield_now().await;
                 }
                 Ok(Some(RETENTION_INTERVAL))

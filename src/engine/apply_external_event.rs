@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::dead_letters::{self, IncomingDeadLetter};
 use crate::store::inbox::{self, MessageIdentity};
 use crate::store::leases::{self, Lease};
-use crate::store::{self, Connection, catalog, lists, users};
+use crate::store::{self, Connection, catalog, list_publications, users};
 
 /// The outcome of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +142,9 @@ impl Engine {
         for event in events {
             match event {
                 ExternalEvent::User(user) => users::upsert(connection, user).await?,
-                ExternalEvent::LoggedIn(user) => lists::mark(connection, user).await?,
+                ExternalEvent::LoggedIn(user) => {
+                    list_publications::request(connection, user).await?;
+                }
                 ExternalEvent::Product(product) => {
                     catalog::upsert_product(connection, product, currency).await?;
                 }
@@ -157,24 +159,24 @@ impl Engine {
         let locked = catalog::lock_level(connection, &event.product, currency).await?;
         let level = locked.level;
         let is_unchanged = level.reported == Some(event.quantity);
-        if locked.asked_lately && !is_unchanged && event.order.is_none() {
+        if locked.recently_checked && !is_unchanged && event.order.is_none() {
             // A quote may be newer than this message, which would then look like a restock.
             // Messages count again once they agree with the last quote.
             return Ok(());
         }
         let reconciled = match event.order {
             Some(order) => {
-                let hold = catalog::hold_of(connection, &event.product, order).await?;
+                let hold = catalog::reservation_of(connection, &event.product, order).await?;
                 stock::reconcile_named(level, event.quantity, hold)
             }
             None => {
                 let fall =
                     level.reported.map_or(0, |known| known.saturating_sub(event.quantity)).max(0);
-                let holds = catalog::oldest_holds(connection, &event.product, fall).await?;
+                let holds = catalog::oldest_reservations(connection, &event.product, fall).await?;
                 stock::reconcile(level, event.quantity, holds)
             }
         };
-        catalog::keep(connection, &event.product, &reconciled, false).await
+        catalog::apply_reconciled(connection, &event.product, &reconciled, false).await
     }
 }
 

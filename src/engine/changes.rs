@@ -18,7 +18,7 @@ use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
 use crate::error::{Result, error_chain};
 use crate::store::Store;
-use crate::store::orders::{self, Noted};
+use crate::store::orders::{self, RecordedEvent};
 
 /// Interval between polls; a change of this process triggers a poll at once.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -134,13 +134,13 @@ async fn poll(feed: &Feed, progress: Option<&Progress>) -> Result<Progress> {
     Ok(next)
 }
 
-fn name(noted: &Noted) -> (OrderId, i32) {
+fn name(noted: &RecordedEvent) -> (OrderId, i32) {
     (noted.entry.order, noted.entry.version)
 }
 
 /// The start of the next poll. After a full poll there is no overlap, so that the feed makes
 /// progress under any load.
-fn next_from(from: DateTime<Utc>, noted: &[Noted]) -> DateTime<Utc> {
+fn next_from(from: DateTime<Utc>, noted: &[RecordedEvent]) -> DateTime<Utc> {
     let Some(last) = noted.last().map(|noted| noted.entry.at) else {
         return from;
     };
@@ -149,8 +149,8 @@ fn next_from(from: DateTime<Utc>, noted: &[Noted]) -> DateTime<Utc> {
 }
 
 /// Sends each change with its order as it was after it.
-fn send(feed: &Feed, new: Vec<Noted>, orders: &[Order]) {
-    for Noted { entry, event_id } in new {
+fn send(feed: &Feed, new: Vec<RecordedEvent>, orders: &[Order]) {
+    for RecordedEvent { entry, event_id } in new {
         let Ok(n) = orders.binary_search_by_key(&entry.order, |order| order.id) else {
             continue;
         };

@@ -7,7 +7,7 @@ use crate::engine::shared::Shared;
 use crate::error::Result;
 use crate::store::database::{Database, UnitOfWork};
 use crate::store::rebuild::rebuild_events;
-use crate::store::{self, past, unannounced};
+use crate::store::{self, legacy_outbox, replay};
 
 impl Engine {
     /// Publishes up to `limit` events of the old application, and returns how many there were.
@@ -16,12 +16,12 @@ impl Engine {
     /// `Unavailable`, `Conflict`: nothing is published, and nothing is lost.
     pub async fn publish_legacy_changes(&self, limit: u32) -> Result<usize> {
         let mut transaction = self.shared.store.begin().await?;
-        let entries = unannounced::take(&mut transaction, limit).await?;
+        let entries = legacy_outbox::take(&mut transaction, limit).await?;
         let count = entries.len();
         if count > 0 {
             let events = rebuild_events(entries, &mut transaction).await?;
             let encoded = self.shared.encode_all(events)?;
-            past::tell_first(&mut transaction, &encoded).await?;
+            replay::publish(&mut transaction, &encoded).await?;
             store::commit(transaction).await?;
             self.shared.notify_committed();
         }

@@ -10,7 +10,7 @@ use crate::domain::order::Order;
 use crate::domain::query::{LIST_MAX, OrderFilter};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::store::{self, lists, orders};
+use crate::store::{self, list_publications, orders};
 
 /// Maximum number of lists in the outbox. A list may have half a megabyte.
 const LISTS_IN_OUTBOX_MAX: i64 = 200;
@@ -31,7 +31,7 @@ impl Engine {
         orders.reverse();
         if !orders.is_empty() {
             let mut transaction = self.shared.store.begin().await?;
-            lists::mark(&mut transaction, user).await?;
+            list_publications::request(&mut transaction, user).await?;
             store::commit(transaction).await?;
         }
         Ok(orders)
@@ -44,7 +44,9 @@ impl Engine {
     pub async fn publish_order_lists(&self, limit: u32) -> Result<usize> {
         let shared = &self.shared;
         let mut transaction = shared.store.begin().await?;
-        let pending = lists::take(&mut transaction, i64::from(limit), LISTS_IN_OUTBOX_MAX).await?;
+        let pending =
+            list_publications::take(&mut transaction, i64::from(limit), LISTS_IN_OUTBOX_MAX)
+                .await?;
         if pending.is_empty() {
             return Ok(0);
         }
@@ -58,7 +60,7 @@ impl Engine {
             for encoder in &shared.encoders {
                 messages.extend(encoder.encode_order_list(&list.user, &orders)?);
             }
-            lists::write(&mut transaction, list, &messages).await?;
+            list_publications::write(&mut transaction, list, &messages).await?;
         }
         store::commit(transaction).await?;
         self.wake_relays();

@@ -11,9 +11,9 @@ use crate::domain::message::Message;
 use crate::domain::replay::{ReplayCursor, ReplayFilter};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::orders::{self, Noted};
+use crate::store::orders::{self, RecordedEvent};
 use crate::store::rebuild::rebuild_events;
-use crate::store::{self, Connection, past};
+use crate::store::{self, Connection, replay};
 
 /// Orders whose events are read at once.
 const ORDERS_PER_READ: u32 = 1000;
@@ -27,7 +27,7 @@ pub struct Replay {
     destination: Option<String>,
     /// The next order to read; none after the last one.
     next: Option<OrderId>,
-    read: VecDeque<Noted>,
+    read: VecDeque<RecordedEvent>,
     published: Option<ReplayCursor>,
 }
 
@@ -55,7 +55,7 @@ impl Engine {
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
         let first = match past.since {
-            Some(since) => past::first_order(&mut connection, since, until).await?,
+            Some(since) => replay::first_order(&mut connection, since, until).await?,
             None => Some(OrderId::from_database(0)),
         };
         let resumed = past.after.map(|position| position.order);
@@ -70,7 +70,7 @@ impl Engine {
     /// `Unavailable`.
     pub async fn replayed_waiting(&self, destination: Option<&str>) -> Result<u64> {
         let mut connection = self.shared.store.acquire().await?;
-        past::waiting(&mut connection, destination).await
+        replay::waiting(&mut connection, destination).await
     }
 }
 
@@ -98,7 +98,7 @@ impl Replay {
         self.read_more(&mut transaction).await?;
         let next = self.next_events(limit);
         let encoded = self.encode(&next, &mut transaction).await?;
-        let messages = past::tell_again(&mut transaction, &encoded).await?;
+        let messages = replay::republish(&mut transaction, &encoded).await?;
         store::commit(transaction).await?;
         self.engine.wake_relays();
         Ok(self.advance(&next, messages))
@@ -113,7 +113,7 @@ impl Replay {
         self.read_more(&mut connection).await?;
         let next = self.next_events(limit);
         let encoded = self.encode(&next, &mut connection).await?;
-        let messages = past::count_left(&mut connection, &encoded).await?;
+        let messages = replay::count_unpublished(&mut connection, &encoded).await?;
         Ok(self.advance(&next, messages))
     }
 
@@ -123,21 +123,21 @@ impl Replay {
             && let Some(from) = self.next
         {
             let past = &self.past;
-            let ids = past::orders(connection, from, &past.orders, ORDERS_PER_READ).await?;
+            let ids = replay::orders(connection, from, &past.orders, ORDERS_PER_READ).await?;
             let (since, after) = (past.since, past.after);
-            self.read = past::events(connection, &ids, since, self.until, after).await?.into();
+            self.read = replay::events(connection, &ids, since, self.until, after).await?.into();
             self.next = ids.last().map(|last| OrderId::from_database(last.get() + 1));
         }
         Ok(())
     }
 
-    fn next_events(&self, limit: u32) -> Vec<Noted> {
+    fn next_events(&self, limit: u32) -> Vec<RecordedEvent> {
         self.read.iter().take(limit as usize).cloned().collect()
     }
 
     async fn encode(
         &self,
-        events: &[Noted],
+        events: &[RecordedEvent],
         connection: &mut Connection,
     ) -> Result<Vec<(OrderEvent, Vec<Message>)>> {
         let events = rebuild_events(events.to_vec(), connection).await?;
@@ -151,7 +151,7 @@ impl Replay {
     }
 
     /// Records a step; none at the end.
-    fn advance(&mut self, events: &[Noted], messages: u64) -> Option<ReplayStep> {
+    fn advance(&mut self, events: &[RecordedEvent], messages: u64) -> Option<ReplayStep> {
         let last = &events.last()?.entry;
         self.published = Some(ReplayCursor { order: last.order, version: last.version });
         self.read.drain(..events.len());

@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::engine::shared::Shared;
 use crate::error::{Result, error_chain};
 use crate::store::database::{Database, UnitOfWork};
-use crate::store::levels;
+use crate::store::stock_projection;
 
 /// Products per page of a sweep.
 const PAGE: i64 = 500;
@@ -99,7 +99,8 @@ impl Engine {
         let mut after = String::new();
         loop {
             let mut connection = self.shared.store.acquire().await?;
-            let stock = levels::changed_since(&mut connection, since, &after, PAGE).await?;
+            let stock =
+                stock_projection::changed_since(&mut connection, since, &after, PAGE).await?;
             drop(connection);
             let Some(last) = stock.last() else { return Ok(()) };
             last.product.as_str().clone_into(&mut after);

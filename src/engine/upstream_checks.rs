@@ -18,13 +18,13 @@ use crate::engine::ports::{ProductService, UserService};
 use crate::engine::upstream_stats::UpstreamStats;
 use crate::engine::{Engine, stock_projection};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::quotes::{self, Known};
+use crate::store::quotes::{self, KnownProduct};
 use crate::store::{self, Connection, catalog, orders, preparing};
 
 /// The quotes of the product service, and what was known before it was asked.
 struct QuotedProducts {
     quotes: Vec<Quote>,
-    known: Vec<Known>,
+    known: Vec<KnownProduct>,
 }
 
 impl Engine {
@@ -141,7 +141,7 @@ impl Engine {
                 (None, None) => {
                     quotes::insert(&mut transaction, quote, self.shared.rules.currency).await?;
                 }
-                (Some(before), Some(now)) if before.reports == now.reports => {
+                (Some(before), Some(now)) if before.stock_revision == now.stock_revision => {
                     apply_quote(&mut transaction, quote, now).await?;
                 }
                 // A message has arrived in between; it may be newer than the quote.
@@ -158,30 +158,34 @@ fn names(products: &[ProductId]) -> Vec<&str> {
     products.iter().map(ProductId::as_str).collect()
 }
 
-fn is_new(quote: &Quote, known: &Known) -> bool {
+fn is_new(quote: &Quote, known: &KnownProduct) -> bool {
     has_new_price(quote, known) || has_new_stock(quote, known)
 }
 
-fn has_new_price(quote: &Quote, known: &Known) -> bool {
+fn has_new_price(quote: &Quote, known: &KnownProduct) -> bool {
     quote.price.is_some() && quote.price != known.price
 }
 
 /// Stock that is known from messages is not overwritten: a quote may have overtaken a message.
-fn has_new_stock(quote: &Quote, known: &Known) -> bool {
-    let counts = known.asked || known.level.reported.is_none();
+fn has_new_stock(quote: &Quote, known: &KnownProduct) -> bool {
+    let counts = known.is_upstream || known.level.reported.is_none();
     counts && known.level.reported != Some(quote.stock)
 }
 
 /// Applies a quote of a locked product that has not changed since the service was asked.
-async fn apply_quote(connection: &mut Connection, quote: &Quote, known: &Known) -> Result<()> {
+async fn apply_quote(
+    connection: &mut Connection,
+    quote: &Quote,
+    known: &KnownProduct,
+) -> Result<()> {
     if let Some(price) = quote.price.filter(|_| has_new_price(quote, known)) {
         quotes::set_price(connection, &quote.product, price).await?;
     }
     if has_new_stock(quote, known) {
         let fall = known.level.reported.map_or(0, |was| was.saturating_sub(quote.stock)).max(0);
-        let reservations = catalog::oldest_holds(connection, &quote.product, fall).await?;
+        let reservations = catalog::oldest_reservations(connection, &quote.product, fall).await?;
         let reconciled = stock::reconcile(known.level, quote.stock, reservations);
-        catalog::keep(connection, &quote.product, &reconciled, true).await?;
+        catalog::apply_reconciled(connection, &quote.product, &reconciled, true).await?;
     }
     Ok(())
 }

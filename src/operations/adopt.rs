@@ -96,7 +96,9 @@ async fn dry_run(
     for stage in CopyStage::ALL.into_iter().filter(|stage| *stage != CopyStage::Deletions) {
         let total = session.count(stage, &interpretation, i64::MIN).await?;
         let (mut done, mut after) = (0, i64::MIN);
-        while let Some((n, last)) = session.check(stage, &interpretation, after, &mut findings).await? {
+        while let Some((n, last)) =
+            session.check(stage, &interpretation, after, &mut findings).await?
+        {
             (done, after) = (done + n, last);
             progress(Progress { stage: stage.name(), done, total: total.max(done) });
         }
@@ -172,7 +174,8 @@ async fn undo(session: &mut Session, settings: &Settings, force: bool) -> Result
         return Err(Error::new(ErrorKind::Misconfigured, text));
     };
     let old = session.inspect().await?;
-    let (interpretation, announce) = decide(settings, &AdoptOptions::default(), &old, Some(&known))?;
+    let (interpretation, announce) =
+        decide(settings, &AdoptOptions::default(), &old, Some(&known))?;
     session.enter().await?;
     let (figures, findings) = session.compare(&interpretation).await?;
     let mut report = report("undone", interpretation.clone(), announce, figures, findings);
@@ -228,13 +231,18 @@ fn decide(
     {
         return Err(Error::new(
             ErrorKind::InvalidInput,
-            format!("This adoption uses the time zone {before}. Undo it before you change it to {now}."),
+            format!(
+                "This adoption uses the time zone {before}. Undo it before you change it to {now}."
+            ),
         ));
     }
     let time_zone = options.time_zone.clone().or(before).unwrap_or_else(|| TIME_ZONE.to_owned());
     let was_announcing = known.is_some_and(|known| known.announce);
-    let interpretation =
-        Interpretation { old_schema: old.schema.clone(), time_zone, currency: settings.orders.currency };
+    let interpretation = Interpretation {
+        old_schema: old.schema.clone(),
+        time_zone,
+        currency: settings.orders.currency,
+    };
     Ok((interpretation, options.announce.unwrap_or(was_announcing)))
 }
 

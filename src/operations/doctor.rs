@@ -100,8 +100,12 @@ async fn check_adoption(store: &Store) -> Option<Check> {
     };
     let (schema, since) = (known.old_schema, known.started_at.format("%Y-%m-%d %H:%M UTC"));
     Some(match known.step {
-        AdoptionStep::Live => passed("adoption", &format!("Synchronised with the tables in {schema}.")),
-        AdoptionStep::Undone => passed("adoption", &format!("The adoption of {schema} was undone.")),
+        AdoptionStep::Live => {
+            passed("adoption", &format!("Synchronised with the tables in {schema}."))
+        }
+        AdoptionStep::Undone => {
+            passed("adoption", &format!("The adoption of {schema} was undone."))
+        }
         AdoptionStep::Copying => Check {
             name: "adoption".to_owned(),
             is_ok: false,

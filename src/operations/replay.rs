@@ -1,4 +1,4 @@
-//! Tells the past again, no faster than asked and than it leaves.
+//! Replays past events, no faster than requested and than the relay publishes them.
 
 use std::time::Duration;
 
@@ -11,58 +11,59 @@ use crate::engine::Engine;
 use crate::engine::replay::{Replay, ReplayStep};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Most messages per second that may be asked for.
+/// Maximum rate, in messages per second.
 const RATE_MAX: u32 = 100_000;
-/// Most events of one transaction.
+/// Maximum number of events per transaction.
 const STEP_MAX: u32 = 200;
-/// Most messages that wait to be told again. The relay sends old orders first, so that many are
-/// what live events wait behind.
+/// Maximum number of replayed messages in the outbox. The relay publishes old orders first, so live
+/// events wait behind them.
 const WAITING_MAX: u64 = 1000;
-/// How often it is looked whether there is room again.
-const LOOK: Duration = Duration::from_millis(50);
+/// Interval at which to check for room in the outbox.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What to tell again, and how.
+/// What to replay, and how.
 #[derive(Clone, Debug)]
 pub struct ReplayOptions {
-    /// Which events.
-    pub past: ReplayFilter,
-    /// To the consumers of this contract only; of all that are enabled when absent.
+    /// The events to replay.
+    pub filter: ReplayFilter,
+    /// Only to the consumers of this contract; to those of all enabled contracts when absent.
     pub contract: Option<String>,
-    /// Messages per second, 1 to 100 000.
+    /// Messages per second, 1 to 100,000.
     pub rate_per_s: i64,
-    /// Only count what would be told.
+    /// Only count the messages.
     pub dry_run: bool,
-    /// How long it may be that nothing leaves.
+    /// Fail when no replayed message is published for so long.
     pub patience: Duration,
 }
 
 impl ReplayOptions {
-    /// How long it may be that nothing leaves, unless a test says otherwise.
+    /// The default of `patience`.
     pub const PATIENCE: Duration = Duration::from_secs(60);
 }
 
-/// What a replay has done so far.
+/// Progress of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replayed {
-    /// Events that were told again, or whose messages had not left yet.
+    /// Events that were replayed, or whose messages were still in the outbox.
     pub events: u64,
     /// Messages that were put into the outbox.
     pub messages: u64,
-    /// Those of them, and of other replays, that had not left yet the last time it was looked.
+    /// Replayed messages in the outbox at the last check, also those of other replays.
     pub waiting: u64,
-    /// The last event.
-    pub told: Option<ReplayCursor>,
-    /// Before when the events are.
+    /// The last replayed event.
+    pub position: Option<ReplayCursor>,
+    /// The end of the replayed period.
     pub until: DateTime<Utc>,
 }
 
-/// Puts the messages of past events into the outbox again, marked, and waits whenever many wait to
-/// leave. `progress` is called after each step. Ended early, it has told what it said so far.
+/// Puts the messages of past events into the outbox again, marked as replayed, and pauses while many
+/// of them wait there. `progress` is called after each step. If it ends early, the progress reported
+/// so far has been made.
 ///
 /// # Errors
-/// `InvalidInput` for a rate out of range, a contract that is not enabled, or a past that ends
-/// before it begins. `Unavailable`, also when nothing leaves: the facts `cursor` and `until` say
-/// where to go on.
+/// `InvalidInput` for a rate out of range, a contract that is not enabled, or a period that ends
+/// before it begins. `Unavailable`, also when no replayed message is published for `patience`; the
+/// error's context `cursor` and `until` say where to continue.
 pub async fn events_replay(
     engine: &Engine,
     contracts: &EnabledContracts,
@@ -71,40 +72,40 @@ pub async fn events_replay(
 ) -> Result<Replayed> {
     let rate = checked_rate(options.rate_per_s)?;
     let contract = options.contract.map(|name| enabled(contracts, name)).transpose()?;
-    let replay = engine.replay(options.past, contract.clone()).await?;
-    let (told, until) = (replay.position(), replay.until());
-    let done = Replayed { events: 0, messages: 0, waiting: 0, told, until };
-    let mut work = Work { engine, replay, contract, done };
+    let replay = engine.replay(options.filter, contract.clone()).await?;
+    let (position, until) = (replay.position(), replay.until());
+    let done = Replayed { events: 0, messages: 0, waiting: 0, position, until };
+    let mut work = ReplayRun { engine, replay, contract, done };
     let ended = match options.dry_run {
-        true => work.rehearse(&progress).await,
-        false => work.tell(rate, options.patience, &progress).await,
+        true => work.count_only(&progress).await,
+        false => work.run(rate, options.patience, &progress).await,
     };
     let done = work.done;
     ended.map(|()| done).map_err(|error| {
         let error = error.with("until", done.until.to_rfc3339());
-        match done.told {
-            Some(told) => error.with("cursor", told),
+        match done.position {
+            Some(position) => error.with("cursor", position),
             None => error,
         }
     })
 }
 
-/// A replay and what it has done so far.
-struct Work<'a> {
+/// A replay and its progress.
+struct ReplayRun<'a> {
     engine: &'a Engine,
     replay: Replay,
     contract: Option<String>,
     done: Replayed,
 }
 
-impl Work<'_> {
-    async fn tell(
+impl ReplayRun<'_> {
+    async fn run(
         &mut self,
         rate: u32,
         patience: Duration,
         progress: &impl Fn(Replayed),
     ) -> Result<()> {
-        // Ten steps a second, so that what leaves leaves evenly.
+        // Ten steps a second, for an even rate.
         let limit = rate.div_ceil(10).min(STEP_MAX);
         let mut next = Instant::now();
         loop {
@@ -113,11 +114,12 @@ impl Work<'_> {
             let Some(step) = self.replay.step(limit).await? else { return Ok(()) };
             self.count(step);
             progress(self.done);
-            next = next.max(Instant::now() - LOOK) + Duration::from_secs(step.messages) / rate;
+            next = next.max(Instant::now() - CHECK_INTERVAL)
+                + Duration::from_secs(step.messages) / rate;
         }
     }
 
-    async fn rehearse(&mut self, progress: &impl Fn(Replayed)) -> Result<()> {
+    async fn count_only(&mut self, progress: &impl Fn(Replayed)) -> Result<()> {
         while let Some(step) = self.replay.dry_run_step(STEP_MAX).await? {
             self.count(step);
             progress(self.done);
@@ -128,10 +130,10 @@ impl Work<'_> {
     fn count(&mut self, step: ReplayStep) {
         self.done.events += step.events;
         self.done.messages += step.messages;
-        self.done.told = self.replay.position();
+        self.done.position = self.replay.position();
     }
 
-    /// Waits until few enough messages wait to leave.
+    /// Waits until the outbox has room for replayed messages.
     async fn wait_for_room(
         &mut self,
         patience: Duration,
@@ -150,15 +152,16 @@ impl Work<'_> {
             } else if since.elapsed() > patience {
                 return Err(stuck(self.done.waiting, patience));
             }
-            sleep(LOOK).await;
+            sleep(CHECK_INTERVAL).await;
         }
     }
 }
 
 fn stuck(waiting: u64, patience: Duration) -> Error {
     let text = format!(
-        "{waiting} messages wait to be told again, and for {} s none has left. Start an engine \
-         that sends them, look at `order-engine events dead-letters`, and go on after the last cursor.",
+        "{waiting} replayed messages are in the outbox, and none was published for {} s. Start an \
+         engine that publishes them, check `order-engine events dead-letters`, and continue after \
+         the last cursor.",
         patience.as_secs()
     );
     Error::new(ErrorKind::Unavailable, text).with("component", "relay")
@@ -171,7 +174,7 @@ fn checked_rate(rate: i64) -> Result<u32> {
     })
 }
 
-/// Checks that a contract is enabled: nobody would send the messages of another.
+/// Checks that a contract is enabled. No relay would publish the messages of another.
 fn enabled(contracts: &EnabledContracts, name: String) -> Result<String> {
     if contracts.destinations().any(|destination| destination == name) {
         return Ok(name);

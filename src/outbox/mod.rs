@@ -1,21 +1,21 @@
-//! The way out: a message waits in the outbox until a broker has confirmed and routed it.
+//! The outbox: a message waits in it until a broker has confirmed and routed it.
 //!
 //! ```text
-//!  order's transaction ─▶ outbox row ─▶ claim ─▶ publish ─▶ settle ─▶ row removed
+//!  order's transaction ─▶ outbox row ─▶ claim ─▶ publish ─▶ settle ─▶ row deleted
 //!                                         ▲                   │
-//!                                         └── refused, unroutable, unknown: later again
+//!                                         └── rejected, unroutable, unknown: retried later
 //! ```
 //!
-//! [`relay`] is that loop. [`shares`] decides which orders are this relay's, [`routes`] which
-//! topics have nobody to receive them. Every message is sent at least once; one order's messages
-//! are sent one after the other, in the order of its versions.
+//! [`Relay`] runs this loop. `partitions` assigns orders to relays, `routes` tracks the topics
+//! without a queue. Every message is published at least once. The messages of one order are
+//! published one after the other, in the order of its versions.
 
+mod partitions;
 pub mod ports;
 mod relay;
 mod routes;
-mod shares;
 mod stats;
 
 pub use relay::{Relay, RelayOptions};
-pub use routes::NeedsQueue;
+pub use routes::RequireQueue;
 pub use stats::RelayStats;

@@ -1,5 +1,5 @@
-//! What a relay needs of the database that holds the outbox, and how PostgreSQL gives it. The
-//! simulation in `tests/simulation` gives it too.
+//! The database operations of a relay, and their implementation by PostgreSQL. The simulation in
+//! `tests/simulation` implements them too.
 
 use std::future::Future;
 
@@ -9,49 +9,49 @@ use crate::domain::message::OutgoingMessage;
 use crate::error::Result;
 use crate::store::database::Database;
 use crate::store::leases::{self, Lease};
-use crate::store::outbox::{self, Held, Refusal};
+use crate::store::outbox::{self, HeldPartitions, Rejection};
 use crate::store::{Connection, Store};
 
 /// A database that holds an outbox.
 pub trait Outbox: Database {
-    /// What a relay works on.
-    type Desk: Desk;
+    /// A connection of one relay.
+    type Connection: OutboxConnection;
 
-    /// Opens a connection for one relay, which keeps it; `Unavailable`.
-    fn desk(&self) -> impl Future<Output = Result<Self::Desk>> + Send;
+    /// Opens a connection for one relay; `Unavailable`.
+    fn connect_outbox(&self) -> impl Future<Output = Result<Self::Connection>> + Send;
 }
 
-/// A relay's connection. Each call is one transaction, and may fail with `Unavailable`: then it is
-/// not known whether it took effect. The functions of [`outbox`] and [`leases`] say what each does.
-pub trait Desk: Send {
-    /// Reads messages to send: at most one of each order.
+/// A relay's connection. Each call is one transaction and may fail with `Unavailable`; then it may
+/// have taken effect or not. The functions of [`outbox`] and [`leases`] specify them.
+pub trait OutboxConnection: Send {
+    /// Reads messages to publish, at most one of each order.
     fn claim(
         &mut self,
         destination: &str,
-        held: &Held,
+        held: &HeldPartitions,
         except: &[String],
         limit: usize,
     ) -> impl Future<Output = Result<Vec<OutgoingMessage>>> + Send;
 
-    /// Removes sent messages, as far as their leases are still held, and returns how many.
-    fn mark_sent(
+    /// Deletes published messages whose partitions are still held, and returns how many.
+    fn delete_published(
         &mut self,
         destination: &str,
-        held: &Held,
+        held: &HeldPartitions,
         sent: &[&OutgoingMessage],
     ) -> impl Future<Output = Result<usize>> + Send;
 
-    /// Writes down refusals, as far as their leases are still held: which, and whether each is
-    /// a dead letter now.
-    fn note_refusals(
+    /// Records rejections of messages whose partitions are still held. Returns each message's id and
+    /// whether it is a dead letter now.
+    fn record_rejections(
         &mut self,
         destination: &str,
-        held: &Held,
-        refusals: &[Refusal<'_>],
+        held: &HeldPartitions,
+        rejections: &[Rejection<'_>],
         attempts_max: i32,
     ) -> impl Future<Output = Result<Vec<(i64, bool)>>> + Send;
 
-    /// Takes leases that nobody else holds.
+    /// Takes up to `limit` leases that no other owner holds.
     fn claim_leases(
         &mut self,
         owner: Uuid,
@@ -59,53 +59,53 @@ pub trait Desk: Send {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Lease>>> + Send;
 
-    /// Prolongs leases, and returns those that are still their holder's.
+    /// Renews leases, and returns those that are still the owner's.
     fn renew_leases(&mut self, leases: &[Lease])
     -> impl Future<Output = Result<Vec<Lease>>> + Send;
 
-    /// Gives leases to whoever asks next.
+    /// Expires leases at once.
     fn release_leases(&mut self, leases: &[Lease]) -> impl Future<Output = Result<()>> + Send;
 
-    /// Counts the leases of a kind that are held.
+    /// Counts the unexpired leases whose name starts with `prefix`.
     fn count_leases(&mut self, prefix: &str) -> impl Future<Output = Result<usize>> + Send;
 }
 
 impl Outbox for Store {
-    type Desk = Connection;
+    type Connection = Connection;
 
-    async fn desk(&self) -> Result<Connection> {
+    async fn connect_outbox(&self) -> Result<Connection> {
         outbox::connect(self).await
     }
 }
 
-impl Desk for Connection {
+impl OutboxConnection for Connection {
     async fn claim(
         &mut self,
         destination: &str,
-        held: &Held,
+        held: &HeldPartitions,
         except: &[String],
         limit: usize,
     ) -> Result<Vec<OutgoingMessage>> {
         outbox::claim(self, destination, held, except, limit).await
     }
 
-    async fn mark_sent(
+    async fn delete_published(
         &mut self,
         destination: &str,
-        held: &Held,
+        held: &HeldPartitions,
         sent: &[&OutgoingMessage],
     ) -> Result<usize> {
-        outbox::mark_sent(self, destination, held, sent).await
+        outbox::delete_published(self, destination, held, sent).await
     }
 
-    async fn note_refusals(
+    async fn record_rejections(
         &mut self,
         destination: &str,
-        held: &Held,
-        refusals: &[Refusal<'_>],
+        held: &HeldPartitions,
+        rejections: &[Rejection<'_>],
         attempts_max: i32,
     ) -> Result<Vec<(i64, bool)>> {
-        outbox::note_refusals(self, destination, held, refusals, attempts_max).await
+        outbox::record_rejections(self, destination, held, rejections, attempts_max).await
     }
 
     async fn claim_leases(

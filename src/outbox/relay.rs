@@ -1,4 +1,4 @@
-//! The relay: takes the messages of one destination from the outbox to its broker.
+//! The relay: publishes the outbox's messages of one destination to its broker.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,63 +12,63 @@ use crate::domain::message::OutgoingMessage;
 use crate::engine::Engine;
 use crate::engine::ports::{PublishOutcome, Publisher, PublisherFactory};
 use crate::error::Result;
-use crate::outbox::ports::{Desk, Outbox};
-use crate::outbox::routes::{NeedsQueue, Routes};
-use crate::outbox::shares::Shares;
+use crate::outbox::partitions::PartitionAssignment;
+use crate::outbox::ports::{Outbox, OutboxConnection};
+use crate::outbox::routes::{RequireQueue, Routes};
 use crate::outbox::stats::RelayStats;
 use crate::retry::{RetryState, backoff, with_timeout};
 use crate::store::Store;
-use crate::store::outbox::Refusal;
+use crate::store::outbox::Rejection;
 
-/// Most messages on the way at once.
+/// Maximum number of messages in flight.
 const BATCH_MAX: usize = 500;
-/// How long a message of another process waits at most, when there is nothing to do.
-const POLL: Duration = Duration::from_millis(250);
-/// The pause of an order after the first refusal of its message.
-const REFUSED_FIRST: Duration = Duration::from_millis(200);
-/// The longest pause of an order after a refusal.
-const REFUSED_MAX: Duration = Duration::from_secs(60);
+/// Pause between two claims that found nothing. Messages written by this process end it early.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Pause of an order after the first rejection of its message; it doubles with each further one.
+const REJECTED_PAUSE_MIN: Duration = Duration::from_millis(200);
+/// Longest pause of an order after a rejection.
+const REJECTED_PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// What a relay is to do. Settings.
+/// Options of one relay.
 #[derive(Clone, Debug)]
 pub struct RelayOptions {
-    /// Whose messages it sends.
+    /// The contract whose messages it publishes.
     pub destination: &'static str,
-    /// Topics that wait until somebody receives them.
-    pub needs_queue: NeedsQueue,
-    /// Rejections after which a message becomes a dead letter. Default 20: about a quarter of an hour.
+    /// Topics whose messages wait until a queue is bound for them.
+    pub require_queue: RequireQueue,
+    /// Rejections after which a message becomes a dead letter. Default 20, about 15 minutes.
     pub attempts_max: i32,
 }
 
-/// Sends the messages of one destination. Any number of relays, in any number of processes, share
+/// Publishes the messages of one destination. Any number of relays in any number of processes share
 /// the work.
 pub struct Relay<O, D = Store> {
     engine: Engine<D>,
     outbox_filled: watch::Receiver<()>,
-    outlet: O,
+    publishers: O,
     options: RelayOptions,
-    shares: Shares,
+    partitions: PartitionAssignment,
     routes: Routes,
-    /// Claiming around a missing route reads the whole backlog; not before this. A probe that is
-    /// due claims from the front, and does not wait.
-    around_again: Option<Instant>,
+    /// Earliest next claim while a route is missing. Such a claim reads past all messages of that
+    /// route. A claim for a due probe reads from the front and is not delayed.
+    next_scan: Option<Instant>,
     retry: RetryState,
     stats: Arc<RelayStats>,
 }
 
 impl<O: PublisherFactory, D: Outbox> Relay<O, D> {
-    /// A relay from `engine`'s database to `outlet`. It does nothing until it is run.
+    /// Creates a relay from `engine`'s outbox to `publishers`. It starts with [`run`](Self::run).
     #[must_use]
-    pub fn new(engine: Engine<D>, outlet: O, options: RelayOptions) -> Self {
+    pub fn new(engine: Engine<D>, publishers: O, options: RelayOptions) -> Self {
         Self {
-            shares: Shares::new(options.destination),
-            routes: Routes::new(options.needs_queue.clone()),
-            around_again: None,
-            retry: RetryState::new("sending messages"),
+            partitions: PartitionAssignment::new(options.destination),
+            routes: Routes::new(options.require_queue.clone()),
+            next_scan: None,
+            retry: RetryState::new("publishing messages"),
             stats: Arc::default(),
             outbox_filled: engine.outbox_filled(),
             engine,
-            outlet,
+            publishers,
             options,
         }
     }
@@ -79,11 +79,12 @@ impl<O: PublisherFactory, D: Outbox> Relay<O, D> {
         Arc::clone(&self.stats)
     }
 
-    /// Sends until `stop`, through every outage. A batch that is on its way is settled first.
+    /// Publishes until `stop`, and reconnects after every failure. A batch in flight is settled
+    /// before it returns.
     pub async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             if let Err(error) = self.session(&stop).await {
-                // What was on its way may or may not have arrived: it is still in the outbox.
+                // Messages in flight may or may not have arrived. They are still in the outbox.
                 self.stats.connected.store(false, Ordering::Relaxed);
                 RelayStats::add(&self.stats.reconnects, 1);
                 let pause = self.retry.record_failure(&error);
@@ -93,165 +94,178 @@ impl<O: PublisherFactory, D: Outbox> Relay<O, D> {
         self.stats.connected.store(false, Ordering::Relaxed);
     }
 
-    /// Claims, publishes and settles, until `stop` or until broker or database fail.
+    /// Claims, publishes and settles until `stop`, or until the broker or the database fails.
     async fn session(&mut self, stop: &CancellationToken) -> Result<()> {
         let Some(opened) = stop.run_until_cancelled(self.connect()).await else {
             return Ok(());
         };
-        let (mut publisher, mut desk) = opened?;
+        let (mut publisher, mut outbox) = opened?;
         while !stop.is_cancelled() {
-            with_timeout(self.shares.tend(&mut desk)).await?;
-            let batch = self.claim(&mut desk).await?;
+            with_timeout(self.partitions.rebalance(&mut outbox)).await?;
+            let batch = self.claim(&mut outbox).await?;
             fail_point!("relay.claimed", if !batch.is_empty());
-            // No transaction is open here, however long the broker takes. An empty batch asks
-            // whether the connection still lives.
-            let verdicts = publisher.publish(&batch).await?;
+            // No transaction is open while the broker works. Publishing an empty batch checks the
+            // connection.
+            let outcomes = publisher.publish(&batch).await?;
             fail_point!("relay.confirmed", if !batch.is_empty());
-            self.settle(&mut desk, &batch, &verdicts).await?;
+            self.settle(&mut outbox, &batch, &outcomes).await?;
             self.retry.record_success();
             self.stats.connected.store(true, Ordering::Relaxed);
             if batch.is_empty() {
-                self.rest(stop).await;
+                self.wait_for_messages(stop).await;
             }
         }
-        with_timeout(self.shares.release(&mut desk)).await
+        with_timeout(self.partitions.release(&mut outbox)).await
     }
 
-    async fn connect(&self) -> Result<(O::Publisher, D::Desk)> {
-        let publisher = self.outlet.connect().await?;
-        let desk = with_timeout(self.engine.store().desk()).await?;
-        Ok((publisher, desk))
+    async fn connect(&self) -> Result<(O::Publisher, D::Connection)> {
+        let publisher = self.publishers.connect().await?;
+        let outbox = with_timeout(self.engine.store().connect_outbox()).await?;
+        Ok((publisher, outbox))
     }
 
-    /// The messages to send now: at most one of each order.
-    async fn claim(&mut self, desk: &mut D::Desk) -> Result<Vec<OutgoingMessage>> {
+    /// Selects the messages to publish now: at most one of each order.
+    async fn claim(&mut self, outbox: &mut D::Connection) -> Result<Vec<OutgoingMessage>> {
         let began = Instant::now();
-        let closed = self.routes.closed(began);
-        if !closed.is_empty() && self.around_again.is_some_and(|at| began < at) {
+        let paused = self.routes.paused_topics(began);
+        if !paused.is_empty() && self.next_scan.is_some_and(|at| began < at) {
             return Ok(Vec::new());
         }
-        let held = self.shares.held();
-        let claim = desk.claim(self.options.destination, held, &closed, BATCH_MAX);
+        let held = self.partitions.held();
+        let claim = outbox.claim(self.options.destination, held, &paused, BATCH_MAX);
         let batch = with_timeout(claim).await?;
-        // Nine times as long a rest: a backlog that nobody receives costs a tenth of one core.
-        self.around_again = Some(Instant::now() + began.elapsed() * 9);
-        Ok(self.routes.admit(batch))
+        // Pausing nine times as long as the scan took limits scans to a tenth of one core.
+        self.next_scan = Some(Instant::now() + began.elapsed() * 9);
+        Ok(self.routes.select(batch))
     }
 
-    /// Waits until this process has written a message, or another one may have.
-    async fn rest(&mut self, stop: &CancellationToken) {
+    /// Waits until this process has written a message, or another process may have.
+    async fn wait_for_messages(&mut self, stop: &CancellationToken) {
         tokio::select! {
-            // In this order, and not by chance, so that a simulated run can be repeated.
+            // A fixed order, so that the simulation can repeat a run.
             biased;
             () = stop.cancelled() => {}
-            // The engine in here keeps the sending end.
+            // `self.engine` holds a sender, so this never fails.
             _ = self.outbox_filled.changed() => {}
-            () = sleep(POLL) => {}
+            () = sleep(POLL_INTERVAL) => {}
         }
     }
 
-    /// Writes down what became of each message.
+    /// Records the outcome of each message.
     async fn settle(
         &mut self,
-        desk: &mut D::Desk,
+        outbox: &mut D::Connection,
         batch: &[OutgoingMessage],
-        verdicts: &[PublishOutcome],
+        outcomes: &[PublishOutcome],
     ) -> Result<()> {
         let now = Instant::now();
         let mut done = Vec::with_capacity(batch.len());
-        let mut refusals = Vec::new();
-        for (message, verdict) in batch.iter().zip(verdicts) {
-            match verdict {
+        let mut rejections = Vec::new();
+        for (message, outcome) in batch.iter().zip(outcomes) {
+            match outcome {
                 PublishOutcome::Confirmed => {
-                    self.routes.arrived(&message.topic);
-                    RelayStats::add(&self.stats.sent, 1);
+                    self.routes.record_routed(&message.topic);
+                    RelayStats::add(&self.stats.published, 1);
                     done.push(message);
                 }
                 PublishOutcome::Unroutable => {
                     RelayStats::add(&self.stats.unroutable, 1);
-                    if self.routes.needs_queue(&message.topic) {
-                        self.routes.came_back(&message.topic, now);
+                    if self.routes.requires_queue(&message.topic) {
+                        self.routes.record_unroutable(&message.topic, now);
                     } else {
                         done.push(message);
                     }
                 }
                 PublishOutcome::Rejected(reason) => {
-                    RelayStats::add(&self.stats.refused, 1);
-                    refusals.push(refusal(message, reason));
+                    RelayStats::add(&self.stats.rejected, 1);
+                    rejections.push(rejection(message, reason));
                 }
             }
         }
-        self.remove(desk, &done).await?;
-        self.postpone(desk, &refusals).await
+        self.delete(outbox, &done).await?;
+        self.postpone(outbox, &rejections).await
     }
 
-    /// Removes from the outbox what is done with.
-    async fn remove(&mut self, desk: &mut D::Desk, done: &[&OutgoingMessage]) -> Result<()> {
-        if done.is_empty() {
+    /// Deletes published messages from the outbox.
+    async fn delete(
+        &mut self,
+        outbox: &mut D::Connection,
+        published: &[&OutgoingMessage],
+    ) -> Result<()> {
+        if published.is_empty() {
             return Ok(());
         }
-        let held = self.shares.held();
-        let removed = with_timeout(desk.mark_sent(self.options.destination, held, done)).await?;
+        let held = self.partitions.held();
+        let deleted =
+            with_timeout(outbox.delete_published(self.options.destination, held, published))
+                .await?;
         fail_point!("relay.removed");
-        self.check_fence(done.len(), removed);
+        self.check_fence(published.len(), deleted);
         Ok(())
     }
 
-    /// Delays the orders of rejected messages; a message rejected too often becomes a dead letter.
-    async fn postpone(&mut self, desk: &mut D::Desk, refusals: &[Refusal<'_>]) -> Result<()> {
-        if refusals.is_empty() {
+    /// Delays the orders of rejected messages. A message rejected too often becomes a dead letter.
+    async fn postpone(
+        &mut self,
+        outbox: &mut D::Connection,
+        rejections: &[Rejection<'_>],
+    ) -> Result<()> {
+        if rejections.is_empty() {
             return Ok(());
         }
-        let noted = with_timeout(desk.note_refusals(
+        let recorded = with_timeout(outbox.record_rejections(
             self.options.destination,
-            self.shares.held(),
-            refusals,
+            self.partitions.held(),
+            rejections,
             self.options.attempts_max,
         ))
         .await?;
-        self.check_fence(refusals.len(), noted.len());
-        for (id, _) in noted.iter().filter(|(_, is_dead)| *is_dead) {
+        self.check_fence(rejections.len(), recorded.len());
+        for (id, _) in recorded.iter().filter(|(_, is_dead)| *is_dead) {
             RelayStats::add(&self.stats.dead_lettered, 1);
-            if let Some(refusal) = refusals.iter().find(|refusal| refusal.message.id == *id) {
-                log_dead_letter(refusal);
+            if let Some(rejection) = rejections.iter().find(|one| one.message.id == *id) {
+                log_dead_letter(rejection);
             }
         }
         Ok(())
     }
 
-    /// Fewer writes than wanted mean that another relay has taken shares over.
-    fn check_fence(&mut self, wanted: usize, written: usize) {
-        let late = wanted.saturating_sub(written);
-        if late > 0 {
-            RelayStats::add(&self.stats.late, late);
-            tracing::warn!(late, "another relay had taken over; it sends these messages again");
-            self.shares.doubt();
+    /// Fewer rows written than expected mean that another relay holds some of the partitions now.
+    fn check_fence(&mut self, expected: usize, written: usize) {
+        let fenced = expected.saturating_sub(written);
+        if fenced > 0 {
+            RelayStats::add(&self.stats.fenced, fenced);
+            tracing::warn!(
+                fenced,
+                "another relay has taken over partitions; it publishes these messages again"
+            );
+            self.partitions.check_soon();
         }
     }
 }
 
-fn refusal<'a>(message: &'a OutgoingMessage, reason: &str) -> Refusal<'a> {
-    let tries = message.attempts.unsigned_abs().saturating_add(1);
-    if tries == 1 {
+fn rejection<'a>(message: &'a OutgoingMessage, reason: &str) -> Rejection<'a> {
+    let attempt = message.attempts.unsigned_abs().saturating_add(1);
+    if attempt == 1 {
         tracing::warn!(
             stream = %message.stream,
             version = message.version,
             topic = message.topic,
             reason,
-            "the broker refused a message; its order waits, and it is tried again"
+            "the broker rejected a message; it is retried, and the order's later messages wait"
         );
     }
-    let delay = backoff(REFUSED_FIRST, REFUSED_MAX, tries);
-    Refusal { message, reason: reason.to_owned(), delay }
+    let delay = backoff(REJECTED_PAUSE_MIN, REJECTED_PAUSE_MAX, attempt);
+    Rejection { message, reason: reason.to_owned(), delay }
 }
 
-fn log_dead_letter(refusal: &Refusal<'_>) {
+fn log_dead_letter(rejection: &Rejection<'_>) {
     tracing::error!(
-        id = refusal.message.id,
-        stream = %refusal.message.stream,
-        version = refusal.message.version,
-        topic = refusal.message.topic,
-        reason = refusal.reason,
+        id = rejection.message.id,
+        stream = %rejection.message.stream,
+        version = rejection.message.version,
+        topic = rejection.message.topic,
+        reason = rejection.reason,
         "the broker rejected a message too often; it is a dead letter, and the later messages of \
          its order wait behind it. See `order-engine events dead-letters`"
     );

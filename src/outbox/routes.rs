@@ -1,9 +1,9 @@
-//! Topics that nobody receives at present, and when to try them again.
+//! Topics that no queue is bound for, and when to try them again.
 //!
-//! A topic that needs a queue (`order.placed`) is not lost while none is bound: its messages wait
-//! behind a probe, which is one message sent now and then, and so does what follows them in their
-//! orders. Other orders' messages of other topics go on. A topic that needs none (`order.updated`)
-//! is done when nobody wanted it.
+//! While a topic that requires a queue (`order.placed`) has none, its messages and the later messages
+//! of their orders wait. One of them, the probe, is published from time to time. Messages of other
+//! topics and orders are published. A message of a topic that requires no queue (`order.updated`) is
+//! done when the broker returns it as unroutable.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,87 +13,91 @@ use tokio::time::Instant;
 use crate::domain::message::OutgoingMessage;
 use crate::retry::backoff;
 
-/// The pause before the first probe.
-const PROBE_FIRST: Duration = Duration::from_millis(100);
-/// The longest pause between two probes.
+/// Pause before the first probe; it doubles with each further one.
+const PROBE_MIN: Duration = Duration::from_millis(100);
+/// Longest pause between two probes.
 const PROBE_MAX: Duration = Duration::from_secs(2);
 
-/// Topics whose messages wait until somebody receives them. Those of others count as sent when
-/// nobody wants them.
+/// Topics whose messages wait while no queue is bound for them. Messages of other topics are then
+/// discarded.
 #[derive(Clone, Debug)]
-pub enum NeedsQueue {
-    /// All of them.
-    Every,
-    /// These.
-    These(Vec<String>),
+pub enum RequireQueue {
+    /// All topics.
+    All,
+    /// The listed topics.
+    Topics(Vec<String>),
 }
 
-impl From<Vec<String>> for NeedsQueue {
+impl From<Vec<String>> for RequireQueue {
     fn from(topics: Vec<String>) -> Self {
-        Self::These(topics)
+        Self::Topics(topics)
     }
 }
 
-/// What a relay knows of its topics.
+/// The topics that a relay knows to be missing a queue.
 #[derive(Debug)]
 pub(super) struct Routes {
-    needed: NeedsQueue,
-    missing: HashMap<String, Missing>,
+    required: RequireQueue,
+    missing: HashMap<String, MissingRoute>,
 }
 
-/// A topic that nobody receives.
+/// A topic that no queue is bound for.
 #[derive(Debug)]
-struct Missing {
-    tries: u32,
+struct MissingRoute {
+    probes: u32,
     next_probe: Instant,
 }
 
 impl Routes {
-    /// Knows of no missing route yet. `needed` are the topics that wait for a queue.
-    pub(super) fn new(needed: NeedsQueue) -> Self {
-        Self { needed, missing: HashMap::new() }
+    /// Starts without missing routes. `required` are the topics that wait for a queue.
+    pub(super) fn new(required: RequireQueue) -> Self {
+        Self { required, missing: HashMap::new() }
     }
 
-    /// Whether a message of `topic` must reach a queue to count as sent.
-    pub(super) fn needs_queue(&self, topic: &str) -> bool {
-        match &self.needed {
-            NeedsQueue::Every => true,
-            NeedsQueue::These(topics) => topics.iter().any(|needed| needed == topic),
+    /// Whether a message of `topic` must reach a queue to count as published.
+    pub(super) fn requires_queue(&self, topic: &str) -> bool {
+        match &self.required {
+            RequireQueue::All => true,
+            RequireQueue::Topics(topics) => topics.iter().any(|required| required == topic),
         }
     }
 
-    /// A message of `topic` came back at `now`. The many of one batch count as one try.
-    pub(super) fn came_back(&mut self, topic: &str, now: Instant) {
+    /// Records that a message of `topic` was unroutable at `now`. The messages of one batch count as
+    /// one probe.
+    pub(super) fn record_unroutable(&mut self, topic: &str, now: Instant) {
         let missing = self.missing.entry(topic.to_owned()).or_insert_with(|| {
             tracing::warn!(topic, "no queue is bound for this topic; its messages wait for one");
-            Missing { tries: 0, next_probe: now }
+            MissingRoute { probes: 0, next_probe: now }
         });
         if missing.next_probe <= now {
-            missing.tries = missing.tries.saturating_add(1);
-            missing.next_probe = now + backoff(PROBE_FIRST, PROBE_MAX, missing.tries);
+            missing.probes = missing.probes.saturating_add(1);
+            missing.next_probe = now + backoff(PROBE_MIN, PROBE_MAX, missing.probes);
         }
     }
 
-    /// A message of `topic` has reached a queue.
-    pub(super) fn arrived(&mut self, topic: &str) {
+    /// Records that a message of `topic` has reached a queue.
+    pub(super) fn record_routed(&mut self, topic: &str) {
         if self.missing.remove(topic).is_some() {
-            tracing::info!(topic, "a queue is bound for this topic again; its messages go on");
+            tracing::info!(
+                topic,
+                "a queue is bound for this topic again; its messages are published"
+            );
         }
     }
 
-    /// The topics that are not to be tried at `now`.
-    pub(super) fn closed(&self, now: Instant) -> Vec<String> {
-        let closed = self.missing.iter().filter(|(_, missing)| now < missing.next_probe);
-        closed.map(|(topic, _)| topic.clone()).collect()
+    /// The topics whose next probe is not due at `now`.
+    pub(super) fn paused_topics(&self, now: Instant) -> Vec<String> {
+        let paused = self.missing.iter().filter(|(_, missing)| now < missing.next_probe);
+        paused.map(|(topic, _)| topic.clone()).collect()
     }
 
-    /// What of `batch` may be sent: of each missing topic only one message, the probe.
-    pub(super) fn admit(&self, batch: Vec<OutgoingMessage>) -> Vec<OutgoingMessage> {
+    /// Selects the messages of `batch` to publish: of each missing topic only one, the probe.
+    pub(super) fn select(&self, batch: Vec<OutgoingMessage>) -> Vec<OutgoingMessage> {
         if self.missing.is_empty() {
             return batch;
         }
         let mut probed = Vec::new();
-        let mut admitted = Vec::with_capacity(batch.len());
+        let mut selected = Vec::with_capacity(batch.len());
         for message in batch {
             if self.missing.contains_key(&message.topic) {
                 if probed.contains(&message.topic) {
@@ -101,9 +105,9 @@ impl Routes {
                 }
                 probed.push(message.topic.clone());
             }
-            admitted.push(message);
+            selected.push(message);
         }
-        admitted
+        selected
     }
 }
 
@@ -134,40 +138,40 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_route_is_closed_until_its_probe_is_due() {
-        let mut routes = Routes::new(NeedsQueue::These(vec!["order.placed".into()]));
+    fn a_missing_route_is_paused_until_its_probe_is_due() {
+        let mut routes = Routes::new(RequireQueue::Topics(vec!["order.placed".into()]));
         let start = Instant::now();
-        routes.came_back("order.placed", start);
-        assert_eq!(routes.closed(start), ["order.placed"]);
-        assert!(routes.closed(start + PROBE_FIRST).is_empty());
-        routes.arrived("order.placed");
-        assert!(routes.closed(start).is_empty());
+        routes.record_unroutable("order.placed", start);
+        assert_eq!(routes.paused_topics(start), ["order.placed"]);
+        assert!(routes.paused_topics(start + PROBE_MIN).is_empty());
+        routes.record_routed("order.placed");
+        assert!(routes.paused_topics(start).is_empty());
     }
 
     #[test]
-    fn a_whole_batch_that_came_back_counts_as_one_try() {
-        let mut routes = Routes::new(NeedsQueue::These(vec!["order.placed".into()]));
+    fn unroutable_messages_of_one_batch_count_as_one_probe() {
+        let mut routes = Routes::new(RequireQueue::Topics(vec!["order.placed".into()]));
         let start = Instant::now();
         for _ in 0..500 {
-            routes.came_back("order.placed", start);
+            routes.record_unroutable("order.placed", start);
         }
-        assert!(routes.closed(start + PROBE_FIRST).is_empty());
+        assert!(routes.paused_topics(start + PROBE_MIN).is_empty());
     }
 
     #[test]
     fn probes_are_never_more_than_two_seconds_apart() {
-        let mut routes = Routes::new(NeedsQueue::These(vec!["order.placed".into()]));
+        let mut routes = Routes::new(RequireQueue::Topics(vec!["order.placed".into()]));
         let mut now = Instant::now();
         for _ in 0..50 {
-            routes.came_back("order.placed", now);
-            assert!(routes.closed(now + PROBE_MAX).is_empty());
+            routes.record_unroutable("order.placed", now);
+            assert!(routes.paused_topics(now + PROBE_MAX).is_empty());
             now += PROBE_MAX;
         }
     }
 
     #[test]
-    fn one_message_of_a_missing_topic_is_the_probe_and_others_pass() {
-        let mut routes = Routes::new(NeedsQueue::These(vec!["order.placed".into()]));
+    fn of_a_missing_topic_only_the_probe_is_selected() {
+        let mut routes = Routes::new(RequireQueue::Topics(vec!["order.placed".into()]));
         let batch = || {
             vec![
                 message(1, "order.placed"),
@@ -176,8 +180,8 @@ mod tests {
                 message(4, "order.updated"),
             ]
         };
-        assert_eq!(orders(&routes.admit(batch())), [1, 2, 3, 4]);
-        routes.came_back("order.placed", Instant::now());
-        assert_eq!(orders(&routes.admit(batch())), [1, 2, 4]);
+        assert_eq!(orders(&routes.select(batch())), [1, 2, 3, 4]);
+        routes.record_unroutable("order.placed", Instant::now());
+        assert_eq!(orders(&routes.select(batch())), [1, 2, 4]);
     }
 }

@@ -1,4 +1,4 @@
-//! What a relay counts, for the metrics page and for readiness.
+//! Counters of a relay, for metrics and readiness.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub struct RelayStats {
     /// Messages that the broker has confirmed and routed.
-    pub sent: AtomicU64,
-    /// Messages that the broker has refused, once for each time.
-    pub refused: AtomicU64,
-    /// Messages that came back because no queue wanted them, once for each time.
+    pub published: AtomicU64,
+    /// Rejections by the broker.
+    pub rejected: AtomicU64,
+    /// Messages returned because no queue is bound, once for each return.
     pub unroutable: AtomicU64,
-    /// Messages that the broker rejected too often and that are dead letters now.
+    /// Messages that became dead letters.
     pub dead_lettered: AtomicU64,
-    /// Writes that were refused because another relay had taken over.
-    pub late: AtomicU64,
-    /// Times that broker or database had to be connected to again.
+    /// Rows not written because another relay holds the partition.
+    pub fenced: AtomicU64,
+    /// Reconnections to the broker or the database.
     pub reconnects: AtomicU64,
-    /// Whether broker and database answered the last time they were asked.
+    /// Whether the last use of broker and database succeeded.
     pub connected: AtomicBool,
 }
 

@@ -541,7 +541,7 @@ pub(super) fn events_replay(
     on_progress: Option<Py<PyAny>>,
 ) -> PyResult<PyReplayProgress> {
     let options = ReplayOptions {
-        past: arguments::replay_filter(order_ids, since, until, after)?,
+        filter: arguments::replay_filter(order_ids, since, until, after)?,
         contract: None,
         rate_per_s,
         dry_run,

@@ -803,7 +803,7 @@ impl Engine {
         dry_run: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let options = ReplayOptions {
-            past: arguments::replay_filter(order_ids, since, until, after)?,
+            filter: arguments::replay_filter(order_ids, since, until, after)?,
             contract: arguments::optional_text(contract, "contract")?,
             rate_per_s,
             dry_run,

@@ -535,7 +535,7 @@ impl From<operations::Replayed> for PyReplayProgress {
             events: replayed.events,
             messages: replayed.messages,
             waiting: replayed.waiting,
-            cursor: replayed.told.map(|position| position.to_string()),
+            cursor: replayed.position.map(|position| position.to_string()),
             until: replayed.until,
         }
     }

@@ -1,4 +1,4 @@
-//! Whether orders may be read from a cache, as all processes on the database agree.
+//! Whether orders may be read from the cache. All processes on the database share the decision.
 
 use std::time::Duration;
 
@@ -11,112 +11,112 @@ use crate::store::statement::statements;
 use crate::store::{Connection, failed};
 
 statements! {
-    /// Whether the cache is used. An older application that writes to the same database tells no
-    /// cache what it does.
+    /// The state. While an older application writes to the same database, the cache is bypassed,
+    /// because nothing invalidates its entries then.
     GET = "
-        select namespace, epoch, bypass_until is not null as is_off,
-               coalesce(bypass_until < clock_timestamp(), false) as may_return,
-               coalesce(readable_from < clock_timestamp(), false) as is_read,
+        select namespace, epoch, bypass_until is not null as is_bypassed,
+               coalesce(bypass_until < clock_timestamp(), false) as may_enable,
+               coalesce(readable_from < clock_timestamp(), false) as is_readable,
                exists (select from adoption where step <> 'undone') as is_shared
         from cache_state";
 
-    /// Turns it off for at least so many milliseconds. At its first use, too: a process that knows
-    /// of no cache yet will have looked again by then.
-    TURN_OFF = "
+    /// Bypasses the cache for at least $1 milliseconds. Its first use begins so too: by then every
+    /// process has read the state again.
+    BYPASS = "
         update cache_state
         set bypass_until = greatest(
             bypass_until, clock_timestamp() + $1::bigint * interval '1 millisecond'
         )";
 
-    /// Uses it again, without what was kept before. It is read so many milliseconds later.
-    TURN_ON = "
+    /// Begins a new epoch. Reads begin $1 milliseconds later.
+    ENABLE = "
         update cache_state
         set epoch = epoch + 1, bypass_until = null,
             readable_from = clock_timestamp() + $1::bigint * interval '1 millisecond'
         where bypass_until < clock_timestamp()";
 }
 
-/// Whether the cache is used.
+/// The state of the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CacheState {
-    /// No process has ever wanted to read from it.
+    /// No process has ever used it.
     Unused,
-    /// It must not be read; it `may_return` when somebody finds it in order.
-    Off {
-        /// Which use of it was the last one.
-        generation: i64,
-        /// Whether it has been off for long enough.
-        may_return: bool,
+    /// It is bypassed.
+    Bypassed {
+        /// The last epoch.
+        epoch: i64,
+        /// Whether the bypass has lasted long enough, so that a working cache may be enabled.
+        may_enable: bool,
     },
-    /// It is told of changes.
-    On {
-        /// What is kept under this name belongs together.
-        space: String,
-        /// Whether everybody tells it of changes by now, so that it may be read.
-        is_read: bool,
+    /// Changes are written to it.
+    Enabled {
+        /// Names the entries of this database and epoch.
+        namespace: String,
+        /// Whether every process writes its changes by now, so that it may be read.
+        is_readable: bool,
     },
 }
 
 impl CacheState {
-    /// The last use of a cache that is off.
+    /// The last epoch, if the cache is bypassed.
     #[must_use]
-    pub const fn off_after(&self) -> Option<i64> {
+    pub const fn bypassed_epoch(&self) -> Option<i64> {
         match self {
-            Self::Off { generation, .. } => Some(*generation),
-            Self::Unused | Self::On { .. } => None,
+            Self::Bypassed { epoch, .. } => Some(*epoch),
+            Self::Unused | Self::Enabled { .. } => None,
         }
     }
 }
 
-/// Reads whether the cache is used.
+/// Reads the state of the cache.
 ///
 /// # Errors
 /// As [`failed`].
 pub async fn get(connection: &mut Connection) -> Result<CacheState> {
     sqlx::query(GET)
         .try_map(|row: PgRow| {
-            let (is_off, is_shared): (bool, bool) =
-                (row.try_get("is_off")?, row.try_get("is_shared")?);
-            let may_return: bool = row.try_get("may_return")?;
-            let generation: i64 = row.try_get("epoch")?;
-            Ok(match generation {
-                _ if is_shared => CacheState::Off { generation, may_return: false },
-                _ if is_off => CacheState::Off { generation, may_return },
+            let (is_bypassed, is_shared): (bool, bool) =
+                (row.try_get("is_bypassed")?, row.try_get("is_shared")?);
+            let may_enable: bool = row.try_get("may_enable")?;
+            let epoch: i64 = row.try_get("epoch")?;
+            Ok(match epoch {
+                _ if is_shared => CacheState::Bypassed { epoch, may_enable: false },
+                _ if is_bypassed => CacheState::Bypassed { epoch, may_enable },
                 0 => CacheState::Unused,
                 _ => {
-                    let space: Uuid = row.try_get("namespace")?;
-                    let space = format!("{}:{generation}", space.simple());
-                    CacheState::On { space, is_read: row.try_get("is_read")? }
+                    let namespace: Uuid = row.try_get("namespace")?;
+                    let namespace = format!("{}:{epoch}", namespace.simple());
+                    CacheState::Enabled { namespace, is_readable: row.try_get("is_readable")? }
                 }
             })
         })
         .fetch_one(connection)
         .await
-        .map_err(|error| failed("asking whether the cache is used", error))
+        .map_err(|error| failed("reading the cache's state", error))
 }
 
-/// Turns the cache off for at least `time`.
+/// Bypasses the cache for at least `time`.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn turn_off(connection: &mut Connection, time: Duration) -> Result<()> {
-    sqlx::query(TURN_OFF)
+pub async fn bypass(connection: &mut Connection, time: Duration) -> Result<()> {
+    sqlx::query(BYPASS)
         .bind(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
         .execute(connection)
         .await
-        .map_err(|error| failed("turning the cache off", error))?;
+        .map_err(|error| failed("bypassing the cache", error))?;
     Ok(())
 }
 
-/// Uses the cache again, empty, if it has been off for long enough; it is read after `pause`.
+/// Enables the cache, empty, if it was bypassed for long enough. Reads begin after `pause`.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn turn_on(connection: &mut Connection, pause: Duration) -> Result<()> {
-    sqlx::query(TURN_ON)
+pub async fn enable(connection: &mut Connection, pause: Duration) -> Result<()> {
+    sqlx::query(ENABLE)
         .bind(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX))
         .execute(connection)
         .await
-        .map_err(|error| failed("turning the cache on", error))?;
+        .map_err(|error| failed("enabling the cache", error))?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The catalogue: what other services announce of products and their stock.
+//! The catalog: names, prices and stock of products, as other services publish them.
 
 use rust_decimal::Decimal;
 use sqlx::Row;
@@ -14,13 +14,13 @@ use crate::store::statement::statements;
 use crate::store::{Connection, failed};
 
 statements! {
-    /// One product, whether it is sold or not.
+    /// One product, with or without a price.
     GET = "
         select product_id, name, price, currency, reported, reserved, updated_at
         from products where product_id = $1";
 
-    /// Name and price as announced. The quantity counts only while none is known: a late
-    /// announcement would otherwise look like a restock.
+    /// Sets name and price. The quantity is used only while no stock is known, because a late event
+    /// would otherwise look like a restock.
     UPSERT_PRODUCT = "
         insert into products as known (product_id, name, price, currency, reported, updated_at)
         values ($1, $2, $3, $4, $5, clock_timestamp())
@@ -29,33 +29,33 @@ statements! {
             reported = coalesce(known.reported, excluded.reported),
             updated_at = excluded.updated_at";
 
-    /// Makes room for a product that is heard of for the first time.
+    /// Inserts an unknown product without a price.
     ENSURE_PRODUCT = "
         insert into products (product_id, currency, updated_at)
         values ($1, $2, clock_timestamp())
         on conflict (product_id) do nothing";
 
-    /// Locks a product's stock. What was asked of its service a moment ago is newer than messages
-    /// that are still on their way.
+    /// Locks a product's stock. An answer of its service less than a minute ago may be newer than
+    /// messages that are still in transit.
     LOCK_LEVEL = "
         select reported, reserved,
-               coalesce(upstream_checked_at > clock_timestamp() - interval '1 minute', false) as asked_lately
+               coalesce(upstream_checked_at > clock_timestamp() - interval '1 minute', false) as recently_checked
         from products where product_id = $1 for update";
 
-    /// What orders hold of a product, the oldest first; no more rows than can matter.
-    OLDEST_HOLDS = "
+    /// The oldest reservations of a product.
+    OLDEST_RESERVATIONS = "
         select order_id, quantity
         from reservations
         where product_id = $1
         order by order_id
         limit $2";
 
-    /// What one order holds of a product.
-    HOLD_OF_ORDER = "
+    /// The reservation of a product by one order.
+    RESERVATION_OF_ORDER = "
         select order_id, quantity from reservations where product_id = $1 and order_id = $2";
 
-    /// Keeps a reported number and takes off what it acknowledges.
-    KEEP = "
+    /// Sets the reported stock, and removes the reservations that it acknowledges.
+    RECONCILE = "
         with acknowledged as (
             select * from unnest($3::bigint[], $4::bigint[]) as a (order_id, quantity)
         ), gone as (
@@ -81,19 +81,19 @@ statements! {
         where product_id = $1";
 }
 
-/// The stock of a product that is locked.
+/// The stock of a locked product.
 #[derive(Clone, Copy, Debug)]
 pub struct LockedLevel {
-    /// What is known of it.
+    /// Reported and reserved stock.
     pub level: StockLevel,
-    /// Whether an answer of its service told it, a moment ago.
-    pub asked_lately: bool,
+    /// Whether an answer of its service set it less than a minute ago.
+    pub recently_checked: bool,
 }
 
 /// Reads one product.
 ///
 /// # Errors
-/// `ProductNotFound` when nothing has been heard of it; else as [`failed`].
+/// `ProductNotFound` when it is unknown; else as [`failed`].
 pub async fn get(connection: &mut Connection, id: &ProductId) -> Result<Product> {
     let row = sqlx::query(GET)
         .bind(id.as_str())
@@ -103,7 +103,7 @@ pub async fn get(connection: &mut Connection, id: &ProductId) -> Result<Product>
     row.ok_or_else(|| not_found(id)).and_then(|row| read_product(&row))
 }
 
-/// Takes in what is announced of a product, priced in `currency`. A known one keeps its stock.
+/// Inserts or updates a product, priced in `currency`. A known product keeps its stock.
 ///
 /// # Errors
 /// `InvalidInput` when the price is not an amount, see [`checked_amount`]; else as [`failed`].
@@ -124,8 +124,8 @@ pub async fn upsert_product(
     Ok(())
 }
 
-/// Locks the stock of a product, known or not, until the transaction ends: orders cannot hold more
-/// of it, or less, before that. A product without a price, in `currency`, is not sold.
+/// Locks the stock of a product until the transaction ends, so that no order can reserve or release
+/// any. An unknown product is inserted, in `currency` and without a price.
 ///
 /// # Errors
 /// As [`failed`].
@@ -139,7 +139,7 @@ pub async fn lock_level(
         .bind(currency.as_str())
         .execute(&mut *connection)
         .await
-        .map_err(|error| failed("making room for a product", error))?;
+        .map_err(|error| failed("inserting a product", error))?;
     sqlx::query(LOCK_LEVEL)
         .bind(product.as_str())
         .try_map(|row: PgRow| {
@@ -147,68 +147,69 @@ pub async fn lock_level(
                 reported: row.try_get("reported")?,
                 reserved: row.try_get("reserved")?,
             };
-            Ok(LockedLevel { level, asked_lately: row.try_get("asked_lately")? })
+            Ok(LockedLevel { level, recently_checked: row.try_get("recently_checked")? })
         })
         .fetch_one(connection)
         .await
         .map_err(|error| failed("locking stock", error))
 }
 
-/// Reads what orders hold of a product, the oldest first, at most `limit` of them.
+/// Reads the `limit` oldest reservations of a product.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn oldest_holds(
+pub async fn oldest_reservations(
     connection: &mut Connection,
     product: &ProductId,
     limit: i64,
 ) -> Result<Vec<Reservation>> {
-    sqlx::query(OLDEST_HOLDS)
+    sqlx::query(OLDEST_RESERVATIONS)
         .bind(product.as_str())
         .bind(limit)
-        .try_map(|row| read_hold(&row))
+        .try_map(|row| read_reservation(&row))
         .fetch_all(connection)
         .await
         .map_err(|error| failed("reading reservations", error))
 }
 
-/// Reads what `order` still holds of a product.
+/// Reads what `order` still reserves of a product.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn hold_of(
+pub async fn reservation_of(
     connection: &mut Connection,
     product: &ProductId,
     order: OrderId,
 ) -> Result<Option<Reservation>> {
-    sqlx::query(HOLD_OF_ORDER)
+    sqlx::query(RESERVATION_OF_ORDER)
         .bind(product.as_str())
         .bind(order.get())
-        .try_map(|row| read_hold(&row))
+        .try_map(|row| read_reservation(&row))
         .fetch_optional(connection)
         .await
         .map_err(|error| failed("reading a reservation", error))
 }
 
-/// Writes down what a reported number means, under the lock of [`lock_level`] or of
-/// [`quotes::lock`](crate::store::quotes::lock). `asked` says that it is an answer, and no message.
+/// Applies a reported stock number, under the lock of [`lock_level`] or of
+/// [`quotes::lock`](crate::store::quotes::lock). `is_answer` is true for an answer of the product
+/// service, false for a message.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn keep(
+pub async fn apply_reconciled(
     connection: &mut Connection,
     product: &ProductId,
-    decided: &Reconciliation,
-    asked: bool,
+    reconciled: &Reconciliation,
+    is_answer: bool,
 ) -> Result<()> {
-    let orders: Vec<_> = decided.acknowledged.iter().map(|hold| hold.order.get()).collect();
-    let quantities: Vec<_> = decided.acknowledged.iter().map(|hold| hold.quantity).collect();
-    sqlx::query(KEEP)
+    let orders: Vec<_> = reconciled.acknowledged.iter().map(|hold| hold.order.get()).collect();
+    let quantities: Vec<_> = reconciled.acknowledged.iter().map(|hold| hold.quantity).collect();
+    sqlx::query(RECONCILE)
         .bind(product.as_str())
-        .bind(decided.reported)
+        .bind(reconciled.reported)
         .bind(orders)
         .bind(quantities)
-        .bind(asked)
+        .bind(is_answer)
         .execute(connection)
         .await
         .map_err(|error| failed("reconciling stock", error))?;
@@ -232,7 +233,7 @@ fn read_product(row: &PgRow) -> Result<Product> {
     })
 }
 
-fn read_hold(row: &PgRow) -> std::result::Result<Reservation, sqlx::Error> {
+fn read_reservation(row: &PgRow) -> std::result::Result<Reservation, sqlx::Error> {
     let order = OrderId::from_database(row.try_get("order_id")?);
     Ok(Reservation { order, quantity: row.try_get("quantity")? })
 }

@@ -1,8 +1,7 @@
-//! A connection on which every statement ends in time, whether the database says so or not.
+//! A connection with a client-side timeout for every statement.
 //!
-//! The server's own timeouts end what it works on for too long. They do nothing where its answer
-//! cannot arrive: a firewall that has forgotten a connection tells neither end, and who waits for
-//! it waits for ever. See `docs/decisions/0017-silent-connections.md`.
+//! The server's `statement_timeout` does not help when its answer cannot arrive: a firewall that drops
+//! an idle connection notifies neither end, and a client without a timeout waits forever. See `docs/decisions/0017-silent-connections.md`.
 
 use std::io;
 use std::time::Duration;
@@ -14,31 +13,31 @@ use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Connection as _, Either, Execute, Executor, PgConnection, Postgres, SqlStr};
 use tokio::time::timeout;
 
-/// How much longer than the server's own timeout its answer is waited for.
+/// How much longer than the server's `statement_timeout` to wait for an answer.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// What a statement runs on: a connection, or a transaction on one.
+/// A database connection, possibly within a transaction.
 #[derive(Debug)]
 pub struct Connection {
     inner: PgConnection,
-    /// How long one answer may take, the pause between two rows included.
-    patience: Duration,
-    /// Whether it fell silent or broke. Then nothing more is to be expected of it.
+    /// Time limit for one answer, and for the pause between two rows.
+    answer_timeout: Duration,
+    /// Whether it timed out or broke, and must be closed.
     is_lost: bool,
 }
 
 impl Connection {
-    /// On a connection whose server ends statements after `statement_timeout`.
+    /// Wraps a connection whose session has this `statement_timeout`.
     pub(super) fn new(inner: PgConnection, statement_timeout: Duration) -> Self {
-        Self { inner, patience: statement_timeout + GRACE, is_lost: false }
+        Self { inner, answer_timeout: statement_timeout + GRACE, is_lost: false }
     }
 
-    /// The connection as sqlx has it, where statements may take as long as they like.
+    /// The sqlx connection, without client-side timeouts.
     pub(super) fn into_inner(self) -> PgConnection {
         self.inner
     }
 
-    /// As [`Connection::into_inner`], for what needs it in between.
+    /// Borrows the sqlx connection, without client-side timeouts.
     pub(crate) fn inner(&mut self) -> &mut PgConnection {
         &mut self.inner
     }
@@ -47,14 +46,14 @@ impl Connection {
         self.is_lost
     }
 
-    /// Asks for a sign of life.
+    /// Checks that the server answers.
     pub(super) async fn ping(&mut self) -> Result<(), sqlx::Error> {
-        let asked = timeout(self.patience, self.inner.ping()).await;
-        judge(&mut self.is_lost, asked.unwrap_or_else(|_| Err(silent())))
+        let asked = timeout(self.answer_timeout, self.inner.ping()).await;
+        check(&mut self.is_lost, asked.unwrap_or_else(|_| Err(timed_out())))
     }
 
-    /// Whether nothing is to be sent and no answer outstanding. (sqlx hides this method from its
-    /// documentation; it does nothing more than that.)
+    /// Whether no statement is under way. `flush` is hidden in sqlx's documentation; it only sends
+    /// what is buffered.
     pub(super) fn is_quiet(&mut self) -> bool {
         matches!(self.inner.flush().now_or_never(), Some(Ok(())))
     }
@@ -71,15 +70,15 @@ impl<'c> Executor<'c> for &'c mut Connection {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let Connection { inner, patience, is_lost } = self;
-        let patience = *patience;
+        let Connection { inner, answer_timeout, is_lost } = self;
+        let answer_timeout = *answer_timeout;
         let rows = inner.fetch_many(query);
         let rows = stream::unfold(Some((rows, is_lost)), move |state| async move {
             let (mut rows, is_lost) = state?;
-            match timeout(patience, rows.next()).await {
+            match timeout(answer_timeout, rows.next()).await {
                 Ok(None) => None,
-                Ok(Some(row)) => Some((judge(is_lost, row), Some((rows, is_lost)))),
-                Err(_) => Some((judge(is_lost, Err(silent())), None)),
+                Ok(Some(row)) => Some((check(is_lost, row), Some((rows, is_lost)))),
+                Err(_) => Some((check(is_lost, Err(timed_out())), None)),
             }
         });
         rows.boxed()
@@ -93,9 +92,9 @@ impl<'c> Executor<'c> for &'c mut Connection {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let Connection { inner, patience, is_lost } = self;
-        let asked = timeout(*patience, inner.fetch_optional(query));
-        asked.map(|row| judge(is_lost, row.unwrap_or_else(|_| Err(silent())))).boxed()
+        let Connection { inner, answer_timeout, is_lost } = self;
+        let asked = timeout(*answer_timeout, inner.fetch_optional(query));
+        asked.map(|row| check(is_lost, row.unwrap_or_else(|_| Err(timed_out())))).boxed()
     }
 
     fn prepare_with<'e>(
@@ -110,16 +109,16 @@ impl<'c> Executor<'c> for &'c mut Connection {
     }
 }
 
-fn silent() -> sqlx::Error {
-    let why = "the connection fell silent in the middle of a statement";
+fn timed_out() -> sqlx::Error {
+    let why = "timed out waiting for the database to answer a statement";
     sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, why))
 }
 
-/// Takes note of an error after which nothing more is to be expected.
-fn judge<T>(is_lost: &mut bool, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+/// Marks the connection as lost after an error that breaks it.
+fn check<T>(is_lost: &mut bool, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
     *is_lost |= match &outcome {
         Err(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)) => true,
-        // The server says that it ends the connection.
+        // The server closes the connection.
         Err(sqlx::Error::Database(refusal)) => {
             refusal.code().is_some_and(|state| state.starts_with("57P") || state == "25P03")
         }

@@ -19,7 +19,8 @@ use crate::store::cache_state::{self, CacheState};
 use crate::store::placing::PlannedOrder;
 use crate::store::preparing::{IdempotencyRecord, Lookup, PlacementContext};
 use crate::store::{
-    self, Store, Transaction, levels, orders, past, placing, preparing, rebuild, unannounced,
+    self, Store, Transaction, legacy_outbox, orders, placing, preparing, rebuild, replay,
+    stock_projection,
 };
 
 /// A database of orders. Every call may fail with `Unavailable`.
@@ -135,14 +136,14 @@ pub trait UnitOfWork: Send {
         products: &[&str],
     ) -> impl Future<Output = Result<Vec<ProjectedStock>>> + Send;
 
-    /// Inserts unknown products without a price, and locks them. See [`levels::make_room`].
+    /// Inserts unknown products without a price, and locks them. See [`stock_projection::ensure_products`].
     fn insert_products(
         &mut self,
         products: &[&str],
         currency: Currency,
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// Adds external changes to the reported stock of locked products. See [`levels::adopt`].
+    /// Adds external changes to the reported stock of locked products. See [`stock_projection::apply_adjustments`].
     fn adjust_stock(&mut self, deltas: &[(&str, i64)]) -> impl Future<Output = Result<()>> + Send;
 
     /// Commits. `OutcomeUnknown` unless it is certain that nothing was committed.
@@ -182,7 +183,7 @@ impl Database for Store {
     }
 
     async fn projected_stock(&self, products: &[&str]) -> Result<Vec<ProjectedStock>> {
-        levels::of(&mut *self.acquire().await?, products).await
+        stock_projection::read(&mut *self.acquire().await?, products).await
     }
 
     async fn cache_state(&self) -> Result<CacheState> {
@@ -190,11 +191,11 @@ impl Database for Store {
     }
 
     async fn turn_cache_off(&self, time: Duration) -> Result<()> {
-        cache_state::turn_off(&mut *self.acquire().await?, time).await
+        cache_state::bypass(&mut *self.acquire().await?, time).await
     }
 
     async fn turn_cache_on(&self, pause: Duration) -> Result<()> {
-        cache_state::turn_on(&mut *self.acquire().await?, pause).await
+        cache_state::enable(&mut *self.acquire().await?, pause).await
     }
 
     async fn close(&self) {
@@ -235,7 +236,7 @@ impl UnitOfWork for Transaction {
     }
 
     async fn take_legacy_events(&mut self, order: OrderId) -> Result<Vec<OrderEvent>> {
-        let left = unannounced::take_of(self, order).await?;
+        let left = legacy_outbox::take_for_order(self, order).await?;
         match left.is_empty() {
             true => Ok(Vec::new()),
             false => rebuild::rebuild_events(left, self).await,
@@ -243,7 +244,7 @@ impl UnitOfWork for Transaction {
     }
 
     async fn publish_first(&mut self, events: &[(OrderEvent, Vec<Message>)]) -> Result<()> {
-        past::tell_first(self, events).await.map(drop)
+        replay::publish(self, events).await.map(drop)
     }
 
     async fn now(&mut self) -> Result<DateTime<Utc>> {
@@ -265,15 +266,15 @@ impl UnitOfWork for Transaction {
     }
 
     async fn projected_stock(&mut self, products: &[&str]) -> Result<Vec<ProjectedStock>> {
-        levels::of(self, products).await
+        stock_projection::read(self, products).await
     }
 
     async fn insert_products(&mut self, products: &[&str], currency: Currency) -> Result<()> {
-        levels::make_room(self, products, currency).await
+        stock_projection::ensure_products(self, products, currency).await
     }
 
     async fn adjust_stock(&mut self, deltas: &[(&str, i64)]) -> Result<()> {
-        levels::adopt(self, deltas).await
+        stock_projection::apply_adjustments(self, deltas).await
     }
 
     async fn commit(self) -> Result<()> {

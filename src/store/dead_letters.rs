@@ -23,7 +23,8 @@ statements! {
         select id, direction, contract, topic, order_id, reason, attempts, dead_lettered_at, body
         from (
             (
-                select id, 'outgoing' as direction, destination as contract, topic, order_id,
+                select id, 'outgoing' as direction, destination as contract, topic,
+                       case when stream_kind = 'order' then stream_id end as order_id,
                        coalesce(last_error, '') as reason, attempts, dead_lettered_at,
                        convert_to(left(body, 4096), 'UTF8') as body
                 from outbox
@@ -61,7 +62,7 @@ statements! {
     SKIP_OUTGOING = "
         delete from outbox
         where dead_lettered_at is not null and id = any($1)
-        returning id, destination, order_id, version, topic";
+        returning id, destination, stream_kind::text as stream_kind, stream_id, version, topic";
 
     /// Stores an incoming message that could not be applied.
     STORE_INCOMING = "
@@ -154,7 +155,8 @@ pub async fn skip_outgoing(connection: &mut Connection, ids: &[i64]) -> Result<V
             tracing::warn!(
                 id,
                 destination = row.try_get::<&str, _>("destination")?,
-                order = row.try_get::<i64, _>("order_id")?,
+                stream = row.try_get::<&str, _>("stream_kind")?,
+                stream_id = row.try_get::<i64, _>("stream_id")?,
                 version = row.try_get::<i32, _>("version")?,
                 topic = row.try_get::<&str, _>("topic")?,
                 "an operator skipped a dead letter; it will not be published"
@@ -274,7 +276,7 @@ fn read(row: &PgRow) -> std::result::Result<DeadLetter, sqlx::Error> {
         direction: row.try_get("direction")?,
         contract: row.try_get("contract")?,
         topic: row.try_get("topic")?,
-        order: order.filter(|id| *id > 0).map(OrderId::from_database),
+        order: order.map(OrderId::from_database),
         reason: row.try_get("reason")?,
         attempts: row.try_get("attempts")?,
         dead_lettered_at: row.try_get("dead_lettered_at")?,

@@ -1,7 +1,7 @@
-//! Where the database is: one server, or several of which one takes writes at a time.
+//! The database's servers: one, or several of which one accepts writes at a time.
 //!
-//! With several, each is tried in turn, the one that was good last first, until one is found that
-//! takes writes: after a failover that is the standby that was promoted.
+//! Several are tried in turn, starting with the last good one, until one accepts writes. After a
+//! failover that is the promoted standby.
 
 use std::io;
 use std::sync::Arc;
@@ -15,21 +15,21 @@ use tokio::time::timeout;
 
 use crate::store::StoreOptions;
 
-/// How long the only server may take to let somebody in.
+/// Time limit for connecting to a single server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one of several servers may take: another one may be faster.
-const HOST_TIME_MAX: Duration = Duration::from_secs(1);
+/// Time limit for connecting to each of several servers.
+const HOST_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The servers of one database. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Hosts {
     each: Arc<[PgConnectOptions]>,
-    /// The one that took writes last.
+    /// Index of the last server that accepted writes.
     good: Arc<AtomicUsize>,
 }
 
 impl Hosts {
-    /// Those of `options`, each connected to as `with` says.
+    /// The servers of `options`, with each connection configured by `with`.
     pub(super) fn new(
         options: &StoreOptions,
         with: impl Fn(PgConnectOptions) -> PgConnectOptions,
@@ -42,32 +42,31 @@ impl Hosts {
         Self { each, good: Arc::default() }
     }
 
-    /// The same servers, connected to as `with` says.
-    pub(super) fn but(&self, with: impl Fn(PgConnectOptions) -> PgConnectOptions) -> Self {
+    /// The same servers, with each connection configured by `with`.
+    pub(super) fn configured(&self, with: impl Fn(PgConnectOptions) -> PgConnectOptions) -> Self {
         let each = self.each.iter().cloned().map(with).collect();
         Self { each, good: Arc::clone(&self.good) }
     }
 
-    /// Connects to the server, or to the one of several that takes writes.
+    /// Connects to the only server, or to the first that accepts writes.
     ///
     /// # Errors
-    /// Those of the server. With several, as if the last one had refused the connection where none
-    /// of them takes writes at present.
+    /// Those of the server. With several, a refused connection when none accepts writes.
     pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         if let [only] = &*self.each {
             let connecting = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(only));
-            return connecting.await.unwrap_or_else(|_| Err(mute()));
+            return connecting.await.unwrap_or_else(|_| Err(timed_out()));
         }
         let first = self.good.load(Ordering::Relaxed);
-        let mut why = "none of the servers takes writes".to_owned();
+        let mut why = "none of the servers accepts writes".to_owned();
         for n in (0..self.each.len()).map(|n| (first + n) % self.each.len()) {
-            match timeout(HOST_TIME_MAX, connect_to_write(&self.each[n])).await {
+            match timeout(HOST_CONNECT_TIMEOUT, connect_to_write(&self.each[n])).await {
                 Ok(Ok(Some(connection))) => {
                     self.good.store(n, Ordering::Relaxed);
                     return Ok(connection);
                 }
                 Ok(Ok(None)) | Err(_) => {}
-                Ok(Err(error)) if is_about_who_asks(&error) => return Err(error),
+                Ok(Err(error)) if is_same_on_all_hosts(&error) => return Err(error),
                 Ok(Err(error)) => why = error.to_string(),
             }
         }
@@ -75,11 +74,11 @@ impl Hosts {
     }
 }
 
-fn mute() -> sqlx::Error {
-    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "it does not let anybody in in time"))
+fn timed_out() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "timed out while connecting"))
 }
 
-/// Connects; none where only reading is allowed, as on a standby.
+/// Connects; none if the server is read-only, as a standby is.
 async fn connect_to_write(host: &PgConnectOptions) -> Result<Option<PgConnection>, sqlx::Error> {
     let mut connection = PgConnection::connect_with(host).await?;
     let read_only: String =
@@ -87,8 +86,8 @@ async fn connect_to_write(host: &PgConnectOptions) -> Result<Option<PgConnection
     Ok((read_only == "off").then_some(connection))
 }
 
-/// Whether another server would say the same: the password is wrong, or there is no such database.
-fn is_about_who_asks(error: &sqlx::Error) -> bool {
+/// Whether other servers would refuse too: a wrong password, or a missing database.
+fn is_same_on_all_hosts(error: &sqlx::Error) -> bool {
     let refusal = error.as_database_error().and_then(DatabaseError::code);
     refusal.is_some_and(|state| state.starts_with("28") || state.starts_with("3D"))
 }

@@ -1,4 +1,4 @@
-//! What an operator sees of events: the latest changes and whether their messages have left.
+//! The latest events, and whether their messages were published.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::store::statement::statements;
 use crate::store::{Connection, failed};
 
 statements! {
-    /// The latest changes that are younger than so many seconds, latest first.
+    /// The latest changes of the last $1 seconds, latest first.
     LATEST = "
         select order_id, version, changed_at, actor, action, previous_status, status, reason
         from order_history
@@ -26,19 +26,19 @@ statements! {
         order by version desc
         limit $2";
 
-    /// Which changes of these orders still have messages here, and whether one of them is a dead letter.
-    UNSENT = "
-        select order_id, version, bool_or(dead_lettered_at is not null) as has_dead_letter
+    /// The changes of some orders with messages in the outbox, and whether one is a dead letter.
+    UNPUBLISHED = "
+        select stream_id, version, bool_or(dead_lettered_at is not null) as has_dead_letter
         from outbox
-        where order_id = any($1)
-        group by order_id, version";
+        where stream_kind = 'order' and stream_id = any($1)
+        group by stream_id, version";
 }
 
-/// How far back to look for the latest changes, in seconds: a little first, because the index by
-/// time finds that at once, then as far as it goes.
-const REACHES: [i32; 4] = [60, 3600, 86_400, i32::MAX];
+/// Periods to search for the latest changes, in seconds: a short one first, which the index by time
+/// answers at once, then longer ones.
+const PERIODS: [i32; 4] = [60, 3600, 86_400, i32::MAX];
 
-/// A change and what became of its messages.
+/// A change, and the state of its messages.
 #[derive(Debug)]
 pub struct Entry {
     /// The change.
@@ -61,22 +61,22 @@ pub async fn tail(
         None => latest(connection, limit).await?,
     };
     let orders: Vec<i64> = latest.iter().map(|entry| entry.order.get()).collect();
-    let unsent = unsent(connection, &orders).await?;
-    let told = latest.into_iter().rev().map(|entry| {
-        let delivery = match unsent.get(&(entry.order.get(), entry.version)) {
+    let unpublished = unpublished(connection, &orders).await?;
+    let entries = latest.into_iter().rev().map(|entry| {
+        let delivery = match unpublished.get(&(entry.order.get(), entry.version)) {
             Some(true) => "dead_lettered",
             Some(false) => "waiting",
             None => "done",
         };
         Entry { entry, delivery }
     });
-    Ok(told.collect())
+    Ok(entries.collect())
 }
 
 async fn latest(connection: &mut Connection, limit: u32) -> Result<Vec<HistoryEntry>> {
     let mut entries = Vec::new();
-    for reach in REACHES {
-        let found = sqlx::query(LATEST).bind(reach).bind(i64::from(limit));
+    for period in PERIODS {
+        let found = sqlx::query(LATEST).bind(period).bind(i64::from(limit));
         let rows = found.fetch_all(&mut *connection).await.map_err(unread)?;
         entries = rows.iter().map(history_entry).collect::<Result<_>>()?;
         if entries.len() >= limit as usize {
@@ -96,9 +96,12 @@ async fn latest_of_order(
     rows.iter().map(history_entry).collect()
 }
 
-/// The changes of these orders that have messages here, and whether one of them is a dead letter.
-async fn unsent(connection: &mut Connection, orders: &[i64]) -> Result<HashMap<(i64, i32), bool>> {
-    let found = sqlx::query_as(UNSENT).bind(orders).fetch_all(connection).await;
+/// The changes of some orders with messages in the outbox, and whether one is a dead letter.
+async fn unpublished(
+    connection: &mut Connection,
+    orders: &[i64],
+) -> Result<HashMap<(i64, i32), bool>> {
+    let found = sqlx::query_as(UNPUBLISHED).bind(orders).fetch_all(connection).await;
     let rows: Vec<(i64, i32, bool)> = found.map_err(unread)?;
     Ok(rows
         .into_iter()

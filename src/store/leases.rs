@@ -1,7 +1,8 @@
-//! Leases: what only one process may do at a time, and the fencing tokens that prove who it is.
+//! Leases: locks that expire, with fencing tokens.
 //!
-//! Time is the database's, so clocks that disagree do no harm. A token grows with every change of
-//! hands: who slept through the end of a lease carries an older one, and is refused.
+//! Expiry is measured by the database's clock, so the processes' clocks do not matter. The token grows
+//! with every change of the owner: a process that stalls beyond its lease carries an older token, and
+//! its writes are rejected.
 
 use std::time::Duration;
 
@@ -13,13 +14,13 @@ use crate::error::Result;
 use crate::store::statement::statements;
 use crate::store::{Connection, failed};
 
-/// How long a lease lasts unless it is renewed.
+/// Lifetime of a lease that is not renewed.
 pub const LEASE: Duration = Duration::from_secs(30);
-/// How often a holder renews.
+/// Interval at which an owner renews its leases.
 pub const RENEWAL: Duration = Duration::from_secs(10);
 
 statements! {
-    /// Takes up to $4 of the named leases that nobody else holds.
+    /// Takes up to $4 of the named leases that no other owner holds.
     CLAIM = "
         insert into leases as held (name, owner, token, expires_at)
         select wanted.name, $2, 1, clock_timestamp() + make_interval(secs => $3)
@@ -33,7 +34,7 @@ statements! {
         where held.owner = excluded.owner or held.expires_at <= clock_timestamp()
         returning name, owner, token";
 
-    /// Prolongs the leases that are still in the same hands, late or not.
+    /// Renews the leases that still have the same owner, expired or not.
     RENEW = "
         update leases
         set expires_at = clock_timestamp() + make_interval(secs => $4)
@@ -41,40 +42,40 @@ statements! {
         where leases.name = mine.name and leases.token = mine.token and leases.owner = $3
         returning leases.name, leases.owner, leases.token";
 
-    /// Lets go. The row stays, so that the token goes on growing.
+    /// Expires leases. The rows stay, so that the tokens keep growing.
     RELEASE = "
         update leases
         set expires_at = clock_timestamp()
         from unnest($1::text[], $2::bigint[]) as mine (name, token)
         where leases.name = mine.name and leases.token = mine.token and leases.owner = $3";
 
-    /// Whether a lease is still in the same hands; it stays there until the transaction ends.
+    /// Whether a lease still has the same owner. The lock keeps it so until the transaction ends.
     CONFIRM = "
         select true from leases where name = $1 and token = $2 and owner = $3 for share";
 
-    /// How many leases of a kind are held.
+    /// The number of unexpired leases with a prefix.
     COUNT = "
         select count(*) from leases
         where starts_with(name, $1) and expires_at > clock_timestamp()";
 
-    /// Removes leases of a kind that nobody will ask for again.
-    FORGET = "
+    /// Deletes leases with a prefix that expired long ago.
+    DELETE_EXPIRED = "
         delete from leases
         where starts_with(name, $1) and expires_at < clock_timestamp() - interval '1 day'";
 }
 
-/// A lease in somebody's hands.
+/// A lease that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// What it is for.
+    /// Its name: what it locks.
     pub name: String,
-    /// Who holds it.
+    /// The owner.
     pub owner: Uuid,
-    /// Proves it: greater than that of every earlier holder.
+    /// The fencing token, greater than that of every earlier owner.
     pub token: i64,
 }
 
-/// Takes up to `limit` of the leases `names` that nobody else holds, and returns those it got.
+/// Takes up to `limit` of the leases `names` that no other owner holds, and returns them.
 ///
 /// # Errors
 /// As [`failed`].
@@ -95,7 +96,7 @@ pub async fn claim(
         .map_err(|error| failed("claiming leases", error))
 }
 
-/// Prolongs `leases`, all of one owner, and returns those that are still its own.
+/// Renews `leases`, all of one owner, and returns those that it still owns.
 ///
 /// # Errors
 /// As [`failed`].
@@ -115,7 +116,7 @@ pub async fn renew(connection: &mut Connection, leases: &[Lease]) -> Result<Vec<
         .map_err(|error| failed("renewing leases", error))
 }
 
-/// Gives `leases`, all of one owner, to whoever asks next.
+/// Expires `leases`, all of one owner, so that others can take them.
 ///
 /// # Errors
 /// As [`failed`].
@@ -134,8 +135,7 @@ pub async fn release(connection: &mut Connection, leases: &[Lease]) -> Result<()
     Ok(())
 }
 
-/// Whether `lease` is still in its holder's hands. It cannot change hands before the transaction
-/// ends.
+/// Whether `lease` still has its owner. The owner cannot change before the transaction ends.
 ///
 /// # Errors
 /// As [`failed`].
@@ -150,17 +150,17 @@ pub async fn confirm(connection: &mut Connection, lease: &Lease) -> Result<bool>
     Ok(held.is_some())
 }
 
-/// Counts the leases held whose name begins with `prefix`, and forgets those that expired more
+/// Counts the unexpired leases whose name starts with `prefix`, and deletes those that expired more
 /// than a day ago.
 ///
 /// # Errors
 /// As [`failed`].
 pub async fn count(connection: &mut Connection, prefix: &str) -> Result<usize> {
-    sqlx::query(FORGET)
+    sqlx::query(DELETE_EXPIRED)
         .bind(prefix)
         .execute(&mut *connection)
         .await
-        .map_err(|error| failed("forgetting leases", error))?;
+        .map_err(|error| failed("deleting expired leases", error))?;
     let held: i64 = sqlx::query_scalar(COUNT)
         .bind(prefix)
         .fetch_one(connection)

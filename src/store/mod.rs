@@ -1,7 +1,7 @@
-//! The only SQL: how orders, stock, messages and users are kept in PostgreSQL.
+//! The engine's SQL: orders, stock, messages and users in PostgreSQL.
 //!
-//! Every function takes the connection or transaction it works on; who begins and commits is
-//! decided in `engine`. Statements are named and listed; `tests/it` prepares each one.
+//! Every function takes the connection or transaction it works on; `engine` begins and commits.
+//! Statements are named and listed; `tests/it` prepares each one.
 
 pub mod cache_state;
 pub mod catalog;
@@ -12,23 +12,23 @@ mod hosts;
 pub mod inbox;
 pub mod journal;
 pub mod leases;
-pub mod levels;
-pub mod lists;
+pub mod legacy_outbox;
+pub mod list_publications;
 pub mod migrate;
 pub mod orders;
 pub mod outbox;
-pub mod past;
 pub mod placing;
 mod pool;
 pub mod preparing;
 pub mod quotes;
 pub mod rebuild;
+pub mod replay;
 pub mod reset;
 pub mod retention;
 pub mod shadow;
 mod statement;
+pub mod stock_projection;
 pub mod switches;
-pub mod unannounced;
 pub mod users;
 
 use std::fmt;
@@ -42,28 +42,28 @@ use crate::store::hosts::Hosts;
 use crate::store::pool::{Connector, Pool};
 
 pub use crate::store::connection::Connection;
-pub use crate::store::pool::{Lease, Transaction};
+pub use crate::store::pool::{PooledConnection, Transaction};
 
-/// How to reach the database. Settings.
+/// How to connect to the database.
 #[derive(Clone)]
 pub struct StoreOptions {
     /// Host, port, user, password, database, TLS.
     pub connect: PgConnectOptions,
-    /// Further servers of the same database, of which one takes writes at a time.
+    /// Further servers of the same database, of which one accepts writes at a time.
     pub other_hosts: Vec<(String, u16)>,
-    /// `host:port/database`, for messages.
+    /// `host:port/database`, for messages. Without user and password.
     pub address: String,
     /// The PostgreSQL schema of the tables.
     pub schema: String,
-    /// Most connections of this process, opened as they are needed.
+    /// Maximum number of connections of this process. They are opened on demand.
     pub connections: u32,
-    /// How long a request waits for a connection.
+    /// Time limit for taking a connection from the pool.
     pub acquire_timeout: Duration,
-    /// How long one statement may take.
+    /// Time limit for one statement.
     pub statement_timeout: Duration,
 }
 
-/// Written by hand, because the options to connect with hold the password.
+/// Not derived, because `connect` contains the password.
 impl fmt::Debug for StoreOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreOptions")
@@ -76,9 +76,9 @@ impl fmt::Debug for StoreOptions {
     }
 }
 
-/// Connections of [`Store::isolated`].
+/// Number of connections of [`Store::isolated`].
 pub const ISOLATED_CONNECTIONS: u32 = 3;
-/// How long [`Store::isolated`] waits for a connection.
+/// Time limit for taking one of them.
 const ISOLATED_ACQUIRE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The database. Cheap to clone.
@@ -92,7 +92,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Connects and opens the pool.
+    /// Opens the pool, and a first connection.
     ///
     /// # Errors
     /// `Unavailable` naming the address when the database does not answer or refuses.
@@ -102,7 +102,7 @@ impl Store {
             Error::new(
                 ErrorKind::Unavailable,
                 format!(
-                    "PostgreSQL at {} cannot be used{}. Start it, or set DATABASE_URL.",
+                    "Cannot connect to PostgreSQL at {}{}. Start it, or set DATABASE_URL.",
                     options.address,
                     reason(&error)
                 ),
@@ -113,7 +113,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens the pool, which connects when it is first used.
+    /// Opens the pool. It connects at the first use.
     #[must_use]
     pub fn unconnected(options: &StoreOptions) -> Self {
         let timeout_ms = options.statement_timeout.as_millis().to_string();
@@ -121,20 +121,19 @@ impl Store {
             ("search_path", options.schema.as_str()),
             ("statement_timeout", timeout_ms.as_str()),
             ("lock_timeout", timeout_ms.as_str()),
-            // Who is not heard of any more in the middle of a transaction holds no locks for longer
-            // than others wait for them.
+            // A client that vanished within a transaction holds its locks no longer than others
+            // wait for them.
             ("idle_in_transaction_session_timeout", timeout_ms.as_str()),
-            // A plan is kept as long as its connection: one made while a table was small would go
-            // on to read the whole of it. See docs/decisions/0015-stable-query-plans.md.
+            // A plan is kept as long as its connection. One made while a table was small would scan
+            // it even when it has grown. See docs/decisions/0015-stable-query-plans.md.
             ("enable_seqscan", "off"),
-            // And one that is made anew for each use costs more than the use: twice as much for
-            // reading an order.
+            // Planning each execution anew doubles the cost of reading an order.
             ("plan_cache_mode", "force_generic_plan"),
-            // Starting helpers takes ten times as long as well.
+            // Starting parallel workers takes ten times as long as these statements.
             ("max_parallel_workers_per_gather", "0"),
-            // Compiling a plan takes a hundred times as long as these statements do.
+            // Compiling a plan takes a hundred times as long as these statements.
             ("jit", "off"),
-            // That a table is there already is no news.
+            // `create … if not exists` sends notices.
             ("client_min_messages", "warning"),
         ];
         let hosts =
@@ -145,8 +144,8 @@ impl Store {
         Self { pool, address, schema, is_dry_run: false }
     }
 
-    /// The same database through a few connections of its own, with short timeouts, for work that
-    /// must not delay other work. Connects when it is first used.
+    /// The same database through a small pool with short timeouts, for work that must neither wait for
+    /// live transactions nor delay them. Connects at the first use.
     #[must_use]
     pub fn isolated(&self) -> Self {
         let session = [
@@ -154,13 +153,13 @@ impl Store {
             ("lock_timeout", "100"),
             ("idle_in_transaction_session_timeout", "1000"),
         ];
-        let hosts = self.pool.connector().hosts().but(|host| host.options(session));
+        let hosts = self.pool.connector().hosts().configured(|host| host.options(session));
         let connector = Connector::new(hosts, Duration::from_secs(1));
         let pool = Pool::new(connector, ISOLATED_CONNECTIONS, ISOLATED_ACQUIRE_TIMEOUT);
         Self { pool, ..self.clone() }
     }
 
-    /// The same connections for dry runs: [`commit`] rolls transactions back.
+    /// The same pool for dry runs: [`commit`] rolls transactions back.
     #[must_use]
     pub fn dry_run(&self) -> Self {
         Self { is_dry_run: true, ..self.clone() }
@@ -185,7 +184,7 @@ impl Store {
     /// Begins a transaction.
     ///
     /// # Errors
-    /// `Unavailable` when no connection is to be had in time.
+    /// `Unavailable` when no connection is available in time.
     pub async fn begin(&self) -> Result<Transaction> {
         self.acquire()
             .await?
@@ -194,15 +193,15 @@ impl Store {
             .map_err(|error| failed("beginning a transaction", error))
     }
 
-    /// Takes a connection, for a statement that needs no transaction.
+    /// Takes a connection, for statements outside a transaction.
     ///
     /// # Errors
-    /// `Unavailable` when no connection is to be had in time.
-    pub async fn acquire(&self) -> Result<Lease> {
+    /// `Unavailable` when no connection is available in time.
+    pub async fn acquire(&self) -> Result<PooledConnection> {
         self.pool.acquire().await.map_err(|error| failed("taking a connection", error))
     }
 
-    /// Opens a connection of its own, outside the pool, for a lane that keeps it.
+    /// Opens a connection outside the pool, for a task that keeps it.
     ///
     /// # Errors
     /// `Unavailable` when the database does not answer.
@@ -211,28 +210,28 @@ impl Store {
         opened.map_err(|error| failed("opening a connection", error))
     }
 
-    /// Whether the database answers.
+    /// Checks that the database answers.
     ///
     /// # Errors
     /// `Unavailable` when it does not.
     pub async fn ping(&self) -> Result<()> {
         let mut connection = self.acquire().await?;
-        connection.ping().await.map_err(|error| failed("asking for a sign of life", error))
+        connection.ping().await.map_err(|error| failed("checking the connection", error))
     }
 
-    /// Connections in use and in all.
+    /// The number of connections in use, and of all open ones.
     #[must_use]
     pub fn connections(&self) -> (u32, u32) {
         self.pool.connections()
     }
 
-    /// Those who wait for a connection.
+    /// The number of tasks that wait for a connection.
     #[must_use]
     pub fn waiting(&self) -> u32 {
         self.pool.waiting()
     }
 
-    /// Closes every connection, once what runs on it has ended.
+    /// Closes the pool, after every connection is returned.
     pub async fn close(&self) {
         self.pool.close().await;
     }
@@ -250,15 +249,15 @@ pub(crate) async fn connect_with<const N: usize>(
     Hosts::new(options, |host| host.application_name(application).options(settings)).connect().await
 }
 
-/// Undoes a transaction, and gives its locks back before it returns.
+/// Rolls a transaction back. Its locks are released when this returns.
 ///
 /// # Errors
-/// As [`failed`]; the database then undoes it by itself.
+/// As [`failed`]; the database then rolls back by itself.
 pub async fn roll_back(transaction: Transaction) -> Result<()> {
     transaction.rollback().await.map_err(|error| failed("rolling back", error))
 }
 
-/// Commits; rolls back when the transaction is one of [`Store::dry_run`].
+/// Commits a transaction; rolls back one of [`Store::dry_run`].
 ///
 /// # Errors
 /// `OutcomeUnknown` when the connection was lost before the database answered. As [`failed`] when
@@ -281,14 +280,14 @@ pub(crate) fn ended(doing: &str, error: sqlx::Error) -> Error {
     error.with("component", "postgresql").with("doing", doing)
 }
 
-/// Whether the database has said that it undid the transaction. What it calls an error, it has
-/// undone; with anything graver the connection goes, and the commit may have been first.
+/// Whether the database has reported that it rolled back. It has after a message of severity ERROR;
+/// after FATAL or PANIC the connection ends, possibly after the commit.
 fn is_undone(error: &sqlx::Error) -> bool {
     let refusal = error.as_database_error().and_then(|refusal| refusal.try_downcast_ref());
     refusal.is_some_and(|refusal: &PgDatabaseError| refusal.severity() == PgSeverity::Error)
 }
 
-/// The one conversion of a database error. `doing` completes "PostgreSQL failed while …".
+/// Converts a database error. `doing` completes "PostgreSQL failed while …".
 pub(crate) fn failed(doing: &str, error: sqlx::Error) -> Error {
     let kind = match &error {
         sqlx::Error::Io(_)
@@ -313,7 +312,7 @@ pub(crate) fn failed(doing: &str, error: sqlx::Error) -> Error {
         .with_source(error)
 }
 
-/// What an SQLSTATE means for the caller.
+/// The kind of error for an SQLSTATE.
 fn kind_of_state(state: Option<&str>) -> ErrorKind {
     match state {
         // Unique violation, serialization failure, deadlock, lock not available.
@@ -322,7 +321,7 @@ fn kind_of_state(state: Option<&str>) -> ErrorKind {
         Some("57014" | "53300" | "53200" | "53100") => ErrorKind::Unavailable,
         // Connection exceptions, and a server that is shutting down or starting.
         Some(code) if code.starts_with("08") || code.starts_with("57P") => ErrorKind::Unavailable,
-        // A standby that became read-only under us.
+        // The server became a read-only standby.
         Some("25006") => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,
     }
@@ -338,7 +337,7 @@ fn reason(error: &sqlx::Error) -> String {
     }
 }
 
-/// Every statement of the engine, as `file::NAME` and its text.
+/// All statements, as `file::NAME` and text.
 #[must_use]
 pub fn statements() -> Vec<(String, &'static str)> {
     let files = [
@@ -348,18 +347,18 @@ pub fn statements() -> Vec<(String, &'static str)> {
         ("inbox", inbox::STATEMENTS),
         ("journal", journal::STATEMENTS),
         ("leases", leases::STATEMENTS),
-        ("levels", levels::STATEMENTS),
-        ("lists", lists::STATEMENTS),
+        ("stock_projection", stock_projection::STATEMENTS),
+        ("list_publications", list_publications::STATEMENTS),
         ("orders", orders::STATEMENTS),
         ("outbox", outbox::STATEMENTS),
-        ("past", past::STATEMENTS),
+        ("replay", replay::STATEMENTS),
         ("placing", placing::STATEMENTS),
         ("preparing", preparing::STATEMENTS),
         ("quotes", quotes::STATEMENTS),
         ("retention", retention::STATEMENTS),
         ("shadow", shadow::STATEMENTS),
         ("switches", switches::STATEMENTS),
-        ("unannounced", unannounced::STATEMENTS),
+        ("legacy_outbox", legacy_outbox::STATEMENTS),
         ("users", users::STATEMENTS),
     ];
     files

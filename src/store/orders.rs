@@ -1,4 +1,4 @@
-//! Reading orders, and changing one under its row's lock.
+//! Reads orders, and changes one under its row's lock.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -19,7 +19,7 @@ use crate::store::statement::statements;
 use crate::store::{Connection, failed};
 
 statements! {
-    /// One order as it was placed, deleted or not: what a repeated request is answered from.
+    /// One order as it was placed, deleted or not: the response to a repeated request.
     GET_PLACED = "
         select o.id, o.user_id, 'pending' as status, o.total, o.currency, o.address, 1 as version,
                o.created_at, o.created_at as updated_at, l.id as line_id, l.product_id, l.name,
@@ -28,7 +28,7 @@ statements! {
         where o.id = $1
         order by l.position";
 
-    /// Locks one order, deleted or not, if it is the caller's.
+    /// Locks one order, deleted or not, if the caller may see it.
     LOCK = "
         select id from orders where id = $1 and ($2::text is null or user_id = $2) for update";
 
@@ -46,8 +46,8 @@ statements! {
         from page o join order_lines l on l.order_id = o.id
         order by o.id desc, l.position";
 
-    /// A page of everybody's orders, newest first. The condition on `deleted_at` is written so that
-    /// no plan uses the index of users, which would be walked from end to end.
+    /// A page of all orders, newest first. The condition on `deleted_at` is written so that no plan
+    /// scans the whole index by user.
     LIST_OF_ALL = "
         with page as (
             select * from orders
@@ -66,13 +66,13 @@ statements! {
         select order_id, version, changed_at, actor, action, previous_status, status, reason
         from order_history where order_id = $1 order by version";
 
-    /// The latest changes, for those who watch: everything since a moment, with its order.
+    /// Changes since a time, for subscriptions.
     SINCE = "
         select order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
         from order_history where changed_at >= $1 order by changed_at, order_id, version limit $2";
 
-    /// The orders of a set, deleted or not: with that in the condition, a plan that is made while
-    /// there are no orders yet walks through an index of all that are not deleted.
+    /// Some orders, deleted or not. With a condition on `deleted_at`, a plan made while the table is
+    /// empty would scan the whole index of orders that are not deleted.
     GET_MANY = "
         select o.id, o.user_id, o.status, o.total, o.currency, o.address, o.version,
                o.created_at, o.updated_at, o.deleted_at, l.id as line_id, l.product_id, l.name,
@@ -94,21 +94,21 @@ statements! {
             ) values ($1, $3, $6, $4, $7, $8, $9, $2, $10)
         )
         insert into outbox (
-            destination, order_id, version, message_id, topic, key, body, created_at
+            destination, stream_id, version, message_id, topic, key, body, created_at
         )
         select destination, $1, $3, $6, topic, key, body, $4
         from unnest($11::text[], $12::text[], $13::text[], $14::text[])
-             with ordinality as m (destination, topic, key, body, n)
-        order by n";
+             with ordinality as m (destination, topic, key, body, place)
+        order by place";
 
-    /// The products that an order still holds, to be locked before they are released.
-    HELD_PRODUCTS = "
+    /// Locks the products that an order still reserves, before they are released.
+    LOCK_RESERVED = "
         select product_id from products
         where product_id in (select product_id from reservations where order_id = $1)
         order by product_id
         for update";
 
-    /// Gives back what an order still holds. A second time there is nothing left to give.
+    /// Releases what an order still reserves. Repeating it has no effect.
     RELEASE = "
         with released as (
             delete from reservations where order_id = $1 returning product_id, quantity
@@ -117,7 +117,7 @@ statements! {
         set reserved = reserved - released.quantity, updated_at = now()
         from released where products.product_id = released.product_id";
 
-    /// The time now, not that of the transaction's start: asked under an order's lock, it grows
+    /// The current time, not that of the transaction's start: read under an order's lock, it grows
     /// with the order's version.
     NOW = "select clock_timestamp()";
 }
@@ -130,7 +130,7 @@ pub async fn get(connection: &mut Connection, name: OrderName, scope: &Scope) ->
     visible(get_each(connection, &[name.id()]).await?, name, scope)
 }
 
-/// The order of `found` that `name` means.
+/// Selects the order of `found` that `name` refers to.
 ///
 /// # Errors
 /// `NotFound` when it is not among them or is outside `scope`.
@@ -142,7 +142,7 @@ pub fn visible(found: Vec<Order>, name: OrderName, scope: &Scope) -> Result<Orde
     visible.next().ok_or_else(|| not_found(name))
 }
 
-/// Reads each of these orders that there is and is not deleted, by number.
+/// Reads the orders of `ids` that exist and are not deleted, by id.
 ///
 /// # Errors
 /// As [`failed`].
@@ -209,7 +209,7 @@ pub async fn list(
     let before = filter.after.map_or(i64::MAX, OrderId::get);
     let status = filter.status.map(OrderStatus::as_str);
     let user = match (scope, &filter.user) {
-        // Somebody else's list is as empty as that of a user who never ordered.
+        // Another user's list is empty, like that of a user without orders.
         (Scope::Owner(own), Some(wanted)) if own != wanted => return Ok(Vec::new()),
         (Scope::Owner(own), _) => Some(own),
         (Scope::Everyone, wanted) => wanted.as_ref(),
@@ -228,7 +228,7 @@ pub async fn list(
     collect(&rows)
 }
 
-/// Reads the orders of a set, deleted ones too, by number.
+/// Reads some orders, including deleted ones, by id.
 ///
 /// # Errors
 /// As [`failed`].
@@ -236,7 +236,7 @@ pub async fn get_many(connection: &mut Connection, ids: &[i64]) -> Result<Vec<Or
     collect(&rows_of(connection, ids).await?)
 }
 
-/// Reads every change of one order, oldest first. Whether the caller may see it is decided before.
+/// Reads every change of one order, oldest first. The caller checks access.
 ///
 /// # Errors
 /// As [`failed`].
@@ -249,10 +249,10 @@ pub async fn history(connection: &mut Connection, id: OrderId) -> Result<Vec<His
     rows.iter().map(history_entry).collect()
 }
 
-/// A change and its event: the entry, and the event's id.
+/// A change, and the id of its event.
 #[derive(Clone, Debug)]
-pub struct Noted {
-    /// The entry.
+pub struct RecordedEvent {
+    /// The history entry.
     pub entry: HistoryEntry,
     /// The event's id.
     pub event_id: Uuid,
@@ -266,17 +266,17 @@ pub async fn changes_since(
     connection: &mut Connection,
     moment: DateTime<Utc>,
     limit: i64,
-) -> Result<Vec<Noted>> {
+) -> Result<Vec<RecordedEvent>> {
     let rows = sqlx::query(SINCE)
         .bind(moment)
         .bind(limit)
         .fetch_all(connection)
         .await
         .map_err(|error| failed("reading changes", error))?;
-    rows.iter().map(noted).collect()
+    rows.iter().map(read_event).collect()
 }
 
-/// Writes the change that `event` tells of, under the order's lock.
+/// Writes the change of `event`, under the order's lock.
 ///
 /// # Errors
 /// As [`failed`].
@@ -312,12 +312,12 @@ pub async fn change(
     Ok(())
 }
 
-/// Gives back what an order still holds, exactly once, in the products' common lock order.
+/// Releases what an order still reserves, exactly once. Products are locked in the common order.
 ///
 /// # Errors
 /// As [`failed`].
 pub async fn release_stock(connection: &mut Connection, id: OrderId) -> Result<()> {
-    for statement in [HELD_PRODUCTS, RELEASE] {
+    for statement in [LOCK_RESERVED, RELEASE] {
         sqlx::query(statement)
             .bind(id.get())
             .execute(&mut *connection)
@@ -327,7 +327,7 @@ pub async fn release_stock(connection: &mut Connection, id: OrderId) -> Result<(
     Ok(())
 }
 
-/// The time now, by the database's clock.
+/// The current time by the database's clock.
 ///
 /// # Errors
 /// As [`failed`].
@@ -335,17 +335,17 @@ pub async fn now(connection: &mut Connection) -> Result<DateTime<Utc>> {
     sqlx::query_scalar(NOW)
         .fetch_one(connection)
         .await
-        .map_err(|error| failed("asking for the time", error))
+        .map_err(|error| failed("reading the time", error))
 }
 
-/// The answer to who asks for an order that there is not.
+/// The error for an order that does not exist or is not visible.
 #[must_use]
 pub fn not_found(name: OrderName) -> Error {
     Error::new(ErrorKind::NotFound, format!("Order with id {name} not found"))
         .with("order_id", name)
 }
 
-/// Gathers rows of one line each into orders; the lines of an order stand together.
+/// Builds orders from rows of one line each. The rows of an order are adjacent.
 fn collect(rows: &[PgRow]) -> Result<Vec<Order>> {
     let mut orders: Vec<Order> = Vec::new();
     for row in rows {
@@ -390,9 +390,9 @@ fn line_of(row: &PgRow) -> std::result::Result<OrderLine, sqlx::Error> {
     })
 }
 
-pub(super) fn noted(row: &PgRow) -> Result<Noted> {
+pub(super) fn read_event(row: &PgRow) -> Result<RecordedEvent> {
     let event_id = row.try_get("event_id").map_err(|error| failed("reading changes", error))?;
-    Ok(Noted { entry: history_entry(row)?, event_id })
+    Ok(RecordedEvent { entry: history_entry(row)?, event_id })
 }
 
 pub(super) fn history_entry(row: &PgRow) -> Result<HistoryEntry> {

@@ -83,7 +83,7 @@ statements! {
             order by caller, key
         ), messages as (
             insert into outbox (
-                destination, order_id, version, message_id, topic, key, body, created_at
+                destination, stream_id, version, message_id, topic, key, body, created_at
             )
             select destination, order_id, 1, message_id, topic, key, body, $1
             from unnest(

@@ -1,7 +1,6 @@
-//! The connections of a process: few, kept open, and handed from one use to the next.
+//! The connection pool of a process.
 //!
-//! sqlx's own pool asks each connection for a sign of life when it comes back: a second round trip
-//! for every read. See `docs/decisions/0012-pool-and-inline-runtime.md`.
+//! sqlx's own pool pings each connection when it is returned: a second round trip for every read. See `docs/decisions/0012-pool-and-inline-runtime.md`.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
@@ -18,36 +17,39 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::store::connection::Connection;
 use crate::store::hosts::Hosts;
 
-/// A connection that has not been used for longer than this is tried before it is.
+/// A connection idle for longer than this is pinged before use.
 const IDLE_BEFORE_PING: Duration = Duration::from_secs(1);
-/// A connection older than this is replaced, so that its server process may give memory back.
+/// A connection older than this is replaced, so that its server process releases memory.
 const AGE_MAX: Duration = Duration::from_secs(30 * 60);
-/// How long nobody knocks again where nobody listened.
-const KNOCK_AGAIN: Duration = Duration::from_millis(50);
-/// How long a connection that was left in the middle of something may take to come to its end.
-const SETTLE_MAX: Duration = Duration::from_secs(10);
+/// Delay before retrying a refused connection.
+const CONNECT_RETRY_DELAY: Duration = Duration::from_millis(50);
+/// Time limit for finishing what was under way on a connection that was dropped.
+const RESET_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// At most so many connections for each runtime that asks: only the threads of the runtime on which
-/// a connection was opened hear when the database answers on it. Cheap to clone.
+/// A pool with up to `connections_max` connections for each Tokio runtime that uses it: only the
+/// runtime on which a connection was opened is notified of its answers. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Pool {
     connector: Connector,
     connections_max: u32,
-    /// How long one waits for a connection.
-    patience: Duration,
+    acquire_timeout: Duration,
     of_runtimes: Arc<Mutex<HashMap<Id, managed::Pool<Connector>>>>,
-    leases: TaskTracker,
+    acquired: TaskTracker,
 }
 
 impl Pool {
-    /// A pool that connects when it is first used.
-    pub(super) fn new(connector: Connector, connections_max: u32, patience: Duration) -> Self {
+    /// Creates a pool. It connects at the first use.
+    pub(super) fn new(
+        connector: Connector,
+        connections_max: u32,
+        acquire_timeout: Duration,
+    ) -> Self {
         Self {
             connector,
             connections_max,
-            patience,
+            acquire_timeout,
             of_runtimes: Arc::default(),
-            leases: TaskTracker::new(),
+            acquired: TaskTracker::new(),
         }
     }
 
@@ -55,7 +57,7 @@ impl Pool {
         &self.connector
     }
 
-    /// Connections in use and in all.
+    /// The number of connections in use, and of all open ones.
     pub(super) fn connections(&self) -> (u32, u32) {
         let (mut idle, mut all) = (0, 0);
         for connections in self.of_runtimes().values() {
@@ -67,38 +69,38 @@ impl Pool {
         (count(all.saturating_sub(idle)), count(all))
     }
 
-    /// Those who wait for a connection.
+    /// The number of tasks that wait for a connection.
     pub(super) fn waiting(&self) -> u32 {
         let of_runtimes = self.of_runtimes();
         let waiting: usize = of_runtimes.values().map(|pool| pool.status().waiting).sum();
         u32::try_from(waiting).unwrap_or(u32::MAX)
     }
 
-    /// A connection that nobody else uses meanwhile.
+    /// Takes a connection.
     ///
     /// # Errors
     /// When none is free or can be opened in time, and once the pool is closed.
-    pub(super) async fn acquire(&self) -> Result<Lease, sqlx::Error> {
+    pub(super) async fn acquire(&self) -> Result<PooledConnection, sqlx::Error> {
         let connections = self.of_this_runtime()?;
-        let getting = timeout(self.patience, connections.get()).await;
+        let getting = timeout(self.acquire_timeout, connections.get()).await;
         let connection =
             getting.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|error| match error {
                 PoolError::Backend(error) => error,
                 PoolError::Closed => sqlx::Error::PoolClosed,
                 _ => sqlx::Error::PoolTimedOut,
             })?;
-        Ok(Lease {
+        Ok(PooledConnection {
             connection: Some(connection),
             losses: self.connector.losses.clone(),
             runtime: Handle::current().id(),
             has_begun: false,
-            token: self.leases.token(),
+            token: self.acquired.token(),
         })
     }
 
     fn of_this_runtime(&self) -> Result<managed::Pool<Connector>, sqlx::Error> {
         let mut of_runtimes = self.of_runtimes();
-        if self.leases.is_closed() {
+        if self.acquired.is_closed() {
             return Err(sqlx::Error::PoolClosed);
         }
         let connections = of_runtimes.entry(Handle::current().id()).or_insert_with(|| {
@@ -108,7 +110,7 @@ impl Pool {
                 .build();
             match pool {
                 Ok(connections) => connections,
-                Err(error) => unreachable!("only its own timeouts can be refused: {error}"),
+                Err(error) => unreachable!("deadpool rejects only its own timeouts: {error}"),
             }
         });
         Ok(connections.clone())
@@ -118,45 +120,45 @@ impl Pool {
         self.of_runtimes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets nobody begin anything more, and waits until what runs has ended.
+    /// Rejects further use, and waits until every connection is returned.
     pub(super) async fn close(&self) {
         {
             let of_runtimes = self.of_runtimes();
-            self.leases.close();
+            self.acquired.close();
             of_runtimes.values().for_each(managed::Pool::close);
         }
-        self.leases.wait().await;
+        self.acquired.wait().await;
     }
 }
 
-/// When a connection was found to be lost last: where one is, others are too.
+/// When a connection was last found broken: others opened before are probably broken too.
 #[derive(Clone, Default)]
-struct Losses(Arc<Mutex<Option<Instant>>>);
+struct LastLoss(Arc<Mutex<Option<Instant>>>);
 
-impl Losses {
-    fn note(&self) {
+impl LastLoss {
+    fn record(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Whether there was one within this time.
+    /// Whether a connection was found broken within this time.
     fn happened_within(&self, time: Duration) -> bool {
         let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.is_some_and(|at| at.elapsed() < time)
     }
 }
 
-/// Opens connections, and looks at them before they are used again. Cheap to clone.
+/// Opens connections, and checks them before reuse. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Connector {
     hosts: Hosts,
     statement_timeout: Duration,
-    losses: Losses,
+    losses: LastLoss,
 }
 
 impl Connector {
-    /// To `hosts`, which end statements after `statement_timeout`.
+    /// Connects to `hosts`, whose sessions have this `statement_timeout`.
     pub(super) fn new(hosts: Hosts, statement_timeout: Duration) -> Self {
-        Self { hosts, statement_timeout, losses: Losses::default() }
+        Self { hosts, statement_timeout, losses: LastLoss::default() }
     }
 
     pub(super) fn hosts(&self) -> &Hosts {
@@ -176,11 +178,12 @@ impl managed::Manager for Connector {
     type Type = Connection;
     type Error = sqlx::Error;
 
-    /// Opens a connection. A database that has just been started is waited for.
+    /// Opens a connection. Retries while the server is starting or full; the caller's timeout ends
+    /// that.
     async fn create(&self) -> Result<Connection, sqlx::Error> {
         loop {
             match self.connect().await {
-                Err(error) if is_starting(&error) => sleep(KNOCK_AGAIN).await,
+                Err(error) if is_starting(&error) => sleep(CONNECT_RETRY_DELAY).await,
                 done => return done,
             }
         }
@@ -192,10 +195,12 @@ impl managed::Manager for Connector {
         metrics: &Metrics,
     ) -> RecycleResult<sqlx::Error> {
         if self.losses.happened_within(metrics.last_used()) {
-            return Err(managed::RecycleError::message("another one was lost since it was used"));
+            return Err(managed::RecycleError::message(
+                "another connection broke since its last use",
+            ));
         }
         if metrics.age() > AGE_MAX {
-            return Err(managed::RecycleError::message("it is old"));
+            return Err(managed::RecycleError::message("maximum age"));
         }
         if metrics.last_used() > IDLE_BEFORE_PING {
             connection.ping().await?;
@@ -204,11 +209,11 @@ impl managed::Manager for Connector {
     }
 }
 
-/// Whether it may go better in a moment.
+/// Whether the next attempt may succeed.
 fn is_starting(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
-        // Starting up or shutting down; all its connections in use.
+        // Starting up or shutting down; too many connections.
         sqlx::Error::Database(refusal) => {
             matches!(refusal.code().as_deref(), Some("57P03" | "53300"))
         }
@@ -216,31 +221,31 @@ fn is_starting(error: &sqlx::Error) -> bool {
     }
 }
 
-/// A connection that goes back to its pool when it is dropped.
-pub struct Lease {
-    /// None only while it is dropped.
+/// A connection that returns to its pool when it is dropped.
+pub struct PooledConnection {
+    /// None only during drop.
     connection: Option<Object<Connector>>,
-    losses: Losses,
-    /// On which it was opened.
+    losses: LastLoss,
+    /// The runtime on which it was opened.
     runtime: Id,
-    /// Whether a transaction was begun that has not ended.
+    /// Whether a transaction is open.
     has_begun: bool,
     token: TaskTrackerToken,
 }
 
-impl Lease {
-    /// Begins a transaction on it.
+impl PooledConnection {
+    /// Begins a transaction.
     ///
     /// # Errors
     /// Those of the database.
     pub(super) async fn begin(mut self, is_dry_run: bool) -> Result<Transaction, sqlx::Error> {
-        // Said before it is true: who gives up waiting may have begun one all the same.
+        // Set before the statement, which may take effect even if this future is dropped.
         self.has_begun = true;
         self.execute("begin").await?;
         Ok(Transaction { connection: self, is_dry_run })
     }
 
-    /// Ends the transaction that was begun on it.
+    /// Ends the transaction.
     async fn end(mut self, how: &'static str) -> Result<(), sqlx::Error> {
         self.execute(how).await?;
         self.has_begun = false;
@@ -248,76 +253,75 @@ impl Lease {
     }
 }
 
-impl Deref for Lease {
+impl Deref for PooledConnection {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
         match &self.connection {
             Some(connection) => connection,
-            None => unreachable!("it is taken out only when the lease is dropped"),
+            None => unreachable!("the connection is taken out only by drop"),
         }
     }
 }
 
-impl DerefMut for Lease {
+impl DerefMut for PooledConnection {
     fn deref_mut(&mut self) -> &mut Connection {
         match &mut self.connection {
             Some(connection) => connection,
-            None => unreachable!("it is taken out only when the lease is dropped"),
+            None => unreachable!("the connection is taken out only by drop"),
         }
     }
 }
 
-impl Drop for Lease {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
         if connection.is_lost() {
-            self.losses.note();
+            self.losses.record();
             drop(Object::take(connection));
             return;
         }
         if !self.has_begun && connection.is_quiet() {
             return;
         }
-        // It was left in the middle of something, which must come to its end first: what the server
-        // still does counts as a connection, and a transaction holds locks. Where no thread may
-        // stay to hear of that end, it is closed.
-        let threads = Handle::try_current().ok();
-        let stays = |threads: &Handle| {
-            threads.id() == self.runtime && threads.runtime_flavor() != RuntimeFlavor::CurrentThread
+        // A statement or a transaction is still under way. It must end first: the transaction holds
+        // locks, and the server process counts as a connection. Without a runtime that can wait for
+        // that, the connection is closed.
+        let can_wait = |runtime: &Handle| {
+            runtime.id() == self.runtime && runtime.runtime_flavor() != RuntimeFlavor::CurrentThread
         };
-        let Some(threads) = threads.filter(stays) else {
+        let Some(runtime) = Handle::try_current().ok().filter(can_wait) else {
             drop(Object::take(connection));
             return;
         };
         let (has_begun, token) = (self.has_begun, self.token.clone());
         let losses = self.losses.clone();
-        threads.spawn(async move {
+        runtime.spawn(async move {
             let _token = token;
-            let settled = timeout(SETTLE_MAX, settle(&mut connection, has_begun)).await;
-            if !matches!(settled, Ok(Ok(()))) {
-                losses.note();
+            let reset = timeout(RESET_TIMEOUT, reset(&mut connection, has_begun)).await;
+            if !matches!(reset, Ok(Ok(()))) {
+                losses.record();
                 drop(Object::take(connection));
             }
         });
     }
 }
 
-async fn settle(connection: &mut Connection, has_begun: bool) -> Result<(), sqlx::Error> {
+async fn reset(connection: &mut Connection, has_begun: bool) -> Result<(), sqlx::Error> {
     match has_begun {
         true => connection.execute("rollback").await.map(drop),
         false => connection.ping().await,
     }
 }
 
-/// A transaction on a connection that it keeps until its end; dropped, it is undone.
+/// A transaction on a pooled connection. Dropping it rolls back.
 pub struct Transaction {
-    connection: Lease,
+    connection: PooledConnection,
     is_dry_run: bool,
 }
 
 impl Transaction {
-    /// Whether it must not be committed.
+    /// Whether a commit must roll back.
     pub(super) fn is_dry_run(&self) -> bool {
         self.is_dry_run
     }
@@ -325,15 +329,15 @@ impl Transaction {
     /// Commits.
     ///
     /// # Errors
-    /// Those of the database, or of the way to it: then the outcome is not known.
+    /// Those of the database. After a connection error the outcome is unknown.
     pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
         self.connection.end("commit").await
     }
 
-    /// Undoes it, and gives its locks back before it returns.
+    /// Rolls back. Its locks are released when this returns.
     ///
     /// # Errors
-    /// Those of the database, which then undoes it by itself.
+    /// Those of the database, which then rolls back by itself.
     pub(super) async fn rollback(self) -> Result<(), sqlx::Error> {
         self.connection.end("rollback").await
     }

@@ -1,5 +1,5 @@
-//! The catalogue's side of a product service that is asked: what was known before, and what its
-//! answers change.
+//! Statements for upstream checks: what is known of products before the product service is asked, and
+//! what its answers change.
 
 use rust_decimal::Decimal;
 use sqlx::Row;
@@ -14,21 +14,21 @@ use crate::store::statement::statements;
 use crate::store::{Connection, failed};
 
 statements! {
-    /// What is known of the products that a service is about to be asked about.
+    /// What is known of some products.
     KNOWN = "
         select product_id, price, reported, reserved, stock_revision,
-               upstream_checked_at is not null as asked
+               upstream_checked_at is not null as is_upstream
         from products where product_id = any($1)";
 
-    /// As KNOWN, and keeps them locked, in the common order.
+    /// As KNOWN, and locks them, ordered by id.
     LOCK = "
         select product_id, price, reported, reserved, stock_revision,
-               upstream_checked_at is not null as asked
+               upstream_checked_at is not null as is_upstream
         from products where product_id = any($1)
         order by product_id
         for update";
 
-    /// Takes in a product that nobody has told of yet.
+    /// Inserts an unknown product.
     INSERT = "
         insert into products (product_id, name, price, currency, reported, upstream_checked_at, updated_at)
         values (
@@ -37,41 +37,41 @@ statements! {
         )
         on conflict (product_id) do nothing";
 
-    /// Takes in a price. A product without a name is called by its id.
+    /// Sets a price. A product without a name gets its id as name.
     PRICE = "
         update products
         set price = $2, name = coalesce(name, product_id), updated_at = clock_timestamp()
         where product_id = $1";
 }
 
-/// What is known of a product.
+/// What is known of a product before the product service is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// Which.
+pub struct KnownProduct {
+    /// The product's id.
     pub product: ProductId,
-    /// The price of one.
+    /// The unit price.
     pub price: Option<Decimal>,
-    /// How many there are.
+    /// Reported and reserved stock.
     pub level: StockLevel,
-    /// Grows whenever anybody tells its price or stock.
-    pub reports: i64,
-    /// Whether its stock is known from answers, and not from messages.
-    pub asked: bool,
+    /// Incremented with every report of its price or stock.
+    pub stock_revision: i64,
+    /// Whether an answer, not a message, set its stock last.
+    pub is_upstream: bool,
 }
 
 /// Reads what is known of `products`.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn known(connection: &mut Connection, products: &[&str]) -> Result<Vec<Known>> {
+pub async fn known(connection: &mut Connection, products: &[&str]) -> Result<Vec<KnownProduct>> {
     fetch(connection, KNOWN, products).await
 }
 
-/// As [`known`], and keeps them locked until the transaction ends.
+/// As [`known`], and locks them until the transaction ends.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn lock(connection: &mut Connection, products: &[&str]) -> Result<Vec<Known>> {
+pub async fn lock(connection: &mut Connection, products: &[&str]) -> Result<Vec<KnownProduct>> {
     fetch(connection, LOCK, products).await
 }
 
@@ -79,20 +79,20 @@ async fn fetch(
     connection: &mut Connection,
     statement: &'static str,
     products: &[&str],
-) -> Result<Vec<Known>> {
+) -> Result<Vec<KnownProduct>> {
     sqlx::query(statement)
         .bind(products)
         .try_map(|row: PgRow| {
             let price: Option<Decimal> = row.try_get("price")?;
-            Ok(Known {
+            Ok(KnownProduct {
                 product: ProductId::from_database(row.try_get("product_id")?),
                 price: price.map(|price| price.normalize()),
                 level: StockLevel {
                     reported: row.try_get("reported")?,
                     reserved: row.try_get("reserved")?,
                 },
-                reports: row.try_get("stock_revision")?,
-                asked: row.try_get("asked")?,
+                stock_revision: row.try_get("stock_revision")?,
+                is_upstream: row.try_get("is_upstream")?,
             })
         })
         .fetch_all(connection)
@@ -100,8 +100,7 @@ async fn fetch(
         .map_err(|error| failed("reading products", error))
 }
 
-/// Takes in a product that nobody has told of yet, priced in `currency`; nothing where somebody
-/// has meanwhile.
+/// Inserts a product, priced in `currency`, unless it is known by now.
 ///
 /// # Errors
 /// As [`failed`].
@@ -117,7 +116,7 @@ pub async fn insert(connection: &mut Connection, quote: &Quote, currency: Curren
     Ok(())
 }
 
-/// Takes in a price of a locked product.
+/// Sets the price of a locked product.
 ///
 /// # Errors
 /// As [`failed`].

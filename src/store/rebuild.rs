@@ -2,7 +2,7 @@
 
 use crate::domain::event::OrderEvent;
 use crate::error::Result;
-use crate::store::orders::{self, Noted};
+use crate::store::orders::{self, RecordedEvent};
 use crate::store::{Connection, users};
 
 /// The events of history entries, each with its order as it was then and its user as the user is
@@ -11,15 +11,15 @@ use crate::store::{Connection, users};
 /// # Errors
 /// As [`failed`](crate::store::failed).
 pub async fn rebuild_events(
-    noted: Vec<Noted>,
+    recorded: Vec<RecordedEvent>,
     connection: &mut Connection,
 ) -> Result<Vec<OrderEvent>> {
-    let ids: Vec<_> = noted.iter().map(|noted| noted.entry.order.get()).collect();
+    let ids: Vec<_> = recorded.iter().map(|recorded| recorded.entry.order.get()).collect();
     let orders = orders::get_many(connection, &ids).await?;
     let users: Vec<_> = orders.iter().map(|order| order.user.as_str()).collect();
     let opted_out = users::opted_out(connection, &users).await?;
-    let mut events = Vec::with_capacity(noted.len());
-    for Noted { entry, event_id } in noted {
+    let mut events = Vec::with_capacity(recorded.len());
+    for RecordedEvent { entry, event_id } in recorded {
         let found = orders.binary_search_by_key(&entry.order, |order| order.id);
         let Some(order) = found.ok().and_then(|n| orders.get(n)) else { continue };
         events.push(OrderEvent {

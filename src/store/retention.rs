@@ -1,4 +1,4 @@
-//! Forgets what only served to recognise repetitions, once they can no longer come.
+//! Deletes expired idempotency keys and message identities.
 
 use chrono::{DateTime, Utc};
 
@@ -7,33 +7,33 @@ use crate::store::statement::statements;
 use crate::store::{Connection, failed};
 
 statements! {
-    /// Forgets a bounded number of old idempotency keys.
-    FORGET_KEYS = "
+    /// Deletes a bounded number of old idempotency keys.
+    DELETE_KEYS = "
         delete from idempotency where ctid = any(array(
             select ctid from idempotency where created_at < $1 limit 10000
         ))";
 
-    /// Forgets a bounded number of old identities of taken-in messages.
-    FORGET_INBOX = "
+    /// Deletes a bounded number of old message identities.
+    DELETE_IDENTITIES = "
         delete from inbox where ctid = any(array(
             select ctid from inbox where received_at < $1 limit 10000
         ))";
 }
 
-/// Forgets keys and message identities older than `before`, at most ten thousand of each; returns
-/// how many went.
+/// Deletes keys and message identities older than `before`, at most 10,000 of each, and returns how
+/// many.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn forget(connection: &mut Connection, before: DateTime<Utc>) -> Result<u64> {
-    let mut gone = 0;
-    for statement in [FORGET_KEYS, FORGET_INBOX] {
-        gone += sqlx::query(statement)
+pub async fn delete_expired(connection: &mut Connection, before: DateTime<Utc>) -> Result<u64> {
+    let mut deleted = 0;
+    for statement in [DELETE_KEYS, DELETE_IDENTITIES] {
+        deleted += sqlx::query(statement)
             .bind(before)
             .execute(&mut *connection)
             .await
-            .map_err(|error| failed("forgetting what is old", error))?
+            .map_err(|error| failed("deleting expired rows", error))?
             .rows_affected();
     }
-    Ok(gone)
+    Ok(deleted)
 }

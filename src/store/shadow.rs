@@ -1,4 +1,4 @@
-//! What the rehearsals beside the old code have shown: counts, and the differences themselves.
+//! The shadow log: counts of compared responses, and the differences.
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;
@@ -9,7 +9,7 @@ use crate::store::statement::statements;
 use crate::store::{Connection, failed};
 
 statements! {
-    /// Adds to the counts; in one order, so that no two processes wait for each other.
+    /// Adds to the counts, ordered by operation, so that two processes cannot deadlock.
     COUNT = "
         insert into shadow_counts (operation, matched, differed, unsettled, failed, skipped)
         select * from unnest(
@@ -23,14 +23,14 @@ statements! {
             failed = shadow_counts.failed + excluded.failed,
             skipped = shadow_counts.skipped + excluded.skipped";
 
-    /// Keeps one difference.
-    KEEP = "
+    /// Inserts one difference.
+    INSERT = "
         insert into shadow_differences (
             operation, requested_at, request, legacy_status, legacy_body, engine_status,
             engine_body, paths
         ) values ($1, $2, $3, $4, $5, $6, $7, $8)";
 
-    /// Forgets all but the newest differences of an operation.
+    /// Deletes all but the newest differences of an operation.
     TRIM = "
         delete from shadow_differences
         where operation = $1 and id <= (
@@ -50,33 +50,33 @@ statements! {
         from shadow_differences where $1::text is null or operation = $1
         order by id desc limit $2";
 
-    /// Begins to count anew.
+    /// Resets the counts.
     CLEAR_COUNTS = "delete from shadow_counts where $1::text is null or operation = $1";
 
-    /// Forgets the differences.
+    /// Deletes the differences.
     CLEAR_DIFFERENCES = "delete from shadow_differences where $1::text is null or operation = $1";
 }
 
-/// Most differences that are kept of one operation.
+/// Maximum number of differences stored per operation.
 const DIFFERENCES_MAX: i64 = 1000;
 
-/// What became of an operation's shadowed requests.
+/// The number of shadowed requests of an operation, by result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Both answers were the same.
+    /// The responses are equal.
     pub matched: i64,
-    /// The engine would have answered otherwise.
+    /// The responses differ.
     pub differed: i64,
-    /// The answers differ, and what they were made from may have changed in between.
+    /// The responses differ, but the data may have changed between them.
     pub unsettled: i64,
-    /// The rehearsal gave no answer.
+    /// The dry run failed.
     pub failed: i64,
-    /// There was no rehearsal, or nothing to compare it with.
+    /// Not run, or nothing to compare with.
     pub skipped: i64,
 }
 
 impl Counts {
-    /// Adds what `other` has counted.
+    /// Adds the counts of `other`.
     pub fn add(&mut self, other: &Self) {
         self.matched += other.matched;
         self.differed += other.differed;
@@ -86,24 +86,24 @@ impl Counts {
     }
 }
 
-/// A request that the engine would have answered otherwise.
+/// A request whose two responses differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// The operation.
     pub operation: String,
-    /// When it was asked.
+    /// When the request was received.
     pub at: DateTime<Utc>,
-    /// What was asked, without headers.
+    /// The request, without headers.
     pub request: String,
-    /// What the old code answered: status and body.
+    /// Status and body of the old code's response.
     pub legacy: (u16, String),
-    /// What the engine would have answered: status and body.
+    /// Status and body of the engine's response.
     pub engine: (u16, String),
-    /// Where the answers differ.
+    /// Where they differ.
     pub paths: Vec<String>,
 }
 
-/// An operation's counts, since when.
+/// An operation, its counts, and when counting began.
 pub type Since = (String, Counts, DateTime<Utc>);
 
 /// Adds to the counts of each operation, in the order of their names.
@@ -126,13 +126,13 @@ pub async fn count(connection: &mut Connection, counts: &[(String, Counts)]) -> 
     Ok(())
 }
 
-/// Keeps a difference, and forgets the oldest of its operation where there are too many.
+/// Inserts a difference, and deletes the operation's oldest beyond the maximum.
 ///
 /// # Errors
 /// As [`failed`].
 pub async fn keep(connection: &mut Connection, difference: &Difference) -> Result<()> {
-    let doing = "keeping a difference";
-    sqlx::query(KEEP)
+    let doing = "storing a difference";
+    sqlx::query(INSERT)
         .bind(&difference.operation)
         .bind(difference.at)
         .bind(&difference.request)
@@ -203,15 +203,15 @@ pub async fn differences(
         .map_err(|error| failed("reading differences", error))
 }
 
-/// Forgets counts and differences, of one operation or of all; returns how many differences.
+/// Deletes counts and differences, of one operation or of all, and returns how many differences.
 ///
 /// # Errors
 /// As [`failed`].
 pub async fn clear(connection: &mut Connection, operation: Option<&str>) -> Result<u64> {
-    let mut gone = 0;
+    let mut deleted = 0;
     for statement in [CLEAR_COUNTS, CLEAR_DIFFERENCES] {
         let done = sqlx::query(statement).bind(operation).execute(&mut *connection).await;
-        gone = done.map_err(|error| failed("clearing the shadow's report", error))?.rows_affected();
+        deleted = done.map_err(|error| failed("clearing the shadow log", error))?.rows_affected();
     }
-    Ok(gone)
+    Ok(deleted)
 }

@@ -1,4 +1,4 @@
-//! Names every statement and lists it, so that a test can prepare each against the real tables.
+//! Declares SQL statements and lists them, so that a test can prepare each against the schema.
 
 /// Declares statements as constants and collects them in `STATEMENTS`.
 macro_rules! statements {

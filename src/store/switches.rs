@@ -1,4 +1,4 @@
-//! Who answers which operation while a service is moved over, as operators have set it.
+//! The routing rules that operators have set.
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;
@@ -9,24 +9,24 @@ use crate::store::statement::statements;
 use crate::store::{Connection, failed};
 
 statements! {
-    /// Everything that is set.
+    /// All rules.
     ALL = "
         select operation, stage, percent, users, ignored_fields, updated_at
         from routing_rules order by operation";
 
-    /// Sets one operation's stage and for whom it holds.
+    /// Sets one operation's stage, and the users it holds for.
     SET = "
         insert into routing_rules (operation, stage, percent, users) values ($1, $2, $3, $4)
         on conflict (operation) do update
         set stage = excluded.stage, percent = excluded.percent, users = excluded.users,
             updated_at = now()";
 
-    /// Takes every operation's own stage away, so that the one of all of them holds.
+    /// Removes the stages of all operations but one.
     UNSET = "
         update routing_rules set stage = null, percent = null, users = '{}', updated_at = now()
         where operation <> $1 and stage is not null";
 
-    /// Sets the fields of one operation that are not compared.
+    /// Sets the response fields of one operation that are not compared.
     IGNORE = "
         insert into routing_rules (operation, ignored_fields) values ($1, $2)
         on conflict (operation) do update set ignored_fields = excluded.ignored_fields, updated_at = now()";

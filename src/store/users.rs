@@ -1,4 +1,4 @@
-//! Users: what other services announce of them.
+//! Users, as other services publish them.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -25,7 +25,7 @@ statements! {
         select user_id, username, email, address, contact, preferences::text, updated_at
         from users where user_id = any($1)";
 
-    /// What is announced; what is not mentioned stays as it is known.
+    /// Inserts or updates a user. Absent fields keep their values.
     UPSERT = "
         insert into users as known (
             user_id, username, email, address, contact, preferences, opted_out, updated_at
@@ -40,7 +40,7 @@ statements! {
             opted_out = coalesce($7, known.opted_out),
             updated_at = excluded.updated_at";
 
-    /// Preferences of users who have told none here.
+    /// Sets the preferences of users without any.
     FILL_IN = "
         insert into users as known (user_id, preferences, opted_out, updated_at)
         select user_id, preferences::json, opted_out, clock_timestamp()
@@ -52,10 +52,10 @@ statements! {
             updated_at = excluded.updated_at
         where known.preferences is null";
 
-    /// Which of some users want no notifications of new orders.
+    /// The users among some who want no notifications of new orders.
     OPTED_OUT = "select user_id from users where user_id = any($1) and opted_out";
 
-    /// The users that changed since then and have something to be shown, page by page.
+    /// The users with projected fields that changed since a time, page by page.
     CHANGED_SINCE = "
         select user_id, username, email, address, contact, preferences::text, updated_at
         from users
@@ -67,7 +67,7 @@ statements! {
 /// Reads one user.
 ///
 /// # Errors
-/// `NotFound` when no service has announced this user; else as [`failed`].
+/// `NotFound` when the user is unknown; else as [`failed`].
 pub async fn get(connection: &mut Connection, id: &UserId) -> Result<User> {
     sqlx::query(GET)
         .bind(id.as_str())
@@ -76,12 +76,11 @@ pub async fn get(connection: &mut Connection, id: &UserId) -> Result<User> {
         .await
         .map_err(|error| failed("reading a user", error))?
         .ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("User {id} is not known here."))
-                .with("user_id", id)
+            Error::new(ErrorKind::NotFound, format!("User {id} not found.")).with("user_id", id)
         })
 }
 
-/// Reads those of some users that are known.
+/// Reads the known users among `ids`.
 ///
 /// # Errors
 /// As [`failed`].
@@ -94,7 +93,7 @@ pub async fn get_many(connection: &mut Connection, ids: &[&str]) -> Result<Vec<U
         .map_err(|error| failed("reading users", error))
 }
 
-/// Takes in what is announced of a user.
+/// Inserts or updates a user.
 ///
 /// # Errors
 /// As [`failed`].
@@ -114,7 +113,7 @@ pub async fn upsert(connection: &mut Connection, fact: &UserEvent) -> Result<()>
     Ok(())
 }
 
-/// Takes in the preferences of users who have told none here, and returns how many did not.
+/// Sets the preferences of users without any, and returns how many.
 ///
 /// # Errors
 /// As [`failed`].
@@ -135,7 +134,7 @@ pub async fn fill_in(
     Ok(done.rows_affected())
 }
 
-/// Which of some users want no notifications of new orders.
+/// The users among `ids` who want no notifications of new orders.
 ///
 /// # Errors
 /// As [`failed`].
@@ -144,12 +143,12 @@ pub async fn opted_out(connection: &mut Connection, ids: &[&str]) -> Result<Hash
         .bind(ids)
         .fetch_all(connection)
         .await
-        .map_err(|error| failed("looking for who wants no notifications", error))?;
+        .map_err(|error| failed("reading opted-out users", error))?;
     Ok(found.into_iter().map(UserId::from_database).collect())
 }
 
-/// Reads a page of the users that changed since `since`, behind `after`, as far as they have
-/// an e-mail address or preferences.
+/// Reads a page of the users with an e-mail address or preferences that changed since `since`, after
+/// the id `after`.
 ///
 /// # Errors
 /// As [`failed`].

@@ -15,7 +15,7 @@ use crate::harness::Database;
 /// A thousand dead letters in each direction.
 const FILL: &str = "
     insert into outbox (
-        destination, order_id, version, message_id, topic, body, created_at, dead_lettered_at
+        destination, stream_id, version, message_id, topic, body, created_at, dead_lettered_at
     )
     select 'flask', n, 1, gen_random_uuid(), 'order.placed', '{}', now(), now()
     from generate_series(1, 1000) as n;

@@ -49,7 +49,7 @@ async fn place(engine: &Engine) -> OrderId {
 async fn outbox(database: &Database, order: OrderId) -> Vec<(i32, String, String)> {
     sqlx::query_as(
         "select version, topic, body from outbox
-         where order_id = $1 and not replayed order by id",
+         where stream_kind = 'order' and stream_id = $1 and not replayed order by id",
     )
     .bind(order.get())
     .fetch_all(&mut database.connection().await)

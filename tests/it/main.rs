@@ -8,6 +8,7 @@
 
 mod broker;
 mod conformance;
+mod consumer;
 mod dead_letters;
 mod door;
 mod embedded;
@@ -15,15 +16,14 @@ mod fail_points;
 mod flask_contract;
 mod graphql_http;
 mod harness;
-mod intake;
 mod legacy_changes;
-mod lists;
 mod model;
 mod optimistic;
+mod order_lists;
 mod orders;
 mod placing;
-mod plans;
 mod pool;
+mod query_plans;
 mod rabbitmq;
 mod reads;
 mod relay;

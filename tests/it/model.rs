@@ -20,9 +20,9 @@ use order_engine::engine::placing::PlacementResult;
 use order_engine::engine::ports::EventEncoder;
 use order_engine::engine::{Engine, Rules};
 use order_engine::error::{Error, ErrorKind, Result};
-use order_engine::outbox::ports::{Desk, Outbox};
+use order_engine::outbox::ports::{Outbox, OutboxConnection};
 use order_engine::store::database::Database as Keeps;
-use order_engine::store::outbox::{Held, Refusal};
+use order_engine::store::outbox::{HeldPartitions, Rejection};
 use sqlx::{Executor, PgConnection};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -204,7 +204,7 @@ async fn tables(connection: &mut PgConnection) -> BTreeMap<&'static str, Vec<Str
         (
             "outbox",
             "select concat_ws(' ', user_id, b.version, topic, body)
-                    from outbox b join orders o on o.id = b.order_id order by 1",
+                    from outbox b join orders o on o.id = b.stream_id order by 1",
         ),
     ];
     let mut found = BTreeMap::new();
@@ -334,17 +334,17 @@ async fn batches_single_requests_and_the_simulation_agree() {
 }
 
 /// A relay on one of the databases.
-struct AtDesk<K> {
+struct OutboxDriver<K> {
     desk: K,
     owner: Uuid,
-    held: Held,
+    held: HeldPartitions,
     claimed: Vec<OutgoingMessage>,
 }
 
-impl<K: Desk> AtDesk<K> {
+impl<K: OutboxConnection> OutboxDriver<K> {
     fn new(desk: K, owner: u128) -> Self {
         let owner = Uuid::from_u128(owner);
-        Self { desk, owner, held: Held::new(), claimed: Vec::new() }
+        Self { desk, owner, held: HeldPartitions::new(), claimed: Vec::new() }
     }
 
     /// Executes a random step, and describes its result.
@@ -363,7 +363,7 @@ impl<K: Desk> AtDesk<K> {
             3 => {
                 let leases: Vec<_> = self.held.values().take(dice.usize(..8)).cloned().collect();
                 self.desk.release_leases(&leases).await.unwrap();
-                format!("alive {}", self.desk.count_leases("relay:test:share:").await.unwrap())
+                format!("alive {}", self.desk.count_leases("relay:test:partition:").await.unwrap())
             }
             4 | 5 => {
                 let except = ["order.placed".to_owned()];
@@ -379,7 +379,7 @@ impl<K: Desk> AtDesk<K> {
             }
             6 | 7 => {
                 let sent: Vec<_> = self.claimed.iter().take(dice.usize(..6)).collect();
-                let marked = self.desk.mark_sent(DESTINATION, &self.held, &sent).await;
+                let marked = self.desk.delete_published(DESTINATION, &self.held, &sent).await;
                 format!("marked {}", marked.unwrap())
             }
             _ => self.refuse(&mut dice).await,
@@ -387,7 +387,8 @@ impl<K: Desk> AtDesk<K> {
     }
 
     async fn take_shares(&mut self, dice: &mut fastrand::Rng) -> String {
-        let names: Vec<_> = (0..16).map(|share| format!("relay:test:share:{share:02}")).collect();
+        let names: Vec<_> =
+            (0..16).map(|share| format!("relay:test:partition:{share:02}")).collect();
         let limit = dice.usize(1..12);
         let claim = self.desk.claim_leases(self.owner, &names, limit);
         let mut claimed = claim.await.unwrap();
@@ -404,9 +405,9 @@ impl<K: Desk> AtDesk<K> {
         let mut refusals = Vec::new();
         for message in self.claimed.iter().take(dice.usize(..4)) {
             let delay = Duration::from_secs(if dice.bool() { 3600 } else { 0 });
-            refusals.push(Refusal { message, reason: "no".to_owned(), delay });
+            refusals.push(Rejection { message, reason: "no".to_owned(), delay });
         }
-        let noting = self.desk.note_refusals(DESTINATION, &self.held, &refusals, 3);
+        let noting = self.desk.record_rejections(DESTINATION, &self.held, &refusals, 3);
         let mut noted: Vec<_> =
             noting.await.unwrap().into_iter().map(|(_, is_dead)| is_dead).collect();
         noted.sort_unstable();
@@ -442,8 +443,8 @@ async fn the_simulated_outbox_agrees_with_postgresql() {
     let mut connection = database.connection().await;
     let (mut reals, mut models) = (Vec::new(), Vec::new());
     for owner in [1, 2] {
-        reals.push(AtDesk::new(engine.store().desk().await.unwrap(), owner));
-        models.push(AtDesk::new(model.store().desk().await.unwrap(), owner));
+        reals.push(OutboxDriver::new(engine.store().connect_outbox().await.unwrap(), owner));
+        models.push(OutboxDriver::new(model.store().connect_outbox().await.unwrap(), owner));
     }
     for step in 0..400 {
         if dice.u32(..20) == 0 {
@@ -457,8 +458,8 @@ async fn the_simulated_outbox_agrees_with_postgresql() {
         let (real, model) = (reals[n].act(dice.clone()).await, models[n].act(dice).await);
         assert_eq!(real, model, "step {step}; seed {seed}");
     }
-    let left = "select concat_ws(' ', order_id, version, attempts, dead_lettered_at is not null)
-                from outbox order by order_id, version";
+    let left = "select concat_ws(' ', stream_id, version, attempts, dead_lettered_at is not null)
+                from outbox order by stream_id, version";
     let left: Vec<String> = sqlx::query_scalar(left).fetch_all(&mut connection).await.unwrap();
     let truth = |is_so: bool| if is_so { "t" } else { "f" };
     let state = simulated.state();

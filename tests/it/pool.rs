@@ -1,4 +1,4 @@
-//! The pool of connections: bounded, kept, and never handed on in the middle of something.
+//! The connection pool: bounded, reused, and never with a statement under way.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::harness::Database;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A store of few connections, for which nobody waits long.
+/// A store with few connections and a short acquire timeout.
 async fn small(database: &Database, connections: u32) -> Store {
     let mut options = database.options.clone();
     options.connections = connections;
@@ -32,13 +32,13 @@ async fn all_idle(store: &Store) {
 }
 
 #[tokio::test]
-async fn a_connection_is_back_at_once_and_used_again() {
+async fn a_connection_is_returned_at_once_and_reused() {
     let Some(database) = Database::empty().await else { return };
     let store = small(&database, 4).await;
     let mut processes = Vec::new();
     for _ in 0..5 {
         processes.push(process_of(&mut store.acquire().await.unwrap()).await);
-        // No task has run meanwhile that could have asked the database for a sign of life.
+        // No task has run meanwhile that could have pinged the database.
         assert_eq!(store.connections(), (0, 1));
     }
     processes.dedup();
@@ -46,7 +46,7 @@ async fn a_connection_is_back_at_once_and_used_again() {
 }
 
 #[tokio::test]
-async fn there_are_no_more_connections_than_allowed_and_nobody_waits_for_ever() {
+async fn connections_are_limited_and_waiting_times_out() {
     let Some(database) = Database::empty().await else { return };
     let store = small(&database, 2).await;
     let first = store.acquire().await.unwrap();
@@ -64,7 +64,7 @@ async fn there_are_no_more_connections_than_allowed_and_nobody_waits_for_ever() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_given_up_ends_before_its_connection_is_used_again() {
+async fn a_cancelled_statement_ends_before_its_connection_is_reused() {
     let Some(database) = Database::empty().await else { return };
     let store = small(&database, 1).await;
     let process = {
@@ -79,7 +79,7 @@ async fn what_was_given_up_ends_before_its_connection_is_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_is_dropped_gives_its_locks_back() {
+async fn a_dropped_transaction_releases_its_locks() {
     let Some(database) = Database::new().await else { return };
     let store = small(&database, 1).await;
     let mut transaction = store.begin().await.unwrap();
@@ -91,25 +91,25 @@ async fn a_transaction_that_is_dropped_gives_its_locks_back() {
     all_idle(&store).await;
     let mut connection = store.acquire().await.unwrap();
     assert_eq!(process_of(&mut connection).await, process);
-    // Outside a transaction this is refused.
+    // Outside a transaction this fails.
     assert!(connection.execute("savepoint one").await.is_err());
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_has_ended_is_replaced() {
+async fn a_connection_closed_by_the_server_is_replaced() {
     let Some(database) = Database::empty().await else { return };
     let store = small(&database, 1).await;
     let process = process_of(&mut store.acquire().await.unwrap()).await;
     let end = format!("select pg_terminate_backend({process}, 10000)");
     database.connection().await.execute(AssertSqlSafe(end)).await.unwrap();
-    // Who comes within a second may be told; the next one is served.
+    // The first use within a second may fail; the next one succeeds.
     let told = store.acquire().await.unwrap().execute("select 1").await;
     assert!(told.is_err());
     assert_ne!(process_of(&mut store.acquire().await.unwrap()).await, process);
 }
 
 #[tokio::test]
-async fn closing_waits_for_what_runs_and_refuses_what_comes() {
+async fn closing_waits_for_connections_in_use_and_rejects_new_uses() {
     let Some(database) = Database::empty().await else { return };
     let store = small(&database, 2).await;
     let mut connection = store.acquire().await.unwrap();

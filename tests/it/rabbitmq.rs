@@ -274,7 +274,7 @@ async fn what_comes_in_is_delivered_again_until_it_is_acknowledged() {
 async fn fill(database: &Database, orders: std::ops::RangeInclusive<i64>) {
     sqlx::query(
         "insert into outbox
-             (destination, order_id, version, message_id, topic, body, created_at)
+             (destination, stream_id, version, message_id, topic, body, created_at)
          select 'test', n, 1, gen_random_uuid(), 'order.placed', n::text, now()
          from generate_series($1::bigint, $2::bigint) as n",
     )
@@ -315,7 +315,7 @@ async fn nothing_is_lost_when_the_broker_loses_everything() {
     let exchange = "event_exchange";
     let settings = RelayOptions {
         destination: "test",
-        needs_queue: vec!["order.placed".to_owned()].into(),
+        require_queue: vec!["order.placed".to_owned()].into(),
         attempts_max: 20,
     };
     let outlet = RabbitOutlet::new(options(&broker.url, exchange));

@@ -1,5 +1,5 @@
-//! The relay against a real PostgreSQL and a broker that obeys a script: order, parking, fencing,
-//! missing routes, outages.
+//! The relay with a real PostgreSQL and a scripted broker: order, dead letters, fencing, missing
+//! routes, outages.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -27,18 +27,18 @@ use uuid::Uuid;
 
 use crate::harness::{Database, product, request};
 
-/// Whose messages the relays of these tests send.
+/// The destination of the relays in these tests.
 pub const DESTINATION: &str = "test";
 
-/// What the broker of a test does with a batch: a verdict for each message, or a lost connection.
+/// The broker's reaction to a batch: an outcome for each message, or a lost connection.
 type Script = dyn FnMut(&[OutgoingMessage]) -> Result<Vec<PublishOutcome>> + Send;
 
-/// A broker that does what its script says and remembers what it was given.
+/// A broker that follows a script and records what it receives.
 #[derive(Clone)]
 pub struct Broker {
     script: Arc<Mutex<Box<Script>>>,
     published: Arc<Mutex<Vec<OutgoingMessage>>>,
-    /// Batches that may pass; those beyond wait for their verdicts.
+    /// Permits for batches; further ones wait for their outcomes.
     gate: Arc<Semaphore>,
 }
 
@@ -53,7 +53,7 @@ impl Broker {
         }
     }
 
-    /// One that confirms everything.
+    /// A broker that confirms everything.
     pub fn confirming() -> Self {
         Self::new(|batch| Ok(all(batch, &PublishOutcome::Confirmed)))
     }
@@ -65,12 +65,12 @@ impl Broker {
         *self.script.lock().unwrap() = Box::new(script);
     }
 
-    /// Everything that was published, confirmed or not.
+    /// Every received message, confirmed or not.
     pub fn published(&self) -> Vec<OutgoingMessage> {
         self.published.lock().unwrap().clone()
     }
 
-    /// The versions that were published of an order, repetitions included.
+    /// The received versions of an order, with repetitions.
     fn versions(&self, order: i64) -> Vec<i32> {
         let published = self.published.lock().unwrap();
         let of_order = published.iter().filter(|message| message.stream.id() == order);
@@ -105,20 +105,20 @@ fn lost() -> Error {
     Error::new(ErrorKind::Unavailable, "the connection is lost").with("component", "broker")
 }
 
-/// A relay at work.
+/// A running relay.
 pub struct Running {
-    /// What it counts.
+    /// Its counters.
     pub stats: Arc<RelayStats>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    /// Starts one that parks after so many refusals.
+    /// Starts a relay with this maximum of attempts.
     pub fn start(engine: &Engine, broker: &Broker, attempts_max: i32) -> Self {
         let options = RelayOptions {
             destination: DESTINATION,
-            needs_queue: vec!["order.placed".to_owned()].into(),
+            require_queue: vec!["order.placed".to_owned()].into(),
             attempts_max,
         };
         let relay = Relay::new(engine.clone(), broker.clone(), options);
@@ -127,21 +127,21 @@ impl Running {
         Self { stats, stop, task }
     }
 
-    /// Ends it once its batch is settled.
+    /// Stops it after its batch is settled.
     pub async fn stop(self) {
         self.stop.cancel();
         self.task.await.expect("the relay does not panic");
     }
 }
 
-/// Puts messages into the outbox, as order and version; the first version is a placing.
+/// Puts messages into the outbox, given as order and version. Version 1 is a placement.
 async fn fill(database: &Database, messages: &[(i64, i32)]) {
     let orders: Vec<_> = messages.iter().map(|(order, _)| *order).collect();
     let versions: Vec<_> = messages.iter().map(|(_, version)| *version).collect();
     let ids: Vec<_> = messages.iter().map(|_| Uuid::now_v7()).collect();
     sqlx::query(
         "insert into outbox
-             (destination, order_id, version, message_id, topic, body, created_at)
+             (destination, stream_id, version, message_id, topic, body, created_at)
          select $1, order_id, version, message_id,
                 case version when 1 then 'order.placed' else 'order.updated' end, '{}', now()
          from unnest($2::bigint[], $3::int[], $4::uuid[]) as m (order_id, version, message_id)",
@@ -155,10 +155,10 @@ async fn fill(database: &Database, messages: &[(i64, i32)]) {
     .unwrap();
 }
 
-/// How many messages wait.
+/// The number of messages in the outbox.
 pub const WAITING: &str = "select count(*) from outbox";
 
-/// Waits until `statement` gives `wanted`.
+/// Waits until `statement` returns `wanted`.
 pub async fn until(database: &Database, statement: &'static str, wanted: i64) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -180,7 +180,7 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// A small generator, so that a failing run can be repeated from its seed.
+/// A random generator with a seed, to repeat a failing run.
 struct Dice(u64);
 
 impl Dice {
@@ -191,7 +191,7 @@ impl Dice {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_relays_keep_each_orders_order_whatever_fails() {
+async fn several_relays_publish_each_order_in_order_under_failures() {
     let Some(database) = Database::new().await else { return };
     let engine = database.engine(vec![]);
     let seed = u64::try_from(Uuid::now_v7().as_u128() & 0xffff_ffff).unwrap();
@@ -205,7 +205,7 @@ async fn several_relays_keep_each_orders_order_whatever_fails() {
             let mut verdicts = Vec::new();
             for message in batch {
                 if dice.roll(2000) == 0 {
-                    // What came before has arrived, and the relay does not learn of it.
+                    // The messages have arrived, but the relay is not told.
                     return Err(lost());
                 }
                 if dice.roll(12) == 0 {
@@ -219,7 +219,8 @@ async fn several_relays_keep_each_orders_order_whatever_fails() {
         }
     });
     let relays: Vec<_> = (0..4).map(|_| Running::start(&engine, &broker, 1000)).collect();
-    let owners = "select count(distinct owner) from leases where name like 'relay:test:share:%'";
+    let owners =
+        "select count(distinct owner) from leases where name like 'relay:test:partition:%'";
     until(&database, owners, 4).await;
     let messages: Vec<_> =
         (1..=200).flat_map(|order| (1..=10).map(move |version| (order, version))).collect();
@@ -241,13 +242,13 @@ async fn several_relays_keep_each_orders_order_whatever_fails() {
     assert_eq!(latest.len(), 200);
     assert!(latest.values().all(|version| *version == 10), "seed {seed}");
     for relay in relays {
-        assert!(relay.stats.sent.load(Ordering::Relaxed) > 0, "every relay has a part");
+        assert!(relay.stats.published.load(Ordering::Relaxed) > 0, "every relay has a part");
         relay.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_poisonous_message_parks_its_own_order_only() {
+async fn a_dead_letter_blocks_only_its_own_order() {
     let Some(database) = Database::new().await else { return };
     let poison = |batch: &[OutgoingMessage]| {
         let refused = |message: &OutgoingMessage| message.stream.id() == 2 && message.version == 2;
@@ -277,7 +278,7 @@ async fn a_poisonous_message_parks_its_own_order_only() {
     let backlog = outbox::backlog(&mut connection).await.unwrap();
     assert_eq!((backlog[0].waiting, backlog[0].dead_lettered), (3, 1));
 
-    // Retried, it is refused three times more; given up, the rest of its order goes on.
+    // A retried message is rejected three times again. After a skip the order continues.
     let ids = [letters[0].id];
     assert_eq!(dead_letters::retry_outgoing(&mut connection, Some(&ids)).await.unwrap(), ids);
     until(&database, "select count(*) from outbox where dead_lettered_at is not null", 1).await;
@@ -290,7 +291,7 @@ async fn a_poisonous_message_parks_its_own_order_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retried_message_goes_out_before_what_waited_behind_it() {
+async fn a_retried_message_is_published_before_later_ones_of_its_order() {
     let Some(database) = Database::new().await else { return };
     let broker = Broker::new(|batch| Ok(all(batch, &PublishOutcome::Rejected("no".into()))));
     let relay = Running::start(&database.engine(vec![]), &broker, 1);
@@ -305,7 +306,7 @@ async fn a_retried_message_goes_out_before_what_waited_behind_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_relay_writes_too_late_changes_nothing() {
+async fn writes_with_an_expired_lease_change_nothing() {
     let Some(database) = Database::new().await else { return };
     let broker = Broker::new(|batch| {
         let refuse_second = |message: &OutgoingMessage| match message.stream.id() {
@@ -317,27 +318,29 @@ async fn what_a_relay_writes_too_late_changes_nothing() {
     broker.gate.forget_permits(Semaphore::MAX_PERMITS);
     let relay = Running::start(&database.engine(vec![]), &broker, 20);
     fill(&database, &[(1, 1), (2, 1)]).await;
-    eventually("both are on their way", || broker.published().len() == 2).await;
+    eventually("both are in flight", || broker.published().len() == 2).await;
 
-    // As after a long sleep of the relay's: its leases have ended, and another one has them.
+    // As after a long stall: the leases have expired and another relay has taken them.
     let mut connection = database.store.acquire().await.unwrap();
-    sqlx::query("update leases set expires_at = now() where name like 'relay:test:share:%'")
+    sqlx::query("update leases set expires_at = now() where name like 'relay:test:partition:%'")
         .execute(&mut *connection)
         .await
         .unwrap();
-    let names: Vec<_> = (0..16).map(|share| format!("relay:test:share:{share:02}")).collect();
+    let names: Vec<_> =
+        (0..16).map(|partition| format!("relay:test:partition:{partition:02}")).collect();
     let taken = leases::claim(&mut connection, Uuid::now_v7(), &names, 16).await.unwrap();
     assert_eq!(taken.len(), 16);
     assert!(taken.iter().all(|lease| lease.token == 2));
 
     broker.gate.add_permits(1);
-    eventually("late writes are noticed", || relay.stats.late.load(Ordering::Relaxed) == 2).await;
+    eventually("fenced writes are counted", || relay.stats.fenced.load(Ordering::Relaxed) == 2)
+        .await;
     assert_eq!(database.number(WAITING).await, 2);
     assert_eq!(database.number("select count(*) from outbox where attempts > 0").await, 0);
     relay.stop().await;
 }
 
-/// A broker at which no queue is bound for the topics `missing`.
+/// A broker without queues for the topics `missing`.
 fn unbound(
     missing: &'static [&'static str],
 ) -> impl FnMut(&[OutgoingMessage]) -> Result<Vec<PublishOutcome>> {
@@ -351,17 +354,17 @@ fn unbound(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_receives_waits_behind_a_probe_and_others_go_on() {
+async fn a_topic_without_a_queue_is_probed_while_other_topics_are_published() {
     let Some(database) = Database::new().await else { return };
     let broker = Broker::new(unbound(&["order.placed"]));
     let relay = Running::start(&database.engine(vec![]), &broker, 20);
-    // A thousand placed orders, each with a change behind it.
+    // A thousand placed orders, each with a later change.
     let placed: Vec<_> = (1..=1000).flat_map(|order| [(order, 1), (order, 2)]).collect();
     fill(&database, &placed).await;
     eventually("the missing route is noticed", || !broker.published().is_empty()).await;
-    // Changes of orders that were announced before.
+    // Changes of orders whose placement was published before.
     fill(&database, &(5001..=5100).map(|order| (order, 2)).collect::<Vec<_>>()).await;
-    until(&database, "select count(*) from outbox where order_id > 5000", 0).await;
+    until(&database, "select count(*) from outbox where stream_id > 5000", 0).await;
     let probes = || broker.published().iter().filter(|m| m.topic == "order.placed").count();
     let before = probes();
     let since = Instant::now();
@@ -377,7 +380,7 @@ async fn what_nobody_receives_waits_behind_a_probe_and_others_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_needs_no_queue_is_done_when_nobody_wants_it() {
+async fn an_unroutable_message_of_an_optional_topic_is_done() {
     let Some(database) = Database::new().await else { return };
     let broker = Broker::new(unbound(&["order.updated"]));
     let relay = Running::start(&database.engine(vec![]), &broker, 20);
@@ -389,7 +392,7 @@ async fn a_topic_that_needs_no_queue_is_done_when_nobody_wants_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_counts_as_no_attempt() {
+async fn an_outage_does_not_count_as_an_attempt() {
     let Some(database) = Database::new().await else { return };
     let mut losses = 0;
     let broker = Broker::new(move |batch| {
@@ -408,7 +411,7 @@ async fn an_outage_counts_as_no_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_takes_no_marks_slows_the_relay_down_and_loses_nothing() {
+async fn failing_deletions_slow_the_relay_down_and_lose_nothing() {
     let Some(database) = Database::new().await else { return };
     let broker = Broker::confirming();
     let mut connection = database.connection().await;
@@ -423,7 +426,7 @@ async fn a_database_that_takes_no_marks_slows_the_relay_down_and_loses_nothing()
     let relay = Running::start(&database.engine(vec![]), &broker, 20);
     fill(&database, &[(1, 1)]).await;
     let since = Instant::now();
-    eventually("it is sent six times", || broker.published().len() >= 6).await;
+    eventually("it is published six times", || broker.published().len() >= 6).await;
     // At least half of 100, 200, 400, 800 and 1600 milliseconds.
     assert!(since.elapsed() > Duration::from_millis(1500), "six in {:?}", since.elapsed());
     connection.execute("drop trigger refuse on outbox").await.unwrap();
@@ -432,14 +435,14 @@ async fn a_database_that_takes_no_marks_slows_the_relay_down_and_loses_nothing()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_relay_settles_its_batch_and_lets_others_go_on_at_once() {
+async fn a_stopped_relay_settles_its_batch_and_releases_its_partitions() {
     let Some(database) = Database::new().await else { return };
     let engine = database.engine(vec![]);
     let broker = Broker::confirming();
     broker.gate.forget_permits(Semaphore::MAX_PERMITS);
     let first = Running::start(&engine, &broker, 20);
     fill(&database, &[(1, 1), (1, 2), (2, 1)]).await;
-    eventually("a batch is on its way", || broker.published().len() == 2).await;
+    eventually("a batch is in flight", || broker.published().len() == 2).await;
     first.stop.cancel();
     broker.gate.add_permits(1);
     first.stop().await;
@@ -455,7 +458,7 @@ async fn a_stopped_relay_settles_its_batch_and_lets_others_go_on_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_relay_of_the_process_is_woken_also_one_that_is_busy() {
+async fn every_relay_of_the_process_is_woken_even_a_busy_one() {
     let Some(database) = Database::new().await else { return };
     let engine = database.engine(vec![]);
     engine.apply_events(&[product("1", "9.5", 10)]).await.unwrap();

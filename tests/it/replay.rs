@@ -62,7 +62,7 @@ async fn place_many(engine: &Engine, orders: usize) {
 
 fn everything() -> ReplayOptions {
     ReplayOptions {
-        past: ReplayFilter::default(),
+        filter: ReplayFilter::default(),
         contract: None,
         rate_per_s: 100_000,
         dry_run: false,
@@ -70,8 +70,8 @@ fn everything() -> ReplayOptions {
     }
 }
 
-fn only(past: ReplayFilter) -> ReplayOptions {
-    ReplayOptions { past, ..everything() }
+fn only(filter: ReplayFilter) -> ReplayOptions {
+    ReplayOptions { filter, ..everything() }
 }
 
 async fn replay(engine: &Engine, options: ReplayOptions) -> Result<Replayed> {
@@ -86,8 +86,8 @@ type Waiting = (String, i64, i32, Uuid, String, String);
 
 /// The messages in the outbox, replayed or not.
 async fn outbox(database: &Database, replayed: bool) -> Vec<Waiting> {
-    let statement = "select destination, order_id, version, message_id, topic, body from outbox
-                     where replayed = $1 order by destination, order_id, version, id";
+    let statement = "select destination, stream_id, version, message_id, topic, body from outbox
+                     where replayed = $1 order by destination, stream_id, version, id";
     let rows = sqlx::query(statement)
         .bind(replayed)
         .fetch_all(&mut database.connection().await)
@@ -123,7 +123,7 @@ async fn replayed_messages_are_identical() {
     assert_eq!(outbox(&database, true).await, announced);
     assert_eq!(outbox(&database, false).await, []);
     assert_eq!((done.events, done.messages, done.waiting), (7, 14, 14));
-    assert_eq!(done.told, Some(ReplayCursor { order: deleted, version: 2 }));
+    assert_eq!(done.position, Some(ReplayCursor { order: deleted, version: 2 }));
     assert_eq!(
         engine.get_order(&system, shipped, Consistency::Latest).await.unwrap().version,
         3,
@@ -138,7 +138,7 @@ async fn messages_in_the_outbox_are_not_replayed_twice() {
     let [one, two] = [place(&engine).await, place(&engine).await];
     let done = replay(&engine, everything()).await.unwrap();
     assert_eq!((done.events, done.messages, done.waiting), (2, 0, 0));
-    change(&database, &format!("delete from outbox where order_id = {one}")).await;
+    change(&database, &format!("delete from outbox where stream_id = {one}")).await;
     for messages in [1, 0] {
         let rehearsed = ReplayOptions { dry_run: true, ..everything() };
         let would = replay(&engine, rehearsed).await.unwrap();

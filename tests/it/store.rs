@@ -1,4 +1,4 @@
-//! The statements fit the tables, and migrating is safe to repeat.
+//! Every statement matches the schema, and migrating can be repeated.
 
 use order_engine::error::ErrorKind;
 use order_engine::store::{Store, migrate, statements};
@@ -22,7 +22,7 @@ async fn every_statement_prepares() {
 }
 
 #[tokio::test]
-async fn migrating_again_does_nothing_and_two_at_once_do_it_once() {
+async fn migrating_is_idempotent_and_safe_to_run_twice_at_once() {
     let Some(database) = Database::empty().await else {
         return;
     };

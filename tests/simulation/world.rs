@@ -110,7 +110,7 @@ impl World {
         let start_relay = |(n, destination): (usize, &&'static str)| {
             let options = RelayOptions {
                 destination,
-                needs_queue: vec![PLACED.to_owned()].into(),
+                require_queue: vec![PLACED.to_owned()].into(),
                 attempts_max: self.attempts_max,
             };
             let publishers = self.broker.publishers(destination, link.clone());

@@ -36,7 +36,7 @@ const HISTORY = {
 };
 const MESSAGE = {
   name: 'message',
-  text: `insert into outbox (destination, order_id, version, message_id, topic, body, created_at)
+  text: `insert into outbox (destination, stream_id, version, message_id, topic, body, created_at)
          values ('express', $1, 1, $2, 'order.placed', $3, now())`,
 };
 const READ = `select o.id, o.user_id, o.status, l.product_id, l.quantity

@@ -9,14 +9,16 @@ const RETRY_MS = 1000;
 
 const TAKE = {
   name: 'take',
-  text: `select id, order_id, version, message_id, topic, body from outbox
-         where destination = 'express' order by order_id limit $1 for update skip locked`,
+  text: `select id, stream_id as order_id, version, message_id, topic, body from outbox
+         where destination = 'express' and stream_kind = 'order'
+         order by stream_id limit $1 for update skip locked`,
 };
 const DELETE = {
   name: 'delete',
   text: `delete from outbox
          using unnest($1::bigint[], $2::integer[], $3::bigint[]) as sent (order_id, version, id)
-         where outbox.destination = 'express' and outbox.order_id = sent.order_id
+         where outbox.destination = 'express' and outbox.stream_kind = 'order'
+           and outbox.stream_id = sent.order_id
            and outbox.version = sent.version and outbox.id = sent.id`,
 };
 

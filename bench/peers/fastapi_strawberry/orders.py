@@ -33,7 +33,7 @@ insert into order_history (order_id, version, event_id, changed_at, actor, actio
 values ($1, 1, $2, now(), $3, 'placed', 'pending')
 """
 MESSAGE = """
-insert into outbox (destination, order_id, version, message_id, topic, body, created_at)
+insert into outbox (destination, stream_id, version, message_id, topic, body, created_at)
 values ('fastapi', $1, 1, $2, 'order.placed', $3, now())
 """
 READ = """

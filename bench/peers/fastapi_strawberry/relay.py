@@ -15,13 +15,14 @@ RETRY_S = 1.0
 log = logging.getLogger("relay")
 
 TAKE = """
-select id, order_id, version, message_id, topic, body from outbox
-where destination = 'fastapi' order by order_id limit $1 for update skip locked
+select id, stream_id as order_id, version, message_id, topic, body from outbox
+where destination = 'fastapi' and stream_kind = 'order' order by stream_id limit $1 for update skip locked
 """
 DELETE = """
 delete from outbox
 using unnest($1::bigint[], $2::integer[], $3::bigint[]) as sent (order_id, version, id)
-where outbox.destination = 'fastapi' and outbox.order_id = sent.order_id
+where outbox.destination = 'fastapi' and outbox.stream_kind = 'order'
+  and outbox.stream_id = sent.order_id
   and outbox.version = sent.version and outbox.id = sent.id
 """
 

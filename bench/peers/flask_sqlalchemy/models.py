@@ -106,7 +106,7 @@ class Outbox(Base):
     __tablename__ = "outbox"
 
     destination: Mapped[str] = mapped_column(primary_key=True)
-    order_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    order_id: Mapped[int] = mapped_column("stream_id", primary_key=True, autoincrement=False)
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     id: Mapped[int] = mapped_column(Sequence("message_ids"), primary_key=True)
     message_id: Mapped[uuid.UUID]

@@ -45,8 +45,8 @@ impl CacheEpoch {
     /// The namespace to invalidate entries in; none while the cache is not used.
     pub(super) fn namespace(&self) -> Option<&str> {
         match &self.state {
-            CacheState::On { space, .. } => Some(space),
-            CacheState::Unused | CacheState::Off { .. } => None,
+            CacheState::Enabled { namespace: space, .. } => Some(space),
+            CacheState::Unused | CacheState::Bypassed { .. } => None,
         }
     }
 
@@ -78,9 +78,9 @@ impl<D: Database> EpochTracker<D> {
     pub(super) async fn namespace_to_read(&self) -> Option<String> {
         let epoch = self.current().await.ok()?;
         match epoch.state {
-            CacheState::On { space, is_read } => is_read.then_some(space),
-            CacheState::Off { may_return: false, .. } => None,
-            CacheState::Off { may_return: true, .. } => {
+            CacheState::Enabled { namespace: space, is_readable } => is_readable.then_some(space),
+            CacheState::Bypassed { may_enable: false, .. } => None,
+            CacheState::Bypassed { may_enable: true, .. } => {
                 self.try_to_resume().await;
                 None
             }
@@ -116,9 +116,9 @@ impl<D: Database> EpochTracker<D> {
         let requested_at = Instant::now();
         let state = self.store.cache_state().await?;
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let suspended_since = state.off_after().map(|generation| {
+        let suspended_since = state.bypassed_epoch().map(|generation| {
             let before = latest.as_ref();
-            let before = before.filter(|known| known.state.off_after() == Some(generation));
+            let before = before.filter(|known| known.state.bypassed_epoch() == Some(generation));
             before.and_then(|known| known.suspended_since).unwrap_or_else(Instant::now)
         });
         let epoch = CacheEpoch { state, requested_at, suspended_since };

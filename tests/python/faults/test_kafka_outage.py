@@ -26,7 +26,7 @@ KEYS = 10_000
 ENDS_WITHIN_S = 8 + 2
 PARTITIONS = 7
 WRITE_MESSAGES = """
-    insert into outbox (destination, order_id, version, message_id, topic, key, body, created_at)
+    insert into outbox (destination, stream_id, version, message_id, topic, key, body, created_at)
     select 'gateway', n, 1, gen_random_uuid(), 'order-events', key, key, now()
     from unnest(%s::text[]) with ordinality as given (key, n)
 """
@@ -131,7 +131,7 @@ def test_events_of_one_order_arrive_in_order(
     orders, versions = 60, 8
     write = """
         insert into outbox
-            (destination, order_id, version, message_id, topic, key, body, created_at)
+            (destination, stream_id, version, message_id, topic, key, body, created_at)
         select 'gateway', o, v, gen_random_uuid(), 'order-events', 'key ' || o, v::text, now()
         from generate_series(1, %s::int) as o, generate_series(%s::int, %s::int) as v
     """

@@ -46,7 +46,7 @@ DELETE_INDEX: dict[str, LiteralString] = {
     "cancel": "drop index reservations_by_order",
 }
 FILL_OUTBOX = """
-insert into outbox (destination, order_id, version, message_id, topic, body, created_at)
+insert into outbox (destination, stream_id, version, message_id, topic, body, created_at)
 select 'flask', n, 1, gen_random_uuid(), 'order.placed', '{}', now() from generate_series(1, %s) n
 """
 

@@ -11,7 +11,7 @@ from tests.python.support.engine_process import EngineProcess
 from tests.python.support.kafka_shop import KafkaShop
 from tests.python.support.waiting import eventually
 
-LISTS = "select key from outbox where order_id < 0 order by key"
+LISTS = "select key from outbox where stream_kind = 'user_list' order by key"
 
 
 class StockShop(KafkaShop):

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use order_engine::domain::message::OutgoingMessage;
 use order_engine::error::Result;
-use order_engine::outbox::ports::Desk;
+use order_engine::outbox::ports::OutboxConnection;
 use order_engine::store::leases::Lease;
-use order_engine::store::outbox::{Held, Refusal};
+use order_engine::store::outbox::{HeldPartitions, Rejection};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -51,12 +51,12 @@ impl State {
 }
 
 /// The connection. Unusable after the first error.
-pub struct SimulatedDesk {
+pub struct SimulatedOutboxConnection {
     link: Link,
     start: u32,
 }
 
-impl SimulatedDesk {
+impl SimulatedOutboxConnection {
     pub fn new(link: Link, start: u32) -> Self {
         Self { link, start }
     }
@@ -105,11 +105,11 @@ struct Noted {
     delay: Duration,
 }
 
-impl Desk for SimulatedDesk {
+impl OutboxConnection for SimulatedOutboxConnection {
     async fn claim(
         &mut self,
         destination: &str,
-        held: &Held,
+        held: &HeldPartitions,
         except: &[String],
         limit: usize,
     ) -> Result<Vec<OutgoingMessage>> {
@@ -121,10 +121,10 @@ impl Desk for SimulatedDesk {
         .await
     }
 
-    async fn mark_sent(
+    async fn delete_published(
         &mut self,
         destination: &str,
-        held: &Held,
+        held: &HeldPartitions,
         sent: &[&OutgoingMessage],
     ) -> Result<usize> {
         let (destination, held) = (destination.to_owned(), held.clone());
@@ -132,7 +132,7 @@ impl Desk for SimulatedDesk {
         self.call(move |database| {
             let sent: Vec<_> = sent.iter().collect();
             let mut state = database.state();
-            let removed = state.tables.mark_sent(&destination, &held, &sent);
+            let removed = state.tables.delete_published(&destination, &held, &sent);
             let count = removed.len();
             for (place, row) in removed {
                 let (of, order, version, _) = &place;
@@ -145,15 +145,15 @@ impl Desk for SimulatedDesk {
         .await
     }
 
-    async fn note_refusals(
+    async fn record_rejections(
         &mut self,
         destination: &str,
-        held: &Held,
-        refusals: &[Refusal<'_>],
+        held: &HeldPartitions,
+        refusals: &[Rejection<'_>],
         attempts_max: i32,
     ) -> Result<Vec<(i64, bool)>> {
         let (destination, held) = (destination.to_owned(), held.clone());
-        let owned = |refusal: &Refusal<'_>| Noted {
+        let owned = |refusal: &Rejection<'_>| Noted {
             message: refusal.message.clone(),
             reason: refusal.reason.clone(),
             delay: refusal.delay,
@@ -163,7 +163,7 @@ impl Desk for SimulatedDesk {
             let now = database.now();
             let mut refusals = Vec::with_capacity(noted.len());
             for Noted { message, reason, delay } in &noted {
-                refusals.push(Refusal { message, reason: reason.clone(), delay: *delay });
+                refusals.push(Rejection { message, reason: reason.clone(), delay: *delay });
             }
             let mut state = database.state();
             for refusal in &refusals {
@@ -173,7 +173,7 @@ impl Desk for SimulatedDesk {
                     state.undo.push((Instant::now(), Undo::Row(place, row)));
                 }
             }
-            state.tables.note_refusals(&destination, &held, &refusals, attempts_max, now)
+            state.tables.record_rejections(&destination, &held, &refusals, attempts_max, now)
         })
         .await
     }

@@ -25,7 +25,7 @@ use rust_decimal::Decimal;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use self::desk::{SimulatedDesk, Undo};
+use self::desk::{SimulatedOutboxConnection, Undo};
 use self::tables::{Change, ProductRow, Tables};
 use self::work::{Locked, SimulatedWork};
 
@@ -388,11 +388,11 @@ impl Database for Link {
 }
 
 impl Outbox for Link {
-    type Desk = SimulatedDesk;
+    type Connection = SimulatedOutboxConnection;
 
-    async fn desk(&self) -> Result<SimulatedDesk> {
+    async fn connect_outbox(&self) -> Result<SimulatedOutboxConnection> {
         let start = self.connect().await?;
-        Ok(SimulatedDesk::new(self.clone(), start))
+        Ok(SimulatedOutboxConnection::new(self.clone(), start))
     }
 }
 

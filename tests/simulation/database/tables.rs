@@ -15,7 +15,7 @@ use order_engine::domain::status::OrderStatus;
 use order_engine::domain::stock::{Reservation, StockLevel, reconcile};
 use order_engine::domain::stream::Stream;
 use order_engine::store::leases::{LEASE, Lease};
-use order_engine::store::outbox::{Held, Refusal};
+use order_engine::store::outbox::{HeldPartitions, Rejection};
 use order_engine::store::placing::PlannedOrder;
 use order_engine::store::preparing::{IdempotencyRecord, Lookup, PlacementContext};
 use rust_decimal::Decimal;
@@ -272,7 +272,7 @@ impl Tables {
     pub fn claim(
         &self,
         destination: &str,
-        held: &Held,
+        held: &HeldPartitions,
         except: &[String],
         limit: usize,
         now: DateTime<Utc>,
@@ -313,7 +313,7 @@ impl Tables {
     }
 
     /// Whether the leases prove that the order's partition still has the same owner.
-    fn is_fenced_in(&self, held: &Held, order: i64) -> bool {
+    fn is_fenced_in(&self, held: &HeldPartitions, order: i64) -> bool {
         held.get(&share_of(order)).is_some_and(|lease| self.is_still(lease))
     }
 
@@ -323,10 +323,10 @@ impl Tables {
     }
 
     /// `outbox::MARK_SENT`; returns what it removed.
-    pub fn mark_sent(
+    pub fn delete_published(
         &mut self,
         destination: &str,
-        held: &Held,
+        held: &HeldPartitions,
         sent: &[&OutgoingMessage],
     ) -> Vec<(Place, OutboxRow)> {
         let mut removed = Vec::new();
@@ -340,11 +340,11 @@ impl Tables {
     }
 
     /// `outbox::NOTE_REFUSALS`.
-    pub fn note_refusals(
+    pub fn record_rejections(
         &mut self,
         destination: &str,
-        held: &Held,
-        refusals: &[Refusal<'_>],
+        held: &HeldPartitions,
+        refusals: &[Rejection<'_>],
         attempts_max: i32,
         now: DateTime<Utc>,
     ) -> Vec<(i64, bool)> {

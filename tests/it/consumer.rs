@@ -1,5 +1,5 @@
-//! The way in, with a real PostgreSQL: repetitions, what is not understood, outages, and stock that
-//! is reconciled with late and repeated numbers.
+//! The consumer with a real PostgreSQL: duplicates, dead letters, outages, and stock reconciled with
+//! late and repeated numbers.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,12 +9,12 @@ use std::time::Duration;
 use futures_util::future::{join_all, pending};
 use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, BasicNackOptions};
+use order_engine::consumer::{EventConsumer, EventConsumerStats};
 use order_engine::domain::external_event::{ExternalEvent, ProductEvent, StockEvent};
 use order_engine::domain::ids::{OrderId, ProductId};
 use order_engine::engine::Engine;
 use order_engine::engine::ports::{Delivery, MessageDecoder, MessageSource, MessageSourceFactory};
 use order_engine::error::{Error, ErrorKind, Result};
-use order_engine::inbound::{Intake, IntakeStats};
 use order_engine::store::dead_letters;
 use order_engine::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitOptions};
 use serde_json::Value;
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::harness::{Database, given, product, request, server, user};
 use crate::rabbitmq::{Neighbour, unique};
 
-/// Understands `{"stock": 98}` of product 1, perhaps with an `order`, and `{"name": …}`.
+/// Decodes `{"stock": 98}` of product 1, perhaps with an `order`, and `{"name": …}`.
 struct Plain;
 
 impl MessageDecoder for Plain {
@@ -52,22 +52,22 @@ impl MessageDecoder for Plain {
     }
 }
 
-/// A broker that hands over what it is told to, and everything unacknowledged again.
+/// A broker that delivers queued messages, and unacknowledged ones again.
 #[derive(Clone, Default)]
 struct Broker {
     queue: Arc<Mutex<VecDeque<Delivery>>>,
     connects: Arc<AtomicUsize>,
     acknowledged: Arc<AtomicUsize>,
-    /// Acknowledgements to be lost on their way.
+    /// The number of acknowledgements to lose.
     losses: Arc<AtomicUsize>,
 }
 
 impl Broker {
-    fn hand_over(&self, body: &str) {
-        self.hand_over_as(body, None);
+    fn deliver(&self, body: &str) {
+        self.deliver_as(body, None);
     }
 
-    fn hand_over_as(&self, body: &str, message_id: Option<&str>) {
+    fn deliver_as(&self, body: &str, message_id: Option<&str>) {
         self.queue.lock().unwrap().push_back(Delivery {
             topic: "inventory.updated".to_owned(),
             body: body.as_bytes().to_vec(),
@@ -132,18 +132,18 @@ impl Drop for Connected {
     }
 }
 
-/// An intake at work.
+/// A running consumer.
 struct Running {
-    stats: Arc<IntakeStats>,
+    stats: Arc<EventConsumerStats>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Running {
     fn start(engine: &Engine, inlet: impl MessageSourceFactory) -> Self {
-        let intake = Intake::new("test", engine.clone(), inlet, Arc::new(Plain));
-        let (stats, stop) = (intake.stats(), CancellationToken::new());
-        let task = tokio::spawn(intake.run(stop.clone()));
+        let consumer = EventConsumer::new("test", engine.clone(), inlet, Arc::new(Plain));
+        let (stats, stop) = (consumer.stats(), CancellationToken::new());
+        let task = tokio::spawn(consumer.run(stop.clone()));
         Self { stats, stop, task }
     }
 
@@ -166,33 +166,33 @@ const RESERVED: &str = "select reserved from products where product_id = '1'";
 const DEAD_LETTERS: &str = "select count(*) from inbox_dead_letters";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_counts_once_and_the_same_news_counts_again() {
+async fn a_message_is_applied_once_and_an_equal_new_one_again() {
     let Some(database) = Database::new().await else { return };
     let broker = Broker::default();
-    let intake = Running::start(&database.engine(vec![]), broker.clone());
-    // By its id, whatever the broker says.
-    broker.hand_over_as(r#"{"stock": 5}"#, Some("a"));
-    broker.hand_over_as(r#"{"stock": 6}"#, Some("b"));
-    broker.hand_over_as(r#"{"stock": 5}"#, Some("a"));
+    let consumer = Running::start(&database.engine(vec![]), broker.clone());
+    // The id decides, whatever the redelivery mark.
+    broker.deliver_as(r#"{"stock": 5}"#, Some("a"));
+    broker.deliver_as(r#"{"stock": 6}"#, Some("b"));
+    broker.deliver_as(r#"{"stock": 5}"#, Some("a"));
     eventually("three are acknowledged", async || broker.acknowledged() == 3).await;
     assert_eq!(database.number(REPORTED).await, 6);
-    assert_eq!((intake.stats.new_messages(), intake.stats.repeated()), (2, 1));
-    // Without one, a body that comes again is news.
+    assert_eq!((consumer.stats.applied(), consumer.stats.duplicates()), (2, 1));
+    // Without an id, an equal body is a new message.
     for body in [r#"{"stock": 7}"#, r#"{"stock": 8}"#, r#"{"stock": 7}"#] {
-        broker.hand_over(body);
+        broker.deliver(body);
     }
     eventually("six are acknowledged", async || broker.acknowledged() == 6).await;
     assert_eq!(database.number(REPORTED).await, 7);
-    // Unless the broker says that it may have been delivered before.
-    broker.hand_over(r#"{"stock": 9}"#);
+    // Unless the broker marks it as a redelivery.
+    broker.deliver(r#"{"stock": 9}"#);
     eventually("seven are acknowledged", async || broker.acknowledged() == 7).await;
     broker.losses.store(1, Ordering::SeqCst);
-    broker.hand_over(r#"{"stock": 8}"#);
+    broker.deliver(r#"{"stock": 8}"#);
     eventually("eight are acknowledged", async || broker.acknowledged() == 8).await;
     assert_eq!(database.number(REPORTED).await, 8);
-    assert_eq!(intake.stats.repeated(), 2);
+    assert_eq!(consumer.stats.duplicates(), 2);
     assert_eq!(broker.connects.load(Ordering::SeqCst), 2);
-    intake.stop().await;
+    consumer.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,16 +200,16 @@ async fn what_cannot_be_applied_becomes_a_dead_letter_and_the_queue_goes_on() {
     let Some(database) = Database::new().await else { return };
     let engine = database.engine(vec![]);
     let broker = Broker::default();
-    let intake = Running::start(&engine, broker.clone());
-    broker.hand_over("{");
-    broker.hand_over_as(r#"{"stok": 1}"#, Some("with\0NUL"));
-    broker.hand_over(r#"{"name": "NUL \u0000", "price": "1"}"#);
-    broker.hand_over(r#"{"name": "Mug", "price": "-1"}"#);
+    let consumer = Running::start(&engine, broker.clone());
+    broker.deliver("{");
+    broker.deliver_as(r#"{"stok": 1}"#, Some("with\0NUL"));
+    broker.deliver(r#"{"name": "NUL \u0000", "price": "1"}"#);
+    broker.deliver(r#"{"name": "Mug", "price": "-1"}"#);
     broker.losses.store(1, Ordering::SeqCst);
-    broker.hand_over(r#"{"stock": 3}"#);
+    broker.deliver(r#"{"stock": 3}"#);
     eventually("five are acknowledged", async || broker.acknowledged() == 5).await;
     assert_eq!(database.number(REPORTED).await, 3);
-    assert_eq!(intake.stats.dead_lettered(), 4);
+    assert_eq!(consumer.stats.dead_lettered(), 4);
     let mut connection = database.store.acquire().await.unwrap();
     let letters = dead_letters::list(&mut connection, 10).await.unwrap();
     let reasons: Vec<_> = letters.iter().map(|letter| letter.reason.as_str()).collect();
@@ -220,7 +220,7 @@ async fn what_cannot_be_applied_becomes_a_dead_letter_and_the_queue_goes_on() {
     assert!(reasons[3].contains("is negative"), "{reasons:?}");
     let body = "select count(*) from inbox_dead_letters where body = '{'";
     assert_eq!(database.number(body).await, 1);
-    intake.stop().await;
+    consumer.stop().await;
 
     // Retried, a message that still cannot be decoded stays a dead letter.
     let again = engine.retry_dead_letter(letters[1].id, &Plain).await.unwrap_err();
@@ -229,29 +229,29 @@ async fn what_cannot_be_applied_becomes_a_dead_letter_and_the_queue_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_process_at_a_time_takes_in() {
+async fn one_process_at_a_time_consumes() {
     let Some(database) = Database::new().await else { return };
     let engine = database.engine(vec![]);
     let (first, second) = (Broker::default(), Broker::default());
     let one = Running::start(&engine, first.clone());
-    first.hand_over(r#"{"stock": 1}"#);
-    eventually("the first one takes in", async || first.acknowledged() == 1).await;
+    first.deliver(r#"{"stock": 1}"#);
+    eventually("the first one consumes", async || first.acknowledged() == 1).await;
     let other = Running::start(&engine, second.clone());
-    second.hand_over(r#"{"stock": 2}"#);
+    second.deliver(r#"{"stock": 2}"#);
     // Long enough for two attempts at the lease.
     let attempts = Instant::now() + Duration::from_millis(1500);
     eventually("time passes", async || Instant::now() > attempts).await;
     assert_eq!(second.connects.load(Ordering::SeqCst), 0);
     one.stop().await;
-    eventually("the second one takes in", async || second.acknowledged() == 1).await;
+    eventually("the second one consumes", async || second.acknowledged() == 1).await;
     assert_eq!(database.number(REPORTED).await, 2);
 
-    // A lease that was taken away, as after a long sleep: nothing more is applied or acknowledged.
+    // With a lost lease, as after a long stall, nothing is applied or acknowledged.
     let thief = "update leases set owner = gen_random_uuid(), token = token + 1
                  where name = 'consumer:test'";
     database.connection().await.execute(thief).await.unwrap();
-    second.hand_over(r#"{"stock": 3}"#);
-    eventually("the message is given back", async || {
+    second.deliver(r#"{"stock": 3}"#);
+    eventually("the message is requeued", async || {
         second.queue.lock().unwrap().front().is_some_and(|delivery| delivery.redelivered)
     })
     .await;
@@ -261,11 +261,11 @@ async fn one_process_at_a_time_takes_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_in_hand_waits_for_the_database() {
+async fn a_received_message_waits_for_the_database() {
     let Some(database) = Database::new().await else { return };
     let broker = Broker::default();
-    let intake = Running::start(&database.engine(vec![]), broker.clone());
-    broker.hand_over(r#"{"stock": 1}"#);
+    let consumer = Running::start(&database.engine(vec![]), broker.clone());
+    broker.deliver(r#"{"stock": 1}"#);
     eventually("the first is acknowledged", async || broker.acknowledged() == 1).await;
 
     let name = database.options.address.clone();
@@ -274,8 +274,8 @@ async fn a_message_in_hand_waits_for_the_database() {
     admin.execute(AssertSqlSafe(shut)).await.unwrap();
     let cut = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1";
     sqlx::query(cut).bind(&name).execute(&mut admin).await.unwrap();
-    broker.hand_over(r#"{"stock": 2}"#);
-    eventually("it is in hand", async || broker.queue.lock().unwrap().is_empty()).await;
+    broker.deliver(r#"{"stock": 2}"#);
+    eventually("it is received", async || broker.queue.lock().unwrap().is_empty()).await;
     let tries = Instant::now() + Duration::from_secs(1);
     eventually("time passes", async || Instant::now() > tries).await;
     assert_eq!(broker.acknowledged(), 1);
@@ -285,12 +285,12 @@ async fn a_message_in_hand_waits_for_the_database() {
     eventually("the second is acknowledged", async || broker.acknowledged() == 2).await;
     assert_eq!(database.number(REPORTED).await, 2);
     assert_eq!(broker.connects.load(Ordering::SeqCst), 1);
-    assert_eq!(intake.stats.repeated(), 0);
-    intake.stop().await;
+    assert_eq!(consumer.stats.duplicates(), 0);
+    consumer.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_broker_does_not_keep_an_intake_from_stopping() {
+async fn a_consumer_stops_while_the_broker_is_silent() {
     struct Silent;
     impl MessageSourceFactory for Silent {
         type Source = Connected;
@@ -299,14 +299,14 @@ async fn a_silent_broker_does_not_keep_an_intake_from_stopping() {
         }
     }
     let Some(database) = Database::new().await else { return };
-    let intake = Running::start(&database.engine(vec![]), Silent);
+    let consumer = Running::start(&database.engine(vec![]), Silent);
     let held = "select count(*) from leases where expires_at > now()";
     eventually("the lease is held", async || database.number(held).await == 1).await;
-    intake.stop().await;
+    consumer.stop().await;
     assert_eq!(database.number(held).await, 0);
 }
 
-/// The way in for stock numbers.
+/// The source of stock numbers.
 fn stock_inlet(url: &str, exchange: &str, queue: &str) -> RabbitInlet {
     let settings = InletOptions {
         queue: queue.to_owned(),
@@ -318,7 +318,7 @@ fn stock_inlet(url: &str, exchange: &str, queue: &str) -> RabbitInlet {
     RabbitInlet::new(options, &settings).unwrap()
 }
 
-/// Takes one message from the queue and gives it back, as a consumer does that fails.
+/// Takes one message from the queue and requeues it, as a failing consumer does.
 async fn give_up_one(neighbour: &Neighbour, queue: &str) {
     let got = loop {
         let get = BasicGetOptions { no_ack: false };
@@ -330,7 +330,7 @@ async fn give_up_one(neighbour: &Neighbour, queue: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_of_a_hundred_get_one_and_answers_come_late_and_repeated_through_the_broker() {
+async fn late_and_repeated_stock_numbers_neither_oversell_nor_restock() {
     let Some(database) = Database::new().await else { return };
     let Some(url) = given("ORDER_ENGINE_TEST_RABBITMQ_URL") else { return };
     let (exchange, queue) = (unique("exchange"), unique("queue"));
@@ -338,7 +338,7 @@ async fn ten_of_a_hundred_get_one_and_answers_come_late_and_repeated_through_the
     engine.apply_events(&[product("1", "9.5", 10)]).await.unwrap();
     let neighbour = Neighbour::new(&url, &exchange).await;
     neighbour.declare_exchange(false).await.unwrap();
-    let intake = Running::start(&engine, stock_inlet(&url, &exchange, &queue));
+    let consumer = Running::start(&engine, stock_inlet(&url, &exchange, &queue));
     let publish = async |body: String| {
         neighbour.publish("inventory.updated", &body, BasicProperties::default()).await;
     };
@@ -350,7 +350,7 @@ async fn ten_of_a_hundred_get_one_and_answers_come_late_and_repeated_through_the
         neighbour
             .publish("inventory.updated", r#"{"stock": 10}"#, BasicProperties::default())
             .await;
-        intake.stats.new_messages() > 0
+        consumer.stats.applied() > 0
     })
     .await;
 
@@ -360,7 +360,7 @@ async fn ten_of_a_hundred_get_one_and_answers_come_late_and_repeated_through_the
             placed.fetch_add(1, Ordering::SeqCst);
         }
     }));
-    // Meanwhile the product service answers the orders one by one, late, and says it twice.
+    // The product service reports each order late, and twice.
     let answers = async {
         for sold in 1..=10 {
             eventually("two more are sold", async || {
@@ -373,48 +373,48 @@ async fn ten_of_a_hundred_get_one_and_answers_come_late_and_repeated_through_the
     };
     tokio::join!(buyers, answers);
     assert_eq!(placed.load(Ordering::SeqCst), 10);
-    eventually("all answers are in", async || database.number(REPORTED).await == 0).await;
+    eventually("all reports are applied", async || database.number(REPORTED).await == 0).await;
     assert_eq!(database.number(RESERVED).await, 0);
     assert!(buy(100).await.is_err());
 
-    // An old answer comes back from another consumer that gave it up: it is no restock.
-    intake.stop().await;
+    // An old report is redelivered after another consumer failed: it is no restock.
+    consumer.stop().await;
     publish(r#"{"stock": 4}"#.to_owned()).await;
     give_up_one(&neighbour, &queue).await;
-    let intake = Running::start(&engine, stock_inlet(&url, &exchange, &queue));
-    eventually("it is recognised", async || intake.stats.repeated() == 1).await;
+    let consumer = Running::start(&engine, stock_inlet(&url, &exchange, &queue));
+    eventually("it is a duplicate", async || consumer.stats.duplicates() == 1).await;
     assert!(buy(101).await.is_err());
 
     // A restock of five sells five more.
     publish(r#"{"stock": 5}"#.to_owned()).await;
-    eventually("the restock is in", async || database.number(REPORTED).await == 5).await;
+    eventually("the restock is applied", async || database.number(REPORTED).await == 5).await;
     let mut more = 0;
     for n in 200..210 {
         more += usize::from(buy(n).await.is_ok());
     }
     assert_eq!(more, 5);
-    intake.stop().await;
+    consumer.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_names_its_order_decides_and_never_raises_the_stock_later() {
+async fn a_report_that_names_its_order_never_raises_the_stock_later() {
     let Some(database) = Database::new().await else { return };
     let engine = database.engine(vec![]);
     engine.apply_events(&[product("1", "1", 10)]).await.unwrap();
     let broker = Broker::default();
-    let intake = Running::start(&engine, broker.clone());
+    let consumer = Running::start(&engine, broker.clone());
     let mut ids = Vec::new();
     for (n, quantity) in [("1", 2), ("2", 3)] {
         let order = engine.place_order(&user(n), request(n, &[("1", quantity)], None)).await;
         ids.push(order.unwrap().order.id.get());
     }
-    // The second order's answer first.
+    // The second order's report first.
     let answers = [(7, ids[1], 7, 2), (5, ids[0], 5, 0), (7, ids[1], 5, 0)];
     for (done, (stock, order, reported, reserved)) in (1..).zip(answers) {
-        broker.hand_over(&format!(r#"{{"stock": {stock}, "order": {order}}}"#));
+        broker.deliver(&format!(r#"{{"stock": {stock}, "order": {order}}}"#));
         eventually("it is acknowledged", async || broker.acknowledged() == done).await;
         assert_eq!(database.number(REPORTED).await, reported, "after answer {done}");
         assert_eq!(database.number(RESERVED).await, reserved, "after answer {done}");
     }
-    intake.stop().await;
+    consumer.stop().await;
 }

@@ -1,5 +1,5 @@
-//! Every statement finds its rows by their keys, by the plan that PostgreSQL makes of it while the
-//! tables are new and empty: connections keep such a plan when the tables are full.
+//! Every statement finds its rows by key, with the plan that PostgreSQL makes while the tables are
+//! empty: connections keep such a plan when the tables have grown.
 
 use order_engine::store::{Connection, outbox, statements};
 use serde_json::Value;
@@ -20,23 +20,23 @@ const GROWING: &[&str] = &[
     "reservations",
     "users",
 ];
-/// What reads much on purpose: what an operator asks for, and queues that are taken from one end.
+/// Statements that may scan: an operator's commands, and queues read from the front.
 const WALKS: &[&str] = &[
     "dead_letters::COUNT_INCOMING",
     "dead_letters::FIND_ALL_INCOMING",
     "dead_letters::LIST",
     "dead_letters::RETRY_ALL_OUTGOING",
-    "journal::UNSENT",
-    "lists::TAKE",
+    "journal::UNPUBLISHED",
+    "list_publications::TAKE",
     "outbox::BACKLOG",
-    "past::WAITING",
-    "unannounced::TAKE",
+    "replay::WAITING",
+    "legacy_outbox::TAKE",
 ];
-/// Read in the order of its index, and no further than a batch.
+/// Reads in the order of its index, and no further than a batch.
 const FROM_THE_FRONT: &str = "outbox::CLAIM";
 
 #[tokio::test]
-async fn rows_are_found_by_their_keys_though_the_plan_is_older_than_they_are() {
+async fn statements_planned_on_empty_tables_find_rows_by_key() {
     let Some(database) = Database::new().await else {
         return;
     };
@@ -58,7 +58,7 @@ async fn rows_are_found_by_their_keys_though_the_plan_is_older_than_they_are() {
     assert!(seen > 40, "only {seen} scans were looked at");
 }
 
-/// What PostgreSQL would do whatever the parameters are; none for what is not planned.
+/// The generic plan; none for statements that are not planned.
 async fn plan_of(connection: &mut Connection, sql: &'static str) -> Option<Value> {
     let planned = ["select", "with", "insert", "update", "delete"];
     if !planned.iter().any(|word| sql.trim_start().starts_with(word)) {
@@ -108,10 +108,10 @@ async fn check(connection: &mut Connection, name: &str, scan: &Value) {
     }
     let condition = scan["Index Cond"].as_str().unwrap_or_default();
     assert!(condition.contains(&first), "{name} walks through {index}: {condition:?}");
-    // All that waits has the same few destinations.
+    // A condition on the destination alone matches almost all rows of the outbox.
     let is_one = table != "outbox"
         || first == "id"
-        || condition.contains("order_id")
+        || condition.contains("stream_id")
         || name == FROM_THE_FRONT;
     assert!(is_one, "{name} goes through all that waits: {condition:?}");
 }

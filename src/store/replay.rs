@@ -1,4 +1,4 @@
-//! The past: reading events from the history, and putting their messages into the outbox again.
+//! Replay: reads past events from the history, and puts their messages into the outbox again.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -8,28 +8,28 @@ use crate::domain::ids::OrderId;
 use crate::domain::message::Message;
 use crate::domain::replay::ReplayCursor;
 use crate::error::Result;
-use crate::store::orders::{Noted, noted};
+use crate::store::orders::{RecordedEvent, read_event};
 use crate::store::statement::statements;
 use crate::store::{Connection, failed};
 
 statements! {
-    /// The smallest order that changed in a time. Fenced, so that it is found by the index by time
-    /// and not by walking along all orders.
+    /// The smallest order that changed in a period. `offset 0` makes the planner use the index by
+    /// time instead of walking along all orders.
     FIRST_ORDER = "
         select min(order_id)
         from (
             select order_id from order_history where changed_at >= $1 and changed_at < $2 offset 0
         ) as changed";
 
-    /// Some orders from a number on. Orders first and their events then, so that each statement
-    /// reads a bounded part, however few events are wanted.
+    /// Some orders from an id on. Orders are read first and their events then, so that each statement
+    /// reads a bounded number of rows, however few events match.
     ORDERS = "select id from orders where id >= $1 order by id limit $2";
 
-    /// The same of a list of orders.
+    /// The same, of given orders.
     ORDERS_AMONG = "
         select id from orders where id = any($3) and id >= $1 order by id limit $2";
 
-    /// The events of some orders in a time, behind a position.
+    /// The events of some orders in a period, after a position.
     EVENTS = "
         select order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
         from order_history
@@ -37,47 +37,49 @@ statements! {
           and (order_id, version) > ($4, $5)
         order by order_id, version";
 
-    /// Puts messages into the outbox once more. What has not left yet is not told twice.
-    TELL_AGAIN = "
+    /// Puts messages into the outbox again, except those that are still in it.
+    REPUBLISH = "
         insert into outbox (
-            destination, order_id, version, message_id, topic, key, body, created_at, replayed
+            destination, stream_id, version, message_id, topic, key, body, created_at, replayed
         )
         select destination, order_id, version, message_id, topic, key, body, clock_timestamp(), true
         from unnest(
                  $1::text[], $2::bigint[], $3::int[], $4::uuid[], $5::text[], $6::text[], $7::text[]
              ) with ordinality
-             as m (destination, order_id, version, message_id, topic, key, body, n)
+             as m (destination, order_id, version, message_id, topic, key, body, place)
         where not exists (
             select from outbox waiting
-            where waiting.destination = m.destination and waiting.order_id = m.order_id
+            where waiting.destination = m.destination and waiting.stream_kind = 'order'
+              and waiting.stream_id = m.order_id
               and waiting.version = m.version and waiting.topic = m.topic
         )
-        order by n";
+        order by place";
 
-    /// Puts the messages of events into the outbox that have not been told before.
-    TELL_FIRST = "
+    /// Puts messages into the outbox that were never published.
+    PUBLISH = "
         insert into outbox (
-            destination, order_id, version, message_id, topic, key, body, created_at
+            destination, stream_id, version, message_id, topic, key, body, created_at
         )
         select destination, order_id, version, message_id, topic, key, body, clock_timestamp()
         from unnest(
                  $1::text[], $2::bigint[], $3::int[], $4::uuid[], $5::text[], $6::text[], $7::text[]
              ) with ordinality
-             as m (destination, order_id, version, message_id, topic, key, body, n)
-        order by n";
+             as m (destination, order_id, version, message_id, topic, key, body, place)
+        order by place";
 
-    /// How many of some messages `TELL_AGAIN` would put into the outbox.
-    COUNT_LEFT = "
+    /// The number of messages that `REPUBLISH` would put into the outbox.
+    COUNT_UNPUBLISHED = "
         select count(*)
         from unnest($1::text[], $2::bigint[], $3::int[], $4::text[])
              as m (destination, order_id, version, topic)
         where not exists (
             select from outbox waiting
-            where waiting.destination = m.destination and waiting.order_id = m.order_id
+            where waiting.destination = m.destination and waiting.stream_kind = 'order'
+              and waiting.stream_id = m.order_id
               and waiting.version = m.version and waiting.topic = m.topic
         )";
 
-    /// How many messages that are told again have not left yet.
+    /// The number of replayed messages in the outbox.
     WAITING = "
         select count(*) from outbox
         where replayed and ($1::text is null or destination = $1)";
@@ -101,8 +103,8 @@ pub async fn first_order(
     Ok(id.map(OrderId::from_database))
 }
 
-/// Up to `limit` orders from `from` on, deleted or not, by number; only those of `wanted` unless
-/// it is empty.
+/// Up to `limit` orders from `from` on, deleted or not, by id. If `wanted` is not empty, only those of
+/// `wanted`.
 ///
 /// # Errors
 /// As [`failed`].
@@ -118,14 +120,13 @@ pub async fn orders(
         true => sqlx::query_scalar(ORDERS).bind(from).bind(limit),
         false => sqlx::query_scalar(ORDERS_AMONG).bind(from).bind(limit).bind(wanted),
     };
-    let ids: Vec<i64> = asked
-        .fetch_all(connection)
-        .await
-        .map_err(|error| failed("reading the numbers of orders", error))?;
+    let ids: Vec<i64> =
+        asked.fetch_all(connection).await.map_err(|error| failed("reading order ids", error))?;
     Ok(ids.into_iter().map(OrderId::from_database).collect())
 }
 
-/// The events of `orders` from `since` to before `until` and behind `after`, by order and version.
+/// The events of `orders` from `since` to before `until` and after the position `after`, by order and
+/// version.
 ///
 /// # Errors
 /// As [`failed`].
@@ -135,7 +136,7 @@ pub async fn events(
     since: Option<DateTime<Utc>>,
     until: DateTime<Utc>,
     after: Option<ReplayCursor>,
-) -> Result<Vec<Noted>> {
+) -> Result<Vec<RecordedEvent>> {
     let ids: Vec<_> = orders.iter().map(|id| id.get()).collect();
     let rows = sqlx::query(EVENTS)
         .bind(ids)
@@ -145,11 +146,11 @@ pub async fn events(
         .bind(after.map_or(0, |position| position.version))
         .fetch_all(connection)
         .await
-        .map_err(|error| failed("reading the past", error))?;
-    rows.iter().map(noted).collect()
+        .map_err(|error| failed("reading past events", error))?;
+    rows.iter().map(read_event).collect()
 }
 
-/// The columns of messages about events.
+/// Columns of messages about events.
 #[derive(Default)]
 struct Columns<'a> {
     destinations: Vec<&'a str>,
@@ -162,10 +163,10 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn of(told: &'a [(OrderEvent, Vec<Message>)]) -> Self {
+    fn of(events: &'a [(OrderEvent, Vec<Message>)]) -> Self {
         let mut columns = Self::default();
         let all =
-            told.iter().flat_map(|(event, messages)| messages.iter().map(move |m| (event, m)));
+            events.iter().flat_map(|(event, messages)| messages.iter().map(move |m| (event, m)));
         for (event, message) in all {
             columns.destinations.push(message.destination);
             columns.orders.push(event.order.id.get());
@@ -179,35 +180,35 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Puts the messages of events into the outbox once more, marked as told again, but for those that
-/// have not left yet. Returns how many it put.
+/// Puts the messages of events into the outbox again, marked as replayed, except those that are still
+/// in it. Returns how many it put.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn tell_again(
+pub async fn republish(
     connection: &mut Connection,
-    told: &[(OrderEvent, Vec<Message>)],
+    events: &[(OrderEvent, Vec<Message>)],
 ) -> Result<u64> {
-    tell(connection, TELL_AGAIN, told).await
+    insert(connection, REPUBLISH, events).await
 }
 
-/// Puts the messages of events into the outbox that have not been told before.
+/// Puts the messages of events into the outbox that were never published.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn tell_first(
+pub async fn publish(
     connection: &mut Connection,
-    told: &[(OrderEvent, Vec<Message>)],
+    events: &[(OrderEvent, Vec<Message>)],
 ) -> Result<u64> {
-    tell(connection, TELL_FIRST, told).await
+    insert(connection, PUBLISH, events).await
 }
 
-async fn tell(
+async fn insert(
     connection: &mut Connection,
     statement: &'static str,
-    told: &[(OrderEvent, Vec<Message>)],
+    events: &[(OrderEvent, Vec<Message>)],
 ) -> Result<u64> {
-    let columns = Columns::of(told);
+    let columns = Columns::of(events);
     let done = sqlx::query(statement)
         .bind(columns.destinations)
         .bind(columns.orders)
@@ -218,31 +219,31 @@ async fn tell(
         .bind(columns.bodies)
         .execute(connection)
         .await
-        .map_err(|error| failed("telling the past", error))?;
+        .map_err(|error| failed("republishing events", error))?;
     Ok(done.rows_affected())
 }
 
-/// How many messages [`tell_again`] would put.
+/// The number of messages that [`republish`] would put.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn count_left(
+pub async fn count_unpublished(
     connection: &mut Connection,
-    told: &[(OrderEvent, Vec<Message>)],
+    events: &[(OrderEvent, Vec<Message>)],
 ) -> Result<u64> {
-    let columns = Columns::of(told);
-    let left: i64 = sqlx::query_scalar(COUNT_LEFT)
+    let columns = Columns::of(events);
+    let left: i64 = sqlx::query_scalar(COUNT_UNPUBLISHED)
         .bind(columns.destinations)
         .bind(columns.orders)
         .bind(columns.versions)
         .bind(columns.topics)
         .fetch_one(connection)
         .await
-        .map_err(|error| failed("counting what would be told again", error))?;
+        .map_err(|error| failed("counting messages to replay", error))?;
     Ok(left.unsigned_abs())
 }
 
-/// How many messages that are told again have not left yet, for one destination or for all.
+/// The number of replayed messages in the outbox, for one destination or for all.
 ///
 /// # Errors
 /// As [`failed`].
@@ -251,6 +252,6 @@ pub async fn waiting(connection: &mut Connection, destination: Option<&str>) -> 
         .bind(destination)
         .fetch_one(connection)
         .await
-        .map_err(|error| failed("counting what waits to be told again", error))?;
+        .map_err(|error| failed("counting replayed messages", error))?;
     Ok(waiting.unsigned_abs())
 }

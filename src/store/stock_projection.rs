@@ -1,4 +1,4 @@
-//! The stock of products beside what Redis shows of it.
+//! Stock as it is projected to Redis, and the changes that other services make there.
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;
@@ -12,20 +12,20 @@ use crate::store::statement::statements;
 use crate::store::{Connection, failed};
 
 statements! {
-    /// What is to be shown of some products.
-    OF = "
+    /// The projection of some products.
+    READ = "
         select product_id, reported, reserved, projection_version, external_adjustment
         from products where product_id = any($1)";
 
-    /// Makes room for products that others have stock of, and locks it.
-    MAKE_ROOM = "
+    /// Inserts unknown products without a price, and locks all.
+    ENSURE = "
         insert into products as known (product_id, currency, updated_at)
         select product_id, $2, clock_timestamp()
-        from unnest($1::text[]) as heard (product_id)
+        from unnest($1::text[]) as given (product_id)
         order by product_id
         on conflict (product_id) do update set updated_at = known.updated_at";
 
-    /// What is to be shown of the products that changed since then, page by page.
+    /// The projection of the products that changed since a time, page by page.
     CHANGED_SINCE = "
         select product_id, reported, reserved, projection_version, external_adjustment
         from products
@@ -33,29 +33,29 @@ statements! {
         order by product_id
         limit $3";
 
-    /// Takes in what others did to the numbers that are shown. The products are locked already.
-    ADOPT = "
+    /// Applies what other services changed in the projection. The products are locked.
+    ADJUST = "
         update products
-        set reported = coalesce(reported, 0) + drift, external_adjustment = external_adjustment + drift,
+        set reported = coalesce(reported, 0) + delta, external_adjustment = external_adjustment + delta,
             updated_at = clock_timestamp()
-        from unnest($1::text[], $2::bigint[]) as seen (product_id, drift)
-        where products.product_id = seen.product_id";
+        from unnest($1::text[], $2::bigint[]) as adjusted (product_id, delta)
+        where products.product_id = adjusted.product_id";
 }
 
-/// Reads what is to be shown of some products.
+/// Reads the projection of some products.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn of(connection: &mut Connection, products: &[&str]) -> Result<Vec<ProjectedStock>> {
-    sqlx::query(OF)
+pub async fn read(connection: &mut Connection, products: &[&str]) -> Result<Vec<ProjectedStock>> {
+    sqlx::query(READ)
         .bind(products)
-        .try_map(|row| read(&row))
+        .try_map(|row| read_row(&row))
         .fetch_all(connection)
         .await
         .map_err(|error| failed("reading stock", error))
 }
 
-/// Reads a page of what is to be shown of the products that changed since `since`, behind `after`.
+/// Reads a page of the projection of the products that changed since `since`, after the id `after`.
 ///
 /// # Errors
 /// As [`failed`].
@@ -69,47 +69,46 @@ pub async fn changed_since(
         .bind(since)
         .bind(after)
         .bind(limit)
-        .try_map(|row| read(&row))
+        .try_map(|row| read_row(&row))
         .fetch_all(connection)
         .await
         .map_err(|error| failed("reading changed stock", error))
 }
 
-/// Makes room for products that were unknown, without a price, and locks it. Known ones are locked
-/// too.
+/// Inserts unknown products, without a price, and locks all of `products`.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn make_room(
+pub async fn ensure_products(
     connection: &mut Connection,
     products: &[&str],
     currency: Currency,
 ) -> Result<()> {
-    sqlx::query(MAKE_ROOM)
+    sqlx::query(ENSURE)
         .bind(products)
         .bind(currency.as_str())
         .execute(connection)
         .await
-        .map_err(|error| failed("making room for products", error))?;
+        .map_err(|error| failed("inserting products", error))?;
     Ok(())
 }
 
-/// Adds to the reports of locked products what others have added to the numbers that are shown.
+/// Adds to the reported stock of locked products what other services have added to the projection.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn adopt(connection: &mut Connection, drifts: &[(&str, i64)]) -> Result<()> {
-    let (products, amounts): (Vec<&str>, Vec<i64>) = drifts.iter().copied().unzip();
-    sqlx::query(ADOPT)
+pub async fn apply_adjustments(connection: &mut Connection, deltas: &[(&str, i64)]) -> Result<()> {
+    let (products, amounts): (Vec<&str>, Vec<i64>) = deltas.iter().copied().unzip();
+    sqlx::query(ADJUST)
         .bind(products)
         .bind(amounts)
         .execute(connection)
         .await
-        .map_err(|error| failed("taking in stock", error))?;
+        .map_err(|error| failed("applying stock changes", error))?;
     Ok(())
 }
 
-fn read(row: &PgRow) -> std::result::Result<ProjectedStock, sqlx::Error> {
+fn read_row(row: &PgRow) -> std::result::Result<ProjectedStock, sqlx::Error> {
     let level =
         StockLevel { reported: row.try_get("reported")?, reserved: row.try_get("reserved")? };
     Ok(ProjectedStock {

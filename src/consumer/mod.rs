@@ -1,13 +1,13 @@
-//! The way in: what other services say is received, understood, applied, and then acknowledged.
+//! The consumer of other services' events: receive, decode, apply, acknowledge.
 //!
 //! ```text
 //!  broker ─▶ next ─▶ decode ─▶ apply, with the message's identity ─▶ acknowledge
-//!                        │                  │
-//!                        └─▶ not understood: set aside, with the reason ─▶ acknowledge
+//!                      │                  │
+//!                      └─▶ cannot be decoded or applied: dead letter ─▶ acknowledge
 //! ```
 //!
-//! One process at a time takes in for a consumer, one message after the other, because stock
-//! numbers carry no version: what counts is the order in which the broker hands them over.
+//! For each contract one process at a time consumes, one message after the other: stock numbers
+//! carry no version, so the broker's order is the only one there is.
 
 mod stats;
 mod subscription;
@@ -27,54 +27,54 @@ use crate::retry::{RetryState, with_timeout};
 use crate::store::inbox;
 use crate::store::leases::{self, Lease, RENEWAL};
 
-use subscription::farewell;
+use subscription::close_source;
 
-pub use stats::IntakeStats;
-pub use subscription::Subscription;
+pub use stats::EventConsumerStats;
+pub use subscription::QueueSubscription;
 
-/// How often a standby asks for the lease.
-const STANDBY: Duration = Duration::from_secs(1);
-/// Tries of a message that fails for no known reason, such as missing rights on a table. With the
-/// growing pauses between them that is half a minute, in which somebody may find the reason.
-const DEFECT_TRIES_MAX: u32 = 12;
+/// Interval at which a standby tries to take the lease.
+const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
+/// Attempts for a message that fails for an unknown reason, such as missing privileges on a table.
+/// With the pauses between them that is half a minute, enough for a short disturbance to pass.
+const ATTEMPTS_MAX: u32 = 12;
 
-/// Takes in for one contract.
-pub struct Intake<I> {
+/// Consumes the events of one contract.
+pub struct EventConsumer<I> {
     consumer: &'static str,
     engine: Engine,
-    inlet: I,
+    sources: I,
     decoder: Arc<dyn MessageDecoder>,
     owner: Uuid,
     retry: RetryState,
-    stats: Arc<IntakeStats>,
+    stats: Arc<EventConsumerStats>,
 }
 
-impl<I: MessageSourceFactory> Intake<I> {
-    /// An intake for `consumer`, a contract's name, from `inlet` to `engine`. It does nothing until
-    /// it is run.
+impl<I: MessageSourceFactory> EventConsumer<I> {
+    /// Creates a consumer from `sources` to `engine` for `consumer`, a contract's name. It starts with
+    /// [`run`](Self::run).
     #[must_use]
     pub fn new(
         consumer: &'static str,
         engine: Engine,
-        inlet: I,
+        sources: I,
         decoder: Arc<dyn MessageDecoder>,
     ) -> Self {
-        let retry = RetryState::new("taking in messages");
+        let retry = RetryState::new("consuming messages");
         let (owner, stats) = (Uuid::now_v7(), Arc::default());
-        Self { consumer, engine, inlet, decoder, owner, retry, stats }
+        Self { consumer, engine, sources, decoder, owner, retry, stats }
     }
 
-    /// The intake's counters.
+    /// The consumer's counters.
     #[must_use]
-    pub fn stats(&self) -> Arc<IntakeStats> {
+    pub fn stats(&self) -> Arc<EventConsumerStats> {
         Arc::clone(&self.stats)
     }
 
-    /// Takes in until `stop`, through every outage, whenever no other process does.
+    /// Consumes until `stop`, whenever no other process does, and reconnects after every failure.
     pub async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            let pause = match self.tenure(&stop).await {
-                Ok(()) => STANDBY,
+            let pause = match self.run_with_lease(&stop).await {
+                Ok(()) => STANDBY_INTERVAL,
                 Err(error) => {
                     self.stats.count_reconnect();
                     self.retry.record_failure(&error)
@@ -84,34 +84,36 @@ impl<I: MessageSourceFactory> Intake<I> {
         }
     }
 
-    /// Takes in as long as the lease is held, if it is to be had, and gives it back.
-    async fn tenure(&mut self, stop: &CancellationToken) -> Result<()> {
+    /// Consumes while it holds the lease, if the lease is free, and releases it.
+    async fn run_with_lease(&mut self, stop: &CancellationToken) -> Result<()> {
         let Some(lease) = with_timeout(self.claim()).await? else { return Ok(()) };
-        let served = self.serve(&lease, stop).await;
+        let consumed = self.connect_and_consume(&lease, stop).await;
         if let Err(error) = with_timeout(self.release(lease)).await {
-            tracing::debug!(error = error_chain(&error), "the intake's lease is left to run out");
+            tracing::debug!(
+                error = error_chain(&error),
+                "the consumer's lease was not released; it expires"
+            );
         }
-        served
+        consumed
     }
 
-    /// Takes in until `stop`, until the lease is lost, or until the broker fails.
-    async fn serve(&mut self, lease: &Lease, stop: &CancellationToken) -> Result<()> {
-        let Some(connected) = stop.run_until_cancelled(self.inlet.connect()).await else {
+    /// Consumes until `stop`, until the lease is lost, or until the broker fails.
+    async fn connect_and_consume(&mut self, lease: &Lease, stop: &CancellationToken) -> Result<()> {
+        let Some(connected) = stop.run_until_cancelled(self.sources.connect()).await else {
             return Ok(());
         };
         let mut source = connected?;
         self.retry.record_success();
-        tracing::info!(consumer = self.consumer, "taking in messages");
+        tracing::info!(consumer = self.consumer, "consuming messages");
         self.stats.set_active(true);
-        let served = self.take_in_all(&mut source, lease, stop).await;
+        let consumed = self.consume(&mut source, lease, stop).await;
         self.stats.set_active(false);
-        served?;
-        farewell(source).await;
+        consumed?;
+        close_source(source).await;
         Ok(())
     }
 
-    /// As [`Intake::serve`], on a source that is connected.
-    async fn take_in_all(
+    async fn consume(
         &mut self,
         source: &mut I::Source,
         lease: &Lease,
@@ -124,15 +126,15 @@ impl<I: MessageSourceFactory> Intake<I> {
                 () = sleep_until(renew_at) => match with_timeout(self.renew(lease)).await {
                     Ok(true) => renew_at = Instant::now() + RENEWAL,
                     Ok(false) => return Ok(()),
-                    // Should somebody else take over meanwhile, nothing can be applied here.
+                    // If another process takes the lease meanwhile, applying fails here.
                     Err(error) => renew_at = Instant::now() + self.retry.record_failure(&error),
                 },
                 delivery = source.next() => {
                     let delivery = delivery?;
                     fail_point!("consume.received");
-                    match self.take_in(lease, &delivery, stop).await {
+                    match self.apply(lease, &delivery, stop).await {
                         None | Some(ApplyOutcome::LeaseLost) => return Ok(()),
-                        Some(taken) => self.stats.count(taken),
+                        Some(outcome) => self.stats.count(outcome),
                     }
                     source.acknowledge(delivery.tag).await?;
                     fail_point!("consume.acknowledged");
@@ -141,21 +143,21 @@ impl<I: MessageSourceFactory> Intake<I> {
         }
     }
 
-    /// Takes in one delivery, however long the database is away: given back to the broker, it would
-    /// come again as a possible repetition. None when it is time to stop.
-    async fn take_in(
+    /// Applies one delivery, and retries while the database is unavailable. Returning it to the broker
+    /// instead would mark it as a redelivery, and so as a possible duplicate. None after `stop`.
+    async fn apply(
         &mut self,
         lease: &Lease,
         delivery: &Delivery,
         stop: &CancellationToken,
     ) -> Option<ApplyOutcome> {
-        let mut tries = 0;
+        let mut attempt = 0;
         loop {
-            tries += 1;
-            let error = match with_timeout(self.try_once(lease, delivery, tries)).await {
-                Ok(taken) => {
+            attempt += 1;
+            let error = match with_timeout(self.try_apply(lease, delivery, attempt)).await {
+                Ok(outcome) => {
                     self.retry.record_success();
-                    return Some(taken);
+                    return Some(outcome);
                 }
                 Err(error) => error,
             };
@@ -164,31 +166,32 @@ impl<I: MessageSourceFactory> Intake<I> {
         }
     }
 
-    async fn try_once(
+    async fn try_apply(
         &self,
         lease: &Lease,
         delivery: &Delivery,
-        tries: u32,
+        attempt: u32,
     ) -> Result<ApplyOutcome> {
-        let wrong = match self.decoder.decode(delivery) {
-            Ok(facts) => {
+        let error = match self.decoder.decode(delivery) {
+            Ok(events) => {
                 let applied =
-                    self.engine.apply_delivery(lease, self.consumer, delivery, &facts).await;
+                    self.engine.apply_delivery(lease, self.consumer, delivery, &events).await;
                 match applied {
-                    Err(error) if is_hopeless(&error, tries) => error,
+                    Err(error) if is_permanent(&error, attempt) => error,
                     decided => return decided,
                 }
             }
             Err(error) => error,
         };
-        let reason = error_chain(&wrong);
-        let taken = self.engine.dead_letter(lease, self.consumer, delivery, &reason).await?;
+        let reason = error_chain(&error);
+        let outcome = self.engine.dead_letter(lease, self.consumer, delivery, &reason).await?;
         tracing::warn!(
             topic = delivery.topic,
             reason,
-            "a message could not be applied and is a dead letter now"
+            "a message could not be applied and is a dead letter now. See `order-engine events \
+             dead-letters`"
         );
-        Ok(taken)
+        Ok(outcome)
     }
 
     async fn claim(&self) -> Result<Option<Lease>> {
@@ -209,9 +212,9 @@ impl<I: MessageSourceFactory> Intake<I> {
     }
 }
 
-/// Whether a message would fail again, whatever is tried.
-fn is_hopeless(error: &Error, tries: u32) -> bool {
+/// Whether every further attempt would fail too.
+fn is_permanent(error: &Error, attempt: u32) -> bool {
     error.kind() == ErrorKind::InvalidInput
         || inbox::is_about_values(error)
-        || (!error.is_retryable() && tries >= DEFECT_TRIES_MAX)
+        || (!error.is_retryable() && attempt >= ATTEMPTS_MAX)
 }

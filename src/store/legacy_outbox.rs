@@ -1,15 +1,15 @@
-//! What an older application on the same database did to orders, and nobody has announced yet. Its
-//! triggers note it in the transaction that does it.
+//! Changes by an older application that the engine has still to publish. Its triggers record them in
+//! the transaction that makes them.
 
 use crate::domain::ids::OrderId;
 use crate::error::Result;
-use crate::store::orders::{Noted, noted};
+use crate::store::orders::{RecordedEvent, read_event};
 use crate::store::statement::statements;
 use crate::store::{Connection, failed};
 
 statements! {
-    /// Takes some events, by order and version. Who else takes at the same time waits, so that of
-    /// one order nobody announces a later event first.
+    /// Takes some events, by order and version. Concurrent callers wait for each other, so that an
+    /// order's events are published in order.
     TAKE = "
         with taken as (
             delete from legacy_outbox
@@ -39,24 +39,27 @@ statements! {
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn take(connection: &mut Connection, limit: u32) -> Result<Vec<Noted>> {
+pub async fn take(connection: &mut Connection, limit: u32) -> Result<Vec<RecordedEvent>> {
     let rows = sqlx::query(TAKE)
         .bind(i64::from(limit))
         .fetch_all(connection)
         .await
-        .map_err(|error| failed("taking what is not announced yet", error))?;
-    rows.iter().map(noted).collect()
+        .map_err(|error| failed("taking legacy changes", error))?;
+    rows.iter().map(read_event).collect()
 }
 
 /// Takes the events of one order, as [`take`].
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn take_of(connection: &mut Connection, order: OrderId) -> Result<Vec<Noted>> {
+pub async fn take_for_order(
+    connection: &mut Connection,
+    order: OrderId,
+) -> Result<Vec<RecordedEvent>> {
     let rows = sqlx::query(TAKE_OF_ORDER)
         .bind(order.get())
         .fetch_all(connection)
         .await
-        .map_err(|error| failed("taking what is not announced yet", error))?;
-    rows.iter().map(noted).collect()
+        .map_err(|error| failed("taking legacy changes", error))?;
+    rows.iter().map(read_event).collect()
 }

@@ -1,31 +1,30 @@
-//! What an intake has done so far, for metrics.
+//! Counters of a consumer, for metrics.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::engine::apply_external_event::ApplyOutcome;
 
-/// Counts of one intake since the process began.
+/// The counters of one consumer since the process started.
 #[derive(Debug, Default)]
-pub struct IntakeStats {
-    new: AtomicU64,
-    repeated: AtomicU64,
+pub struct EventConsumerStats {
+    applied: AtomicU64,
+    duplicates: AtomicU64,
     dead_lettered: AtomicU64,
     reconnects: AtomicU64,
     active: AtomicBool,
 }
 
-impl IntakeStats {
-    pub(super) fn count(&self, taken: ApplyOutcome) {
-        let counter = match taken {
-            ApplyOutcome::Applied => &self.new,
-            ApplyOutcome::Duplicate => &self.repeated,
+impl EventConsumerStats {
+    pub(super) fn count(&self, outcome: ApplyOutcome) {
+        let counter = match outcome {
+            ApplyOutcome::Applied => &self.applied,
+            ApplyOutcome::Duplicate => &self.duplicates,
             ApplyOutcome::DeadLettered => &self.dead_lettered,
             ApplyOutcome::LeaseLost => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes whether this process is the one that takes in, on a connection that works.
     pub(super) fn set_active(&self, is_active: bool) {
         self.active.store(is_active, Ordering::Relaxed);
     }
@@ -34,16 +33,16 @@ impl IntakeStats {
         self.reconnects.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Messages whose facts were taken in.
+    /// Messages that were applied.
     #[must_use]
-    pub fn new_messages(&self) -> u64 {
-        self.new.load(Ordering::Relaxed)
+    pub fn applied(&self) -> u64 {
+        self.applied.load(Ordering::Relaxed)
     }
 
-    /// Messages that had been taken in before.
+    /// Messages that had been applied before and changed nothing.
     #[must_use]
-    pub fn repeated(&self) -> u64 {
-        self.repeated.load(Ordering::Relaxed)
+    pub fn duplicates(&self) -> u64 {
+        self.duplicates.load(Ordering::Relaxed)
     }
 
     /// Messages that became dead letters.
@@ -52,13 +51,13 @@ impl IntakeStats {
         self.dead_lettered.load(Ordering::Relaxed)
     }
 
-    /// Times that broker or database had to be connected to again.
+    /// Reconnections to the broker or the database.
     #[must_use]
     pub fn reconnects(&self) -> u64 {
         self.reconnects.load(Ordering::Relaxed)
     }
 
-    /// Whether this process takes in at present; another one may.
+    /// Whether this process holds the lease and is connected to the broker.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.active.load(Ordering::Relaxed)

@@ -1,4 +1,4 @@
-//! Lists of users' orders: asked for without end, while the broker is away, for many at once.
+//! Publications of users' order lists: repeated requests, a broker outage, many users at once.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::harness::{Database, product, request, user};
 
 /// More than are published in one transaction.
 const ALL: u32 = 1000;
-const LISTS: &str = "select count(*) from outbox where order_id < 0";
+const LISTS: &str = "select count(*) from outbox where stream_kind = 'user_list'";
 const DUE: &str = "select count(*) from pending_list_publications";
 
 async fn engine(database: &Database) -> Engine {
@@ -32,10 +32,11 @@ async fn place(engine: &Engine, user: &str) {
     engine.place_order(&Caller::System, request(user, &[("1", 1)], None)).await.unwrap();
 }
 
-/// Key and number of orders of each list that waits.
+/// Key and number of orders of each list in the outbox.
 async fn waiting(database: &Database) -> Vec<(String, usize)> {
-    let statement = "select key, body from outbox where order_id < 0 and topic = 'user_orders'
-                     and destination = 'stock' and version = 0 order by order_id, id";
+    let statement =
+        "select key, body from outbox where stream_kind = 'user_list' and topic = 'user_orders'
+                     and destination = 'stock' and version = 0 order by stream_id, id";
     let mut connection = database.connection().await;
     let rows: Vec<(String, String)> =
         sqlx::query_as(statement).fetch_all(&mut connection).await.unwrap();
@@ -47,11 +48,16 @@ async fn waiting(database: &Database) -> Vec<(String, usize)> {
 }
 
 async fn sent(database: &Database) {
-    database.connection().await.execute("delete from outbox where order_id < 0").await.unwrap();
+    database
+        .connection()
+        .await
+        .execute("delete from outbox where stream_kind = 'user_list'")
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_without_end_adds_one_list_and_the_next_is_of_what_there_is_then() {
+async fn repeated_requests_lead_to_one_list_with_the_latest_orders() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database).await;
     place(&engine, "1").await;
@@ -73,7 +79,7 @@ async fn who_asks_without_end_adds_one_list_and_the_next_is_of_what_there_is_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_may_not_be_seen_or_is_not_there_is_not_told() {
+async fn invisible_and_missing_orders_are_not_listed() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database).await;
     place(&engine, "1").await;
@@ -86,7 +92,7 @@ async fn what_may_not_be_seen_or_is_not_there_is_not_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_logs_in_is_told_even_without_an_order() {
+async fn a_login_publishes_an_empty_list_too() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database).await;
     engine
@@ -98,7 +104,7 @@ async fn who_logs_in_is_told_even_without_an_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_lists_wait_than_agreed_and_the_others_are_not_forgotten() {
+async fn lists_in_the_outbox_are_limited_and_the_rest_stay_pending() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database).await;
     let users: Vec<_> =
@@ -122,7 +128,7 @@ async fn no_more_lists_wait_than_agreed_and_the_others_are_not_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_that_waits_for_a_person_holds_up_only_its_own_user() {
+async fn a_dead_list_blocks_only_its_own_user() {
     let Some(database) = Database::new().await else { return };
     let engine = engine(&database).await;
     engine.apply_events(&[ExternalEvent::LoggedIn(id("1"))]).await.unwrap();
