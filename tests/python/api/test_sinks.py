@@ -63,7 +63,7 @@ def open_engine(
     opened: list[OrderEngine] = []
 
     def make(sink: Recorder, **settings: Any) -> OrderEngine:  # noqa: ANN401 - any setting.
-        engine = OrderEngine(database_url=database_url, sinks={"shop": sink}, **settings)
+        engine = OrderEngine(database_url=database_url, sinks={"shop": sink}, **settings).open()
         opened.append(engine)
         return engine
 
@@ -312,4 +312,4 @@ def test_an_object_that_is_no_sink_is_refused(database_url: str) -> None:
         OrderEngine(database_url=database_url, sinks={"shop": object()})  # type: ignore[dict-item]
     for name in ("jobs", "No Sink", ""):
         with pytest.raises(Misconfigured, match="sink"):
-            OrderEngine(database_url=database_url, sinks={name: Recorder()})
+            OrderEngine(database_url=database_url, sinks={name: Recorder()}).open()
