@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a panic fails the test and names the place")]
 
+mod documents;
 mod modules;
 mod patches;
 mod paths;
@@ -329,18 +330,4 @@ fn nothing_is_left_unfinished() {
         }
     }
     report("Unfinished work:", &broken);
-}
-
-#[test]
-fn every_setting_is_documented() {
-    let text = fs::read_to_string(root().join("docs/CONFIG.md")).expect("docs/CONFIG.md");
-    let mut broken = Vec::new();
-    for setting in order_engine::config::all() {
-        for word in std::iter::once(&setting.name).chain(setting.variables) {
-            if !text.contains(&format!("`{word}`")) {
-                broken.push((*word).to_owned());
-            }
-        }
-    }
-    report("docs/CONFIG.md does not name:", &broken);
 }
