@@ -15,7 +15,7 @@ use crate::server::resolving::{engine, metrics, session};
 /// The mutations.
 pub struct FlaskMutation;
 
-#[Object]
+#[Object(name = "Mutation")]
 impl FlaskMutation {
     /// Places an order. For deployed clients; see `placeOrder`.
     async fn create_order(

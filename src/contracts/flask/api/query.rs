@@ -19,7 +19,7 @@ use crate::server::resolving::{engine, session};
 /// The queries.
 pub struct FlaskQuery;
 
-#[Object]
+#[Object(name = "Query")]
 impl FlaskQuery {
     /// Orders visible to the caller, oldest first; the newest 1,000 at most.
     #[graphql(complexity = "1 + 100 * child_complexity")]

@@ -14,7 +14,7 @@ use crate::server::resolving::{engine, session};
 /// The subscriptions.
 pub struct FlaskSubscription;
 
-#[async_graphql::Subscription]
+#[async_graphql::Subscription(name = "Subscription")]
 impl FlaskSubscription {
     /// The changed order after each change of one order, or of any order visible to the caller. The
     /// subscription to one order ends when it is deleted. Changes during a disconnection are not

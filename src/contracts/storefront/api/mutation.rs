@@ -17,7 +17,7 @@ use crate::server::resolving::{engine, metrics, session};
 /// The mutations.
 pub struct StorefrontMutation;
 
-#[Object]
+#[Object(name = "Mutation")]
 impl StorefrontMutation {
     /// Places an order for the caller, after checking the user and the products with their
     /// services.

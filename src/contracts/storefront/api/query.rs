@@ -15,7 +15,7 @@ use crate::server::resolving::{engine, session};
 /// The queries.
 pub struct StorefrontQuery;
 
-#[Object]
+#[Object(name = "Query")]
 impl StorefrontQuery {
     /// Orders visible to the caller, oldest first; the newest 1,000 at most. Admins see all orders.
     #[graphql(complexity = "1 + 100 * child_complexity")]
