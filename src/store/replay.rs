@@ -52,6 +52,7 @@ statements! {
             where waiting.destination = m.destination and waiting.stream_kind = 'order'
               and waiting.stream_id = m.order_id
               and waiting.version = m.version and waiting.topic = m.topic
+            offset 0 -- one index lookup per message
         )
         order by place";
 
@@ -77,6 +78,7 @@ statements! {
             where waiting.destination = m.destination and waiting.stream_kind = 'order'
               and waiting.stream_id = m.order_id
               and waiting.version = m.version and waiting.topic = m.topic
+            offset 0 -- one index lookup per message
         )";
 
     /// The number of replayed messages in the outbox.
