@@ -125,8 +125,8 @@ impl Session {
             .map_err(|error| refused("counting rows", error))
     }
 
-    /// Copies the next rows of a stage with an id greater than `after`. Returns their number and the
-    /// last id, or none when there are no more.
+    /// Copies the next rows of a stage with an id greater than `after`. Returns their number and
+    /// the last id, or none when there are no more.
     ///
     /// # Errors
     /// `Unavailable` when the rows cannot be locked in time; as [`super::refused`].

@@ -222,7 +222,8 @@ impl Session {
         .map_err(|error| refused("reading privileges", error))?;
         if !missing.is_empty() {
             problems.push(format!(
-                "The database's role lacks privileges: {}. Adopt as the tables' owner, or grant them.",
+                "The database's role lacks privileges: {}. Adopt as the tables' owner, or \
+                 grant them.",
                 missing.join(", ")
             ));
         }

@@ -112,7 +112,8 @@ impl Session {
         Ok(())
     }
 
-    /// Ends an adoption: drops the triggers and lets the engine draw ids from its own sequences again.
+    /// Ends an adoption: drops the triggers and lets the engine draw ids from its own sequences
+    /// again.
     ///
     /// # Errors
     /// As [`Session::create_old_triggers`].

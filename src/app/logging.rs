@@ -9,7 +9,8 @@ use crate::config::logging::{LogFormat, LoggingSettings};
 /// Starts logging. A process that logs already keeps its configuration.
 pub(super) fn start(settings: &LoggingSettings) {
     // lapin logs every negative answer of the broker as an error, also those to passive
-    // declarations. Relay and consumer log what matters. A user's filter for lapin takes precedence.
+    // declarations. Relay and consumer log what matters. A user's filter for lapin takes
+    // precedence.
     let filter = EnvFilter::new(format!("lapin=off,{}", settings.log));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -17,8 +17,8 @@ use crate::server;
 use crate::server::tls::Identity;
 
 /// Serves until `stop` is cancelled or SIGINT or SIGTERM arrives, then finishes the requests in
-/// progress; a second signal stops at once. After SIGTERM requests are accepted for a while, so that
-/// load balancers can stop sending. `ready` receives the base URLs once every port is open.
+/// progress; a second signal stops at once. After SIGTERM requests are accepted for a while, so
+/// that load balancers can stop sending. `ready` receives the base URLs once every port is open.
 ///
 /// # Errors
 /// `Misconfigured`, also when a port is in use; `Unavailable` when the database is unreachable.
@@ -114,8 +114,8 @@ fn check_has_work(settings: &Settings, contracts: &EnabledContracts) -> Result<(
     if transports.any(is_set) {
         return Ok(());
     }
-    let text = "rabbitmq_url is not set. Set RABBITMQ_URL, or give it as a flag; or name in contract \
-                a contract whose broker is set.";
+    let text = "rabbitmq_url is not set. Set RABBITMQ_URL, or give it as a flag; or name in \
+                contract a contract whose broker is set.";
     Err(Error::new(ErrorKind::Misconfigured, text).with("problems", text))
 }
 
@@ -223,8 +223,8 @@ impl Ending {
         }
     }
 
-    /// Cancels `leaving` when stopping begins, and `shutdown` after `delay`, or at once if there is no
-    /// time.
+    /// Cancels `leaving` when stopping begins, and `shutdown` after `delay`, or at once if there is
+    /// no time.
     async fn follow(
         self,
         leaving: CancellationToken,

@@ -50,8 +50,8 @@ pub struct EventConsumer<I> {
 }
 
 impl<I: MessageSourceFactory> EventConsumer<I> {
-    /// Creates a consumer from `sources` to `engine` for `consumer`, a contract's name. It starts with
-    /// [`run`](Self::run).
+    /// Creates a consumer from `sources` to `engine` for `consumer`, a contract's name. It starts
+    /// with [`run`](Self::run).
     #[must_use]
     pub fn new(
         consumer: &'static str,
@@ -143,8 +143,9 @@ impl<I: MessageSourceFactory> EventConsumer<I> {
         }
     }
 
-    /// Applies one delivery, and retries while the database is unavailable. Returning it to the broker
-    /// instead would mark it as a redelivery, and so as a possible duplicate. None after `stop`.
+    /// Applies one delivery, and retries while the database is unavailable. Returning it to the
+    /// broker instead would mark it as a redelivery, and so as a possible duplicate. None after
+    /// `stop`.
     async fn apply(
         &mut self,
         lease: &Lease,

@@ -65,8 +65,8 @@ impl<I: MessageSourceFactory> QueueSubscription<I> {
         self.source.insert(source).next().await
     }
 
-    /// Acknowledges the current delivery; any other one is ignored. If that fails, the broker delivers
-    /// it again.
+    /// Acknowledges the current delivery; any other one is ignored. If that fails, the broker
+    /// delivers it again.
     pub async fn acknowledge(&mut self, received: &Arc<Delivery>) {
         let is_current =
             self.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, received));
@@ -77,8 +77,8 @@ impl<I: MessageSourceFactory> QueueSubscription<I> {
         }
     }
 
-    /// Drops the connection, so that the broker delivers everything unacknowledged again, and returns
-    /// how long to wait before reconnecting.
+    /// Drops the connection, so that the broker delivers everything unacknowledged again, and
+    /// returns how long to wait before reconnecting.
     pub fn disconnect(&mut self, error: &Error) -> Duration {
         (self.source, self.current) = (None, None);
         let outage = self.outage.get_or_insert_with(|| {
@@ -119,7 +119,8 @@ pub(super) async fn close_source(source: impl MessageSource) {
     match timeout(CLOSE_TIMEOUT, source.close()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(
-            target: "order_engine::consumer", error = error_chain(&error), "closing the connection failed"
+            target: "order_engine::consumer", error = error_chain(&error),
+            "closing the connection failed"
         ),
         Err(_) => tracing::debug!(
             target: "order_engine::consumer", "closing the connection timed out"

@@ -60,8 +60,8 @@ pub struct Progress {
     pub total: i64,
 }
 
-/// Adopts the database, or reports what that would do. An interrupted run is resumed; a repeated run
-/// makes the engine's tables equal to the old ones. `progress` is called after each batch.
+/// Adopts the database, or reports what that would do. An interrupted run is resumed; a repeated
+/// run makes the engine's tables equal to the old ones. `progress` is called after each batch.
 ///
 /// # Errors
 /// `Misconfigured` when the database is not as it must be, `InvalidInput` for an unknown time zone
@@ -187,8 +187,8 @@ async fn undo(session: &mut Session, settings: &Settings, force: bool) -> Result
     Ok(report)
 }
 
-/// Fails if undoing would lose data. An unfinished adoption has only added the engine's orders to the
-/// old tables, so only orders that could not be added can be lost.
+/// Fails if undoing would lose data. An unfinished adoption has only added the engine's orders to
+/// the old tables, so only orders that could not be added can be lost.
 fn check_nothing_is_lost(report: &AdoptReport, step: AdoptionStep) -> Result<()> {
     let unmirrored: Vec<_> = report
         .findings

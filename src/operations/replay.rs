@@ -56,9 +56,9 @@ pub struct Replayed {
     pub until: DateTime<Utc>,
 }
 
-/// Puts the messages of past events into the outbox again, marked as replayed, and pauses while many
-/// of them wait there. `progress` is called after each step. If it ends early, the progress reported
-/// so far has been made.
+/// Puts the messages of past events into the outbox again, marked as replayed, and pauses while
+/// many of them wait there. `progress` is called after each step. If it ends early, the progress
+/// reported so far has been made.
 ///
 /// # Errors
 /// `InvalidInput` for a rate out of range, a contract that is not enabled, or a period that ends

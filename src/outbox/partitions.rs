@@ -1,8 +1,8 @@
 //! Which orders a relay publishes: a fair number of the sixteen partitions, each held by a lease.
 //!
 //! Relays count each other by the leases that mark them as alive. Each takes free partitions up to
-//! its fair number and releases those beyond it. When a relay dies or stalls, its leases expire, the
-//! others take its partitions, and the fencing tokens make its late writes fail.
+//! its fair number and releases those beyond it. When a relay dies or stalls, its leases expire,
+//! the others take its partitions, and the fencing tokens make its late writes fail.
 
 use std::time::Duration;
 

@@ -41,8 +41,8 @@ pub trait OutboxConnection: Send {
         sent: &[&OutgoingMessage],
     ) -> impl Future<Output = Result<usize>> + Send;
 
-    /// Records rejections of messages whose partitions are still held. Returns each message's id and
-    /// whether it is a dead letter now.
+    /// Records rejections of messages whose partitions are still held. Returns each message's id
+    /// and whether it is a dead letter now.
     fn record_rejections(
         &mut self,
         destination: &str,

@@ -1,9 +1,9 @@
 //! Topics that no queue is bound for, and when to try them again.
 //!
-//! While a topic that requires a queue (`order.placed`) has none, its messages and the later messages
-//! of their orders wait. One of them, the probe, is published from time to time. Messages of other
-//! topics and orders are published. A message of a topic that requires no queue (`order.updated`) is
-//! done when the broker returns it as unroutable.
+//! While a topic that requires a queue (`order.placed`) has none, its messages and the later
+//! messages of their orders wait. One of them, the probe, is published from time to time. Messages
+//! of other topics and orders are published. A message of a topic that requires no queue
+//! (`order.updated`) is done when the broker returns it as unroutable.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -62,8 +62,8 @@ impl Routes {
         }
     }
 
-    /// Records that a message of `topic` was unroutable at `now`. The messages of one batch count as
-    /// one probe.
+    /// Records that a message of `topic` was unroutable at `now`. The messages of one batch count
+    /// as one probe.
     pub(super) fn record_unroutable(&mut self, topic: &str, now: Instant) {
         let missing = self.missing.entry(topic.to_owned()).or_insert_with(|| {
             tracing::warn!(topic, "no queue is bound for this topic; its messages wait for one");

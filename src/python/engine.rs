@@ -591,7 +591,7 @@ impl Engine {
     ///     body (bytes | None): Body of the request. More than 1 MiB is refused.
     ///
     /// Returns:
-    ///     HttpResponse: Status, headers and body. A streamed body is in `stream`; see `next_chunk`.
+    ///     HttpResponse: Status, headers, body. A streamed body is in `stream`; see `next_chunk`.
     ///
     /// Raises:
     ///     InvalidInput: The arguments are not an HTTP request.

@@ -39,7 +39,8 @@ statements! {
     /// messages that are still in transit.
     LOCK_LEVEL = "
         select reported, reserved,
-               coalesce(upstream_checked_at > clock_timestamp() - interval '1 minute', false) as recently_checked
+               coalesce(upstream_checked_at > clock_timestamp() - interval '1 minute', false)
+                   as recently_checked
         from products where product_id = $1 for update";
 
     /// The oldest reservations of a product.

@@ -1,7 +1,8 @@
 //! A connection with a client-side timeout for every statement.
 //!
-//! The server's `statement_timeout` does not help when its answer cannot arrive: a firewall that drops
-//! an idle connection notifies neither end, and a client without a timeout waits forever. See `docs/decisions/0017-silent-connections.md`.
+//! The server's `statement_timeout` does not help when its answer cannot arrive: a firewall that
+//! drops an idle connection notifies neither end, and a client without a timeout waits forever. See
+//! `docs/decisions/0017-silent-connections.md`.
 
 use std::io;
 use std::time::Duration;

@@ -136,14 +136,16 @@ pub trait UnitOfWork: Send {
         products: &[&str],
     ) -> impl Future<Output = Result<Vec<ProjectedStock>>> + Send;
 
-    /// Inserts unknown products without a price, and locks them. See [`stock_projection::ensure_products`].
+    /// Inserts unknown products without a price, and locks them. See
+    /// [`stock_projection::ensure_products`].
     fn insert_products(
         &mut self,
         products: &[&str],
         currency: Currency,
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// Adds external changes to the reported stock of locked products. See [`stock_projection::apply_adjustments`].
+    /// Adds external changes to the reported stock of locked products. See
+    /// [`stock_projection::apply_adjustments`].
     fn adjust_stock(&mut self, deltas: &[(&str, i64)]) -> impl Future<Output = Result<()>> + Send;
 
     /// Commits. `OutcomeUnknown` unless it is certain that nothing was committed.

@@ -32,9 +32,9 @@ pub struct MessageIdentity<'a> {
     pub redelivered: bool,
 }
 
-/// Records a message and returns whether it is to be applied. With an id, it is applied once. Without
-/// one, only its body identifies it: an equal body is a repetition if the broker marks it as a
-/// redelivery, else a new message.
+/// Records a message and returns whether it is to be applied. With an id, it is applied once.
+/// Without one, only its body identifies it: an equal body is a repetition if the broker marks it
+/// as a redelivery, else a new message.
 ///
 /// # Errors
 /// As [`failed`].

@@ -1,8 +1,8 @@
 //! Leases: locks that expire, with fencing tokens.
 //!
-//! Expiry is measured by the database's clock, so the processes' clocks do not matter. The token grows
-//! with every change of the owner: a process that stalls beyond its lease carries an older token, and
-//! its writes are rejected.
+//! Expiry is measured by the database's clock, so the processes' clocks do not matter. The token
+//! grows with every change of the owner: a process that stalls beyond its lease carries an older
+//! token, and its writes are rejected.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Changes by an older application that the engine has still to publish. Its triggers record them in
-//! the transaction that makes them.
+//! Changes by an older application that the engine has still to publish. Its triggers record them
+//! in the transaction that makes them.
 
 use crate::domain::ids::OrderId;
 use crate::error::Result;
@@ -21,7 +21,8 @@ statements! {
             )
             returning order_id, version
         )
-        select order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
+        select order_id, version, event_id, changed_at, actor, action, previous_status, status,
+               reason
         from taken join order_history using (order_id, version)
         order by order_id, version";
 
@@ -30,7 +31,8 @@ statements! {
         with taken as (
             delete from legacy_outbox where order_id = $1 returning order_id, version
         )
-        select order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
+        select order_id, version, event_id, changed_at, actor, action, previous_status, status,
+               reason
         from taken join order_history using (order_id, version)
         order by order_id, version";
 }

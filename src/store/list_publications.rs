@@ -14,8 +14,8 @@ use crate::store::statement::statements;
 use crate::store::{Connection, failed};
 
 statements! {
-    /// Requests the publication of a user's list. It waits while the list is being composed, so that
-    /// a request made meanwhile leads to another publication. Stream ids are not negative.
+    /// Requests the publication of a user's list. It waits while the list is being composed, so
+    /// that a request made meanwhile leads to another publication. Stream ids are not negative.
     REQUEST = "
         insert into pending_list_publications (user_id, stream_id, requested_at)
         values ($1, hashtextextended($1, 0) & 9223372036854775807, clock_timestamp())
@@ -73,8 +73,8 @@ pub async fn request(connection: &mut Connection, user: &UserId) -> Result<()> {
     Ok(())
 }
 
-/// Takes up to `limit` requests, oldest first, while fewer than `waiting_max` lists are in the outbox.
-/// The commit deletes them.
+/// Takes up to `limit` requests, oldest first, while fewer than `waiting_max` lists are in the
+/// outbox. The commit deletes them.
 ///
 /// # Errors
 /// As [`failed`].

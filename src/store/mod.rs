@@ -144,8 +144,8 @@ impl Store {
         Self { pool, address, schema, is_dry_run: false }
     }
 
-    /// The same database through a small pool with short timeouts, for work that must neither wait for
-    /// live transactions nor delay them. Connects at the first use.
+    /// The same database through a small pool with short timeouts, for work that must neither wait
+    /// for live transactions nor delay them. Connects at the first use.
     #[must_use]
     pub fn isolated(&self) -> Self {
         let session = [

@@ -68,11 +68,12 @@ statements! {
 
     /// Changes since a time, for subscriptions.
     SINCE = "
-        select order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
+        select order_id, version, event_id, changed_at, actor, action, previous_status, status,
+               reason
         from order_history where changed_at >= $1 order by changed_at, order_id, version limit $2";
 
-    /// Some orders, deleted or not. With a condition on `deleted_at`, a plan made while the table is
-    /// empty would scan the whole index of orders that are not deleted.
+    /// Some orders, deleted or not. With a condition on `deleted_at`, a plan made while the table
+    /// is empty would scan the whole index of orders that are not deleted.
     GET_MANY = "
         select o.id, o.user_id, o.status, o.total, o.currency, o.address, o.version,
                o.created_at, o.updated_at, o.deleted_at, l.id as line_id, l.product_id, l.name,
@@ -90,7 +91,8 @@ statements! {
             where id = $1
         ), noted as (
             insert into order_history (
-                order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
+                order_id, version, event_id, changed_at, actor, action, previous_status, status,
+                reason
             ) values ($1, $3, $6, $4, $7, $8, $9, $2, $10)
         )
         insert into outbox (

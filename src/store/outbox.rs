@@ -1,8 +1,8 @@
 //! The outbox's statements: claiming messages, and recording the outcome of each.
 //!
 //! A claim locks nothing. The lease on a stream's partition keeps its messages on one relay. Every
-//! write after a claim checks in the same statement that the lease is still held, so a relay that has
-//! stalled for too long changes nothing.
+//! write after a claim checks in the same statement that the lease is still held, so a relay that
+//! has stalled for too long changes nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -61,8 +61,9 @@ statements! {
           )
         limit $4";
 
-    /// Deletes published messages. The lateral join forces a lookup by the whole key for each: a plan
-    /// made while the table is empty, and kept, would otherwise compare all rows with all keys.
+    /// Deletes published messages. The lateral join forces a lookup by the whole key for each: a
+    /// plan made while the table is empty, and kept, would otherwise compare all rows with all
+    /// keys.
     DELETE_PUBLISHED = "
         with held as (
             select mine.partition
@@ -141,8 +142,8 @@ pub async fn connect(store: &Store) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Reads up to `limit` messages of the partitions `held`, at most one of each stream, in the order of
-/// the streams. Streams whose first message has one of the topics `except` are skipped.
+/// Reads up to `limit` messages of the partitions `held`, at most one of each stream, in the order
+/// of the streams. Streams whose first message has one of the topics `except` are skipped.
 ///
 /// # Errors
 /// As [`failed`].
@@ -204,8 +205,9 @@ pub struct Rejection<'a> {
     pub delay: Duration,
 }
 
-/// Records rejections. A message rejected `attempts_max` times becomes a dead letter. Returns the id of
-/// each recorded message, and whether it is a dead letter: fewer than given when leases were lost.
+/// Records rejections. A message rejected `attempts_max` times becomes a dead letter. Returns the
+/// id of each recorded message, and whether it is a dead letter: fewer than given when leases were
+/// lost.
 ///
 /// # Errors
 /// As [`failed`].

@@ -69,7 +69,8 @@ statements! {
               and not exists (select from changed)
         ), history as (
             insert into order_history (
-                order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
+                order_id, version, event_id, changed_at, actor, action, previous_status, status,
+                reason
             )
             select order_id, 1, event_id, $1, actor, 'placed', null, 'pending', null
             from unnest($2::bigint[], $17::uuid[], $18::text[]) as e (order_id, event_id, actor)

@@ -1,6 +1,7 @@
 //! The connection pool of a process.
 //!
-//! sqlx's own pool pings each connection when it is returned: a second round trip for every read. See `docs/decisions/0012-pool-and-inline-runtime.md`.
+//! sqlx's own pool pings each connection when it is returned: a second round trip for every read.
+//! See `docs/decisions/0012-pool-and-inline-runtime.md`.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};

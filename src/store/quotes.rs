@@ -1,5 +1,5 @@
-//! Statements for upstream checks: what is known of products before the product service is asked, and
-//! what its answers change.
+//! Statements for upstream checks: what is known of products before the product service is asked,
+//! and what its answers change.
 
 use rust_decimal::Decimal;
 use sqlx::Row;
@@ -30,7 +30,9 @@ statements! {
 
     /// Inserts an unknown product.
     INSERT = "
-        insert into products (product_id, name, price, currency, reported, upstream_checked_at, updated_at)
+        insert into products (
+            product_id, name, price, currency, reported, upstream_checked_at, updated_at
+        )
         values (
             $1, case when $2::numeric is null then null else $1 end, $2, $3, $4,
             clock_timestamp(), clock_timestamp()

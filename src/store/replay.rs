@@ -21,8 +21,8 @@ statements! {
             select order_id from order_history where changed_at >= $1 and changed_at < $2 offset 0
         ) as changed";
 
-    /// Some orders from an id on. Orders are read first and their events then, so that each statement
-    /// reads a bounded number of rows, however few events match.
+    /// Some orders from an id on. Orders are read first and their events then, so that each
+    /// statement reads a bounded number of rows, however few events match.
     ORDERS = "select id from orders where id >= $1 order by id limit $2";
 
     /// The same, of given orders.
@@ -31,9 +31,11 @@ statements! {
 
     /// The events of some orders in a period, after a position.
     EVENTS = "
-        select order_id, version, event_id, changed_at, actor, action, previous_status, status, reason
+        select order_id, version, event_id, changed_at, actor, action, previous_status, status,
+               reason
         from order_history
-        where order_id = any($1) and ($2::timestamptz is null or changed_at >= $2) and changed_at < $3
+        where order_id = any($1)
+          and ($2::timestamptz is null or changed_at >= $2) and changed_at < $3
           and (order_id, version) > ($4, $5)
         order by order_id, version";
 
@@ -105,8 +107,8 @@ pub async fn first_order(
     Ok(id.map(OrderId::from_database))
 }
 
-/// Up to `limit` orders from `from` on, deleted or not, by id. If `wanted` is not empty, only those of
-/// `wanted`.
+/// Up to `limit` orders from `from` on, deleted or not, by id. If `wanted` is not empty, only those
+/// of `wanted`.
 ///
 /// # Errors
 /// As [`failed`].
@@ -127,8 +129,8 @@ pub async fn orders(
     Ok(ids.into_iter().map(OrderId::from_database).collect())
 }
 
-/// The events of `orders` from `since` to before `until` and after the position `after`, by order and
-/// version.
+/// The events of `orders` from `since` to before `until` and after the position `after`, by order
+/// and version.
 ///
 /// # Errors
 /// As [`failed`].
@@ -182,8 +184,8 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Puts the messages of events into the outbox again, marked as replayed, except those that are still
-/// in it. Returns how many it put.
+/// Puts the messages of events into the outbox again, marked as replayed, except those that are
+/// still in it. Returns how many it put.
 ///
 /// # Errors
 /// As [`failed`].

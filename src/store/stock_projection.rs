@@ -36,7 +36,8 @@ statements! {
     /// Applies what other services changed in the projection. The products are locked.
     ADJUST = "
         update products
-        set reported = coalesce(reported, 0) + delta, external_adjustment = external_adjustment + delta,
+        set reported = coalesce(reported, 0) + delta,
+            external_adjustment = external_adjustment + delta,
             updated_at = clock_timestamp()
         from unnest($1::text[], $2::bigint[]) as adjusted (product_id, delta)
         where products.product_id = adjusted.product_id";

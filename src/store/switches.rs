@@ -29,7 +29,8 @@ statements! {
     /// Sets the response fields of one operation that are not compared.
     IGNORE = "
         insert into routing_rules (operation, ignored_fields) values ($1, $2)
-        on conflict (operation) do update set ignored_fields = excluded.ignored_fields, updated_at = now()";
+        on conflict (operation) do update
+        set ignored_fields = excluded.ignored_fields, updated_at = now()";
 }
 
 /// One operation's switch, and since when it is as it is.

@@ -147,8 +147,8 @@ pub async fn opted_out(connection: &mut Connection, ids: &[&str]) -> Result<Hash
     Ok(found.into_iter().map(UserId::from_database).collect())
 }
 
-/// Reads a page of the users with an e-mail address or preferences that changed since `since`, after
-/// the id `after`.
+/// Reads a page of the users with an e-mail address or preferences that changed since `since`,
+/// after the id `after`.
 ///
 /// # Errors
 /// As [`failed`].

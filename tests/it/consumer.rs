@@ -1,5 +1,5 @@
-//! The consumer with a real PostgreSQL: duplicates, dead letters, outages, and stock reconciled with
-//! late and repeated numbers.
+//! The consumer with a real PostgreSQL: duplicates, dead letters, outages, and stock reconciled
+//! with late and repeated numbers.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};

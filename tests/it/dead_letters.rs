@@ -59,7 +59,8 @@ async fn retry_and_skip_read_by_key() {
 const INCOMING: &str = r#"
     insert into inbox_dead_letters (consumer, topic, body, reason, received_at) values
         ('flask', 'user.registered', 'not JSON', 'not JSON', now()),
-        ('flask', 'user.registered', '{"user_id": 7, "username": "ada", "email": "ada@example.com"}',
+        ('flask', 'user.registered',
+            '{"user_id": 7, "username": "ada", "email": "ada@example.com"}',
             'a defect that has been corrected', now()),
         ('none', 'user.registered', '{}', 'no contract', now())"#;
 

@@ -389,7 +389,7 @@ class AsyncEngineOperations:
             body: Body of the request. More than 1 MiB is refused.
 
         Returns:
-            Status, headers and body. A streamed body is in `stream`; see `next_chunk`.
+            Status, headers, body. A streamed body is in `stream`; see `next_chunk`.
 
         Raises:
             InvalidInput: The arguments are not an HTTP request.

@@ -383,7 +383,7 @@ class EngineOperations:
             body: Body of the request. More than 1 MiB is refused.
 
         Returns:
-            Status, headers and body. A streamed body is in `stream`; see `next_chunk`.
+            Status, headers, body. A streamed body is in `stream`; see `next_chunk`.
 
         Raises:
             InvalidInput: The arguments are not an HTTP request.

@@ -82,7 +82,8 @@ pub(super) fn routes(engine: &Engine, shell: &Shell, envelope: Envelope) -> Rout
     responses(
         (status = 200, description = "The orders.", body = Vec<GatewayOrder>),
         (status = 401, description = "The caller is not authenticated.", body = GatewayFailure),
-        (status = 503, description = "A component is unavailable. Try again later.", body = GatewayFailure),
+        (status = 503, description = "A component is unavailable. Try again later.",
+         body = GatewayFailure),
     )
 )]
 async fn list(State(handlers): State<GatewayHandlers>, request: Request) -> Response {
@@ -101,8 +102,10 @@ async fn list(State(handlers): State<GatewayHandlers>, request: Request) -> Resp
     responses(
         (status = 200, description = "The order.", body = GatewayOrder),
         (status = 401, description = "The caller is not authenticated.", body = GatewayFailure),
-        (status = 404, description = "The order does not exist, or is another user's.", body = GatewayFailure),
-        (status = 503, description = "A component is unavailable. Try again later.", body = GatewayFailure),
+        (status = 404, description = "The order does not exist, or is another user's.",
+         body = GatewayFailure),
+        (status = 503, description = "A component is unavailable. Try again later.",
+         body = GatewayFailure),
     )
 )]
 async fn find(
@@ -137,12 +140,14 @@ async fn find(
         (status = 201, description = "Placed.", body = GatewayOrder),
         (status = 400, description = "The body is invalid, a product is unknown, or its \
                                       stock is insufficient.", body = GatewayFailure),
-        (status = 401, description = "The caller is not authenticated, or no user is named.", body = GatewayFailure),
+        (status = 401, description = "The caller is not authenticated, or no user is named.",
+         body = GatewayFailure),
         (status = 403, description = "The order is for another user.", body = GatewayFailure),
         (status = 413, description = "The body is larger than 1 MiB.", body = GatewayFailure),
         (status = 422, description = "The idempotency key was used with another request, or the \
                                       order has too many lines.", body = GatewayFailure),
-        (status = 503, description = "A component is unavailable. Try again later.", body = GatewayFailure),
+        (status = 503, description = "A component is unavailable. Try again later.",
+         body = GatewayFailure),
     )
 )]
 async fn place(State(handlers): State<GatewayHandlers>, request: Request) -> Response {

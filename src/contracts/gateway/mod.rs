@@ -37,9 +37,9 @@ settings! {
             parse: AuthMode::parse,
             default: "",
             variables: ["ORDER_ENGINE_GATEWAY_AUTH"],
-            help: "How callers of the contract gateway are authenticated: jwt (a token), gateway (a \
-                   trusted gateway, which sends auth_gateway_secret) or none (any client has full \
-                   access). Required to serve the contract; there is no default.",
+            help: "How callers of the contract gateway are authenticated: jwt (a token), gateway \
+                   (a trusted gateway, which sends auth_gateway_secret) or none (any client has \
+                   full access). Required to serve the contract; there is no default.",
         }
         gateway_envelope: Envelope {
             parse: choice([("documented", Envelope::Documented), ("result", Envelope::Result)]),

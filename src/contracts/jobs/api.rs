@@ -71,7 +71,8 @@ pub(super) fn routes(engine: &Engine, shell: &Shell, check_totals: bool) -> Rout
         (status = 413, description = "The body is larger than 1 MiB.", body = JobsMessage),
         (status = 422, description = "The idempotency key was used with another request, or the \
                                       order has too many lines.", body = JobsMessage),
-        (status = 503, description = "A component is unavailable. Try again later.", body = JobsMessage),
+        (status = 503, description = "A component is unavailable. Try again later.",
+         body = JobsMessage),
     )
 )]
 async fn create(State(handlers): State<Arc<JobsHandlers>>, request: Request) -> Response {
@@ -94,7 +95,8 @@ async fn create(State(handlers): State<Arc<JobsHandlers>>, request: Request) -> 
     responses(
         (status = 200, description = "The orders.", body = Vec<JobsOrder>),
         (status = 401, description = "No valid token, if one is required.", body = JobsMessage),
-        (status = 503, description = "A component is unavailable. Try again later.", body = JobsMessage),
+        (status = 503, description = "A component is unavailable. Try again later.",
+         body = JobsMessage),
     )
 )]
 async fn list(State(handlers): State<Arc<JobsHandlers>>, request: Request) -> Response {
@@ -113,8 +115,10 @@ async fn list(State(handlers): State<Arc<JobsHandlers>>, request: Request) -> Re
     responses(
         (status = 200, description = "The order.", body = JobsOrder),
         (status = 401, description = "No valid token, if one is required.", body = JobsMessage),
-        (status = 404, description = "The order does not exist, or is another user's.", body = JobsMessage),
-        (status = 503, description = "A component is unavailable. Try again later.", body = JobsMessage),
+        (status = 404, description = "The order does not exist, or is another user's.",
+         body = JobsMessage),
+        (status = 503, description = "A component is unavailable. Try again later.",
+         body = JobsMessage),
     )
 )]
 async fn read(
@@ -140,10 +144,12 @@ async fn read(
         (status = 400, description = "The body is invalid.", body = JobsMessage),
         (status = 401, description = "No valid token, if one is required.", body = JobsMessage),
         (status = 403, description = "The caller is not an admin.", body = JobsMessage),
-        (status = 404, description = "The order does not exist, or is another user's.", body = JobsMessage),
+        (status = 404, description = "The order does not exist, or is another user's.",
+         body = JobsMessage),
         (status = 409, description = "The status change is not allowed.", body = JobsMessage),
         (status = 413, description = "The body is larger than 1 MiB.", body = JobsMessage),
-        (status = 503, description = "A component is unavailable. Try again later.", body = JobsMessage),
+        (status = 503, description = "A component is unavailable. Try again later.",
+         body = JobsMessage),
     )
 )]
 async fn update(
@@ -167,9 +173,12 @@ async fn update(
     responses(
         (status = 200, description = "Deleted.", body = JobsMessage),
         (status = 401, description = "No valid token, if one is required.", body = JobsMessage),
-        (status = 404, description = "The order does not exist, or is another user's.", body = JobsMessage),
-        (status = 409, description = "The order was shipped and not delivered.", body = JobsMessage),
-        (status = 503, description = "A component is unavailable. Try again later.", body = JobsMessage),
+        (status = 404, description = "The order does not exist, or is another user's.",
+         body = JobsMessage),
+        (status = 409, description = "The order was shipped and not delivered.",
+         body = JobsMessage),
+        (status = 503, description = "A component is unavailable. Try again later.",
+         body = JobsMessage),
     )
 )]
 async fn delete(

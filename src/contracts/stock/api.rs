@@ -72,7 +72,8 @@ pub(super) fn routes(engine: &Engine, shell: &Shell) -> Router {
         (status = 413, description = "The body is larger than 1 MiB.", body = StockMessage),
         (status = 422, description = "The idempotency key was used with another request, or the \
                                       order has too many lines.", body = StockMessage),
-        (status = 503, description = "A component is unavailable. Try again later.", body = StockMessage),
+        (status = 503, description = "A component is unavailable. Try again later.",
+         body = StockMessage),
     )
 )]
 async fn create(State(handlers): State<Arc<StockHandlers>>, request: Request) -> Response {
@@ -94,7 +95,8 @@ async fn create(State(handlers): State<Arc<StockHandlers>>, request: Request) ->
     responses(
         (status = 200, description = "The orders.", body = Vec<StockOrder>),
         (status = 401, description = "The caller is not authenticated.", body = StockMessage),
-        (status = 503, description = "A component is unavailable. Try again later.", body = StockMessage),
+        (status = 503, description = "A component is unavailable. Try again later.",
+         body = StockMessage),
     )
 )]
 async fn list(State(handlers): State<Arc<StockHandlers>>, request: Request) -> Response {
@@ -112,10 +114,12 @@ async fn list(State(handlers): State<Arc<StockHandlers>>, request: Request) -> R
     get, path = "/order/{id}", params(("id" = String, Path, description = "The user's id.")),
     responses(
         (status = 200, description = "The orders; none of an unknown user, or of one whose \
-                                      orders are not visible to the caller.", body = Vec<StockOrder>),
+                                      orders are not visible to the caller.",
+         body = Vec<StockOrder>),
         (status = 400, description = "The id is not a valid user id.", body = StockMessage),
         (status = 401, description = "The caller is not authenticated.", body = StockMessage),
-        (status = 503, description = "A component is unavailable. Try again later.", body = StockMessage),
+        (status = 503, description = "A component is unavailable. Try again later.",
+         body = StockMessage),
     )
 )]
 async fn list_of_user(
@@ -141,10 +145,12 @@ async fn list_of_user(
         (status = 400, description = "The body is invalid.", body = StockMessage),
         (status = 401, description = "The caller is not authenticated.", body = StockMessage),
         (status = 403, description = "The caller is not an admin.", body = StockMessage),
-        (status = 404, description = "The order does not exist, or is another user's.", body = StockMessage),
+        (status = 404, description = "The order does not exist, or is another user's.",
+         body = StockMessage),
         (status = 409, description = "The status change is not allowed.", body = StockMessage),
         (status = 413, description = "The body is larger than 1 MiB.", body = StockMessage),
-        (status = 503, description = "A component is unavailable. Try again later.", body = StockMessage),
+        (status = 503, description = "A component is unavailable. Try again later.",
+         body = StockMessage),
     )
 )]
 async fn update(
@@ -169,9 +175,12 @@ async fn update(
     responses(
         (status = 200, description = "Deleted.", body = StockMessage),
         (status = 401, description = "The caller is not authenticated.", body = StockMessage),
-        (status = 404, description = "The order does not exist, or is another user's.", body = StockMessage),
-        (status = 409, description = "The order was shipped and not delivered.", body = StockMessage),
-        (status = 503, description = "A component is unavailable. Try again later.", body = StockMessage),
+        (status = 404, description = "The order does not exist, or is another user's.",
+         body = StockMessage),
+        (status = 409, description = "The order was shipped and not delivered.",
+         body = StockMessage),
+        (status = 503, description = "A component is unavailable. Try again later.",
+         body = StockMessage),
     )
 )]
 async fn delete(

@@ -104,8 +104,8 @@ async fn check_services(settings: &Settings) -> Vec<Check> {
             ProductProtocol::Rest => http::reach_rest(url, PRODUCT_SERVICE, options).await,
             ProductProtocol::GraphQl => http::reach_graphql(url, PRODUCT_SERVICE, options).await,
         };
-        let remedy = "Start the service, correct PRODUCTS_SERVICE_URL, or unset it to use the catalog \
-                      alone.";
+        let remedy = "Start the service, correct PRODUCTS_SERVICE_URL, or unset it to use the \
+                      catalog alone.";
         checks.push(connection(PRODUCT_SERVICE, url, reached, remedy));
     }
     checks

@@ -1,4 +1,5 @@
-//! Cursors of `orders`: opaque to clients, and valid only with the filter of the page they belong to.
+//! Cursors of `orders`: opaque to clients, and valid only with the filter of the page they belong
+//! to.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -61,7 +61,7 @@ impl FlaskQuery {
         }
     }
 
-    /// Orders visible to the caller, newest first, with pages. `status` and `userId` filter the list.
+    /// Orders visible to the caller, newest first, in pages. `status` and `userId` filter them.
     #[graphql(complexity = "1 + listed(first) * child_complexity")]
     async fn orders(
         &self,
