@@ -325,6 +325,7 @@ class DeadLetter:
         "reason",
         "attempts",
         "dead_lettered_at",
+        "body",
     )
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     def __new__(
@@ -336,6 +337,7 @@ class DeadLetter:
         reason: str,
         attempts: int,
         dead_lettered_at: datetime,
+        body: str,
     ) -> DeadLetter: ...
     @property
     def id(self) -> int:
@@ -358,6 +360,9 @@ class DeadLetter:
     @property
     def dead_lettered_at(self) -> datetime:
         """Since when the message is a dead letter."""
+    @property
+    def body(self) -> str:
+        """The message, at most its first 4,096 characters."""
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name.
 

@@ -256,6 +256,8 @@ result_class! {
         attempts: i32,
         /// Since when the message is a dead letter.
         dead_lettered_at: DateTime<Utc>,
+        /// The message, at most its first 4,096 characters.
+        body: String,
     }
 }
 
@@ -551,6 +553,7 @@ impl From<DeadLetter> for PyDeadLetter {
             reason: message.reason,
             attempts: message.attempts,
             dead_lettered_at: message.dead_lettered_at,
+            body: message.body,
         }
     }
 }

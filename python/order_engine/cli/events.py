@@ -56,11 +56,13 @@ def tail(*, order_id: int | None, limit: int, as_json: bool, **options: str | No
 @setting_options("database_url")
 @json_option
 def dead_letters(*, limit: int, as_json: bool, **options: str | None) -> None:
-    """List messages that could not be published or applied, oldest first."""
+    """List messages that could not be published or applied, oldest first.
+
+    With --json the rows include the message itself, at most its first 4,096 characters.
+    """
+    rows = _native.events_dead_letters(with_database(**options), limit)
     print_rows(
-        _native.events_dead_letters(with_database(**options), limit),
-        DEAD_LETTER_FIELDS,
-        as_json=as_json,
+        rows, (*DEAD_LETTER_FIELDS, "body") if as_json else DEAD_LETTER_FIELDS, as_json=as_json
     )
 
 

@@ -241,7 +241,7 @@ def test_losing_a_connection_that_was_passed_in_stops_the_consumer(
 
     consumer = make(psycopg.connect(url), write)
     bound.publish({"n": 1})
-    with pytest.raises(Unavailable, match="a function that opens one"):
+    with pytest.raises(Unavailable, match="a function that opens a connection"):
         consumer.run()
     assert (effects(url), bound.waiting()) == ([], 1)
 
@@ -304,7 +304,7 @@ def test_an_object_that_is_no_connection_is_rejected(
                 make(connection, by_cursor).run()
         consumer = Consumer(queue=QUEUE, rabbitmq_url=broker.url, connection=lambda: blocking)
         consumer.on("order.placed")(lambda _event: None)
-        with pytest.raises(InvalidInput, match="`run_async` one that is awaited"):
+        with pytest.raises(InvalidInput, match="`run_async` an asyncio one"):
             asyncio.run(consumer.run_async())
 
     async def main() -> None:

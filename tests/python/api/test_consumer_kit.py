@@ -145,7 +145,7 @@ def test_events_are_handled_in_order_one_at_a_time_and_acknowledged(
         "Event('inventory.updated', [{'product_id': 1, 'quantity': 98}], message_id='m-1')"
     )
     assert last
-    with pytest.raises(TypeError, match=r"JSON list .* use event\.body"):
+    with pytest.raises(TypeError, match=r"JSON list.* use event\.body"):
         last["product_id"]
     with pytest.raises(AttributeError):
         last.body = None  # type: ignore[misc]
@@ -534,6 +534,20 @@ def test_the_command_lists_retries_and_skips_dead_letters(
     )
     assert json.loads(command("dead-letters", "--json")) == []
 
+    misspelled = subprocess.run(
+        [
+            *(sys.executable, "-m", "order_engine", "consumer", "dead-letters"),
+            *("--queue", f"{QUEUE}x"),
+        ],
+        env=dict(os.environ) | {"RABBITMQ_URL": broker.url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert misspelled.returncode == 1
+    assert f"no queue {QUEUE}x" in misspelled.stderr
+
 
 def test_settings_come_from_the_environment_without_a_database_connection(
     bound: ScriptQueue, broker: Broker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -617,11 +631,11 @@ def test_wrong_use_raises(consumer: Consumer) -> None:
         consumer.run()
     with pytest.raises(InvalidInput, match="at least one routing key"):
         consumer.on()
-    with pytest.raises(InvalidInput, match=r"give `Consumer\(connection=…\)` one"):
+    with pytest.raises(InvalidInput, match=r"pass `Consumer\(connection=…\)`"):
         consumer.on("order.placed")(lambda event, connection: (event, connection))
     with pytest.raises(InvalidInput, match="more than an event and a connection"):
         consumer.on("order.placed")(lambda event, connection, more: (event, connection, more))
-    with pytest.raises(InvalidInput, match="a function is needed"):
+    with pytest.raises(InvalidInput, match="decorates a function"):
         consumer.on("order.placed")("handle")  # type: ignore[type-var]
 
     @consumer.on("order.placed")

@@ -385,3 +385,30 @@ def test_serve_uses_the_configured_database(
     assert not (shell.folder / ".order-engine").exists()
     serve.process.send_signal(signal.SIGTERM)
     assert serve.process.wait(30) == 0
+
+
+@pytest.mark.usefixtures("_embedded")
+def test_an_engine_without_a_database_url_uses_the_embedded_one(shell: Shell) -> None:
+    place = """
+from order_engine import OrderEngine
+with OrderEngine() as engine:
+    engine.upsert_product("tea", name="Tea", price="7.25", quantity=10)
+    engine.place_order(user_id=1, lines=[("tea", 2)])
+    print(len(engine.list_orders().orders))
+"""
+    for count in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", place],
+            cwd=shell.folder,
+            env=shell.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stdout.strip()) == (0, count), done.stderr
+    assert (shell.folder / ".order-engine/postgres").exists()
+    eventually(
+        lambda: not (shell.folder / ".order-engine/postgres/data/postmaster.pid").exists(),
+        "the server ends with the last process",
+    )

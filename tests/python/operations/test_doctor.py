@@ -186,7 +186,7 @@ def test_missing_settings_are_named_if_a_contract_needs_them(doctor: Doctor) -> 
         ("kafka", "KAFKA_BROKERS"),
         ("redis", "REDIS_URL"),
     ]:
-        assert reported.entries[name].detail == f"{setting} is not set: events wait in the outbox."
+        assert reported.entries[name].detail == f"{setting} is not set; events stay in the outbox."
     assert set(AROUND) & doctor("flask:0").entries.keys() == {"rabbitmq"}
     assert set(AROUND) & doctor("jobs:0").entries.keys() == {"redis"}
 
