@@ -8,7 +8,7 @@
 //!
 //! contracts ─► server, auth, engine        outbox, consumer─► engine, store
 //! transport ─► engine (its ports)          config ─► contracts, setting, store (its options)
-//! strangler ─► server, auth, store
+//! migration_router ─► server, auth, store
 //!
 //! engine ─► store ─► domain ─► error
 //! ```
@@ -26,6 +26,7 @@ pub mod domain;
 pub mod engine;
 pub mod error;
 mod json_object;
+pub mod migration_router;
 pub mod operations;
 pub mod outbox;
 #[cfg(feature = "python")]
@@ -34,5 +35,4 @@ pub mod retry;
 pub mod server;
 pub mod setting;
 pub mod store;
-pub mod strangler;
 pub mod transport;

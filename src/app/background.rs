@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::sinks::{self, Handover};
+use crate::app::sinks::{self, SinkChannel};
 use crate::app::{Role, options};
 use crate::config::Settings;
 use crate::config::messages::MessageSettings;
@@ -17,10 +17,14 @@ use crate::error::Result;
 #[cfg(not(feature = "kafka"))]
 use crate::error::{Error, ErrorKind};
 use crate::outbox::{Relay, RelayOptions, RelayStats, RequireQueue};
-use crate::transport::handover::handover;
 #[cfg(feature = "kafka")]
-use crate::transport::kafka::{InletOptions as KafkaInletOptions, KafkaInlet, KafkaOutlet};
-use crate::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitOutlet};
+use crate::transport::kafka::{
+    KafkaMessageSourceFactory, KafkaPublisherFactory, KafkaSourceOptions,
+};
+use crate::transport::rabbitmq::{
+    RabbitMessageSourceFactory, RabbitPublisherFactory, RabbitSourceOptions,
+};
+use crate::transport::sink_channel::sink_channel;
 
 /// The engine's own queue, which is durable: consumed messages survive a restart of the broker. A
 /// queue with another name may be declared by an older service, with options of its own.
@@ -116,7 +120,7 @@ impl Background {
         };
         if with.publishes() {
             let exchange = exchange.name(&rabbitmq.rabbitmq_exchange);
-            let outlet = RabbitOutlet::new(options::rabbitmq(rabbitmq, exchange)?);
+            let outlet = RabbitPublisherFactory::new(options::rabbitmq(rabbitmq, exchange)?);
             let topics = rabbitmq.topics_require_queue.clone();
             counters.relay = Some(self.relay(contract.name(), outlet, topics, with));
         }
@@ -124,14 +128,14 @@ impl Background {
         if with.consumes() && !self.consumers.contains(&contract.consumer()) {
             self.consumers.push(contract.consumer());
             let queue = rabbitmq.rabbitmq_queue.clone();
-            let inlet_options = InletOptions {
+            let inlet_options = RabbitSourceOptions {
                 queue_durable: rabbitmq.rabbitmq_exchange_durable || queue == OWN_QUEUE,
                 queue,
                 topics: topics(contract),
                 prefetch: rabbitmq.rabbitmq_prefetch,
             };
             let broker = options::rabbitmq(rabbitmq, &rabbitmq.rabbitmq_exchange)?;
-            let inlet = RabbitInlet::new(broker, &inlet_options)?;
+            let inlet = RabbitMessageSourceFactory::new(broker, &inlet_options)?;
             counters.intake = Some(self.consumer(contract, inlet, with));
         }
         Ok(counters)
@@ -164,16 +168,16 @@ impl Background {
             return Ok(without("KAFKA_BROKERS", counters));
         }
         if with.publishes() {
-            let outlet = KafkaOutlet::new(kafka.into());
+            let outlet = KafkaPublisherFactory::new(kafka.into());
             // A missing topic has not been created yet.
             counters.relay = Some(self.relay(contract.name(), outlet, RequireQueue::All, with));
         }
         if with.consumes() {
-            let inlet_options = KafkaInletOptions {
+            let inlet_options = KafkaSourceOptions {
                 group: format!("{}-{}", kafka.kafka_group, contract.name()),
                 topics: topics(contract),
             };
-            let inlet = KafkaInlet::new(kafka.into(), inlet_options);
+            let inlet = KafkaMessageSourceFactory::new(kafka.into(), inlet_options);
             counters.intake = Some(self.consumer(contract, inlet, with));
         }
         Ok(counters)
@@ -195,11 +199,11 @@ impl Background {
 
     /// Starts delivering the messages of the sinks `names` to this process. Returns the channels
     /// in the same order.
-    pub(super) fn open_sinks(&mut self, names: &[String], with: Messaging<'_>) -> Vec<Handover> {
+    pub(super) fn open_sinks(&mut self, names: &[String], with: Messaging<'_>) -> Vec<SinkChannel> {
         let mut channels = Vec::with_capacity(names.len());
         for name in names {
             let name = sinks::intern(name);
-            let (outlet, channel) = handover(name, with.settings.messages.sink_timeout_seconds);
+            let (outlet, channel) = sink_channel(name, with.settings.messages.sink_timeout_seconds);
             channels.push(channel);
             if with.publishes() {
                 let relay = Some(self.relay(name, outlet, Vec::new(), with));

@@ -10,15 +10,17 @@ use crate::app::options;
 use crate::config::rabbitmq::RabbitMqSettings;
 use crate::consumer::QueueSubscription;
 use crate::error::Result;
-use crate::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitParking};
+use crate::transport::rabbitmq::{
+    RabbitDeadLetters, RabbitMessageSourceFactory, RabbitSourceOptions,
+};
 
 pub use crate::engine::ports::Delivery;
-pub use crate::transport::rabbitmq::ParkedDelivery;
+pub use crate::transport::rabbitmq::DeadLetteredDelivery;
 
 /// A consumer of one queue, for a program that processes one delivery after the other.
 pub struct Consuming {
-    subscription: Arc<Mutex<QueueSubscription<RabbitInlet>>>,
-    parking: RabbitParking,
+    subscription: Arc<Mutex<QueueSubscription<RabbitMessageSourceFactory>>>,
+    parking: RabbitDeadLetters,
     /// The task that waits for the next delivery. It continues when the caller's wait times out,
     /// because connecting can take longer.
     pending: Mutex<Option<JoinHandle<Option<Arc<Delivery>>>>>,
@@ -44,13 +46,13 @@ impl Consuming {
         topics: Vec<String>,
         stop: CancellationToken,
     ) -> Result<Self> {
-        let inlet_options = InletOptions {
+        let inlet_options = RabbitSourceOptions {
             queue: queue.to_owned(),
             queue_durable: settings.rabbitmq_exchange_durable,
             topics,
             prefetch: settings.rabbitmq_prefetch,
         };
-        let inlet = RabbitInlet::new(
+        let inlet = RabbitMessageSourceFactory::new(
             options::rabbitmq(settings, &settings.rabbitmq_exchange)?,
             &inlet_options,
         )?;
@@ -120,6 +122,6 @@ impl Consuming {
 ///
 /// # Errors
 /// `Misconfigured` when the URL or the name cannot be used.
-pub fn parking(settings: &RabbitMqSettings, queue: &str) -> Result<RabbitParking> {
-    RabbitParking::new(options::rabbitmq(settings, &settings.rabbitmq_exchange)?, queue)
+pub fn parking(settings: &RabbitMqSettings, queue: &str) -> Result<RabbitDeadLetters> {
+    RabbitDeadLetters::new(options::rabbitmq(settings, &settings.rabbitmq_exchange)?, queue)
 }

@@ -10,20 +10,20 @@ use tokio_util::sync::CancellationToken;
 use crate::app::enabled_contracts::ContractApi;
 use crate::config::server::ServerSettings;
 use crate::error::Result;
-use crate::server::Shell;
+use crate::server::ServerContext;
 use crate::server::health::Probe;
-use crate::server::metrics::{Figures, Metrics};
-use crate::server::rates::Rates;
+use crate::server::metrics::{Metrics, MetricsSource};
+use crate::server::rate_limit::RateLimiter;
 
 /// What the servers of all contracts of a process share.
 pub(super) struct SharedContext {
     metrics: Arc<Metrics>,
     probes: Arc<[Arc<dyn Probe>]>,
-    figures: Arc<[Arc<dyn Figures>]>,
+    metrics_sources: Arc<[Arc<dyn MetricsSource>]>,
     pages_dir: Option<PathBuf>,
     time_max: Duration,
-    rates: Option<Arc<Rates>>,
-    leaving: CancellationToken,
+    rate_limiter: Option<Arc<RateLimiter>>,
+    shutdown_pending: CancellationToken,
     shutdown: CancellationToken,
 }
 
@@ -31,17 +31,17 @@ impl SharedContext {
     pub(super) fn new(
         settings: &ServerSettings,
         probes: Vec<Arc<dyn Probe>>,
-        figures: Vec<Arc<dyn Figures>>,
+        metrics_sources: Vec<Arc<dyn MetricsSource>>,
     ) -> Self {
-        let rates = Rates::new(settings.into());
+        let rate_limiter = RateLimiter::new(settings.into());
         Self {
             metrics: Arc::new(Metrics::new()),
             probes: probes.into(),
-            figures: figures.into(),
+            metrics_sources: metrics_sources.into(),
             pages_dir: settings.pages_dir.clone().filter(|folder| folder.is_dir()),
             time_max: settings.request_timeout_seconds,
-            rates: rates.map(Arc::new),
-            leaving: CancellationToken::new(),
+            rate_limiter: rate_limiter.map(Arc::new),
+            shutdown_pending: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         }
     }
@@ -50,24 +50,24 @@ impl SharedContext {
     ///
     /// # Errors
     /// `Misconfigured` when the settings do not say how the contract authenticates its callers.
-    pub(super) fn of(&self, api: &ContractApi) -> Result<Shell> {
-        Ok(Shell {
+    pub(super) fn of(&self, api: &ContractApi) -> Result<ServerContext> {
+        Ok(ServerContext {
             contract: api.contract().name(),
             authenticator: api.authenticator()?.clone(),
             metrics: Arc::clone(&self.metrics),
             probes: Arc::clone(&self.probes),
-            figures: Arc::clone(&self.figures),
+            metrics_sources: Arc::clone(&self.metrics_sources),
             pages_dir: self.pages_dir.clone(),
             time_max: self.time_max,
-            rates: self.rates.clone(),
-            leaving: self.leaving.clone(),
+            rate_limiter: self.rate_limiter.clone(),
+            shutdown_pending: self.shutdown_pending.clone(),
             shutdown: self.shutdown.clone(),
         })
     }
 
     /// Cancelled when the process is about to stop serving.
-    pub(super) fn leaving(&self) -> &CancellationToken {
-        &self.leaving
+    pub(super) fn shutdown_pending(&self) -> &CancellationToken {
+        &self.shutdown_pending
     }
 
     /// Cancelled when streams end and no request is accepted any more.

@@ -72,7 +72,7 @@ pub fn describe(settings: &Settings, contract: &str, language: Language) -> Resu
             None => None,
             Some(document) => {
                 let authenticator = Authenticators::new(&settings.auth).of(contract)?.ok();
-                Some(pretty(&openapi::guarded(document, authenticator.as_ref()))?)
+                Some(pretty(&openapi::with_security(document, authenticator.as_ref()))?)
             }
         },
         Language::GraphQl => contract.sdl().map(|sdl| sdl.trim_end().to_owned() + "\n"),

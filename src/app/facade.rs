@@ -8,23 +8,25 @@ use axum::Router;
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::app::dry_run::DryRunApi;
 use crate::app::enabled_contracts::ContractApi;
 use crate::app::probes::{self, Check};
-use crate::app::rehearsal::Rehearsal;
 use crate::engine::ports::Delivery;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::Shell;
+use crate::migration_router::{MigrationRouter, MigrationRouterOptions};
+use crate::server::ServerContext;
 use crate::server::graphql::GraphQl;
-use crate::server::in_process::{self, Answering, Asked, Headers, Socket, header_map};
-use crate::server::params::Params;
+use crate::server::graphql::params::Params;
+use crate::server::in_process::{
+    self, Headers, InProcessRequest, InProcessResponse, InProcessSocket, header_map,
+};
 use crate::server::session::Session;
-use crate::strangler::{Parts, Strangler};
 
 /// What is built for the first request that needs it.
 #[derive(Default)]
 pub(super) struct Lazy {
     /// The first GraphQL API, with its contract's context.
-    graphql: OnceLock<(GraphQl, Shell)>,
+    graphql: OnceLock<(GraphQl, ServerContext)>,
     /// The routes of the first contract.
     router: OnceLock<Router>,
 }
@@ -70,7 +72,7 @@ impl App {
     /// # Errors
     /// `Misconfigured` when the settings do not say how the contract authenticates its callers;
     /// `InvalidInput` for a request that is not valid HTTP.
-    pub async fn answer(&self, asked: Asked) -> Result<Answering> {
+    pub async fn answer(&self, request: InProcessRequest) -> Result<InProcessResponse> {
         if self.lazy.router.get().is_none() {
             let (api, context) = self.first()?;
             let router = api.contract().router(&self.engine, &context);
@@ -78,7 +80,7 @@ impl App {
             let _ = self.lazy.router.set(router);
         }
         let router = self.lazy.router.get().cloned().unwrap_or_default();
-        in_process::answer(router, asked).await
+        in_process::handle(router, request).await
     }
 
     /// Opens the server's end of a GraphQL WebSocket for a request with `headers`; none when the
@@ -86,9 +88,9 @@ impl App {
     ///
     /// # Errors
     /// As [`App::execute`].
-    pub fn socket(&self, headers: Headers) -> Result<Option<Socket>> {
+    pub fn socket(&self, headers: Headers) -> Result<Option<InProcessSocket>> {
         let (graphql, context) = self.graphql()?;
-        Socket::open(graphql, context, headers)
+        InProcessSocket::open(graphql, context, headers)
     }
 
     /// Applies a message that another program has received, as the first contract decodes it.
@@ -107,21 +109,21 @@ impl App {
     /// # Errors
     /// `Misconfigured` when the settings do not say how the first contract authenticates its
     /// callers.
-    pub async fn strangler(&self) -> Result<Arc<Strangler>> {
-        let opened = self.strangler.get_or_try_init(async || {
+    pub async fn migration_router(&self) -> Result<Arc<MigrationRouter>> {
+        let opened = self.migration_router.get_or_try_init(async || {
             let (api, context) = self.first()?;
             let store = self.engine.store().isolated();
             let engine = self.engine.dry_run(&store);
-            let rehearser = Box::new(Rehearsal::new(engine, api.contract(), &context));
-            let parts = Parts {
+            let shadow_runner = Box::new(DryRunApi::new(engine, api.contract(), &context));
+            let options = MigrationRouterOptions {
                 store,
-                rehearser,
+                shadow_runner,
                 authenticator: context.authenticator.clone(),
                 metrics: Arc::clone(&context.metrics),
-                unset: self.stage,
+                default_stage: self.stage,
                 operations: api.contract().operations(),
             };
-            Ok(Arc::new(Strangler::open(parts).await))
+            Ok(Arc::new(MigrationRouter::open(options).await))
         });
         opened.await.cloned()
     }
@@ -136,13 +138,13 @@ impl App {
     }
 
     /// The API of the first contract and its context.
-    fn first(&self) -> Result<(&ContractApi, Shell)> {
+    fn first(&self) -> Result<(&ContractApi, ServerContext)> {
         let api = self.contracts.first()?;
         Ok((api, self.shared.of(api)?))
     }
 
     /// The GraphQL API of the first contract that has one, with that contract's context.
-    fn graphql(&self) -> Result<&(GraphQl, Shell)> {
+    fn graphql(&self) -> Result<&(GraphQl, ServerContext)> {
         if let Some(opened) = self.lazy.graphql.get() {
             return Ok(opened);
         }

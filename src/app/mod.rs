@@ -6,15 +6,15 @@ mod background;
 pub mod consuming;
 mod contexts;
 pub mod describing;
+mod dry_run;
 pub mod enabled_contracts;
 mod facade;
-mod figures;
 mod logging;
+mod metrics;
 pub(crate) mod options;
 mod periodic;
 mod ports;
 mod probes;
-mod rehearsal;
 mod serve;
 pub mod sinks;
 mod token_keys;
@@ -27,22 +27,23 @@ use crate::app::background::{Background, Messaging};
 use crate::app::contexts::SharedContext;
 use crate::app::enabled_contracts::EnabledContracts;
 use crate::app::facade::Lazy;
-use crate::app::sinks::Handover;
+use crate::app::sinks::SinkChannel;
 use crate::config::Settings;
 use crate::config::messages::MessageSettings;
-use crate::domain::switch::Stage;
+use crate::domain::routing_rule::MigrationStage;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::health::Probe;
 use crate::store::{Store, StoreOptions, migrate};
 
 pub use crate::domain::query::Consistency;
+pub use crate::migration_router::{ComparedResponse, MigrationRouter, RoutingDecision};
 pub use crate::server::in_process::{
-    Answering, Asked, Headers, Pieces, Sent, Socket, SocketInput, SocketOutput,
+    BodyStream, Headers, InProcessRequest, InProcessResponse, InProcessSocket, SocketInput,
+    SocketMessage, SocketOutput,
 };
-pub use crate::strangler::{Passage, Reply, Strangler};
 pub use probes::Check;
-pub(crate) use serve::identity;
+pub(crate) use serve::certificate;
 pub use serve::{serve, work};
 pub(crate) use token_keys::verifier;
 
@@ -87,9 +88,9 @@ pub struct App {
     probes: Vec<Arc<dyn Probe>>,
     background: Background,
     /// The stage of operations without a routing rule.
-    stage: Stage,
+    stage: MigrationStage,
     lazy: Lazy,
-    strangler: OnceCell<Arc<Strangler>>,
+    migration_router: OnceCell<Arc<MigrationRouter>>,
 }
 
 impl App {
@@ -113,7 +114,7 @@ impl App {
         contracts: EnabledContracts,
         role: Role,
         taken: &[String],
-    ) -> Result<(Self, Vec<Handover>)> {
+    ) -> Result<(Self, Vec<SinkChannel>)> {
         sinks::check_named(taken, settings)?;
         let store = open_store(settings).await?;
         let encoders = contracts.encoders().to_vec();
@@ -137,16 +138,16 @@ impl App {
         }
         probes.extend(background.fetch_token_keys(contracts.apis()).await);
         authenticators::warn(contracts.apis(), settings.auth.access);
-        let figures = figures::all(&engine, background.counters(), &probes);
+        let metrics_sources = metrics::all(&engine, background.counters(), &probes);
         let app = Self {
             engine,
             contracts,
-            shared: SharedContext::new(&settings.server, probes.clone(), figures),
+            shared: SharedContext::new(&settings.server, probes.clone(), metrics_sources),
             probes,
             background,
             stage: settings.migration.migration_stage,
             lazy: Lazy::default(),
-            strangler: OnceCell::new(),
+            migration_router: OnceCell::new(),
         };
         Ok((app, channels))
     }
@@ -184,8 +185,8 @@ impl App {
     /// that are queued, and closes the database connections.
     pub async fn close(&self) {
         self.shared.shutdown().cancel();
-        if let Some(strangler) = self.strangler.get() {
-            strangler.close().await;
+        if let Some(migration_router) = self.migration_router.get() {
+            migration_router.close().await;
         }
         self.background.stop().await;
         self.engine.close().await;

@@ -17,9 +17,9 @@ use crate::contracts::JobOptions;
 use crate::engine::Rules;
 use crate::engine::ports::{ProductService, UserService};
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::rates::RateOptions;
-use crate::transport::bullmq::{BullMqOptions, BullMqOutlet};
-use crate::transport::http::{AskOptions, GraphQlProducts, RestProducts, RestUsers};
+use crate::server::rate_limit::RateLimitOptions;
+use crate::transport::bullmq::{BullMqOptions, BullMqPublisherFactory};
+use crate::transport::http::{GraphQlProducts, RestProducts, RestUsers, UpstreamOptions};
 #[cfg(feature = "kafka")]
 use crate::transport::kafka::{KafkaLogin, KafkaOptions};
 use crate::transport::rabbitmq::RabbitOptions;
@@ -58,7 +58,7 @@ impl From<&AuthSettings> for JwksOptions {
     }
 }
 
-impl From<&ServerSettings> for RateOptions {
+impl From<&ServerSettings> for RateLimitOptions {
     fn from(settings: &ServerSettings) -> Self {
         Self {
             user_per_minute: settings.rate_limit_user_per_minute,
@@ -68,7 +68,7 @@ impl From<&ServerSettings> for RateOptions {
     }
 }
 
-impl From<&UpstreamSettings> for AskOptions {
+impl From<&UpstreamSettings> for UpstreamOptions {
     fn from(settings: &UpstreamSettings) -> Self {
         Self { timeout: settings.upstream_timeout_ms, attempts_max: settings.upstream_attempts_max }
     }
@@ -120,8 +120,8 @@ pub(super) fn bullmq(
     url: SecretString,
     settings: &RedisSettings,
     jobs: &JobOptions,
-) -> Result<BullMqOutlet> {
-    BullMqOutlet::new(BullMqOptions {
+) -> Result<BullMqPublisherFactory> {
+    BullMqPublisherFactory::new(BullMqOptions {
         url,
         ca_file: settings.redis_ca_file.clone(),
         prefix: jobs.prefix.clone(),

@@ -14,7 +14,7 @@ use crate::config::server::ServerSettings;
 use crate::contracts::Transport;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server;
-use crate::server::tls::Identity;
+use crate::server::tls::ServerCertificate;
 
 /// Serves until `stop` is cancelled or SIGINT or SIGTERM arrives, then finishes the requests in
 /// progress; a second signal stops at once. After SIGTERM requests are accepted for a while, so
@@ -32,7 +32,7 @@ pub async fn serve(
     ending.on_signals()?;
     let (host, drain) = (settings.server.host.clone(), settings.server.drain_seconds);
     let delay = settings.server.shutdown_delay_seconds;
-    let identity = identity(&settings.server)?;
+    let certificate = certificate(&settings.server)?;
     let mut listeners = Vec::new();
     let contracts = EnabledContracts::new(&settings)?;
     for api in contracts.apis() {
@@ -42,17 +42,18 @@ pub async fn serve(
         Some(port) => Some(listen(&host, port, "--metrics-port", "metrics").await?),
         None => None,
     };
-    let scheme = if identity.is_some() { "https" } else { "http" };
+    let scheme = if certificate.is_some() { "https" } else { "http" };
     let url = |listener| url(scheme, &host, listener);
     let urls = listeners.iter().map(url).collect::<Result<_>>()?;
     if let Some(metrics) = &metrics {
         tracing::info!(url = url(metrics)?, "showing metrics");
     }
     let (app, _) = App::open_with(&settings, contracts, Role::Server, &[]).await?;
-    let (leaving, shutdown) = (app.shared.leaving().clone(), app.shared.shutdown().clone());
-    tokio::spawn(ending.clone().follow(leaving, delay, shutdown));
+    let (shutdown_pending, shutdown) =
+        (app.shared.shutdown_pending().clone(), app.shared.shutdown().clone());
+    tokio::spawn(ending.clone().follow(shutdown_pending, delay, shutdown));
     let serving = async {
-        let listeners = Listeners { apis: listeners, metrics, identity };
+        let listeners = Listeners { apis: listeners, metrics, certificate };
         let served = serve_apis(&app, listeners, urls, ready, drain).await;
         app.close().await;
         served
@@ -99,7 +100,7 @@ struct Listeners {
     /// The separate port of metrics, if there is one.
     metrics: Option<TcpListener>,
     /// The TLS certificate of all of them, if TLS is on.
-    identity: Option<Identity>,
+    certificate: Option<ServerCertificate>,
 }
 
 /// Checks that a broker is set for at least one contract; otherwise the process would have nothing
@@ -131,14 +132,15 @@ async fn serve_apis(
     let routers = apis.iter().zip(&contexts);
     let routers = routers.map(|(api, context)| api.contract().router(&app.engine, context));
     let metrics = listeners.metrics.zip(contexts.first());
-    let metrics = metrics.map(|(listener, context)| (listener, context.beside()));
+    let metrics = metrics.map(|(listener, context)| (listener, context.common_routes()));
     let served = listeners.apis.into_iter().zip(routers).chain(metrics).collect();
     for url in &urls {
         tracing::info!(url, "serving");
     }
     // The caller may have dropped the receiver.
     let _ = ready.send(urls);
-    server::serve(served, listeners.identity.as_ref(), app.shared.shutdown().clone(), drain).await
+    server::serve(served, listeners.certificate.as_ref(), app.shared.shutdown().clone(), drain)
+        .await
 }
 
 async fn listen(host: &str, port: u16, flag: &str, of: &str) -> Result<TcpListener> {
@@ -155,9 +157,9 @@ async fn listen(host: &str, port: u16, flag: &str, of: &str) -> Result<TcpListen
 ///
 /// # Errors
 /// `Misconfigured` when certificate or key cannot be used.
-pub(crate) fn identity(server: &ServerSettings) -> Result<Option<Identity>> {
+pub(crate) fn certificate(server: &ServerSettings) -> Result<Option<ServerCertificate>> {
     match server.tls() {
-        Some((certificate, key)) => Identity::load(certificate, key).map(Some),
+        Some((certificate, key)) => ServerCertificate::load(certificate, key).map(Some),
         None => Ok(None),
     }
 }
@@ -223,16 +225,16 @@ impl Ending {
         }
     }
 
-    /// Cancels `leaving` when stopping begins, and `shutdown` after `delay`, or at once if there is
-    /// no time.
+    /// Cancels `shutdown_pending` when stopping begins, and `shutdown` after `delay`, or at once if
+    /// there is no time.
     async fn follow(
         self,
-        leaving: CancellationToken,
+        shutdown_pending: CancellationToken,
         delay: Duration,
         shutdown: CancellationToken,
     ) {
         self.begun().await;
-        leaving.cancel();
+        shutdown_pending.cancel();
         if !self.now.is_cancelled() {
             tracing::info!(?delay, "shutting down");
             tokio::select! {

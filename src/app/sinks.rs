@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub use crate::domain::message::OutgoingMessage;
 pub use crate::engine::ports::PublishOutcome;
-pub use crate::transport::handover::Handover;
+pub use crate::transport::sink_channel::SinkChannel;
 
 /// Names of sinks. They are kept until the process ends, because destinations are static; a
 /// process has few, however often it opens an engine.

@@ -1,16 +1,16 @@
 //! Migration from an older service: the default stage of its operations.
 
-use crate::domain::switch::Stage;
+use crate::domain::routing_rule::MigrationStage;
 use crate::setting::{choice, settings};
 
 settings! {
     /// Who answers while a service is migrated.
     pub struct MigrationSettings {
-        migration_stage: Stage {
+        migration_stage: MigrationStage {
             parse: choice([
-                ("legacy", Stage::Legacy),
-                ("shadow", Stage::Shadow),
-                ("engine", Stage::Engine),
+                ("legacy", MigrationStage::Legacy),
+                ("shadow", MigrationStage::Shadow),
+                ("engine", MigrationStage::Engine),
             ]),
             default: "engine",
             variables: ["ORDER_ENGINE_MIGRATION_STAGE"],

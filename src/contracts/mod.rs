@@ -32,7 +32,7 @@ use utoipa::openapi::OpenApi;
 use crate::contracts::channel::Channel;
 use crate::engine::Engine;
 use crate::engine::ports::{EventEncoder, MessageDecoder};
-use crate::server::Shell;
+use crate::server::ServerContext;
 use crate::server::graphql::GraphQl;
 use crate::setting::{Problems, Reader, Setting, Values, optional_choice};
 
@@ -101,7 +101,7 @@ pub trait Contract: fmt::Debug + Send + Sync {
     }
 
     /// Its GraphQL API on `engine`, for callers without HTTP; none without a GraphQL API.
-    fn graphql(&self, _engine: &Engine, _shell: &Shell) -> Option<GraphQl> {
+    fn graphql(&self, _engine: &Engine, _server: &ServerContext) -> Option<GraphQl> {
         None
     }
 
@@ -116,7 +116,7 @@ pub trait Contract: fmt::Debug + Send + Sync {
     }
 
     /// The routes of its API on `engine`, with those that all APIs have.
-    fn router(&self, engine: &Engine, shell: &Shell) -> Router;
+    fn router(&self, engine: &Engine, server: &ServerContext) -> Router;
 }
 
 /// How the callers of an API are authenticated.

@@ -119,7 +119,7 @@ async fn check_adoption(store: &Store) -> Option<Check> {
 fn check_tls(settings: &Settings) -> Option<Check> {
     let (certificate, _) = settings.server.tls()?;
     let files = "tls_certificate_file and tls_key_file";
-    Some(match app::identity(&settings.server) {
+    Some(match app::certificate(&settings.server) {
         Ok(_) => passed("tls", &format!("{} matches its key.", certificate.display())),
         Err(error) => dependencies::failed_with_cause(
             "tls",

@@ -7,7 +7,7 @@ mod demo;
 mod doctor;
 mod events;
 mod replay;
-mod switches;
+mod routing_rules;
 
 use std::time::Duration;
 
@@ -24,9 +24,9 @@ pub use demo::{Demo, seed_demo};
 pub use doctor::doctor;
 pub use events::{DeadLetter, events_dead_letters, events_retry, events_skip, events_tail};
 pub use replay::{ReplayOptions, Replayed, events_replay};
-pub use switches::{
-    Holders, Report, SetSwitch, shadow_clear, shadow_ignore, shadow_report, switch, switch_all,
-    switches,
+pub use routing_rules::{
+    RuleScope, ShadowReport, StoredRoutingRule, routing_rules, set_common_routing_rule,
+    set_routing_rule, shadow_clear, shadow_ignore, shadow_report,
 };
 
 /// Longest lifetime of a token: a year.

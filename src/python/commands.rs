@@ -15,7 +15,7 @@ use crate::app::{self, App, Role};
 use crate::config::{self, Needs, Settings};
 use crate::domain::ids::UserId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::operations::{self, AdoptOptions, AdoptReport, Holders, Progress, ReplayOptions};
+use crate::operations::{self, AdoptOptions, AdoptReport, Progress, ReplayOptions, RuleScope};
 use crate::python::arguments::{self, Argument, Flags};
 use crate::python::bridge::wait_for;
 use crate::python::errors::raise;
@@ -604,7 +604,7 @@ pub(super) fn events_replay(
 #[pyfunction]
 pub(super) fn routing_rules(py: Python<'_>, flags: Flags) -> PyResult<Vec<PyRoutingRule>> {
     wait_for(py, async move {
-        let rules = operations::switches(&load(flags, Needs::DATABASE)?).await?;
+        let rules = operations::routing_rules(&load(flags, Needs::DATABASE)?).await?;
         Ok(rules.into_iter().map(PyRoutingRule::from).collect())
     })
 }
@@ -640,11 +640,15 @@ pub(super) fn set_routing_rule(
 ) -> PyResult<bool> {
     wait_for(py, async move {
         let settings = load(flags, Needs::DATABASE)?;
-        let holders = Holders { percent, users };
+        let holders = RuleScope { percent, users };
         let stage = stage.as_deref();
         match operation {
-            Some(operation) => operations::switch(&settings, &operation, stage, holders).await,
-            None => operations::switch_all(&settings, stage, holders).await.map(|()| true),
+            Some(operation) => {
+                operations::set_routing_rule(&settings, &operation, stage, holders).await
+            }
+            None => {
+                operations::set_common_routing_rule(&settings, stage, holders).await.map(|()| true)
+            }
         }
     })
 }

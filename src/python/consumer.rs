@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::consuming::{self, Consuming, ParkedDelivery};
+use crate::app::consuming::{self, Consuming, DeadLetteredDelivery};
 use crate::config::Settings;
 use crate::config::rabbitmq::RabbitMqSettings;
 use crate::error::Result;
@@ -351,8 +351,8 @@ result_class! {
     }
 }
 
-impl From<ParkedDelivery> for PyDeadLetterEvent {
-    fn from(parked: ParkedDelivery) -> Self {
+impl From<DeadLetteredDelivery> for PyDeadLetterEvent {
+    fn from(parked: DeadLetteredDelivery) -> Self {
         Self {
             id: parked.id,
             routing_key: parked.delivery.topic,

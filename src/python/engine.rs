@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use pyo3::prelude::*;
 
 use crate::app::consuming::Delivery;
-use crate::app::{Asked, Consistency};
+use crate::app::{Consistency, InProcessRequest};
 use crate::domain::caller::Caller;
 use crate::domain::external_event::{ExternalEvent, ProductEvent, StockEvent, UserEvent};
 use crate::domain::money::checked_amount;
@@ -605,7 +605,7 @@ impl Engine {
         headers: &Argument<'py>,
         body: Option<&Argument<'py>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let asked = Asked {
+        let asked = InProcessRequest {
             method: arguments::text(method, "method")?,
             target: arguments::text(target, "target")?,
             headers: arguments::headers(Some(headers), None)?,
@@ -662,7 +662,7 @@ impl Engine {
     #[pyo3(signature = ())]
     fn migration_router<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.run(py, move |opened| async move {
-            opened.app.strangler().await.map(PyMigrationRouter::from)
+            opened.app.migration_router().await.map(PyMigrationRouter::from)
         })
     }
 

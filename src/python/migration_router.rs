@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pyo3::prelude::*;
 use tokio::sync::oneshot;
 
-use crate::app::{self, Asked};
+use crate::app::{self, InProcessRequest};
 use crate::error::{Error, ErrorKind};
 use crate::python::arguments::{self, Argument};
 use crate::python::errors::raise;
@@ -16,11 +16,11 @@ use crate::python::errors::raise;
 #[pyclass(frozen, name = "MigrationRouter", module = "order_engine._native")]
 pub(super) struct PyMigrationRouter {
     process: u32,
-    router: Arc<app::Strangler>,
+    router: Arc<app::MigrationRouter>,
 }
 
-impl From<Arc<app::Strangler>> for PyMigrationRouter {
-    fn from(router: Arc<app::Strangler>) -> Self {
+impl From<Arc<app::MigrationRouter>> for PyMigrationRouter {
+    fn from(router: Arc<app::MigrationRouter>) -> Self {
         Self { process: std::process::id(), router }
     }
 }
@@ -57,8 +57,8 @@ impl PyMigrationRouter {
         }
         let headers = arguments::headers(Some(headers), None)?;
         let body = arguments::bytes(body)?;
-        let mut decision = self.router.receive(Asked { method, target, headers, body });
-        if decision.waits() {
+        let mut decision = self.router.route(InProcessRequest { method, target, headers, body });
+        if decision.must_wait() {
             decision = py.detach(|| {
                 decision.wait();
                 decision
@@ -73,7 +73,7 @@ impl PyMigrationRouter {
 #[pyclass(frozen, name = "RoutingDecision", module = "order_engine._native")]
 pub(super) struct PyRoutingDecision {
     stage: &'static str,
-    legacy: Mutex<Option<oneshot::Sender<app::Reply>>>,
+    legacy: Mutex<Option<oneshot::Sender<app::ComparedResponse>>>,
 }
 
 #[pymethods]
@@ -93,7 +93,7 @@ impl PyRoutingDecision {
         let mut legacy = self.legacy.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(legacy) = legacy.take() {
             // Nothing is compared any more while the engine is being closed.
-            let _ = legacy.send(app::Reply { status, body });
+            let _ = legacy.send(app::ComparedResponse { status, body });
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::app::enabled_contracts::EnabledContracts;
-use crate::app::sinks::Handover;
+use crate::app::sinks::SinkChannel;
 use crate::app::{App, Role};
 use crate::config::{Needs, Settings};
 use crate::error::Result;
@@ -14,7 +14,7 @@ use crate::python::process_bound::{Closable, ProcessBound};
 /// An open engine, and the channels to the sinks of this process.
 pub(super) struct OpenedEngine {
     pub app: App,
-    pub sinks: Vec<Arc<Handover>>,
+    pub sinks: Vec<Arc<SinkChannel>>,
 }
 
 impl Closable for OpenedEngine {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use crate::app::sinks::{Handover, OutgoingMessage, PublishOutcome};
+use crate::app::sinks::{OutgoingMessage, PublishOutcome, SinkChannel};
 use crate::error::Result;
 use crate::python::annotation::Annotation;
 use crate::python::bridge::{promise, wait_for};
@@ -17,11 +17,11 @@ use crate::python::result_class::{self, result_class};
 ///
 /// Call `next`, then `settle` or `fail`, for one batch after the other.
 #[pyclass(frozen, module = "order_engine._native")]
-pub(super) struct SinkFeed(pub Arc<Handover>);
+pub(super) struct SinkFeed(pub Arc<SinkChannel>);
 
 /// The batches for one sink, for asyncio. See `SinkFeed`.
 #[pyclass(frozen, module = "order_engine._native")]
-pub(super) struct AsyncSinkFeed(pub Arc<Handover>);
+pub(super) struct AsyncSinkFeed(pub Arc<SinkChannel>);
 
 #[pymethods]
 impl SinkFeed {
@@ -77,7 +77,7 @@ impl AsyncSinkFeed {
     }
 }
 
-async fn next(channel: Arc<Handover>) -> Result<Option<Vec<PySinkMessage>>> {
+async fn next(channel: Arc<SinkChannel>) -> Result<Option<Vec<PySinkMessage>>> {
     let batch = channel.next().await;
     Ok(batch.map(|batch| batch.into_iter().map(PySinkMessage::from).collect()))
 }

@@ -558,8 +558,8 @@ impl From<DeadLetter> for PyDeadLetter {
     }
 }
 
-impl From<operations::SetSwitch> for PyRoutingRule {
-    fn from(set: operations::SetSwitch) -> Self {
+impl From<operations::StoredRoutingRule> for PyRoutingRule {
+    fn from(set: operations::StoredRoutingRule) -> Self {
         Self {
             operation: set.operation,
             stage: set.switch.stage.map(|stage| stage.as_str().to_owned()),
@@ -571,8 +571,8 @@ impl From<operations::SetSwitch> for PyRoutingRule {
     }
 }
 
-impl From<operations::Report> for PyShadowReport {
-    fn from(report: operations::Report) -> Self {
+impl From<operations::ShadowReport> for PyShadowReport {
+    fn from(report: operations::ShadowReport) -> Self {
         let counts = report.counts.into_iter().map(|(operation, counts, since)| PyShadowCounts {
             operation,
             matched: counts.matched,

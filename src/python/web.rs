@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tokio::sync::Mutex;
 
-use crate::app::{self, Answering, Sent, SocketInput, SocketOutput};
+use crate::app::{self, InProcessResponse, SocketInput, SocketOutput};
 use crate::python::bridge::promise;
 
 /// The response to an HTTP request, whole or as a stream.
@@ -19,10 +19,10 @@ pub(super) struct PyHttpResponse {
     stream: Option<PyResponseStream>,
 }
 
-impl From<Answering> for PyHttpResponse {
-    fn from(response: Answering) -> Self {
-        let Answering { status, headers, body, rest } = response;
-        let stream = rest.map(|rest| PyResponseStream(Arc::new(Mutex::new(rest))));
+impl From<InProcessResponse> for PyHttpResponse {
+    fn from(response: InProcessResponse) -> Self {
+        let InProcessResponse { status, headers, body, stream } = response;
+        let stream = stream.map(|rest| PyResponseStream(Arc::new(Mutex::new(rest))));
         Self { status, headers, body: body.into(), stream }
     }
 }
@@ -60,7 +60,7 @@ impl PyHttpResponse {
 /// A streamed body. Dropping it ends the stream.
 #[pyclass(frozen, from_py_object, name = "ResponseStream", module = "order_engine._native")]
 #[derive(Clone)]
-pub(super) struct PyResponseStream(Arc<Mutex<app::Pieces>>);
+pub(super) struct PyResponseStream(Arc<Mutex<app::BodyStream>>);
 
 impl PyResponseStream {
     /// Waits for the next chunk; None at the end.
@@ -91,8 +91,8 @@ pub(super) struct PyWebSocket {
     output: Arc<Mutex<SocketOutput>>,
 }
 
-impl From<app::Socket> for PyWebSocket {
-    fn from(socket: app::Socket) -> Self {
+impl From<app::InProcessSocket> for PyWebSocket {
+    fn from(socket: app::InProcessSocket) -> Self {
         let protocol = socket.protocol().to_owned();
         let (input, output) = socket.split();
         Self { protocol, input: Arc::new(Mutex::new(input)), output: Arc::new(Mutex::new(output)) }
@@ -101,7 +101,7 @@ impl From<app::Socket> for PyWebSocket {
 
 /// What the server sends to the client: a text message, or the close code and reason.
 #[derive(IntoPyObject)]
-enum SocketMessage {
+enum PySocketMessage {
     Text(String),
     Close(u16, String),
 }
@@ -123,7 +123,7 @@ impl PyWebSocket {
     ///     Future[bool]: False when the socket has ended.
     fn receive<'py>(&self, py: Python<'py>, text: String) -> PyResult<Bound<'py, PyAny>> {
         let input = Arc::clone(&self.input);
-        promise(py, async move { Ok(input.lock().await.take(text).await) })
+        promise(py, async move { Ok(input.lock().await.push(text).await) })
     }
 
     /// Wait for the next message to the client. Pings are left to the server.
@@ -135,8 +135,8 @@ impl PyWebSocket {
         let output = Arc::clone(&self.output);
         promise(py, async move {
             Ok(output.lock().await.next().await.map(|sent| match sent {
-                Sent::Text(text) => SocketMessage::Text(text),
-                Sent::Close(code, reason) => SocketMessage::Close(code, reason),
+                app::SocketMessage::Text(text) => PySocketMessage::Text(text),
+                app::SocketMessage::Close(code, reason) => PySocketMessage::Close(code, reason),
             }))
         })
     }

@@ -1,16 +1,20 @@
-//! Reads the body of a request within its bound.
+//! Reads request bodies, up to a maximum size.
 
 use axum::body::{Body, Bytes};
 use futures_util::StreamExt as _;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::limits::{BODY_BYTES_DRAINED, BODY_BYTES_MAX};
 
-/// Reads the body up to its bound. What is behind the bound is read and dropped, so that a client
-/// that sends all of it before it listens hears the refusal.
+/// Largest request body, in bytes.
+pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// How much of a larger body is read and discarded. A client that sends its whole body before it
+/// reads the response would otherwise see a reset connection instead of the error.
+const BODY_BYTES_DRAINED: usize = 32 * 1024 * 1024;
+
+/// Reads a whole body.
 ///
 /// # Errors
-/// `TooLarge` for more than [`BODY_BYTES_MAX`]; `InvalidInput` when the client breaks off.
+/// `TooLarge` for more than [`BODY_BYTES_MAX`]; `InvalidInput` if the client disconnects.
 pub(super) async fn read(body: Body) -> Result<Bytes> {
     let mut stream = body.into_data_stream();
     let mut read = Vec::new();

@@ -1,8 +1,13 @@
-//! Connections: how many there may be, and when a quiet one is closed.
+//! Limits on connections: their number, and how long they may be idle.
 //!
-//! A connection to which nothing has been written for a minute is closed. That ends slow senders
-//! of headers, readers that do not read and forgotten connections alike; whatever is alive hears
-//! from the server more often: requests end in seconds, streams get a sign of life.
+//! A connection to which the server has written nothing for [`IDLE_TIMEOUT`] is closed. This covers
+//! clients that send headers slowly, clients that do not read, and abandoned connections. Live
+//! connections are never idle that long: requests end within seconds, and streams send keep-alives.
+//!
+//! This is not left to a crate such as axum-server. Connections must be counted before they are
+//! accepted, so that the process keeps free file descriptors. The time limit is on writes, not on
+//! reads. And WebSocket connections, which hyper no longer tracks after the upgrade, must count
+//! when draining.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,97 +24,98 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::server::rates::Peer;
-use crate::server::tls::{Identity, Stream};
+use crate::server::rate_limit::PeerAddress;
+use crate::server::tls::{ConnectionStream, ServerCertificate};
 
-/// Most connections of a door at a time; more wait in the kernel's queue.
+/// Most open connections per listener. Further ones wait in the kernel's accept queue.
 const CONNECTIONS_MAX: u32 = 16_384;
-/// Fewest that a door takes, however few files may be open.
+/// Lower bound of the limit, however low the file descriptor limit is.
 const CONNECTIONS_MIN: u32 = 64;
-/// How long a new connection may say nothing while three of four places are taken.
-const QUIET_CROWDED: Duration = Duration::from_secs(5);
-/// How long a connection may hear nothing from the server.
-pub(super) const QUIET_MAX: Duration = Duration::from_secs(60);
-/// How often a stream must therefore give a sign of life.
-pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// Time until the first response on a new connection while three quarters of the connections are
+/// in use.
+const IDLE_TIMEOUT_BUSY: Duration = Duration::from_secs(5);
+/// Time after the last write until a connection is closed.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Interval between keep-alive messages on streams. Well below [`IDLE_TIMEOUT`].
+pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// A listener whose connections are counted and watched.
-pub(super) struct Door {
+/// A listener with a limit on open connections.
+pub(super) struct LimitedListener {
     listener: TcpListener,
-    /// What its connections prove themselves with, where they speak TLS.
-    identity: Option<Identity>,
-    /// Most connections at a time.
-    places: u32,
+    /// Enables TLS.
+    certificate: Option<ServerCertificate>,
+    connections_max: u32,
     free: Arc<Semaphore>,
-    quiet_max: Duration,
-    /// Ends what is still open when the time to drain is over.
+    idle_timeout: Duration,
+    /// Closes all open connections, at the end of the drain timeout.
     closing: CancellationToken,
 }
 
-impl Door {
-    /// A door of `places` connections.
+impl LimitedListener {
+    /// Accepts from `listener`, with at most `connections_max` open connections.
     pub(super) fn new(
         listener: TcpListener,
-        identity: Option<Identity>,
-        places: u32,
+        certificate: Option<ServerCertificate>,
+        connections_max: u32,
         closing: CancellationToken,
     ) -> Self {
-        let free = Arc::new(Semaphore::new(places as usize));
-        Self { listener, identity, places, free, quiet_max: QUIET_MAX, closing }
+        let free = Arc::new(Semaphore::new(connections_max as usize));
+        let idle_timeout = IDLE_TIMEOUT;
+        Self { listener, certificate, connections_max, free, idle_timeout, closing }
     }
 
-    pub(super) fn connections(&self) -> Connections {
-        Connections { free: Arc::clone(&self.free), places: self.places }
+    pub(super) fn open_connections(&self) -> OpenConnections {
+        OpenConnections { free: Arc::clone(&self.free), connections_max: self.connections_max }
     }
 
-    fn is_crowded(&self) -> bool {
-        self.free.available_permits() < self.places as usize / 4
+    fn is_busy(&self) -> bool {
+        self.free.available_permits() < self.connections_max as usize / 4
     }
 }
 
-/// How many connections each of several doors may have, so that half of the files that the process
-/// may open are left for the database, the brokers and itself.
-pub(super) fn places(doors: usize, files_max: Option<u32>) -> u32 {
-    let Some(files_max) = files_max else { return CONNECTIONS_MAX };
-    let doors = u32::try_from(doors.max(1)).unwrap_or(u32::MAX);
-    (files_max / 2 / doors).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
+/// The connection limit of each of several listeners. It leaves half of the process's file
+/// descriptors for the database, the brokers and everything else.
+pub(super) fn max_per_listener(listeners: usize, open_files_max: Option<u32>) -> u32 {
+    let Some(open_files_max) = open_files_max else { return CONNECTIONS_MAX };
+    let listeners = u32::try_from(listeners.max(1)).unwrap_or(u32::MAX);
+    (open_files_max / 2 / listeners).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
 }
 
-/// The connections of a door.
-pub(super) struct Connections {
+/// The open connections of a listener.
+pub(super) struct OpenConnections {
     free: Arc<Semaphore>,
-    places: u32,
+    connections_max: u32,
 }
 
-impl Connections {
-    /// Ends once none is open; the door must have ceased to accept.
+impl OpenConnections {
+    /// Waits until all are closed. The listener must no longer accept.
     pub(super) async fn all_closed(&self) {
-        // Nobody closes the semaphore, so all permits come back one day.
-        let _ = self.free.acquire_many(self.places).await;
+        // The semaphore is never closed, so this cannot fail.
+        let _ = self.free.acquire_many(self.connections_max).await;
     }
 }
 
-impl Listener for Door {
+impl Listener for LimitedListener {
     type Io = Connection;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // Nobody closes the semaphore, so there is always a permit to wait for.
+        // The semaphore is never closed, so this cannot fail.
         let permit = Arc::clone(&self.free).acquire_owned().await.ok();
         let (stream, address) = Listener::accept(&mut self.listener).await;
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps waiting for full packets");
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let stream = match &self.identity {
-            Some(identity) => identity.greet(stream),
-            None => Stream::Plain(stream),
+        let stream = match &self.certificate {
+            Some(certificate) => certificate.start_handshake(stream),
+            None => ConnectionStream::Plain(stream),
         };
-        // Whoever only holds a place must not keep out those who have something to ask.
-        let patience = if self.is_crowded() { QUIET_CROWDED } else { self.quiet_max };
+        // Idle new connections must not keep out clients that send requests.
+        let timeout = if self.is_busy() { IDLE_TIMEOUT_BUSY } else { self.idle_timeout };
         let connection = Connection {
             stream,
-            quiet_max: self.quiet_max,
-            quiet: Box::pin(sleep(patience.min(self.quiet_max))),
+            idle_timeout: self.idle_timeout,
+            idle: Box::pin(sleep(timeout.min(self.idle_timeout))),
             closing: Box::pin(self.closing.clone().cancelled_owned()),
             _permit: permit,
         };
@@ -121,32 +127,32 @@ impl Listener for Door {
     }
 }
 
-impl Connected<IncomingStream<'_, Door>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+impl Connected<IncomingStream<'_, LimitedListener>> for PeerAddress {
+    fn connect_info(stream: IncomingStream<'_, LimitedListener>) -> Self {
         Self(*stream.remote_addr())
     }
 }
 
-/// A connection that ends when it is quiet for too long, or when the server gives up.
+/// A connection that fails with `TimedOut` when it is idle too long or the drain timeout ends.
 pub(super) struct Connection {
-    stream: Stream,
-    quiet_max: Duration,
-    quiet: Pin<Box<Sleep>>,
+    stream: ConnectionStream,
+    idle_timeout: Duration,
+    idle: Pin<Box<Sleep>>,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
-    /// What to answer while the other side is waited for.
-    fn waiting<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let is_over = self.quiet.as_mut().poll(context).is_ready()
+    /// The result of an operation that is not ready: pending, or an error after the timeout.
+    fn poll_timeout<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let is_over = self.idle.as_mut().poll(context).is_ready()
             || self.closing.as_mut().poll(context).is_ready();
         if is_over { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { Poll::Pending }
     }
 
-    fn has_written(&mut self) {
-        let end = Instant::now() + self.quiet_max;
-        self.quiet.as_mut().reset(end);
+    fn restart_idle_timeout(&mut self) {
+        let end = Instant::now() + self.idle_timeout;
+        self.idle.as_mut().reset(end);
     }
 }
 
@@ -157,7 +163,7 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_read(context, buffer) {
-            Poll::Pending => self.waiting(context),
+            Poll::Pending => self.poll_timeout(context),
             ready @ Poll::Ready(_) => ready,
         }
     }
@@ -170,9 +176,9 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.stream).poll_write(context, bytes) {
-            Poll::Pending => self.waiting(context),
+            Poll::Pending => self.poll_timeout(context),
             Poll::Ready(written) => {
-                self.has_written();
+                self.restart_idle_timeout();
                 Poll::Ready(written)
             }
         }
@@ -184,9 +190,9 @@ impl AsyncWrite for Connection {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.stream).poll_write_vectored(context, slices) {
-            Poll::Pending => self.waiting(context),
+            Poll::Pending => self.poll_timeout(context),
             Poll::Ready(written) => {
-                self.has_written();
+                self.restart_idle_timeout();
                 Poll::Ready(written)
             }
         }
@@ -212,19 +218,19 @@ mod tests {
 
     use super::*;
 
-    async fn pair(quiet_max: Duration) -> (Connection, TcpStream, CancellationToken) {
+    async fn pair(idle_timeout: Duration) -> (Connection, TcpStream, CancellationToken) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let closing = CancellationToken::new();
-        let mut door = Door::new(listener, None, CONNECTIONS_MAX, closing.clone());
-        door.quiet_max = quiet_max;
+        let mut listener = LimitedListener::new(listener, None, CONNECTIONS_MAX, closing.clone());
+        listener.idle_timeout = idle_timeout;
         let (client, (connection, _)) =
-            tokio::join!(TcpStream::connect(address), Listener::accept(&mut door));
+            tokio::join!(TcpStream::connect(address), Listener::accept(&mut listener));
         (connection, client.unwrap(), closing)
     }
 
     #[tokio::test]
-    async fn a_trickle_does_not_keep_a_connection_open() {
+    async fn receiving_bytes_does_not_keep_a_connection_open() {
         let (mut connection, mut client, _closing) = pair(Duration::from_millis(100)).await;
         let reading = tokio::spawn(async move {
             let mut byte = [0];
@@ -241,23 +247,24 @@ mod tests {
         };
         let kind = tokio::select! {
             kind = reading => kind.unwrap(),
-            () = trickling => panic!("the server closes only once its reader has given up"),
+            () = trickling => panic!("the client's writes failed before the server's read"),
             () = tokio::time::sleep(Duration::from_secs(10)) => panic!("still open"),
         };
         assert_eq!(kind, io::ErrorKind::TimedOut);
     }
 
     #[test]
-    fn half_of_the_files_are_left_for_the_rest() {
-        assert_eq!(places(1, Some(20_000)), 10_000);
-        assert_eq!(places(5, Some(1_024)), 102);
-        assert_eq!(places(5, Some(256)), CONNECTIONS_MIN);
-        assert_eq!((places(1, None), places(0, Some(1 << 30))), (CONNECTIONS_MAX, CONNECTIONS_MAX));
+    fn connections_use_at_most_half_of_the_file_descriptors() {
+        assert_eq!(max_per_listener(1, Some(20_000)), 10_000);
+        assert_eq!(max_per_listener(5, Some(1_024)), 102);
+        assert_eq!(max_per_listener(5, Some(256)), CONNECTIONS_MIN);
+        assert_eq!(max_per_listener(1, None), CONNECTIONS_MAX);
+        assert_eq!(max_per_listener(0, Some(1 << 30)), CONNECTIONS_MAX);
     }
 
     #[tokio::test]
-    async fn closing_ends_what_is_open() {
-        let (mut connection, _client, closing) = pair(QUIET_MAX).await;
+    async fn closing_ends_open_connections() {
+        let (mut connection, _client, closing) = pair(IDLE_TIMEOUT).await;
         closing.cancel();
         let mut byte = [0];
         let error = connection.read_exact(&mut byte).await.unwrap_err();

@@ -1,13 +1,13 @@
-//! The two text formats that metrics are read in. OpenMetrics is what the library writes;
-//! Prometheus' own differs in how it names counters.
+//! The two text formats of metrics. The metrics library writes OpenMetrics. The Prometheus format
+//! differs in the names of counters.
 
 /// The `Content-Type` of OpenMetrics.
 pub(super) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// The `Content-Type` of Prometheus' own format.
+/// The `Content-Type` of the Prometheus format.
 pub(super) const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Text of OpenMetrics in Prometheus' own format, where a counter's family is called as its samples
-/// are, with `_total`. Without that, readers take a counter for a number of no type.
+/// Converts OpenMetrics text to the Prometheus format, in which the metadata of a counter has the
+/// suffix `_total` too. Without it, Prometheus reads a counter as an untyped metric.
 pub(super) fn prometheus(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len() + 1024);
     let mut lines = open_metrics.lines().peekable();
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_is_called_as_its_samples() {
+    fn metadata_of_a_counter_gets_the_suffix_of_its_samples() {
         let open_metrics = "# HELP orders Orders so far.\n\
                             # TYPE orders counter\n\
                             orders_total{outcome=\"PLACED\"} 2\n\

@@ -1,4 +1,4 @@
-//! `/healthz`: the process lives. `/readyz`: it can do its work, or which part is down.
+//! Health checks. `/healthz`: the process runs. `/readyz`: its dependencies are available.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,34 +13,34 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Result, error_chain};
 
-/// How long a part may take to say that it is there.
-const PROBE_TIME_MAX: Duration = Duration::from_secs(2);
+/// Timeout of one probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A part that the engine depends on.
+/// A dependency of the engine that can be checked.
 pub trait Probe: Send + Sync + 'static {
-    /// Its name for operators: `postgresql`.
+    /// The dependency's name, such as `postgresql`.
     fn name(&self) -> &'static str;
 
-    /// What is lost while it is down, in a sentence.
+    /// One sentence that says what does not work while it is down.
     fn when_down(&self) -> &'static str;
 
-    /// Whether orders cannot be taken without it.
+    /// Whether orders cannot be placed without it.
     fn is_required(&self) -> bool;
 
-    /// Whether it is there.
+    /// Checks the dependency.
     ///
     /// # Errors
-    /// `Unavailable` when it is not. The cause is logged, not shown.
+    /// `Unavailable` if it is down. The cause is logged but not part of the response.
     fn check(&self) -> BoxFuture<'_, Result<()>>;
 }
 
-/// What says whether the process can do its work.
+/// State of `/readyz`.
 #[derive(Clone)]
 pub(super) struct Readiness {
-    /// The parts that are asked.
+    /// The dependencies to check.
     pub probes: Arc<[Arc<dyn Probe>]>,
-    /// Cancelled when the doors will close soon.
-    pub leaving: CancellationToken,
+    /// Cancelled when the server is about to stop.
+    pub shutdown_pending: CancellationToken,
 }
 
 /// `GET /healthz`.
@@ -50,9 +50,9 @@ pub(super) async fn live() -> Response {
 
 /// `GET /readyz`.
 pub(super) async fn ready(State(readiness): State<Readiness>) -> Response {
-    let Readiness { probes, leaving } = readiness;
-    if leaving.is_cancelled() {
-        return told(StatusCode::SERVICE_UNAVAILABLE, "stopping", Map::new());
+    let Readiness { probes, shutdown_pending } = readiness;
+    if shutdown_pending.is_cancelled() {
+        return status_response(StatusCode::SERVICE_UNAVAILABLE, "stopping", Map::new());
     }
     let states = join_all(probes.iter().map(|probe| is_up(probe.as_ref()))).await;
     let mut parts = Map::new();
@@ -67,26 +67,30 @@ pub(super) async fn ready(State(readiness): State<Readiness>) -> Response {
         parts.insert(probe.name().to_owned(), state);
     }
     match is_ready {
-        true => told(StatusCode::OK, "ready", parts),
-        false => told(StatusCode::SERVICE_UNAVAILABLE, "not ready", parts),
+        true => status_response(StatusCode::OK, "ready", parts),
+        false => status_response(StatusCode::SERVICE_UNAVAILABLE, "not ready", parts),
     }
 }
 
-fn told(code: StatusCode, status: &str, parts: Map<String, Value>) -> Response {
+fn status_response(code: StatusCode, status: &str, parts: Map<String, Value>) -> Response {
     let body = json!({"status": status, "parts": Value::Object(parts)});
     (code, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
-/// Whether a part is there, and says so in time.
+/// Whether a probe succeeds within its timeout.
 pub async fn is_up(probe: &dyn Probe) -> bool {
-    match tokio::time::timeout(PROBE_TIME_MAX, probe.check()).await {
+    match tokio::time::timeout(PROBE_TIMEOUT, probe.check()).await {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
-            tracing::debug!(part = probe.name(), error = error_chain(&error), "a part is down");
+            tracing::debug!(
+                part = probe.name(),
+                error = error_chain(&error),
+                "a dependency is down"
+            );
             false
         }
         Err(_) => {
-            tracing::debug!(part = probe.name(), "a part does not answer");
+            tracing::debug!(part = probe.name(), "a dependency did not respond in time");
             false
         }
     }

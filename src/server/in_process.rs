@@ -1,5 +1,5 @@
-//! The door without a listener: requests and sockets that another server has taken in, answered by
-//! the same routes.
+//! Serves requests and WebSocket connections that another server in this process has accepted, with
+//! the same routes as the engine's own server.
 
 use axum::Router;
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
@@ -10,62 +10,62 @@ use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
 use crate::error::{Error, ErrorKind, Result, error_chain};
-use crate::server::Shell;
+use crate::server::ServerContext;
+use crate::server::body::BODY_BYTES_MAX;
 use crate::server::graphql::GraphQl;
-use crate::server::limits::BODY_BYTES_MAX;
+use crate::server::graphql::websocket;
 use crate::server::session::Session;
-use crate::server::websocket;
 
 /// Names and values of headers, as bytes.
 pub type Headers = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Most messages of a socket that wait for the other side.
+/// Most buffered messages in each direction of a WebSocket.
 const MESSAGES_MAX: usize = 16;
-/// Most pieces of a stream that wait to be sent.
-const PIECES_MAX: usize = 16;
+/// Most buffered chunks of a streamed body.
+const CHUNKS_MAX: usize = 16;
 
-/// A request as the other server has read it.
+/// A request that another server has read.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct InProcessRequest {
     /// `GET`, `POST`, …
     pub method: String,
-    /// Path and query, percent-encoded, as they stood in the request line.
+    /// Path and query as in the request line, percent-encoded.
     pub target: String,
-    /// Its headers.
+    /// All headers, in order.
     pub headers: Headers,
-    /// Its body, or the beginning of one that is too long in any case.
+    /// The body. A body over the size limit may be truncated, as long as it stays over the limit.
     pub body: Vec<u8>,
 }
 
-/// The answer to a request.
+/// The response to an [`InProcessRequest`].
 #[derive(Debug)]
-pub struct Answering {
+pub struct InProcessResponse {
     /// The status code.
     pub status: u16,
-    /// The headers, `content-length` among them where it is known.
+    /// The headers, with `content-length` unless the body is streamed.
     pub headers: Headers,
-    /// What is known of the body at once.
+    /// The body. Empty if it is streamed.
     pub body: Bytes,
-    /// What comes later, piece by piece; absent where `body` is all.
-    pub rest: Option<Pieces>,
+    /// The streamed body, such as server-sent events.
+    pub stream: Option<BodyStream>,
 }
 
-/// A body that comes piece by piece. Dropping it ends what makes it.
+/// A streamed body. Dropping it cancels the producer.
 #[derive(Debug)]
-pub struct Pieces(mpsc::Receiver<std::result::Result<Bytes, axum::Error>>);
+pub struct BodyStream(mpsc::Receiver<std::result::Result<Bytes, axum::Error>>);
 
-impl Pieces {
-    /// The pieces of `body`, which begins to run at once, as it does on a connection of its own.
-    fn of(mut body: BodyDataStream) -> Self {
-        let (sender, receiver) = mpsc::channel(PIECES_MAX);
+impl BodyStream {
+    /// Starts to produce `body` in the background, as it would on a connection.
+    fn start(mut body: BodyDataStream) -> Self {
+        let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
         tokio::spawn(async move {
             loop {
-                let piece = tokio::select! {
-                    piece = body.next() => piece,
+                let chunk = tokio::select! {
+                    chunk = body.next() => chunk,
                     () = sender.closed() => return,
                 };
-                let Some(piece) = piece else { return };
-                if sender.send(piece).await.is_err() {
+                let Some(chunk) = chunk else { return };
+                if sender.send(chunk).await.is_err() {
                     return;
                 }
             }
@@ -73,21 +73,21 @@ impl Pieces {
         Self(receiver)
     }
 
-    /// Waits for the next piece; none when that was all.
+    /// Waits for the next chunk. `None` at the end of the body.
     ///
     /// # Errors
-    /// `Internal` when the body breaks off.
+    /// `Internal` if the body fails before its end.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        self.0.recv().await.transpose().map_err(broken)
+        self.0.recv().await.transpose().map_err(body_failed)
     }
 }
 
-/// Answers a request.
+/// Serves one request.
 ///
 /// # Errors
-/// `InvalidInput` for a method, target or header that HTTP does not know.
-pub async fn answer(router: Router, asked: Asked) -> Result<Answering> {
-    let Ok(response) = router.oneshot(request(asked)?).await;
+/// `InvalidInput` if the method, target or a header is not valid HTTP.
+pub async fn handle(router: Router, request: InProcessRequest) -> Result<InProcessResponse> {
+    let Ok(response) = router.oneshot(to_http_request(request)?).await;
     let (parts, body) = response.into_parts();
     let mut headers: Headers = parts
         .headers
@@ -95,67 +95,72 @@ pub async fn answer(router: Router, asked: Asked) -> Result<Answering> {
         .map(|(name, value)| (name.as_str().into(), value.as_bytes().into()))
         .collect();
     let length = body.size_hint().exact();
-    let mut pieces = body.into_data_stream();
+    let mut chunks = body.into_data_stream();
     let status = parts.status.as_u16();
     let Some(length) = length else {
-        let rest = Some(Pieces::of(pieces));
-        return Ok(Answering { status, headers, body: Bytes::new(), rest });
+        let stream = Some(BodyStream::start(chunks));
+        return Ok(InProcessResponse { status, headers, body: Bytes::new(), stream });
     };
     if !parts.headers.contains_key(header::CONTENT_LENGTH) {
         headers.push((header::CONTENT_LENGTH.as_str().into(), length.to_string().into()));
     }
     let mut whole = Vec::new();
-    while let Some(piece) = pieces.next().await {
-        whole.extend_from_slice(&piece.map_err(broken)?);
+    while let Some(chunk) = chunks.next().await {
+        whole.extend_from_slice(&chunk.map_err(body_failed)?);
     }
-    Ok(Answering { status, headers, body: whole.into(), rest: None })
+    Ok(InProcessResponse { status, headers, body: whole.into(), stream: None })
 }
 
-/// A request as the routes take it.
+/// Converts a request to the type that a [`Router`] serves.
 ///
 /// # Errors
-/// As [`answer`].
-pub fn request(asked: Asked) -> Result<Request<Body>> {
-    let mut request = Request::builder()
-        .method(asked.method.as_str())
-        .uri(asked.target)
-        .body(Body::from(asked.body))
+/// `InvalidInput` if the method, target or a header is not valid HTTP.
+pub fn to_http_request(request: InProcessRequest) -> Result<Request<Body>> {
+    let mut converted = Request::builder()
+        .method(request.method.as_str())
+        .uri(request.target)
+        .body(Body::from(request.body))
         .map_err(|error| {
-            Error::new(ErrorKind::InvalidInput, format!("This is no HTTP request: {error}."))
+            Error::new(ErrorKind::InvalidInput, format!("The HTTP request is malformed: {error}."))
         })?;
-    *request.headers_mut() = header_map(asked.headers)?;
-    Ok(request)
+    *converted.headers_mut() = header_map(request.headers)?;
+    Ok(converted)
 }
 
-/// What is sent to a client through its socket.
+/// What is sent to the client of a WebSocket.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// A message.
+pub enum SocketMessage {
+    /// A text message.
     Text(String),
-    /// The end: code and reason.
+    /// The close frame: code and reason. The last message.
     Close(u16, String),
 }
 
 type Incoming = futures_channel::mpsc::Sender<std::result::Result<Message, axum::Error>>;
 
-/// The engine's side of a socket that another server holds.
-pub struct Socket {
+/// The engine's side of a WebSocket whose connection another server holds.
+pub struct InProcessSocket {
     incoming: Incoming,
     outgoing: futures_channel::mpsc::Receiver<Message>,
     protocol: String,
 }
 
-impl Socket {
-    /// Opens one for a client that sent `headers`; none when it offers no protocol of GraphQL.
+impl InProcessSocket {
+    /// Opens a socket for an upgrade request with `headers`. `None` if the client offers no GraphQL
+    /// subprotocol.
     ///
     /// # Errors
-    /// `InvalidInput` for a header that HTTP does not know.
-    pub fn open(graphql: &GraphQl, shell: &Shell, headers: Headers) -> Result<Option<Self>> {
+    /// `InvalidInput` if a header is not valid HTTP.
+    pub fn open(
+        graphql: &GraphQl,
+        server: &ServerContext,
+        headers: Headers,
+    ) -> Result<Option<Self>> {
         let headers = header_map(headers)?;
         let Some(protocol) = websocket::protocol(&headers) else { return Ok(None) };
         let (incoming, source) = futures_channel::mpsc::channel(MESSAGES_MAX);
         let (sink, outgoing) = futures_channel::mpsc::channel(MESSAGES_MAX);
-        let authenticator = shell.authenticator.clone();
+        let authenticator = server.authenticator.clone();
         let graphql = graphql.clone();
         tokio::spawn(async move {
             let session = Session::from_headers(&authenticator, &headers).await;
@@ -165,25 +170,25 @@ impl Socket {
         Ok(Some(Self { incoming, outgoing, protocol }))
     }
 
-    /// The protocol that was chosen.
+    /// The negotiated subprotocol.
     #[must_use]
     pub fn protocol(&self) -> &str {
         &self.protocol
     }
 
-    /// Splits it into what the client sends and what is sent to it.
+    /// Splits the socket into its receiving and its sending half.
     #[must_use]
     pub fn split(self) -> (SocketInput, SocketOutput) {
         (SocketInput(self.incoming), SocketOutput(self.outgoing))
     }
 }
 
-/// Takes what the client sends. Dropping it says that the client is gone.
+/// Receives the client's messages. Drop it when the client disconnects.
 pub struct SocketInput(Incoming);
 
 impl SocketInput {
-    /// Takes a message of the client; no when the socket is over.
-    pub async fn take(&mut self, text: String) -> bool {
+    /// Passes on a message of the client. Returns `false` if the socket is closed.
+    pub async fn push(&mut self, text: String) -> bool {
         if text.len() > BODY_BYTES_MAX {
             self.0.close_channel();
             return false;
@@ -192,31 +197,31 @@ impl SocketInput {
     }
 }
 
-/// Gives what is to be sent to the client.
+/// Provides the messages for the client.
 pub struct SocketOutput(futures_channel::mpsc::Receiver<Message>);
 
 impl SocketOutput {
-    /// Waits for what is to be sent next; none when all was said.
-    pub async fn next(&mut self) -> Option<Sent> {
+    /// Waits for the next message. `None` at the end.
+    pub async fn next(&mut self) -> Option<SocketMessage> {
         loop {
             match self.0.next().await? {
-                Message::Text(text) => return Some(Sent::Text(text.to_string())),
+                Message::Text(text) => return Some(SocketMessage::Text(text.to_string())),
                 Message::Close(frame) => {
                     let frame = frame.map(|frame| (frame.code, frame.reason.to_string()));
                     let (code, reason) = frame.unwrap_or((1000, String::new()));
-                    return Some(Sent::Close(code, reason));
+                    return Some(SocketMessage::Close(code, reason));
                 }
-                // Signs of life are the business of the server that holds the socket.
+                // The server that holds the connection sends its own pings.
                 Message::Ping(_) | Message::Pong(_) | Message::Binary(_) => {}
             }
         }
     }
 }
 
-/// Headers as the routes read them.
+/// Converts headers to the type that a [`Router`] reads.
 ///
 /// # Errors
-/// `InvalidInput` for a name or a value that HTTP does not know.
+/// `InvalidInput` if a name or value is not valid HTTP.
 pub fn header_map(headers: Headers) -> Result<HeaderMap> {
     let mut map = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
@@ -230,8 +235,9 @@ pub fn header_map(headers: Headers) -> Result<HeaderMap> {
     Ok(map)
 }
 
-fn broken(error: axum::Error) -> Error {
-    let error = Error::new(ErrorKind::Internal, "The answer broke off.").with_source(error);
-    tracing::error!(error = error_chain(&error), "an answer broke off");
+fn body_failed(error: axum::Error) -> Error {
+    let error =
+        Error::new(ErrorKind::Internal, "The response body ended early.").with_source(error);
+    tracing::error!(error = error_chain(&error), "a response body ended early");
     error
 }

@@ -1,18 +1,18 @@
-//! Media types: which form of answer a client accepts, and which form of request it sends.
+//! Media types: content negotiation with `Accept` and checks of `Content-Type`.
 //!
-//! Clients of the old service send no `Accept` or `*/*` and expect status 400 for a document that
-//! cannot be executed; the GraphQL-over-HTTP specification wants 200 for those who insist on
-//! `application/json`. Both get what they expect.
+//! Clients of the legacy service send no `Accept` header or `*/*`, and expect status 400 for an
+//! invalid document. The GraphQL-over-HTTP specification requires status 200 for clients that
+//! accept only `application/json`. Both are supported.
 
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 
-/// A form of answer.
+/// The format of a GraphQL response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// `application/json`, and status 400 when nothing was executed.
+pub enum ResponseFormat {
+    /// `application/json`, with status 400 if nothing was executed.
     Legacy,
-    /// `application/json`, and status 200 for every well-formed request.
+    /// `application/json`, with status 200 for every well-formed request.
     Json,
     /// `application/graphql-response+json`.
     GraphQlResponse,
@@ -20,22 +20,22 @@ pub enum Answer {
     EventStream,
 }
 
-impl Answer {
-    /// What to answer with; none when the client accepts nothing that there is.
+impl ResponseFormat {
+    /// The client's preferred format. `None` if it accepts none of them.
     #[must_use]
     pub fn negotiate(headers: &HeaderMap) -> Option<Self> {
-        let mut ranges: Vec<Range> = headers
+        let mut ranges: Vec<MediaRange> = headers
             .get_all(ACCEPT)
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
-            .filter_map(Range::parse)
+            .filter_map(MediaRange::parse)
             .collect();
         if ranges.is_empty() && !headers.contains_key(ACCEPT) {
             return Some(Self::Legacy);
         }
-        let takes_anything = ranges.iter().any(Range::is_wildcard);
-        // What is named counts before what is covered by a wildcard of the same quality.
+        let takes_anything = ranges.iter().any(MediaRange::is_wildcard);
+        // Of equal quality, a named media type is preferred to a wildcard.
         ranges.sort_by_key(|range| (std::cmp::Reverse(range.quality), range.is_wildcard()));
         ranges.iter().find_map(|range| match range.media.as_str() {
             "application/graphql-response+json" => Some(Self::GraphQlResponse),
@@ -46,7 +46,7 @@ impl Answer {
         })
     }
 
-    /// The `Content-Type` of the answer.
+    /// The `Content-Type` of the response.
     #[must_use]
     pub const fn content_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
@@ -57,7 +57,7 @@ impl Answer {
     }
 }
 
-/// Whether a browser asks for a page.
+/// Whether the client, such as a browser, accepts HTML.
 #[must_use]
 pub fn accepts_html(headers: &HeaderMap) -> bool {
     headers
@@ -65,17 +65,16 @@ pub fn accepts_html(headers: &HeaderMap) -> bool {
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .filter_map(Range::parse)
+        .filter_map(MediaRange::parse)
         .any(|range| range.media == "text/html")
 }
 
-/// Whether metrics are wanted as OpenMetrics rather than in Prometheus' own format, which whoever
-/// names neither gets.
+/// Whether the client prefers OpenMetrics to the Prometheus format, which is the default.
 #[must_use]
 pub fn prefers_open_metrics(headers: &HeaderMap) -> bool {
     let ranges = || {
         let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).filter_map(Range::parse)
+        values.flat_map(|value| value.split(',')).filter_map(MediaRange::parse)
     };
     let quality_of = |media: &str| {
         ranges().filter(|range| range.media == media).map(|range| range.quality).max()
@@ -84,8 +83,9 @@ pub fn prefers_open_metrics(headers: &HeaderMap) -> bool {
     quality_of("application/openmetrics-text").is_some_and(|quality| quality >= plain)
 }
 
-/// Whether the body is JSON in UTF-8. Forms and plain text are not, so that no other site can make
-/// a browser send a request.
+/// Whether the body is declared as JSON in UTF-8. Other types are rejected to prevent cross-site
+/// request forgery: a browser sends forms and plain text to other sites without a preflight
+/// request.
 #[must_use]
 pub fn is_json(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
@@ -108,14 +108,14 @@ fn is_utf8_or_no_charset(parameter: &str) -> bool {
         || value.eq_ignore_ascii_case("utf8")
 }
 
-/// One entry of `Accept` that is not refused.
-struct Range {
+/// An entry of `Accept` with a quality above zero.
+struct MediaRange {
     media: String,
-    /// Thousandths.
+    /// The `q` parameter, in thousandths.
     quality: u16,
 }
 
-impl Range {
+impl MediaRange {
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(';');
         let media = parts.next()?.trim().to_ascii_lowercase();
@@ -136,7 +136,7 @@ impl Range {
     }
 }
 
-/// Reads `0`, `0.5`, `1.000`.
+/// Parses a `q` value such as `0`, `0.5` or `1.000`.
 fn thousandths(text: &str) -> Option<u16> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = format!("{fraction:0<3}");
@@ -157,34 +157,37 @@ mod tests {
         values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
     }
 
-    fn answer(accept: &[&'static str]) -> Option<Answer> {
-        Answer::negotiate(&headers(&ACCEPT, accept))
+    fn answer(accept: &[&'static str]) -> Option<ResponseFormat> {
+        ResponseFormat::negotiate(&headers(&ACCEPT, accept))
     }
 
     #[test]
-    fn old_clients_and_careful_ones_get_what_they_expect() {
+    fn legacy_and_specification_clients_get_the_format_they_expect() {
         for (accept, expected) in [
-            ("*/*", Answer::Legacy),
-            ("application/json, text/plain, */*", Answer::Legacy),
-            ("text/html,application/xhtml+xml,*/*;q=0.8", Answer::Legacy),
-            ("application/*", Answer::Legacy),
-            ("application/json", Answer::Json),
-            ("Application/JSON; charset=utf-8", Answer::Json),
-            ("application/graphql-response+json", Answer::GraphQlResponse),
-            ("application/graphql-response+json,application/json;q=0.9", Answer::GraphQlResponse),
-            ("*/*, application/graphql-response+json", Answer::GraphQlResponse),
-            ("application/graphql-response+json;q=0.5,application/json", Answer::Json),
-            ("text/event-stream", Answer::EventStream),
-            ("application/json;q=0, */*", Answer::Legacy),
+            ("*/*", ResponseFormat::Legacy),
+            ("application/json, text/plain, */*", ResponseFormat::Legacy),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", ResponseFormat::Legacy),
+            ("application/*", ResponseFormat::Legacy),
+            ("application/json", ResponseFormat::Json),
+            ("Application/JSON; charset=utf-8", ResponseFormat::Json),
+            ("application/graphql-response+json", ResponseFormat::GraphQlResponse),
+            (
+                "application/graphql-response+json,application/json;q=0.9",
+                ResponseFormat::GraphQlResponse,
+            ),
+            ("*/*, application/graphql-response+json", ResponseFormat::GraphQlResponse),
+            ("application/graphql-response+json;q=0.5,application/json", ResponseFormat::Json),
+            ("text/event-stream", ResponseFormat::EventStream),
+            ("application/json;q=0, */*", ResponseFormat::Legacy),
         ] {
             assert_eq!(answer(&[accept]), Some(expected), "{accept}");
         }
-        assert_eq!(answer(&[]), Some(Answer::Legacy));
-        assert_eq!(answer(&["text/html", "application/json"]), Some(Answer::Json));
+        assert_eq!(answer(&[]), Some(ResponseFormat::Legacy));
+        assert_eq!(answer(&["text/html", "application/json"]), Some(ResponseFormat::Json));
     }
 
     #[test]
-    fn nothing_is_sent_that_is_not_accepted() {
+    fn unsupported_media_types_are_not_acceptable() {
         for accept in [
             "text/html",
             "image/png",
@@ -197,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn metrics_come_in_the_format_that_is_preferred() {
+    fn metrics_have_the_preferred_format() {
         let prefers = |accept| prefers_open_metrics(&headers(&ACCEPT, &[accept]));
         for accept in [
             "application/openmetrics-text",

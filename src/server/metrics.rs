@@ -1,5 +1,5 @@
-//! Metrics: what this process counts itself, and the figures that other parts give when they are
-//! asked. `docs/METRICS.md` lists them.
+//! Prometheus metrics: the counters of this process, and samples that other components provide when
+//! `/metrics` is scraped. `docs/METRICS.md` lists them all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,66 +26,66 @@ use crate::server::{exposition, media, process};
 /// Upper bounds of the latency buckets, in seconds.
 const LATENCY_BUCKETS: [f64; 13] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-/// The operation of requests that name none of the contract's.
+/// The operation label of requests that match no operation of the contract.
 pub(super) const NO_OPERATION: &str = "none";
-/// How long a part may take to give its figures.
-const FIGURES_TIME_MAX: Duration = Duration::from_secs(4);
+/// Timeout of one [`MetricsSource`].
+const SAMPLING_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Whether a figure only ever grows.
+/// The type of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FigureKind {
-    /// It goes up and down.
+pub enum SampleKind {
+    /// The value can increase and decrease.
     Gauge,
-    /// It only grows; its name is shown with `_total` behind it.
+    /// The value only increases. The suffix `_total` is added to its name.
     Counter,
 }
 
-/// One number of another part, such as the outbox's depth.
+/// A value that a component provides at scrape time, such as the number of outbox messages.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Figure {
-    /// Its whole name, units last: `order_engine_outbox_age_seconds`.
+pub struct Sample {
+    /// The metric's full name with its unit, such as `order_engine_outbox_age_seconds`.
     pub name: &'static str,
-    /// What it says, without a full stop.
+    /// The help text, without a full stop.
     pub help: &'static str,
-    /// How it moves.
-    pub kind: FigureKind,
-    /// What it is about, as label and value; the values come from short lists.
+    /// The metric's type.
+    pub kind: SampleKind,
+    /// Labels and values. The number of different values must be small.
     pub labels: Vec<(&'static str, String)>,
-    /// Its value now.
+    /// The current value.
     pub value: f64,
 }
 
-impl Figure {
-    /// A number that goes up and down.
+impl Sample {
+    /// A gauge without labels.
     #[must_use]
     pub const fn gauge(name: &'static str, help: &'static str, value: f64) -> Self {
-        Self { name, help, kind: FigureKind::Gauge, labels: Vec::new(), value }
+        Self { name, help, kind: SampleKind::Gauge, labels: Vec::new(), value }
     }
 
-    /// A number that only grows.
+    /// A counter without labels.
     #[must_use]
     pub const fn counter(name: &'static str, help: &'static str, value: f64) -> Self {
-        Self { name, help, kind: FigureKind::Counter, labels: Vec::new(), value }
+        Self { name, help, kind: SampleKind::Counter, labels: Vec::new(), value }
     }
 
-    /// This number, of one contract.
+    /// Adds the label `contract`.
     #[must_use]
-    pub fn of(self, contract: impl Into<String>) -> Self {
-        self.labelled("contract", contract)
+    pub fn with_contract(self, contract: impl Into<String>) -> Self {
+        self.with_label("contract", contract)
     }
 
-    /// This number, with one more label.
+    /// Adds a label.
     #[must_use]
-    pub fn labelled(mut self, label: &'static str, value: impl Into<String>) -> Self {
+    pub fn with_label(mut self, label: &'static str, value: impl Into<String>) -> Self {
         self.labels.push((label, value.into()));
         self
     }
 }
 
-/// A part that has figures to show.
-pub trait Figures: Send + Sync + 'static {
-    /// The figures now; none when they cannot be told, for instance because the database is away.
-    fn figures(&self) -> BoxFuture<'_, Vec<Figure>>;
+/// A component that provides samples.
+pub trait MetricsSource: Send + Sync + 'static {
+    /// The current samples. Empty if they are unavailable, for example while the database is down.
+    fn samples(&self) -> BoxFuture<'_, Vec<Sample>>;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -112,13 +112,13 @@ struct ShadowLabels {
     outcome: &'static str,
 }
 
-/// What the doors count. One for all doors of a process.
+/// The counters of the APIs, shared by all contracts of a process.
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     latencies: Family<OperationLabels, Histogram>,
     orders: Family<OutcomeLabel, Counter>,
-    shadowed: Family<ShadowLabels, Counter>,
+    shadow_requests: Family<ShadowLabels, Counter>,
     subscriptions: Gauge,
     rate_limited: Counter,
 }
@@ -130,7 +130,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Metrics at zero.
+    /// All metrics at zero.
     #[must_use]
     pub fn new() -> Self {
         let histogram: fn() -> Histogram = || Histogram::new(LATENCY_BUCKETS);
@@ -139,7 +139,7 @@ impl Metrics {
             requests: Family::default(),
             latencies: Family::new_with_constructor(histogram),
             orders: Family::default(),
-            shadowed: Family::default(),
+            shadow_requests: Family::default(),
             subscriptions: Gauge::default(),
             rate_limited: Counter::default(),
         };
@@ -151,18 +151,19 @@ impl Metrics {
         );
         registry.register(
             "order_engine_request_duration_seconds",
-            "Time from a request that has been read to its answer",
+            "Time from reading a request to its response",
             metrics.latencies.clone(),
         );
         registry.register(
             "order_engine_orders",
-            "Placements asked for, by outcome",
+            "Order placements by outcome",
             metrics.orders.clone(),
         );
         registry.register(
             "order_engine_shadow_requests",
-            "Requests that the engine rehearsed beside the old code, by outcome",
-            metrics.shadowed.clone(),
+            "Requests that the engine also ran as a dry run, compared with the legacy code, by \
+             outcome",
+            metrics.shadow_requests.clone(),
         );
         registry.register(
             "order_engine_subscriptions",
@@ -171,19 +172,18 @@ impl Metrics {
         );
         registry.register(
             "order_engine_rate_limited_requests",
-            "Requests that were refused because their caller asked too often",
+            "Requests rejected by a rate limit",
             metrics.rate_limited.clone(),
         );
         metrics
     }
 
-    /// Counts a request whose caller asked too often.
+    /// Counts a request that a rate limit rejected.
     pub(super) fn rate_limited(&self) {
         self.rate_limited.inc();
     }
 
-    /// Counts a request that a contract's door has answered. All labels come from short fixed
-    /// lists.
+    /// Counts a request and its duration. The number of different labels must be small.
     pub fn request(
         &self,
         contract: &'static str,
@@ -196,9 +196,9 @@ impl Metrics {
         self.latencies.get_or_create(&labels).observe(time.as_secs_f64());
     }
 
-    /// Counts a placement that was asked for: `PLACED`, `REPLAYED` or an error's code.
-    pub fn placement(&self, placed: &Result<PlacementResult>) {
-        let outcome = match placed {
+    /// Counts a placement by its outcome: `PLACED`, `REPLAYED` or the error's code.
+    pub fn placement(&self, result: &Result<PlacementResult>) {
+        let outcome = match result {
             Ok(placed) if placed.replayed => "REPLAYED",
             Ok(_) => "PLACED",
             Err(error) => error.kind().code(),
@@ -206,67 +206,67 @@ impl Metrics {
         self.orders.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
-    /// Counts a request that was rehearsed beside the old code. The caller keeps the names few.
-    pub fn shadowed(&self, operation: &str, outcome: &'static str) {
+    /// Counts a shadow request. The number of different operations must be small.
+    pub fn shadow_request(&self, operation: &str, outcome: &'static str) {
         let operation = operation.to_owned();
-        self.shadowed.get_or_create(&ShadowLabels { operation, outcome }).inc();
+        self.shadow_requests.get_or_create(&ShadowLabels { operation, outcome }).inc();
     }
 
-    /// Counts a subscription for as long as the answer lives.
+    /// Counts an open subscription until the returned guard is dropped.
     #[must_use]
     pub fn subscription(&self) -> OpenSubscription {
         self.subscriptions.inc();
         OpenSubscription(self.subscriptions.clone())
     }
 
-    /// Everything as OpenMetrics text, with the figures of `parts`. A part that does not tell its
-    /// own in time is left out.
+    /// All metrics as OpenMetrics text, with the samples of `sources`. A source that does not
+    /// respond in time is left out.
     ///
     /// # Errors
-    /// When a figure cannot be written, which no figure here can cause.
+    /// If a metric cannot be encoded. The metrics of this crate always can.
     pub async fn text(
         &self,
-        parts: &[Arc<dyn Figures>],
+        sources: &[Arc<dyn MetricsSource>],
     ) -> std::result::Result<String, std::fmt::Error> {
-        let asked = parts.iter().map(|part| timeout(FIGURES_TIME_MAX, part.figures()));
-        let told = join_all(asked).await;
-        let mut figures: Vec<Figure> = told.into_iter().flatten().flatten().collect();
-        figures.extend(process::figures());
-        let mut asked = Registry::default();
-        asked.register_collector(Box::new(Told(figures)));
+        let sampling = sources.iter().map(|source| timeout(SAMPLING_TIMEOUT, source.samples()));
+        let sampled = join_all(sampling).await;
+        let mut samples: Vec<Sample> = sampled.into_iter().flatten().flatten().collect();
+        samples.extend(process::samples());
+        let mut sampled = Registry::default();
+        sampled.register_collector(Box::new(SampleCollector(samples)));
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)?;
-        encode_registry(&mut text, &asked)?;
+        encode_registry(&mut text, &sampled)?;
         encode_eof(&mut text)?;
         Ok(text)
     }
 }
 
-/// The labels of the exemplars that there are none of.
+/// The label type of exemplars, which are not used.
 type NoLabels = [(&'static str, &'static str); 0];
 
-/// What the parts told, those of one name beside each other.
+/// Encodes samples, grouped by name.
 #[derive(Debug)]
-struct Told(Vec<Figure>);
+struct SampleCollector(Vec<Sample>);
 
-impl Collector for Told {
+impl Collector for SampleCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> std::result::Result<(), std::fmt::Error> {
         for (at, first) in self.0.iter().enumerate() {
             if self.0[..at].iter().any(|earlier| earlier.name == first.name) {
                 continue;
             }
             let kind = match first.kind {
-                FigureKind::Gauge => MetricType::Gauge,
-                FigureKind::Counter => MetricType::Counter,
+                SampleKind::Gauge => MetricType::Gauge,
+                SampleKind::Counter => MetricType::Counter,
             };
             let help = format!("{}.", first.help);
             let mut family = encoder.encode_descriptor(first.name, &help, None, kind)?;
-            for figure in self.0.iter().filter(|figure| figure.name == first.name) {
-                let mut metric = family.encode_family(&figure.labels)?;
-                match figure.kind {
-                    FigureKind::Gauge => metric.encode_gauge(&figure.value)?,
-                    FigureKind::Counter => {
-                        metric.encode_counter::<NoLabels, _, u64>(&figure.value, None)?;
+            for sample in self.0.iter().filter(|sample| sample.name == first.name) {
+                let mut metric = family.encode_family(&sample.labels)?;
+                match sample.kind {
+                    SampleKind::Gauge => metric.encode_gauge(&sample.value)?,
+                    SampleKind::Counter => {
+                        metric.encode_counter::<NoLabels, _, u64>(&sample.value, None)?;
                     }
                 }
             }
@@ -275,7 +275,7 @@ impl Collector for Told {
     }
 }
 
-/// An open subscription; dropping it counts it out.
+/// Guard of an open subscription. Dropping it decrements the gauge.
 pub struct OpenSubscription(Gauge);
 
 impl Drop for OpenSubscription {
@@ -284,19 +284,19 @@ impl Drop for OpenSubscription {
     }
 }
 
-/// What `/metrics` shows.
+/// State of `GET /metrics`.
 #[derive(Clone)]
-pub(super) struct Shown {
+pub(super) struct MetricsEndpoint {
     pub metrics: Arc<Metrics>,
-    pub figures: Arc<[Arc<dyn Figures>]>,
+    pub sources: Arc<[Arc<dyn MetricsSource>]>,
 }
 
 /// `GET /metrics`.
-pub(super) async fn show(State(shown): State<Shown>, headers: HeaderMap) -> Response {
-    let text = match shown.metrics.text(&shown.figures).await {
+pub(super) async fn show(State(endpoint): State<MetricsEndpoint>, headers: HeaderMap) -> Response {
+    let text = match endpoint.metrics.text(&endpoint.sources).await {
         Ok(text) => text,
         Err(error) => {
-            tracing::error!(%error, "metrics could not be written");
+            tracing::error!(%error, "the metrics could not be encoded");
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
     };

@@ -1,4 +1,4 @@
-//! The description of a REST door: for programs at `/openapi.json`, for people at `/docs`.
+//! Serves the OpenAPI description of a REST contract at `/openapi.json`, and Swagger UI at `/docs`.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Components, OpenApi};
 
 use crate::auth::Authenticator;
-use crate::server::page::Page;
-use crate::server::{Shell, rest};
+use crate::server::static_page::StaticPage;
+use crate::server::{ServerContext, rest};
 
-/// Scripts, styles and requests are the door's own; Swagger UI's styles hold some of its pictures.
+/// Everything is loaded from this server. Swagger UI's styles contain images as data URLs.
 const CONTENT_SECURITY_POLICY: &str =
     "default-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'";
 
@@ -28,21 +28,22 @@ const PAGE_WITHOUT_SWAGGER_UI: &str = r#"<!doctype html>
   </head>
   <body>
     <h1>order-engine API</h1>
-    <p>The description of this door is at <a href="openapi.json">/openapi.json</a>.</p>
+    <p>The OpenAPI description is at <a href="openapi.json">/openapi.json</a>.</p>
     <p>
-      The page that shows it was not built into this installation. To get it, install Node.js 20 or
-      newer, run <code>make build</code> and start the server again.
+      This installation was built without Swagger UI. To add it, install Node.js 20 or newer, run
+      <code>make build</code> and restart the server.
     </p>
   </body>
 </html>
 "#;
 
-/// The header that names a request, for descriptions.
+/// OpenAPI description of the `Idempotency-Key` header.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "the session reads it; this describes it")]
-pub struct IdempotencyKey {
-    /// Names the request, so that a retry places nothing twice: printable ASCII.
+#[expect(dead_code, reason = "only describes the header; the session reads it")]
+pub struct IdempotencyKeyHeader {
+    /// Identifies the request. A retry with the same key does not place a second order. Printable
+    /// ASCII.
     #[param(
         rename = "Idempotency-Key",
         required = false,
@@ -54,13 +55,18 @@ pub struct IdempotencyKey {
     idempotency_key: String,
 }
 
-/// `router` with its description, if there is one. Everybody may read it, as the playground's.
-pub fn described(router: Router, description: Option<OpenApi>, shell: &Shell) -> Router {
+/// Adds the description to `router`, if there is one. It can be read without authentication.
+pub fn with_description(
+    router: Router,
+    description: Option<OpenApi>,
+    server: &ServerContext,
+) -> Router {
     let Some(description) = description else { return router };
-    let directory = shell.page_dir("swagger-ui");
-    let page = Page::new(directory.as_deref(), PAGE_WITHOUT_SWAGGER_UI, CONTENT_SECURITY_POLICY);
-    let files = directory.map(|directory| page.files("/docs/assets", &directory));
-    let description = Arc::new(guarded(description, Some(&shell.authenticator)));
+    let directory = server.page_dir("swagger-ui");
+    let page =
+        StaticPage::new(directory.as_deref(), PAGE_WITHOUT_SWAGGER_UI, CONTENT_SECURITY_POLICY);
+    let assets = directory.map(|directory| page.assets("/docs/assets", &directory));
+    let description = Arc::new(with_security(description, Some(&server.authenticator)));
     let show = async move || {
         rest::json(StatusCode::OK, description.as_ref())
             .unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
@@ -68,12 +74,12 @@ pub fn described(router: Router, description: Option<OpenApi>, shell: &Shell) ->
     router
         .route("/openapi.json", get(show))
         .route("/docs", get(async move || page.show()))
-        .merge(files.unwrap_or_default())
+        .merge(assets.unwrap_or_default())
 }
 
-/// `description` with what `authenticator` asks for, if it is known.
+/// Adds the security scheme of `authenticator` to `description`.
 #[must_use]
-pub fn guarded(mut description: OpenApi, authenticator: Option<&Authenticator>) -> OpenApi {
+pub fn with_security(mut description: OpenApi, authenticator: Option<&Authenticator>) -> OpenApi {
     let (name, scheme) = match authenticator {
         None | Some(Authenticator::Disabled) => return description,
         Some(Authenticator::Jwt(_)) => {
@@ -82,8 +88,7 @@ pub fn guarded(mut description: OpenApi, authenticator: Option<&Authenticator>) 
         }
         Some(Authenticator::TrustedGateway(gateway)) => {
             let text = format!(
-                "Proves that the request comes from the gateway, which names its user in the \
-                 header {}.",
+                "The gateway's shared secret. The gateway names the user in the header {}.",
                 gateway.user_header
             );
             let header =

@@ -1,48 +1,48 @@
-//! The figures of this process, under the names that every Prometheus client uses, and of the
-//! runtime in it. Those of the process on Linux only; elsewhere there are none.
+//! Samples of this process, under the names that Prometheus client libraries use, and of its async
+//! runtime. The process samples are available on Linux only.
 
 use std::fs;
 
 use tokio::runtime::Handle;
 
-use crate::server::metrics::Figure;
+use crate::server::metrics::Sample;
 
 /// The kernel's clock ticks per second, which its interface fixes at 100.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What is known of this process. On a tokio runtime.
-pub(super) fn figures() -> Vec<Figure> {
-    let build = Figure::gauge("order_engine_build_info", "The build that runs; always 1", 1.0)
-        .labelled("version", env!("CARGO_PKG_VERSION"));
+/// All samples. Must be called on a tokio runtime.
+pub(super) fn samples() -> Vec<Sample> {
+    let build = Sample::gauge("order_engine_build_info", "The running version; always 1", 1.0)
+        .with_label("version", env!("CARGO_PKG_VERSION"));
     [build].into_iter().chain(of_process()).chain(of_runtime()).collect()
 }
 
-/// What the scheduler of tasks has to do.
-fn of_runtime() -> impl Iterator<Item = Figure> {
+/// Load of the task scheduler.
+fn of_runtime() -> impl Iterator<Item = Sample> {
     let runtime = Handle::current().metrics();
     [
         ("order_engine_runtime_workers", "Threads that run tasks", runtime.num_workers()),
-        ("order_engine_runtime_tasks", "Tasks that have not ended", runtime.num_alive_tasks()),
+        ("order_engine_runtime_tasks", "Tasks that have not finished", runtime.num_alive_tasks()),
         (
             "order_engine_runtime_queued_tasks",
-            "Tasks that could go on and wait for a thread",
+            "Runnable tasks that wait for a thread",
             runtime.global_queue_depth(),
         ),
     ]
     .into_iter()
-    .filter_map(|(name, help, value)| Some(Figure::gauge(name, help, count(value)?)))
+    .filter_map(|(name, help, value)| Some(Sample::gauge(name, help, count(value)?)))
 }
 
-/// What `/proc` says about this process.
-fn of_process() -> impl Iterator<Item = Figure> {
+/// Samples of this process, from `/proc`.
+fn of_process() -> impl Iterator<Item = Sample> {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let uptime = fs::read_to_string("/proc/stat").unwrap_or_default();
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let gauge =
-        |name, help, value: Option<f64>| value.map(|value| Figure::gauge(name, help, value));
+        |name, help, value: Option<f64>| value.map(|value| Sample::gauge(name, help, value));
     let cpu = cpu_seconds(&stat).map(|value| {
-        Figure::counter("process_cpu_seconds", "User and system CPU time spent", value)
+        Sample::counter("process_cpu_seconds", "User and system CPU time spent", value)
     });
     let files = fs::read_dir("/proc/self/fd").ok().and_then(|files| count(files.count()));
     [
@@ -58,11 +58,11 @@ fn of_process() -> impl Iterator<Item = Figure> {
             kilobytes(&status, "VmSize:").map(|kilobytes| kilobytes * 1024.0),
         ),
         gauge("process_open_fds", "Open file descriptors", files),
-        gauge("process_max_fds", "Most file descriptors that may be open", files_max(&limits)),
+        gauge("process_max_fds", "Limit of open file descriptors", files_max(&limits)),
         gauge("process_threads", "Threads", kilobytes(&status, "Threads:")),
         gauge(
             "process_start_time_seconds",
-            "When the process started, in seconds since 1970",
+            "Start time of the process, in seconds since 1970",
             started_at(&stat, &uptime),
         ),
     ]
@@ -70,8 +70,8 @@ fn of_process() -> impl Iterator<Item = Figure> {
     .flatten()
 }
 
-/// How many files this process may open; none where that is not known, or has no bound.
-pub(super) fn files_may_be_open() -> Option<u32> {
+/// The limit of open file descriptors. `None` if unknown or unlimited.
+pub(super) fn open_files_max() -> Option<u32> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     soft_limit(&limits)?.parse().ok()
 }

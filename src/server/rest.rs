@@ -1,5 +1,5 @@
-//! REST over the engine: reads requests within their bounds, learns who asks, counts, and has
-//! failures answered in a contract's words.
+//! What the REST contracts share: reading and authenticating requests, limits, metrics, and error
+//! responses in the contract's format.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,42 +18,42 @@ use crate::engine::placing::PlacementResult;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json_object::JsonObject;
 use crate::server::metrics::{Metrics, NO_OPERATION};
-use crate::server::rates::Rates;
+use crate::server::rate_limit::RateLimiter;
 use crate::server::session::Session;
-use crate::server::{Shell, body, media, rates};
+use crate::server::{ServerContext, body, media, rate_limit};
 
-/// Seconds after which a client that met a full queue may retry.
-const RETRY_AFTER_OVERLOAD_S: u64 = 1;
+/// The `Retry-After` of responses to an overload, in seconds.
+const OVERLOAD_RETRY_AFTER_S: u64 = 1;
 
-/// A failure in a contract's words.
-pub type Words = fn(&Error) -> Response;
+/// Builds a contract's response to an error.
+pub type ErrorFormat = fn(&Error) -> Response;
 
-/// What the handlers of one REST door have in common. Cheap to clone.
+/// Serves the requests of one REST contract. Cheap to clone.
 #[derive(Clone)]
-pub struct Desk {
+pub struct RestHandler {
     authenticator: Authenticator,
     contract: &'static str,
     metrics: Arc<Metrics>,
-    rates: Option<Arc<Rates>>,
+    rate_limiter: Option<Arc<RateLimiter>>,
     time_max: Duration,
-    words: Words,
+    format_error: ErrorFormat,
 }
 
-/// A request that has been read.
-pub struct Asked {
-    /// Who asks, and the request's idempotency key.
+/// A request whose body has been read.
+pub struct RestRequest {
+    /// The caller and the request's idempotency key.
     pub session: Session,
     is_json: bool,
     body: Bytes,
 }
 
-impl Asked {
-    /// The body as JSON; fields that `T` does not have are left aside.
+impl RestRequest {
+    /// Parses the body as a JSON object. Unknown fields are ignored.
     ///
     /// # Errors
-    /// `InvalidInput` saying what is wrong with it, and where.
+    /// `InvalidInput`, with the position of the mistake.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        // Of fields that `T` does not have serde would not check it.
+        // serde does not check the encoding of fields that it ignores.
         let body = std::str::from_utf8(&self.body).ok().filter(|_| self.is_json);
         let body = body.ok_or_else(|| {
             let text = "Send the body as Content-Type: application/json, in UTF-8.";
@@ -61,135 +61,137 @@ impl Asked {
         })?;
         let read = serde_json::from_str(body).map(|JsonObject(value)| value);
         read.map_err(|error| {
-            let text = format!("The body is not what is expected: {error}.");
+            let text = format!("The body is invalid: {error}.");
             Error::new(ErrorKind::InvalidInput, text)
         })
     }
 }
 
-impl Desk {
-    /// The desk of a door of `shell` that says failures in `words`.
+impl RestHandler {
+    /// A handler that formats errors with `format_error`.
     #[must_use]
-    pub fn new(shell: &Shell, words: Words) -> Self {
-        let metrics = Arc::clone(&shell.metrics);
+    pub fn new(server: &ServerContext, format_error: ErrorFormat) -> Self {
+        let metrics = Arc::clone(&server.metrics);
         Self {
-            authenticator: shell.authenticator.clone(),
-            contract: shell.contract,
+            authenticator: server.authenticator.clone(),
+            contract: server.contract,
             metrics,
-            rates: shell.rates.clone(),
-            time_max: shell.time_max,
-            words,
+            rate_limiter: server.rate_limiter.clone(),
+            time_max: server.time_max,
+            format_error,
         }
     }
 
-    /// Answers one request with what `work` makes of it. `operation` names the route in metrics.
+    /// Serves one request: authenticates it, applies the limits, reads its body, calls `work` and
+    /// counts the result. `operation` is the route's name in metrics.
     pub async fn serve(
         &self,
         operation: &'static str,
         request: Request,
-        work: impl AsyncFnOnce(&Asked) -> Result<Response>,
+        work: impl AsyncFnOnce(&RestRequest) -> Result<Response>,
     ) -> Response {
         let began = Instant::now();
         let (parts, body) = request.into_parts();
         let session = Session::from_headers(&self.authenticator, &parts.headers).await;
-        let session = session.at(rates::address(&parts.extensions));
-        let admitted = self.rates.as_ref().map_or(Ok(()), |rates| rates.admit(&session));
+        let session = session.with_address(rate_limit::address(&parts.extensions));
+        let limiter = self.rate_limiter.as_ref();
+        let admitted = limiter.map_or(Ok(()), |limiter| limiter.admit(&session));
         let is_json = media::is_json(&parts.headers);
         let deadline = began + self.time_max;
-        let mut body_is_too_large = false;
+        let mut is_body_too_large = false;
         let (result, session) = match timeout_at(deadline, body::read(body)).await {
-            Err(_) => (Err(late("The body did not arrive in time.")), session),
+            Err(_) => (Err(timed_out("The body did not arrive in time.")), session),
             Ok(Err(error)) => {
-                body_is_too_large = error.kind() == ErrorKind::TooLarge;
+                is_body_too_large = error.kind() == ErrorKind::TooLarge;
                 (Err(error), session)
             }
             Ok(Ok(body)) => {
-                let asked = Asked { session, is_json, body };
+                let request = RestRequest { session, is_json, body };
                 let result = match admitted {
                     Err(error) => Err(error),
-                    Ok(()) => timeout_at(deadline, work(&asked)).await.unwrap_or_else(|_| {
-                        Err(late(
-                            "The request was not done in time and may still take effect; repeat \
-                             it with the same Idempotency-Key.",
+                    Ok(()) => timeout_at(deadline, work(&request)).await.unwrap_or_else(|_| {
+                        Err(timed_out(
+                            "The request timed out and may still take effect. Retry it with the \
+                             same Idempotency-Key.",
                         ))
                     }),
                 };
-                (result, asked.session)
+                (result, request.session)
             }
         };
-        let answer = result.unwrap_or_else(|error| {
-            session.failed(&error);
-            let mut answer = (self.words)(&error);
-            if body_is_too_large {
-                *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+        let response = result.unwrap_or_else(|error| {
+            session.record_failure(&error);
+            let mut response = (self.format_error)(&error);
+            if is_body_too_large {
+                *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
             }
             if error.kind() == ErrorKind::RateLimited {
                 self.metrics.rate_limited();
             }
             if let Some(seconds) = retry_after(&error) {
-                answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+                response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
             }
-            answer
+            response
         });
         let outcome = session.failure().map_or("OK", ErrorKind::code);
         self.metrics.request(self.contract, operation, outcome, began.elapsed());
-        answer
+        response
     }
 
-    /// Counts a placement that was asked for.
-    pub fn count(&self, placed: &Result<PlacementResult>) {
-        self.metrics.placement(placed);
+    /// Counts the result of a placement.
+    pub fn record_placement(&self, result: &Result<PlacementResult>) {
+        self.metrics.placement(result);
     }
 
-    /// `router` with an answer in the contract's words for paths and methods that it does not
-    /// have.
-    pub fn around(&self, router: Router) -> Router {
-        let (desk, other_desk) = (self.clone(), self.clone());
+    /// Adds responses in the contract's format for unknown paths and methods.
+    pub fn with_fallbacks(&self, router: Router) -> Router {
+        let (handler, other_handler) = (self.clone(), self.clone());
         let no_path = async move |request: Request| {
-            let text = "There is nothing at this path.";
-            desk.turn_away(request, &Error::new(ErrorKind::NotFound, text)).await
+            let text = "There is no resource at this path.";
+            handler.reject(request, &Error::new(ErrorKind::NotFound, text)).await
         };
         let no_method = async move |request: Request| {
-            let text = "This path does not take that method.";
+            let text = "The method is not allowed for this path.";
             let error = Error::new(ErrorKind::InvalidInput, text);
-            let mut answer = other_desk.turn_away(request, &error).await;
-            *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            answer
+            let mut response = other_handler.reject(request, &error).await;
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            response
         };
         router.fallback(no_path).method_not_allowed_fallback(no_method)
     }
 
-    /// Answers a request that no route takes. What it asked for is not told in metrics: anybody
-    /// may ask for anything.
-    async fn turn_away(&self, request: Request, error: &Error) -> Response {
+    /// Responds to a request that matches no route. The path is not a label of metrics, because
+    /// clients can send any path.
+    async fn reject(&self, request: Request, error: &Error) -> Response {
         let began = Instant::now();
-        // A connection on which some of a body is left would be closed under the next request.
+        // A connection with an unread body is closed, possibly while the client sends its next
+        // request.
         let _ = timeout(self.time_max, body::read(request.into_body())).await;
         self.metrics.request(self.contract, NO_OPERATION, error.kind().code(), began.elapsed());
-        (self.words)(error)
+        (self.format_error)(error)
     }
 }
 
-/// The `Retry-After` of an answer, in seconds.
+/// The `Retry-After` of a response, in seconds.
 fn retry_after(error: &Error) -> Option<u64> {
     match error.kind() {
-        ErrorKind::RateLimited => rates::retry_after(error),
-        ErrorKind::Overloaded => Some(RETRY_AFTER_OVERLOAD_S),
+        ErrorKind::RateLimited => rate_limit::retry_after(error),
+        ErrorKind::Overloaded => Some(OVERLOAD_RETRY_AFTER_S),
         _ => None,
     }
 }
 
-fn late(text: &str) -> Error {
+fn timed_out(text: &str) -> Error {
     Error::new(ErrorKind::Unavailable, text)
 }
 
-/// An answer whose body is `value` as JSON.
+/// A response whose body is `value` as JSON.
 ///
 /// # Errors
-/// `Internal` when it cannot be written, which no wire type here can cause.
+/// `Internal` if the value cannot be serialised. The contracts' wire types always can.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response> {
     let body = serde_json::to_vec(value).map_err(|error| {
-        Error::new(ErrorKind::Internal, "serializing an answer").with_source(error)
+        Error::new(ErrorKind::Internal, "The response could not be serialised.").with_source(error)
     })?;
     let mut response = (status, body).into_response();
     for (name, value) in [

@@ -1,5 +1,4 @@
-//! What the resolvers of one GraphQL request share: who asks, the request's idempotency key, and
-//! what became of it.
+//! State of one request, GraphQL or REST: the caller, the idempotency key, and the first failure.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,44 +14,43 @@ use crate::domain::caller::Caller;
 use crate::domain::ids::IdempotencyKey;
 use crate::error::{Error, ErrorKind, Result, error_chain};
 
-/// Whoever may do everything.
+/// The embedding program, or any caller of an API without authentication. Never expires.
 const SYSTEM: Principal =
     Principal { caller: Caller::System, expires_at: DateTime::<Utc>::MAX_UTC };
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// One request.
+/// State of one request.
 pub struct Session {
-    /// Shared by the requests of one WebSocket.
-    who: Arc<Result<Principal>>,
-    /// The token that says so, for the services that are asked on the caller's behalf.
+    /// Shared by all requests of one WebSocket.
+    principal: Arc<Result<Principal>>,
+    /// The valid token, passed to services that are called on behalf of the caller.
     token: Option<SecretString>,
-    /// The header's values; a second one is a contradiction.
-    keys: Vec<String>,
-    key_is_spent: AtomicBool,
-    /// Where the request comes from, where that is known.
+    /// The values of all `Idempotency-Key` headers.
+    idempotency_keys: Vec<String>,
+    is_key_used: AtomicBool,
     address: Option<IpAddr>,
     failure: OnceLock<ErrorKind>,
 }
 
 impl Session {
-    /// The session of a request with these headers. Waits only for the key of a token, where an
-    /// issuer serves it and it is not known yet.
+    /// Authenticates a request by its headers. Waits only if the token's key must be fetched from
+    /// the issuer.
     pub async fn from_headers(authenticator: &Authenticator, headers: &HeaderMap) -> Self {
-        let mut who = authenticate(authenticator, headers);
-        if let Err(refused) = &who
-            && authenticator.learns_from(refused).await
+        let mut principal = authenticate(authenticator, headers);
+        if let Err(error) = &principal
+            && authenticator.learns_from(error).await
         {
-            who = authenticate(authenticator, headers);
+            principal = authenticate(authenticator, headers);
         }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let keys = headers.get_all(IDEMPOTENCY_KEY).iter().map(|key| text(key.as_bytes()));
         let authorization =
             headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = token(authenticator, &who, authorization);
-        Self { keys: keys.collect(), token, ..Self::new(Arc::new(who)) }
+        let token = token(authenticator, &principal, authorization);
+        Self { idempotency_keys: keys.collect(), token, ..Self::new(Arc::new(principal)) }
     }
 
-    /// The session of a request that carries nothing but the value of an `Authorization` header.
+    /// Authenticates a request by the value of its `Authorization` header alone.
     pub async fn from_authorization(
         authenticator: &Authenticator,
         authorization: Option<&str>,
@@ -60,109 +58,111 @@ impl Session {
         match authenticator.verifier() {
             None => Self::anonymous(),
             Some(verifier) => {
-                let mut who = verifier.authenticate(authorization, Utc::now());
-                if let Err(refused) = &who
-                    && verifier.learns_from(refused).await
+                let mut principal = verifier.authenticate(authorization, Utc::now());
+                if let Err(error) = &principal
+                    && verifier.learns_from(error).await
                 {
-                    who = verifier.authenticate(authorization, Utc::now());
+                    principal = verifier.authenticate(authorization, Utc::now());
                 }
-                let token = token(authenticator, &who, authorization);
-                Self { token, ..Self::new(Arc::new(who)) }
+                let token = token(authenticator, &principal, authorization);
+                Self { token, ..Self::new(Arc::new(principal)) }
             }
         }
     }
 
-    /// The session of a request without a token.
+    /// The session of a request without credentials.
     #[must_use]
     pub fn anonymous() -> Self {
         let error = Error::new(ErrorKind::TokenMissing, "The Authorization header is missing.");
         Self::new(Arc::new(Err(error)))
     }
 
-    /// A session of the program that embeds the engine.
+    /// The session of the embedding program, which has full access.
     #[must_use]
-    pub fn of_system() -> Self {
+    pub fn system() -> Self {
         Self::new(Arc::new(Ok(SYSTEM)))
     }
 
-    fn new(who: Arc<Result<Principal>>) -> Self {
+    fn new(principal: Arc<Result<Principal>>) -> Self {
         Self {
-            who,
+            principal,
             token: None,
-            keys: Vec::new(),
-            key_is_spent: AtomicBool::new(false),
+            idempotency_keys: Vec::new(),
+            is_key_used: AtomicBool::new(false),
             address: None,
             failure: OnceLock::new(),
         }
     }
 
-    /// A session for one more request of the same bearer.
+    /// A session for another request of the same caller, without an idempotency key.
     #[must_use]
-    pub fn another(&self) -> Self {
+    pub fn next_request(&self) -> Self {
         let token = self.token.clone();
-        Self { token, address: self.address, ..Self::new(Arc::clone(&self.who)) }
+        Self { token, address: self.address, ..Self::new(Arc::clone(&self.principal)) }
     }
 
-    /// This session, of a request from `address`.
+    /// Sets the address that the request came from.
     #[must_use]
-    pub fn at(self, address: Option<IpAddr>) -> Self {
+    pub fn with_address(self, address: Option<IpAddr>) -> Self {
         Self { address, ..self }
     }
 
-    /// Where the request comes from, where that is known.
+    /// The address that the request came from, if known.
     #[must_use]
     pub const fn address(&self) -> Option<IpAddr> {
         self.address
     }
 
-    /// Who asks.
+    /// The authenticated caller.
     ///
     /// # Errors
     /// `TokenMissing`, `TokenExpired`, `TokenInvalid`.
     pub fn caller(&self) -> Result<&Caller> {
-        match &*self.who {
+        match &*self.principal {
             Ok(principal) if principal.expires_at > Utc::now() => Ok(&principal.caller),
             Ok(_) => Err(Error::new(ErrorKind::TokenExpired, "The token has expired.")),
             Err(error) => Err(error.without_source()),
         }
     }
 
-    /// The caller's token, where one came with the request and is good.
+    /// The request's token, if it is valid.
     #[must_use]
     pub fn token(&self) -> Option<&SecretString> {
         self.token.as_ref()
     }
 
-    /// How long the bearer's token is still good.
+    /// Time until the token expires. Zero if it is not valid.
     #[must_use]
     pub fn time_left(&self) -> Duration {
-        let left = self.who.as_ref().as_ref().map(|principal| principal.expires_at - Utc::now());
+        let principal = self.principal.as_ref().as_ref();
+        let left = principal.map(|principal| principal.expires_at - Utc::now());
         left.map_or(Duration::ZERO, |left| left.to_std().unwrap_or_default())
     }
 
-    /// The key of one placement, from its argument or from the request's header. The header names
-    /// one placement: with two in one document each needs an argument.
+    /// The idempotency key of one placement: its `argument`, or else the request's header. The
+    /// header serves one placement only. In a document with several, each needs an argument.
     ///
     /// # Errors
-    /// `InvalidInput` for a malformed key, two different ones, or a header used twice.
+    /// `InvalidInput` for a malformed key, for an argument that differs from the header, and if the
+    /// header is repeated or used for a second placement.
     pub fn idempotency_key(&self, argument: Option<String>) -> Result<Option<IdempotencyKey>> {
-        let contradiction = |message| Err(Error::new(ErrorKind::InvalidInput, message));
-        let header = match self.keys.as_slice() {
+        let invalid = |message| Err(Error::new(ErrorKind::InvalidInput, message));
+        let header = match self.idempotency_keys.as_slice() {
             [] => None,
             [key] => Some(key),
-            _ => return contradiction("The request has two Idempotency-Key headers."),
+            _ => return invalid("The request has two Idempotency-Key headers."),
         };
         let key = match (argument, header) {
             (Some(argument), Some(header)) if argument != *header => {
-                return contradiction(
+                return invalid(
                     "The Idempotency-Key header and the idempotencyKey argument differ.",
                 );
             }
             (Some(argument), _) => Some(argument),
             (None, Some(header)) => {
-                if self.key_is_spent.swap(true, Ordering::Relaxed) {
-                    return contradiction(
-                        "The Idempotency-Key header names one placement; give each of several \
+                if self.is_key_used.swap(true, Ordering::Relaxed) {
+                    return invalid(
+                        "The Idempotency-Key header applies to one placement. Pass each placement \
                          its own idempotencyKey argument.",
                     );
                 }
@@ -173,8 +173,8 @@ impl Session {
         key.map(IdempotencyKey::parse).transpose()
     }
 
-    /// Notes that the request, or a part of it, failed, and logs what an operator must see.
-    pub fn failed(&self, error: &Error) {
+    /// Records that the request or a part of it failed, and logs errors that operators must see.
+    pub fn record_failure(&self, error: &Error) {
         let _ = self.failure.set(error.kind());
         match error.kind() {
             ErrorKind::Internal | ErrorKind::Misconfigured => {
@@ -184,7 +184,7 @@ impl Session {
                     "request failed"
                 );
             }
-            // `Overloaded` is logged by the queue, at a bounded rate.
+            // `Overloaded` is logged by the queue, once for many requests.
             ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => {
                 tracing::warn!(
                     code = error.kind().code(),
@@ -196,21 +196,21 @@ impl Session {
         }
     }
 
-    /// The first failure, for the metrics.
+    /// The first recorded failure.
     #[must_use]
     pub fn failure(&self) -> Option<ErrorKind> {
         self.failure.get().copied()
     }
 }
 
-/// The token of a caller that goes by one.
+/// The bearer token, if the caller was authenticated by it.
 fn token(
     authenticator: &Authenticator,
-    who: &Result<Principal>,
+    principal: &Result<Principal>,
     authorization: Option<&str>,
 ) -> Option<SecretString> {
-    let is_good = authenticator.verifier().is_some() && who.is_ok();
-    let token = is_good.then(|| auth::bearer(authorization).ok()).flatten()?;
+    let is_valid = authenticator.verifier().is_some() && principal.is_ok();
+    let token = is_valid.then(|| auth::bearer(authorization).ok()).flatten()?;
     Some(token.to_owned().into())
 }
 
@@ -223,7 +223,7 @@ fn authenticate(authenticator: &Authenticator, headers: &HeaderMap) -> Result<Pr
         }
         Authenticator::TrustedGateway(gateway) => {
             let secret = only(headers, &gateway.secret_header)?.map(HeaderValue::as_bytes);
-            // What is no text names nobody.
+            // A value that is not text is no user id.
             let user = only(headers, &gateway.user_header)?.map(|id| id.to_str().unwrap_or(""));
             gateway.authenticate(secret, user)
         }
@@ -231,7 +231,7 @@ fn authenticate(authenticator: &Authenticator, headers: &HeaderMap) -> Result<Pr
     }
 }
 
-/// The value of a header that says who asks; two of them are a contradiction.
+/// The value of a header that must not be repeated.
 fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -256,7 +256,7 @@ mod tests {
     }
 
     fn opened(authenticator: &Authenticator, headers: &HeaderMap) -> Session {
-        Session::from_headers(authenticator, headers).now_or_never().expect("no key is waited for")
+        Session::from_headers(authenticator, headers).now_or_never().expect("no key is fetched")
     }
 
     fn map(headers: &[(HeaderName, &'static str)]) -> HeaderMap {
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_says_whose_request_it_passes_on() {
+    fn a_trusted_gateway_names_the_user() {
         let authenticator = Authenticator::TrustedGateway(Arc::new(TrustedGateway {
             secret: "s".into(),
             secret_header: "x-gateway-secret".into(),
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_door_asks_nobody() {
+    fn without_authentication_the_caller_is_the_system() {
         let session = opened(&Authenticator::Disabled, &HeaderMap::new());
         assert_eq!(session.caller().unwrap(), &Caller::System);
     }
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(key(&with, Some("a")), Some(Some("a".to_owned())));
         assert_eq!(key(&with, Some("b")), None);
         assert_eq!(key(&with, None), Some(Some("a".to_owned())));
-        assert_eq!(key(&with, None), None, "the header names one placement");
+        assert_eq!(key(&with, None), None, "the header applies to one placement");
         let twice = session(&[(IDEMPOTENCY_KEY, "a"), (IDEMPOTENCY_KEY, "a")]);
         assert_eq!(key(&twice, None), None);
     }

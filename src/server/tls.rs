@@ -1,7 +1,8 @@
-//! TLS for the doors: what they prove themselves with, and connections that speak it.
+//! TLS: loading and reloading the server's certificate, and encrypted connections.
 //!
-//! A connection greets when it is first read, in the task that serves it: one that never greets
-//! holds nobody up, and is closed like any other quiet one.
+//! The handshake runs on the first read of a connection, in the task that serves it. A client that
+//! never completes it does not delay the accept loop, and is closed by the idle timeout. See
+//! `connections` for why no server crate does this.
 
 use std::convert::Infallible;
 use std::fs;
@@ -26,86 +27,88 @@ use tokio_rustls::{Accept, TlsAcceptor};
 
 use crate::error::{Error, ErrorKind, Result, error_chain};
 
-/// How often it is looked whether the files are others.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Interval between checks for changed files.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What the doors prove themselves with. Cheap to clone.
+/// The server's certificate and key. Cheap to clone.
 #[derive(Clone)]
-pub struct Identity(Arc<Files>);
+pub struct ServerCertificate(Arc<CertificateFiles>);
 
-struct Files {
+struct CertificateFiles {
     certificate: PathBuf,
     key: PathBuf,
-    shown: RwLock<Shown>,
+    loaded: RwLock<LoadedCertificate>,
 }
 
-/// What was in them.
-struct Shown {
+/// The contents of the files.
+struct LoadedCertificate {
     acceptor: TlsAcceptor,
     digest: [u8; 32],
 }
 
-impl Identity {
-    /// Reads a certificate, with those between it and its authority, and its private key, both in
-    /// PEM.
+impl ServerCertificate {
+    /// Loads a certificate chain and its private key, both in PEM.
     ///
     /// # Errors
-    /// `Misconfigured` when one of the files cannot be read, or the two do not belong together.
+    /// `Misconfigured` if a file cannot be read, or the key does not match the certificate.
     pub fn load(certificate_file: &Path, key_file: &Path) -> Result<Self> {
         let (certificate, key) = (certificate_file.to_owned(), key_file.to_owned());
-        let shown = RwLock::new(Shown::of(&certificate, &key)?);
-        Ok(Self(Arc::new(Files { certificate, key, shown })))
+        let loaded = RwLock::new(LoadedCertificate::read(&certificate, &key)?);
+        Ok(Self(Arc::new(CertificateFiles { certificate, key, loaded })))
     }
 
-    /// Shows what is in the files as soon as it is something else. What cannot be used is told, and
-    /// the last that could goes on being shown.
-    pub(super) async fn keep_current(&self) -> Infallible {
+    /// Reloads the files when they change. If the new files cannot be used, logs a warning and
+    /// keeps the loaded certificate.
+    pub(super) async fn reload_on_change(&self) -> Infallible {
         let mut failures = 0_u32;
         loop {
-            sleep(LOOK_AGAIN).await;
+            sleep(RELOAD_INTERVAL).await;
             let files = Arc::clone(&self.0);
-            let looked = spawn_blocking(move || files.look()).await;
-            match looked.unwrap_or_else(|panic| Err(unseen(panic))) {
-                Ok(is_other) => {
+            let reloaded = spawn_blocking(move || files.reload()).await;
+            match reloaded.unwrap_or_else(|panic| Err(reload_failed(panic))) {
+                Ok(has_changed) => {
                     failures = 0;
-                    if is_other {
-                        tracing::info!("new connections are shown another certificate");
+                    if has_changed {
+                        tracing::info!("the TLS certificate was reloaded");
                     }
                 }
                 Err(error) => {
                     failures = failures.saturating_add(1);
-                    // The first time one file may be written already and the other not yet.
+                    // The first failure may only mean that one of the two files is not written yet.
                     if failures == 2 {
                         let error = error_chain(&error);
-                        tracing::warn!(error, "the doors go on with the certificate they have");
+                        tracing::warn!(
+                            error,
+                            "the TLS certificate could not be reloaded; the old one stays in use"
+                        );
                     }
                 }
             }
         }
     }
 
-    /// The server's side of a connection that was just accepted.
-    pub(super) fn greet(&self, stream: TcpStream) -> Stream {
-        let shown = self.0.shown.read().unwrap_or_else(PoisonError::into_inner);
-        Stream::Greeting(Box::new(shown.acceptor.accept(stream)))
+    /// The server's side of a newly accepted connection.
+    pub(super) fn start_handshake(&self, stream: TcpStream) -> ConnectionStream {
+        let loaded = self.0.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        ConnectionStream::Handshake(Box::new(loaded.acceptor.accept(stream)))
     }
 }
 
-impl Files {
-    /// Reads them again. Whether they were others.
-    fn look(&self) -> Result<bool> {
-        let read = Shown::of(&self.certificate, &self.key)?;
-        let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
-        let is_other = shown.digest != read.digest;
-        if is_other {
-            *shown = read;
+impl CertificateFiles {
+    /// Reads the files again. Returns whether they have changed.
+    fn reload(&self) -> Result<bool> {
+        let read = LoadedCertificate::read(&self.certificate, &self.key)?;
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        let has_changed = loaded.digest != read.digest;
+        if has_changed {
+            *loaded = read;
         }
-        Ok(is_other)
+        Ok(has_changed)
     }
 }
 
-impl Shown {
-    fn of(certificate_file: &Path, key_file: &Path) -> Result<Self> {
+impl LoadedCertificate {
+    fn read(certificate_file: &Path, key_file: &Path) -> Result<Self> {
         let (certificate, key) = (read(certificate_file)?, read(key_file)?);
         let digest = Sha256::new().chain_update(&certificate).chain_update(&key).finalize().into();
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(&certificate)
@@ -113,10 +116,10 @@ impl Shown {
             .map_err(|error| wrong(certificate_file, "holds no certificate in PEM", error))?;
         let key = PrivateKeyDer::from_pem_slice(&key)
             .map_err(|error| wrong(key_file, "holds no private key in PEM", error))?;
-        let fits = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key));
-        let mut config = fits.map_err(|error| {
+        let mut config = config.map_err(|error| {
             let why = "is not the key of the certificate in tls_certificate_file";
             wrong(key_file, why, error)
         })?;
@@ -125,67 +128,67 @@ impl Shown {
     }
 }
 
-fn unseen(panic: JoinError) -> Error {
-    Error::new(ErrorKind::Internal, "The certificate was not looked at.").with_source(panic)
+fn reload_failed(panic: JoinError) -> Error {
+    Error::new(ErrorKind::Internal, "The certificate reload panicked.").with_source(panic)
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {
     fs::read(file).map_err(|error| wrong(file, &format!("cannot be read: {error}"), error))
 }
 
-/// The library's words may hold a part of what it could not read, so they are not shown.
+/// The library's message is only the cause, not part of the text, because it may quote the file.
 fn wrong(file: &Path, why: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
     let text = format!("The file {} {why}.", file.display());
     Error::new(ErrorKind::Misconfigured, &text).with("problems", text).with_source(cause)
 }
 
-/// A connection, with TLS or without.
-pub(super) enum Stream {
-    /// Without.
+/// A connection with or without TLS.
+pub(super) enum ConnectionStream {
+    /// Without TLS.
     Plain(TcpStream),
-    /// Both sides still agree on how to speak.
-    Greeting(Box<Accept<TcpStream>>),
-    /// With.
-    Secret(Box<TlsStream<TcpStream>>),
+    /// The TLS handshake is not complete.
+    Handshake(Box<Accept<TcpStream>>),
+    /// With TLS.
+    Encrypted(Box<TlsStream<TcpStream>>),
 }
 
-impl Stream {
-    /// Ends once both sides have agreed.
-    fn poll_greeted(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Self::Greeting(greeting) = self {
-            let secret = ready!(Pin::new(greeting.as_mut()).poll(context))?;
-            *self = Self::Secret(Box::new(secret));
+impl ConnectionStream {
+    /// Drives the handshake to completion.
+    fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Self::Handshake(handshake) = self {
+            let stream = ready!(Pin::new(handshake.as_mut()).poll(context))?;
+            *self = Self::Encrypted(Box::new(stream));
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for ConnectionStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        ready!(self.poll_greeted(context))?;
+        ready!(self.poll_handshake(context))?;
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Secret(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
-            Self::Greeting(_) => Poll::Pending,
+            Self::Encrypted(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
+            Self::Handshake(_) => Poll::Pending,
         }
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for ConnectionStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_greeted(context))?;
+        ready!(self.poll_handshake(context))?;
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Secret(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
-            Self::Greeting(_) => Poll::Pending,
+            Self::Encrypted(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
+            Self::Handshake(_) => Poll::Pending,
         }
     }
 
@@ -194,33 +197,35 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_greeted(context))?;
+        ready!(self.poll_handshake(context))?;
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Self::Secret(stream) => Pin::new(stream.as_mut()).poll_write_vectored(context, slices),
-            Self::Greeting(_) => Poll::Pending,
+            Self::Encrypted(stream) => {
+                Pin::new(stream.as_mut()).poll_write_vectored(context, slices)
+            }
+            Self::Handshake(_) => Poll::Pending,
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        // Both kinds that can be written take several slices at once.
+        // Both kinds of stream support vectored writes.
         true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Secret(stream) => Pin::new(stream.as_mut()).poll_flush(context),
-            // Nothing has been written.
-            Self::Greeting(_) => Poll::Ready(Ok(())),
+            Self::Encrypted(stream) => Pin::new(stream.as_mut()).poll_flush(context),
+            // Nothing has been written yet.
+            Self::Handshake(_) => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Secret(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
-            Self::Greeting(_) => Poll::Ready(Ok(())),
+            Self::Encrypted(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
+            Self::Handshake(_) => Poll::Ready(Ok(())),
         }
     }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 
-use crate::domain::switch::{Stage, Switch};
+use crate::domain::routing_rule::{MigrationStage, RoutingRule};
 use crate::error::Result;
 use crate::store::statement::statements;
 use crate::store::{Connection, failed};
@@ -35,11 +35,11 @@ statements! {
 
 /// One operation's switch, and since when it is as it is.
 #[derive(Debug)]
-pub struct Setting {
+pub struct StoredRoutingRule {
     /// The operation.
     pub operation: String,
     /// What is set for it.
-    pub switch: Switch,
+    pub switch: RoutingRule,
     /// When that was last changed.
     pub updated_at: DateTime<Utc>,
 }
@@ -48,7 +48,7 @@ pub struct Setting {
 ///
 /// # Errors
 /// As [`failed`]; `InvalidInput` for a stage that this build does not know.
-pub async fn all(connection: &mut Connection) -> Result<Vec<Setting>> {
+pub async fn all(connection: &mut Connection) -> Result<Vec<StoredRoutingRule>> {
     let doing = "reading the switches";
     let rows =
         sqlx::query(ALL).fetch_all(connection).await.map_err(|error| failed(doing, error))?;
@@ -57,17 +57,20 @@ pub async fn all(connection: &mut Connection) -> Result<Vec<Setting>> {
             let read = || {
                 let stage: Option<String> = row.try_get("stage")?;
                 let percent: Option<i32> = row.try_get("percent")?;
-                let switch = Switch {
+                let switch = RoutingRule {
                     stage: None,
                     percent: percent.and_then(|percent| u8::try_from(percent).ok()),
                     users: row.try_get("users")?,
                     ignored: row.try_get("ignored_fields")?,
                 };
                 let updated_at = row.try_get("updated_at")?;
-                Ok((stage, Setting { operation: row.try_get("operation")?, switch, updated_at }))
+                Ok((
+                    stage,
+                    StoredRoutingRule { operation: row.try_get("operation")?, switch, updated_at },
+                ))
             };
             let (stage, mut setting) = read().map_err(|error| failed(doing, error))?;
-            setting.switch.stage = stage.as_deref().map(Stage::parse).transpose()?;
+            setting.switch.stage = stage.as_deref().map(MigrationStage::parse).transpose()?;
             Ok(setting)
         })
         .collect()
@@ -80,13 +83,13 @@ pub async fn all(connection: &mut Connection) -> Result<Vec<Setting>> {
 pub async fn set(
     connection: &mut Connection,
     operation: &str,
-    stage: Option<Stage>,
+    stage: Option<MigrationStage>,
     percent: Option<u8>,
     users: &[String],
 ) -> Result<()> {
     sqlx::query(SET)
         .bind(operation)
-        .bind(stage.map(Stage::as_str))
+        .bind(stage.map(MigrationStage::as_str))
         .bind(percent.map(i32::from))
         .bind(users)
         .execute(connection)

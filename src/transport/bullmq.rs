@@ -44,13 +44,13 @@ pub struct BullMqOptions {
 }
 
 /// The way out to the queues.
-pub struct BullMqOutlet {
+pub struct BullMqPublisherFactory {
     options: BullMqOptions,
     authorities: Option<Vec<u8>>,
     address: String,
 }
 
-impl BullMqOutlet {
+impl BullMqPublisherFactory {
     /// A way out; connects when asked to.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl BullMqOutlet {
     }
 }
 
-impl PublisherFactory for BullMqOutlet {
+impl PublisherFactory for BullMqPublisherFactory {
     type Publisher = BullMqPublisher;
 
     async fn connect(&self) -> Result<BullMqPublisher> {

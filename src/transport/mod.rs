@@ -1,9 +1,9 @@
 //! The ways out and in: bytes only, one module for each kind of broker.
 
 pub mod bullmq;
-pub mod handover;
 pub mod http;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod rabbitmq;
 pub mod redis;
+pub mod sink_channel;

@@ -227,14 +227,14 @@ async fn conforms<D: Dialect>() {
     let order =
         door.engine.get_order(&crate::harness::user("1"), name, Consistency::Latest).await.unwrap();
     assert_eq!((order.version, order.total), (2, "19".parse().unwrap()));
-    has_a_shell(&door, contract.as_ref()).await;
+    has_common_routes(&door, contract.as_ref()).await;
 }
 
 async fn announced(door: &Door) -> i64 {
     door.database.number("select count(*) from outbox").await
 }
 
-async fn has_a_shell(door: &Door, contract: &dyn Contract) {
+async fn has_common_routes(door: &Door, contract: &dyn Contract) {
     for path in ["/healthz", "/readyz", "/metrics"] {
         let answer = door.get(path, &[]).await;
         assert_eq!(answer.status, 200, "{} {path}", contract.name());

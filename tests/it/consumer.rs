@@ -16,7 +16,9 @@ use order_engine::engine::Engine;
 use order_engine::engine::ports::{Delivery, MessageDecoder, MessageSource, MessageSourceFactory};
 use order_engine::error::{Error, ErrorKind, Result};
 use order_engine::store::dead_letters;
-use order_engine::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitOptions};
+use order_engine::transport::rabbitmq::{
+    RabbitMessageSourceFactory, RabbitOptions, RabbitSourceOptions,
+};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::task::JoinHandle;
@@ -307,15 +309,15 @@ async fn a_consumer_stops_while_the_broker_is_silent() {
 }
 
 /// The source of stock numbers.
-fn stock_inlet(url: &str, exchange: &str, queue: &str) -> RabbitInlet {
-    let settings = InletOptions {
+fn stock_inlet(url: &str, exchange: &str, queue: &str) -> RabbitMessageSourceFactory {
+    let settings = RabbitSourceOptions {
         queue: queue.to_owned(),
         queue_durable: true,
         topics: vec!["inventory.updated".into()],
         prefetch: 100,
     };
     let options = RabbitOptions::new(url, exchange, false).unwrap();
-    RabbitInlet::new(options, &settings).unwrap()
+    RabbitMessageSourceFactory::new(options, &settings).unwrap()
 }
 
 /// Takes one message from the queue and requeues it, as a failing consumer does.

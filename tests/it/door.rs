@@ -11,7 +11,7 @@ use order_engine::auth::{AuthOptions, Authenticator, Verifier};
 use order_engine::contracts::Contract;
 use order_engine::domain::ids::UserId;
 use order_engine::engine::Engine;
-use order_engine::server::Shell;
+use order_engine::server::ServerContext;
 use order_engine::server::health::Probe;
 use order_engine::server::metrics::Metrics;
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ pub struct Door {
     pub database: Database,
     pub engine: Engine,
     pub router: Router,
-    pub shell: Shell,
+    pub server: ServerContext,
 }
 
 impl Door {
@@ -68,24 +68,24 @@ impl Door {
         let engine = database.engine(vec![contract.event_encoder()]);
         engine.apply_events(&[product("1", "9.5", 1000), product("2", "3.25", 5)]).await.unwrap();
         let verifier = Verifier::new(AuthOptions::new(SECRET.into())).unwrap();
-        let shell = Shell {
+        let server = ServerContext {
             contract: contract.name(),
             authenticator: Authenticator::Jwt(Arc::new(verifier)),
             metrics: Arc::new(Metrics::new()),
             probes,
-            figures: Arc::new([]),
+            metrics_sources: Arc::new([]),
             pages_dir: None,
             time_max,
-            rates: None,
-            leaving: CancellationToken::new(),
+            rate_limiter: None,
+            shutdown_pending: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         };
-        let router = contract.router(&engine, &shell);
-        Some(Self { database, engine, router, shell })
+        let router = contract.router(&engine, &server);
+        Some(Self { database, engine, router, server })
     }
 
     fn verifier(&self) -> &Verifier {
-        self.shell.authenticator.verifier().expect("the doors of the tests go by tokens")
+        self.server.authenticator.verifier().expect("the doors of the tests go by tokens")
     }
 
     /// A good `Authorization` value of `user`.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use order_engine::app::{App, Headers, Role, Sent};
+use order_engine::app::{App, Headers, Role, SocketMessage};
 use order_engine::config::{Needs, Settings};
 use order_engine::engine::ports::Delivery;
 use order_engine::error::ErrorKind;
@@ -54,14 +54,14 @@ async fn a_websocket_uses_the_authenticator_of_its_own_contract() {
     let protocol = (b"sec-websocket-protocol".to_vec(), b"graphql-transport-ws".to_vec());
     let socket = app.socket(vec![protocol]).unwrap().unwrap();
     let (mut input, mut output) = socket.split();
-    assert!(input.take(r#"{"type": "connection_init"}"#.to_owned()).await);
+    assert!(input.push(r#"{"type": "connection_init"}"#.to_owned()).await);
     let request =
         format!(r#"{{"id": "1", "type": "subscribe", "payload": {{"query": "{QUERY}"}}}}"#);
-    assert!(input.take(request).await);
+    assert!(input.push(request).await);
     let mut messages = Vec::new();
     while !messages.iter().any(|text: &String| text.contains("\"next\"")) {
         match output.next().await {
-            Some(Sent::Text(text)) => messages.push(text),
+            Some(SocketMessage::Text(text)) => messages.push(text),
             end => panic!("{end:?} after {messages:?}"),
         }
     }
@@ -73,7 +73,7 @@ async fn a_websocket_uses_the_authenticator_of_its_own_contract() {
 async fn metrics_name_the_contract_whose_graphql_was_used() {
     let Some(app) = open(&[SECRET]).await else { return };
     execute(&app).await;
-    let request = order_engine::app::Asked {
+    let request = order_engine::app::InProcessRequest {
         method: "GET".to_owned(),
         target: "/metrics".to_owned(),
         headers: Headers::new(),

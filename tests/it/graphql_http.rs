@@ -1,4 +1,4 @@
-//! The HTTP shell and GraphQL over HTTP, as any client can see them.
+//! The HTTP layer and GraphQL over HTTP, as any client can see them.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -421,7 +421,7 @@ async fn panics() -> &'static str {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_is_one_fixed_answer() {
     let Some(mut door) = Door::open(flask()).await else { return };
-    door.router = door.shell.around(Router::new().route("/panic", get(panics)));
+    door.router = door.server.with_common_routes(Router::new().route("/panic", get(panics)));
     let answer = door.get("/panic", &[]).await;
     assert_eq!(answer.status, 500);
     assert_eq!(answer.json()["errors"][0]["extensions"]["code"], "INTERNAL");
@@ -433,7 +433,7 @@ async fn shutdown_ends_streams_and_waits_for_requests_under_way() {
     let Some(door) = Door::open(flask()).await else { return };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let shutdown = door.shell.shutdown.clone();
+    let shutdown = door.server.shutdown.clone();
     let drain = Duration::from_secs(20);
     let serving = tokio::spawn(server::serve(
         vec![(listener, door.router.clone())],

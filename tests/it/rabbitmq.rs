@@ -19,7 +19,9 @@ use order_engine::engine::ports::{
 };
 use order_engine::error::ErrorKind;
 use order_engine::outbox::{Relay, RelayOptions};
-use order_engine::transport::rabbitmq::{InletOptions, RabbitInlet, RabbitOptions, RabbitOutlet};
+use order_engine::transport::rabbitmq::{
+    RabbitMessageSourceFactory, RabbitOptions, RabbitPublisherFactory, RabbitSourceOptions,
+};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -120,7 +122,8 @@ async fn next(consumer: &mut Consumer) -> lapin::message::Delivery {
 async fn an_absent_exchange_is_made_as_the_existing_services_make_it() {
     let Some(url) = given("ORDER_ENGINE_TEST_RABBITMQ_URL") else { return };
     let exchange = unique("exchange");
-    let mut publisher = RabbitOutlet::new(options(&url, &exchange)).connect().await.unwrap();
+    let mut publisher =
+        RabbitPublisherFactory::new(options(&url, &exchange)).connect().await.unwrap();
     // The broker refuses a declaration that differs in anything.
     let neighbour = Neighbour::new(&url, &exchange).await;
     neighbour.declare_exchange(false).await.unwrap();
@@ -159,14 +162,15 @@ async fn an_exchange_that_is_there_is_taken_as_it_is() {
     let exchange = unique("exchange");
     let neighbour = Neighbour::new(&url, &exchange).await;
     neighbour.declare_exchange(true).await.unwrap();
-    RabbitOutlet::new(options(&url, &exchange)).connect().await.unwrap();
+    RabbitPublisherFactory::new(options(&url, &exchange)).connect().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_many_messages_gets_its_own_verdict() {
     let Some(url) = given("ORDER_ENGINE_TEST_RABBITMQ_URL") else { return };
     let exchange = unique("exchange");
-    let mut publisher = RabbitOutlet::new(options(&url, &exchange)).connect().await.unwrap();
+    let mut publisher =
+        RabbitPublisherFactory::new(options(&url, &exchange)).connect().await.unwrap();
     let neighbour = Neighbour::new(&url, &exchange).await;
     neighbour.bind(&unique("queue"), "wanted", FieldTable::default()).await;
     let mut full = FieldTable::default();
@@ -203,7 +207,7 @@ async fn a_silent_server_costs_one_connection_however_often_it_is_tried() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
     let url = format!("amqp://user:hunter2@{address}/");
-    let outlet = RabbitOutlet::new(options(&url, "event_exchange"));
+    let outlet = RabbitPublisherFactory::new(options(&url, "event_exchange"));
     let mut accepted = Vec::new();
     for _ in 0..3 {
         let Err(error) = outlet.connect().await else { panic!("nobody speaks there") };
@@ -231,13 +235,13 @@ async fn a_silent_server_costs_one_connection_however_often_it_is_tried() {
 async fn what_comes_in_is_delivered_again_until_it_is_acknowledged() {
     let Some(url) = given("ORDER_ENGINE_TEST_RABBITMQ_URL") else { return };
     let exchange = unique("exchange");
-    let settings = InletOptions {
+    let settings = RabbitSourceOptions {
         queue: unique("queue"),
         queue_durable: true,
         topics: vec!["product.created".into(), "inventory.updated".into()],
         prefetch: 10,
     };
-    let inlet = RabbitInlet::new(options(&url, &exchange), &settings).unwrap();
+    let inlet = RabbitMessageSourceFactory::new(options(&url, &exchange), &settings).unwrap();
     let mut source = inlet.connect().await.unwrap();
     let neighbour = Neighbour::new(&url, &exchange).await;
     let properties =
@@ -318,7 +322,7 @@ async fn nothing_is_lost_when_the_broker_loses_everything() {
         require_queue: vec!["order.placed".to_owned()].into(),
         attempts_max: 20,
     };
-    let outlet = RabbitOutlet::new(options(&broker.url, exchange));
+    let outlet = RabbitPublisherFactory::new(options(&broker.url, exchange));
     let relay = Relay::new(database.engine(vec![]), outlet, settings);
     let (stats, stop) = (relay.stats(), CancellationToken::new());
     let neighbour = Neighbour::new(&broker.url, exchange).await;
@@ -368,7 +372,7 @@ async fn a_broker_at_its_limits_refuses_one_message_and_delays_the_others() {
     let Some(database) = Database::new().await else { return };
     let Some(mut broker) = Broker::start() else { return };
     let exchange = "event_exchange";
-    let outlet = RabbitOutlet::new(options(&broker.url, exchange));
+    let outlet = RabbitPublisherFactory::new(options(&broker.url, exchange));
     let neighbour = Neighbour::new(&broker.url, exchange).await;
     neighbour.declare_exchange(false).await.unwrap();
     neighbour.bind("q", "order.placed", FieldTable::default()).await;

@@ -33,7 +33,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("config", &["error", "setting", "domain", "store", "contracts"]),
     ("contracts", &["error", "json_object", "setting", "domain", "engine", "auth", "server"]),
     ("server", &["error", "json_object", "domain", "engine", "auth"]),
-    ("strangler", &["error", "domain", "store", "retry", "auth", "server"]),
+    ("migration_router", &["error", "domain", "store", "retry", "auth", "server"]),
     (
         "app",
         &[
@@ -50,7 +50,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "config",
             "contracts",
             "server",
-            "strangler",
+            "migration_router",
         ],
     ),
     (

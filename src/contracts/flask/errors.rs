@@ -3,7 +3,7 @@
 use crate::contracts::flask::wire::status;
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind};
-use crate::server::resolving;
+use crate::server::graphql::resolver_context;
 use crate::server::session::Session;
 
 /// The message for clients. Internal details are in the server log only.
@@ -63,7 +63,7 @@ fn transition(error: &Error) -> String {
 
 /// The GraphQL error of a field, for operations that do not return `OrderResponse`.
 pub(super) fn field(session: &Session, error: &Error) -> async_graphql::Error {
-    resolving::failed(session, error, message(error))
+    resolver_context::field_error(session, error, message(error))
 }
 
 #[cfg(test)]

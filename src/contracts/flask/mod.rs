@@ -17,8 +17,8 @@ use crate::contracts::channel::Channel;
 use crate::contracts::{Contract, ContractDefinition, Exchange, Transport, external_events};
 use crate::engine::Engine;
 use crate::engine::ports::{EventEncoder, MessageDecoder};
-use crate::server::Shell;
-use crate::server::graphql::GraphQl;
+use crate::server::ServerContext;
+use crate::server::graphql::{self, GraphQl};
 
 /// Its name in settings, and the destination of its messages in the outbox.
 pub const NAME: &str = "flask";
@@ -68,22 +68,22 @@ impl Contract for Flask {
         api::OPERATIONS
     }
 
-    fn graphql(&self, engine: &Engine, shell: &Shell) -> Option<GraphQl> {
-        Some(graphql(engine, shell))
+    fn graphql(&self, engine: &Engine, server: &ServerContext) -> Option<GraphQl> {
+        Some(graphql(engine, server))
     }
 
     fn sdl(&self) -> Option<String> {
         Some(api::sdl())
     }
 
-    fn router(&self, engine: &Engine, shell: &Shell) -> Router {
-        let router = graphql(engine, shell).routes(shell);
-        shell.around(router.route("/", get(|| async { Html("server running") })))
+    fn router(&self, engine: &Engine, server: &ServerContext) -> Router {
+        let router = graphql::routes(graphql(engine, server), server);
+        server.with_common_routes(router.route("/", get(|| async { Html("server running") })))
     }
 }
 
-fn graphql(engine: &Engine, shell: &Shell) -> GraphQl {
-    let schema = api::schema(engine.clone(), Arc::clone(&shell.metrics));
+fn graphql(engine: &Engine, server: &ServerContext) -> GraphQl {
+    let schema = api::schema(engine.clone(), Arc::clone(&server.metrics));
     let sdl = schema.sdl();
-    GraphQl::new(schema, &sdl, api::OPERATIONS, shell)
+    GraphQl::new(schema, &sdl, api::OPERATIONS, server)
 }

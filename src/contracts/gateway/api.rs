@@ -18,9 +18,9 @@ use crate::domain::query::Consistency;
 use crate::domain::query::{LIST_MAX, OrderFilter};
 use crate::engine::Engine;
 use crate::error::{ErrorKind, Result};
-use crate::server::Shell;
-use crate::server::openapi::IdempotencyKey;
-use crate::server::rest::{self, Desk};
+use crate::server::ServerContext;
+use crate::server::openapi::IdempotencyKeyHeader;
+use crate::server::rest::{self, RestHandler, RestRequest};
 
 /// The header with the user, if the body names none.
 const USER_HEADER: &str = "x-user-id";
@@ -60,20 +60,20 @@ pub(super) fn description(envelope: Envelope) -> OpenApi {
 /// The state of the handlers.
 #[derive(Clone)]
 struct GatewayHandlers {
-    desk: Desk,
+    handler: RestHandler,
     engine: Engine,
     envelope: Envelope,
 }
 
 /// The routes on `engine`.
-pub(super) fn routes(engine: &Engine, shell: &Shell, envelope: Envelope) -> Router {
-    let desk = Desk::new(shell, errors::answer);
-    let handlers = GatewayHandlers { desk: desk.clone(), engine: engine.clone(), envelope };
+pub(super) fn routes(engine: &Engine, server: &ServerContext, envelope: Envelope) -> Router {
+    let handler = RestHandler::new(server, errors::answer);
+    let handlers = GatewayHandlers { handler: handler.clone(), engine: engine.clone(), envelope };
     let routes = Router::new()
         .route("/", get(list).post(place))
         .route("/{id}", get(find))
         .with_state(handlers);
-    desk.around(routes)
+    handler.with_fallbacks(routes)
 }
 
 /// Orders visible to the caller, oldest first; the newest 1,000 at most.
@@ -87,13 +87,13 @@ pub(super) fn routes(engine: &Engine, shell: &Shell, envelope: Envelope) -> Rout
     )
 )]
 async fn list(State(handlers): State<GatewayHandlers>, request: Request) -> Response {
-    let work = async |asked: &rest::Asked| {
+    let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
         let page = handlers.engine.list_orders(caller, &OrderFilter::default(), LIST_MAX).await?;
         let orders: Vec<_> = page.orders.iter().rev().map(GatewayOrder::from).collect();
         handlers.answer(StatusCode::OK, orders)
     };
-    handlers.desk.serve("listOrders", request, work).await
+    handlers.handler.serve("listOrders", request, work).await
 }
 
 /// One order.
@@ -113,7 +113,7 @@ async fn find(
     id: std::result::Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    let work = async |asked: &rest::Asked| {
+    let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
         let Path(id) = id.map_err(|_| convert::not_found())?;
         let name = convert::order_name(&id)?;
@@ -124,7 +124,7 @@ async fn find(
         })?;
         handlers.answer(StatusCode::OK, GatewayOrder::from(&order))
     };
-    handlers.desk.serve("getOrder", request, work).await
+    handlers.handler.serve("getOrder", request, work).await
 }
 
 /// Places an order.
@@ -134,7 +134,7 @@ async fn find(
         ("x-user-id" = Option<String>, Header, min_length = 1, max_length = 128,
          pattern = r"^[!-~]([ -~]*[!-~])?[ \t]*$",
          description = "The user, if the body names none."),
-        IdempotencyKey,
+        IdempotencyKeyHeader,
     ),
     responses(
         (status = 201, description = "Placed.", body = GatewayOrder),
@@ -152,7 +152,7 @@ async fn find(
 )]
 async fn place(State(handlers): State<GatewayHandlers>, request: Request) -> Response {
     let header = request.headers().get(USER_HEADER).cloned();
-    let work = async |asked: &rest::Asked| {
+    let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
         let new: GatewayNewOrder = asked.json()?;
         let key = asked.session.idempotency_key(None)?;
@@ -161,10 +161,10 @@ async fn place(State(handlers): State<GatewayHandlers>, request: Request) -> Res
         let request = convert::place_order(new, header, caller, key)?;
         let token = asked.session.token();
         let placed = handlers.engine.place_order_with_upstream_checks(caller, request, token).await;
-        handlers.desk.count(&placed);
+        handlers.handler.record_placement(&placed);
         handlers.answer(StatusCode::CREATED, GatewayOrder::from(&placed?.order))
     };
-    handlers.desk.serve("placeOrder", request, work).await
+    handlers.handler.serve("placeOrder", request, work).await
 }
 
 impl GatewayHandlers {

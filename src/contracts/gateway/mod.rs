@@ -15,7 +15,7 @@ use crate::contracts::channel::Channel;
 use crate::contracts::{AuthMode, Contract, ContractDefinition, Transport};
 use crate::engine::Engine;
 use crate::engine::ports::{EventEncoder, MessageDecoder};
-use crate::server::{Shell, openapi};
+use crate::server::{ServerContext, openapi};
 use crate::setting::{Setting, choice, declared, settings};
 
 /// Its name in settings, and the destination of its messages in the outbox.
@@ -109,8 +109,8 @@ impl Contract for Gateway {
         Some(api::description(self.settings.gateway_envelope))
     }
 
-    fn router(&self, engine: &Engine, shell: &Shell) -> Router {
-        let routes = api::routes(engine, shell, self.settings.gateway_envelope);
-        shell.around(openapi::described(routes, self.openapi(), shell))
+    fn router(&self, engine: &Engine, server: &ServerContext) -> Router {
+        let routes = api::routes(engine, server, self.settings.gateway_envelope);
+        server.with_common_routes(openapi::with_description(routes, self.openapi(), server))
     }
 }

@@ -18,9 +18,9 @@ use crate::domain::query::Consistency;
 use crate::domain::query::{LIST_MAX, OrderFilter};
 use crate::domain::status::OrderStatus;
 use crate::engine::Engine;
-use crate::server::Shell;
-use crate::server::openapi::IdempotencyKey;
-use crate::server::rest::{Asked, Desk, json};
+use crate::server::ServerContext;
+use crate::server::openapi::IdempotencyKeyHeader;
+use crate::server::rest::{RestHandler, RestRequest, json};
 
 /// The documented path and that of the deployed service.
 const PATHS: [&str; 2] = ["/orders", "/api/orders"];
@@ -41,27 +41,27 @@ pub(super) struct JobsOpenApi;
 /// The state of the handlers.
 struct JobsHandlers {
     engine: Engine,
-    desk: Desk,
+    handler: RestHandler,
     check_totals: bool,
 }
 
 /// The routes on `engine`. `check_totals` rejects a total that differs from the catalog's.
-pub(super) fn routes(engine: &Engine, shell: &Shell, check_totals: bool) -> Router {
-    let desk = Desk::new(shell, errors::answer);
-    let around = desk.clone();
-    let handlers = Arc::new(JobsHandlers { engine: engine.clone(), desk, check_totals });
+pub(super) fn routes(engine: &Engine, server: &ServerContext, check_totals: bool) -> Router {
+    let handler = RestHandler::new(server, errors::answer);
+    let handler_for_fallbacks = handler.clone();
+    let handlers = Arc::new(JobsHandlers { engine: engine.clone(), handler, check_totals });
     let routes = PATHS.into_iter().fold(Router::new(), |router, path| {
         router
             .route(path, get(list).post(create))
             .route(&format!("{path}/{{id}}"), get(read).put(update).delete(delete))
     });
-    around.around(routes.with_state(handlers))
+    handler_for_fallbacks.with_fallbacks(routes.with_state(handlers))
 }
 
 /// Places an order. The client states the total.
 #[utoipa::path(
     post, path = "/orders", request_body = JobsNewOrder,
-    params(IdempotencyKey),
+    params(IdempotencyKeyHeader),
     responses(
         (status = 201, description = "Placed.", body = OrderCreated),
         (status = 400, description = "The body is invalid.", body = JobsMessage),
@@ -76,17 +76,17 @@ pub(super) fn routes(engine: &Engine, shell: &Shell, check_totals: bool) -> Rout
     )
 )]
 async fn create(State(handlers): State<Arc<JobsHandlers>>, request: Request) -> Response {
-    let work = async |asked: &Asked| {
+    let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
         let key = asked.session.idempotency_key(None)?;
         let wanted = placement(asked.json::<JobsNewOrder>()?, key, handlers.check_totals)?;
         let placed = handlers.engine.place_order(caller, wanted).await;
-        handlers.desk.count(&placed);
+        handlers.handler.record_placement(&placed);
         let order = JobsOrder::from(&placed?.order);
         let message = "Order created successfully";
         json(StatusCode::CREATED, &OrderCreated { message, order: order.clone(), fields: order })
     };
-    handlers.desk.serve("createOrder", request, work).await
+    handlers.handler.serve("createOrder", request, work).await
 }
 
 /// Orders visible to the caller, oldest first; the newest 1,000 at most.
@@ -100,13 +100,13 @@ async fn create(State(handlers): State<Arc<JobsHandlers>>, request: Request) -> 
     )
 )]
 async fn list(State(handlers): State<Arc<JobsHandlers>>, request: Request) -> Response {
-    let work = async |asked: &Asked| {
+    let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
         let page = handlers.engine.list_orders(caller, &OrderFilter::default(), LIST_MAX).await?;
         let orders: Vec<_> = page.orders.iter().rev().map(JobsOrder::from).collect();
         json(StatusCode::OK, &orders)
     };
-    handlers.desk.serve("listOrders", request, work).await
+    handlers.handler.serve("listOrders", request, work).await
 }
 
 /// One order.
@@ -126,13 +126,13 @@ async fn read(
     Path(id): Path<String>,
     request: Request,
 ) -> Response {
-    let work = async |asked: &Asked| {
+    let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
         let order =
             handlers.engine.get_order(caller, order_name(&id)?, Consistency::Latest).await?;
         json(StatusCode::OK, &JobsOrder::from(&order))
     };
-    handlers.desk.serve("getOrder", request, work).await
+    handlers.handler.serve("getOrder", request, work).await
 }
 
 /// Sets the status of an order.
@@ -157,14 +157,14 @@ async fn update(
     Path(id): Path<String>,
     request: Request,
 ) -> Response {
-    let work = async |asked: &Asked| {
+    let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
         let name = order_name(&id)?;
         let status = OrderStatus::parse(&asked.json::<JobsNewStatus>()?.status)?;
         let order = handlers.engine.change_status(caller, name, status, None).await?;
         json(StatusCode::OK, &JobsOrder::from(&order))
     };
-    handlers.desk.serve("updateOrder", request, work).await
+    handlers.handler.serve("updateOrder", request, work).await
 }
 
 /// Deletes an order. An order that was not shipped is cancelled first.
@@ -186,10 +186,10 @@ async fn delete(
     Path(id): Path<String>,
     request: Request,
 ) -> Response {
-    let work = async |asked: &Asked| {
+    let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
         handlers.engine.delete_order(caller, order_name(&id)?).await?;
         json(StatusCode::OK, &JobsMessage { message: "Order deleted successfully".to_owned() })
     };
-    handlers.desk.serve("deleteOrder", request, work).await
+    handlers.handler.serve("deleteOrder", request, work).await
 }

@@ -19,7 +19,7 @@ use crate::contracts::{
 };
 use crate::engine::Engine;
 use crate::engine::ports::{EventEncoder, MessageDecoder};
-use crate::server::{Shell, openapi};
+use crate::server::{ServerContext, openapi};
 use crate::setting::{
     Problems, Reader, Setting, Values, declared, flag, milliseconds, number, seconds, settings,
 };
@@ -205,8 +205,8 @@ impl Contract for Jobs {
         Some(api::JobsOpenApi::openapi())
     }
 
-    fn router(&self, engine: &Engine, shell: &Shell) -> Router {
-        let routes = api::routes(engine, shell, self.settings.jobs_check_totals);
-        shell.around(openapi::described(routes, self.openapi(), shell))
+    fn router(&self, engine: &Engine, server: &ServerContext) -> Router {
+        let routes = api::routes(engine, server, self.settings.jobs_check_totals);
+        server.with_common_routes(openapi::with_description(routes, self.openapi(), server))
     }
 }

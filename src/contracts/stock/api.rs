@@ -21,9 +21,9 @@ use crate::domain::query::{LIST_MAX, OrderFilter};
 use crate::domain::status::OrderStatus;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::Shell;
-use crate::server::openapi::IdempotencyKey;
-use crate::server::rest::{Asked, Desk, json};
+use crate::server::ServerContext;
+use crate::server::openapi::IdempotencyKeyHeader;
+use crate::server::rest::{RestHandler, RestRequest, json};
 
 /// The OpenAPI description.
 #[derive(OpenApi)]
@@ -40,29 +40,29 @@ pub(super) struct StockOpenApi;
 /// The state of the handlers.
 struct StockHandlers {
     engine: Engine,
-    desk: Desk,
+    handler: RestHandler,
 }
 
 /// A path parameter, if it is text.
 type PathText = std::result::Result<Path<String>, PathRejection>;
 
 /// The routes on `engine`.
-pub(super) fn routes(engine: &Engine, shell: &Shell) -> Router {
-    let desk = Desk::new(shell, errors::answer);
-    let around = desk.clone();
-    let handlers = Arc::new(StockHandlers { engine: engine.clone(), desk });
+pub(super) fn routes(engine: &Engine, server: &ServerContext) -> Router {
+    let handler = RestHandler::new(server, errors::answer);
+    let handler_for_fallbacks = handler.clone();
+    let handlers = Arc::new(StockHandlers { engine: engine.clone(), handler });
     let routes = Router::new()
         .route("/order/create", post(create))
         .route("/order/all", get(list))
         .route("/order/{id}", get(list_of_user).put(update).delete(delete))
         .with_state(handlers);
-    around.around(routes)
+    handler_for_fallbacks.with_fallbacks(routes)
 }
 
 /// Places an order if there is stock.
 #[utoipa::path(
     post, path = "/order/create", request_body = StockNewOrder,
-    params(IdempotencyKey),
+    params(IdempotencyKeyHeader),
     responses(
         (status = 201, description = "Placed.", body = OrderDone),
         (status = 400, description = "The body is invalid, a product is unknown, or its \
@@ -77,16 +77,16 @@ pub(super) fn routes(engine: &Engine, shell: &Shell) -> Router {
     )
 )]
 async fn create(State(handlers): State<Arc<StockHandlers>>, request: Request) -> Response {
-    let work = async |asked: &Asked| {
+    let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
         let new: StockNewOrder = asked.json()?;
         let wanted = placement(new, caller, asked.session.idempotency_key(None)?)?;
         let placed = handlers.engine.place_order(caller, wanted).await;
-        handlers.desk.count(&placed);
+        handlers.handler.record_placement(&placed);
         let order = StockOrder::from(&placed?.order);
         json(StatusCode::CREATED, &OrderDone { message: "Order created successfully", order })
     };
-    handlers.desk.serve("createOrder", request, work).await
+    handlers.handler.serve("createOrder", request, work).await
 }
 
 /// Orders visible to the caller, oldest first; the newest 1,000 at most.
@@ -100,12 +100,12 @@ async fn create(State(handlers): State<Arc<StockHandlers>>, request: Request) ->
     )
 )]
 async fn list(State(handlers): State<Arc<StockHandlers>>, request: Request) -> Response {
-    let work = async |asked: &Asked| {
+    let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
         let page = handlers.engine.list_orders(caller, &OrderFilter::default(), LIST_MAX).await?;
         shown(page.orders.iter().rev())
     };
-    handlers.desk.serve("listOrders", request, work).await
+    handlers.handler.serve("listOrders", request, work).await
 }
 
 /// The orders of one user, oldest first; the newest 1,000 at most. They are also published to the
@@ -127,13 +127,13 @@ async fn list_of_user(
     id: PathText,
     request: Request,
 ) -> Response {
-    let work = async |asked: &Asked| {
+    let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
         let user = id.map_err(|_| Error::new(ErrorKind::InvalidInput, "A user id is text."))?;
         let user = UserId::parse(user.0)?;
         shown(handlers.engine.list_and_publish_orders(caller, &user).await?.iter())
     };
-    handlers.desk.serve("userOrders", request, work).await
+    handlers.handler.serve("userOrders", request, work).await
 }
 
 /// Sets the status of an order.
@@ -158,7 +158,7 @@ async fn update(
     id: PathText,
     request: Request,
 ) -> Response {
-    let work = async |asked: &Asked| {
+    let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
         let name = order_name(&text(id))?;
         let status = OrderStatus::parse(&asked.json::<StatusChange>()?.status)?;
@@ -166,7 +166,7 @@ async fn update(
         let order = StockOrder::from(&order);
         json(StatusCode::OK, &OrderDone { message: "Order updated successfully", order })
     };
-    handlers.desk.serve("updateOrder", request, work).await
+    handlers.handler.serve("updateOrder", request, work).await
 }
 
 /// Deletes an order. An order that was not shipped is cancelled first.
@@ -188,12 +188,12 @@ async fn delete(
     id: PathText,
     request: Request,
 ) -> Response {
-    let work = async |asked: &Asked| {
+    let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
         handlers.engine.delete_order(caller, order_name(&text(id))?).await?;
         json(StatusCode::OK, &StockMessage { message: "Order deleted successfully" })
     };
-    handlers.desk.serve("deleteOrder", request, work).await
+    handlers.handler.serve("deleteOrder", request, work).await
 }
 
 /// A path parameter; empty if it is not text.

@@ -17,7 +17,7 @@ use crate::contracts::channel::Channel;
 use crate::contracts::{AuthMode, Contract, ContractDefinition, Transport};
 use crate::engine::Engine;
 use crate::engine::ports::{EventEncoder, MessageDecoder};
-use crate::server::{Shell, openapi};
+use crate::server::{ServerContext, openapi};
 use crate::setting::{Setting, declared, settings};
 
 /// Its name in settings, and the destination of its messages in the outbox.
@@ -100,8 +100,8 @@ impl Contract for Stock {
         Some(api::StockOpenApi::openapi())
     }
 
-    fn router(&self, engine: &Engine, shell: &Shell) -> Router {
-        let routes = api::routes(engine, shell);
-        shell.around(openapi::described(routes, self.openapi(), shell))
+    fn router(&self, engine: &Engine, server: &ServerContext) -> Router {
+        let routes = api::routes(engine, server);
+        server.with_common_routes(openapi::with_description(routes, self.openapi(), server))
     }
 }

@@ -1,7 +1,7 @@
 //! The error messages of this contract.
 
 use crate::error::{Error, ErrorKind};
-use crate::server::resolving;
+use crate::server::graphql::resolver_context;
 use crate::server::session::Session;
 
 /// The message for clients. Internal details are in the server log only.
@@ -46,7 +46,7 @@ fn unavailable(error: &Error) -> String {
 
 /// The GraphQL error of a field.
 pub(super) fn field(session: &Session, error: &Error) -> async_graphql::Error {
-    resolving::failed(session, error, message(error))
+    resolver_context::field_error(session, error, message(error))
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use crate::contracts::channel::Channel;
 use crate::contracts::{Contract, ContractDefinition, Exchange, Transport, external_events};
 use crate::engine::Engine;
 use crate::engine::ports::{EventEncoder, MessageDecoder};
-use crate::server::Shell;
-use crate::server::graphql::GraphQl;
+use crate::server::ServerContext;
+use crate::server::graphql::{self, GraphQl};
 use crate::setting::{exchange_name, settings};
 
 /// Its name in settings, and the destination of its messages in the outbox.
@@ -87,21 +87,21 @@ impl Contract for Storefront {
         api::OPERATIONS
     }
 
-    fn graphql(&self, engine: &Engine, shell: &Shell) -> Option<GraphQl> {
-        Some(graphql(engine, shell))
+    fn graphql(&self, engine: &Engine, server: &ServerContext) -> Option<GraphQl> {
+        Some(graphql(engine, server))
     }
 
     fn sdl(&self) -> Option<String> {
         Some(api::sdl())
     }
 
-    fn router(&self, engine: &Engine, shell: &Shell) -> Router {
-        shell.around(graphql(engine, shell).routes(shell))
+    fn router(&self, engine: &Engine, server: &ServerContext) -> Router {
+        server.with_common_routes(graphql::routes(graphql(engine, server), server))
     }
 }
 
-fn graphql(engine: &Engine, shell: &Shell) -> GraphQl {
-    let schema = api::schema(engine.clone(), Arc::clone(&shell.metrics));
+fn graphql(engine: &Engine, server: &ServerContext) -> GraphQl {
+    let schema = api::schema(engine.clone(), Arc::clone(&server.metrics));
     let sdl = schema.sdl();
-    GraphQl::new(schema, &sdl, api::OPERATIONS, shell)
+    GraphQl::new(schema, &sdl, api::OPERATIONS, server)
 }

@@ -12,8 +12,8 @@ use crate::error::{Error, Result, error_chain};
 use crate::operations::doctor::{failed, passed};
 use crate::transport::http::{self, PRODUCT_SERVICE, USER_SERVICE};
 #[cfg(feature = "kafka")]
-use crate::transport::kafka::KafkaOutlet;
-use crate::transport::rabbitmq::RabbitOutlet;
+use crate::transport::kafka::KafkaPublisherFactory;
+use crate::transport::rabbitmq::RabbitPublisherFactory;
 
 /// Checks each dependency that is configured, and reports those that a contract uses and are not.
 pub(super) async fn check(settings: &Settings, apis: &[ContractApi]) -> Vec<Check> {
@@ -37,7 +37,7 @@ async fn check_rabbitmq(settings: &Settings, apis: &[ContractApi]) -> Option<Che
         Err(error) => return Some(failed(name, &error, "Set RABBITMQ_URL.")),
     };
     let address = broker.address();
-    let connected = RabbitOutlet::new(broker).connect().await.map(drop);
+    let connected = RabbitPublisherFactory::new(broker).connect().await.map(drop);
     Some(connection(name, &address, connected, "Start RabbitMQ, or set RABBITMQ_URL."))
 }
 
@@ -48,7 +48,8 @@ async fn check_kafka(settings: &Settings, apis: &[ContractApi]) -> Option<Check>
         let is_kafka = |transport: &Transport| *transport == Transport::Kafka;
         return not_configured(name, "KAFKA_BROKERS", is_kafka, apis);
     };
-    let connected = async { KafkaOutlet::new((&settings.kafka).into()).connect().await.map(drop) };
+    let connected =
+        async { KafkaPublisherFactory::new((&settings.kafka).into()).connect().await.map(drop) };
     let remedy = "Start Kafka, or set KAFKA_BROKERS, KAFKA_SECURITY_PROTOCOL and the credentials.";
     Some(connection(name, brokers, connected.await, remedy))
 }

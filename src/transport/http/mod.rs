@@ -1,13 +1,13 @@
 //! Other services over HTTP: asked within a deadline, tried again where that is safe, left alone
 //! while they fail, and never believed further than a bounded answer goes.
 
-pub mod answers;
 mod breaker;
-mod keys;
+mod jwks;
 mod products;
+pub mod responses;
 mod users;
 
-pub use keys::JwksClient;
+pub use jwks::JwksClient;
 pub use products::{GraphQlProducts, NAME as PRODUCT_SERVICE, RestProducts};
 pub use users::{NAME as USER_SERVICE, RestUsers};
 
@@ -21,8 +21,8 @@ use tokio::time::{sleep, timeout_at};
 
 use crate::error::{Error, ErrorKind, Result, error_chain};
 use crate::retry::backoff;
-use crate::transport::http::answers::Useless;
 use crate::transport::http::breaker::Breaker;
+use crate::transport::http::responses::Useless;
 
 /// Largest answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
@@ -43,7 +43,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 
 /// How services are asked. Settings.
 #[derive(Clone, Copy, Debug)]
-pub struct AskOptions {
+pub struct UpstreamOptions {
     /// How long an answer may take, all tries included.
     pub timeout: Duration,
     /// Most tries.
@@ -56,7 +56,7 @@ struct Remote {
     url: Url,
     /// What it is called in messages: `user service`.
     name: &'static str,
-    options: AskOptions,
+    options: UpstreamOptions,
     breaker: Breaker,
 }
 
@@ -65,7 +65,7 @@ struct Remote {
 /// # Errors
 /// `Misconfigured` when the URL cannot be used; `Unavailable` naming the service and its address
 /// when nothing there answers, or what does is broken.
-pub async fn reach_rest(url: &str, name: &'static str, options: AskOptions) -> Result<()> {
+pub async fn reach_rest(url: &str, name: &'static str, options: UpstreamOptions) -> Result<()> {
     let remote = Remote::new(url, name, options)?;
     let address = remote.address_of(NOBODY).unwrap_or_else(|| remote.url.clone());
     remote.reach(address).await
@@ -75,7 +75,7 @@ pub async fn reach_rest(url: &str, name: &'static str, options: AskOptions) -> R
 ///
 /// # Errors
 /// As [`reach_rest`].
-pub async fn reach_graphql(url: &str, name: &'static str, options: AskOptions) -> Result<()> {
+pub async fn reach_graphql(url: &str, name: &'static str, options: UpstreamOptions) -> Result<()> {
     let remote = Remote::new(url, name, options)?;
     remote.reach(remote.url.clone()).await
 }
@@ -95,7 +95,7 @@ struct Failure {
 
 impl Remote {
     /// Nothing is connected to yet.
-    fn new(url: &str, name: &'static str, options: AskOptions) -> Result<Self> {
+    fn new(url: &str, name: &'static str, options: UpstreamOptions) -> Result<Self> {
         let wrong = |why: String| {
             let text = format!("The URL of the {name} cannot be used: {why}.");
             Error::new(ErrorKind::Misconfigured, &text).with("problems", text)
@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     fn remote(url: &str) -> Result<Remote> {
-        let options = AskOptions { timeout: Duration::from_secs(1), attempts_max: 1 };
+        let options = UpstreamOptions { timeout: Duration::from_secs(1), attempts_max: 1 };
         Remote::new(url, "user service", options)
     }
 

@@ -12,7 +12,7 @@ use crate::domain::ids::ProductId;
 use crate::domain::quote::Quote;
 use crate::engine::ports::ProductService;
 use crate::error::Result;
-use crate::transport::http::{AskOptions, Remote, answers, with_token};
+use crate::transport::http::{Remote, UpstreamOptions, responses, with_token};
 
 /// What it is called in messages.
 pub const NAME: &str = "product service";
@@ -32,7 +32,7 @@ impl RestProducts {
     ///
     /// # Errors
     /// `Misconfigured` when the URL cannot be used.
-    pub fn new(url: &str, options: AskOptions) -> Result<Self> {
+    pub fn new(url: &str, options: UpstreamOptions) -> Result<Self> {
         Remote::new(url, NAME, options).map(Self)
     }
 
@@ -53,7 +53,7 @@ impl RestProducts {
         if !answer.status.is_success() {
             return Ok(None);
         }
-        answers::product(product, &answer.body).map_err(|why| self.0.useless(why))
+        responses::product(product, &answer.body).map_err(|why| self.0.useless(why))
     }
 }
 
@@ -72,7 +72,7 @@ impl GraphQlProducts {
     ///
     /// # Errors
     /// `Misconfigured` when the URL cannot be used.
-    pub fn new(url: &str, options: AskOptions) -> Result<Self> {
+    pub fn new(url: &str, options: UpstreamOptions) -> Result<Self> {
         Remote::new(url, NAME, options).map(Self)
     }
 
@@ -90,7 +90,7 @@ impl GraphQlProducts {
         if !answer.status.is_success() {
             return Err(self.0.unavailable(&format!("answers {}", answer.status)));
         }
-        answers::products(products, &answer.body).map_err(|why| self.0.useless(why))
+        responses::products(products, &answer.body).map_err(|why| self.0.useless(why))
     }
 }
 

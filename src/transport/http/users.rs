@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::ids::UserId;
 use crate::engine::ports::UserService;
 use crate::error::Result;
-use crate::transport::http::{AskOptions, Remote, answers, with_token};
+use crate::transport::http::{Remote, UpstreamOptions, responses, with_token};
 
 /// What it is called in messages.
 pub const NAME: &str = "user service";
@@ -33,7 +33,7 @@ impl RestUsers {
     ///
     /// # Errors
     /// `Misconfigured` when the URL cannot be used.
-    pub fn new(url: &str, options: AskOptions, age_max: Duration) -> Result<Self> {
+    pub fn new(url: &str, options: UpstreamOptions, age_max: Duration) -> Result<Self> {
         let remote = Remote::new(url, NAME, options)?;
         Ok(Self { remote, age_max, good: Mutex::default() })
     }
@@ -49,7 +49,7 @@ impl RestUsers {
         if !answer.status.is_success() {
             return Ok(false);
         }
-        answers::user(user, &answer.body).map_err(|why| self.remote.useless(why))?;
+        responses::user(user, &answer.body).map_err(|why| self.remote.useless(why))?;
         self.remember(key);
         Ok(true)
     }

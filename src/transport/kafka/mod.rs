@@ -3,11 +3,11 @@
 //! librdkafka connects by itself, again and again, and its calls block; the ones that wait for a
 //! broker run on threads for that, under a deadline.
 
-mod inlet;
-mod outlet;
+mod publisher;
+mod source;
 
-pub use inlet::{InletOptions, KafkaInlet};
-pub use outlet::KafkaOutlet;
+pub use publisher::KafkaPublisherFactory;
+pub use source::{KafkaMessageSourceFactory, KafkaSourceOptions};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -3,14 +3,14 @@
 //! lapin's own recovery is not used: with it a confirm can hang for ever after a reset. Every call
 //! has a deadline; after any failure the connection is given up and made anew by whoever uses it.
 
+mod dead_letters;
 mod headers;
-mod inlet;
-mod outlet;
-mod parking;
+mod publisher;
+mod source;
 
-pub use inlet::{InletOptions, RabbitInlet};
-pub use outlet::RabbitOutlet;
-pub use parking::{ParkedDelivery, RabbitParking};
+pub use dead_letters::{DeadLetteredDelivery, RabbitDeadLetters};
+pub use publisher::RabbitPublisherFactory;
+pub use source::{RabbitMessageSourceFactory, RabbitSourceOptions};
 
 use std::fmt;
 use std::future::Future;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::domain::order::Order;
 use crate::engine::ports::{CacheKey, CacheLookup, OrderCache};
 use crate::error::Result;
-use crate::transport::redis::{RedisLink, copies};
+use crate::transport::redis::{RedisLink, cached_orders};
 
 /// How long an entry stays closed that nobody reopens: longer than any change may take.
 const CLOSED_MS: u64 = 60_000;
@@ -99,7 +99,7 @@ impl RedisCache {
         let answer: Vec<Vec<u8>> = self.link.run(&asking).await?;
         match answer.as_slice() {
             [word] if word == b"miss" => Ok(CacheLookup::Miss),
-            [_, value] => match copies::read(value) {
+            [_, value] => match cached_orders::read(value) {
                 Some(orders) => Ok(CacheLookup::Hit(orders)),
                 None => {
                     tracing::warn!("a cached order cannot be read, and is read anew");
@@ -118,7 +118,7 @@ impl RedisCache {
         lease: Uuid,
         orders: &[Order],
     ) -> Result<()> {
-        let value = copies::write(orders)?;
+        let value = cached_orders::write(orders)?;
         if value.len() > ENTRY_BYTES_MAX {
             return Ok(());
         }

@@ -4,7 +4,7 @@
 //! so that what can do without it is not held up by asking again and again.
 
 mod cache;
-pub mod copies;
+pub mod cached_orders;
 pub mod stock_projection;
 pub mod user_projection;
 

@@ -15,10 +15,10 @@ use order_engine::domain::caller::Access;
 use order_engine::domain::money::Currency;
 use order_engine::domain::placement::PlacementLimits;
 use order_engine::engine::{Engine, Rules};
-use order_engine::server::Shell;
-use order_engine::server::graphql::{Answered, GraphQl};
+use order_engine::server::ServerContext;
+use order_engine::server::graphql::params::Params;
+use order_engine::server::graphql::{ExecutionResult, GraphQl};
 use order_engine::server::metrics::Metrics;
-use order_engine::server::params::Params;
 use order_engine::server::session::Session;
 use order_engine::store::{Store, StoreOptions};
 use sqlx::postgres::PgConnectOptions;
@@ -41,7 +41,7 @@ struct Doors {
     runtime: Runtime,
     routers: HashMap<&'static str, Router>,
     schemas: HashMap<&'static str, GraphQl>,
-    shell: Shell,
+    server: ServerContext,
 }
 
 impl Doors {
@@ -60,9 +60,9 @@ impl Doors {
                 [] => Authenticator::Disabled,
                 _ => Authenticator::Jwt(identity::verifier()),
             };
-            let shell = shell(member.name, authenticator);
-            routers.insert(member.name, contract.router(&engine, &shell));
-            if let Some(schema) = contract.graphql(&engine, &shell) {
+            let server = server(member.name, authenticator);
+            routers.insert(member.name, contract.router(&engine, &server));
+            if let Some(schema) = contract.graphql(&engine, &server) {
                 schemas.insert(member.name, schema);
             }
         }
@@ -71,7 +71,7 @@ impl Doors {
             runtime,
             routers,
             schemas,
-            shell: shell("flask", Authenticator::Jwt(identity::verifier())),
+            server: server("flask", Authenticator::Jwt(identity::verifier())),
         }
     }
 }
@@ -93,17 +93,17 @@ fn rules() -> Rules {
     Rules { access: Access::Owner, placement, currency: Currency::NONE }
 }
 
-fn shell(contract: &'static str, authenticator: Authenticator) -> Shell {
-    Shell {
+fn server(contract: &'static str, authenticator: Authenticator) -> ServerContext {
+    ServerContext {
         contract,
         authenticator,
         metrics: Arc::new(Metrics::new()),
         probes: Arc::new([]),
-        figures: Arc::new([]),
+        metrics_sources: Arc::new([]),
         pages_dir: None,
         time_max: TIME_MAX,
-        rates: None,
-        leaving: CancellationToken::new(),
+        rate_limiter: None,
+        shutdown_pending: CancellationToken::new(),
         shutdown: CancellationToken::new(),
     }
 }
@@ -122,7 +122,7 @@ pub fn send(contract: &str, request: Request<Body>) -> (StatusCode, Vec<u8>) {
 }
 
 /// What a contract's schema makes of a request.
-pub fn execute(contract: &str, params: Params) -> Answered {
+pub fn execute(contract: &str, params: Params) -> ExecutionResult {
     DOORS.with(|doors| {
         let schema = &doors.schemas[contract];
         in_time(&doors.runtime, async {
@@ -134,11 +134,11 @@ pub fn execute(contract: &str, params: Params) -> Answered {
     })
 }
 
-/// Runs something with the schema of `flask` and its shell.
-pub fn with_schema<T, F: Future<Output = T>>(run: impl FnOnce(GraphQl, Shell) -> F) -> T {
+/// Runs something with the schema of `flask` and its server.
+pub fn with_schema<T, F: Future<Output = T>>(run: impl FnOnce(GraphQl, ServerContext) -> F) -> T {
     DOORS.with(|doors| {
         let schema = doors.schemas["flask"].clone();
-        in_time(&doors.runtime, run(schema, doors.shell.clone()))
+        in_time(&doors.runtime, run(schema, doors.server.clone()))
     })
 }
 

@@ -8,10 +8,10 @@ use axum::http::Uri;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use order_engine::error::ErrorKind;
-use order_engine::server::graphql::{Answered, Stage};
-use order_engine::server::in_process::{Sent, Socket};
-use order_engine::server::limits::{self, QUERY_BYTES_MAX};
-use order_engine::server::params::Params;
+use order_engine::server::graphql::limits::{self, QUERY_BYTES_MAX};
+use order_engine::server::graphql::params::Params;
+use order_engine::server::graphql::{ExecutionResult, ExecutionStage};
+use order_engine::server::in_process::{InProcessSocket, SocketMessage};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -38,7 +38,7 @@ pub fn documents(data: &[u8]) {
         let answered = execute(contract, params(&json!({"query": text})));
         let took = processor_time().saturating_sub(began);
         assert!(took <= TIME_MAX, "{contract} took {took:?}");
-        assert!(fits || answered.stage == Stage::Refused);
+        assert!(fits || answered.stage == ExecutionStage::Rejected);
         is_an_answer(&answered);
     }
 }
@@ -61,7 +61,7 @@ fn params(body: &Value) -> Params {
 }
 
 /// Errors that blame the request, or the engine for being closed.
-fn is_an_answer(answered: &Answered) -> Value {
+fn is_an_answer(answered: &ExecutionResult) -> Value {
     let text = answered.to_json();
     assert!(text.len() <= ANSWER_BYTES_MAX);
     let answer: Value = serde_json::from_slice(&text).expect("an answer in JSON");
@@ -79,7 +79,7 @@ fn is_an_answer(answered: &Answered) -> Value {
 pub fn parameters(data: &[u8]) {
     if let Ok(uri) = format!("/graphql?{}", String::from_utf8_lossy(data)).parse::<Uri>() {
         // Whatever it is, it is read or refused.
-        let _ = Params::from_address(&uri).map(|read| is_read_again(&read));
+        let _ = Params::from_url(&uri).map(|read| is_read_again(&read));
     }
     if let Ok(read) = Params::from_json(data) {
         assert!(std::str::from_utf8(data).is_ok());
@@ -107,7 +107,7 @@ fn is_read_again(read: &Params) {
         return;
     }
     let uri = address.parse::<Uri>().expect("an address");
-    let again = Params::from_address(&uri).expect("the same request");
+    let again = Params::from_url(&uri).expect("the same request");
     assert_eq!(again.query, read.query);
     assert_eq!(again.operation_name, read.operation_name);
     assert_eq!(again.variables, read.variables);
@@ -150,13 +150,13 @@ fn is_taken(cursor: &str) -> bool {
 pub fn sockets(data: &[u8]) {
     let text = String::from_utf8_lossy(data).replace("TOKEN", identity::bearer());
     for protocol in ["graphql-transport-ws", "graphql-ws"] {
-        with_schema(async |schema, shell| {
+        with_schema(async |schema, server| {
             let headers = vec![(b"sec-websocket-protocol".to_vec(), protocol.into())];
-            let socket = Socket::open(&schema, &shell, headers).expect("headers of HTTP");
+            let socket = InProcessSocket::open(&schema, &server, headers).expect("headers of HTTP");
             let (mut input, mut output) = socket.expect("a known protocol").split();
             let said = async {
                 for message in text.split('\t').take(MESSAGES_MAX) {
-                    if !input.take(message.to_owned()).await {
+                    if !input.push(message.to_owned()).await {
                         break;
                     }
                 }
@@ -164,7 +164,7 @@ pub fn sockets(data: &[u8]) {
             };
             let heard = async {
                 while let Some(sent) = output.next().await {
-                    if let Sent::Text(text) = sent {
+                    if let SocketMessage::Text(text) = sent {
                         let value: Value = serde_json::from_str(&text).expect("JSON");
                         assert!(value["type"].is_string(), "{text}");
                     }

@@ -3,15 +3,15 @@
 
 use order_engine::domain::ids::{ProductId, UserId};
 use order_engine::domain::quote::Quote;
-use order_engine::transport::http::answers;
-use order_engine::transport::redis::copies;
+use order_engine::transport::http::responses;
+use order_engine::transport::redis::cached_orders;
 use serde_json::Value;
 
 /// The body of a success, taken as each of the answers that may come.
 pub fn answers(data: &[u8]) {
     let value: Option<Value> = serde_json::from_slice(data).ok();
     let products = ["1", "2"].map(|id| ProductId::parse(id).expect("a product id"));
-    match answers::product(&products[0], data) {
+    match responses::product(&products[0], data) {
         Ok(Some(quote)) => {
             assert_eq!(quote.product, products[0]);
             if let Some(value) = &value {
@@ -25,7 +25,7 @@ pub fn answers(data: &[u8]) {
         }
         Err(_) => {}
     }
-    if let Ok(quotes) = answers::products(&products, data) {
+    if let Ok(quotes) = responses::products(&products, data) {
         for product in &products {
             assert!(quotes.iter().filter(|quote| quote.product == *product).count() <= 1);
         }
@@ -37,7 +37,7 @@ pub fn answers(data: &[u8]) {
         }
     }
     let user = UserId::parse("1").expect("a user id");
-    if answers::user(&user, data).is_ok() {
+    if responses::user(&user, data).is_ok() {
         let id = value.and_then(|value| value.get("result").unwrap_or(&value).get("_id").cloned());
         let is_other = |id: Value| (id.is_string() || id.is_number()) && !is_id(&id, "1");
         assert!(!id.is_some_and(is_other));
@@ -69,7 +69,7 @@ fn is_id(value: &Value, id: &str) -> bool {
 
 /// What stands in Redis; what is read of it is written, and read again, as it was.
 pub fn copies(data: &[u8]) {
-    let Some(orders) = copies::read(data) else { return };
-    let written = copies::write(&orders).expect("orders in JSON");
-    assert_eq!(copies::read(&written), Some(orders));
+    let Some(orders) = cached_orders::read(data) else { return };
+    let written = cached_orders::write(&orders).expect("orders in JSON");
+    assert_eq!(cached_orders::read(&written), Some(orders));
 }

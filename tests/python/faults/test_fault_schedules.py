@@ -48,7 +48,7 @@ REFUSED_PAUSE_S = 0.02
 DOCUMENTED = (
     "cannot reach its database",
     "did not say whether",
-    "was not done in time",
+    "timed out and may still take effect",
     "does not answer",
     "cannot be asked",
     "is left alone for a moment",

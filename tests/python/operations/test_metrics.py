@@ -336,7 +336,7 @@ def test_pending_and_published_messages_are_counted_by_contract(served: Served) 
 
 
 def sent(served: Served, contract: str) -> float:
-    return served.value("order_engine_relay_sent_total", contract=contract)
+    return served.value("order_engine_relay_published_total", contract=contract)
 
 
 def test_reads_are_counted_by_cache_result(served: Served) -> None:

@@ -14,8 +14,8 @@ use crate::contracts::flask::api::mutation::FlaskMutation;
 use crate::contracts::flask::api::query::FlaskQuery;
 use crate::contracts::flask::api::subscription::FlaskSubscription;
 use crate::engine::Engine;
+use crate::server::graphql::resolver_context;
 use crate::server::metrics::Metrics;
-use crate::server::resolving;
 
 /// The root fields of the schema.
 pub const OPERATIONS: &[&str] = &[
@@ -38,7 +38,7 @@ pub fn schema(
     engine: Engine,
     metrics: Arc<Metrics>,
 ) -> Schema<FlaskQuery, FlaskMutation, FlaskSubscription> {
-    resolving::bounded(roots(), engine, metrics).finish()
+    resolver_context::configure(roots(), engine, metrics).finish()
 }
 
 /// The schema in the schema definition language.

@@ -10,7 +10,7 @@ use crate::domain::order::Order;
 use crate::domain::placement::{PlacementLine, PlacementRequest, Pricing};
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::resolving::{engine, metrics, session};
+use crate::server::graphql::resolver_context::{engine, metrics, session};
 
 /// The mutations.
 pub struct FlaskMutation;

@@ -14,7 +14,7 @@ use crate::domain::query::Consistency;
 use crate::domain::query::{LIST_MAX, OrderFilter, PAGE_SIZE_DEFAULT, checked_page_size};
 use crate::domain::status::OrderStatus;
 use crate::error::Result;
-use crate::server::resolving::{engine, session};
+use crate::server::graphql::resolver_context::{engine, session};
 
 /// The queries.
 pub struct FlaskQuery;

@@ -9,7 +9,7 @@ use crate::contracts::flask::errors;
 use crate::domain::event::EventKind;
 use crate::domain::ids::OrderName;
 use crate::domain::query::Consistency;
-use crate::server::resolving::{engine, session};
+use crate::server::graphql::resolver_context::{engine, session};
 
 /// The subscriptions.
 pub struct FlaskSubscription;

@@ -9,7 +9,7 @@ use crate::contracts::flask::errors;
 use crate::contracts::flask::wire::{DecimalScalar, GraphQlFloat, float, status};
 use crate::domain::order::{HistoryEntry, Order, OrderLine};
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::resolving::{engine, session};
+use crate::server::graphql::resolver_context::{engine, session};
 
 /// An order.
 pub struct FlaskOrder(pub(super) Order);
@@ -235,7 +235,7 @@ impl OrderResponse {
 
     /// A failure.
     pub(super) fn failed(context: &Context<'_>, error: &Error) -> Self {
-        session(context).failed(error);
+        session(context).record_failure(error);
         Self { success: false, message: Some(errors::message(error)), orders: None, order: None }
     }
 }

@@ -11,8 +11,8 @@ use async_graphql::{EmptySubscription, Schema, SchemaBuilder};
 use crate::contracts::storefront::api::mutation::StorefrontMutation;
 use crate::contracts::storefront::api::query::StorefrontQuery;
 use crate::engine::Engine;
+use crate::server::graphql::resolver_context;
 use crate::server::metrics::Metrics;
-use crate::server::resolving;
 
 /// The root fields of the schema.
 pub const OPERATIONS: &[&str] =
@@ -24,7 +24,7 @@ pub fn schema(
     engine: Engine,
     metrics: Arc<Metrics>,
 ) -> Schema<StorefrontQuery, StorefrontMutation, EmptySubscription> {
-    resolving::bounded(roots(), engine, metrics).finish()
+    resolver_context::configure(roots(), engine, metrics).finish()
 }
 
 /// The schema in the schema definition language.

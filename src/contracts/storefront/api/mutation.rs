@@ -12,7 +12,7 @@ use crate::domain::placement::{PlacementRequest, Pricing};
 use crate::domain::status::OrderStatus;
 use crate::engine::placing::PlacementResult;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::resolving::{engine, metrics, session};
+use crate::server::graphql::resolver_context::{engine, metrics, session};
 
 /// The mutations.
 pub struct StorefrontMutation;

@@ -10,7 +10,7 @@ use crate::domain::order::Order;
 use crate::domain::query::Consistency;
 use crate::domain::query::{LIST_MAX, OrderFilter};
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::resolving::{engine, session};
+use crate::server::graphql::resolver_context::{engine, session};
 
 /// The queries.
 pub struct StorefrontQuery;
