@@ -45,7 +45,7 @@ impl MetricsSource for Components {
             let state = |(probe, is_up): (&Arc<dyn Probe>, bool)| {
                 Sample::gauge(
                     "order_engine_component_up",
-                    "Whether a component can be used, as /readyz says",
+                    "Whether a component is available, as reported by /readyz",
                     f64::from(u8::from(is_up)),
                 )
                 .with_label("component", probe.name())
@@ -65,7 +65,7 @@ impl MetricsSource for Services {
             let asked = |outcome, count| {
                 Sample::counter(
                     "order_engine_upstream_requests",
-                    "Orders about which a service was asked, by what it came to",
+                    "Orders checked with an upstream service, by outcome",
                     whole_unsigned(count),
                 )
                 .with_label("service", service)
@@ -73,7 +73,7 @@ impl MetricsSource for Services {
             };
             let waited = Sample::counter(
                 "order_engine_upstream_wait_seconds",
-                "Time for which a service was waited for",
+                "Time spent waiting for an upstream service",
                 stats.waited().as_secs_f64(),
             )
             .with_label("service", service);
@@ -93,17 +93,17 @@ impl MetricsSource for Copies {
         ready(vec![
             Sample::counter(
                 "order_engine_cache_hits",
-                "Reads that the cache answered",
+                "Reads answered by the cache",
                 count(&stats.hits),
             ),
             Sample::counter(
                 "order_engine_cache_misses",
-                "Reads that the database answered because the cache had nothing",
+                "Reads answered by the database because the cache had no entry",
                 count(&stats.misses),
             ),
             Sample::counter(
                 "order_engine_cache_bypassed",
-                "Reads that the database answered because the cache could not be used",
+                "Reads answered by the database because the cache was unavailable",
                 count(&stats.bypassed),
             ),
         ])
@@ -125,12 +125,12 @@ impl MetricsSource for Pool {
             ),
             Sample::gauge(
                 "order_engine_database_connections_used",
-                "Connections to PostgreSQL that something runs on",
+                "Connections to PostgreSQL in use",
                 f64::from(used),
             ),
             Sample::gauge(
                 "order_engine_database_connections_waiting",
-                "Uses that wait for a connection to PostgreSQL",
+                "Requests waiting for a connection to PostgreSQL",
                 f64::from(self.0.store().waiting()),
             ),
         ])
@@ -163,7 +163,7 @@ impl Waiting {
         let dead_letters = dead_letters::count_incoming(&mut connection).await?;
         let mut samples = vec![Sample::gauge(
             "order_engine_inbox_dead_letters",
-            "Incoming messages that were not understood",
+            "Incoming dead letters",
             whole(dead_letters),
         )];
         for contract in &self.contracts {
@@ -172,19 +172,19 @@ impl Waiting {
             samples.extend([
                 Sample::gauge(
                     "order_engine_outbox_messages",
-                    "Messages to be sent",
+                    "Messages to be published",
                     count(|b| b.waiting),
                 )
                 .with_contract(*contract),
                 Sample::gauge(
                     "order_engine_outbox_dead_letters",
-                    "Messages that were refused too often",
+                    "Messages rejected too often",
                     count(|b| b.dead_lettered),
                 )
                 .with_contract(*contract),
                 Sample::gauge(
                     "order_engine_outbox_oldest_seconds",
-                    "Age of the oldest message to be sent",
+                    "Age of the oldest message to be published",
                     of.map_or(0.0, |backlog| backlog.oldest_s),
                 )
                 .with_contract(*contract),
@@ -219,30 +219,34 @@ fn relay(stats: &RelayStats) -> [Sample; 7] {
             "Messages confirmed and routed",
             read(&stats.published),
         ),
-        Sample::counter("order_engine_relay_rejected", "Messages refused", read(&stats.rejected)),
+        Sample::counter(
+            "order_engine_relay_rejected",
+            "Messages rejected by the broker",
+            read(&stats.rejected),
+        ),
         Sample::counter(
             "order_engine_relay_unroutable",
-            "Messages that no queue wanted",
+            "Messages without a bound queue",
             read(&stats.unroutable),
         ),
         Sample::counter(
             "order_engine_relay_dead_lettered",
-            "Messages set aside after too many refusals",
+            "Messages dead-lettered after too many rejections",
             read(&stats.dead_lettered),
         ),
         Sample::counter(
             "order_engine_relay_fenced",
-            "Writes refused because another relay had taken over",
+            "Writes rejected because another relay had taken over",
             read(&stats.fenced),
         ),
         Sample::counter(
             "order_engine_relay_reconnects",
-            "Times that broker or database were connected to again",
+            "Reconnects to the broker or the database",
             read(&stats.reconnects),
         ),
         Sample::gauge(
             "order_engine_relay_connected",
-            "Whether the broker answers",
+            "Whether the broker is connected",
             f64::from(u8::from(connected)),
         ),
     ]
@@ -252,27 +256,27 @@ fn intake(stats: &EventConsumerStats) -> [Sample; 5] {
     [
         Sample::counter(
             "order_engine_consumer_applied",
-            "Messages whose facts were taken in",
+            "Messages applied",
             whole_unsigned(stats.applied()),
         ),
         Sample::counter(
             "order_engine_consumer_duplicates",
-            "Messages that had been taken in before",
+            "Messages that had been applied before",
             whole_unsigned(stats.duplicates()),
         ),
         Sample::counter(
             "order_engine_consumer_dead_lettered",
-            "Messages set aside because they were not understood",
+            "Invalid messages, stored as dead letters",
             whole_unsigned(stats.dead_lettered()),
         ),
         Sample::counter(
             "order_engine_consumer_reconnects",
-            "Times that broker or database were connected to again",
+            "Reconnects to the broker or the database",
             whole_unsigned(stats.reconnects()),
         ),
         Sample::gauge(
             "order_engine_consumer_active",
-            "Whether this process takes in; one process at a time does",
+            "Whether this process consumes; one process at a time does",
             f64::from(u8::from(stats.is_active())),
         ),
     ]

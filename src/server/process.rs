@@ -21,7 +21,7 @@ pub(super) fn samples() -> Vec<Sample> {
 fn of_runtime() -> impl Iterator<Item = Sample> {
     let runtime = Handle::current().metrics();
     [
-        ("order_engine_runtime_workers", "Threads that run tasks", runtime.num_workers()),
+        ("order_engine_runtime_workers", "Worker threads of the runtime", runtime.num_workers()),
         ("order_engine_runtime_tasks", "Tasks that have not finished", runtime.num_alive_tasks()),
         (
             "order_engine_runtime_queued_tasks",
@@ -41,9 +41,8 @@ fn of_process() -> impl Iterator<Item = Sample> {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let gauge =
         |name, help, value: Option<f64>| value.map(|value| Sample::gauge(name, help, value));
-    let cpu = cpu_seconds(&stat).map(|value| {
-        Sample::counter("process_cpu_seconds", "User and system CPU time spent", value)
-    });
+    let cpu = cpu_seconds(&stat)
+        .map(|value| Sample::counter("process_cpu_seconds", "User and system CPU time", value));
     let files = fs::read_dir("/proc/self/fd").ok().and_then(|files| count(files.count()));
     [
         cpu,
