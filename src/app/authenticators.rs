@@ -1,14 +1,11 @@
-//! The authenticator of each contract, and the warnings about authentication that are logged.
+//! The authenticator of each contract.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::app::enabled_contracts::ContractApi;
 use crate::app::verifier;
 use crate::auth::{Authenticator, TrustedGateway};
 use crate::config::auth::AuthSettings;
 use crate::contracts::{AuthMode, Contract};
-use crate::domain::caller::Access;
 use crate::error::Result;
 
 /// Builds authenticators. All contracts with tokens share one verifier.
@@ -55,27 +52,5 @@ impl<'a> Authenticators<'a> {
             secret_header: self.settings.auth_gateway_secret_header.clone(),
             user_header: self.settings.auth_gateway_user_header.clone(),
         }))
-    }
-}
-
-/// Logs what an operator should know about the authentication of these APIs.
-pub(super) fn warn(apis: &[ContractApi], access: Access) {
-    for api in apis.iter().filter(|api| matches!(api.authenticator(), Ok(Authenticator::Disabled)))
-    {
-        tracing::warn!(
-            contract = api.contract().name(),
-            port = api.port(),
-            "authentication is disabled: any client that can reach this port has full access"
-        );
-    }
-    let verifiers = apis.iter().filter_map(|api| api.authenticator().ok()?.verifier());
-    let warnings: BTreeSet<_> = verifiers.flat_map(|verifier| verifier.warnings()).collect();
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    if access == Access::AnyValidToken {
-        tracing::warn!(
-            "access is any-valid-token: any user with a valid token can read and change every order"
-        );
     }
 }

@@ -2,9 +2,8 @@
 //! `WebSocket` connections that another server has accepted, messages that another program has
 //! received, and the migration router.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use axum::Router;
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -21,15 +20,6 @@ use crate::server::in_process::{
     self, Headers, InProcessRequest, InProcessResponse, InProcessSocket, header_map,
 };
 use crate::server::session::Session;
-
-/// What is built for the first request that needs it.
-#[derive(Default)]
-pub(super) struct Lazy {
-    /// The first GraphQL API, with its contract's context.
-    graphql: OnceLock<(GraphQl, ServerContext)>,
-    /// The routes of the first contract.
-    router: OnceLock<Router>,
-}
 
 impl App {
     /// Executes a GraphQL request with `headers` as `/graphql` of the first contract that has a

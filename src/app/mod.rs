@@ -1,6 +1,7 @@
 //! The composition root: it connects contracts, transports, engine and server. The server and
 //! Python start here.
 
+mod auth_warnings;
 mod authenticators;
 mod background;
 pub mod consuming;
@@ -9,12 +10,14 @@ pub mod describing;
 mod dry_run;
 pub mod enabled_contracts;
 mod facade;
+mod lazy;
 mod logging;
 mod metrics;
 pub(crate) mod options;
 mod periodic;
 mod ports;
 mod probes;
+mod role;
 mod serve;
 pub mod sinks;
 mod token_keys;
@@ -26,10 +29,9 @@ use tokio::sync::OnceCell;
 use crate::app::background::{Background, Messaging};
 use crate::app::contexts::SharedContext;
 use crate::app::enabled_contracts::EnabledContracts;
-use crate::app::facade::Lazy;
+use crate::app::lazy::Lazy;
 use crate::app::sinks::SinkChannel;
 use crate::config::Settings;
-use crate::config::messages::MessageSettings;
 use crate::domain::routing_rule::MigrationStage;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
@@ -43,42 +45,10 @@ pub use crate::server::in_process::{
     SocketMessage, SocketOutput,
 };
 pub use probes::Check;
+pub use role::Role;
 pub(crate) use serve::certificate;
 pub use serve::{serve, work};
 pub(crate) use token_keys::verifier;
-
-/// The purpose of a process, which decides about publishing and consuming.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// A server: it publishes and consumes events unless the settings disable it.
-    Server,
-    /// Embedded in another program: it publishes events, and consumes them only if the settings
-    /// enable it.
-    Embedded,
-    /// A process that only publishes events.
-    Relay,
-    /// A process that only consumes events.
-    Consumer,
-}
-
-impl Role {
-    fn publishes(self, settings: &MessageSettings) -> bool {
-        match self {
-            Self::Server | Self::Embedded => settings.relay,
-            Self::Relay => true,
-            Self::Consumer => false,
-        }
-    }
-
-    fn consumes(self, settings: &MessageSettings) -> bool {
-        match self {
-            Self::Server => settings.consumer.unwrap_or(true),
-            Self::Embedded => settings.consumer.unwrap_or(false),
-            Self::Relay => false,
-            Self::Consumer => true,
-        }
-    }
-}
 
 /// An open engine with the background tasks, contracts and probes that belong to it.
 pub struct App {
@@ -137,7 +107,7 @@ impl App {
             probes.push(Arc::new(probes::OrderCacheProbe(engine.clone())));
         }
         probes.extend(background.fetch_token_keys(contracts.apis()).await);
-        authenticators::warn(contracts.apis(), settings.auth.access);
+        auth_warnings::warn(contracts.apis(), settings.auth.access);
         let metrics_sources = metrics::all(&engine, background.counters(), &probes);
         let app = Self {
             engine,
@@ -152,19 +122,19 @@ impl App {
         Ok((app, channels))
     }
 
-    /// Runs `work` with an engine that has no background tasks and the contracts of the settings,
+    /// Runs `action` with an engine that has no background tasks and the contracts of the settings,
     /// and closes the engine.
     ///
     /// # Errors
-    /// Those of `work`; `Misconfigured`, `Unavailable`.
+    /// Those of `action`; `Misconfigured`, `Unavailable`.
     pub(crate) async fn with_engine<T>(
         settings: &Settings,
-        work: impl AsyncFnOnce(&Engine, &EnabledContracts) -> Result<T>,
+        action: impl AsyncFnOnce(&Engine, &EnabledContracts) -> Result<T>,
     ) -> Result<T> {
         let contracts = EnabledContracts::new(settings)?;
         let store = Store::connect(database(settings)?).await?;
         let engine = Engine::new(store, settings.into(), contracts.encoders().to_vec());
-        let result = work(&engine, &contracts).await;
+        let result = action(&engine, &contracts).await;
         engine.close().await;
         result
     }

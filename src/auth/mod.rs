@@ -7,6 +7,7 @@ mod authenticator;
 mod claims;
 mod jwks;
 mod keys;
+mod principal;
 mod token_cache;
 
 use std::fmt::Write as _;
@@ -31,6 +32,7 @@ use crate::json_object::JsonObject;
 
 pub use authenticator::{Authenticator, TrustedGateway};
 pub use jwks::{Jwks, JwksOptions, JwksSource};
+pub use principal::Principal;
 
 /// Context key of errors about a token that names an unknown key.
 const UNKNOWN_KEY: &str = "unknown_key";
@@ -71,15 +73,6 @@ impl AuthOptions {
             staff_values: owned(&["admin"]),
         }
     }
-}
-
-/// The caller of a valid token, and when the token expires.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Principal {
-    /// The caller.
-    pub caller: Caller,
-    /// Expiry of the token, leeway included.
-    pub expires_at: DateTime<Utc>,
 }
 
 /// The public keys of an issuer.

@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod database;
+mod declarations;
 pub mod kafka;
 pub mod logging;
 pub mod messages;
@@ -25,6 +26,8 @@ use crate::contracts::{self, Contract};
 use crate::error::{Error, ErrorKind, Result};
 use crate::setting::{Problems, Setting, Values, declared};
 use crate::store::StoreOptions;
+
+pub use crate::config::declarations::all;
 
 /// What a secret is shown as.
 const MASK: &str = "********";
@@ -90,27 +93,6 @@ pub struct Described {
     /// Its source: `flag`, `environment (DATABASE_URL)`, `.env (DATABASE_URL)`,
     /// `order-engine.toml`, `default` or `not set`.
     pub origin: String,
-}
-
-/// All declarations, in the order of the documentation.
-pub fn all() -> impl Iterator<Item = &'static Setting> {
-    let transports = [
-        database::DatabaseSettings::SETTINGS,
-        rabbitmq::RabbitMqSettings::SETTINGS,
-        kafka::KafkaSettings::SETTINGS,
-        redis::RedisSettings::SETTINGS,
-    ];
-    let others = [
-        messages::MessageSettings::SETTINGS,
-        auth::AuthSettings::SETTINGS,
-        server::ServerSettings::SETTINGS,
-        upstream::UpstreamSettings::SETTINGS,
-        orders::OrderSettings::SETTINGS,
-        migration::MigrationSettings::SETTINGS,
-        logging::LoggingSettings::SETTINGS,
-    ];
-    let contracts = contracts::ALL.iter().map(|definition| definition.settings);
-    transports.into_iter().chain(contracts).chain(others).flatten()
 }
 
 impl Settings {

@@ -1,15 +1,17 @@
 //! Placing: checks a request, prices it, and plans its reservations.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rust_decimal::Decimal;
 
 use crate::domain::ids::{IdempotencyKey, ProductId, UserId};
 use crate::domain::money::{Currency, checked_amount, line_total};
 use crate::domain::product::not_found;
-use crate::domain::quote::Prices;
 use crate::domain::stock::{StockLevel, out_of_stock};
 use crate::error::{Error, ErrorKind, Result};
+
+/// Quoted unit prices by product.
+pub type Prices = BTreeMap<ProductId, Decimal>;
 
 /// Limits of a placement request.
 #[derive(Clone, Copy, Debug)]

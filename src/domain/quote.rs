@@ -1,6 +1,6 @@
 //! Quotes of the product service.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use rust_decimal::Decimal;
 
@@ -20,9 +20,6 @@ pub struct Quote {
     /// Units in stock. Orders that the service has not subtracted yet are included.
     pub stock: i64,
 }
-
-/// Quoted unit prices by product.
-pub type Prices = BTreeMap<ProductId, Decimal>;
 
 /// Checks the lines of a request against the quotes.
 ///

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
-use crate::engine::shared::closed;
+use crate::engine::closed::closed;
 use crate::error::{ErrorKind, Result};
 use crate::store::database::Database;
 

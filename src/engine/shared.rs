@@ -15,7 +15,7 @@ use crate::engine::placing::contention::ContentionBackoff;
 use crate::engine::ports::{EventEncoder, Ports};
 use crate::engine::reads::Reads;
 use crate::engine::upstream_stats::UpstreamCounters;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::store::Store;
 
 /// The rules that settings can change.
@@ -27,11 +27,6 @@ pub struct Rules {
     pub placement: PlacementLimits,
     /// The currency of new products.
     pub currency: Currency,
-}
-
-/// The error of every operation once the engine is shutting down.
-pub(super) fn closed() -> Error {
-    Error::new(ErrorKind::Unavailable, "The engine is shutting down. Try again.")
 }
 
 /// The parts of an engine.

@@ -5,18 +5,11 @@
 //! difference to the number that was written. Before stock is decided, that difference is applied
 //! under the lock of the product's row. `external_adjustment` sums it up: it is applied once.
 
-use chrono::{DateTime, Utc};
-
 use crate::domain::placement::Catalog;
 use crate::domain::stock::ProjectedStock;
-use crate::engine::Engine;
 use crate::engine::shared::Shared;
 use crate::error::{Result, error_chain};
 use crate::store::database::{Database, UnitOfWork};
-use crate::store::stock_projection;
-
-/// Products per page of a sweep.
-const PAGE: i64 = 500;
 
 /// Applies external changes of `products` to the database. The known ones, `catalog`, are locked.
 /// Returns whether anything changed. Without an answer from Redis nothing does.
@@ -63,7 +56,7 @@ pub(super) async fn apply_external_changes<D: Database>(
 }
 
 /// Projects the committed stock of `products`. After a failure the next sweep projects it: see
-/// [`Engine::project_stock_since`].
+/// [`Engine::project_stock_since`](crate::engine::Engine::project_stock_since).
 pub(super) async fn project<D: Database>(shared: &Shared<D>, products: &[&str]) {
     if shared.ports.stock_projection.is_none() || products.is_empty() {
         return;
@@ -77,34 +70,10 @@ pub(super) async fn project<D: Database>(shared: &Shared<D>, products: &[&str]) 
     }
 }
 
-async fn write<D: Database>(shared: &Shared<D>, stock: &[ProjectedStock]) -> Result<()> {
+/// Projects `stock`, if a projection is configured.
+pub(super) async fn write<D: Database>(shared: &Shared<D>, stock: &[ProjectedStock]) -> Result<()> {
     match &shared.ports.stock_projection {
         Some(projection) if !stock.is_empty() => projection.write(stock).await,
         _ => Ok(()),
-    }
-}
-
-impl Engine {
-    /// Whether stock is projected into Redis.
-    #[must_use]
-    pub fn projects_stock(&self) -> bool {
-        self.shared.ports.stock_projection.is_some()
-    }
-
-    /// Projects the stock of all products that changed since `since`.
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn project_stock_since(&self, since: DateTime<Utc>) -> Result<()> {
-        let mut after = String::new();
-        loop {
-            let mut connection = self.shared.store.acquire().await?;
-            let stock =
-                stock_projection::changed_since(&mut connection, since, &after, PAGE).await?;
-            drop(connection);
-            let Some(last) = stock.last() else { return Ok(()) };
-            last.product.as_str().clone_into(&mut after);
-            write(&self.shared, &stock).await?;
-        }
     }
 }

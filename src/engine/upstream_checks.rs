@@ -9,8 +9,8 @@ use secrecy::SecretString;
 
 use crate::domain::caller::Caller;
 use crate::domain::ids::ProductId;
-use crate::domain::placement::PlacementRequest;
-use crate::domain::quote::{self, Prices, Quote};
+use crate::domain::placement::{PlacementRequest, Prices};
+use crate::domain::quote::{self, Quote};
 use crate::domain::stock;
 use crate::engine::placing::PlacementResult;
 use crate::engine::placing::request::{fingerprint, key_mismatch};

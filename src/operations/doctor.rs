@@ -1,6 +1,7 @@
 //! Checks the settings and everything the engine connects to, before it is started.
 
 mod dependencies;
+mod entries;
 
 use tokio::net::TcpListener;
 
@@ -8,7 +9,8 @@ use crate::adoption::{self, AdoptionStep};
 use crate::app::enabled_contracts::{ContractApi, EnabledContracts};
 use crate::app::{self, Check};
 use crate::config::Settings;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::operations::doctor::entries::{failed, invalid_setting, passed};
 use crate::store::{Store, migrate};
 
 /// Checks settings, tokens, database, tables, brokers, Redis, upstream services, TLS and, if
@@ -152,26 +154,4 @@ async fn check_listeners(settings: &Settings, apis: &[ContractApi]) -> Vec<Check
         });
     }
     checks
-}
-
-fn passed(name: &str, detail: &str) -> Check {
-    Check { name: name.to_owned(), is_ok: true, detail: detail.to_owned(), remedy: None }
-}
-
-fn failed(name: &str, error: &Error, remedy: &str) -> Check {
-    Check {
-        name: name.to_owned(),
-        is_ok: false,
-        detail: error.message().to_owned(),
-        remedy: Some(remedy.to_owned()),
-    }
-}
-
-fn invalid_setting(problem: &str) -> Check {
-    Check {
-        name: "settings".to_owned(),
-        is_ok: false,
-        detail: problem.to_owned(),
-        remedy: Some("See docs/CONFIG.md, or run: order-engine config".to_owned()),
-    }
 }

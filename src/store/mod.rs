@@ -8,6 +8,7 @@ pub mod catalog;
 mod connection;
 pub mod database;
 pub mod dead_letters;
+mod error;
 mod hosts;
 pub mod inbox;
 pub mod journal;
@@ -15,6 +16,7 @@ pub mod leases;
 pub mod legacy_outbox;
 pub mod list_publications;
 pub mod migrate;
+mod options;
 pub mod orders;
 pub mod outbox;
 pub mod placing;
@@ -27,54 +29,24 @@ pub mod reset;
 pub mod retention;
 pub mod shadow;
 mod statement;
+mod statement_list;
 pub mod stock_projection;
 pub mod switches;
 pub mod users;
 
-use std::fmt;
 use std::time::Duration;
 
 use sqlx::PgConnection;
-use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::hosts::Hosts;
 use crate::store::pool::{Connector, Pool};
 
 pub use crate::store::connection::Connection;
+pub(crate) use crate::store::error::{ended, failed};
+pub use crate::store::options::StoreOptions;
 pub use crate::store::pool::{PooledConnection, Transaction};
-
-/// How to connect to the database.
-#[derive(Clone)]
-pub struct StoreOptions {
-    /// Host, port, user, password, database, TLS.
-    pub connect: PgConnectOptions,
-    /// Further servers of the same database, of which one accepts writes at a time.
-    pub other_hosts: Vec<(String, u16)>,
-    /// `host:port/database`, for messages. Without user and password.
-    pub address: String,
-    /// The PostgreSQL schema of the tables.
-    pub schema: String,
-    /// Maximum number of connections of this process. They are opened on demand.
-    pub connections: u32,
-    /// Time limit for taking a connection from the pool.
-    pub acquire_timeout: Duration,
-    /// Time limit for one statement.
-    pub statement_timeout: Duration,
-}
-
-/// Not derived, because `connect` contains the password.
-impl fmt::Debug for StoreOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreOptions")
-            .field("address", &self.address)
-            .field("schema", &self.schema)
-            .field("connections", &self.connections)
-            .field("acquire_timeout", &self.acquire_timeout)
-            .field("statement_timeout", &self.statement_timeout)
-            .finish_non_exhaustive()
-    }
-}
+pub use crate::store::statement_list::statements;
 
 /// Number of connections of [`Store::isolated`].
 pub const ISOLATED_CONNECTIONS: u32 = 3;
@@ -269,64 +241,6 @@ pub async fn commit(transaction: Transaction) -> Result<()> {
     transaction.commit().await.map_err(|error| ended("committing", error))
 }
 
-/// Converts an error of a commit: `OutcomeUnknown` unless the database reported a rollback.
-pub(crate) fn ended(doing: &str, error: sqlx::Error) -> Error {
-    if is_undone(&error) {
-        return failed(doing, error);
-    }
-    let text = "The database did not confirm the commit, so the change may or may not have been \
-                made. Read the current state before you try again.";
-    let error = Error::new(ErrorKind::OutcomeUnknown, text).with_source(error);
-    error.with("component", "postgresql").with("doing", doing)
-}
-
-/// Whether the database has reported that it rolled back. It has after a message of severity ERROR;
-/// after FATAL or PANIC the connection ends, possibly after the commit.
-fn is_undone(error: &sqlx::Error) -> bool {
-    let refusal = error.as_database_error().and_then(|refusal| refusal.try_downcast_ref());
-    refusal.is_some_and(|refusal: &PgDatabaseError| refusal.severity() == PgSeverity::Error)
-}
-
-/// Converts a database error. `doing` completes "PostgreSQL failed while …".
-pub(crate) fn failed(doing: &str, error: sqlx::Error) -> Error {
-    let kind = match &error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => ErrorKind::Unavailable,
-        sqlx::Error::Database(refusal) => kind_of_state(refusal.code().as_deref()),
-        _ => ErrorKind::Internal,
-    };
-    let message = match kind {
-        ErrorKind::Unavailable => "The database does not answer. Try again.".to_owned(),
-        ErrorKind::Conflict => {
-            "A concurrent transaction changed the same rows. Try again.".to_owned()
-        }
-        _ => format!("PostgreSQL failed while {doing}"),
-    };
-    Error::new(kind, message)
-        .with("component", "postgresql")
-        .with("doing", doing)
-        .with_source(error)
-}
-
-/// The kind of error for an SQLSTATE.
-fn kind_of_state(state: Option<&str>) -> ErrorKind {
-    match state {
-        // Unique violation, serialization failure, deadlock, lock not available.
-        Some("23505" | "40001" | "40P01" | "55P03") => ErrorKind::Conflict,
-        // Query cancelled by its timeout, too many connections, out of memory or disk.
-        Some("57014" | "53300" | "53200" | "53100") => ErrorKind::Unavailable,
-        // Connection exceptions, and a server that is shutting down or starting.
-        Some(code) if code.starts_with("08") || code.starts_with("57P") => ErrorKind::Unavailable,
-        // The server became a read-only standby.
-        Some("25006") => ErrorKind::Unavailable,
-        _ => ErrorKind::Internal,
-    }
-}
-
 /// Why a first connection failed, without the address or password.
 fn reason(error: &sqlx::Error) -> String {
     match error {
@@ -335,36 +249,4 @@ fn reason(error: &sqlx::Error) -> String {
         sqlx::Error::PoolTimedOut => ": no answer in time".to_owned(),
         _ => String::new(),
     }
-}
-
-/// All statements, as `file::NAME` and text.
-#[must_use]
-pub fn statements() -> Vec<(String, &'static str)> {
-    let files = [
-        ("cache_state", cache_state::STATEMENTS),
-        ("catalog", catalog::STATEMENTS),
-        ("dead_letters", dead_letters::STATEMENTS),
-        ("inbox", inbox::STATEMENTS),
-        ("journal", journal::STATEMENTS),
-        ("leases", leases::STATEMENTS),
-        ("stock_projection", stock_projection::STATEMENTS),
-        ("list_publications", list_publications::STATEMENTS),
-        ("orders", orders::STATEMENTS),
-        ("outbox", outbox::STATEMENTS),
-        ("replay", replay::STATEMENTS),
-        ("placing", placing::STATEMENTS),
-        ("preparing", preparing::STATEMENTS),
-        ("quotes", quotes::STATEMENTS),
-        ("retention", retention::STATEMENTS),
-        ("shadow", shadow::STATEMENTS),
-        ("switches", switches::STATEMENTS),
-        ("legacy_outbox", legacy_outbox::STATEMENTS),
-        ("users", users::STATEMENTS),
-    ];
-    files
-        .into_iter()
-        .flat_map(|(file, all)| {
-            all.iter().map(move |(name, sql)| (format!("{file}::{name}"), *sql))
-        })
-        .collect()
 }

@@ -19,7 +19,7 @@ pub struct Module {
     /// `["engine", "batch"]`; empty for `src/lib.rs`.
     path: Path,
     paths: Paths,
-    /// Words outside imports.
+    /// Words outside imports and declarations of modules.
     words: HashSet<String>,
     items: HashSet<String>,
 }
@@ -171,11 +171,12 @@ impl Module {
 fn words_outside_imports(tokens: &[Token]) -> HashSet<String> {
     let mut words = HashSet::new();
     let mut is_import = false;
-    for token in tokens {
+    for (at, token) in tokens.iter().enumerate() {
+        let is_module = at > 0 && tokens[at - 1].as_str() == "mod";
         match token.as_str() {
             "use" => is_import = true,
             ";" => is_import = false,
-            _ if !is_import => drop(words.insert(token.clone())),
+            _ if !is_import && !is_module => drop(words.insert(token.clone())),
             _ => {}
         }
     }
@@ -258,6 +259,8 @@ mod tests {
         let child = ("a/b.rs", "use super::X; pub struct Y(X);");
         let exports = ("a/mod.rs", "mod b; pub use b::Y; pub struct X;");
         assert_eq!(uses_among(&[child, exports]), ["a/b.rs a/mod.rs"]);
+        let same_name = ("a/mod.rs", "mod b; pub use b::b; pub struct X;");
+        assert_eq!(uses_among(&[child, same_name]), ["a/b.rs a/mod.rs"]);
         let uses = ("a/mod.rs", "mod b; pub use b::Y; pub struct X; fn f(_: Y) {}");
         assert_eq!(uses_among(&[child, uses]), ["a/b.rs a/mod.rs", "a/mod.rs a/b.rs"]);
     }

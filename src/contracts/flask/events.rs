@@ -2,13 +2,15 @@
 
 use crate::contracts::channel::{Channel, MessageType};
 use crate::contracts::external_events;
-use crate::contracts::flask::NAME;
 use crate::contracts::flask::json::dumps;
 use crate::contracts::flask::wire::{FlaskOrderEvent, ORDER_PLACED, ORDER_UPDATED};
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::message::Message;
 use crate::engine::ports::EventEncoder;
 use crate::error::{Error, ErrorKind, Result};
+
+/// The contract's name in settings, and the destination of its messages in the outbox.
+pub const NAME: &str = "flask";
 
 /// Encodes events for the contract.
 pub struct FlaskEncoder;

@@ -20,8 +20,7 @@ use crate::engine::ports::{EventEncoder, MessageDecoder};
 use crate::server::ServerContext;
 use crate::server::graphql::{self, GraphQl};
 
-/// Its name in settings, and the destination of its messages in the outbox.
-pub const NAME: &str = "flask";
+pub use crate::contracts::flask::events::NAME;
 
 /// Its declaration.
 pub const DEFINITION: ContractDefinition =

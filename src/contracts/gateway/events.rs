@@ -4,7 +4,6 @@
 use serde_json::json;
 
 use crate::contracts::channel::{Channel, MessageType};
-use crate::contracts::gateway::NAME;
 use crate::contracts::gateway::wire::{
     GatewayOrder, GatewayOrderEvent, ORDER_PLACED, ORDER_SHIPPED, PRODUCT_UPDATED,
 };
@@ -17,6 +16,9 @@ use crate::domain::message::Message;
 use crate::domain::status::OrderStatus;
 use crate::engine::ports::{Delivery, EventEncoder, MessageDecoder};
 use crate::error::{Error, ErrorKind, Result};
+
+/// The contract's name in settings, and the destination of its messages in the outbox.
+pub const NAME: &str = "gateway";
 
 /// The topic of order events.
 pub const ORDER_EVENTS: &str = "order-events";

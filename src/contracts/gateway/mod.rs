@@ -2,6 +2,7 @@
 
 pub mod api;
 mod convert;
+mod envelope;
 mod errors;
 pub mod events;
 mod wire;
@@ -18,8 +19,8 @@ use crate::engine::ports::{EventEncoder, MessageDecoder};
 use crate::server::{ServerContext, openapi};
 use crate::setting::{Setting, choice, declared, settings};
 
-/// Its name in settings, and the destination of its messages in the outbox.
-pub const NAME: &str = "gateway";
+pub use crate::contracts::gateway::envelope::Envelope;
+pub use crate::contracts::gateway::events::NAME;
 
 /// Its declaration.
 pub const DEFINITION: ContractDefinition = ContractDefinition {
@@ -49,16 +50,6 @@ settings! {
                    result ({\"result\": ...}, as in the deployed services).",
         }
     }
-}
-
-/// The envelope of a response.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Envelope {
-    /// None, as documented.
-    #[default]
-    Documented,
-    /// `{"result": …}`, as deployed.
-    Result,
 }
 
 /// The contract.

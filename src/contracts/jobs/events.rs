@@ -3,16 +3,19 @@
 use std::borrow::Cow;
 
 use crate::contracts::channel::{Channel, MessageType};
+use crate::contracts::jobs::queues::JobQueues;
 use crate::contracts::jobs::wire::{
     CANCEL_PAYMENT, JobData, JobsOrder, ORDER_PLACED, PROCESS_PAYMENT, RESTORE_INVENTORY,
     SEND_NOTIFICATION, UPDATE_INVENTORY,
 };
-use crate::contracts::jobs::{JobQueues, NAME};
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::message::Message;
 use crate::domain::status::OrderStatus;
 use crate::engine::ports::EventEncoder;
 use crate::error::{Error, ErrorKind, Result};
+
+/// The contract's name in settings, and the destination of its messages in the outbox.
+pub const NAME: &str = "jobs";
 
 /// Encodes events for the contract.
 pub struct JobsEncoder {

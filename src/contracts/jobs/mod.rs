@@ -4,6 +4,7 @@ mod api;
 mod convert;
 mod errors;
 pub mod events;
+mod queues;
 mod wire;
 
 use std::sync::Arc;
@@ -24,8 +25,9 @@ use crate::setting::{
     Problems, Reader, Setting, Values, declared, flag, milliseconds, number, seconds, settings,
 };
 
-/// Its name in settings, and the destination of its messages in the outbox.
-pub const NAME: &str = "jobs";
+pub use crate::contracts::jobs::events::NAME;
+pub use crate::contracts::jobs::queues::JobQueues;
+
 /// The value of a queue's setting that disables the queue.
 const NO_QUEUE: &str = "none";
 
@@ -109,27 +111,6 @@ settings! {
 pub struct Jobs {
     settings: JobsSettings,
     queues: JobQueues,
-}
-
-/// The queues by subject; none for a queue that is disabled.
-#[derive(Clone, Debug)]
-pub struct JobQueues {
-    /// Of new orders: the one that the deployed workers process.
-    pub order: Option<String>,
-    /// Of payments.
-    pub payment: Option<String>,
-    /// Of inventory changes.
-    pub inventory: Option<String>,
-    /// Of customer notifications.
-    pub notification: Option<String>,
-}
-
-impl JobQueues {
-    /// The names of the queues that are not disabled.
-    fn names(&self) -> Vec<String> {
-        let queues = [&self.order, &self.payment, &self.inventory, &self.notification];
-        queues.into_iter().flatten().cloned().collect()
-    }
 }
 
 fn open(values: &Values, problems: &mut Problems) -> Arc<dyn Contract> {

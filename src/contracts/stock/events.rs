@@ -4,7 +4,6 @@
 use serde::Serialize;
 
 use crate::contracts::channel::{Channel, MessageType};
-use crate::contracts::stock::NAME;
 use crate::contracts::stock::wire::{ORDER_CREATED, StockOrder, USER_ORDERS, UserOrders};
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::ids::UserId;
@@ -12,6 +11,9 @@ use crate::domain::message::Message;
 use crate::domain::order::Order;
 use crate::engine::ports::EventEncoder;
 use crate::error::{Error, ErrorKind, Result};
+
+/// The contract's name in settings, and the destination of its messages in the outbox.
+pub const NAME: &str = "stock";
 
 /// Largest list, in bytes: brokers accept a megabyte. The oldest orders are left out.
 const LIST_BYTES_MAX: usize = 512 * 1024;

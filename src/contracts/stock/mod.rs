@@ -20,8 +20,7 @@ use crate::engine::ports::{EventEncoder, MessageDecoder};
 use crate::server::{ServerContext, openapi};
 use crate::setting::{Setting, declared, settings};
 
-/// Its name in settings, and the destination of its messages in the outbox.
-pub const NAME: &str = "stock";
+pub use crate::contracts::stock::events::NAME;
 
 /// Its declaration.
 pub const DEFINITION: ContractDefinition = ContractDefinition {

@@ -2,13 +2,15 @@
 
 use crate::contracts::channel::{Channel, MessageType};
 use crate::contracts::external_events;
-use crate::contracts::storefront::NAME;
 use crate::contracts::storefront::wire::{ORDER_PLACED, ORDER_SHIPPED, StorefrontEvent};
 use crate::domain::event::{EventKind, OrderEvent};
 use crate::domain::message::Message;
 use crate::domain::status::OrderStatus;
 use crate::engine::ports::EventEncoder;
 use crate::error::{Error, ErrorKind, Result};
+
+/// The contract's name in settings, and the destination of its messages in the outbox.
+pub const NAME: &str = "storefront";
 
 /// Encodes events for the contract.
 pub struct StorefrontEncoder;

@@ -18,8 +18,7 @@ use crate::server::ServerContext;
 use crate::server::graphql::{self, GraphQl};
 use crate::setting::{exchange_name, settings};
 
-/// Its name in settings, and the destination of its messages in the outbox.
-pub const NAME: &str = "storefront";
+pub use crate::contracts::storefront::events::NAME;
 
 /// Its declaration.
 pub const DEFINITION: ContractDefinition = ContractDefinition {

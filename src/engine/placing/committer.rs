@@ -12,12 +12,13 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::cache::Invalidation;
+use crate::engine::closed::closed;
 use crate::engine::placing::failure::{BatchFailure, BatchResult};
 use crate::engine::placing::queue::FairQueue;
 use crate::engine::placing::request::{PlacementResult, QueuedRequest};
 use crate::engine::placing::{batch, optimistic};
 use crate::engine::ports::CacheKey;
-use crate::engine::shared::{Shared, closed};
+use crate::engine::shared::Shared;
 use crate::error::{Error, ErrorKind, Result, error_chain};
 use crate::store::database::Database;
 

@@ -12,8 +12,7 @@ pub(in crate::engine) mod request;
 pub use crate::engine::placing::request::PlacementResult;
 
 use crate::domain::caller::Caller;
-use crate::domain::placement::{self, PlacementRequest};
-use crate::domain::quote::Prices;
+use crate::domain::placement::{self, PlacementRequest, Prices};
 use crate::engine::Engine;
 use crate::engine::placing::request::{QueuedRequest, fingerprint};
 use crate::error::Result;

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::domain::ids::UserId;
-use crate::engine::shared::closed;
+use crate::engine::closed::closed;
 use crate::error::{Error, ErrorKind, Result, error_chain};
 
 /// Maximum number of queued requests.

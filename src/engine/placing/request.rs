@@ -6,8 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::ids::IdempotencyKey;
 use crate::domain::order::Order;
-use crate::domain::placement::{PlacementRequest, Pricing};
-use crate::domain::quote::Prices;
+use crate::domain::placement::{PlacementRequest, Prices, Pricing};
 use crate::error::{Error, ErrorKind};
 use crate::store::preparing::Lookup;
 

@@ -9,7 +9,7 @@ use crate::config::upstream::ProductProtocol;
 use crate::contracts::Transport;
 use crate::engine::ports::PublisherFactory;
 use crate::error::{Error, Result, error_chain};
-use crate::operations::doctor::{failed, passed};
+use crate::operations::doctor::entries::{failed, passed};
 use crate::transport::http::{self, PRODUCT_SERVICE, USER_SERVICE};
 #[cfg(feature = "kafka")]
 use crate::transport::kafka::KafkaPublisherFactory;
