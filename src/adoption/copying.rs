@@ -4,7 +4,7 @@
 use sqlx::AssertSqlSafe;
 use tokio::time::{Instant, sleep};
 
-use super::{Home, Interpretation, PATIENCE, PAUSE, Session, is_contention, refused};
+use super::{AdoptionSession, Home, Interpretation, PATIENCE, PAUSE, is_contention, refused};
 use crate::error::Result;
 
 /// Rows per transaction. The older application may wait for one transaction's locks.
@@ -79,7 +79,7 @@ impl CopyStage {
     }
 }
 
-impl Session {
+impl AdoptionSession {
     /// The number of rows that a stage has still to copy, and the id after which it resumes. None
     /// when it is done.
     ///
@@ -181,7 +181,7 @@ impl Session {
     }
 
     /// Finds rule violations in the next rows of a stage without changing anything. Returns as
-    /// [`Session::copy`].
+    /// [`AdoptionSession::copy`].
     ///
     /// # Errors
     /// As [`super::refused`].

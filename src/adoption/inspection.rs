@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::{Interpretation, Session, ident, refused};
+use super::{AdoptionSession, Interpretation, ident, refused};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A column and the type names it may have.
@@ -67,7 +67,7 @@ pub struct OldTables {
     pub item_ids: String,
 }
 
-impl Session {
+impl AdoptionSession {
     /// Finds the old tables as the older application does, by the role's search path, and checks
     /// them. The error lists all problems.
     ///

@@ -2,7 +2,7 @@
 //! triggers on both sides keep them and the engine's tables in step, in the same transactions.
 //!
 //! The functions and triggers are in `sql/`. Those files are written for psql: `:"old"` is a schema
-//! and `:'zone'` a literal. [`Session::fill`] sets both, also inside function bodies, which psql
+//! and `:'zone'` a literal. [`AdoptionSession::fill`] sets both, also inside function bodies, which psql
 //! itself leaves alone. See `docs/decisions/0007-adoption-by-triggers.md`.
 
 mod copying;
@@ -23,7 +23,7 @@ use crate::store::{Connection, StoreOptions, connect_with, failed};
 
 pub use copying::CopyStage;
 pub use inspection::OldTables;
-pub use report::{Figure, Finding, Waiting};
+pub use report::{Backlog, CountComparison, Finding};
 
 /// The session's name in `pg_stat_activity`.
 const NAME: &str = "order-engine adopt";
@@ -74,13 +74,13 @@ pub struct Interpretation {
 }
 
 /// A database session for adopting, outside the engine's pool.
-pub struct Session {
+pub struct AdoptionSession {
     connection: PgConnection,
     address: String,
     schema: String,
 }
 
-impl Session {
+impl AdoptionSession {
     /// Connects as the engine does, but with the role's default search path.
     ///
     /// # Errors
@@ -132,7 +132,8 @@ impl Session {
     }
 
     /// Sets the search path to the engine's schema, and stops the triggers from mirroring this
-    /// session's writes. Call it after [`Session::inspect`], which needs the role's search path.
+    /// session's writes. Call it after [`AdoptionSession::inspect`], which needs the role's
+    /// search path.
     ///
     /// # Errors
     /// As [`refused`].

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{Home, Interpretation, Session, refused};
+use super::{AdoptionSession, Home, Interpretation, refused};
 use crate::error::Result;
 
 const COMPARE: &str = include_str!("sql/compare.sql");
@@ -12,7 +12,7 @@ const DESCRIBE: &str = include_str!("sql/describe.sql");
 
 /// One count or sum, on both sides.
 #[derive(Clone, Debug, Serialize)]
-pub struct Figure {
+pub struct CountComparison {
     /// What is counted or summed.
     pub what: String,
     /// In the old tables, unconverted.
@@ -47,14 +47,14 @@ pub struct Finding {
 
 /// What waits to be published once an adoption is undone.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Waiting {
+pub struct Backlog {
     /// Messages in the outbox.
     pub messages: i64,
     /// Changes by the older application that the engine has not published.
     pub unpublished_changes: i64,
 }
 
-impl Session {
+impl AdoptionSession {
     /// Compares both sides in one snapshot.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Session {
     pub async fn compare(
         &mut self,
         interpretation: &Interpretation,
-    ) -> Result<(Vec<Figure>, Vec<Finding>)> {
+    ) -> Result<(Vec<CountComparison>, Vec<Finding>)> {
         self.run("comparing", "begin isolation level repeatable read").await?;
         let figures = self.figures(COMPARE, interpretation, Home::Engine).await?;
         let rows = sqlx::query(
@@ -80,7 +80,10 @@ impl Session {
     ///
     /// # Errors
     /// As [`super::refused`].
-    pub async fn describe(&mut self, interpretation: &Interpretation) -> Result<Vec<Figure>> {
+    pub async fn describe(
+        &mut self,
+        interpretation: &Interpretation,
+    ) -> Result<Vec<CountComparison>> {
         let figures = self.figures(DESCRIBE, interpretation, Home::Session).await?;
         self.run("ending the dry run", "rollback").await?;
         Ok(figures)
@@ -91,11 +94,11 @@ impl Session {
         text: &str,
         interpretation: &Interpretation,
         home: Home,
-    ) -> Result<Vec<Figure>> {
+    ) -> Result<Vec<CountComparison>> {
         let statement = self.fill(text, interpretation, home);
         sqlx::query(AssertSqlSafe(statement))
             .try_map(|row: PgRow| {
-                Ok(Figure {
+                Ok(CountComparison {
                     what: row.try_get("what")?,
                     old: row.try_get("old")?,
                     not_imported: row.try_get("not_imported")?,
@@ -114,14 +117,14 @@ impl Session {
     ///
     /// # Errors
     /// As [`super::refused`].
-    pub async fn waiting(&mut self) -> Result<Waiting> {
+    pub async fn waiting(&mut self) -> Result<Backlog> {
         let (messages, unpublished_changes) = sqlx::query_as(
             "select (select count(*) from outbox), (select count(*) from legacy_outbox)",
         )
         .fetch_one(&mut self.connection)
         .await
         .map_err(|error| refused("counting waiting messages", error))?;
-        Ok(Waiting { messages, unpublished_changes })
+        Ok(Backlog { messages, unpublished_changes })
     }
 }
 

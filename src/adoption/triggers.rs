@@ -1,6 +1,6 @@
 //! Creates and drops what keeps both sides in step: functions, triggers, and shared sequences.
 
-use super::{Home, Interpretation, OldTables, Session, ident, literal};
+use super::{AdoptionSession, Home, Interpretation, OldTables, ident, literal};
 use crate::error::Result;
 
 const CONVERSION: &str = include_str!("sql/conversion.sql");
@@ -64,7 +64,7 @@ const ON_ENGINE: [(&str, &[Trigger]); 4] = [
     ("users", &[("insert", "insert", "mirror_users"), ("update", "update", "mirror_users")]),
 ];
 
-impl Session {
+impl AdoptionSession {
     /// Begins or resumes an adoption: creates the functions, lets both sides draw ids from the same
     /// sequences, and creates the triggers that mirror the engine's writes to the old tables.
     ///
@@ -116,7 +116,7 @@ impl Session {
     /// again.
     ///
     /// # Errors
-    /// As [`Session::create_old_triggers`].
+    /// As [`AdoptionSession::create_old_triggers`].
     pub async fn end(&mut self, interpretation: &Interpretation, old: &OldTables) -> Result<()> {
         for (table, triggers) in ON_OLD {
             let name = format!("{}.{}", ident(&old.schema), ident(table));

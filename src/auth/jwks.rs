@@ -34,13 +34,13 @@ pub struct JwksOptions {
 pub struct Jwks {
     source: Box<dyn JwksSource>,
     options: JwksOptions,
-    state: Mutex<State>,
+    state: Mutex<FetchState>,
     /// Held during a fetch, so that concurrent requests share one.
     fetching: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
-struct State {
+struct FetchState {
     /// The last keys, and when they were fetched.
     fetched: Option<(Arc<VerifyingKeys>, Instant)>,
     /// The last attempt to fetch.
@@ -118,7 +118,7 @@ impl Jwks {
         Ok(())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FetchState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -25,7 +25,7 @@ pub struct OrderFilter {
 
 /// One page of orders, newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct OrderPage {
     /// The orders.
     pub orders: Vec<Order>,
     /// Whether there is a next page.

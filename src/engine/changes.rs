@@ -92,13 +92,13 @@ impl Feed {
 }
 
 /// What the previous polls have sent, and the start of the next one.
-struct Progress {
+struct PollProgress {
     from: DateTime<Utc>,
     sent: HashSet<(OrderId, i32)>,
 }
 
 async fn run(feed: Arc<Feed>) {
-    let mut progress: Option<Progress> = None;
+    let mut progress: Option<PollProgress> = None;
     while !feed.stop_reading() {
         match poll(&feed, progress.as_ref()).await {
             Ok(next) => {
@@ -114,14 +114,15 @@ async fn run(feed: Arc<Feed>) {
 }
 
 /// Sends new changes to the subscribers. The first poll only finds the start.
-async fn poll(feed: &Feed, progress: Option<&Progress>) -> Result<Progress> {
+async fn poll(feed: &Feed, progress: Option<&PollProgress>) -> Result<PollProgress> {
     let mut connection = feed.store.acquire().await?;
     let from = match progress {
         Some(progress) => progress.from,
         None => orders::now(&mut connection).await? - WINDOW,
     };
     let noted = orders::changes_since(&mut connection, from, POLL_MAX).await?;
-    let next = Progress { from: next_from(from, &noted), sent: noted.iter().map(name).collect() };
+    let next =
+        PollProgress { from: next_from(from, &noted), sent: noted.iter().map(name).collect() };
     if let Some(progress) = progress {
         let new: Vec<_> =
             noted.into_iter().filter(|noted| !progress.sent.contains(&name(noted))).collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::caller::{Caller, Scope};
 use crate::domain::ids::{OrderName, UserId};
 use crate::domain::order::{HistoryEntry, Order};
-use crate::domain::query::{Consistency, LIST_MAX, OrderFilter, Page};
+use crate::domain::query::{Consistency, LIST_MAX, OrderFilter, OrderPage};
 use crate::engine::Engine;
 use crate::engine::cache::CacheStats;
 use crate::engine::ports::CacheKey;
@@ -57,14 +57,14 @@ impl Engine {
         caller: &Caller,
         filter: &OrderFilter,
         first: u32,
-    ) -> Result<Page> {
+    ) -> Result<OrderPage> {
         let scope = caller.scope(self.shared.rules.access);
         let mut connection = self.shared.store.acquire().await?;
         let limit = i64::from(first) + 1;
         let mut orders = orders::list(&mut connection, &scope, filter, limit).await?;
         let has_next = orders.len() > first as usize;
         orders.truncate(first as usize);
-        Ok(Page { orders, has_next })
+        Ok(OrderPage { orders, has_next })
     }
 
     /// The newest 1,000 orders of `user`, newest first, from the cache where it has them; none when

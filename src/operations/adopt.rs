@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::adoption::{
-    Adoption, AdoptionStep, CopyStage, Figure, Finding, Interpretation, OldTables, Session, Waiting,
+    Adoption, AdoptionSession, AdoptionStep, Backlog, CopyStage, CountComparison, Finding,
+    Interpretation, OldTables,
 };
 use crate::app;
 use crate::config::Settings;
@@ -40,13 +41,13 @@ pub struct AdoptReport {
     /// Whether both sides are equal, apart from explained differences.
     pub is_equal: bool,
     /// Counts and sums.
-    pub figures: Vec<Figure>,
+    pub figures: Vec<CountComparison>,
     /// The number of findings of each kind.
     pub findings_by_kind: BTreeMap<String, usize>,
     /// Every finding.
     pub findings: Vec<Finding>,
     /// What waits to be published; only after undoing.
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<Backlog>,
 }
 
 /// Progress of one stage.
@@ -72,7 +73,7 @@ pub async fn adopt(
     options: &AdoptOptions,
     progress: impl Fn(Progress) + Send,
 ) -> Result<AdoptReport> {
-    let mut session = Session::open(app::database(settings)?).await?;
+    let mut session = AdoptionSession::open(app::database(settings)?).await?;
     let report = match options.dry_run {
         true => dry_run(&mut session, settings, options, progress).await,
         false => copy_all(&mut session, settings, options, progress).await,
@@ -82,7 +83,7 @@ pub async fn adopt(
 }
 
 async fn dry_run(
-    session: &mut Session,
+    session: &mut AdoptionSession,
     settings: &Settings,
     options: &AdoptOptions,
     progress: impl Fn(Progress) + Send,
@@ -108,7 +109,7 @@ async fn dry_run(
 }
 
 async fn copy_all(
-    session: &mut Session,
+    session: &mut AdoptionSession,
     settings: &Settings,
     options: &AdoptOptions,
     progress: impl Fn(Progress) + Send,
@@ -137,7 +138,7 @@ async fn copy_all(
 }
 
 async fn copy(
-    session: &mut Session,
+    session: &mut AdoptionSession,
     stage: CopyStage,
     interpretation: &Interpretation,
     progress: &(impl Fn(Progress) + Send),
@@ -160,13 +161,17 @@ async fn copy(
 /// `Misconfigured` without an adoption, or, unless forced, when the sides differ or the engine has
 /// orders that the old tables cannot show; `Conflict` when another one is running, `Unavailable`.
 pub async fn undo_adoption(settings: &Settings, force: bool) -> Result<AdoptReport> {
-    let mut session = Session::open(app::database(settings)?).await?;
+    let mut session = AdoptionSession::open(app::database(settings)?).await?;
     let report = undo(&mut session, settings, force).await;
     session.close().await;
     report
 }
 
-async fn undo(session: &mut Session, settings: &Settings, force: bool) -> Result<AdoptReport> {
+async fn undo(
+    session: &mut AdoptionSession,
+    settings: &Settings,
+    force: bool,
+) -> Result<AdoptReport> {
     session.claim().await?;
     let known = session.adoption().await?.filter(|known| known.step != AdoptionStep::Undone);
     let Some(known) = known else {
@@ -250,7 +255,7 @@ fn report(
     outcome: &'static str,
     interpretation: Interpretation,
     announce: bool,
-    figures: Vec<Figure>,
+    figures: Vec<CountComparison>,
     findings: Vec<Finding>,
 ) -> AdoptReport {
     let mut findings_by_kind = BTreeMap::new();

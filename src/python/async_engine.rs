@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 
 use crate::python::arguments::Flags;
 use crate::python::bridge::{CallStyle, promise};
-use crate::python::engine::Engine;
+use crate::python::engine::PyEngine;
 use crate::python::errors::raise;
 use crate::python::opened_engine::{OpenedEngine, open};
 use crate::python::process_bound::ProcessBound;
@@ -15,7 +15,7 @@ use crate::python::sinks::AsyncSinkFeed;
 /// The engine for asyncio: every operation returns a future of the running loop.
 ///
 /// Cancelling the future cancels the work, except for `close`.
-#[pyclass(frozen, extends = Engine, module = "order_engine._native")]
+#[pyclass(frozen, extends = PyEngine, module = "order_engine._native")]
 pub(super) struct AsyncEngine;
 
 /// An opened engine on its way to Python.
@@ -27,7 +27,7 @@ impl<'py> IntoPyObject<'py> for OpenedAsync {
     type Error = PyErr;
 
     fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        let engine = Engine { opened: self.0, style: CallStyle::Asyncio };
+        let engine = PyEngine { opened: self.0, style: CallStyle::Asyncio };
         Bound::new(py, PyClassInitializer::from(engine).add_subclass(AsyncEngine))
     }
 }

@@ -165,7 +165,7 @@ where
     F: Future<Output = Result<T>> + Send + 'static,
 {
     py.detach(runtime::get).map_err(|error| raise(py, &error))?;
-    generic::future_into_py::<Threads, _, _>(py, async { Ok(Outcome(catch_panic(work).await)) })
+    generic::future_into_py::<Threads, _, _>(py, async { Ok(PyOutcome(catch_panic(work).await)) })
 }
 
 /// The same for a short read. This thread drives it for up to a millisecond: a database nearby
@@ -185,7 +185,7 @@ where
     }
     match done {
         Some(result) => {
-            let outcome = Outcome(result).into_pyobject(py).map(Bound::unbind);
+            let outcome = PyOutcome(result).into_pyobject(py).map(Bound::unbind);
             DoneFuture { outcome: Some((outcome, read)), has_yielded: false }.into_bound_py_any(py)
         }
         None => {
@@ -238,9 +238,9 @@ async fn catch_panic<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 /// A result that returns its value or raises when it is converted with the interpreter lock held.
-struct Outcome<T>(Result<T>);
+struct PyOutcome<T>(Result<T>);
 
-impl<'py, T: IntoPyObject<'py>> IntoPyObject<'py> for Outcome<T> {
+impl<'py, T: IntoPyObject<'py>> IntoPyObject<'py> for PyOutcome<T> {
     type Target = PyAny;
     type Output = Bound<'py, PyAny>;
     type Error = PyErr;

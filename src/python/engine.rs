@@ -40,13 +40,13 @@ const ROWS_IN_FLIGHT: usize = 1024;
 /// The engine in this process, opened: connection pool, relays and consumers.
 ///
 /// Calls wait with the interpreter lock released.
-#[pyclass(frozen, subclass, module = "order_engine._native")]
-pub(super) struct Engine {
+#[pyclass(frozen, subclass, name = "Engine", module = "order_engine._native")]
+pub(super) struct PyEngine {
     pub opened: ProcessBound<OpenedEngine>,
     pub style: CallStyle,
 }
 
-impl Engine {
+impl PyEngine {
     fn run<'py, T, F>(
         &self,
         py: Python<'py>,
@@ -79,7 +79,7 @@ impl Engine {
 }
 
 #[pymethods]
-impl Engine {
+impl PyEngine {
     /// Connect to the database and start the background work.
     ///
     /// Args:

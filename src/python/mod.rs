@@ -44,7 +44,7 @@ mod _native {
         consumer_retry, consumer_skip,
     };
     #[pymodule_export]
-    use super::engine::Engine;
+    use super::engine::PyEngine;
     #[pymodule_export]
     use super::errors::error_kinds;
     #[pymodule_export]

@@ -24,7 +24,7 @@ const BATCH_MAX: usize = 256;
 /// Seconds since 1970, logger, level and text of a record.
 type Record = (f64, String, u8, String);
 
-struct Started {
+struct RecordThread {
     process: u32,
     /// None ends the thread.
     queue: mpsc::SyncSender<Option<Record>>,
@@ -32,7 +32,7 @@ struct Started {
 }
 
 /// The log thread of this process. The copy in a fork is never touched.
-static STARTED: AtomicPtr<Started> = AtomicPtr::new(std::ptr::null_mut());
+static STARTED: AtomicPtr<RecordThread> = AtomicPtr::new(std::ptr::null_mut());
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// Lowest Python log level that is recorded; 0 records all.
 static LEVEL: AtomicU8 = AtomicU8::new(u8::MAX);
@@ -65,8 +65,8 @@ pub(super) fn stop(timeout: Duration) {
     }
 }
 
-fn current() -> Option<&'static Started> {
-    // SAFETY: null, or a `Started` that was leaked when it was stored and is never freed.
+fn current() -> Option<&'static RecordThread> {
+    // SAFETY: null, or a `RecordThread` that was leaked when it was stored and is never freed.
     unsafe { STARTED.load(Ordering::Acquire).as_ref() }
         .filter(|started| started.process == std::process::id())
 }
@@ -88,7 +88,8 @@ fn start_thread() -> Result<()> {
             .with_source(error)
     })?;
     let ended = Mutex::new(ended);
-    let started = Box::into_raw(Box::new(Started { process: std::process::id(), queue, ended }));
+    let started =
+        Box::into_raw(Box::new(RecordThread { process: std::process::id(), queue, ended }));
     if STARTED.compare_exchange(before, started, Ordering::AcqRel, Ordering::Acquire).is_err() {
         // Another thread of this process was first; dropping the queue ends this one.
         // SAFETY: no other thread has seen this pointer.

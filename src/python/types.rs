@@ -12,7 +12,7 @@ use crate::config;
 use crate::domain::ids::OrderId;
 use crate::domain::money::with_cents;
 use crate::domain::order as domain;
-use crate::domain::query::Page;
+use crate::domain::query::OrderPage;
 use crate::domain::status::OrderStatus;
 use crate::domain::{product, user};
 use crate::error::Result;
@@ -442,8 +442,8 @@ impl From<domain::OrderLine> for PyOrderLine {
     }
 }
 
-impl From<Page> for PyOrderPage {
-    fn from(page: Page) -> Self {
+impl From<OrderPage> for PyOrderPage {
+    fn from(page: OrderPage) -> Self {
         let last = page.orders.last().map(|order| order.id.to_string());
         Self {
             next_cursor: last.filter(|_| page.has_next),

@@ -40,7 +40,7 @@ use sqlx::PgConnection;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::hosts::Hosts;
-use crate::store::pool::{Connector, Pool};
+use crate::store::pool::{Pool, ServerConnector};
 
 pub use crate::store::connection::Connection;
 pub(crate) use crate::store::error::{ended, failed};
@@ -110,7 +110,7 @@ impl Store {
         ];
         let hosts =
             Hosts::new(options, |host| host.application_name("order-engine").options(session));
-        let connector = Connector::new(hosts, options.statement_timeout);
+        let connector = ServerConnector::new(hosts, options.statement_timeout);
         let pool = Pool::new(connector, options.connections, options.acquire_timeout);
         let (address, schema) = (options.address.clone(), options.schema.clone());
         Self { pool, address, schema, is_dry_run: false }
@@ -126,7 +126,7 @@ impl Store {
             ("idle_in_transaction_session_timeout", "1000"),
         ];
         let hosts = self.pool.connector().hosts().configured(|host| host.options(session));
-        let connector = Connector::new(hosts, Duration::from_secs(1));
+        let connector = ServerConnector::new(hosts, Duration::from_secs(1));
         let pool = Pool::new(connector, ISOLATED_CONNECTIONS, ISOLATED_ACQUIRE_TIMEOUT);
         Self { pool, ..self.clone() }
     }

@@ -31,17 +31,17 @@ const RESET_TIMEOUT: Duration = Duration::from_secs(10);
 /// runtime on which a connection was opened is notified of its answers. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Pool {
-    connector: Connector,
+    connector: ServerConnector,
     connections_max: u32,
     acquire_timeout: Duration,
-    of_runtimes: Arc<Mutex<HashMap<Id, managed::Pool<Connector>>>>,
+    of_runtimes: Arc<Mutex<HashMap<Id, managed::Pool<ServerConnector>>>>,
     acquired: TaskTracker,
 }
 
 impl Pool {
     /// Creates a pool. It connects at the first use.
     pub(super) fn new(
-        connector: Connector,
+        connector: ServerConnector,
         connections_max: u32,
         acquire_timeout: Duration,
     ) -> Self {
@@ -54,7 +54,7 @@ impl Pool {
         }
     }
 
-    pub(super) fn connector(&self) -> &Connector {
+    pub(super) fn connector(&self) -> &ServerConnector {
         &self.connector
     }
 
@@ -99,7 +99,7 @@ impl Pool {
         })
     }
 
-    fn of_this_runtime(&self) -> Result<managed::Pool<Connector>, sqlx::Error> {
+    fn of_this_runtime(&self) -> Result<managed::Pool<ServerConnector>, sqlx::Error> {
         let mut of_runtimes = self.of_runtimes();
         if self.acquired.is_closed() {
             return Err(sqlx::Error::PoolClosed);
@@ -117,7 +117,7 @@ impl Pool {
         Ok(connections.clone())
     }
 
-    fn of_runtimes(&self) -> MutexGuard<'_, HashMap<Id, managed::Pool<Connector>>> {
+    fn of_runtimes(&self) -> MutexGuard<'_, HashMap<Id, managed::Pool<ServerConnector>>> {
         self.of_runtimes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -150,13 +150,13 @@ impl LastLoss {
 
 /// Opens connections, and checks them before reuse. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(super) struct ServerConnector {
     hosts: Hosts,
     statement_timeout: Duration,
     losses: LastLoss,
 }
 
-impl Connector {
+impl ServerConnector {
     /// Connects to `hosts`, whose sessions have this `statement_timeout`.
     pub(super) fn new(hosts: Hosts, statement_timeout: Duration) -> Self {
         Self { hosts, statement_timeout, losses: LastLoss::default() }
@@ -175,7 +175,7 @@ impl Connector {
     }
 }
 
-impl managed::Manager for Connector {
+impl managed::Manager for ServerConnector {
     type Type = Connection;
     type Error = sqlx::Error;
 
@@ -225,7 +225,7 @@ fn is_starting(error: &sqlx::Error) -> bool {
 /// A connection that returns to its pool when it is dropped.
 pub struct PooledConnection {
     /// None only during drop.
-    connection: Option<Object<Connector>>,
+    connection: Option<Object<ServerConnector>>,
     losses: LastLoss,
     /// The runtime on which it was opened.
     runtime: Id,

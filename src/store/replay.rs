@@ -156,7 +156,7 @@ pub async fn events(
 
 /// Columns of messages about events.
 #[derive(Default)]
-struct Columns<'a> {
+struct MessageColumns<'a> {
     destinations: Vec<&'a str>,
     orders: Vec<i64>,
     versions: Vec<i32>,
@@ -166,7 +166,7 @@ struct Columns<'a> {
     bodies: Vec<&'a str>,
 }
 
-impl<'a> Columns<'a> {
+impl<'a> MessageColumns<'a> {
     fn of(events: &'a [(OrderEvent, Vec<Message>)]) -> Self {
         let mut columns = Self::default();
         let all =
@@ -212,7 +212,7 @@ async fn insert(
     statement: &'static str,
     events: &[(OrderEvent, Vec<Message>)],
 ) -> Result<u64> {
-    let columns = Columns::of(events);
+    let columns = MessageColumns::of(events);
     let done = sqlx::query(statement)
         .bind(columns.destinations)
         .bind(columns.orders)
@@ -235,7 +235,7 @@ pub async fn count_unpublished(
     connection: &mut Connection,
     events: &[(OrderEvent, Vec<Message>)],
 ) -> Result<u64> {
-    let columns = Columns::of(events);
+    let columns = MessageColumns::of(events);
     let left: i64 = sqlx::query_scalar(COUNT_UNPUBLISHED)
         .bind(columns.destinations)
         .bind(columns.orders)

@@ -27,11 +27,11 @@ pub(super) const fn status(status: OrderStatus) -> &'static str {
 }
 
 /// An amount in the deployed schema and in messages.
-pub(super) type GraphQlFloat = f64;
+pub(super) type FlaskFloat = f64;
 
 /// The floating-point number nearest to an amount. Parsing its text rounds only once.
-pub(super) fn float(amount: Decimal) -> GraphQlFloat {
-    amount.to_string().parse().unwrap_or(GraphQlFloat::NAN)
+pub(super) fn float(amount: Decimal) -> FlaskFloat {
+    amount.to_string().parse().unwrap_or(FlaskFloat::NAN)
 }
 
 /// A user or product id in a message: a number if possible, as consumers expect.
@@ -61,7 +61,7 @@ pub(super) struct FlaskEventLine<'a> {
 pub(super) struct FlaskOrderEvent<'a> {
     pub order_id: i64,
     pub user_id: FlaskId<'a>,
-    pub total_amount: GraphQlFloat,
+    pub total_amount: FlaskFloat,
     pub items: Vec<FlaskEventLine<'a>>,
     /// The status, for example `Shipped`; absent for a new order.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -13,7 +13,7 @@ use utoipa::OpenApi;
 use crate::contracts::stock::convert::{order_name, placement};
 use crate::contracts::stock::errors;
 use crate::contracts::stock::wire::{
-    OrderDone, StatusChange, StockMessage, StockNewOrder, StockOrder,
+    OrderDone, StockMessage, StockNewOrder, StockOrder, StockStatusChange,
 };
 use crate::domain::ids::UserId;
 use crate::domain::order::Order;
@@ -139,7 +139,7 @@ async fn list_of_user(
 /// Sets the status of an order.
 #[utoipa::path(
     put, path = "/order/{id}", params(("id" = String, Path, description = "The order's `_id`.")),
-    request_body = StatusChange,
+    request_body = StockStatusChange,
     responses(
         (status = 200, description = "The order.", body = OrderDone),
         (status = 400, description = "The body is invalid.", body = StockMessage),
@@ -161,7 +161,7 @@ async fn update(
     let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
         let name = order_name(&text(id))?;
-        let status = OrderStatus::parse(&asked.json::<StatusChange>()?.status)?;
+        let status = OrderStatus::parse(&asked.json::<StockStatusChange>()?.status)?;
         let order = handlers.engine.change_status(caller, name, status, None).await?;
         let order = StockOrder::from(&order);
         json(StatusCode::OK, &OrderDone { message: "Order updated successfully", order })

@@ -85,7 +85,7 @@ pub(super) struct StockNewOrder {
 /// A change of an order.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = stock::Change)]
-pub(super) struct StatusChange {
+pub(super) struct StockStatusChange {
     // A doc comment here would replace the description of `StatusWord`.
     #[schema(value_type = StatusWord, inline)]
     pub status: String,

@@ -15,11 +15,11 @@ pub(super) const ORDER_PLACED: &str = "order.placed";
 pub(super) const ORDER_SHIPPED: &str = "order.shipped";
 
 /// An amount in the schema.
-pub(super) type GraphQlFloat = f64;
+pub(super) type StorefrontFloat = f64;
 
 /// The floating-point number nearest to an amount. Parsing its text rounds only once.
-pub(super) fn float(amount: Decimal) -> GraphQlFloat {
-    amount.to_string().parse().unwrap_or(GraphQlFloat::NAN)
+pub(super) fn float(amount: Decimal) -> StorefrontFloat {
+    amount.to_string().parse().unwrap_or(StorefrontFloat::NAN)
 }
 
 /// A product of a new order.

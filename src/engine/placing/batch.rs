@@ -1,7 +1,7 @@
 //! Places a batch of requests in one transaction, with their products locked.
 
 use crate::engine::placing::failure::{BatchFailure, BatchResult};
-use crate::engine::placing::plan::{Outcome, PlannedBatch};
+use crate::engine::placing::plan::{PlannedBatch, RequestOutcome};
 use crate::engine::placing::request::{PlacementResult, QueuedRequest, products};
 use crate::engine::shared::Shared;
 use crate::engine::stock_projection;
@@ -47,10 +47,10 @@ pub(super) async fn place<D: Database>(
 async fn recheck_rejected(
     work: &mut impl UnitOfWork,
     batch: &[&QueuedRequest],
-    outcomes: &mut [Outcome],
+    outcomes: &mut [RequestOutcome],
 ) -> Result<()> {
     let rejected = batch.iter().zip(outcomes);
-    let rejected = rejected.filter(|(_, outcome)| matches!(outcome, Outcome::Reject(_)));
+    let rejected = rejected.filter(|(_, outcome)| matches!(outcome, RequestOutcome::Reject(_)));
     let keyed = rejected.filter_map(|(queued, outcome)| Some((queued, queued.key()?, outcome)));
     let keyed: Vec<_> = keyed.collect();
     if keyed.is_empty() {
@@ -60,20 +60,20 @@ async fn recheck_rejected(
     let records = work.idempotency_records(&keys).await?;
     for ((queued, _, outcome), record) in keyed.into_iter().zip(records) {
         if let Some(record) = record {
-            *outcome = Outcome::of_record(queued, &record);
+            *outcome = RequestOutcome::of_record(queued, &record);
         }
     }
     Ok(())
 }
 
 /// The result of each request. Orders of earlier requests are read.
-async fn read_results(work: &mut impl UnitOfWork, outcomes: Vec<Outcome>) -> BatchResult {
+async fn read_results(work: &mut impl UnitOfWork, outcomes: Vec<RequestOutcome>) -> BatchResult {
     let mut results = Vec::with_capacity(outcomes.len());
     for outcome in outcomes {
         results.push(match outcome {
-            Outcome::Place(order) => Ok(PlacementResult { order, replayed: false }),
-            Outcome::Reject(error) => Err(error),
-            Outcome::Replay(id) => match work.placed_order(id).await {
+            RequestOutcome::Place(order) => Ok(PlacementResult { order, replayed: false }),
+            RequestOutcome::Reject(error) => Err(error),
+            RequestOutcome::Replay(id) => match work.placed_order(id).await {
                 Ok(order) => Ok(PlacementResult { order, replayed: true }),
                 Err(error) if error.kind() == ErrorKind::NotFound => Err(error),
                 // Any other error has aborted the transaction.

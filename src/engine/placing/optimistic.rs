@@ -3,7 +3,7 @@
 //! instead of four: see `docs/decisions/0020-optimistic-placing.md`.
 
 use crate::engine::placing::failure::BatchFailure;
-use crate::engine::placing::plan::{Outcome, PlannedBatch};
+use crate::engine::placing::plan::{PlannedBatch, RequestOutcome};
 use crate::engine::placing::request::{PlacementResult, QueuedRequest, products};
 use crate::engine::shared::Shared;
 use crate::store::database::Database;
@@ -20,7 +20,9 @@ pub(super) async fn try_place<D: Database>(
     fail_point!("place_optimistic.read");
     let seen = catalog.clone();
     let planned = PlannedBatch::new(shared, &batch, contexts, &mut catalog)?;
-    let Some(Outcome::Place(order)) = planned.outcomes.into_iter().next() else { return Ok(None) };
+    let Some(RequestOutcome::Place(order)) = planned.outcomes.into_iter().next() else {
+        return Ok(None);
+    };
     let written = shared.store.write_if_unchanged(&planned.orders, &seen).await;
     if !written.map_err(|error| BatchFailure::of_commit(error, vec![0]))? {
         shared.contention.record_change();

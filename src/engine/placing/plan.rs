@@ -14,7 +14,7 @@ use crate::store::placing::PlannedOrder;
 use crate::store::preparing::{IdempotencyRecord, PlacementContext};
 
 /// What happens to one request.
-pub(super) enum Outcome {
+pub(super) enum RequestOutcome {
     /// This order is written.
     Place(Order),
     /// An earlier request with the same key placed this order.
@@ -23,7 +23,7 @@ pub(super) enum Outcome {
     Reject(Error),
 }
 
-impl Outcome {
+impl RequestOutcome {
     /// The outcome of a request whose key was used before.
     pub(super) fn of_record(queued: &QueuedRequest, record: &IdempotencyRecord) -> Self {
         match record.fingerprint == queued.fingerprint {
@@ -36,7 +36,7 @@ impl Outcome {
 /// A planned batch.
 pub(super) struct PlannedBatch {
     /// One outcome per request, in order.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<RequestOutcome>,
     /// The orders to write, in order.
     pub orders: Vec<PlannedOrder>,
 }
@@ -58,7 +58,7 @@ impl PlannedBatch {
                 Ok(planned) => {
                     let order = planned.event.order.clone();
                     orders.push(planned);
-                    Outcome::Place(order)
+                    RequestOutcome::Place(order)
                 }
                 Err(outcome) => outcome,
             });
@@ -69,7 +69,7 @@ impl PlannedBatch {
     /// Indexes of the requests whose orders are written.
     pub(super) fn placed(&self) -> Vec<usize> {
         let outcomes = self.outcomes.iter().enumerate();
-        let placed = outcomes.filter(|(_, outcome)| matches!(outcome, Outcome::Place(_)));
+        let placed = outcomes.filter(|(_, outcome)| matches!(outcome, RequestOutcome::Place(_)));
         placed.map(|(at, _)| at).collect()
     }
 }
@@ -79,18 +79,18 @@ fn plan<D>(
     queued: &QueuedRequest,
     context: PlacementContext,
     catalog: &mut Catalog,
-) -> Result<std::result::Result<PlannedOrder, Outcome>> {
+) -> Result<std::result::Result<PlannedOrder, RequestOutcome>> {
     if let Some(record) = &context.record {
-        return Ok(Err(Outcome::of_record(queued, record)));
+        return Ok(Err(RequestOutcome::of_record(queued, record)));
     }
     let (rules, request) = (shared.rules, &queued.request);
     if !context.user_known && !rules.placement.allow_unknown_users {
         let text = format!("User {} is not known here.", request.user);
-        return Ok(Err(Outcome::Reject(Error::new(ErrorKind::UnknownUser, text))));
+        return Ok(Err(RequestOutcome::Reject(Error::new(ErrorKind::UnknownUser, text))));
     }
     match placement::plan(request, &queued.quoted, catalog, rules.currency) {
         Ok(plan) => build_order(shared, queued, context, plan).map(Ok),
-        Err(error) => Ok(Err(Outcome::Reject(error))),
+        Err(error) => Ok(Err(RequestOutcome::Reject(error))),
     }
 }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::contracts::flask::convert::int;
 use crate::contracts::flask::errors;
-use crate::contracts::flask::wire::{DecimalScalar, GraphQlFloat, float, status};
+use crate::contracts::flask::wire::{DecimalScalar, FlaskFloat, float, status};
 use crate::domain::order::{HistoryEntry, Order, OrderLine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::graphql::resolver_context::{engine, session};
@@ -68,7 +68,7 @@ impl FlaskOrder {
 
     /// Same as `total`, as a binary floating-point number.
     #[graphql(name = "total_amount")]
-    async fn total_deployed(&self) -> GraphQlFloat {
+    async fn total_deployed(&self) -> FlaskFloat {
         float(self.0.total)
     }
 

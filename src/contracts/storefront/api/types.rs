@@ -3,7 +3,7 @@
 use async_graphql::{ID, Object};
 
 use crate::contracts::moment::moment;
-use crate::contracts::storefront::wire::{GraphQlFloat, float};
+use crate::contracts::storefront::wire::{StorefrontFloat, float};
 use crate::domain::ids::OrderName;
 use crate::domain::order::{Order, OrderLine};
 
@@ -35,7 +35,7 @@ impl StorefrontOrder {
     }
 
     /// The total price.
-    async fn total_amount(&self) -> GraphQlFloat {
+    async fn total_amount(&self) -> StorefrontFloat {
         float(self.0.total)
     }
 
@@ -63,7 +63,7 @@ impl StorefrontProduct<'_> {
     }
 
     /// The price per unit when the order was placed.
-    async fn price_at_purchase(&self) -> GraphQlFloat {
+    async fn price_at_purchase(&self) -> StorefrontFloat {
         float(self.0.unit_price)
     }
 }
