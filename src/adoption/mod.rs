@@ -2,8 +2,8 @@
 //! triggers on both sides keep them and the engine's tables in step, in the same transactions.
 //!
 //! The functions and triggers are in `sql/`. Those files are written for psql: `:"old"` is a schema
-//! and `:'zone'` a literal. [`AdoptionSession::fill`] sets both, also inside function bodies, which psql
-//! itself leaves alone. See `docs/decisions/0007-adoption-by-triggers.md`.
+//! and `:'zone'` a literal. [`AdoptionSession::fill`] sets both, also inside function bodies, which
+//! psql itself leaves alone. See `docs/decisions/0007-adoption-by-triggers.md`.
 
 mod copying;
 mod inspection;
@@ -23,7 +23,7 @@ use crate::store::{Connection, StoreOptions, connect_with, failed};
 
 pub use copying::CopyStage;
 pub use inspection::OldTables;
-pub use report::{Backlog, CountComparison, Finding};
+pub use report::{CountComparison, Finding, PendingPublications};
 
 /// The session's name in `pg_stat_activity`.
 const NAME: &str = "order-engine adopt";

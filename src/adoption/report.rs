@@ -47,7 +47,7 @@ pub struct Finding {
 
 /// What waits to be published once an adoption is undone.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Backlog {
+pub struct PendingPublications {
     /// Messages in the outbox.
     pub messages: i64,
     /// Changes by the older application that the engine has not published.
@@ -117,14 +117,14 @@ impl AdoptionSession {
     ///
     /// # Errors
     /// As [`super::refused`].
-    pub async fn waiting(&mut self) -> Result<Backlog> {
+    pub async fn waiting(&mut self) -> Result<PendingPublications> {
         let (messages, unpublished_changes) = sqlx::query_as(
             "select (select count(*) from outbox), (select count(*) from legacy_outbox)",
         )
         .fetch_one(&mut self.connection)
         .await
         .map_err(|error| refused("counting waiting messages", error))?;
-        Ok(Backlog { messages, unpublished_changes })
+        Ok(PendingPublications { messages, unpublished_changes })
     }
 }
 

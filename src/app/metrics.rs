@@ -27,7 +27,7 @@ pub(super) fn all(
     let contracts = counters.iter().map(|counters| counters.contract).collect();
     vec![
         Arc::new(Components(probes.to_vec())),
-        Arc::new(Pool(engine.clone())),
+        Arc::new(PoolMetrics(engine.clone())),
         Arc::new(Services(engine.clone())),
         Arc::new(Waiting { engine: engine.clone(), contracts }),
         Arc::new(Traffic(counters.to_vec())),
@@ -112,9 +112,9 @@ impl MetricsSource for Copies {
 }
 
 /// The connections to PostgreSQL.
-struct Pool(Engine);
+struct PoolMetrics(Engine);
 
-impl MetricsSource for Pool {
+impl MetricsSource for PoolMetrics {
     fn samples(&self) -> BoxFuture<'_, Vec<Sample>> {
         let (used, open) = self.0.store().connections();
         ready(vec![

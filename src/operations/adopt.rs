@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::adoption::{
-    Adoption, AdoptionSession, AdoptionStep, Backlog, CopyStage, CountComparison, Finding,
-    Interpretation, OldTables,
+    Adoption, AdoptionSession, AdoptionStep, CopyStage, CountComparison, Finding, Interpretation,
+    OldTables, PendingPublications,
 };
 use crate::app;
 use crate::config::Settings;
@@ -47,7 +47,7 @@ pub struct AdoptReport {
     /// Every finding.
     pub findings: Vec<Finding>,
     /// What waits to be published; only after undoing.
-    pub waiting: Option<Backlog>,
+    pub waiting: Option<PendingPublications>,
 }
 
 /// Progress of one stage.
