@@ -63,10 +63,10 @@ declare
         where n.deleted_at is not null and o.deleted_at is null
     );
 begin
-    update :"old".orders old
+    update :"old".orders mirrored
     set status = initcap(n.status), updated_at = n.updated_at at time zone :'zone'
     from new_rows n join old_rows o using (id)
-    where old.id = n.id and n.status <> o.status and n.deleted_at is null;
+    where mirrored.id = n.id and n.status <> o.status and n.deleted_at is null;
     if deleted <> '{}' then
         delete from :"old".order_items where order_id = any(deleted);
         delete from :"old".orders where id = any(deleted);
@@ -82,12 +82,12 @@ end $$;
 create or replace function :"engine".mirror_user_rows(new_values :"engine".users[]) returns void
 language plpgsql as $$
 begin
-    update :"old".order_user old
+    update :"old".order_user mirrored
     set email = left(coalesce(n.email, ''), 150), contact = left(coalesce(n.contact, ''), 15),
         address = left(coalesce(n.address, ''), 255)
     from unnest(new_values) n
-    where old.user_id = legacy_int(n.user_id)
-      and (old.email, old.contact, old.address) is distinct from (
+    where mirrored.user_id = legacy_int(n.user_id)
+      and (mirrored.email, mirrored.contact, mirrored.address) is distinct from (
           left(coalesce(n.email, ''), 150), left(coalesce(n.contact, ''), 15),
           left(coalesce(n.address, ''), 255)
       );
@@ -97,7 +97,7 @@ begin
                left(coalesce(n.contact, ''), 15), left(coalesce(n.address, ''), 255)
         from unnest(new_values) n
         where legacy_int(n.user_id) is not null and not exists (
-            select from :"old".order_user old where old.user_id = legacy_int(n.user_id)
+            select from :"old".order_user mirrored where mirrored.user_id = legacy_int(n.user_id)
         )
         returning id
     )
@@ -128,14 +128,14 @@ create or replace function :"engine".mirror_product_rows(
 ) returns void
 language plpgsql as $$
 begin
-    update :"old".product_catalog old
-    set name = case when n.name is distinct from o.name then n.name else old.name end,
+    update :"old".product_catalog mirrored
+    set name = case when n.name is distinct from o.name then n.name else mirrored.name end,
         price = case when n.price is distinct from o.price
-            then n.price::double precision else old.price end,
+            then n.price::double precision else mirrored.price end,
         quantity = case when n.reported is distinct from o.reported
-            then least(greatest(n.reported, -2147483648), 2147483647) else old.quantity end
+            then least(greatest(n.reported, -2147483648), 2147483647) else mirrored.quantity end
     from unnest(new_values) n left join unnest(was) o on o.product_id = n.product_id
-    where old.product_id = legacy_int(n.product_id)
+    where mirrored.product_id = legacy_int(n.product_id)
       and n.name is not null and n.price is not null
       and (n.name, n.price, n.reported) is distinct from (o.name, o.price, o.reported);
     with inserted as (
@@ -145,8 +145,8 @@ begin
         from unnest(new_values) n
         where legacy_int(n.product_id) is not null and n.name is not null and n.price is not null
           and not exists (
-              select from :"old".product_catalog old
-              where old.product_id = legacy_int(n.product_id)
+              select from :"old".product_catalog mirrored
+              where mirrored.product_id = legacy_int(n.product_id)
           )
         returning id
     )

@@ -106,7 +106,7 @@ def test_the_engines_consumer_and_the_caller_share_one_inbox(
     outside.publish(stock(4), key="inventory.updated", message_id="m-1")
     eventually(lambda: reported(database_url) == 4, "the intake takes it in")
     with OrderEngine(database_url=database_url) as engine:
-        with pytest.raises(Conflict, match="intake is at work") as refused:
+        with pytest.raises(Conflict, match="consumer is running") as refused:
             engine.apply_event("inventory.updated", stock(5))
         assert refused.value.retryable
         engine.apply_event("inventory.updated", stock(2), message_id="m-2")
