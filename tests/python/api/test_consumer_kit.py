@@ -633,7 +633,7 @@ def test_wrong_use_raises(consumer: Consumer) -> None:
         consumer.on()
     with pytest.raises(InvalidInput, match=r"pass `Consumer\(connection=…\)`"):
         consumer.on("order.placed")(lambda event, connection: (event, connection))
-    with pytest.raises(InvalidInput, match="more than an event and a connection"):
+    with pytest.raises(InvalidInput, match="more parameters than an event and a connection"):
         consumer.on("order.placed")(lambda event, connection, more: (event, connection, more))
     with pytest.raises(InvalidInput, match="decorates a function"):
         consumer.on("order.placed")("handle")  # type: ignore[type-var]

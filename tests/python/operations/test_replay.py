@@ -136,7 +136,7 @@ def test_ctrl_c_prints_how_to_resume(orders: str, tmp_path: Path) -> None:
             env=os.environ | {"DATABASE_URL": orders},
             stderr=output,
         )
-    eventually(lambda: "messages wait" in said.read_text(), "it reports its progress")
+    eventually(lambda: "messages unpublished" in said.read_text(), "it reports its progress")
     running.send_signal(signal.SIGINT)
     assert running.wait(20) != 0
     going_on = re.search(
