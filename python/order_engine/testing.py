@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
     from order_engine.argument_types import Id
+    from order_engine.generated.settings import Settings
 
 SERVER_PARAMETERS = {
     "cluster_name": "order-engine-testing",  # `reset_test_database` requires this name.
@@ -38,7 +39,6 @@ SERVER_PARAMETERS = {
     "full_page_writes": "off",
     "synchronous_commit": "off",
 }
-ENGINE_SETTINGS: dict[str, Any] = {"relay": False, "intake": False}
 EVENTS_MAX = 1000
 
 _PREFIX = "order."
@@ -84,13 +84,13 @@ def async_order_engine(
 
 @pytest.fixture(scope="session")
 def _order_engine(order_engine_server: str) -> Iterator[OrderEngine]:
-    with OrderEngine(database_url=order_engine_server, **ENGINE_SETTINGS) as engine:
+    with OrderEngine(**_settings(order_engine_server)) as engine:
         yield engine
 
 
 @pytest.fixture(scope="session")
 def _async_order_engine(order_engine_server: str) -> Iterator[AsyncOrderEngine]:
-    engine = AsyncOrderEngine(database_url=order_engine_server, **ENGINE_SETTINGS)
+    engine = AsyncOrderEngine(**_settings(order_engine_server))
     _run(engine.open())
     yield engine
     _run(engine.close())
@@ -124,6 +124,11 @@ def assert_published(event: str, *, order_id: Id | None = None, count: int = 1) 
         raise AssertionError(
             f"{event}{about} was published {found} times, not {count}. Recorded:{listed or ' none'}"
         )
+
+
+def _settings(database_url: str) -> Settings:
+    """Settings of an engine that publishes and consumes nothing."""
+    return {"database_url": database_url, "relay": False, "consumer": False}
 
 
 def _run(work: Coroutine[Any, Any, object]) -> None:

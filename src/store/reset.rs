@@ -6,22 +6,24 @@ use crate::store::{Connection, failed};
 /// The `cluster_name` of a server whose databases may be emptied.
 pub const TEST_CLUSTER_NAME: &str = "order-engine-testing";
 
-/// Empties every table that has rows, except the list of migrations and tables whose one row the
-/// schema creates, and restarts the sequences. Truncating a table takes longer than finding it
-/// empty.
+/// Empties every table, except the list of migrations and tables whose one row the schema creates,
+/// and restarts the sequences. Deleting a few rows is much faster than truncating, which replaces
+/// the files of the table and its indexes. As a replica, the session runs no triggers and does not
+/// check foreign keys.
 const RESET: &str = "
     do $$
     declare
-        name text;
-        has_rows boolean;
+        name regclass;
     begin
+        perform set_config('session_replication_role', 'replica', true);
         for name in
-            select format('%I.%I', schemaname, tablename) from pg_tables
+            select format('%I.%I', schemaname, tablename)::regclass from pg_tables
             where schemaname = current_schema()
               and tablename not in ('_sqlx_migrations', 'cache_state')
         loop
-            execute format('select exists (select from %s)', name) into has_rows;
-            if has_rows then
+            if pg_relation_size(name) < 1024 * 1024 then
+                execute format('delete from %s', name);
+            else
                 execute format('truncate %s cascade', name);
             end if;
         end loop;

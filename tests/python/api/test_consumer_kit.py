@@ -279,7 +279,7 @@ def test_a_broker_restart_during_an_event(
     records = [each for each in caplog.records if each.name == "order_engine.consumer"]
     reported = [each.getMessage().partition(" queue=")[0] for each in records]
     assert reported[1:] == [
-        "the queue cannot be consumed; it is tried again until it can",
+        "the queue cannot be consumed; retrying",
         "the queue is consumed again",
     ]
 
