@@ -12,8 +12,9 @@ use crate::config::server::ServerSettings;
 use crate::error::Result;
 use crate::server::ServerContext;
 use crate::server::health::Probe;
-use crate::server::metrics::{Metrics, MetricsSource};
+use crate::server::metrics::Metrics;
 use crate::server::rate_limit::RateLimiter;
+use crate::server::sample::MetricsSource;
 
 /// What the servers of all contracts of a process share.
 pub(super) struct SharedContext {

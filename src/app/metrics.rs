@@ -15,7 +15,7 @@ use crate::engine::upstream_stats::UpstreamStats;
 use crate::error::Result;
 use crate::outbox::RelayStats;
 use crate::server::health::{Probe, is_up};
-use crate::server::metrics::{MetricsSource, Sample};
+use crate::server::sample::{MetricsSource, Sample};
 use crate::store::{dead_letters, outbox};
 
 /// Every part with samples.

@@ -96,10 +96,10 @@ impl OpenConnections {
 }
 
 impl Listener for LimitedListener {
-    type Io = Connection;
+    type Io = ClientConnection;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    async fn accept(&mut self) -> (ClientConnection, SocketAddr) {
         // The semaphore is never closed, so this cannot fail.
         let permit = Arc::clone(&self.free).acquire_owned().await.ok();
         let (stream, address) = Listener::accept(&mut self.listener).await;
@@ -112,7 +112,7 @@ impl Listener for LimitedListener {
         };
         // Idle new connections must not keep out clients that send requests.
         let timeout = if self.is_busy() { IDLE_TIMEOUT_BUSY } else { self.idle_timeout };
-        let connection = Connection {
+        let connection = ClientConnection {
             stream,
             idle_timeout: self.idle_timeout,
             idle: Box::pin(sleep(timeout.min(self.idle_timeout))),
@@ -134,7 +134,7 @@ impl Connected<IncomingStream<'_, LimitedListener>> for PeerAddress {
 }
 
 /// A connection that fails with `TimedOut` when it is idle too long or the drain timeout ends.
-pub(super) struct Connection {
+pub(super) struct ClientConnection {
     stream: ConnectionStream,
     idle_timeout: Duration,
     idle: Pin<Box<Sleep>>,
@@ -142,7 +142,7 @@ pub(super) struct Connection {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Connection {
+impl ClientConnection {
     /// The result of an operation that is not ready: pending, or an error after the timeout.
     fn poll_timeout<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         let is_over = self.idle.as_mut().poll(context).is_ready()
@@ -156,7 +156,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for ClientConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -169,7 +169,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for ClientConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -218,7 +218,7 @@ mod tests {
 
     use super::*;
 
-    async fn pair(idle_timeout: Duration) -> (Connection, TcpStream, CancellationToken) {
+    async fn pair(idle_timeout: Duration) -> (ClientConnection, TcpStream, CancellationToken) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let closing = CancellationToken::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use crate::engine::placing::PlacementResult;
 use crate::error::Result;
+use crate::server::sample::{MetricsSource, Sample, SampleKind};
 use crate::server::{exposition, media, process};
 
 /// Upper bounds of the latency buckets, in seconds.
@@ -30,63 +31,6 @@ const LATENCY_BUCKETS: [f64; 13] =
 pub(super) const NO_OPERATION: &str = "none";
 /// Timeout of one [`MetricsSource`].
 const SAMPLING_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// The type of a sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SampleKind {
-    /// The value can increase and decrease.
-    Gauge,
-    /// The value only increases. The suffix `_total` is added to its name.
-    Counter,
-}
-
-/// A value that a component provides at scrape time, such as the number of outbox messages.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
-    /// The metric's full name with its unit, such as `order_engine_outbox_age_seconds`.
-    pub name: &'static str,
-    /// The help text, without a full stop.
-    pub help: &'static str,
-    /// The metric's type.
-    pub kind: SampleKind,
-    /// Labels and values. The number of different values must be small.
-    pub labels: Vec<(&'static str, String)>,
-    /// The current value.
-    pub value: f64,
-}
-
-impl Sample {
-    /// A gauge without labels.
-    #[must_use]
-    pub const fn gauge(name: &'static str, help: &'static str, value: f64) -> Self {
-        Self { name, help, kind: SampleKind::Gauge, labels: Vec::new(), value }
-    }
-
-    /// A counter without labels.
-    #[must_use]
-    pub const fn counter(name: &'static str, help: &'static str, value: f64) -> Self {
-        Self { name, help, kind: SampleKind::Counter, labels: Vec::new(), value }
-    }
-
-    /// Adds the label `contract`.
-    #[must_use]
-    pub fn with_contract(self, contract: impl Into<String>) -> Self {
-        self.with_label("contract", contract)
-    }
-
-    /// Adds a label.
-    #[must_use]
-    pub fn with_label(mut self, label: &'static str, value: impl Into<String>) -> Self {
-        self.labels.push((label, value.into()));
-        self
-    }
-}
-
-/// A component that provides samples.
-pub trait MetricsSource: Send + Sync + 'static {
-    /// The current samples. Empty if they are unavailable, for example while the database is down.
-    fn samples(&self) -> BoxFuture<'_, Vec<Sample>>;
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {

@@ -359,14 +359,14 @@ impl ExecutionResult {
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         #[derive(Serialize)]
-        struct Body<'a> {
+        struct ResponseBody<'a> {
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             errors: &'a [ServerError],
             #[serde(skip_serializing_if = "Option::is_none")]
             data: Option<&'a Value>,
         }
         let data = (self.stage == ExecutionStage::Executed).then_some(&self.response.data);
-        let body = Body { errors: &self.response.errors, data };
+        let body = ResponseBody { errors: &self.response.errors, data };
         serde_json::to_vec(&body).unwrap_or_else(|error| {
             tracing::error!(%error, "a GraphQL response could not be serialised");
             br#"{"errors":[{"message":"Internal error.","extensions":{"code":"INTERNAL"}}]}"#

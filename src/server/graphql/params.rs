@@ -21,7 +21,7 @@ pub struct Params {
 /// The members of the JSON body. Others are ignored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+struct RequestBody {
     query: Option<String>,
     operation_name: Option<String>,
     variables: Option<Variables>,
@@ -57,7 +57,7 @@ impl Params {
             Some(b'{') => {}
             Some(_) => return Err(invalid("The body must be a JSON object.")),
         }
-        let body: Body = serde_json::from_str(body)
+        let body: RequestBody = serde_json::from_str(body)
             .map_err(|error| invalid(format!("The body is not a GraphQL request: {error}.")))?;
         Self::new(body.query, body.operation_name, body.variables)
     }

@@ -87,7 +87,7 @@ struct Answer {
 }
 
 /// Why one try failed.
-struct Failure {
+struct AttemptFailure {
     error: Error,
     /// Whether another try may do better.
     again: bool,
@@ -166,20 +166,20 @@ impl Remote {
         &self,
         deadline: Instant,
         request: RequestBuilder,
-    ) -> std::result::Result<Answer, Failure> {
+    ) -> std::result::Result<Answer, AttemptFailure> {
         let Some(permit) = self.breaker.admit(Instant::now()) else {
             let error = self.unavailable("has failed several times and is left alone for a moment");
-            return Err(Failure { error, again: false });
+            return Err(AttemptFailure { error, again: false });
         };
         let asking = async {
-            let response = request.send().await.map_err(|error| Failure {
+            let response = request.send().await.map_err(|error| AttemptFailure {
                 error: self.unavailable("does not answer").with_source(error.without_url()),
                 again: true,
             })?;
             self.read(response).await
         };
         let tried = timeout_at(deadline.into(), asking).await.unwrap_or_else(|_| {
-            Err(Failure { error: self.unavailable("does not answer in time"), again: false })
+            Err(AttemptFailure { error: self.unavailable("does not answer in time"), again: false })
         });
         match &tried {
             Ok(_) => permit.succeeded(),
@@ -189,20 +189,20 @@ impl Remote {
     }
 
     /// Reads an answer as far as it may go.
-    async fn read(&self, mut response: Response) -> std::result::Result<Answer, Failure> {
+    async fn read(&self, mut response: Response) -> std::result::Result<Answer, AttemptFailure> {
         let status = response.status();
         if status.is_redirection() {
             let error = self.unavailable("points elsewhere, and is not followed");
-            return Err(Failure { error, again: false });
+            return Err(AttemptFailure { error, again: false });
         }
         if !status.is_success() && !status.is_client_error()
             || status == StatusCode::TOO_MANY_REQUESTS
         {
             let error = self.unavailable(&format!("answers {status}"));
-            return Err(Failure { error, again: true });
+            return Err(AttemptFailure { error, again: true });
         }
         let mut body = Vec::new();
-        let lost = |error: reqwest::Error| Failure {
+        let lost = |error: reqwest::Error| AttemptFailure {
             error: self
                 .unavailable("hung up in the middle of its answer")
                 .with_source(error.without_url()),
@@ -211,7 +211,7 @@ impl Remote {
         while let Some(part) = response.chunk().await.map_err(lost)? {
             if body.len() + part.len() > ANSWER_BYTES_MAX {
                 let text = format!("answers with more than {ANSWER_BYTES_MAX} bytes");
-                return Err(Failure { error: self.unavailable(&text), again: false });
+                return Err(AttemptFailure { error: self.unavailable(&text), again: false });
             }
             body.extend_from_slice(&part);
         }

@@ -24,7 +24,7 @@ pub enum Useless {
     Failed(String),
 }
 
-type Result<T> = std::result::Result<T, Useless>;
+type ParseResult<T> = std::result::Result<T, Useless>;
 
 /// A product as a service spells it.
 #[derive(Deserialize)]
@@ -53,7 +53,7 @@ impl Told<'_> {
         self.ids().is_some_and(|ids| ids.iter().all(|id| id == product.as_str()))
     }
 
-    fn quote(&self, product: &ProductId) -> Result<Quote> {
+    fn quote(&self, product: &ProductId) -> ParseResult<Quote> {
         let stock = self.quantity.or(self.stock).and_then(|stock| stock.get().parse().ok());
         let stock = stock.ok_or_else(|| wrong("its stock is no whole number"))?;
         let price = self.price.map(|price| {
@@ -70,7 +70,7 @@ impl Told<'_> {
 ///
 /// # Errors
 /// [`Useless`] when it is neither empty nor JSON, or about another user.
-pub fn user(user: &UserId, body: &[u8]) -> Result<()> {
+pub fn user(user: &UserId, body: &[u8]) -> ParseResult<()> {
     if body.trim_ascii().is_empty() {
         return Ok(());
     }
@@ -90,7 +90,7 @@ pub fn user(user: &UserId, body: &[u8]) -> Result<()> {
 ///
 /// # Errors
 /// [`Useless`] when it is something else, or about another product.
-pub fn product(product: &ProductId, body: &[u8]) -> Result<Option<Quote>> {
+pub fn product(product: &ProductId, body: &[u8]) -> ParseResult<Option<Quote>> {
     let body = text(body)?;
     let unread = |error| unread("it is no product", error);
     let members: Option<BTreeMap<String, &RawValue>> =
@@ -110,7 +110,7 @@ pub fn product(product: &ProductId, body: &[u8]) -> Result<Option<Quote>> {
 ///
 /// # Errors
 /// [`Useless`] when it is something else, an error, or about a product that nobody asked for.
-pub fn products(asked: &[ProductId], body: &[u8]) -> Result<Vec<Quote>> {
+pub fn products(asked: &[ProductId], body: &[u8]) -> ParseResult<Vec<Quote>> {
     #[derive(Deserialize)]
     struct Body<'a> {
         #[serde(borrow)]
@@ -143,7 +143,7 @@ pub fn products(asked: &[ProductId], body: &[u8]) -> Result<Vec<Quote>> {
 }
 
 /// What nobody reads of it is text all the same, which serde would not check.
-fn text(body: &[u8]) -> Result<&str> {
+fn text(body: &[u8]) -> ParseResult<&str> {
     std::str::from_utf8(body).map_err(|error| unread("it is not UTF-8", error))
 }
 

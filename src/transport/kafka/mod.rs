@@ -105,7 +105,7 @@ impl KafkaOptions {
     }
 
     /// What it means that no broker has answered [`greet`].
-    fn unanswered(&self, error: &KafkaError, state: &State) -> Error {
+    fn unanswered(&self, error: &KafkaError, state: &ClientState) -> Error {
         self.failed("asking for the brokers", state.why(error))
     }
 }
@@ -113,7 +113,7 @@ impl KafkaOptions {
 /// Waits until a broker answers. Blocks.
 fn greet<C: ClientContext>(
     client: &Client<C>,
-    state: &State,
+    state: &ClientState,
 ) -> std::result::Result<(), KafkaError> {
     client.fetch_metadata(None, GREETING_TIMEOUT)?;
     state.is_down.store(false, Ordering::Relaxed);
@@ -122,7 +122,7 @@ fn greet<C: ClientContext>(
 
 /// What a client has said of itself.
 #[derive(Debug, Default)]
-struct State {
+struct ClientState {
     /// No broker was to be had, the last time that one was looked for.
     is_down: AtomicBool,
     /// It cannot go on.
@@ -131,7 +131,7 @@ struct State {
     complaint: Mutex<String>,
 }
 
-impl State {
+impl ClientState {
     fn complain(&self, text: &str) {
         let mut complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
         text.clone_into(&mut complaint);
@@ -145,7 +145,7 @@ impl State {
 }
 
 /// Hears what librdkafka says, on its threads.
-struct Ear(Arc<State>);
+struct Ear(Arc<ClientState>);
 
 impl ClientContext for Ear {
     /// librdkafka repeats itself once a second while a broker is away; who uses it says it once.

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::domain::message::OutgoingMessage;
 use crate::engine::ports::{PublishOutcome, Publisher, PublisherFactory};
 use crate::error::Result;
-use crate::transport::kafka::{Ear, KafkaOptions, State, blocking, greet, retire};
+use crate::transport::kafka::{ClientState, Ear, KafkaOptions, blocking, greet, retire};
 
 /// How long librdkafka tries to deliver a message.
 const DELIVERY_MS: &str = "10000";
@@ -39,7 +39,7 @@ impl PublisherFactory for KafkaPublisherFactory {
     type Publisher = KafkaPublisher;
 
     async fn connect(&self) -> Result<KafkaPublisher> {
-        let state = Arc::new(State::default());
+        let state = Arc::new(ClientState::default());
         let mut config = self.options.client();
         config
             // All replicas in sync acknowledge; repetitions and reordering are told apart.
@@ -62,7 +62,7 @@ impl PublisherFactory for KafkaPublisherFactory {
 /// A connected way out.
 pub struct KafkaPublisher {
     options: KafkaOptions,
-    state: Arc<State>,
+    state: Arc<ClientState>,
     /// There until this is dropped.
     producer: Option<FutureProducer<Ear>>,
 }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::engine::ports::{Delivery, MessageSource, MessageSourceFactory};
 use crate::error::Result;
-use crate::transport::kafka::{Ear, KafkaOptions, State, blocking, greet, retire};
+use crate::transport::kafka::{ClientState, Ear, KafkaOptions, blocking, greet, retire};
 
 /// How long a consumer that found no broker is listened to.
 const HEARD_OUT: Duration = Duration::from_millis(200);
@@ -41,7 +41,7 @@ impl KafkaMessageSourceFactory {
         Self { options, inlet }
     }
 
-    fn open(&self, state: &Arc<State>) -> Result<StreamConsumer<Ear>> {
+    fn open(&self, state: &Arc<ClientState>) -> Result<StreamConsumer<Ear>> {
         let mut config = self.options.client();
         config
             .set("group.id", &self.inlet.group)
@@ -70,7 +70,7 @@ impl MessageSourceFactory for KafkaMessageSourceFactory {
     type Source = KafkaMessageSource;
 
     async fn connect(&self) -> Result<KafkaMessageSource> {
-        let state = Arc::new(State::default());
+        let state = Arc::new(ClientState::default());
         let consumer = Arc::new(self.open(&state)?);
         let source = KafkaMessageSource {
             options: self.options.clone(),
@@ -90,7 +90,7 @@ impl MessageSourceFactory for KafkaMessageSourceFactory {
 }
 
 /// A consumer says what it has to complain of only where its messages come.
-async fn hear_out(consumer: &StreamConsumer<Ear>, state: &State) {
+async fn hear_out(consumer: &StreamConsumer<Ear>, state: &ClientState) {
     let complaint = async {
         loop {
             if let Err(KafkaError::MessageConsumption(code)) = consumer.recv().await
@@ -108,7 +108,7 @@ async fn hear_out(consumer: &StreamConsumer<Ear>, state: &State) {
 /// A connected way in.
 pub struct KafkaMessageSource {
     options: KafkaOptions,
-    state: Arc<State>,
+    state: Arc<ClientState>,
     /// There until this is closed or dropped.
     consumer: Option<Arc<StreamConsumer<Ear>>>,
     /// Where the messages stand that have not been dealt with, by their tags.

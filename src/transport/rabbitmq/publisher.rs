@@ -78,7 +78,7 @@ pub struct RabbitPublisher {
 }
 
 /// Why a batch has no verdicts.
-enum Failure {
+enum BatchError {
     /// The broker closed the channel because of a message, for this reason.
     Message(String),
     /// The connection is lost or silent.
@@ -92,8 +92,8 @@ impl Publisher for RabbitPublisher {
         }
         match self.send(batch).await {
             Ok(verdicts) => Ok(verdicts),
-            Err(Failure::Message(_)) => self.send_one_by_one(batch).await,
-            Err(Failure::Connection(error)) => Err(error),
+            Err(BatchError::Message(_)) => self.send_one_by_one(batch).await,
+            Err(BatchError::Connection(error)) => Err(error),
         }
     }
 }
@@ -103,21 +103,21 @@ impl RabbitPublisher {
     async fn send(
         &self,
         batch: &[OutgoingMessage],
-    ) -> std::result::Result<Vec<PublishOutcome>, Failure> {
+    ) -> std::result::Result<Vec<PublishOutcome>, BatchError> {
         let on_their_way = join_all(batch.iter().map(|message| self.send_one(message)));
         let outcomes = match timeout(PUBLISH_TIMEOUT, on_their_way).await {
             Ok(outcomes) => outcomes,
             Err(elapsed) => {
-                return Err(Failure::Connection(self.options.failed("publishing", elapsed)));
+                return Err(BatchError::Connection(self.options.failed("publishing", elapsed)));
             }
         };
         if let Some(reason) = outcomes.iter().find_map(blamed_on_message) {
-            return Err(Failure::Message(reason));
+            return Err(BatchError::Message(reason));
         }
         let confirmations = outcomes
             .into_iter()
             .collect::<lapin::Result<Vec<_>>>()
-            .map_err(|error| Failure::Connection(self.options.failed("publishing", error)))?;
+            .map_err(|error| BatchError::Connection(self.options.failed("publishing", error)))?;
         Ok(verdicts(batch, confirmations))
     }
 
@@ -130,8 +130,8 @@ impl RabbitPublisher {
             }
             match self.send(slice::from_ref(message)).await {
                 Ok(one) => verdicts.extend(one),
-                Err(Failure::Message(reason)) => verdicts.push(PublishOutcome::Rejected(reason)),
-                Err(Failure::Connection(error)) => return Err(error),
+                Err(BatchError::Message(reason)) => verdicts.push(PublishOutcome::Rejected(reason)),
+                Err(BatchError::Connection(error)) => return Err(error),
             }
         }
         Ok(verdicts)
