@@ -16,7 +16,8 @@ log = logging.getLogger("relay")
 
 TAKE = """
 select id, stream_id as order_id, version, message_id, topic, body from outbox
-where destination = 'fastapi' and stream_kind = 'order' order by stream_id limit $1 for update skip locked
+where destination = 'fastapi' and stream_kind = 'order'
+order by stream_id limit $1 for update skip locked
 """
 DELETE = """
 delete from outbox

@@ -311,5 +311,5 @@ def test_an_object_that_is_no_sink_is_refused(database_url: str) -> None:
     with pytest.raises(InvalidInput, match="no method publish"):
         OrderEngine(database_url=database_url, sinks={"shop": object()})  # type: ignore[dict-item]
     for name in ("jobs", "No Sink", ""):
-        with pytest.raises(Misconfigured, match="(?i)sink"):
+        with pytest.raises(Misconfigured, match=r"(?i)sink"):
             OrderEngine(database_url=database_url, sinks={name: Recorder()}).open()
