@@ -20,7 +20,7 @@ pub use crate::transport::rabbitmq::DeadLetteredDelivery;
 /// A consumer of one queue, for a program that processes one delivery after the other.
 pub struct Consuming {
     subscription: Arc<Mutex<QueueSubscription<RabbitMessageSourceFactory>>>,
-    parking: RabbitDeadLetters,
+    dead_letters: RabbitDeadLetters,
     /// The task that waits for the next delivery. It continues when the caller's wait times out,
     /// because connecting can take longer.
     pending: Mutex<Option<JoinHandle<Option<Arc<Delivery>>>>>,
@@ -59,7 +59,7 @@ impl Consuming {
         let subscription = Arc::new(Mutex::new(QueueSubscription::new(inlet_options.queue, inlet)));
         Ok(Self {
             subscription,
-            parking: parking(settings, queue)?,
+            dead_letters: dead_letters(settings, queue)?,
             pending: Mutex::default(),
             stop,
         })
@@ -101,7 +101,7 @@ impl Consuming {
         reason: &str,
         attempts: u64,
     ) -> Result<()> {
-        match self.parking.park(received, reason, attempts).await {
+        match self.dead_letters.add(received, reason, attempts).await {
             Ok(()) => self.acknowledge(received).await,
             Err(error) if error.is_retryable() => {
                 self.subscription.lock().await.disconnect(&error);
@@ -122,6 +122,6 @@ impl Consuming {
 ///
 /// # Errors
 /// `Misconfigured` when the URL or the name cannot be used.
-pub fn parking(settings: &RabbitMqSettings, queue: &str) -> Result<RabbitDeadLetters> {
+pub fn dead_letters(settings: &RabbitMqSettings, queue: &str) -> Result<RabbitDeadLetters> {
     RabbitDeadLetters::new(options::rabbitmq(settings, &settings.rabbitmq_exchange)?, queue)
 }

@@ -282,7 +282,7 @@ pub(super) fn consumer_dead_letters(
 ) -> PyResult<Vec<PyDeadLetterEvent>> {
     wait_for(py, async move {
         let limit = operations::checked_limit(limit)?;
-        let parked = consuming::parking(&settings(&flags)?, &queue)?.list(limit).await?;
+        let parked = consuming::dead_letters(&settings(&flags)?, &queue)?.list(limit).await?;
         Ok(parked.into_iter().map(PyDeadLetterEvent::from).collect())
     })
 }
@@ -308,7 +308,7 @@ pub(super) fn consumer_retry(
     ids: Option<Vec<String>>,
 ) -> PyResult<usize> {
     wait_for(py, async move {
-        consuming::parking(&settings(&flags)?, &queue)?.retry(ids.as_deref()).await
+        consuming::dead_letters(&settings(&flags)?, &queue)?.retry(ids.as_deref()).await
     })
 }
 
@@ -328,7 +328,10 @@ pub(super) fn consumer_skip(
     queue: String,
     ids: Vec<String>,
 ) -> PyResult<usize> {
-    wait_for(py, async move { consuming::parking(&settings(&flags)?, &queue)?.skip(&ids).await })
+    wait_for(
+        py,
+        async move { consuming::dead_letters(&settings(&flags)?, &queue)?.skip(&ids).await },
+    )
 }
 
 result_class! {
@@ -358,7 +361,7 @@ impl From<DeadLetteredDelivery> for PyDeadLetterEvent {
             routing_key: parked.delivery.topic,
             message_id: parked.delivery.message_id,
             attempts: parked.attempts,
-            dead_lettered_at: parked.parked_at,
+            dead_lettered_at: parked.dead_lettered_at,
             reason: parked.reason,
             text: String::from_utf8_lossy(&parked.delivery.body).into_owned(),
         }

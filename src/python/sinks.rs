@@ -46,7 +46,7 @@ impl SinkFeed {
     /// Args:
     ///     reason (str): What happened.
     fn fail(&self, reason: &str) {
-        self.0.give_up(reason);
+        self.0.fail(reason);
     }
 }
 
@@ -73,7 +73,7 @@ impl AsyncSinkFeed {
     /// Args:
     ///     reason (str): What happened.
     fn fail(&self, reason: &str) {
-        self.0.give_up(reason);
+        self.0.fail(reason);
     }
 }
 

@@ -1,7 +1,7 @@
-//! Jobs for BullMQ workers: adding them to queues on Redis, each once.
+//! Publishes jobs for BullMQ workers to queues on Redis. Each job is added once.
 //!
-//! The library connects again by itself, which may take it half a minute in silence. So everything
-//! here has a deadline, and after any failure its connection is given up and made anew.
+//! The library reconnects by itself, which can take half a minute without an error. Therefore every
+//! call has a timeout, and after any failure the connection is replaced.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -21,29 +21,29 @@ use crate::engine::ports::{PublishOutcome, Publisher, PublisherFactory};
 use crate::error::{Error, ErrorKind, Result};
 use crate::transport::redis::{authorities, connection_info, without_url};
 
-/// How long a connection may take, log-in included.
+/// Time limit for connecting and authenticating.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a batch may take.
+/// Time limit for adding a batch.
 const ADD_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// A Redis, and what the jobs are told. Settings.
+/// Settings of the connection and of the jobs.
 #[derive(Clone, Debug)]
 pub struct BullMqOptions {
-    /// Its URL. Never printed.
+    /// The URL of Redis. Never logged, as it can contain a password.
     pub url: SecretString,
-    /// The file with the certificates to trust under TLS, where they are not the usual ones.
+    /// PEM file with the trusted certificate authorities. `None`: Mozilla's list.
     pub ca_file: Option<PathBuf>,
-    /// What the keys of the queues begin with. BullMQ's own default is `bull`.
+    /// Prefix of the queues' keys. BullMQ's default is `bull`.
     pub prefix: String,
-    /// How often a worker tries a job that fails.
+    /// Most attempts of a worker at a job.
     pub attempts: u32,
-    /// The pause before the second try; it doubles before each further one.
+    /// Delay before the second attempt. It doubles with each further attempt.
     pub backoff: Duration,
-    /// How long a job that is done is kept. As long, its id adds nothing a second time.
+    /// How long a completed job is kept. During this time its id cannot be added again.
     pub keep_completed: Duration,
 }
 
-/// The way out to the queues.
+/// Creates publishers for the queues of one Redis.
 pub struct BullMqPublisherFactory {
     options: BullMqOptions,
     authorities: Option<Vec<u8>>,
@@ -51,10 +51,10 @@ pub struct BullMqPublisherFactory {
 }
 
 impl BullMqPublisherFactory {
-    /// A way out; connects when asked to.
+    /// Does not connect yet.
     ///
     /// # Errors
-    /// `Misconfigured` when the URL or the file cannot be read.
+    /// `Misconfigured` if the URL is invalid or the file cannot be read.
     pub fn new(options: BullMqOptions) -> Result<Self> {
         let url = options.url.expose_secret();
         let address = connection_info(url)?.addr().to_string();
@@ -62,7 +62,7 @@ impl BullMqPublisherFactory {
         Ok(Self { options, authorities, address })
     }
 
-    /// Where the Redis is, without the password.
+    /// `host:port` of Redis.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
@@ -89,7 +89,7 @@ impl PublisherFactory for BullMqPublisherFactory {
     }
 }
 
-/// A connected way out.
+/// A connected publisher.
 pub struct BullMqPublisher {
     options: BullMqOptions,
     address: String,
@@ -127,8 +127,8 @@ impl BullMqPublisher {
         join_all(adding).await.into_iter().collect()
     }
 
-    /// Whether jobs may be added to a queue. Workers of BullMQ 5 put a paused queue's jobs aside,
-    /// and drop what was added meanwhile when they go on: so nothing is.
+    /// Checks whether jobs can be added to a queue. When a paused queue is resumed, BullMQ 5 drops
+    /// the jobs that were added meanwhile, so none are added.
     async fn open(&mut self, name: &str) -> std::result::Result<PublishOutcome, bullmq::Error> {
         if !self.queues.contains_key(name) {
             let options = QueueOptions::new().prefix(&self.options.prefix);
@@ -152,7 +152,7 @@ impl BullMqPublisher {
         };
         let name = message.key.as_deref().unwrap_or(&message.topic);
         let data: Value = serde_json::from_str(&message.body)?;
-        // With this id a second relay of the same event adds nothing.
+        // With this id, publishing the same event again adds no second job.
         let id = format!("{}-{name}", message.message_id);
         match queue.add(name, data).options(self.job_options(&id)).await {
             Ok(_) => {
@@ -167,12 +167,12 @@ impl BullMqPublisher {
         }
     }
 
-    /// Takes back what an addition has written before it failed: with half a job there, its id
-    /// would add nothing ever after.
+    /// Removes what a failed addition has written. An incomplete job would prevent adding a job
+    /// with its id.
     async fn undo(&self, queue: &Queue, id: &str) -> std::result::Result<(), bullmq::Error> {
         let mut lrem = redis::cmd("LREM");
         lrem.arg(queue.keys().wait()).arg(0).arg(id);
-        // Fails where the list is what is wrong, and then holds nothing of ours.
+        // Fails if the list itself has the wrong type. Then it does not contain the job.
         let _: std::result::Result<i64, _> = self.connection.cmd(&mut lrem).await;
         let mut del = redis::cmd("DEL");
         del.arg(queue.keys().job_key(id));
@@ -181,7 +181,7 @@ impl BullMqPublisher {
 
     fn job_options(&self, id: &str) -> JobOptions {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        // Workers read the age in seconds, whatever the library says of it.
+        // Workers interpret the age in seconds, unlike the library's documentation.
         let age = Some(self.options.keep_completed.as_secs());
         JobOptions {
             job_id: Some(id.to_owned()),
@@ -196,7 +196,7 @@ impl BullMqPublisher {
         }
     }
 
-    /// What an outcome says of a message: a failure is the message's own, or everybody's.
+    /// Distinguishes failures of one message from failures of the connection.
     fn verdict(
         &self,
         outcome: std::result::Result<PublishOutcome, bullmq::Error>,
@@ -212,8 +212,8 @@ impl BullMqPublisher {
     }
 }
 
-/// Whether a key has another program's value in it. All else that a server answers is its own
-/// state: it is full, loading, or a replica.
+/// Whether a key holds a value of another program. Other errors are about the server's state: out
+/// of memory, loading, or a replica.
 fn is_about_a_key(error: &redis::RedisError) -> bool {
     matches!(error.code(), Some("ERR" | "WRONGTYPE"))
 }
@@ -225,7 +225,7 @@ fn silent(address: &str) -> Error {
 fn lost(address: &str, error: &bullmq::Error) -> Error {
     let cause = match error {
         bullmq::Error::Redis(error) if error.code().is_none() => without_url(error),
-        // What the server itself says repeats nothing of how it was reached.
+        // Errors of the server do not contain the URL.
         error => unavailable(error.to_string()),
     };
     unavailable(format!("Redis at {address} takes no jobs at present.")).with_source(cause)

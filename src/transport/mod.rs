@@ -1,4 +1,5 @@
-//! The ways out and in: bytes only, one module for each kind of broker.
+//! Clients of message brokers, Redis and HTTP services: one module per client library. They
+//! transport bytes and do not know the formats of contracts.
 
 pub mod bullmq;
 pub mod http;

@@ -1,5 +1,5 @@
-//! Handing messages over to a program in this process, which takes a batch when it is ready for
-//! one, and says what became of it.
+//! Delivers messages to a sink in this process. The sink receives one batch at a time and reports
+//! the outcome of each message.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,46 +11,46 @@ use crate::domain::message::OutgoingMessage;
 use crate::engine::ports::{PublishOutcome, Publisher, PublisherFactory};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A batch that waits to be taken, and where its outcome goes.
-struct Offer {
+/// A batch to deliver, and where to send its outcome.
+struct PendingBatch {
     batch: Vec<OutgoingMessage>,
     outcome: oneshot::Sender<Result<Vec<PublishOutcome>>>,
 }
 
-/// The two ends of a way out that ends in this process. Who is called `name` may take `time_max`
-/// for a batch.
+/// Creates the sending and the receiving end for the sink `name`. The sink must settle each batch
+/// within `time_max`.
 #[must_use]
 pub fn sink_channel(name: &str, time_max: Duration) -> (SinkPublisherFactory, SinkChannel) {
-    let (offers, taken) = mpsc::channel(1);
-    let outlet = SinkPublisherFactory { name: name.to_owned(), time_max, offers };
-    let handover = SinkChannel {
+    let (batches, receiver) = mpsc::channel(1);
+    let factory = SinkPublisherFactory { name: name.to_owned(), time_max, batches };
+    let channel = SinkChannel {
         name: name.to_owned(),
-        offers: tokio::sync::Mutex::new(taken),
-        under_way: Mutex::new(None),
+        batches: tokio::sync::Mutex::new(receiver),
+        current: Mutex::new(None),
     };
-    (outlet, handover)
+    (factory, channel)
 }
 
-/// The way out.
+/// Creates publishers that deliver to one sink.
 pub struct SinkPublisherFactory {
     name: String,
     time_max: Duration,
-    offers: mpsc::Sender<Offer>,
+    batches: mpsc::Sender<PendingBatch>,
 }
 
-/// It, in use.
+/// Delivers batches to one sink.
 pub struct SinkPublisher {
     name: String,
     time_max: Duration,
-    offers: mpsc::Sender<Offer>,
+    batches: mpsc::Sender<PendingBatch>,
 }
 
 impl PublisherFactory for SinkPublisherFactory {
     type Publisher = SinkPublisher;
 
     async fn connect(&self) -> Result<SinkPublisher> {
-        let (name, offers) = (self.name.clone(), self.offers.clone());
-        Ok(SinkPublisher { name, time_max: self.time_max, offers })
+        let (name, batches) = (self.name.clone(), self.batches.clone());
+        Ok(SinkPublisher { name, time_max: self.time_max, batches })
     }
 }
 
@@ -59,62 +59,62 @@ impl Publisher for SinkPublisher {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let (outcome, told) = oneshot::channel();
-        let offer = Offer { batch: batch.to_vec(), outcome };
-        let handing = async {
-            // Both fail only when nobody takes anything any more.
-            self.offers.send(offer).await.ok()?;
-            told.await.ok()
+        let (outcome, result) = oneshot::channel();
+        let pending = PendingBatch { batch: batch.to_vec(), outcome };
+        let delivering = async {
+            // Both fail only if the sink is closed.
+            self.batches.send(pending).await.ok()?;
+            result.await.ok()
         };
-        match timeout(self.time_max, handing).await {
+        match timeout(self.time_max, delivering).await {
             Ok(Some(outcome)) => outcome,
-            Ok(None) => Err(failed(&self.name, "takes nothing any more")),
-            Err(_) => Err(failed(&self.name, "has not answered in time")),
+            Ok(None) => Err(failed(&self.name, "is closed")),
+            Err(_) => Err(failed(&self.name, "timed out")),
         }
     }
 }
 
-/// The end at which batches are taken, one after the other.
+/// The receiving end. It delivers one batch at a time.
 pub struct SinkChannel {
     name: String,
-    offers: tokio::sync::Mutex<mpsc::Receiver<Offer>>,
-    under_way: Mutex<Option<oneshot::Sender<Result<Vec<PublishOutcome>>>>>,
+    batches: tokio::sync::Mutex<mpsc::Receiver<PendingBatch>>,
+    current: Mutex<Option<oneshot::Sender<Result<Vec<PublishOutcome>>>>>,
 }
 
 impl SinkChannel {
-    /// Waits for the next batch; none when there will be no more.
+    /// Waits for the next batch. `None` once the engine is closed.
     pub async fn next(&self) -> Option<Vec<OutgoingMessage>> {
-        let mut offers = self.offers.lock().await;
+        let mut batches = self.batches.lock().await;
         loop {
-            let offer = offers.recv().await?;
-            // Who offered it has lost patience; it is offered again.
-            if !offer.outcome.is_closed() {
-                self.settle_with(Some(offer.outcome));
-                return Some(offer.batch);
+            let pending = batches.recv().await?;
+            // A batch that has timed out is skipped. The relay sends it again.
+            if !pending.outcome.is_closed() {
+                self.replace_current(Some(pending.outcome));
+                return Some(pending.batch);
             }
         }
     }
 
-    /// Says what became of each message of the batch that was taken last.
-    pub fn settle(&self, verdicts: Vec<PublishOutcome>) {
-        if let Some(outcome) = self.settle_with(None) {
-            // Nobody listens when it took too long.
-            let _ = outcome.send(Ok(verdicts));
+    /// Reports the outcome of each message of the current batch.
+    pub fn settle(&self, outcomes: Vec<PublishOutcome>) {
+        if let Some(outcome) = self.replace_current(None) {
+            // Fails if the batch has timed out.
+            let _ = outcome.send(Ok(outcomes));
         }
     }
 
-    /// Says that nothing is known about the batch that was taken last: it comes again.
-    pub fn give_up(&self, why: &str) {
-        if let Some(outcome) = self.settle_with(None) {
-            let _ = outcome.send(Err(failed(&self.name, &format!("has failed: {why}"))));
+    /// Reports that the current batch failed. It is delivered again.
+    pub fn fail(&self, why: &str) {
+        if let Some(outcome) = self.replace_current(None) {
+            let _ = outcome.send(Err(failed(&self.name, &format!("failed: {why}"))));
         }
     }
 
-    fn settle_with(
+    fn replace_current(
         &self,
         next: Option<oneshot::Sender<Result<Vec<PublishOutcome>>>>,
     ) -> Option<oneshot::Sender<Result<Vec<PublishOutcome>>>> {
-        std::mem::replace(&mut *self.under_way.lock().unwrap_or_else(PoisonError::into_inner), next)
+        std::mem::replace(&mut *self.current.lock().unwrap_or_else(PoisonError::into_inner), next)
     }
 }
 
@@ -146,40 +146,40 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_is_taken_and_its_outcome_told() {
-        let (outlet, taker) = sink_channel("shop", Duration::from_secs(5));
-        let mut publisher = outlet.connect().await.unwrap();
+    async fn a_batch_is_delivered_and_its_outcome_returned() {
+        let (factory, sink) = sink_channel("shop", Duration::from_secs(5));
+        let mut publisher = factory.connect().await.unwrap();
         assert_eq!(publisher.publish(&[]).await.unwrap(), []);
         let batch = [message()];
         let taking = async {
-            assert_eq!(taker.next().await.unwrap(), batch);
-            taker.settle(vec![PublishOutcome::Confirmed]);
-            taker.next().await.unwrap();
-            taker.give_up("no room");
+            assert_eq!(sink.next().await.unwrap(), batch);
+            sink.settle(vec![PublishOutcome::Confirmed]);
+            sink.next().await.unwrap();
+            sink.fail("no room");
         };
         let publishing = async {
             assert_eq!(publisher.publish(&batch).await.unwrap(), [PublishOutcome::Confirmed]);
             publisher.publish(&batch).await.unwrap_err()
         };
         let ((), error) = tokio::join!(taking, publishing);
-        assert_eq!(error.message(), "The sink shop has failed: no room.");
-        drop((outlet, publisher));
-        assert_eq!(taker.next().await, None);
+        assert_eq!(error.message(), "The sink shop failed: no room.");
+        drop((factory, publisher));
+        assert_eq!(sink.next().await, None);
     }
 
     #[tokio::test]
-    async fn who_does_not_answer_is_not_waited_for_and_not_believed_later() {
-        let (outlet, taker) = sink_channel("shop", Duration::from_millis(20));
-        let mut publisher = outlet.connect().await.unwrap();
+    async fn a_batch_that_timed_out_is_skipped_and_its_outcome_ignored() {
+        let (factory, sink) = sink_channel("shop", Duration::from_millis(20));
+        let mut publisher = factory.connect().await.unwrap();
         let late = publisher.publish(&[message()]).await.unwrap_err();
-        assert_eq!(late.message(), "The sink shop has not answered in time.");
+        assert_eq!(late.message(), "The sink shop timed out.");
         let second = message();
         let id = second.message_id;
         let second = [second];
-        let (taken, told) = tokio::join!(taker.next(), publisher.publish(&second));
-        assert_eq!(taken.unwrap()[0].message_id, id, "what nobody waits for is not taken");
-        assert!(told.is_err());
-        taker.settle(vec![PublishOutcome::Confirmed]);
-        taker.settle(vec![PublishOutcome::Confirmed]);
+        let (taken, result) = tokio::join!(sink.next(), publisher.publish(&second));
+        assert_eq!(taken.unwrap()[0].message_id, id, "the batch that timed out is skipped");
+        assert!(result.is_err());
+        sink.settle(vec![PublishOutcome::Confirmed]);
+        sink.settle(vec![PublishOutcome::Confirmed]);
     }
 }

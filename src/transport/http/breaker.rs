@@ -1,38 +1,38 @@
-//! Leaves a service alone that has failed several times in a row: after a pause one call tries it,
-//! and the others follow when that one succeeds.
+//! A circuit breaker: after several failures in a row, calls fail immediately for a while. Then one
+//! call at a time is let through, until one succeeds.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Failures in a row after which the service is left alone.
+/// Failures in a row that open the breaker.
 const FAILURES_MAX: u32 = 5;
-/// How long it is left alone.
+/// How long the breaker stays open.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// What is known of one service.
+/// The breaker of one service.
 #[derive(Debug, Default)]
 pub(super) struct Breaker(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
-    /// Until when it is left alone; after that one call at a time tries it.
+    /// The end of the pause, while the breaker is open.
     open_until: Option<Instant>,
 }
 
-/// Permission for one call. Dropped without a verdict it changes nothing.
+/// Permission for one call. Dropping it without a result does not change the state.
 #[derive(Debug)]
 pub(super) struct Permit<'a>(&'a Breaker);
 
 impl Breaker {
-    /// Permission to call at `now`; none while the service is left alone.
+    /// Permission for a call at `now`. `None` while the breaker is open.
     pub(super) fn admit(&self, now: Instant) -> Option<Permit<'_>> {
         let mut state = self.state();
         if let Some(until) = state.open_until {
             if now < until {
                 return None;
             }
-            // Whoever comes next waits for what this call finds out, but not for ever.
+            // Other calls wait for the result of this one, for one more pause at most.
             state.open_until = Some(now + PAUSE);
         }
         Some(Permit(self))
@@ -44,12 +44,12 @@ impl Breaker {
 }
 
 impl Permit<'_> {
-    /// The service has answered.
+    /// Records a success.
     pub(super) fn succeeded(self) {
         *self.0.state() = State::default();
     }
 
-    /// The service has failed at `now`.
+    /// Records a failure at `now`.
     pub(super) fn failed(self, now: Instant) {
         let mut state = self.0.state();
         state.failures = state.failures.saturating_add(1);
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_that_fails_is_left_alone_and_tried_by_one() {
+    fn failures_open_the_breaker_and_one_probe_is_let_through() {
         let (breaker, now) = (Breaker::default(), Instant::now());
         for _ in 0..FAILURES_MAX {
             breaker.admit(now).unwrap().failed(now);
@@ -78,20 +78,20 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_fails_or_is_given_up_leaves_it_alone_for_another_pause() {
+    fn a_failed_or_cancelled_probe_keeps_the_breaker_open() {
         let (breaker, now) = (Breaker::default(), Instant::now());
         for _ in 0..FAILURES_MAX {
             breaker.admit(now).unwrap().failed(now);
         }
         breaker.admit(now + PAUSE).unwrap().failed(now + PAUSE);
         assert!(breaker.admit(now + PAUSE).is_none());
-        assert!(breaker.admit(now + PAUSE * 2).is_some(), "given up at once");
+        assert!(breaker.admit(now + PAUSE * 2).is_some(), "a cancelled probe");
         assert!(breaker.admit(now + PAUSE * 2).is_none());
         assert!(breaker.admit(now + PAUSE * 3).is_some());
     }
 
     #[test]
-    fn a_success_forgets_the_failures_before_it() {
+    fn a_success_resets_the_count_of_failures() {
         let (breaker, now) = (Breaker::default(), Instant::now());
         for _ in 0..FAILURES_MAX * 2 {
             breaker.admit(now).unwrap().failed(now);

@@ -1,35 +1,35 @@
-//! The keys that an issuer serves for the checking of its tokens: a JSON Web Key Set.
+//! Fetches the JSON Web Key Set (JWKS) of a token issuer.
 
 use std::time::Duration;
 
 use crate::error::Result;
 use crate::transport::http::{Remote, UpstreamOptions};
 
-/// What it is called in messages.
+/// The name in error messages.
 const NAME: &str = "token key service";
 
-/// Where a set of keys is served.
+/// A client of one JWKS URL.
 pub struct JwksClient(Remote);
 
 impl JwksClient {
-    /// The set at `url`, which may take `timeout` to arrive.
+    /// A client of `url`. A request fails after `timeout`.
     ///
     /// # Errors
-    /// `Misconfigured` when the URL cannot be used.
+    /// `Misconfigured` if the URL is invalid.
     pub fn new(url: &str, timeout: Duration) -> Result<Self> {
         Remote::new(url, NAME, UpstreamOptions { timeout, attempts_max: 1 }).map(Self)
     }
 
-    /// The set as it is served now. No redirect is followed.
+    /// Fetches the key set as bytes. Redirects are not followed.
     ///
     /// # Errors
-    /// `Unavailable` when nothing answers in time, or with something else than a success.
+    /// `Unavailable` if there is no successful response in time.
     pub async fn get(&self) -> Result<Vec<u8>> {
         let url = self.0.url.clone();
-        let answer = self.0.ask(self.0.deadline(), |client| client.get(url.clone())).await?;
-        match answer.status.is_success() {
-            true => Ok(answer.body),
-            false => Err(self.0.unavailable(&format!("answers {}", answer.status))),
+        let response = self.0.ask(self.0.deadline(), |client| client.get(url.clone())).await?;
+        match response.status.is_success() {
+            true => Ok(response.body),
+            false => Err(self.0.unavailable(&format!("answers {}", response.status))),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Other services over HTTP: asked within a deadline, tried again where that is safe, left alone
-//! while they fail, and never believed further than a bounded answer goes.
+//! HTTP clients of other services, with timeouts, retries, a circuit breaker and limits on the size
+//! of responses.
 
 mod breaker;
 mod jwks;
@@ -22,82 +22,81 @@ use tokio::time::{sleep, timeout_at};
 use crate::error::{Error, ErrorKind, Result, error_chain};
 use crate::retry::backoff;
 use crate::transport::http::breaker::Breaker;
-use crate::transport::http::responses::Useless;
+use crate::transport::http::responses::UnusableResponse;
 
-/// Largest answer, in bytes.
-const ANSWER_BYTES_MAX: usize = 1024 * 1024;
-/// How long a connection may take to be made.
+/// Largest response body, in bytes.
+const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
+/// Time limit for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Connections to one service that are kept though nothing goes over them.
+/// Most idle connections that are kept per service.
 const IDLE_MAX: usize = 32;
-/// How long they are kept.
+/// How long an idle connection is kept.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
-/// The pause before a second try, doubled for each further one.
+/// Delay before the second attempt. It doubles with each further attempt.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
-/// The longest pause.
+/// Longest delay between attempts.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
-/// An id that no service knows.
-const NOBODY: &str = "order-engine-doctor";
-/// What may stand in a segment of a path as it is.
+/// An id that does not exist, for checks of a service.
+const UNKNOWN_ID: &str = "order-engine-doctor";
+/// Characters that need percent-encoding in a path segment.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
-/// How services are asked. Settings.
+/// Settings of calls to other services.
 #[derive(Clone, Copy, Debug)]
 pub struct UpstreamOptions {
-    /// How long an answer may take, all tries included.
+    /// Time limit of a call, including all attempts.
     pub timeout: Duration,
-    /// Most tries.
+    /// Most attempts.
     pub attempts_max: u32,
 }
 
-/// One service. Asking changes nothing there, so it may be asked again.
+/// A client of one service. Its calls have no side effects, so they can be retried.
 struct Remote {
     client: Client,
     url: Url,
-    /// What it is called in messages: `user service`.
+    /// The name in error messages, such as `user service`.
     name: &'static str,
     options: UpstreamOptions,
     breaker: Breaker,
 }
 
-/// Tries a service whose users or products are at `url` by their ids.
+/// Checks that a REST service, with its resources at `{url}/{id}`, responds.
 ///
 /// # Errors
-/// `Misconfigured` when the URL cannot be used; `Unavailable` naming the service and its address
-/// when nothing there answers, or what does is broken.
+/// `Misconfigured` if the URL is invalid; `Unavailable`, with the service's name and address, if it
+/// does not respond or responds with a server error.
 pub async fn reach_rest(url: &str, name: &'static str, options: UpstreamOptions) -> Result<()> {
     let remote = Remote::new(url, name, options)?;
-    let address = remote.address_of(NOBODY).unwrap_or_else(|| remote.url.clone());
+    let address = remote.address_of(UNKNOWN_ID).unwrap_or_else(|| remote.url.clone());
     remote.reach(address).await
 }
 
-/// Tries a service whose GraphQL is at `url`.
+/// Checks that a GraphQL service at `url` responds.
 ///
 /// # Errors
-/// As [`reach_rest`].
+/// `Misconfigured` if the URL is invalid; `Unavailable` as for [`reach_rest`].
 pub async fn reach_graphql(url: &str, name: &'static str, options: UpstreamOptions) -> Result<()> {
     let remote = Remote::new(url, name, options)?;
     remote.reach(remote.url.clone()).await
 }
 
-/// An answer of a service: a success, or a refusal of this request.
-struct Answer {
+/// A response with a success or client error status.
+struct UpstreamResponse {
     status: StatusCode,
     body: Vec<u8>,
 }
 
-/// Why one try failed.
+/// A failed attempt.
 struct AttemptFailure {
     error: Error,
-    /// Whether another try may do better.
-    again: bool,
+    is_retryable: bool,
 }
 
 impl Remote {
-    /// Nothing is connected to yet.
+    /// Does not connect yet.
     fn new(url: &str, name: &'static str, options: UpstreamOptions) -> Result<Self> {
         let wrong = |why: String| {
-            let text = format!("The URL of the {name} cannot be used: {why}.");
+            let text = format!("The URL of the {name} is invalid: {why}.");
             Error::new(ErrorKind::Misconfigured, &text).with("problems", text)
         };
         let url: Url = url.parse().map_err(|error| wrong(format!("{error}")))?;
@@ -117,17 +116,17 @@ impl Remote {
         Ok(Self { client, url, name, options, breaker: Breaker::default() })
     }
 
-    /// Whether it answers a question about nothing there is, whatever it says to that.
+    /// Checks that there is a response, whatever it says.
     async fn reach(&self, address: Url) -> Result<()> {
         self.ask(self.deadline(), |client| client.get(address.clone())).await.map(drop)
     }
 
-    /// Until when an answer that is asked for now must be there.
+    /// The deadline of a call that starts now.
     fn deadline(&self) -> Instant {
         Instant::now() + self.options.timeout
     }
 
-    /// The address of what is called `id` there; none for what no path can name.
+    /// The URL of the resource `id`. `None` if the id cannot be a path segment.
     fn address_of(&self, id: &str) -> Option<Url> {
         if matches!(id, "." | "..") {
             return None;
@@ -139,26 +138,26 @@ impl Remote {
         Some(url)
     }
 
-    /// Asks until there is an answer, `deadline` has come, or another try is of no use.
+    /// Sends a request, with retries until `deadline`.
     async fn ask(
         &self,
         deadline: Instant,
         request: impl Fn(&Client) -> RequestBuilder,
-    ) -> Result<Answer> {
-        let mut tries = 1;
+    ) -> Result<UpstreamResponse> {
+        let mut attempts = 1;
         loop {
             let failure = match self.try_once(deadline, request(&self.client)).await {
-                Ok(answer) => return Ok(answer),
+                Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
-            let pause = backoff(PAUSE_FIRST, PAUSE_MAX, tries);
+            let pause = backoff(PAUSE_FIRST, PAUSE_MAX, attempts);
             let is_late = Instant::now() + pause >= deadline;
-            if !failure.again || is_late || tries >= self.options.attempts_max {
+            if !failure.is_retryable || is_late || attempts >= self.options.attempts_max {
                 return Err(failure.error);
             }
-            tracing::debug!(error = error_chain(&failure.error), tries, "asked again");
+            tracing::debug!(error = error_chain(&failure.error), attempts, "retrying a call");
             sleep(pause).await;
-            tries += 1;
+            attempts += 1;
         }
     }
 
@@ -166,20 +165,23 @@ impl Remote {
         &self,
         deadline: Instant,
         request: RequestBuilder,
-    ) -> std::result::Result<Answer, AttemptFailure> {
+    ) -> std::result::Result<UpstreamResponse, AttemptFailure> {
         let Some(permit) = self.breaker.admit(Instant::now()) else {
-            let error = self.unavailable("has failed several times and is left alone for a moment");
-            return Err(AttemptFailure { error, again: false });
+            let error = self.unavailable("has failed repeatedly and is not called for a moment");
+            return Err(AttemptFailure { error, is_retryable: false });
         };
-        let asking = async {
+        let sending = async {
             let response = request.send().await.map_err(|error| AttemptFailure {
                 error: self.unavailable("does not answer").with_source(error.without_url()),
-                again: true,
+                is_retryable: true,
             })?;
             self.read(response).await
         };
-        let tried = timeout_at(deadline.into(), asking).await.unwrap_or_else(|_| {
-            Err(AttemptFailure { error: self.unavailable("does not answer in time"), again: false })
+        let tried = timeout_at(deadline.into(), sending).await.unwrap_or_else(|_| {
+            Err(AttemptFailure {
+                error: self.unavailable("does not answer in time"),
+                is_retryable: false,
+            })
         });
         match &tried {
             Ok(_) => permit.succeeded(),
@@ -188,34 +190,37 @@ impl Remote {
         tried
     }
 
-    /// Reads an answer as far as it may go.
-    async fn read(&self, mut response: Response) -> std::result::Result<Answer, AttemptFailure> {
+    /// Reads the response, up to its maximum size.
+    async fn read(
+        &self,
+        mut response: Response,
+    ) -> std::result::Result<UpstreamResponse, AttemptFailure> {
         let status = response.status();
         if status.is_redirection() {
-            let error = self.unavailable("points elsewhere, and is not followed");
-            return Err(AttemptFailure { error, again: false });
+            let error = self.unavailable("answers with a redirect, which is not followed");
+            return Err(AttemptFailure { error, is_retryable: false });
         }
         if !status.is_success() && !status.is_client_error()
             || status == StatusCode::TOO_MANY_REQUESTS
         {
             let error = self.unavailable(&format!("answers {status}"));
-            return Err(AttemptFailure { error, again: true });
+            return Err(AttemptFailure { error, is_retryable: true });
         }
         let mut body = Vec::new();
         let lost = |error: reqwest::Error| AttemptFailure {
             error: self
-                .unavailable("hung up in the middle of its answer")
+                .unavailable("closed the connection before the end of its response")
                 .with_source(error.without_url()),
-            again: true,
+            is_retryable: true,
         };
         while let Some(part) = response.chunk().await.map_err(lost)? {
-            if body.len() + part.len() > ANSWER_BYTES_MAX {
-                let text = format!("answers with more than {ANSWER_BYTES_MAX} bytes");
-                return Err(AttemptFailure { error: self.unavailable(&text), again: false });
+            if body.len() + part.len() > RESPONSE_BYTES_MAX {
+                let text = format!("answers with more than {RESPONSE_BYTES_MAX} bytes");
+                return Err(AttemptFailure { error: self.unavailable(&text), is_retryable: false });
             }
             body.extend_from_slice(&part);
         }
-        Ok(Answer { status, body })
+        Ok(UpstreamResponse { status, body })
     }
 
     fn unavailable(&self, how: &str) -> Error {
@@ -223,12 +228,14 @@ impl Remote {
         Error::new(ErrorKind::Unavailable, text).with("component", self.name)
     }
 
-    /// An answer that no order may rest on.
-    fn useless(&self, why: Useless) -> Error {
+    /// The error for a response that cannot be used.
+    fn unusable_response(&self, why: UnusableResponse) -> Error {
         match why {
-            Useless::Failed(told) => self.unavailable("answers with an error").with_source(told),
-            Useless::NotUnderstood(why, cause) => {
-                let how = format!("gave an answer that is not understood: {why}");
+            UnusableResponse::Failed(found) => {
+                self.unavailable("answers with an error").with_source(found)
+            }
+            UnusableResponse::Invalid(why, cause) => {
+                let how = format!("returned an invalid response: {why}");
                 let error = self.unavailable(&how);
                 match cause {
                     Some(cause) => error.with_source(cause),
@@ -239,7 +246,7 @@ impl Remote {
     }
 }
 
-/// `request` with the caller's token, if there is one.
+/// Adds the caller's token, if there is one.
 fn with_token(request: RequestBuilder, token: Option<&SecretString>) -> RequestBuilder {
     let header = token.and_then(|token| {
         let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).ok()?;
@@ -262,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_one_segment_of_the_path_whatever_it_is() {
+    fn an_id_is_always_one_path_segment() {
         let remote = remote("http://users:3001/api/users/").unwrap();
         let address = |id| remote.address_of(id).map(String::from);
         let base = "http://users:3001/api/users/";
@@ -280,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_plain() {
+    fn urls_must_not_have_a_query() {
         for bad in ["users", "mailto:a@b", "http://users?x=1", "http://"] {
             let error = remote(bad).err().unwrap();
             assert_eq!(error.kind(), ErrorKind::Misconfigured, "{bad}");

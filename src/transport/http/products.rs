@@ -1,4 +1,4 @@
-//! The product service, over REST or GraphQL: what products cost and how many there are.
+//! The product service, over REST or GraphQL: prices and stock of products.
 
 use std::time::Instant;
 
@@ -14,24 +14,24 @@ use crate::engine::ports::ProductService;
 use crate::error::Result;
 use crate::transport::http::{Remote, UpstreamOptions, responses, with_token};
 
-/// What it is called in messages.
+/// The name in error messages.
 pub const NAME: &str = "product service";
-/// Products that are asked about at the same time, where each takes a call of its own.
+/// Most concurrent calls of one placement over REST, which needs one call per product.
 const AT_ONCE: usize = 16;
-/// What is asked over GraphQL.
+/// The GraphQL query.
 const QUERY: &str = "query Products($ids: [ID!]!) { productByIds(ids: $ids) { id price stock } }";
 
-/// A product service over REST: `GET {url}/{id}` answers the product.
+/// A product service over REST: `GET {url}/{id}` returns the product.
 pub struct RestProducts(Remote);
 
-/// A product service over GraphQL, which is asked with the caller's token.
+/// A product service over GraphQL, called with the caller's token.
 pub struct GraphQlProducts(Remote);
 
 impl RestProducts {
     /// The service at `url`.
     ///
     /// # Errors
-    /// `Misconfigured` when the URL cannot be used.
+    /// `Misconfigured` if the URL is invalid.
     pub fn new(url: &str, options: UpstreamOptions) -> Result<Self> {
         Remote::new(url, NAME, options).map(Self)
     }
@@ -46,14 +46,14 @@ impl RestProducts {
 
     async fn ask_about(&self, product: &ProductId, deadline: Instant) -> Result<Option<Quote>> {
         let Some(address) = self.0.address_of(product.as_str()) else { return Ok(None) };
-        let answer = self.0.ask(deadline, |client| client.get(address.clone())).await?;
-        if matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(self.0.unavailable(&format!("answers {}", answer.status)));
+        let response = self.0.ask(deadline, |client| client.get(address.clone())).await?;
+        if matches!(response.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return Err(self.0.unavailable(&format!("answers {}", response.status)));
         }
-        if !answer.status.is_success() {
+        if !response.status.is_success() {
             return Ok(None);
         }
-        responses::product(product, &answer.body).map_err(|why| self.0.useless(why))
+        responses::product(product, &response.body).map_err(|why| self.0.unusable_response(why))
     }
 }
 
@@ -68,10 +68,10 @@ impl ProductService for RestProducts {
 }
 
 impl GraphQlProducts {
-    /// The service whose GraphQL is at `url`.
+    /// The service with its GraphQL endpoint at `url`.
     ///
     /// # Errors
-    /// `Misconfigured` when the URL cannot be used.
+    /// `Misconfigured` if the URL is invalid.
     pub fn new(url: &str, options: UpstreamOptions) -> Result<Self> {
         Remote::new(url, NAME, options).map(Self)
     }
@@ -86,11 +86,11 @@ impl GraphQlProducts {
         let request = |client: &reqwest::Client| {
             with_token(client.post(self.0.url.clone()), token).json(&question)
         };
-        let answer = self.0.ask(self.0.deadline(), request).await?;
-        if !answer.status.is_success() {
-            return Err(self.0.unavailable(&format!("answers {}", answer.status)));
+        let response = self.0.ask(self.0.deadline(), request).await?;
+        if !response.status.is_success() {
+            return Err(self.0.unavailable(&format!("answers {}", response.status)));
         }
-        responses::products(products, &answer.body).map_err(|why| self.0.useless(why))
+        responses::products(products, &response.body).map_err(|why| self.0.unusable_response(why))
     }
 }
 

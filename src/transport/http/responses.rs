@@ -1,4 +1,4 @@
-//! What the user and product services answer, read. It is understood, or no order rests on it.
+//! Parses and validates responses of the user and product services.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error as StdError;
@@ -12,23 +12,23 @@ use crate::domain::money::{checked_amount, read_amount};
 use crate::domain::quote::Quote;
 use crate::json_object::JsonObject;
 
-/// What an answer calls the id of a user.
+/// Possible names of the user id in a response.
 const USER_ID_FIELDS: [&str; 4] = ["_id", "id", "user_id", "userId"];
 
-/// Why an answer is of no use.
+/// Why a response cannot be used.
 #[derive(Debug)]
-pub enum Useless {
-    /// It is not what was asked for: why, and what the reader of it has met.
-    NotUnderstood(&'static str, Option<Box<dyn StdError + Send + Sync>>),
-    /// It is an error, which the service words so.
+pub enum UnusableResponse {
+    /// The response is malformed or about something else: the reason, and the parser's error.
+    Invalid(&'static str, Option<Box<dyn StdError + Send + Sync>>),
+    /// The response is a GraphQL error, with this text.
     Failed(String),
 }
 
-type ParseResult<T> = std::result::Result<T, Useless>;
+type ParseResult<T> = std::result::Result<T, UnusableResponse>;
 
-/// A product as a service spells it.
+/// A product in a response.
 #[derive(Deserialize)]
-struct Told<'a> {
+struct WireProduct<'a> {
     #[serde(rename = "_id", borrow)]
     document_id: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -41,14 +41,14 @@ struct Told<'a> {
     stock: Option<&'a RawValue>,
 }
 
-impl Told<'_> {
-    /// Its ids as text, whether they came as text or as numbers; none where one of them is neither.
+impl WireProduct<'_> {
+    /// Its ids as text, from strings or numbers. `None` if one is neither.
     fn ids(&self) -> Option<Vec<String>> {
         let ids = [self.document_id, self.id];
         ids.into_iter().flatten().map(|id| text_or_number(id.get())).collect()
     }
 
-    /// Whether every id that it has, and it may have none, is that of this product.
+    /// Whether all its ids are that of `product`. It may have none.
     fn is_about(&self, product: &ProductId) -> bool {
         self.ids().is_some_and(|ids| ids.iter().all(|id| id == product.as_str()))
     }
@@ -65,19 +65,19 @@ impl Told<'_> {
     }
 }
 
-/// Reads what a user service says with a success. The success is what counts; an answer that is
-/// about somebody else is not believed.
+/// Checks the body of a successful response about a user. The status code says that the user
+/// exists. The body must not be about another user.
 ///
 /// # Errors
-/// [`Useless`] when it is neither empty nor JSON, or about another user.
+/// If it is neither empty nor JSON, or is about another user.
 pub fn user(user: &UserId, body: &[u8]) -> ParseResult<()> {
     if body.trim_ascii().is_empty() {
         return Ok(());
     }
     let body: Value =
         serde_json::from_slice(body).map_err(|error| unread("it is no JSON", error))?;
-    let told = body.get("result").unwrap_or(&body);
-    let id = USER_ID_FIELDS.iter().find_map(|field| told.get(field));
+    let found = body.get("result").unwrap_or(&body);
+    let id = USER_ID_FIELDS.iter().find_map(|field| found.get(field));
     let is_other = match id {
         Some(Value::String(id)) => id != user.as_str(),
         Some(Value::Number(id)) => id.to_string() != user.as_str(),
@@ -86,10 +86,10 @@ pub fn user(user: &UserId, body: &[u8]) -> ParseResult<()> {
     if is_other { Err(wrong("it is about another user")) } else { Ok(()) }
 }
 
-/// Reads a product, or it as the `result`; none where it is `null`.
+/// Parses a product, or an object with the product as `result`. `None` if it is `null`.
 ///
 /// # Errors
-/// [`Useless`] when it is something else, or about another product.
+/// If it is something else, or is about another product.
 pub fn product(product: &ProductId, body: &[u8]) -> ParseResult<Option<Quote>> {
     let body = text(body)?;
     let unread = |error| unread("it is no product", error);
@@ -97,19 +97,19 @@ pub fn product(product: &ProductId, body: &[u8]) -> ParseResult<Option<Quote>> {
         serde_json::from_str(body).map_err(unread)?;
     let json = members.as_ref().and_then(|members| members.get("result"));
     let json = json.map_or(body, |result| result.get());
-    let told: Option<JsonObject<Told<'_>>> = serde_json::from_str(json).map_err(unread)?;
-    let Some(JsonObject(told)) = told else { return Ok(None) };
-    if !told.is_about(product) {
+    let found: Option<JsonObject<WireProduct<'_>>> = serde_json::from_str(json).map_err(unread)?;
+    let Some(JsonObject(found)) = found else { return Ok(None) };
+    if !found.is_about(product) {
         return Err(wrong("it is about another product"));
     }
-    told.quote(product).map(Some)
+    found.quote(product).map(Some)
 }
 
-/// Reads a GraphQL answer to a question for `productByIds`, whose order is the service's own.
-/// Products that it leaves out, or names as `null`, are none of its.
+/// Parses the GraphQL response to a query for `productByIds`, in any order. Products that are
+/// missing or `null` do not exist.
 ///
 /// # Errors
-/// [`Useless`] when it is something else, an error, or about a product that nobody asked for.
+/// If it is something else, a GraphQL error, or contains a product that was not requested.
 pub fn products(asked: &[ProductId], body: &[u8]) -> ParseResult<Vec<Quote>> {
     #[derive(Deserialize)]
     struct Body<'a> {
@@ -121,28 +121,28 @@ pub fn products(asked: &[ProductId], body: &[u8]) -> ParseResult<Vec<Quote>> {
     #[derive(Deserialize)]
     struct Data<'a> {
         #[serde(rename = "productByIds", borrow)]
-        products: Option<Vec<Option<JsonObject<Told<'a>>>>>,
+        products: Option<Vec<Option<JsonObject<WireProduct<'a>>>>>,
     }
     let JsonObject(body): JsonObject<Body<'_>> = serde_json::from_str(text(body)?)
         .map_err(|error| unread("it is no list of products", error))?;
     if let Some(error) = body.errors.as_ref().and_then(|errors| errors.first()) {
-        return Err(Useless::Failed(format!("{:.200}", error.get())));
+        return Err(UnusableResponse::Failed(format!("{:.200}", error.get())));
     }
     let list = body.data.and_then(|JsonObject(data)| data.products);
     let list = list.ok_or_else(|| wrong("it has no productByIds"))?;
     let mut asked: HashMap<_, _> = asked.iter().map(|id| (id.as_str(), id)).collect();
     let mut quotes = Vec::with_capacity(list.len());
-    for JsonObject(told) in list.into_iter().flatten() {
-        let id = told.ids().and_then(|ids| ids.into_iter().next());
+    for JsonObject(found) in list.into_iter().flatten() {
+        let id = found.ids().and_then(|ids| ids.into_iter().next());
         let product = id.and_then(|id| asked.remove(id.as_str()));
-        let product = product.filter(|product| told.is_about(product));
+        let product = product.filter(|product| found.is_about(product));
         let product = product.ok_or_else(|| wrong("it is about another product"))?;
-        quotes.push(told.quote(product)?);
+        quotes.push(found.quote(product)?);
     }
     Ok(quotes)
 }
 
-/// What nobody reads of it is text all the same, which serde would not check.
+/// The body as text. serde would not check the encoding of fields that it ignores.
 fn text(body: &[u8]) -> ParseResult<&str> {
     std::str::from_utf8(body).map_err(|error| unread("it is not UTF-8", error))
 }
@@ -151,12 +151,12 @@ fn text_or_number(json: &str) -> Option<String> {
     serde_json::from_str(json).ok().or_else(|| json.parse::<i64>().ok().map(|n| n.to_string()))
 }
 
-const fn wrong(why: &'static str) -> Useless {
-    Useless::NotUnderstood(why, None)
+const fn wrong(why: &'static str) -> UnusableResponse {
+    UnusableResponse::Invalid(why, None)
 }
 
-fn unread(why: &'static str, error: impl StdError + Send + Sync + 'static) -> Useless {
-    Useless::NotUnderstood(why, Some(Box::new(error)))
+fn unread(why: &'static str, error: impl StdError + Send + Sync + 'static) -> UnusableResponse {
+    UnusableResponse::Invalid(why, Some(Box::new(error)))
 }
 
 #[cfg(test)]
@@ -210,22 +210,22 @@ mod tests {
 
     #[test]
     fn a_list_is_matched_to_what_was_asked() {
-        let list = |told: &str| {
-            let body = format!(r#"{{"data": {{"productByIds": [{told}]}}}}"#);
+        let list = |found: &str| {
+            let body = format!(r#"{{"data": {{"productByIds": [{found}]}}}}"#);
             products(&[one()], body.as_bytes()).ok()
         };
         assert_eq!(list(r#"{"id": "1", "stock": 3}"#), Some(vec![quote(None, 3)]));
         assert_eq!(list("null"), Some(Vec::new()));
-        for told in [
+        for found in [
             r#"{"stock": 3}"#,
             r#"{"id": "2", "stock": 3}"#,
             r#"{"id": "1", "stock": 3}, {"id": "1", "stock": 3}"#,
             r#"[null, "1", null, null, 3]"#,
         ] {
-            assert_eq!(list(told), None, "{told}");
+            assert_eq!(list(found), None, "{found}");
         }
         let failed = products(&[one()], br#"{"errors": [{"message": "no"}]}"#);
-        assert!(matches!(failed, Err(Useless::Failed(error)) if error.contains("no")));
+        assert!(matches!(failed, Err(UnusableResponse::Failed(error)) if error.contains("no")));
     }
 
     #[test]

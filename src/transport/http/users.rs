@@ -1,4 +1,4 @@
-//! The user service over REST: `GET {url}/{id}` answers 2xx for a user that there is.
+//! The user service over REST: `GET {url}/{id}` returns 2xx for an existing user.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,66 +14,66 @@ use crate::engine::ports::UserService;
 use crate::error::Result;
 use crate::transport::http::{Remote, UpstreamOptions, responses, with_token};
 
-/// What it is called in messages.
+/// The name in error messages.
 pub const NAME: &str = "user service";
-/// Most verdicts that are remembered.
-const VERDICTS_MAX: usize = 10_000;
+/// Most cached results.
+const CACHED_MAX: usize = 10_000;
 
 /// A user service over REST.
 pub struct RestUsers {
     remote: Remote,
-    /// How long a good verdict is remembered; zero for not at all.
+    /// How long a positive result is cached. Zero: not at all.
     age_max: Duration,
-    /// When a user with a token was found good, by the hash of both.
-    good: Mutex<HashMap<[u8; 32], Instant>>,
+    /// When a user was confirmed, by the hash of user id and token.
+    confirmed: Mutex<HashMap<[u8; 32], Instant>>,
 }
 
 impl RestUsers {
-    /// The service at `url`; a good verdict counts again for `age_max`.
+    /// The service at `url`. Positive results are cached for `age_max`.
     ///
     /// # Errors
-    /// `Misconfigured` when the URL cannot be used.
+    /// `Misconfigured` if the URL is invalid.
     pub fn new(url: &str, options: UpstreamOptions, age_max: Duration) -> Result<Self> {
         let remote = Remote::new(url, NAME, options)?;
-        Ok(Self { remote, age_max, good: Mutex::default() })
+        Ok(Self { remote, age_max, confirmed: Mutex::default() })
     }
 
     async fn ask(&self, user: &UserId, token: Option<&SecretString>) -> Result<bool> {
         let Some(address) = self.remote.address_of(user.as_str()) else { return Ok(false) };
         let key = hash(user, token);
-        if self.is_remembered(&key) {
+        if self.is_cached(&key) {
             return Ok(true);
         }
         let request = |client: &reqwest::Client| with_token(client.get(address.clone()), token);
-        let answer = self.remote.ask(self.remote.deadline(), request).await?;
-        if !answer.status.is_success() {
+        let response = self.remote.ask(self.remote.deadline(), request).await?;
+        if !response.status.is_success() {
             return Ok(false);
         }
-        responses::user(user, &answer.body).map_err(|why| self.remote.useless(why))?;
-        self.remember(key);
+        responses::user(user, &response.body).map_err(|why| self.remote.unusable_response(why))?;
+        self.cache(key);
         Ok(true)
     }
 
-    fn is_remembered(&self, key: &[u8; 32]) -> bool {
+    fn is_cached(&self, key: &[u8; 32]) -> bool {
         !self.age_max.is_zero()
-            && self.good().get(key).is_some_and(|since| since.elapsed() < self.age_max)
+            && self.confirmed().get(key).is_some_and(|since| since.elapsed() < self.age_max)
     }
 
-    fn remember(&self, key: [u8; 32]) {
+    fn cache(&self, key: [u8; 32]) {
         if self.age_max.is_zero() {
             return;
         }
-        let mut good = self.good();
-        if good.len() >= VERDICTS_MAX {
-            good.retain(|_, since| since.elapsed() < self.age_max);
+        let mut confirmed = self.confirmed();
+        if confirmed.len() >= CACHED_MAX {
+            confirmed.retain(|_, since| since.elapsed() < self.age_max);
         }
-        if good.len() < VERDICTS_MAX {
-            good.insert(key, Instant::now());
+        if confirmed.len() < CACHED_MAX {
+            confirmed.insert(key, Instant::now());
         }
     }
 
-    fn good(&self) -> MutexGuard<'_, HashMap<[u8; 32], Instant>> {
-        self.good.lock().unwrap_or_else(PoisonError::into_inner)
+    fn confirmed(&self) -> MutexGuard<'_, HashMap<[u8; 32], Instant>> {
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

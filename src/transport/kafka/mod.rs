@@ -1,7 +1,7 @@
-//! Kafka: what every client of librdkafka here is told, and what it tells.
+//! Kafka: the configuration and state of librdkafka clients.
 //!
-//! librdkafka connects by itself, again and again, and its calls block; the ones that wait for a
-//! broker run on threads for that, under a deadline.
+//! librdkafka connects and reconnects by itself, and its calls block. Calls that wait for a broker
+//! run on a thread for blocking work, with a timeout.
 
 mod publisher;
 mod source;
@@ -21,35 +21,35 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long the brokers may take to say who they are, connecting included.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time limit for connecting and fetching the cluster's metadata.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where the brokers are, and how to be let in. Never prints the password.
+/// Addresses of the brokers and credentials.
 #[derive(Clone, Debug)]
 pub struct KafkaOptions {
-    /// `host:port`, separated by commas; any of them leads to all.
+    /// `host:port`, separated by commas. One reachable broker is enough to find the others.
     pub brokers: String,
     /// Whether the connections are encrypted.
     pub is_tls: bool,
-    /// Who connects, where the brokers ask for it.
+    /// SASL credentials, if the brokers require them.
     pub login: Option<KafkaLogin>,
-    /// The file with the certificates to trust; those of the system where none is named.
+    /// PEM file with the trusted certificate authorities. `None`: those of the system.
     pub ca_file: Option<String>,
 }
 
-/// Who connects.
+/// SASL credentials.
 #[derive(Clone, Debug)]
 pub struct KafkaLogin {
     /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
     pub mechanism: &'static str,
-    /// The name.
+    /// The user name.
     pub username: String,
-    /// The password. Never printed.
+    /// The password. Never logged.
     pub password: SecretString,
 }
 
 impl KafkaOptions {
-    /// What all clients are told.
+    /// The configuration that all clients share.
     fn client(&self) -> ClientConfig {
         let protocol = match (self.login.is_some(), self.is_tls) {
             (false, false) => "plaintext",
@@ -64,7 +64,7 @@ impl KafkaOptions {
             .set("security.protocol", protocol)
             .set("socket.timeout.ms", "6000")
             .set("reconnect.backoff.max.ms", "1000")
-            // A topic that is made, or gets more partitions, is noticed within this.
+            // New topics and partitions are discovered within this time.
             .set("topic.metadata.refresh.interval.ms", "10000")
             .set("topic.metadata.propagation.max.ms", "3000")
             .set("allow.auto.create.topics", "true")
@@ -75,20 +75,20 @@ impl KafkaOptions {
                 .set("sasl.username", &login.username)
                 .set("sasl.password", login.password.expose_secret());
         }
-        // The OpenSSL in here was not built for this system: its certificates are looked for where
-        // systems keep them.
+        // The bundled OpenSSL does not know this system's certificate directory. "probe" searches
+        // the usual ones.
         config.set("ssl.ca.location", self.ca_file.as_deref().unwrap_or("probe"));
         config
     }
 
-    /// A setting that librdkafka refuses. Its own message may repeat the password.
-    fn refused(error: &KafkaError) -> Error {
+    /// The error for an invalid setting. librdkafka's message may contain the password.
+    fn invalid_setting(error: &KafkaError) -> Error {
         let why = match error {
             KafkaError::ClientConfig(_, why, name, _) => format!("{name}: {why}"),
             KafkaError::ClientCreation(why) => why.clone(),
             _ => "a value cannot be used".to_owned(),
         };
-        Error::new(ErrorKind::Misconfigured, format!("The settings of Kafka are refused: {why}."))
+        Error::new(ErrorKind::Misconfigured, format!("The Kafka settings are invalid: {why}."))
     }
 
     fn failed(
@@ -104,51 +104,51 @@ impl KafkaOptions {
             .with_source(cause)
     }
 
-    /// What it means that no broker has answered [`greet`].
-    fn unanswered(&self, error: &KafkaError, state: &ClientState) -> Error {
-        self.failed("asking for the brokers", state.why(error))
+    /// The error if [`fetch_metadata`] failed.
+    fn unreachable(&self, error: &KafkaError, state: &ClientState) -> Error {
+        self.failed("fetching the metadata", state.describe(error))
     }
 }
 
-/// Waits until a broker answers. Blocks.
-fn greet<C: ClientContext>(
+/// Waits until a broker responds. Blocks.
+fn fetch_metadata<C: ClientContext>(
     client: &Client<C>,
     state: &ClientState,
 ) -> std::result::Result<(), KafkaError> {
-    client.fetch_metadata(None, GREETING_TIMEOUT)?;
+    client.fetch_metadata(None, METADATA_TIMEOUT)?;
     state.is_down.store(false, Ordering::Relaxed);
     Ok(())
 }
 
-/// What a client has said of itself.
+/// The state of a client, from its callbacks.
 #[derive(Debug, Default)]
 struct ClientState {
-    /// No broker was to be had, the last time that one was looked for.
+    /// Whether all brokers were unreachable at the last attempt.
     is_down: AtomicBool,
-    /// It cannot go on.
-    is_spent: AtomicBool,
-    /// What went wrong last, in librdkafka's words.
-    complaint: Mutex<String>,
+    /// Whether it has met a fatal error and must be replaced.
+    is_fatal: AtomicBool,
+    /// librdkafka's last error message.
+    last_error: Mutex<String>,
 }
 
 impl ClientState {
-    fn complain(&self, text: &str) {
-        let mut complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
-        text.clone_into(&mut complaint);
+    fn set_last_error(&self, text: &str) {
+        let mut last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        text.clone_into(&mut last_error);
     }
 
-    /// The cause of a failure: `error`, and what went wrong last.
-    fn why(&self, error: &KafkaError) -> String {
-        let complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
-        format!("{error} ({complaint})")
+    /// `error` with the last error message, which often has the cause.
+    fn describe(&self, error: &KafkaError) -> String {
+        let last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("{error} ({last_error})")
     }
 }
 
-/// Hears what librdkafka says, on its threads.
-struct Ear(Arc<ClientState>);
+/// Receives librdkafka's callbacks, on its threads.
+struct CallbackHandler(Arc<ClientState>);
 
-impl ClientContext for Ear {
-    /// librdkafka repeats itself once a second while a broker is away; who uses it says it once.
+impl ClientContext for CallbackHandler {
+    /// librdkafka logs an unreachable broker every second. Its users log the interruption once.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
@@ -165,24 +165,24 @@ impl ClientContext for Ear {
                 self.0.is_down.store(true, Ordering::Relaxed);
                 return;
             }
-            Some(RDKafkaErrorCode::Fatal) => self.0.is_spent.store(true, Ordering::Relaxed),
+            Some(RDKafkaErrorCode::Fatal) => self.0.is_fatal.store(true, Ordering::Relaxed),
             _ => {}
         }
-        self.0.complain(reason);
+        self.0.set_last_error(reason);
     }
 }
 
-impl ConsumerContext for Ear {}
+impl ConsumerContext for CallbackHandler {}
 
-/// Runs what waits for a broker on a thread for that.
+/// Runs a blocking call on a thread for blocking work.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
         Error::new(ErrorKind::Internal, "a thread for a blocking call panicked").with_source(error)
     })
 }
 
-/// Ends a client, which may take a while: a consumer says goodbye to its group.
-fn retire<T: Send + 'static>(client: T) {
+/// Drops a client in the background, because a consumer leaves its group first.
+fn drop_in_background<T: Send + 'static>(client: T) {
     match tokio::runtime::Handle::try_current() {
         Ok(runtime) => drop(runtime.spawn_blocking(move || drop(client))),
         Err(_) => drop(client),
@@ -213,6 +213,8 @@ mod tests {
             "sasl.password".to_owned(),
             "hunter2".to_owned(),
         );
-        assert!(!crate::error::error_chain(&KafkaOptions::refused(&error)).contains("hunter2"));
+        assert!(
+            !crate::error::error_chain(&KafkaOptions::invalid_setting(&error)).contains("hunter2")
+        );
     }
 }

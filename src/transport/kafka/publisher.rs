@@ -1,5 +1,5 @@
-//! Producing to Kafka: by an idempotent producer, acknowledged by every replica in sync, each key
-//! to the partition that kafkajs and Java's client give it.
+//! Publishes to Kafka with an idempotent producer and acknowledgement by all in-sync replicas. Keys
+//! are assigned to the same partitions as by kafkajs and the Java client.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,20 +15,22 @@ use tokio::time::timeout;
 use crate::domain::message::OutgoingMessage;
 use crate::engine::ports::{PublishOutcome, Publisher, PublisherFactory};
 use crate::error::Result;
-use crate::transport::kafka::{ClientState, Ear, KafkaOptions, blocking, greet, retire};
+use crate::transport::kafka::{
+    CallbackHandler, ClientState, KafkaOptions, blocking, drop_in_background, fetch_metadata,
+};
 
-/// How long librdkafka tries to deliver a message.
+/// How long librdkafka retries the delivery of a message, in milliseconds.
 const DELIVERY_MS: &str = "10000";
-/// How long a batch may take, from the first byte to the last report.
+/// Time limit for a batch, until the last delivery report.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// The way out to the topics of a cluster.
+/// Creates publishers for one cluster.
 pub struct KafkaPublisherFactory {
     options: KafkaOptions,
 }
 
 impl KafkaPublisherFactory {
-    /// A way out; connects when asked to.
+    /// Does not connect yet.
     #[must_use]
     pub fn new(options: KafkaOptions) -> Self {
         Self { options }
@@ -42,58 +44,59 @@ impl PublisherFactory for KafkaPublisherFactory {
         let state = Arc::new(ClientState::default());
         let mut config = self.options.client();
         config
-            // All replicas in sync acknowledge; repetitions and reordering are told apart.
+            // Acknowledged by all in-sync replicas, without duplicates or reordering by retries.
             .set("enable.idempotence", "true")
             .set("delivery.timeout.ms", DELIVERY_MS)
             .set("request.timeout.ms", "5000")
             .set("partitioner", "murmur2_random")
-            // The messages of a batch are handed over at once: waiting gains nothing.
+            // The messages of a batch are enqueued at once, so lingering gains nothing.
             .set("linger.ms", "1");
-        let producer: FutureProducer<Ear> = config
-            .create_with_context(Ear(Arc::clone(&state)))
-            .map_err(|error| KafkaOptions::refused(&error))?;
+        let producer: FutureProducer<CallbackHandler> = config
+            .create_with_context(CallbackHandler(Arc::clone(&state)))
+            .map_err(|error| KafkaOptions::invalid_setting(&error))?;
         let publisher =
             KafkaPublisher { options: self.options.clone(), state, producer: Some(producer) };
-        publisher.greet().await?;
+        publisher.check_connection().await?;
         Ok(publisher)
     }
 }
 
-/// A connected way out.
+/// A connected publisher.
 pub struct KafkaPublisher {
     options: KafkaOptions,
     state: Arc<ClientState>,
-    /// There until this is dropped.
-    producer: Option<FutureProducer<Ear>>,
+    /// `None` once it is dropped.
+    producer: Option<FutureProducer<CallbackHandler>>,
 }
 
 impl Publisher for KafkaPublisher {
     async fn publish(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<PublishOutcome>> {
-        if self.state.is_spent.load(Ordering::Relaxed) {
-            let why = self.state.why(&KafkaError::Global(RDKafkaErrorCode::Fatal));
+        if self.state.is_fatal.load(Ordering::Relaxed) {
+            let why = self.state.describe(&KafkaError::Global(RDKafkaErrorCode::Fatal));
             return Err(self.options.failed("producing", why));
         }
         if self.state.is_down.load(Ordering::Relaxed) {
-            // An idle connection may just have been closed: a broker that is there answers.
-            self.greet().await?;
+            // Perhaps only an idle connection was closed. A running broker responds.
+            self.check_connection().await?;
         }
-        let on_their_way = join_all(batch.iter().map(|message| self.send(message)));
-        let reports = timeout(PUBLISH_TIMEOUT, on_their_way)
+        let deliveries = join_all(batch.iter().map(|message| self.send(message)));
+        let reports = timeout(PUBLISH_TIMEOUT, deliveries)
             .await
             .map_err(|elapsed| self.options.failed("producing", elapsed))?;
-        reports.into_iter().map(|report| self.verdict(report)).collect()
+        reports.into_iter().map(|report| self.outcome(report)).collect()
     }
 }
 
 impl KafkaPublisher {
-    async fn greet(&self) -> Result<()> {
+    async fn check_connection(&self) -> Result<()> {
         let state = Arc::clone(&self.state);
         let Some(producer) = self.producer.clone() else { return Ok(()) };
-        let greeted = blocking(move || greet(producer.client(), &state)).await?;
-        greeted.map_err(|error| self.options.unanswered(&error, &self.state))
+        let metadata = blocking(move || fetch_metadata(producer.client(), &state)).await?;
+        metadata.map_err(|error| self.options.unreachable(&error, &self.state))
     }
 
-    /// Hands a message over at once, in the order of the calls; its report comes later.
+    /// Enqueues a message immediately, in the order of the calls. The future is its delivery
+    /// report.
     fn send(
         &self,
         message: &OutgoingMessage,
@@ -109,11 +112,11 @@ impl KafkaPublisher {
         }
     }
 
-    /// What a report means for its message.
+    /// The outcome of a message, from its delivery report.
     ///
     /// # Errors
-    /// `Unavailable` for what says nothing of the message itself.
-    fn verdict(&self, report: std::result::Result<(), KafkaError>) -> Result<PublishOutcome> {
+    /// `Unavailable` for errors that are not about the message itself.
+    fn outcome(&self, report: std::result::Result<(), KafkaError>) -> Result<PublishOutcome> {
         let Err(error) = report else { return Ok(PublishOutcome::Confirmed) };
         match error.rdkafka_error_code() {
             Some(
@@ -130,7 +133,7 @@ impl KafkaPublisher {
                 | RDKafkaErrorCode::PolicyViolation
                 | RDKafkaErrorCode::TopicAuthorizationFailed,
             ) => Ok(PublishOutcome::Rejected(error.to_string())),
-            _ => Err(self.options.failed("producing", self.state.why(&error))),
+            _ => Err(self.options.failed("producing", self.state.describe(&error))),
         }
     }
 }
@@ -138,13 +141,13 @@ impl KafkaPublisher {
 impl Drop for KafkaPublisher {
     fn drop(&mut self) {
         if let Some(producer) = self.producer.take() {
-            retire(producer);
+            drop_in_background(producer);
         }
     }
 }
 
 fn enqueue(
-    producer: &FutureProducer<Ear>,
+    producer: &FutureProducer<CallbackHandler>,
     message: &OutgoingMessage,
 ) -> std::result::Result<DeliveryFuture, KafkaError> {
     let mut record: FutureRecord<'_, str, str> =
@@ -152,7 +155,7 @@ fn enqueue(
     if let Some(key) = &message.key {
         record = record.key(key);
     }
-    // An event's id carries the time it happened; later attempts say the same.
+    // The timestamp is that of the event, taken from its id. It is the same for each attempt.
     if let Some(at) = message.message_id.get_timestamp() {
         let (seconds, nanoseconds) = at.to_unix();
         let milliseconds = i64::try_from(seconds * 1000 + u64::from(nanoseconds) / 1_000_000);

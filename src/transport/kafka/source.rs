@@ -1,5 +1,5 @@
-//! Consuming from Kafka: as a member of a group, with offsets committed only for what has been
-//! dealt with.
+//! Consumes from Kafka as a member of a consumer group. Offsets are committed only for messages
+//! that have been processed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,54 +14,56 @@ use tokio::time::timeout;
 
 use crate::engine::ports::{Delivery, MessageSource, MessageSourceFactory};
 use crate::error::Result;
-use crate::transport::kafka::{ClientState, Ear, KafkaOptions, blocking, greet, retire};
+use crate::transport::kafka::{
+    CallbackHandler, ClientState, KafkaOptions, blocking, drop_in_background, fetch_metadata,
+};
 
-/// How long a consumer that found no broker is listened to.
-const HEARD_OUT: Duration = Duration::from_millis(200);
+/// How long to wait for the error of a consumer that could not connect.
+const ERROR_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// What to consume.
+/// The group and topics to consume.
 #[derive(Clone, Debug)]
 pub struct KafkaSourceOptions {
-    /// The consumer group. One that is new begins at the beginning.
+    /// The consumer group. A new group starts at the earliest message.
     pub group: String,
     /// The topics.
     pub topics: Vec<String>,
 }
 
-/// The way in from topics.
+/// Creates consumers of the topics.
 pub struct KafkaMessageSourceFactory {
     options: KafkaOptions,
-    inlet: KafkaSourceOptions,
+    source: KafkaSourceOptions,
 }
 
 impl KafkaMessageSourceFactory {
-    /// A way in; connects when asked to.
+    /// Does not connect yet.
     #[must_use]
-    pub fn new(options: KafkaOptions, inlet: KafkaSourceOptions) -> Self {
-        Self { options, inlet }
+    pub fn new(options: KafkaOptions, source: KafkaSourceOptions) -> Self {
+        Self { options, source }
     }
 
-    fn open(&self, state: &Arc<ClientState>) -> Result<StreamConsumer<Ear>> {
+    fn open(&self, state: &Arc<ClientState>) -> Result<StreamConsumer<CallbackHandler>> {
         let mut config = self.options.client();
         config
-            .set("group.id", &self.inlet.group)
+            .set("group.id", &self.source.group)
             .set("auto.offset.reset", "earliest")
-            // What is stored is committed once a second, and when partitions are given up.
-            // Nothing is stored before it has been dealt with.
+            // Stored offsets are committed once a second and on a rebalance. An offset is stored
+            // once its message has been processed.
             .set("enable.auto.offset.store", "false")
             .set("enable.auto.commit", "true")
             .set("auto.commit.interval.ms", "1000")
-            // A member that was killed is missed after this.
+            // After this time without heartbeats a member is removed from the group.
             .set("session.timeout.ms", "10000")
             .set("heartbeat.interval.ms", "1000")
             .set("queued.max.messages.kbytes", "8192");
-        let consumer: StreamConsumer<Ear> = config
-            .create_with_context(Ear(Arc::clone(state)))
-            .map_err(|error| KafkaOptions::refused(&error))?;
-        let topics: Vec<_> = self.inlet.topics.iter().map(String::as_str).collect();
+        let consumer: StreamConsumer<CallbackHandler> = config
+            .create_with_context(CallbackHandler(Arc::clone(state)))
+            .map_err(|error| KafkaOptions::invalid_setting(&error))?;
+        let topics: Vec<_> = self.source.topics.iter().map(String::as_str).collect();
         consumer
             .subscribe(&topics)
-            .map_err(|error| self.options.failed("subscribing", state.why(&error)))?;
+            .map_err(|error| self.options.failed("subscribing", state.describe(&error)))?;
         Ok(consumer)
     }
 }
@@ -76,22 +78,22 @@ impl MessageSourceFactory for KafkaMessageSourceFactory {
             options: self.options.clone(),
             state: Arc::clone(&state),
             consumer: Some(Arc::clone(&consumer)),
-            places: HashMap::new(),
+            positions: HashMap::new(),
             last_tag: 0,
         };
         let asking = (Arc::clone(&consumer), Arc::clone(&state));
-        let greeted = blocking(move || greet(asking.0.client(), &asking.1)).await?;
-        if let Err(error) = greeted {
-            hear_out(&consumer, &state).await;
-            return Err(self.options.unanswered(&error, &state));
+        let metadata = blocking(move || fetch_metadata(asking.0.client(), &asking.1)).await?;
+        if let Err(error) = metadata {
+            record_connection_error(&consumer, &state).await;
+            return Err(self.options.unreachable(&error, &state));
         }
         Ok(source)
     }
 }
 
-/// A consumer says what it has to complain of only where its messages come.
-async fn hear_out(consumer: &StreamConsumer<Ear>, state: &ClientState) {
-    let complaint = async {
+/// Records the cause of a failed connection. librdkafka reports it as a message of the consumer.
+async fn record_connection_error(consumer: &StreamConsumer<CallbackHandler>, state: &ClientState) {
+    let connection_error = async {
         loop {
             if let Err(KafkaError::MessageConsumption(code)) = consumer.recv().await
                 && code != RDKafkaErrorCode::AllBrokersDown
@@ -100,24 +102,24 @@ async fn hear_out(consumer: &StreamConsumer<Ear>, state: &ClientState) {
             }
         }
     };
-    if let Ok(code) = timeout(HEARD_OUT, complaint).await {
-        state.complain(&code.to_string());
+    if let Ok(code) = timeout(ERROR_TIMEOUT, connection_error).await {
+        state.set_last_error(&code.to_string());
     }
 }
 
-/// A connected way in.
+/// A connected consumer.
 pub struct KafkaMessageSource {
     options: KafkaOptions,
     state: Arc<ClientState>,
-    /// There until this is closed or dropped.
-    consumer: Option<Arc<StreamConsumer<Ear>>>,
-    /// Where the messages stand that have not been dealt with, by their tags.
-    places: HashMap<u64, Place>,
+    /// `None` once it is closed or dropped.
+    consumer: Option<Arc<StreamConsumer<CallbackHandler>>>,
+    /// The positions of unacknowledged messages, by tag.
+    positions: HashMap<u64, MessagePosition>,
     last_tag: u64,
 }
 
-/// Where a message stands.
-struct Place {
+/// The position of a message.
+struct MessagePosition {
     topic: String,
     partition: i32,
     offset: i64,
@@ -133,34 +135,36 @@ impl MessageSource for KafkaMessageSource {
                 Ok(message) => {
                     self.last_tag += 1;
                     let delivery = convert(self.last_tag, &message);
-                    self.places.insert(self.last_tag, Place::of(&message));
+                    self.positions.insert(self.last_tag, MessagePosition::of(&message));
                     return Ok(delivery);
                 }
-                // The topic may be made later; it is looked for again and again.
+                // The topic may be created later. librdkafka looks for it periodically.
                 Err(error) if is_about_topic(&error) => {
-                    tracing::debug!(%error, "a topic is not there");
+                    tracing::debug!(%error, "a topic does not exist");
                 }
                 Err(error) => {
-                    return Err(self.options.failed("consuming", self.state.why(&error)));
+                    return Err(self.options.failed("consuming", self.state.describe(&error)));
                 }
             }
         }
     }
 
     async fn acknowledge(&mut self, tag: u64) -> Result<()> {
-        let (Some(consumer), Some(place)) = (&self.consumer, self.places.remove(&tag)) else {
+        let (Some(consumer), Some(position)) = (&self.consumer, self.positions.remove(&tag)) else {
             return Ok(());
         };
-        match consumer.store_offset(&place.topic, place.partition, place.offset) {
+        match consumer.store_offset(&position.topic, position.partition, position.offset) {
             Ok(()) => Ok(()),
-            // The partition is another member's by now, and so is the message.
+            // The partition has been assigned to another member, which consumes the message again.
             Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::State) => Ok(()),
-            Err(error) => Err(self.options.failed("storing an offset", self.state.why(&error))),
+            Err(error) => {
+                Err(self.options.failed("storing an offset", self.state.describe(&error)))
+            }
         }
     }
 
     async fn close(mut self) -> Result<()> {
-        // Ending a consumer commits what is stored, and leaves the group.
+        // Dropping a consumer commits the stored offsets and leaves the group.
         let consumer = self.consumer.take();
         blocking(move || drop(consumer)).await
     }
@@ -169,12 +173,12 @@ impl MessageSource for KafkaMessageSource {
 impl Drop for KafkaMessageSource {
     fn drop(&mut self) {
         if let Some(consumer) = self.consumer.take() {
-            retire(consumer);
+            drop_in_background(consumer);
         }
     }
 }
 
-impl Place {
+impl MessagePosition {
     fn of(message: &BorrowedMessage<'_>) -> Self {
         let (partition, offset) = (message.partition(), message.offset());
         Self { topic: message.topic().to_owned(), partition, offset }
@@ -188,8 +192,8 @@ fn is_about_topic(error: &KafkaError) -> bool {
     )
 }
 
-/// A record's place names it, however often it is delivered; its time tells it from the one that
-/// stood there before the topic was made anew.
+/// The message id consists of the record's position and timestamp. It is the same for each
+/// delivery, and different if the topic was recreated.
 fn convert(tag: u64, message: &BorrowedMessage<'_>) -> Delivery {
     let (topic, partition) = (message.topic(), message.partition());
     let at = message.timestamp().to_millis().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Messages that a consumer set aside: a durable queue beside its own, where they can be looked
-//! at, and put back from.
+//! Dead letters of a consumer: messages that it could not process. They are kept in a durable queue
+//! of their own, from which they can be listed, retried and skipped.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use lapin::options::{
@@ -16,64 +16,64 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::transport::rabbitmq::source::{ROUTING_KEY, convert};
 use crate::transport::rabbitmq::{Connector, PERSISTENT, RabbitOptions, headers, name};
 
-/// What the parked messages' queue is called after that of their consumer.
+/// Suffix of the dead-letter queue, after the name of the consumer's queue.
 const SUFFIX: &str = ".dead-letters";
-/// Names a parked message.
+/// Header with the id of a dead letter.
 const ID: &str = "x-order-engine-dead-letter-id";
-/// Why it was set aside.
+/// Header with the reason for which processing failed.
 const REASON: &str = "x-order-engine-reason";
-/// How often it was tried before.
+/// Header with the number of attempts.
 const ATTEMPTS: &str = "x-order-engine-attempts";
-/// When it was set aside, as RFC 3339 has it.
-const PARKED_AT: &str = "x-order-engine-dead-lettered-at";
+/// Header with the time at which the message was dead-lettered, in RFC 3339.
+const DEAD_LETTERED_AT: &str = "x-order-engine-dead-lettered-at";
 /// Longest reason that is kept, in characters.
 const REASON_LENGTH_MAX: usize = 500;
 
-/// A message that was set aside.
+/// A dead letter.
 #[derive(Clone, Debug)]
 pub struct DeadLetteredDelivery {
-    /// Names it.
+    /// The id of the dead letter.
     pub id: String,
-    /// The message as it came, its `topic` the routing key that it came with.
+    /// The original message, with its original routing key as `topic`.
     pub delivery: Delivery,
-    /// Why it was set aside.
+    /// Why processing failed.
     pub reason: String,
-    /// How often it was tried before.
+    /// The number of attempts.
     pub attempts: u64,
-    /// When it was set aside.
-    pub parked_at: Option<DateTime<Utc>>,
+    /// When the message was dead-lettered.
+    pub dead_lettered_at: Option<DateTime<Utc>>,
 }
 
-/// The parked messages of one queue. Every call connects anew: it is rarely made, and a connection
-/// that publishes can be blocked by the broker, which must not hold back the one that consumes.
+/// The dead letters of one consumer. Every call opens a connection of its own: calls are rare, and
+/// the broker may block publishing connections, which must not affect the consuming one.
 pub struct RabbitDeadLetters {
     connector: Connector,
     queue: ShortString,
-    parked: ShortString,
+    dead_letters: ShortString,
 }
 
 impl RabbitDeadLetters {
-    /// Those of `queue`; they are in the queue of that name with `.dead-letters` behind it.
+    /// The dead letters of the consumer of `queue`, in the queue `{queue}.dead-letters`.
     ///
     /// # Errors
-    /// `Misconfigured` when the name is empty, or longer than 248 bytes.
+    /// `Misconfigured` if the name is empty or too long.
     pub fn new(options: RabbitOptions, queue: &str) -> Result<Self> {
         Ok(Self {
             connector: Connector::new(options),
             queue: name(queue, "queue")?,
-            parked: name(&format!("{queue}{SUFFIX}"), "queue of parked messages")?,
+            dead_letters: name(&format!("{queue}{SUFFIX}"), "dead-letter queue")?,
         })
     }
 
-    /// Sets a message aside for good: returns when the broker has confirmed it. Declares the queue,
-    /// durable, if it is not there.
+    /// Adds a message, and waits for the broker's confirm. Declares the dead-letter queue if it does
+    /// not exist.
     ///
     /// # Errors
-    /// `Unavailable`; whether it was set aside is then not known.
-    pub async fn park(&self, delivery: &Delivery, reason: &str, attempts: u64) -> Result<()> {
+    /// `Unavailable`. The message may have been added nevertheless.
+    pub async fn add(&self, delivery: &Delivery, reason: &str, attempts: u64) -> Result<()> {
         let options = &self.connector.options;
         let connection = self.connector.connect().await?;
-        options.ensure_queue(&connection, &self.parked, true).await?;
+        options.ensure_queue(&connection, &self.dead_letters, true).await?;
         let channel = self.publishing(&connection).await?;
         let mut headers = delivery.headers.clone();
         let reason: String = reason.chars().take(REASON_LENGTH_MAX).collect();
@@ -82,7 +82,7 @@ impl RabbitDeadLetters {
         headers.insert(ROUTING_KEY.into(), delivery.topic.as_str().into());
         headers.insert(REASON.into(), reason.into());
         headers.insert(ATTEMPTS.into(), attempts.into());
-        headers.insert(PARKED_AT.into(), now.into());
+        headers.insert(DEAD_LETTERED_AT.into(), now.into());
         let text = |text: &Option<String>| text.as_ref().and_then(|id| name(id, "property").ok());
         let mut properties = BasicProperties::default();
         if let Some(id) = text(&delivery.message_id) {
@@ -91,38 +91,38 @@ impl RabbitDeadLetters {
         if let Some(id) = text(&delivery.correlation_id) {
             properties = properties.with_correlation_id(id);
         }
-        self.publish(&channel, &self.parked, &headers, properties, &delivery.body).await
+        self.publish(&channel, &self.dead_letters, &headers, properties, &delivery.body).await
     }
 
-    /// Reads up to `limit`, the longest waiting first. They stay where they are.
+    /// Lists up to `limit` dead letters, oldest first. They stay in the queue.
     ///
     /// # Errors
     /// `NotFound` if neither `queue` nor its dead-letter queue exists, `Unavailable`.
     pub async fn list(&self, limit: u32) -> Result<Vec<DeadLetteredDelivery>> {
         let connection = self.connector.connect().await?;
-        let mut parked = Vec::new();
+        let mut dead_letters = Vec::new();
         let Some((channel, waiting)) = self.waiting(&connection).await? else {
-            return Ok(parked);
+            return Ok(dead_letters);
         };
         for _ in 0..waiting.min(limit) {
             let Some(message) = self.get(&channel).await? else { break };
-            parked.push(read(message));
+            dead_letters.push(read(message));
         }
         self.leave(channel, &connection).await?;
-        Ok(parked)
+        Ok(dead_letters)
     }
 
-    /// Puts back into their queue those that `ids` names, or all, and returns how many. Their
-    /// consumer takes them with the routing key that they came with.
+    /// Returns the dead letters with these `ids`, or all, to the consumer's queue, with their
+    /// original routing keys. Returns their number.
     ///
     /// # Errors
-    /// `NotFound` when the queue is not there, `Unavailable`; one whose confirm was lost may be in
-    /// both queues.
+    /// `NotFound` if the queue does not exist; `Unavailable`. A message whose confirm was lost can
+    /// be in both queues.
     pub async fn retry(&self, ids: Option<&[String]>) -> Result<usize> {
         self.settle(ids, Some(&self.queue)).await
     }
 
-    /// Gives up for good those that `ids` names, and returns how many.
+    /// Deletes the dead letters with these `ids`. Returns their number.
     ///
     /// # Errors
     /// `NotFound` if neither `queue` nor its dead-letter queue exists, `Unavailable`.
@@ -130,8 +130,8 @@ impl RabbitDeadLetters {
         self.settle(Some(ids), None).await
     }
 
-    /// Takes those that `ids` names, or all, out of the queue, once they are in the queue `to` if
-    /// one is named. The others keep their places.
+    /// Removes the dead letters with these `ids`, or all, after publishing them to the queue `to`,
+    /// if any. The others keep their order.
     async fn settle(&self, ids: Option<&[String]>, to: Option<&ShortString>) -> Result<usize> {
         let options = &self.connector.options;
         let connection = self.connector.connect().await?;
@@ -147,14 +147,14 @@ impl RabbitDeadLetters {
             let id = header(&headers, ID);
             if ids.is_none_or(|ids| ids.contains(&id)) {
                 if let Some(queue) = to {
-                    for name in [ID, REASON, ATTEMPTS, PARKED_AT] {
+                    for name in [ID, REASON, ATTEMPTS, DEAD_LETTERED_AT] {
                         headers.remove(name);
                     }
                     let properties = message.properties.clone();
                     self.publish(&publishing, queue, &headers, properties, &message.data).await?;
                 }
                 let ack = channel.basic_ack(message.delivery_tag, BasicAckOptions::default());
-                options.call("taking a parked message", ack).await?;
+                options.call("removing a dead letter", ack).await?;
                 count += 1;
             }
         }
@@ -162,19 +162,20 @@ impl RabbitDeadLetters {
         Ok(count)
     }
 
-    /// A channel to get those that wait through, and how many they are; none where nobody has ever
-    /// set anything aside. What is not acknowledged stays.
+    /// A channel to read dead letters, and their number. `None` if the dead-letter queue does not
+    /// exist. Unacknowledged messages stay in the queue.
     async fn waiting(&self, connection: &Connection) -> Result<Option<(Channel, u32)>> {
         let options = &self.connector.options;
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         let channel = options.channel(connection).await?;
-        let question = channel.queue_declare(self.parked.clone(), passive, FieldTable::default());
+        let question =
+            channel.queue_declare(self.dead_letters.clone(), passive, FieldTable::default());
         let mut waiting = 0;
-        let is_there = async {
+        let found = async {
             waiting = question.await?.message_count();
             Ok(())
         };
-        if options.is_there("looking for the dead-letter queue", is_there).await? {
+        if options.exists("looking for the dead-letter queue", found).await? {
             return Ok(Some((channel, waiting)));
         }
         self.check_consumed_queue(connection).await?;
@@ -190,7 +191,7 @@ impl RabbitDeadLetters {
             channel.queue_declare(self.queue.clone(), passive, FieldTable::default()).await?;
             Ok(())
         };
-        if options.is_there("looking for the queue", declare).await? {
+        if options.exists("checking the queue", declare).await? {
             return Ok(());
         }
         let text = format!(
@@ -201,13 +202,13 @@ impl RabbitDeadLetters {
     }
 
     async fn get(&self, channel: &Channel) -> Result<Option<lapin::message::Delivery>> {
-        let get = channel.basic_get(self.parked.clone(), BasicGetOptions { no_ack: false });
-        let message = self.connector.options.call("reading parked messages", get).await?;
+        let get = channel.basic_get(self.dead_letters.clone(), BasicGetOptions { no_ack: false });
+        let message = self.connector.options.call("reading dead letters", get).await?;
         Ok(message.map(|message| message.delivery))
     }
 
-    /// Ends a connection once the broker has heard all of it. The channel goes first: a connection
-    /// that is closed while a channel of it is being closed ends with an error.
+    /// Closes a connection after the broker has processed everything. The channel is closed first,
+    /// because closing a connection while a channel is closing fails.
     async fn leave(&self, channel: Channel, connection: &Connection) -> Result<()> {
         let options = &self.connector.options;
         options.call("closing the channel", channel.close(200, "OK".into())).await?;
@@ -255,17 +256,17 @@ fn read(message: lapin::message::Delivery) -> DeadLetteredDelivery {
     let mut delivery = convert(message);
     let headers = &mut delivery.headers;
     let attempts = headers.get(ATTEMPTS).and_then(Value::as_u64).unwrap_or_default();
-    let parked = DeadLetteredDelivery {
+    let dead_letter = DeadLetteredDelivery {
         id: header(headers, ID),
         reason: header(headers, REASON),
         attempts,
-        parked_at: header(headers, PARKED_AT).parse().ok(),
+        dead_lettered_at: header(headers, DEAD_LETTERED_AT).parse().ok(),
         delivery: Delivery::default(),
     };
-    for name in [ID, REASON, ATTEMPTS, PARKED_AT] {
+    for name in [ID, REASON, ATTEMPTS, DEAD_LETTERED_AT] {
         headers.remove(name);
     }
-    DeadLetteredDelivery { delivery, ..parked }
+    DeadLetteredDelivery { delivery, ..dead_letter }
 }
 
 fn header(headers: &Map<String, Value>, name: &str) -> String {

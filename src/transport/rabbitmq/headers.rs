@@ -1,14 +1,14 @@
-//! A message's headers: as AMQP types them, and as JSON, which is what programs are shown.
+//! Converts message headers between AMQP tables and JSON.
 
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use serde_json::{Map, Value};
 
-/// The headers as JSON: bytes as text, a time as seconds since 1970.
+/// Headers as JSON. Byte arrays become text, timestamps become seconds since 1970.
 pub(super) fn to_json(table: &FieldTable) -> Map<String, Value> {
     table.into_iter().map(|(name, value)| (name.as_str().to_owned(), json(value))).collect()
 }
 
-/// JSON as headers. A name longer than AMQP allows is left out: no broker has sent it.
+/// JSON as headers. Names that are too long for AMQP are omitted. No broker can have sent them.
 pub(super) fn to_amqp(headers: &Map<String, Value>) -> FieldTable {
     let mut table = FieldTable::default();
     for (name, value) in headers {
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_json_can_say_comes_back_as_it_was() {
+    fn json_survives_a_round_trip() {
         let said = json!({
             "text": "a", "number": -1, "half": 0.5, "yes": true, "nothing": null,
             "x-death": [{"count": 2, "queue": "q"}],

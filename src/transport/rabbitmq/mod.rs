@@ -1,7 +1,8 @@
-//! RabbitMQ: connecting, and the exchange that everything goes through.
+//! RabbitMQ: connections, and declaring the exchange and queues.
 //!
-//! lapin's own recovery is not used: with it a confirm can hang for ever after a reset. Every call
-//! has a deadline; after any failure the connection is given up and made anew by whoever uses it.
+//! lapin's automatic recovery is not used, because with it a publisher confirm can hang forever
+//! after a connection reset. Every call has a timeout, and after any failure the connection is
+//! replaced.
 
 mod dead_letters;
 mod headers;
@@ -27,20 +28,20 @@ use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a connection may take, TLS and log-in included.
+/// Time limit for connecting, including TLS and authentication.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one call may take, such as a declaration.
+/// Time limit for one call, such as a declaration.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// Twice this without a sign of life is the end of a connection.
+/// Heartbeat interval in seconds. A connection is closed after twice this time without a frame.
 const HEARTBEAT_S: u16 = 4;
-/// Longest name in AMQP, in bytes.
+/// Longest short string in AMQP, such as the name of a queue, in bytes.
 const NAME_BYTES_MAX: usize = 255;
-/// The delivery mode of a message that survives a restart of the broker where the queue does.
+/// The delivery mode of persistent messages. In a durable queue they survive a restart.
 const PERSISTENT: u8 = 2;
-/// What a client says first.
-const GREETING: &[u8] = b"AMQP\x00\x00\x09\x01";
+/// The protocol header that a client sends first.
+const PROTOCOL_HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
 
-/// A RabbitMQ and the exchange to use there. Never prints the password.
+/// The address of RabbitMQ and the exchange to use. `Debug` omits the password.
 #[derive(Clone)]
 pub struct RabbitOptions {
     uri: AMQPUri,
@@ -49,14 +50,14 @@ pub struct RabbitOptions {
 }
 
 impl RabbitOptions {
-    /// Reads a URL such as `amqps://user:password@host:5671/vhost?heartbeat=20`; no vhost, or an
-    /// empty one, is `/`. The exchange is used as it is; where it is absent it is declared as
-    /// direct, and as durable only where `exchange_durable` asks for it.
+    /// Parses a URL such as `amqps://user:password@host:5671/vhost?heartbeat=20`. The default vhost
+    /// is `/`. An existing exchange is used as it is. Otherwise a direct exchange is declared,
+    /// durable if `exchange_durable`.
     ///
     /// # Errors
-    /// `Misconfigured` when the URL or the exchange's name cannot be used.
+    /// `Misconfigured` if the URL or the exchange's name is invalid.
     pub fn new(url: &str, exchange: &str, exchange_durable: bool) -> Result<Self> {
-        // The parser's own message may repeat the password.
+        // The parser's message may contain the password.
         let mut uri: AMQPUri = url.parse().map_err(|_| {
             Error::new(
                 ErrorKind::Misconfigured,
@@ -96,7 +97,7 @@ impl RabbitOptions {
         .with_source(cause)
     }
 
-    /// One call, under its deadline.
+    /// Runs one call, with a timeout.
     async fn call<T>(
         &self,
         doing: &str,
@@ -109,7 +110,7 @@ impl RabbitOptions {
         }
     }
 
-    /// Makes sure that the exchange is there, without touching one that is.
+    /// Declares the exchange if it does not exist. An existing one is not changed.
     async fn ensure_exchange(&self, connection: &Connection) -> Result<()> {
         let declare = async |options| {
             let channel = connection.create_channel().await?;
@@ -118,8 +119,8 @@ impl RabbitOptions {
             channel.close(200, "OK".into()).await
         };
         let passive = ExchangeDeclareOptions { passive: true, ..Default::default() };
-        // The broker closes the channel of a question that it answers with no.
-        if self.is_there("looking for the exchange", declare(passive)).await? {
+        // If the exchange does not exist, the broker closes the channel.
+        if self.exists("checking the exchange", declare(passive)).await? {
             return Ok(());
         }
         let durable = self.exchange_durable;
@@ -127,7 +128,7 @@ impl RabbitOptions {
         self.call("declaring the exchange", declare(options)).await
     }
 
-    /// Makes sure that a queue is there, without touching one that is.
+    /// Declares a queue if it does not exist. An existing one is not changed.
     async fn ensure_queue(
         &self,
         connection: &Connection,
@@ -140,15 +141,15 @@ impl RabbitOptions {
             channel.close(200, "OK".into()).await
         };
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-        if self.is_there("looking for the queue", declare(passive)).await? {
+        if self.exists("checking the queue", declare(passive)).await? {
             return Ok(());
         }
         let options = QueueDeclareOptions { durable, ..Default::default() };
         self.call("declaring the queue", declare(options)).await
     }
 
-    /// The answer to a passive declaration.
-    async fn is_there(
+    /// Whether a passive declaration finds its exchange or queue.
+    async fn exists(
         &self,
         doing: &str,
         question: impl Future<Output = lapin::Result<()>>,
@@ -175,24 +176,24 @@ impl fmt::Debug for RabbitOptions {
     }
 }
 
-/// Makes connections, one after the other.
+/// Connects to RabbitMQ.
 struct Connector {
     options: RabbitOptions,
-    /// Whether the last try was accepted and then met silence.
-    silent: AtomicBool,
+    /// Whether the last connection was accepted but the broker did not respond.
+    was_unresponsive: AtomicBool,
 }
 
 impl Connector {
     fn new(options: RabbitOptions) -> Self {
-        Self { options, silent: AtomicBool::new(false) }
+        Self { options, was_unresponsive: AtomicBool::new(false) }
     }
 
-    /// Connects and makes sure of the exchange.
+    /// Connects, and declares the exchange if it does not exist.
     async fn connect(&self) -> Result<Connection> {
         let doing = "connecting";
         let options = &self.options;
-        if self.silent.load(Ordering::Relaxed) {
-            self.greet().await?;
+        if self.was_unresponsive.load(Ordering::Relaxed) {
+            self.check_responsive().await?;
         }
         let properties =
             ConnectionProperties::default().with_connection_name("order-engine".into());
@@ -200,7 +201,7 @@ impl Connector {
         let connection = match timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(connected) => connected.map_err(|error| options.failed(doing, error))?,
             Err(elapsed) => {
-                self.silent.store(true, Ordering::Relaxed);
+                self.was_unresponsive.store(true, Ordering::Relaxed);
                 return Err(options.failed(doing, elapsed));
             }
         };
@@ -208,24 +209,24 @@ impl Connector {
         Ok(connection)
     }
 
-    /// Asks a broker that was silent whether it speaks again. lapin keeps a thread for every
-    /// connection whose other side never answers, so it must not be let at a silent one again and
-    /// again.
-    async fn greet(&self) -> Result<()> {
+    /// Checks whether an unresponsive broker responds again. lapin keeps a thread for each
+    /// connection that never gets a response, so it must not connect to an unresponsive broker
+    /// repeatedly.
+    async fn check_responsive(&self) -> Result<()> {
         let authority = &self.options.uri.authority;
-        let greeting = async {
+        let check = async {
             let stream = TcpStream::connect((authority.host.as_str(), authority.port)).await?;
             if self.options.uri.scheme == AMQPScheme::AMQP {
                 stream.writable().await?;
-                stream.try_write(GREETING)?;
+                stream.try_write(PROTOCOL_HEADER)?;
                 stream.readable().await?;
             }
             Ok::<(), std::io::Error>(())
         };
-        match timeout(CONNECT_TIMEOUT, greeting).await {
-            Ok(Ok(())) => self.silent.store(false, Ordering::Relaxed),
-            Ok(Err(error)) => return Err(self.options.failed("greeting", error)),
-            Err(elapsed) => return Err(self.options.failed("greeting", elapsed)),
+        match timeout(CONNECT_TIMEOUT, check).await {
+            Ok(Ok(())) => self.was_unresponsive.store(false, Ordering::Relaxed),
+            Ok(Err(error)) => return Err(self.options.failed("checking the broker", error)),
+            Err(elapsed) => return Err(self.options.failed("checking the broker", elapsed)),
         }
         Ok(())
     }
@@ -251,7 +252,7 @@ fn is_soft(error: &lapin::Error, reason: AMQPSoftError) -> bool {
         if *refusal.kind() == AMQPErrorKind::Soft(reason))
 }
 
-/// The address between brackets in a URL's authority, which the parser takes for no host at all.
+/// The IPv6 address in a URL. The parser ignores hosts in brackets.
 fn ipv6_host(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?']).next()?;

@@ -1,4 +1,4 @@
-//! Publishing to RabbitMQ: mandatory, persistent, and confirmed.
+//! Publishes to RabbitMQ: mandatory, persistent, with publisher confirms.
 
 use std::collections::HashSet;
 use std::slice;
@@ -17,24 +17,25 @@ use crate::engine::ports::{PublishOutcome, Publisher, PublisherFactory};
 use crate::error::{Error, Result};
 use crate::transport::rabbitmq::{Connector, NAME_BYTES_MAX, PERSISTENT, RabbitOptions, is_soft};
 
-/// How long a batch may take, from the first byte to the last confirm.
+/// Time limit for a batch, until the last confirm.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The way out to an exchange.
+/// Creates publishers for one exchange.
 pub struct RabbitPublisherFactory {
     connector: Connector,
     last: Mutex<Option<Arc<Connection>>>,
 }
 
 impl RabbitPublisherFactory {
-    /// A way out; connects when asked to.
+    /// Does not connect yet.
     #[must_use]
     pub fn new(options: RabbitOptions) -> Self {
         Self { connector: Connector::new(options), last: Mutex::new(None) }
     }
 
-    /// A broker short of memory or disk reads nothing from who publishes, not even a farewell. One
-    /// such connection is kept until it can be closed, and no further one is opened meanwhile.
+    /// A broker that is low on memory or disk reads nothing from publishing connections, not even
+    /// their close. The last such connection is kept, and no further one is opened while it is
+    /// blocked.
     fn check_not_blocked(&self) -> Result<()> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let blocked = last
@@ -42,7 +43,7 @@ impl RabbitPublisherFactory {
             .map(|connection| connection.status())
             .is_some_and(|status| status.connected() && status.blocked());
         if blocked {
-            let why = "it blocks publishers, being short of memory or disk";
+            let why = "the broker blocks publishers because it is low on memory or disk";
             return Err(self.connector.options.failed("connecting", why));
         }
         Ok(())
@@ -70,18 +71,18 @@ async fn confirming_channel(options: &RabbitOptions, connection: &Connection) ->
     Ok(channel)
 }
 
-/// A connected way out.
+/// A connected publisher.
 pub struct RabbitPublisher {
     options: RabbitOptions,
     connection: Arc<Connection>,
     channel: Channel,
 }
 
-/// Why a batch has no verdicts.
+/// Why the outcomes of a batch are unknown.
 enum BatchError {
     /// The broker closed the channel because of a message, for this reason.
     Message(String),
-    /// The connection is lost or silent.
+    /// The connection is lost or unresponsive.
     Connection(Error),
 }
 
@@ -91,7 +92,7 @@ impl Publisher for RabbitPublisher {
             return Err(self.options.failed("publishing", "the connection was closed"));
         }
         match self.send(batch).await {
-            Ok(verdicts) => Ok(verdicts),
+            Ok(outcomes) => Ok(outcomes),
             Err(BatchError::Message(_)) => self.send_one_by_one(batch).await,
             Err(BatchError::Connection(error)) => Err(error),
         }
@@ -104,8 +105,8 @@ impl RabbitPublisher {
         &self,
         batch: &[OutgoingMessage],
     ) -> std::result::Result<Vec<PublishOutcome>, BatchError> {
-        let on_their_way = join_all(batch.iter().map(|message| self.send_one(message)));
-        let outcomes = match timeout(PUBLISH_TIMEOUT, on_their_way).await {
+        let publishing = join_all(batch.iter().map(|message| self.send_one(message)));
+        let outcomes = match timeout(PUBLISH_TIMEOUT, publishing).await {
             Ok(outcomes) => outcomes,
             Err(elapsed) => {
                 return Err(BatchError::Connection(self.options.failed("publishing", elapsed)));
@@ -118,23 +119,24 @@ impl RabbitPublisher {
             .into_iter()
             .collect::<lapin::Result<Vec<_>>>()
             .map_err(|error| BatchError::Connection(self.options.failed("publishing", error)))?;
-        Ok(verdicts(batch, confirmations))
+        Ok(outcomes_of(batch, confirmations))
     }
 
-    /// Finds the message that the broker closes the channel for: only that one is refused.
+    /// Sends the messages one by one, to find the one for which the broker closes the channel. Only
+    /// that one is rejected.
     async fn send_one_by_one(&mut self, batch: &[OutgoingMessage]) -> Result<Vec<PublishOutcome>> {
-        let mut verdicts = Vec::with_capacity(batch.len());
+        let mut outcomes = Vec::with_capacity(batch.len());
         for message in batch {
             if !self.channel.status().connected() {
                 self.channel = confirming_channel(&self.options, &self.connection).await?;
             }
             match self.send(slice::from_ref(message)).await {
-                Ok(one) => verdicts.extend(one),
-                Err(BatchError::Message(reason)) => verdicts.push(PublishOutcome::Rejected(reason)),
+                Ok(one) => outcomes.extend(one),
+                Err(BatchError::Message(reason)) => outcomes.push(PublishOutcome::Rejected(reason)),
                 Err(BatchError::Connection(error)) => return Err(error),
             }
         }
-        Ok(verdicts)
+        Ok(outcomes)
     }
 
     async fn send_one(&self, message: &OutgoingMessage) -> lapin::Result<Confirmation> {
@@ -154,20 +156,20 @@ impl RabbitPublisher {
     }
 }
 
-/// The broker's reason, where it closed the channel because of what a message is.
+/// The broker's reason, if it closed the channel because of a message.
 fn blamed_on_message(outcome: &lapin::Result<Confirmation>) -> Option<String> {
     let error = outcome.as_ref().err()?;
     let reasons = [AMQPSoftError::PRECONDITIONFAILED, AMQPSoftError::CONTENTTOOLARGE];
     reasons.into_iter().any(|reason| is_soft(error, reason)).then(|| error.to_string())
 }
 
-/// What became of each message. lapin hands a returned message over with any confirm of the batch,
-/// so it is recognised by its id.
-fn verdicts(batch: &[OutgoingMessage], confirmations: Vec<Confirmation>) -> Vec<PublishOutcome> {
+/// The outcome of each message. lapin attaches a returned message to any confirm of the batch, so
+/// returned messages are matched by id.
+fn outcomes_of(batch: &[OutgoingMessage], confirmations: Vec<Confirmation>) -> Vec<PublishOutcome> {
     let mut returned = HashSet::new();
-    let mut verdicts = Vec::with_capacity(batch.len());
+    let mut outcomes = Vec::with_capacity(batch.len());
     for confirmation in confirmations {
-        verdicts.push(if confirmation.is_ack() {
+        outcomes.push(if confirmation.is_ack() {
             PublishOutcome::Confirmed
         } else {
             PublishOutcome::Rejected(
@@ -179,12 +181,12 @@ fn verdicts(batch: &[OutgoingMessage], confirmations: Vec<Confirmation>) -> Vec<
             returned.extend(id);
         }
     }
-    for (message, verdict) in batch.iter().zip(&mut verdicts) {
+    for (message, verdict) in batch.iter().zip(&mut outcomes) {
         if returned.contains(&message.message_id.to_string()) {
             *verdict = PublishOutcome::Unroutable;
         }
     }
-    verdicts
+    outcomes
 }
 
 fn properties(message: &OutgoingMessage) -> BasicProperties {
@@ -202,14 +204,15 @@ fn properties(message: &OutgoingMessage) -> BasicProperties {
     if let Some(order) = message.stream.order() {
         properties = properties.with_correlation_id(order.to_string().into());
     }
-    // An event's id carries the time it happened; later attempts say the same.
+    // The timestamp is that of the event, taken from its id. It is the same for each attempt.
     match message.message_id.get_timestamp() {
         Some(at) => properties.with_timestamp(at.to_unix().0),
         None => properties,
     }
 }
 
-/// A topic is a contract's constant and short. One that is not is cut, and finds no queue.
+/// A topic as an AMQP short string. Contracts' topics are short. A longer one is truncated, and
+/// therefore unroutable.
 fn short(topic: &str) -> ShortString {
     let end = topic.floor_char_boundary(NAME_BYTES_MAX);
     ShortString::try_new(&topic[..end]).unwrap_or_default()

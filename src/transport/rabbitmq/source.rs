@@ -1,4 +1,4 @@
-//! Consuming from RabbitMQ: a queue bound to the exchange, acknowledged by hand.
+//! Consumes from a RabbitMQ queue that is bound to the exchange, with manual acknowledgement.
 
 use futures_util::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions};
@@ -10,8 +10,8 @@ use crate::engine::ports::{Delivery, MessageSource, MessageSourceFactory};
 use crate::error::Result;
 use crate::transport::rabbitmq::{Connector, RabbitOptions, headers, name};
 
-/// The header of a message that was put back into its queue: the routing key that it came with. Its
-/// own is then the name of the queue.
+/// The header with the original routing key of a message that was returned to its queue. The
+/// routing key of such a message is the name of the queue.
 pub(super) const ROUTING_KEY: &str = "x-order-engine-routing-key";
 
 /// Which queue to consume from, and what to have in it. Settings.
@@ -39,22 +39,22 @@ pub struct RabbitMessageSourceFactory {
 }
 
 impl RabbitMessageSourceFactory {
-    /// A way in; connects when asked to.
+    /// Does not connect yet.
     ///
     /// # Errors
-    /// `Misconfigured` when a name is empty or longer than 255 bytes.
-    pub fn new(options: RabbitOptions, inlet: &RabbitSourceOptions) -> Result<Self> {
-        let topics = inlet.topics.iter().map(|topic| name(topic, "routing key"));
+    /// `Misconfigured` if a name is empty or longer than 255 bytes.
+    pub fn new(options: RabbitOptions, source: &RabbitSourceOptions) -> Result<Self> {
+        let topics = source.topics.iter().map(|topic| name(topic, "routing key"));
         Ok(Self {
             connector: Connector::new(options),
-            queue: name(&inlet.queue, "queue")?,
-            queue_durable: inlet.queue_durable,
+            queue: name(&source.queue, "queue")?,
+            queue_durable: source.queue_durable,
             topics: topics.collect::<Result<_>>()?,
-            prefetch: inlet.prefetch,
+            prefetch: source.prefetch,
         })
     }
 
-    /// Makes sure of queue and bindings, which a restarted broker may have lost, and consumes.
+    /// Declares queue and bindings, which a restarted broker may have lost, and starts to consume.
     async fn consume(&self, connection: &Connection) -> Result<(Channel, Consumer)> {
         let options = &self.connector.options;
         options.ensure_queue(connection, &self.queue, self.queue_durable).await?;
@@ -93,7 +93,7 @@ impl MessageSourceFactory for RabbitMessageSourceFactory {
     }
 }
 
-/// A connected way in.
+/// A connected consumer.
 pub struct RabbitMessageSource {
     options: RabbitOptions,
     channel: Channel,
@@ -107,7 +107,7 @@ impl MessageSource for RabbitMessageSource {
         match self.consumer.next().await {
             Some(Ok(delivery)) => Ok(convert(delivery)),
             Some(Err(error)) => Err(self.options.failed("consuming", error)),
-            // The queue was deleted, or its node went away.
+            // The queue was deleted, or its node is down.
             None => Err(self.options.failed("consuming", "the broker cancelled the consumer")),
         }
     }
@@ -118,15 +118,16 @@ impl MessageSource for RabbitMessageSource {
     }
 
     async fn close(self) -> Result<()> {
-        let farewell = self.connection.close(200, "OK".into());
-        self.options.call("closing the connection", farewell).await
+        let closing = self.connection.close(200, "OK".into());
+        self.options.call("closing the connection", closing).await
     }
 }
 
 pub(super) fn convert(delivery: lapin::message::Delivery) -> Delivery {
     let text = |short: &Option<ShortString>| short.as_ref().map(|id| id.as_str().to_owned());
     let headers = delivery.properties.headers().as_ref().map(headers::to_json).unwrap_or_default();
-    // Whoever publishes to an exchange says with the key what it is, and with a header nothing.
+    // The header counts only for messages that were published to the queue by its name, not through
+    // an exchange.
     let came_with = headers.get(ROUTING_KEY).and_then(Value::as_str);
     let came_with = came_with.filter(|_| delivery.exchange.as_str().is_empty());
     Delivery {

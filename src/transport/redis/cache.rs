@@ -1,5 +1,5 @@
-//! Copies of orders in Redis: one hash for each order and each user's list, and only scripts that
-//! touch them, so that nobody sees a step half done.
+//! The order cache in Redis: one hash for each order and each user's list. Only scripts access
+//! them, so that every step is atomic.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,19 +14,20 @@ use crate::engine::ports::{CacheKey, CacheLookup, OrderCache};
 use crate::error::Result;
 use crate::transport::redis::{RedisLink, cached_orders};
 
-/// How long an entry stays closed that nobody reopens: longer than any change may take.
+/// How long an entry stays invalidated if it is never released. Longer than any change can take.
 const CLOSED_MS: u64 = 60_000;
-/// Largest entry, in bytes. Longer lists are read from the database.
+/// Largest entry, in bytes. Larger ones are not cached.
 const ENTRY_BYTES_MAX: usize = 1024 * 1024;
 
-/// An entry that something else was made of is none.
+/// Deletes keys that are not hashes, which another program must have written.
 const PRELUDE: &str = "
     for _, key in ipairs(KEYS) do
         local kind = redis.call('TYPE', key).ok
         if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', key) end
     end";
 
-/// What there is; with a lease (`ARGV[1]`), leave for its bearer to put something in.
+/// Returns the entry. On a miss, stores the lease `ARGV[1]`, which entitles its holder to fill the
+/// entry.
 const GET: &str = "
     local held = redis.call('HMGET', KEYS[1], 'writers', 'value')
     if (tonumber(held[1]) or 0) > 0 then return {'closed'} end
@@ -37,7 +38,7 @@ const GET: &str = "
     end
     return {'miss'}";
 
-/// Keeps a value (`ARGV[2]`, of version `ARGV[3]`) of the bearer of a lease.
+/// Stores the value `ARGV[2]` with version `ARGV[3]`, if `ARGV[1]` is the current lease.
 const PUT: &str = "
     local held = redis.call('HMGET', KEYS[1], 'lease', 'writers', 'version')
     local is_closed = (tonumber(held[2]) or 0) > 0
@@ -48,7 +49,7 @@ const PUT: &str = "
     redis.call('PEXPIRE', KEYS[1], ARGV[4])
     return 1";
 
-/// Forgets values and leases, and counts one more writer.
+/// Deletes values and leases, and increments the number of writers.
 const INVALIDATE: &str = "
     for _, key in ipairs(KEYS) do
         redis.call('HDEL', key, 'value', 'lease')
@@ -57,7 +58,7 @@ const INVALIDATE: &str = "
     end
     return #KEYS";
 
-/// Forgets values and leases, and counts one writer less.
+/// Deletes values and leases, and decrements the number of writers.
 const RELEASE: &str = "
     for _, key in ipairs(KEYS) do
         redis.call('HDEL', key, 'value', 'lease')
@@ -68,7 +69,7 @@ const RELEASE: &str = "
     end
     return #KEYS";
 
-/// Copies of orders in Redis.
+/// The order cache in Redis.
 pub struct RedisCache {
     link: Arc<RedisLink>,
     age_max: Duration,
@@ -79,7 +80,7 @@ pub struct RedisCache {
 }
 
 impl RedisCache {
-    /// On `link`; what is kept for `age_max` is forgotten.
+    /// A cache on `link`. Entries expire after `age_max`.
     #[must_use]
     pub fn new(link: Arc<RedisLink>, age_max: Duration) -> Self {
         let script = |text| Script::new(&format!("{PRELUDE}\n{text}"));

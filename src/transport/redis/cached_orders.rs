@@ -1,4 +1,4 @@
-//! Copies of orders as they stand in Redis, where others may write too.
+//! The serialised form of orders in the Redis cache.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -10,8 +10,8 @@ use crate::domain::order::{Order, OrderLine};
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
 
-/// An order as it is kept. The names are this file's own; entries of another build that spells them
-/// otherwise cannot be read, and are read anew.
+/// A cached order. Entries that another version has written with other field names cannot be
+/// parsed, and count as misses.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
@@ -37,10 +37,10 @@ struct KeptLine {
     unit_price: Decimal,
 }
 
-/// Writes orders, for [`read`].
+/// Serialises orders.
 ///
 /// # Errors
-/// `Internal` when one of them cannot be written.
+/// `Internal` if an order cannot be serialised.
 pub fn write(orders: &[Order]) -> Result<Vec<u8>> {
     let kept: Vec<_> = orders.iter().map(Kept::from).collect();
     serde_json::to_vec(&kept).map_err(|error| {
@@ -48,7 +48,7 @@ pub fn write(orders: &[Order]) -> Result<Vec<u8>> {
     })
 }
 
-/// Reads orders that [`write`] has written; none where something else stands there.
+/// Parses orders that [`write`] has serialised. `None` if the value is something else.
 #[must_use]
 pub fn read(value: &[u8]) -> Option<Vec<Order>> {
     let kept: Vec<Kept> = serde_json::from_slice(value).ok()?;

@@ -1,7 +1,8 @@
-//! Redis: one connection of a process, made when it is first needed and again when it is lost.
+//! Redis: one connection per process. It is opened when it is first needed, and reopened when it is
+//! lost.
 //!
-//! Everything here is asked within a bound. A Redis that did not answer is left alone for a while,
-//! so that what can do without it is not held up by asking again and again.
+//! Every command has a timeout. After a timeout, further commands fail immediately for a while, so
+//! that operations that do not depend on Redis are not delayed.
 
 mod cache;
 pub mod cached_orders;
@@ -25,25 +26,25 @@ use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a Redis that did not answer is left alone.
-const REST: Duration = Duration::from_millis(500);
+/// How long commands fail immediately after a timeout or a lost connection.
+const COOLDOWN: Duration = Duration::from_millis(500);
 
-/// A Redis that may be asked. Shared by everything in a process that uses the same one.
+/// A connection to Redis, shared by all its users in a process.
 pub struct RedisLink {
     manager: ConnectionManager,
     address: String,
     time_max: Duration,
-    born: Instant,
-    /// Until when it is left alone, in milliseconds since `born`.
-    resting_until_ms: AtomicU64,
+    started: Instant,
+    /// End of the cooldown, in milliseconds since `started`.
+    cooldown_until_ms: AtomicU64,
 }
 
 impl RedisLink {
-    /// A link to the Redis at `url`, which is not connected to yet. By TLS it must prove itself to
-    /// the authorities of `ca_file`, or to the usual ones. Must be called on a tokio runtime.
+    /// Does not connect yet. For `rediss://` URLs, `ca_file` contains the trusted certificate
+    /// authorities (default: Mozilla's list). Must be called on a tokio runtime.
     ///
     /// # Errors
-    /// `Misconfigured` when the URL or the file cannot be read.
+    /// `Misconfigured` if the URL is invalid or the file cannot be read.
     pub fn new(url: &str, ca_file: Option<&Path>, time_max: Duration) -> Result<Self> {
         let info = connection_info(url)?;
         let address = info.addr().to_string();
@@ -61,37 +62,38 @@ impl RedisLink {
             .set_number_of_retries(0);
         let manager = client.get_connection_manager_lazy(config);
         let manager = manager.map_err(|error| unreadable(&error))?;
-        let (born, resting_until_ms) = (Instant::now(), AtomicU64::new(0));
-        Ok(Self { manager, address, time_max, born, resting_until_ms })
+        let (started, cooldown_until_ms) = (Instant::now(), AtomicU64::new(0));
+        Ok(Self { manager, address, time_max, started, cooldown_until_ms })
     }
 
-    /// Where it is, without the password.
+    /// `host:port` of Redis.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Whether Redis answers.
+    /// Checks that Redis responds.
     ///
     /// # Errors
-    /// As [`RedisLink::ask`].
+    /// `Unavailable` if it does not.
     pub async fn ping(&self) -> Result<()> {
         self.ask::<String>(&redis::cmd("PING")).await.map(drop)
     }
 
-    /// What Redis answers to a command.
+    /// Runs a command.
     ///
     /// # Errors
-    /// `Unavailable` when it does not answer in time, or has not lately.
+    /// `Unavailable` if Redis does not respond in time, during the cooldown, or if it returns an
+    /// error.
     pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
         let mut connection = self.manager.clone();
         self.in_time(command.query_async(&mut connection)).await
     }
 
-    /// What Redis answers to a script, which it runs whole or not at all.
+    /// Runs a script, atomically.
     ///
     /// # Errors
-    /// As [`RedisLink::ask`].
+    /// `Unavailable`, as for [`RedisLink::ask`].
     pub async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T> {
         let mut connection = self.manager.clone();
         self.in_time(script.invoke_async(&mut connection)).await
@@ -101,31 +103,31 @@ impl RedisLink {
         &self,
         asking: impl Future<Output = std::result::Result<T, RedisError>>,
     ) -> Result<T> {
-        if self.now_ms() < self.resting_until_ms.load(Ordering::Relaxed) {
-            return Err(self.unavailable("did not answer lately"));
+        if self.now_ms() < self.cooldown_until_ms.load(Ordering::Relaxed) {
+            return Err(self.unavailable("did not respond recently"));
         }
         match timeout(self.time_max, asking).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 if error.is_io_error() || error.is_timeout() {
-                    self.rest();
+                    self.start_cooldown();
                 }
-                Err(self.unavailable(how(&error)).with_source(without_url(&error)))
+                Err(self.unavailable(describe(&error)).with_source(without_url(&error)))
             }
             Err(_) => {
-                self.rest();
+                self.start_cooldown();
                 Err(self.unavailable("does not answer in time"))
             }
         }
     }
 
-    fn rest(&self) {
-        let until = self.now_ms() + u64::try_from(REST.as_millis()).unwrap_or(u64::MAX);
-        self.resting_until_ms.store(until, Ordering::Relaxed);
+    fn start_cooldown(&self) {
+        let until = self.now_ms() + u64::try_from(COOLDOWN.as_millis()).unwrap_or(u64::MAX);
+        self.cooldown_until_ms.store(until, Ordering::Relaxed);
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn unavailable(&self, how: &str) -> Error {
@@ -134,30 +136,30 @@ impl RedisLink {
     }
 }
 
-/// What became of a question, for people.
-fn how(error: &RedisError) -> &'static str {
+/// The error in words.
+fn describe(error: &RedisError) -> &'static str {
     match error.kind() {
         RedisErrorKind::AuthenticationFailed => "does not accept the user or the password",
         RedisErrorKind::Server(_) | RedisErrorKind::Extension => match error.code() {
             Some("NOAUTH" | "WRONGPASS") => "does not accept the user or the password",
-            _ => "refuses what it is asked",
+            _ => "returned an error",
         },
         _ => "does not answer",
     }
 }
 
-/// Reads a URL.
+/// Parses a Redis URL.
 ///
 /// # Errors
-/// `Misconfigured`.
+/// `Misconfigured` if it is invalid.
 pub(super) fn connection_info(url: &str) -> Result<ConnectionInfo> {
     url.into_connection_info().map_err(|error| unreadable(&error))
 }
 
-/// The certificates to trust under TLS, where they are not the usual ones.
+/// The contents of `ca_file`, for `rediss://` URLs only.
 ///
 /// # Errors
-/// `Misconfigured` when the file cannot be read.
+/// `Misconfigured` if the file cannot be read.
 pub(super) fn authorities(url: &str, ca_file: Option<&Path>) -> Result<Option<Vec<u8>>> {
     let Some(file) = ca_file.filter(|_| url.starts_with("rediss://")) else { return Ok(None) };
     fs::read(file).map(Some).map_err(|error| {
@@ -171,8 +173,8 @@ fn unreadable(error: &RedisError) -> Error {
     Error::new(ErrorKind::Misconfigured, text).with_source(without_url(error))
 }
 
-/// The library's errors may repeat what they were given, password included. Those of sockets and
-/// TLS do not, and are needed: they say why a certificate is refused.
+/// The library's errors may contain the URL with its password. Errors of sockets and TLS do not,
+/// and are kept, because they say why a certificate was rejected.
 pub(super) fn without_url(error: &RedisError) -> Error {
     let kind = error.kind();
     let cause = error.source().filter(|_| error.is_io_error());

@@ -1,8 +1,8 @@
-//! Stock keys: `product:{productId}:stock`, a plain integer each, that other services read and
-//! change. Beside them the hash `order_engine:stock` keeps what was last shown of each product:
-//! version, available, adopted.
+//! The stock projection: the keys `product:{productId}:stock`, plain integers that other services
+//! read and change. The hash `order_engine:stock` contains what was last written for each product:
+//! version, available stock, external adjustment.
 //!
-//! The keys must be on one server: a cluster would spread them.
+//! The scripts use several keys, so Redis Cluster is not supported.
 
 use std::sync::{Arc, LazyLock};
 
@@ -15,10 +15,10 @@ use crate::engine::ports::StockProjection;
 use crate::error::Result;
 use crate::transport::redis::RedisLink;
 
-/// What was last shown of each product.
+/// The hash of what was last written for each product.
 const SHOWN: &str = "order_engine:stock";
 
-/// What a number is in both scripts: text of digits that Lua counts exactly.
+/// Lua function of both scripts: whether a value is an integer that Lua represents exactly.
 const IS_NUMBER: &str = "
     local function is_number(text)
         return type(text) == 'string' and string.match(text, '^-?%d+$')
@@ -26,8 +26,8 @@ const IS_NUMBER: &str = "
     end
     ";
 
-/// The keys and what was last shown, at one moment. Where nothing was, the database's level is
-/// noted as shown: a number that is there already is what others made of it.
+/// Reads the keys and what was last written, atomically. If nothing was written yet, the database's
+/// stock counts as written, so that an existing number is an external adjustment of it.
 static READ: LazyLock<Script> = LazyLock::new(|| {
     with_numbers(
         "local seen = {}
@@ -45,9 +45,9 @@ static READ: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Shows levels. The difference to what was shown before is added to the key, and what was adopted
-/// meanwhile is in the key already; so a change by others at the same time is not lost. What is no
-/// number is nobody's, and is replaced.
+/// Writes stock. It adds the difference from the last written stock to the key, without external
+/// adjustments, which the key already contains. So concurrent changes by other services are not
+/// lost. A value that is not a number is replaced.
 static SHOW: LazyLock<Script> = LazyLock::new(|| {
     with_numbers(
         "for i = 2, #KEYS do
@@ -83,11 +83,11 @@ fn with_numbers(script: &str) -> Script {
     Script::new(&[IS_NUMBER, script].concat())
 }
 
-/// The stock keys of one Redis.
+/// The stock projection in one Redis.
 pub struct RedisStockProjection(Arc<RedisLink>);
 
 impl RedisStockProjection {
-    /// Reaches them through `link`.
+    /// A projection on `link`.
     #[must_use]
     pub fn new(link: Arc<RedisLink>) -> Self {
         Self(link)
@@ -149,17 +149,17 @@ fn key(product: &str) -> String {
     format!("product:{product}:stock")
 }
 
-/// What was shown, as the hash has it.
+/// A field of the hash of written stock.
 fn written(level: &ProjectedStock) -> String {
     format!("{}:{}:{}", level.version, level.available, level.external_adjustment)
 }
 
-/// A number, as the scripts read it.
+/// Parses an integer by the rule of the scripts.
 fn read_number(text: &str) -> Option<i64> {
     text.parse().ok().filter(|number| (-NUMBER_MAX..=NUMBER_MAX).contains(number))
 }
 
-/// A number and what was shown; none where there is no number.
+/// Parses a key's number and what was last written. `None` if there is no number.
 fn read_reading(seen: &[String]) -> Option<StockReading> {
     let [number, shown] = seen else { return None };
     let mut parts = shown.splitn(3, ':').skip(1).map(|part| part.parse().ok());
@@ -173,7 +173,7 @@ mod tests {
     use crate::domain::ids::ProductId;
 
     #[test]
-    fn what_was_shown_is_read_as_it_was_written() {
+    fn a_written_field_is_parsed_again() {
         let product = ProductId::parse("1").unwrap();
         let level = ProjectedStock { product, version: 7, available: 98, external_adjustment: -2 };
         let seen = |number: &str, shown: &str| read_reading(&[number.to_owned(), shown.to_owned()]);

@@ -1,4 +1,4 @@
-//! What is shown of users: the hashes `user:email` and `user:preferences`, by user id.
+//! The user projection: the hashes `user:email` and `user:preferences`, by user id.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -14,11 +14,11 @@ use crate::transport::redis::RedisLink;
 
 const EMAIL: &str = "user:email";
 const PREFERENCES: &str = "user:preferences";
-/// About so many entries are read at a time.
+/// Approximate number of entries per page.
 const PAGE: u32 = 500;
 
-/// Writes fields of both hashes, and answers how many keys are there and are no hash: an older
-/// service keeps other things under these names, and they are left alone.
+/// Writes fields of both hashes. Returns the number of keys that exist but are not hashes. A legacy
+/// service may use these names for other values, which are not changed.
 static SHOW: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local others = 0
@@ -37,7 +37,7 @@ static SHOW: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Reads a page of a hash; nothing where the key is no hash.
+/// Reads a page of a hash. Empty if the key is not a hash.
 static SCAN: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then return {'0', {}} end
@@ -45,14 +45,14 @@ static SCAN: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// The user keys of one Redis.
+/// The user projection in one Redis.
 pub struct RedisUserProjection {
     link: Arc<RedisLink>,
     has_warned: AtomicBool,
 }
 
 impl RedisUserProjection {
-    /// Reaches them through `link`.
+    /// A projection on `link`.
     #[must_use]
     pub fn new(link: Arc<RedisLink>) -> Self {
         Self { link, has_warned: AtomicBool::new(false) }
@@ -94,7 +94,7 @@ impl UserProjection for RedisUserProjection {
             let mut scan = SCAN.prepare_invoke();
             scan.key(PREFERENCES).arg(cursor).arg(PAGE);
             let (next, fields): (u64, Vec<Vec<u8>>) = self.link.run(&scan).await?;
-            // What is not UTF-8 is no JSON and names no user.
+            // A value that is not UTF-8 is neither JSON nor a user id.
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let (pairs, _) = fields.as_chunks::<2>();
             let found = pairs.iter().map(|[user, json]| (text(user), text(json))).collect();

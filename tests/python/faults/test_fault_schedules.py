@@ -51,7 +51,7 @@ DOCUMENTED = (
     "timed out and may still take effect",
     "does not answer",
     "cannot be asked",
-    "is left alone for a moment",
+    "is not called for a moment",
     "cannot be reached",
     "Orders wait for more than",
 )
