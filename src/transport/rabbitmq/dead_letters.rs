@@ -65,8 +65,8 @@ impl RabbitDeadLetters {
         })
     }
 
-    /// Adds a message, and waits for the broker's confirm. Declares the dead-letter queue if it does
-    /// not exist.
+    /// Adds a message, and waits for the broker's confirm. Declares the dead-letter queue if it
+    /// does not exist.
     ///
     /// # Errors
     /// `Unavailable`. The message may have been added nevertheless.

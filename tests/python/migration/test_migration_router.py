@@ -141,7 +141,7 @@ class Moving:
 
     def close(self) -> None:
         """Closes the engine, if it was opened."""
-        self.app.extensions["order_engine"].close()
+        self.app.extensions["order_engine"].engine.close()
 
 
 def token(user: int | str, **claims: object) -> str:
