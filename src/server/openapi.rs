@@ -42,8 +42,7 @@ const PAGE_WITHOUT_SWAGGER_UI: &str = r#"<!doctype html>
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only describes the header; the session reads it")]
 pub struct IdempotencyKeyHeader {
-    /// Identifies the request. A retry with the same key does not place a second order. Printable
-    /// ASCII.
+    /// Identifies the request: a retry does not place a second order. Printable ASCII.
     #[param(
         rename = "Idempotency-Key",
         required = false,

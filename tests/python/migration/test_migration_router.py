@@ -526,7 +526,7 @@ def test_metrics_are_exported(make: Make) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("route", "order", "legacy", "--percent", "5"), "Only shadow and engine"),
+        (("route", "order", "legacy", "--percent", "5"), "Only the stages shadow and engine"),
         (("route", "--all"), "--all takes one argument"),
         (("route", "order", "elsewhere"), "Invalid value"),
         (("route", "order", "engine", "--percent", "101"), "Invalid value"),
