@@ -1,4 +1,4 @@
-//! What is fuzzed: the same targets that `tests/decoders` runs on any Rust.
+//! The fuzz targets, which `tests/decoders` also runs on stable Rust.
 
 #[path = "../tests/decoders/targets/mod.rs"]
 pub mod targets;

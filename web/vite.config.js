@@ -1,14 +1,14 @@
-// How the pages are bundled: into the Python package, with every file also gzipped. The mode says
-// which of them: `graphiql` or `swagger-ui`, a folder here and there.
+// Bundles a page into the Python package, with a gzipped copy of every file. The mode selects the
+// page: `graphiql` or `swagger-ui`, the name of its source and target folder.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { defineConfig } from 'vite';
 
-// Where the server shows the files of a page, as seen from the page.
+// The path of a page's assets, relative to the page.
 const FILES = { graphiql: 'graphql/assets/', 'swagger-ui': 'docs/assets/' };
 
-// The server sends these as they lie on the disk, so that it compresses nothing per request.
+// The server sends the gzipped copies, so that it need not compress them per request.
 const precompress = {
   name: 'precompress',
   writeBundle({ dir }, bundle) {
@@ -20,14 +20,14 @@ const precompress = {
   },
 };
 
-// The page lies at its path or behind any prefix, its files below it. Files find each other by
-// themselves; only the page must be told where they are.
+// A page can be served under any path prefix. Assets refer to each other by relative URLs. Only the
+// page needs the path of the assets.
 const besidePage = (files) => ({
   name: 'beside-page',
   transformIndexHtml: { order: 'post', handler: (html) => html.replaceAll('"./', `"${files}`) },
 });
 
-// Swagger UI comes bundled with packages of its own; their notices, and its own, go with it.
+// Swagger UI is already bundled with its dependencies. Their licence notices are included.
 const notices = {
   name: 'notices',
   generateBundle() {
@@ -48,13 +48,13 @@ export default defineConfig(({ mode }) => ({
     outDir: `../../python/order_engine/static/${mode}`,
     emptyOutDir: true,
     assetsDir: '',
-    // No data: scripts or workers, which the page's content security policy refuses.
+    // No inlined scripts or workers (data: URLs), which the Content-Security-Policy forbids.
     assetsInlineLimit: 0,
-    // The editor (Monaco) alone is 2.8 MB; it is read from the local machine.
+    // The editor (Monaco) alone has 2.8 MB.
     chunkSizeWarningLimit: 4096,
-    // React packages mark files "use client", which means nothing to a page without a server side.
+    // "use client" directives of React packages have no meaning without server components.
     rolldownOptions: { checks: { moduleLevelDirective: false } },
-    // The notices that the licences of the bundled packages ask for travel with the bundle.
+    // Includes the licence notices of the bundled packages.
     license: { fileName: 'licenses.md' },
   },
   worker: { format: 'es' },

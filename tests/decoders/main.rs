@@ -1,7 +1,7 @@
-//! Every decoder of bytes from outside, on what is kept of earlier attacks and on damaged pieces of
-//! it: the short run of what `make fuzz` does with coverage.
+//! Runs every fuzz target on its corpus and on random mutations of it. `make fuzz` runs the same
+//! targets with coverage guidance.
 
-#![expect(clippy::expect_used, reason = "in a test a panic is a failure, told where it happened")]
+#![expect(clippy::expect_used, reason = "in a test a panic is a failure with its location")]
 
 mod targets;
 
@@ -11,21 +11,21 @@ use std::path::PathBuf;
 
 use fastrand::Rng;
 
-/// Damaged inputs that each target is given.
-const DAMAGED: usize = 500;
-/// Longest of them, in bytes.
+/// Mutated inputs per target.
+const MUTATIONS: usize = 500;
+/// Longest mutated input, in bytes.
 const BYTES_MAX: usize = 4096;
-/// What means something to one decoder or another.
-const SIGNS: &[u8] = b"\"\\{}[]():,.-+09eE \t\n\0\x7f\xff";
-/// Most places of one input that are damaged.
-const PLACES_MAX: usize = 5;
+/// Bytes with a meaning in one of the formats.
+const SYNTAX_BYTES: &[u8] = b"\"\\{}[]():,.-+09eE \t\n\0\x7f\xff";
+/// Most mutations of one input.
+const CHANGES_MAX: usize = 5;
 
 fn project() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What is kept for a target: the lines of its seeds, and the files that fuzzing has left.
-fn kept(name: &str) -> Vec<Vec<u8>> {
+/// The corpus of a target: the lines of its seed file, and the files that fuzzing has found.
+fn corpus(name: &str) -> Vec<Vec<u8>> {
     let seeds = project().join(format!("tests/corpus/{name}.txt"));
     let seeds = fs::read(&seeds).expect("a file of seeds for each target");
     let mut kept: Vec<_> = seeds.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
@@ -36,22 +36,22 @@ fn kept(name: &str) -> Vec<Vec<u8>> {
     kept
 }
 
-/// A kept input with bytes cut out, said again, changed, or taken from another one.
-fn damaged(kept: &[Vec<u8>], random: &mut Rng) -> Vec<u8> {
+/// An input of the corpus with bytes removed, repeated, changed or spliced from another input.
+fn mutate(kept: &[Vec<u8>], random: &mut Rng) -> Vec<u8> {
     let mut body = kept[random.usize(..kept.len())].clone();
-    for _ in 0..=random.usize(..PLACES_MAX) {
+    for _ in 0..=random.usize(..CHANGES_MAX) {
         let begin = random.usize(..=body.len());
         let end = (begin + random.usize(..12)).min(body.len());
         let place = begin..end;
         match random.u8(..6) {
             0 => drop(body.drain(place)),
             1 => {
-                let said = body[place.clone()].repeat(random.usize(1..20));
-                body.splice(end..end, said).for_each(drop);
+                let repeated = body[place.clone()].repeat(random.usize(1..20));
+                body.splice(end..end, repeated).for_each(drop);
             }
             2 => body[place].iter_mut().for_each(|byte| *byte = random.u8(..)),
             3 => body[place].iter_mut().for_each(|byte| *byte ^= 1 << random.u8(..8)),
-            4 => body.insert(begin, SIGNS[random.usize(..SIGNS.len())]),
+            4 => body.insert(begin, SYNTAX_BYTES[random.usize(..SYNTAX_BYTES.len())]),
             _ => {
                 let other = &kept[random.usize(..kept.len())];
                 let from = random.usize(..=other.len());
@@ -64,13 +64,13 @@ fn damaged(kept: &[Vec<u8>], random: &mut Rng) -> Vec<u8> {
 }
 
 fn holds(name: &str) {
-    let kept = kept(name);
+    let kept = corpus(name);
     let mut random = Rng::with_seed(kept.len() as u64);
-    let inputs = kept.iter().cloned().chain((0..DAMAGED).map(|_| damaged(&kept, &mut random)));
+    let inputs = kept.iter().cloned().chain((0..MUTATIONS).map(|_| mutate(&kept, &mut random)));
     for input in inputs {
         let ran = catch_unwind(AssertUnwindSafe(|| targets::run(name, &input)));
         let shown = input.escape_ascii();
-        assert!(ran.is_ok(), "{name} is broken by b\"{shown}\": keep it in fuzz/corpus/{name}/");
+        assert!(ran.is_ok(), "{name} fails on b\"{shown}\": add it to fuzz/corpus/{name}/");
     }
 }
 

@@ -1,4 +1,4 @@
-// The playground: GraphiQL with a field for the token, talking to the server it came from.
+// The playground: GraphiQL with a field for the token. It sends requests to its own server.
 import 'graphiql/setup-workers/vite';
 import 'graphiql/style.css';
 import './style.css';
@@ -18,7 +18,7 @@ socket.protocol = endpoint.protocol === 'https:' ? 'wss:' : 'ws:';
 
 const fetcher = createGraphiQLFetcher({
   url: endpoint.href,
-  // What is typed into the Headers pane comes last: it wins.
+  // Headers of the Headers pane come last, so that they take precedence.
   fetch: (url, request) =>
     fetch(url, { ...request, headers: { ...authorization(), ...request.headers } }),
   wsClient: createClient({ url: socket.href, connectionParams: authorization }),
@@ -60,7 +60,7 @@ function TokenField() {
     setToken(typed);
   }
 
-  // On leaving the field, not on each key: a token is typed or pasted as a whole.
+  // Applied when the field loses focus, not on each key.
   function refreshSchema() {
     if (introspected.current === kept()) return;
     introspected.current = kept();
@@ -68,7 +68,7 @@ function TokenField() {
   }
 
   useEffect(() => {
-    // A second link opened in the same tab changes only the fragment, and loads nothing.
+    // Another link opened in the same tab changes only the fragment and does not reload the page.
     function follow() {
       const linked = takeFromAddress();
       if (linked === null) return;
@@ -105,8 +105,8 @@ function TokenField() {
   );
 }
 
-// GraphiQL remembers queries and headers. In the tab's own storage, because a token may stand
-// among the headers and should not outlive the tab.
+// GraphiQL stores queries and headers. Session storage is used, because the headers can contain a
+// token, which should not outlive the tab.
 createRoot(document.getElementById('playground')).render(
   <GraphiQL
     fetcher={fetcher}

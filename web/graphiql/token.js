@@ -1,9 +1,9 @@
-// The token of this tab: where it comes from, where it is kept, how a request carries it.
+// The token of this tab: reads it from the URL, stores it, and builds the request header.
 
 const KEY = 'order-engine:token';
 
-// A link may carry the token after its "#", a part that browsers send to no server. It is taken
-// out of the address at once, so that nobody shares or bookmarks it with the address.
+// A link can contain the token in its fragment, which browsers do not send to servers. It is removed
+// from the URL at once, so that it is not shared or bookmarked with the URL.
 export function takeFromAddress() {
   const linked = new URLSearchParams(location.hash.slice(1)).get('token');
   if (linked !== null) history.replaceState(null, '', location.pathname + location.search);
@@ -22,7 +22,7 @@ export function kept() {
   return text;
 }
 
-// Asked for each request, so that a new token counts from the next one on.
+// Called for each request, so that a new token applies to the next one.
 export function authorization() {
   const token = text.trim().replace(/^Bearer\s+/i, '');
   return token ? { Authorization: `Bearer ${token}` } : {};

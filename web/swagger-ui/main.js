@@ -1,4 +1,4 @@
-// The description of the door that the page came from, to be read and tried.
+// Swagger UI for the OpenAPI description of the page's own server.
 import SwaggerUI from 'swagger-ui-dist/swagger-ui-es-bundle.js';
 import 'swagger-ui-dist/swagger-ui.css';
 import './style.css';
@@ -8,6 +8,6 @@ SwaggerUI({
   domNode: document.getElementById('api'),
   deepLinking: true,
   displayRequestDuration: true,
-  // Nobody outside is asked whether the description is valid.
+  // Do not send the description to the public validator.
   validatorUrl: null,
 });

@@ -1,5 +1,5 @@
-//! The doors of an engine that is closed: each reads a request as ever, and then says that it
-//! cannot be served. No database is needed, and none is waited for.
+//! The APIs of a closed engine. They parse and check requests as usual, and then respond that the
+//! engine is unavailable. No database is needed.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -28,23 +28,23 @@ use tower::ServiceExt as _;
 
 use super::identity;
 
-/// What is answered to a request that was understood.
+/// The status of a valid request.
 pub const UNDERSTOOD: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
-/// How long an answer may take until it counts as none.
+/// Time limit for a response.
 const TIME_MAX: Duration = Duration::from_secs(20);
 
 thread_local! {
-    static DOORS: Doors = Doors::open();
+    static APIS: Apis = Apis::open();
 }
 
-struct Doors {
+struct Apis {
     runtime: Runtime,
     routers: HashMap<&'static str, Router>,
     schemas: HashMap<&'static str, GraphQl>,
     server: ServerContext,
 }
 
-impl Doors {
+impl Apis {
     fn open() -> Self {
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
         let engine = runtime.block_on(async {
@@ -108,11 +108,11 @@ fn server(contract: &'static str, authenticator: Authenticator) -> ServerContext
     }
 }
 
-/// The answer of a contract's door.
+/// The response of a contract's API.
 pub fn send(contract: &str, request: Request<Body>) -> (StatusCode, Vec<u8>) {
-    DOORS.with(|doors| {
-        let router = doors.routers[contract].clone();
-        in_time(&doors.runtime, async {
+    APIS.with(|apis| {
+        let router = apis.routers[contract].clone();
+        with_timeout(&apis.runtime, async {
             let Ok(response) = router.oneshot(request).await;
             let (parts, body) = response.into_parts();
             let body = axum::body::to_bytes(body, usize::MAX).await.expect("a whole answer");
@@ -121,11 +121,11 @@ pub fn send(contract: &str, request: Request<Body>) -> (StatusCode, Vec<u8>) {
     })
 }
 
-/// What a contract's schema makes of a request.
+/// The result of a GraphQL request to a contract.
 pub fn execute(contract: &str, params: Params) -> ExecutionResult {
-    DOORS.with(|doors| {
-        let schema = &doors.schemas[contract];
-        in_time(&doors.runtime, async {
+    APIS.with(|apis| {
+        let schema = &apis.schemas[contract];
+        with_timeout(&apis.runtime, async {
             let authenticator = Authenticator::Jwt(identity::verifier());
             let session =
                 Session::from_authorization(&authenticator, Some(identity::bearer())).await;
@@ -134,15 +134,15 @@ pub fn execute(contract: &str, params: Params) -> ExecutionResult {
     })
 }
 
-/// Runs something with the schema of `flask` and its server.
+/// Runs a closure with the GraphQL API of `flask` and its context.
 pub fn with_schema<T, F: Future<Output = T>>(run: impl FnOnce(GraphQl, ServerContext) -> F) -> T {
-    DOORS.with(|doors| {
-        let schema = doors.schemas["flask"].clone();
-        in_time(&doors.runtime, run(schema, doors.server.clone()))
+    APIS.with(|apis| {
+        let schema = apis.schemas["flask"].clone();
+        with_timeout(&apis.runtime, run(schema, apis.server.clone()))
     })
 }
 
-fn in_time<T>(runtime: &Runtime, work: impl Future<Output = T>) -> T {
+fn with_timeout<T>(runtime: &Runtime, work: impl Future<Output = T>) -> T {
     let work = async { tokio::time::timeout(TIME_MAX, work).await };
     runtime.block_on(work).expect("an answer in time")
 }

@@ -1,5 +1,5 @@
-//! Messages of other services: refused by name, or taken in within bounds, and understood again
-//! when the same is said in the plainest words.
+//! Messages of other services. They are rejected with a reason or decoded to events within limits,
+//! and an equivalent message in canonical form decodes to the same events.
 
 use order_engine::contracts;
 use order_engine::domain::external_event::{ExternalEvent, ProductEvent, StockEvent, UserEvent};
@@ -10,11 +10,11 @@ use order_engine::engine::ports::Delivery;
 use order_engine::error::{ErrorKind, Result};
 use serde_json::json;
 
-/// Longest text of a fact, in bytes.
+/// Longest text in an event, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
-/// Longest refusal, in bytes: it is kept with the message, and shown.
+/// Longest rejection reason, in bytes. It is stored with the dead letter.
 const REFUSAL_BYTES_MAX: usize = 600;
-/// The order that every message answers, as its correlation id says.
+/// The order in the correlation id of every message.
 const ANSWERED: i64 = 17;
 
 /// Messages of the user and product services on RabbitMQ.
@@ -27,7 +27,7 @@ pub fn gateway(data: &[u8]) {
     run("gateway", data);
 }
 
-/// Messages of the product and user services on Kafka, and preferences as Redis has them.
+/// Messages of the product and user services on Kafka, and preferences from Redis.
 pub fn stock(data: &[u8]) {
     run("stock", data);
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -39,7 +39,7 @@ pub fn stock(data: &[u8]) {
 
 fn run(name: &str, body: &[u8]) {
     let contract = contracts::open(name).expect("a contract");
-    let heard = |topic: &str, body: &[u8]| {
+    let decode = |topic: &str, body: &[u8]| {
         contract.message_decoder().decode(&Delivery {
             topic: topic.to_owned(),
             body: body.to_vec(),
@@ -48,25 +48,25 @@ fn run(name: &str, body: &[u8]) {
         })
     };
     for topic in contract.topics() {
-        let facts = match heard(topic, body) {
-            Ok(facts) => facts,
+        let events = match decode(topic, body) {
+            Ok(events) => events,
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
                 assert!(error.message().len() <= REFUSAL_BYTES_MAX, "{error}");
                 continue;
             }
         };
-        facts.iter().for_each(is_within_bounds);
-        if let Some(said) = said(topic, &facts) {
-            let again: Result<Vec<ExternalEvent>> = heard(topic, said.as_bytes());
-            assert_eq!(again.ok().as_ref(), Some(&facts), "{said}");
+        events.iter().for_each(is_within_bounds);
+        if let Some(message) = canonical(topic, &events) {
+            let again: Result<Vec<ExternalEvent>> = decode(topic, message.as_bytes());
+            assert_eq!(again.ok().as_ref(), Some(&events), "{message}");
         }
     }
 }
 
-fn is_within_bounds(fact: &ExternalEvent) {
+fn is_within_bounds(event: &ExternalEvent) {
     let is_text = |text: &String| text.len() <= TEXT_BYTES_MAX && !text.contains('\0');
-    match fact {
+    match event {
         ExternalEvent::User(UserEvent {
             user,
             username,
@@ -90,9 +90,9 @@ fn is_within_bounds(fact: &ExternalEvent) {
     }
 }
 
-/// A message that says these facts; none where there is nothing to say.
-fn said(topic: &str, facts: &[ExternalEvent]) -> Option<String> {
-    let body = match facts {
+/// The canonical message for these events. `None` if there are none.
+fn canonical(topic: &str, events: &[ExternalEvent]) -> Option<String> {
+    let body = match events {
         [] => return None,
         [ExternalEvent::User(user), ExternalEvent::LoggedIn(same)] => {
             assert_eq!(&user.user, same);
@@ -118,7 +118,8 @@ fn said(topic: &str, facts: &[ExternalEvent]) -> Option<String> {
             format!("{},\"price\":{}}}", rest.strip_suffix('}')?, product.price)
         }
         several => {
-            let stock = several.iter().map(|fact| stock_said(topic, fact)).collect::<Vec<_>>();
+            let stock =
+                several.iter().map(|event| canonical_stock(topic, event)).collect::<Vec<_>>();
             match topic {
                 "inventory-events" => stock.into_iter().next()?.to_string(),
                 _ => serde_json::Value::from(stock).to_string(),
@@ -128,9 +129,9 @@ fn said(topic: &str, facts: &[ExternalEvent]) -> Option<String> {
     Some(body)
 }
 
-fn stock_said(topic: &str, fact: &ExternalEvent) -> serde_json::Value {
-    let ExternalEvent::Stock(StockEvent { product, quantity, order }) = fact else {
-        panic!("{fact:?} on {topic}");
+fn canonical_stock(topic: &str, event: &ExternalEvent) -> serde_json::Value {
+    let ExternalEvent::Stock(StockEvent { product, quantity, order }) = event else {
+        panic!("{event:?} on {topic}");
     };
     let (product, order) = (product.as_str(), order.map(|order| order.get().to_string()));
     match topic {

@@ -1,5 +1,5 @@
-//! GraphQL: requests as JSON and in an address, documents, the cursors of lists, and what is said
-//! on a socket. No document takes long, whatever is in it.
+//! GraphQL: requests in JSON bodies and URLs, documents, list cursors and WebSocket messages. Every
+//! document is processed within a time limit.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -19,16 +19,16 @@ use super::closed_engine::{execute, with_schema};
 use super::identity;
 use super::names::percent_encoded;
 
-/// How much of a processor a document may take, with every check of debugging.
+/// Limit of CPU time for a document, in a build with debug assertions.
 const TIME_MAX: Duration = Duration::from_secs(1);
-/// Longest answer to one document of at most 64 KiB, in bytes.
+/// Longest response to a document of at most 64 KiB, in bytes.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Longest address, in bytes, below the bound of the library that reads it.
+/// Longest URL, in bytes, below the limit of the HTTP library.
 const ADDRESS_BYTES_MAX: usize = 60_000;
-/// Most messages that are said on one socket.
+/// Most messages on one WebSocket.
 const MESSAGES_MAX: usize = 10;
 
-/// A document, asked at both schemas.
+/// A document, executed with both schemas.
 pub fn documents(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let fits = limits::check_text(&text).is_ok();
@@ -43,7 +43,7 @@ pub fn documents(data: &[u8]) {
     }
 }
 
-/// The time that this thread has run; where nobody says, the time.
+/// CPU time of this thread, or wall-clock time where it is not available.
 fn processor_time() -> Duration {
     let counted = fs::read_to_string("/proc/thread-self/schedstat").ok();
     let counted = counted.and_then(|text| text.split(' ').next()?.parse().ok());
@@ -60,7 +60,7 @@ fn params(body: &Value) -> Params {
     Params::from_json(body.to_string().as_bytes()).expect("a request")
 }
 
-/// Errors that blame the request, or the engine for being closed.
+/// Checks that all errors are about the request or the closed engine.
 fn is_an_answer(answered: &ExecutionResult) -> Value {
     let text = answered.to_json();
     assert!(text.len() <= ANSWER_BYTES_MAX);
@@ -75,10 +75,10 @@ fn is_an_answer(answered: &ExecutionResult) -> Value {
     answer
 }
 
-/// A request as JSON, and as the query of an address. What is read is read again from either.
+/// A request in a JSON body and in a URL. Both are parsed to the same parameters.
 pub fn parameters(data: &[u8]) {
     if let Ok(uri) = format!("/graphql?{}", String::from_utf8_lossy(data)).parse::<Uri>() {
-        // Whatever it is, it is read or refused.
+        // It is parsed or rejected, without a panic.
         let _ = Params::from_url(&uri).map(|read| is_read_again(&read));
     }
     if let Ok(read) = Params::from_json(data) {
@@ -113,8 +113,8 @@ fn is_read_again(read: &Params) {
     assert_eq!(again.variables, read.variables);
 }
 
-/// A cursor, and the one of the order with the number that the first eight bytes are. Only what the
-/// engine writes is taken.
+/// A cursor, and the cursor of the order with the number in the first eight bytes. Only cursors
+/// that the engine can have written are accepted.
 pub fn cursors(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let bytes = URL_SAFE_NO_PAD.decode(text.as_bytes()).ok();
@@ -127,7 +127,7 @@ pub fn cursors(data: &[u8]) {
     assert_eq!(is_taken(&cursor(id)), id >= 1, "{id}");
 }
 
-/// As the engine writes it behind an order, in the list of all.
+/// The engine's cursor after an order in the list of all orders.
 fn cursor(id: i64) -> String {
     let id = id.to_be_bytes();
     let hash = Sha256::new().chain_update(b"orders:1\0").chain_update(id).chain_update(b"\0");
@@ -145,8 +145,8 @@ fn is_taken(cursor: &str) -> bool {
     }
 }
 
-/// What a client says on a socket, a message between two tabs. Every answer is JSON, and the socket
-/// ends when the client goes.
+/// Messages of a client on a WebSocket, separated by tabs. Every response is JSON, and the socket
+/// ends when the client disconnects.
 pub fn sockets(data: &[u8]) {
     let text = String::from_utf8_lossy(data).replace("TOKEN", identity::bearer());
     for protocol in ["graphql-transport-ws", "graphql-ws"] {

@@ -1,5 +1,5 @@
-//! Who asks: tokens as they come, claims that are rightly signed, and the keys that an issuer
-//! serves. Nobody is let in whose token was not made with the key.
+//! Authentication: arbitrary tokens, arbitrary claims with a valid signature, and key sets of an
+//! issuer. Only tokens that were signed with the key are accepted.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -26,13 +26,13 @@ use serde_json::{Value, json};
 const SECRET: &str = "a-secret-of-the-tests-with-32-bytes-or-more";
 /// 2026-11-21, in seconds.
 const NOW: i64 = 1_795_300_000;
-/// How much later a token may come than it says.
+/// Accepted clock difference, in seconds.
 const LEEWAY: i64 = 5;
-/// How long the tokens are good: for as long as anybody runs this.
+/// Lifetime of the tokens. They never expire in practice.
 const LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
-/// Longest token that is looked at, in bytes.
+/// Longest token that is checked, in bytes.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
-/// What stands for a good token in the seeds.
+/// Placeholder for a valid token in the seeds.
 const PLACE: &str = "TOKEN";
 
 static VERIFIER: LazyLock<Arc<Verifier>> = LazyLock::new(|| {
@@ -45,12 +45,12 @@ static TOKEN: LazyLock<String> = LazyLock::new(|| {
 });
 static BEARER: LazyLock<String> = LazyLock::new(|| format!("Bearer {}", *TOKEN));
 
-/// Checks tokens of the one secret.
+/// A verifier of tokens with the shared secret.
 pub fn verifier() -> Arc<Verifier> {
     Arc::clone(&VERIFIER)
 }
 
-/// The header of user 1's token.
+/// The `Authorization` header with user 1's token.
 pub fn bearer() -> &'static str {
     &BEARER
 }
@@ -59,7 +59,7 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(NOW, 0).expect("a time")
 }
 
-/// The value of an `Authorization` header, and a good token with some characters changed.
+/// An arbitrary value of an `Authorization` header, and a valid token with changed characters.
 pub fn tokens(data: &[u8]) {
     let text = String::from_utf8_lossy(data).replace(PLACE, &TOKEN);
     for value in [text.clone(), format!("Bearer {text}"), format!("Bearer {}", changed(data))] {
@@ -84,19 +84,19 @@ pub fn tokens(data: &[u8]) {
     }
 }
 
-/// The token with the characters of each pair of bytes (where, what) in it.
+/// The valid token, changed by pairs of bytes: position and character.
 fn changed(data: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut token = TOKEN.clone().into_bytes();
     for pair in data.chunks_exact(2) {
-        // The last characters first: there the signature stands.
+        // Positions count from the end, where the signature is.
         let at = token.len() - 1 - usize::from(pair[0]) % token.len();
         token[at] = ALPHABET[usize::from(pair[1]) % ALPHABET.len()];
     }
     String::from_utf8(token).expect("characters of base64")
 }
 
-/// A door says of the same value what the verifier says.
+/// A session and the verifier agree about a header value.
 fn in_a_header(value: &str, expected: &std::result::Result<Caller, ErrorKind>) {
     let Ok(header) = HeaderValue::from_str(value) else { return };
     if header.to_str().is_err() {
@@ -110,7 +110,7 @@ fn in_a_header(value: &str, expected: &std::result::Result<Caller, ErrorKind>) {
     assert_eq!(&caller, expected, "{value}");
 }
 
-/// Claims of a token that is signed with the secret, and before a tab its header.
+/// Header and claims, separated by a tab, of a token that is signed with the secret.
 pub fn claims(data: &[u8]) {
     let tab = data.iter().position(|byte| *byte == b'\t');
     let (header, claims) = match tab {
@@ -138,8 +138,8 @@ pub fn claims(data: &[u8]) {
     }
 }
 
-/// What an object in JSON holds, each as it is written: what nobody reads of it may be a number
-/// beyond all numbers.
+/// The members of a JSON object as unparsed text, because members that are not used may be numbers
+/// out of range.
 struct Members<'a>(BTreeMap<String, &'a RawValue>);
 
 impl<'a> Members<'a> {
@@ -168,13 +168,13 @@ impl JwksSource for Given {
     }
 }
 
-/// A set of keys (RFC 7517). Whatever it holds, nobody is let in by a token that none of them has
-/// signed.
+/// A JSON Web Key Set (RFC 7517). Whatever it contains, a token that none of its keys has signed is
+/// rejected.
 pub fn keys(data: &[u8]) {
     let day = Duration::from_secs(24 * 3_600);
     let options = JwksOptions { refresh: day, cooldown: day, stale: day };
     let jwks = Arc::new(Jwks::new(Given(data.to_vec()), options));
-    match jwks.fetch().now_or_never().expect("what is given is there at once") {
+    match jwks.fetch().now_or_never().expect("the key set is available at once") {
         Ok(()) => {
             let set: Value = serde_json::from_slice(data).expect("a set in JSON");
             let keys = set["keys"].as_array().expect("keys");

@@ -1,5 +1,5 @@
-//! What is done with bytes from outside, one function for each decoder: it must neither panic nor
-//! break what is asserted of it. The test beside runs them on any Rust, `fuzz/` with coverage.
+//! The fuzz targets: one function for each decoder of external bytes. It must not panic, and its
+//! assertions must hold. `tests/decoders` runs them on stable Rust, `fuzz/` with coverage guidance.
 
 mod closed_engine;
 mod events;
@@ -10,10 +10,10 @@ mod neighbours;
 mod numbers;
 mod rest;
 
-/// Takes any bytes.
+/// A function that accepts any bytes.
 pub type Target = fn(&[u8]);
 
-/// Every target, by the name of its seeds and of its program in `fuzz/`.
+/// All targets, by the name of their seed file and of their binary in `fuzz/`.
 pub const ALL: [(&str, Target); 16] = [
     ("answers", neighbours::answers),
     ("claims", identity::claims),
@@ -36,7 +36,7 @@ pub const ALL: [(&str, Target); 16] = [
 /// Runs the target of this name.
 ///
 /// # Panics
-/// When the decoder breaks a promise, or there is no such target.
+/// If an assertion about the decoder fails, or there is no such target.
 pub fn run(name: &str, data: &[u8]) {
     let found = ALL.iter().find(|(known, _)| *known == name);
     let (_, target) = found.unwrap_or_else(|| panic!("there is no target {name}"));

@@ -1,5 +1,5 @@
-//! Names of orders, users, products and requests, and words: taken or refused as a whole, and said
-//! again as they were read.
+//! Ids of orders, users, products and requests, and enumeration values. They are accepted or
+//! rejected as a whole, and printed as they were parsed.
 
 use std::fmt::Write as _;
 
@@ -12,10 +12,10 @@ use order_engine::domain::status::OrderStatus;
 
 use super::closed_engine::{UNDERSTOOD, send};
 
-/// Most bytes that are tried as a part of an address.
+/// Most bytes that are tried as a path segment.
 const SEGMENT_BYTES_MAX: usize = 300;
 
-/// Text as an id of every kind, and bytes as a part of an address.
+/// Text as an id of every kind, and bytes as a path segment.
 pub fn ids(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         orders(text);
@@ -68,7 +68,7 @@ fn words(text: &str) {
     }
 }
 
-/// The part of an address that names an order means what the same text means elsewhere.
+/// An order id in a path means the same as elsewhere.
 fn addresses(data: &[u8]) {
     let segment = percent_encoded(data);
     let text = std::str::from_utf8(data);
@@ -93,7 +93,7 @@ fn addresses(data: &[u8]) {
     assert_eq!(status, expected);
 }
 
-/// Every byte as `%41`.
+/// Percent-encodes every byte.
 pub fn percent_encoded(data: &[u8]) -> String {
     data.iter().fold(String::with_capacity(3 * data.len()), |mut text, byte| {
         // Writing to a String cannot fail.

@@ -1,5 +1,5 @@
-//! What neighbours say: the answers of user and product services, and what stands in Redis where
-//! copies of orders were put. Nothing of it is guessed at.
+//! Data of other systems: responses of user and product services, and entries of the order cache in
+//! Redis.
 
 use order_engine::domain::ids::{ProductId, UserId};
 use order_engine::domain::quote::Quote;
@@ -7,7 +7,7 @@ use order_engine::transport::http::responses;
 use order_engine::transport::redis::cached_orders;
 use serde_json::Value;
 
-/// The body of a success, taken as each of the answers that may come.
+/// The body of a successful response, parsed as each kind of response.
 pub fn answers(data: &[u8]) {
     let value: Option<Value> = serde_json::from_slice(data).ok();
     let products = ["1", "2"].map(|id| ProductId::parse(id).expect("a product id"));
@@ -15,7 +15,7 @@ pub fn answers(data: &[u8]) {
         Ok(Some(quote)) => {
             assert_eq!(quote.product, products[0]);
             if let Some(value) = &value {
-                is_told(&quote, value.get("result").unwrap_or(value));
+                check_quote(&quote, value.get("result").unwrap_or(value));
             }
         }
         Ok(None) => {
@@ -30,10 +30,10 @@ pub fn answers(data: &[u8]) {
             assert!(quotes.iter().filter(|quote| quote.product == *product).count() <= 1);
         }
         if let Some(value) = &value {
-            let told = value["data"]["productByIds"].as_array().expect("a list");
-            let told: Vec<_> = told.iter().filter(|each| !each.is_null()).collect();
-            assert_eq!(told.len(), quotes.len(), "{value}");
-            quotes.iter().zip(told).for_each(|(quote, each)| is_told(quote, each));
+            let shown = value["data"]["productByIds"].as_array().expect("a list");
+            let shown: Vec<_> = shown.iter().filter(|each| !each.is_null()).collect();
+            assert_eq!(shown.len(), quotes.len(), "{value}");
+            quotes.iter().zip(shown).for_each(|(quote, each)| check_quote(quote, each));
         }
     }
     let user = UserId::parse("1").expect("a user id");
@@ -44,19 +44,22 @@ pub fn answers(data: &[u8]) {
     }
 }
 
-/// Whether a quote is what anybody reads in the JSON of a product.
-fn is_told(quote: &Quote, told: &Value) {
+/// Checks that a quote agrees with the JSON of the product.
+fn check_quote(quote: &Quote, shown: &Value) {
     for name in ["_id", "id"] {
-        let id = told.get(name).filter(|id| !id.is_null());
-        assert!(id.is_none_or(|id| is_id(id, quote.product.as_str())), "{told}");
+        let id = shown.get(name).filter(|id| !id.is_null());
+        assert!(id.is_none_or(|id| is_id(id, quote.product.as_str())), "{shown}");
     }
-    // For the reader of values -0 is no whole number.
+    // serde_json does not parse -0 as an integer.
     let number = |value: &Value| value.as_i64().or((value.as_f64()? == 0.0).then_some(0));
-    let stock = ["quantity", "stock"].iter().find_map(|name| number(&told[name]));
-    assert_eq!(stock, Some(quote.stock), "{told}");
-    let price = told.get("price").filter(|price| !price.is_null());
-    assert_eq!(price.is_some(), quote.price.is_some(), "{told}");
-    assert!(quote.price.is_none_or(|price| !price.is_sign_negative() || price.is_zero()), "{told}");
+    let stock = ["quantity", "stock"].iter().find_map(|name| number(&shown[name]));
+    assert_eq!(stock, Some(quote.stock), "{shown}");
+    let price = shown.get("price").filter(|price| !price.is_null());
+    assert_eq!(price.is_some(), quote.price.is_some(), "{shown}");
+    assert!(
+        quote.price.is_none_or(|price| !price.is_sign_negative() || price.is_zero()),
+        "{shown}"
+    );
 }
 
 fn is_id(value: &Value, id: &str) -> bool {
@@ -67,7 +70,7 @@ fn is_id(value: &Value, id: &str) -> bool {
     }
 }
 
-/// What stands in Redis; what is read of it is written, and read again, as it was.
+/// A cache entry. What is parsed survives a round trip.
 pub fn copies(data: &[u8]) {
     let Some(orders) = cached_orders::read(data) else { return };
     let written = cached_orders::write(&orders).expect("orders in JSON");

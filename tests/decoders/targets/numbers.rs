@@ -1,5 +1,5 @@
-//! Amounts as JSON has them, and stock numbers as other services set them: exact, within bounds,
-//! and never wrapped around.
+//! Amounts in JSON and stock numbers of other services: exact, within limits, and without integer
+//! overflow.
 
 use order_engine::domain::ids::{OrderId, ProductId};
 use order_engine::domain::money::{SCALE_MAX, checked_amount, line_total, read_amount};
@@ -10,10 +10,10 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 use serde_json::value::RawValue;
 
-/// What an amount is below.
+/// Exclusive upper limit of amounts.
 const AMOUNT_LIMIT: i64 = 1_000_000_000_000_000;
 
-/// Text as an amount, and as up to five stock numbers with `:` between them.
+/// Text as an amount, and as up to five stock numbers, separated by `:`.
 pub fn numbers(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(json) = serde_json::from_str::<&RawValue>(text) {

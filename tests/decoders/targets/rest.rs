@@ -1,5 +1,5 @@
-//! The doors of REST, and what HTTP says beside a body. A request is refused with its reason, or
-//! understood as anybody would who reads its JSON.
+//! The REST APIs: request bodies and headers. A request is rejected with a reason, or parsed in
+//! agreement with its JSON.
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 
 use super::closed_engine::{UNDERSTOOD, send};
 
-/// How much longer than its body the answer to a request may be, as a factor, and in bytes.
+/// Limits of the length of a response, relative to the request's body: a factor, and bytes in
+/// addition.
 const ANSWER_GROWTH_MAX: usize = 16;
 const ANSWER_BYTES: usize = 1024;
 
-/// What a body must be to place an order.
+/// Requirements of a body that places an order.
 struct Form {
     contract: &'static str,
     path: &'static str,
@@ -29,7 +30,7 @@ const FORMS: [Form; 3] = [
 ];
 const CHANGES: [(&str, &str); 2] = [("jobs", "/api/orders/1"), ("stock", "/order/1")];
 
-/// A body, sent to every route that takes one.
+/// A body, sent to every route with a body.
 pub fn bodies(data: &[u8]) {
     let value: Option<Value> = serde_json::from_slice(data).ok();
     for form in &FORMS {
@@ -52,7 +53,7 @@ pub fn bodies(data: &[u8]) {
 }
 
 impl Form {
-    /// Whether a body asks for an order.
+    /// Whether a body meets the requirements.
     fn fits(&self, value: &Value) -> bool {
         let Some(products) = value.get("products").and_then(Value::as_array) else { return false };
         let is_line = |line: &Value| {
@@ -71,14 +72,14 @@ impl Form {
     }
 }
 
-/// Whether a door has understood a body. Space around it changes nothing.
+/// Whether an API accepts a body. Whitespace around it makes no difference.
 fn is_understood(contract: &str, method: &Method, path: &str, body: &[u8]) -> bool {
     let [status, spaced] = [body.to_vec(), [b"\n ", body, b"\t\r"].concat()].map(|body| {
         let length = body.len();
         let request = Request::builder().method(method).uri(path);
         let request = request.header(header::CONTENT_TYPE, "application/json");
         let (status, answer) = send(contract, request.body(body.into()).expect("a request"));
-        is_told(status, &answer);
+        check_error(status, &answer);
         assert!(answer.len() <= ANSWER_GROWTH_MAX * length + ANSWER_BYTES, "{}", answer.len());
         status
     });
@@ -87,14 +88,14 @@ fn is_understood(contract: &str, method: &Method, path: &str, body: &[u8]) -> bo
     status == UNDERSTOOD
 }
 
-/// An answer blames the request or the closed engine, in JSON.
-fn is_told(status: StatusCode, answer: &[u8]) {
+/// Checks that a response is JSON and its error is about the request or the closed engine.
+fn check_error(status: StatusCode, answer: &[u8]) {
     assert!(status.is_client_error() || status == UNDERSTOOD, "{status}");
     let value: Value = serde_json::from_slice(answer).expect("an answer in JSON");
     assert!(value.is_object(), "{value}");
 }
 
-/// Headers, with tabs between them, of a request for an order and of one of GraphQL.
+/// Headers, separated by tabs, of a REST and of a GraphQL request.
 pub fn headers(data: &[u8]) {
     let pair = |line: &[u8]| {
         let colon = line.iter().position(|byte| *byte == b':')?;
