@@ -221,9 +221,9 @@ def test_a_sink_that_times_out_receives_the_same_events_again(
 
     sink = Recorder(wait)
     engine = open_engine(sink, sink_timeout_seconds=1)
+    eventually(lambda: all(part.ok for part in engine.health()), "up")
     order = place(engine)
-    # Before that, readiness may fail because the engine is not open yet.
-    eventually(lambda: sink.calls == 1, "it was asked")
+    eventually(lambda: sink.calls == 1, "it was called")
     eventually(lambda: [part.name for part in engine.health() if not part.ok] == ["shop"], "down")
     go_on.set()
     assert [each.order_id for each in sink.wait_for(2)] == [order, order]

@@ -66,7 +66,7 @@ def test_a_broker_that_is_down_when_the_engine_starts(
         "rabbitmq": {
             "state": "down",
             "required": False,
-            "meaning": "Orders are taken; their events wait in the outbox.",
+            "meaning": "Orders are accepted; their events stay in the outbox.",
         },
     }
     placed = place(server, 10)
@@ -89,7 +89,7 @@ def test_a_missing_broker_is_logged_once(make_server: Callable[..., EngineProces
         assert len(place(server, 3)) == 3
         assert database.execute("select count(*) from outbox").fetchone() == (3,)
     assert list(readiness(server)) == ["postgresql"]
-    assert server.log().count("RABBITMQ_URL is not set") == 1
+    assert server.log().count("set RABBITMQ_URL to publish") == 1
 
 
 def test_a_broker_restart_under_load(broker: Broker, shop: Shop) -> None:

@@ -89,7 +89,7 @@ def test_requests_during_a_database_outage_get_a_clear_error(
     assert body["parts"]["postgresql"] == {
         "state": "down",
         "required": True,
-        "meaning": "Nothing can be read or written.",
+        "meaning": "Orders cannot be read or written.",
     }
     assert shop.server.client.get("/healthz").text == "ok"
     placed = shop.server.graphql(PLACE_ONE, token=token)

@@ -170,7 +170,7 @@ def test_a_port_in_use_is_named_with_a_remedy(make_server: Callable[..., EngineP
     with socket.create_server(("127.0.0.1", server.port)):
         server.launch()
         assert server.wait(20) == 2
-    assert f"Port {server.port} on 127.0.0.1" in server.log()
+    assert f"port {server.port} of 127.0.0.1" in server.log()
     assert "--port" in server.log()
     assert "Traceback" not in server.log()
 

@@ -14,7 +14,7 @@ from tests.services import Kafka, Redis, Service
 
 PATIENCE_S = 60.0
 UP = {"state": "up"}
-WAIT = "Orders are taken; their events wait in the outbox."
+WAIT = "Orders are accepted; their events stay in the outbox."
 
 
 @dataclass(frozen=True)

@@ -286,7 +286,7 @@ def test_a_key_server_may_start_later(
         RABBITMQ_URL="", ORDER_ENGINE_JWT_JWKS_URL=key_server.url, JWT_SECRET_KEY="", **QUICK
     )
     server.launch()
-    eventually(lambda: "fetching the keys" in server.log(), "the failure is logged")
+    eventually(lambda: "fetching the key set" in server.log(), "the failure is logged")
     token = f"Bearer {keys['ES256'].sign()}"
     eventually(lambda: healthy(server), "it lives")
     reported = answer_to(server, token)

@@ -274,5 +274,5 @@ def test_risky_settings_are_logged_once(
         ORDER_ENGINE_JOBS_AUTH="none",
     )
     server.start()
-    for warning in ("access is any-valid-token", "its auth is none", "can be guessed"):
+    for warning in ("access is any-valid-token", "authentication is disabled", "can be guessed"):
         assert server.log().count(warning) == 1, server.log()

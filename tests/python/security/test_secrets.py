@@ -108,7 +108,7 @@ def test_errors_about_urls_contain_no_passwords(
 )
 def test_errors_of_the_module_contain_no_secrets(settings: dict[str, str]) -> None:
     with pytest.raises(OrderEngineError) as refused:
-        OrderEngine(**settings)  # type: ignore[arg-type]
+        OrderEngine(**settings).open()  # type: ignore[arg-type]
     error = refused.value
     shown = [str(error), repr(error), json.dumps(error.context), repr(error.__cause__)]
     shown += traceback.format_exception_only(type(error), error)

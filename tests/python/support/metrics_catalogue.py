@@ -48,7 +48,7 @@ def label_values() -> dict[str, set[str]]:
     for cells in _rows(2):
         if (name := QUOTED.fullmatch(cells[0])) is not None:
             values[name[1]] = set(QUOTED.findall(cells[1]))
-    codes = CATALOGUE.read_text().partition("Errors' codes:")[2]
+    codes = CATALOGUE.read_text().partition("Error codes:")[2]
     values["outcome"] |= set(QUOTED.findall(codes))
     return values
 
