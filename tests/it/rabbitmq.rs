@@ -394,7 +394,7 @@ async fn a_broker_at_its_limits_refuses_one_message_and_delays_the_others() {
         }
     }
 
-    // Short of memory, it soon reads nothing more from publishers.
+    // A broker that is low on memory stops reading from publishers.
     broker.raise_alarm();
     let deadline = Instant::now() + PATIENCE;
     let waited = loop {
@@ -406,7 +406,7 @@ async fn a_broker_at_its_limits_refuses_one_message_and_delays_the_others() {
     assert_eq!(waited.kind(), ErrorKind::Unavailable);
     drop(publisher);
     let Err(refused) = outlet.connect().await else { panic!("the broker is blocked") };
-    assert!(order_engine::error::error_chain(&refused).contains("short of memory"), "{refused:?}");
+    assert!(order_engine::error::error_chain(&refused).contains("low on memory"), "{refused:?}");
     broker.clear_alarm();
     let deadline = Instant::now() + PATIENCE;
     let mut publisher = loop {
