@@ -360,7 +360,7 @@ def test_demo_on_a_port_in_use_names_it_and_a_remedy(shell: Shell) -> None:
         port = rival.getsockname()[1]
         done = shell.run(f"demo --port {port}")
     assert_readable(done, 2)
-    assert f"port {port} of 127.0.0.1" in done.stderr
+    assert f"Port {port} on 127.0.0.1" in done.stderr
     assert "--port" in done.stderr
     assert not (shell.folder / ".order-engine").exists(), "nothing was begun"
 
