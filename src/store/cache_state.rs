@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use sqlx::Row;
 use sqlx::postgres::PgRow;
-use uuid::Uuid;
 
 use crate::error::Result;
 use crate::store::statement::statements;
@@ -12,9 +11,13 @@ use crate::store::{Connection, failed};
 
 statements! {
     /// The state. While an older application writes to the same database, the cache is bypassed,
-    /// because nothing invalidates its entries then.
+    /// because nothing invalidates its entries then. A copy of a database has the same rows, so the
+    /// namespace also names the database itself: copies that share one Redis share no entries.
     GET = "
-        select namespace, epoch, bypass_until is not null as is_bypassed,
+        select namespace || ':' || (
+                   select oid from pg_database where datname = current_database()
+               ) as namespace,
+               epoch, bypass_until is not null as is_bypassed,
                coalesce(bypass_until < clock_timestamp(), false) as may_enable,
                coalesce(readable_from < clock_timestamp(), false) as is_readable,
                exists (select from adoption where step <> 'undone') as is_shared
@@ -84,8 +87,8 @@ pub async fn get(connection: &mut Connection) -> Result<CacheState> {
                 _ if is_bypassed => CacheState::Bypassed { epoch, may_enable },
                 0 => CacheState::Unused,
                 _ => {
-                    let namespace: Uuid = row.try_get("namespace")?;
-                    let namespace = format!("{}:{epoch}", namespace.simple());
+                    let namespace: String = row.try_get("namespace")?;
+                    let namespace = format!("{namespace}:{epoch}");
                     CacheState::Enabled { namespace, is_readable: row.try_get("is_readable")? }
                 }
             })

@@ -10,14 +10,16 @@ from typing import Any
 
 import httpx
 import pytest
+from psycopg import Connection
 from redis import Redis as RedisClient
 
 from tests.python.support.engine_process import EngineProcess
 from tests.python.support.fault_proxy import FaultProxy
 from tests.python.support.product_service import Product, ProductService
+from tests.python.support.servers import copied_database, fresh_vhost
 from tests.python.support.shop import database_of
 from tests.python.support.waiting import eventually
-from tests.services import Redis, Workspace
+from tests.services import PostgreSQL, RabbitMQ, Redis, Workspace
 
 PLACE = """
     mutation { placeOrder(input: {products: [{productId: "1", quantity: 1}]}) { _id status } }
@@ -106,6 +108,12 @@ class Pair:
         return order_id
 
 
+def wait_for_product(database: Connection) -> None:
+    """Waits until the product can be ordered."""
+    known = "select exists(select from products where reported is not null)"
+    eventually(lambda: database.execute(known).fetchone() == (True,), "it can be ordered")
+
+
 @pytest.fixture(scope="module")
 def places(shared_places: dict[str, str], redis_server: Redis) -> dict[str, str]:
     """The settings of every process."""
@@ -138,8 +146,7 @@ def pair(start: Callable[..., Api], places: dict[str, str], redis_server: Redis)
         near, far = start(), start(REDIS_URL=far_url)
         ProductService(places["RABBITMQ_URL"]).create(Product(1, quantity=1_000_000))
         with database_of(near.server) as database:
-            known = "select exists(select from products where reported is not null)"
-            eventually(lambda: database.execute(known).fetchone() == (True,), "it can be ordered")
+            wait_for_product(database)
         yield Pair(near, far, proxy, redis_server)
 
 
@@ -182,6 +189,31 @@ def test_cached_orders_are_visible_to_their_owner_only(pair: Pair) -> None:
         GET, {"id": made_up}, token=pair.near.server.token(user)
     ).json()
     assert denied["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+
+
+def test_copies_of_a_database_share_no_entries(
+    pair: Pair,
+    start: Callable[..., Api],
+    postgres: PostgreSQL,
+    migrated_template: str,
+    rabbitmq: RabbitMQ,
+) -> None:
+    order_id = pair.cached_order(pair.user())
+    with copied_database(postgres, migrated_template) as url, fresh_vhost(rabbitmq) as vhost:
+        copy = start(DATABASE_URL=url, RABBITMQ_URL=vhost.url)
+        ProductService(vhost.url).create(Product(1, quantity=1_000_000))
+        with database_of(copy.server) as database:
+            wait_for_product(database)
+        # Copies of a database assign the same numbers: the last 16 digits of an id.
+        while (copied_id := copy.place("another user"))[8:] != order_id[8:]:
+            pass
+
+        def is_hit() -> bool:
+            assert copy.status("another user", copied_id) == "pending"
+            return copy.cache_metrics()["hits"] > 0
+
+        eventually(is_hit, "the copy uses the cache")
+        copy.server.stop()
 
 
 @pytest.mark.parametrize("garbage", ["value", "writers", "string"])
