@@ -26,6 +26,7 @@ pub mod domain;
 pub mod engine;
 pub mod error;
 mod json_object;
+pub mod metrics;
 pub mod migration_router;
 pub mod operations;
 pub mod outbox;

@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 use crate::app::enabled_contracts::ContractApi;
 use crate::config::server::ServerSettings;
 use crate::error::Result;
+use crate::metrics::MetricsSource;
 use crate::server::ServerContext;
 use crate::server::health::Probe;
 use crate::server::metrics::Metrics;
 use crate::server::rate_limit::RateLimiter;
-use crate::server::sample::MetricsSource;
 
 /// What the servers of all contracts of a process share.
 pub(super) struct SharedContext {

@@ -30,6 +30,7 @@ use crate::app::background::{Background, Messaging};
 use crate::app::contexts::SharedContext;
 use crate::app::enabled_contracts::EnabledContracts;
 use crate::app::lazy::Lazy;
+use crate::app::metrics::EngineMetrics;
 use crate::app::sinks::SinkChannel;
 use crate::config::Settings;
 use crate::domain::routing_rule::MigrationStage;
@@ -108,11 +109,15 @@ impl App {
         }
         probes.extend(background.fetch_token_keys(contracts.apis()).await);
         auth_warnings::warn(contracts.apis(), settings.auth.access);
-        let metrics_sources = metrics::all(&engine, background.counters(), &probes);
+        let metrics = EngineMetrics {
+            engine: engine.clone(),
+            counters: background.counters().to_vec(),
+            probes: probes.clone(),
+        };
         let app = Self {
             engine,
             contracts,
-            shared: SharedContext::new(&settings.server, probes.clone(), metrics_sources),
+            shared: SharedContext::new(&settings.server, probes.clone(), vec![Arc::new(metrics)]),
             probes,
             background,
             stage: settings.migration.migration_stage,

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::engine::apply_external_event::ApplyOutcome;
+use crate::metrics::{Sample, count};
 
 /// The counters of one consumer since the process started.
 #[derive(Debug, Default)]
@@ -51,15 +52,35 @@ impl EventConsumerStats {
         self.dead_lettered.load(Ordering::Relaxed)
     }
 
-    /// Reconnections to the broker or the database.
+    /// The counters as samples of `/metrics`.
     #[must_use]
-    pub fn reconnects(&self) -> u64 {
-        self.reconnects.load(Ordering::Relaxed)
-    }
-
-    /// Whether this process holds the lease and is connected to the broker.
-    #[must_use]
-    pub fn is_active(&self) -> bool {
-        self.active.load(Ordering::Relaxed)
+    pub fn samples(&self) -> [Sample; 5] {
+        [
+            Sample::counter(
+                "order_engine_consumer_applied",
+                "Messages applied",
+                count(self.applied()),
+            ),
+            Sample::counter(
+                "order_engine_consumer_duplicates",
+                "Messages that had been applied before",
+                count(self.duplicates()),
+            ),
+            Sample::counter(
+                "order_engine_consumer_dead_lettered",
+                "Invalid messages, stored as dead letters",
+                count(self.dead_lettered()),
+            ),
+            Sample::counter(
+                "order_engine_consumer_reconnects",
+                "Reconnects to the broker or the database",
+                count(self.reconnects.load(Ordering::Relaxed)),
+            ),
+            Sample::gauge(
+                "order_engine_consumer_active",
+                "Whether this process consumes; one process at a time does",
+                f64::from(u8::from(self.active.load(Ordering::Relaxed))),
+            ),
+        ]
     }
 }

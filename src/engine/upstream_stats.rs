@@ -4,12 +4,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
+use crate::metrics::{Sample, count};
 
 /// Counters of one upstream service. The check of one order counts once, however many calls it
 /// takes.
 #[derive(Debug, Default)]
 pub struct UpstreamStats {
+    /// Orders for which the service gave an answer, positive or negative.
     answered: AtomicU64,
+    /// Orders for which it gave no usable answer in time.
     failed: AtomicU64,
     waited_us: AtomicU64,
 }
@@ -33,21 +36,25 @@ impl UpstreamStats {
         answer
     }
 
-    /// Orders for which the service gave an answer, positive or negative.
+    /// The counters as samples of `/metrics`, labelled with the name of the service.
     #[must_use]
-    pub fn answered(&self) -> u64 {
-        self.answered.load(Ordering::Relaxed)
-    }
-
-    /// Orders for which it gave no usable answer in time.
-    #[must_use]
-    pub fn failed(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
-    }
-
-    /// Total time spent waiting for the service.
-    #[must_use]
-    pub fn waited(&self) -> Duration {
-        Duration::from_micros(self.waited_us.load(Ordering::Relaxed))
+    pub fn samples(&self, service: &'static str) -> [Sample; 3] {
+        let requests = |outcome, counter: &AtomicU64| {
+            Sample::counter(
+                "order_engine_upstream_requests",
+                "Orders checked with an upstream service, by outcome",
+                count(counter.load(Ordering::Relaxed)),
+            )
+            .with_label("service", service)
+            .with_label("outcome", outcome)
+        };
+        let waited = Duration::from_micros(self.waited_us.load(Ordering::Relaxed));
+        let waited = Sample::counter(
+            "order_engine_upstream_wait_seconds",
+            "Time spent waiting for an upstream service",
+            waited.as_secs_f64(),
+        )
+        .with_label("service", service);
+        [requests("answered", &self.answered), requests("failed", &self.failed), waited]
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::metrics::{Sample, count};
+
 /// The counters of one relay since it started.
 #[derive(Debug, Default)]
 pub struct RelayStats {
@@ -25,5 +27,49 @@ impl RelayStats {
     /// Adds to one of the counters.
     pub(super) fn add(counter: &AtomicU64, n: usize) {
         counter.fetch_add(n as u64, Ordering::Relaxed);
+    }
+
+    /// The counters as samples of `/metrics`.
+    #[must_use]
+    pub fn samples(&self) -> [Sample; 7] {
+        let read = |counter: &AtomicU64| count(counter.load(Ordering::Relaxed));
+        let connected = self.connected.load(Ordering::Relaxed);
+        [
+            Sample::counter(
+                "order_engine_relay_published",
+                "Messages confirmed and routed",
+                read(&self.published),
+            ),
+            Sample::counter(
+                "order_engine_relay_rejected",
+                "Messages rejected by the broker",
+                read(&self.rejected),
+            ),
+            Sample::counter(
+                "order_engine_relay_unroutable",
+                "Messages without a bound queue",
+                read(&self.unroutable),
+            ),
+            Sample::counter(
+                "order_engine_relay_dead_lettered",
+                "Messages dead-lettered after too many rejections",
+                read(&self.dead_lettered),
+            ),
+            Sample::counter(
+                "order_engine_relay_fenced",
+                "Writes rejected because another relay had taken over",
+                read(&self.fenced),
+            ),
+            Sample::counter(
+                "order_engine_relay_reconnects",
+                "Reconnects to the broker or the database",
+                read(&self.reconnects),
+            ),
+            Sample::gauge(
+                "order_engine_relay_connected",
+                "Whether the broker is connected",
+                f64::from(u8::from(connected)),
+            ),
+        ]
     }
 }

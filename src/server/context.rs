@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::auth::Authenticator;
+use crate::metrics::MetricsSource;
 use crate::server::health::{self, Probe, Readiness};
 use crate::server::metrics::{self, Metrics, MetricsEndpoint};
 use crate::server::rate_limit::RateLimiter;
-use crate::server::sample::MetricsSource;
 
 /// Dependencies and settings of one contract's API. Cheap to clone.
 #[derive(Clone)]

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use crate::engine::placing::PlacementResult;
 use crate::error::Result;
-use crate::server::sample::{MetricsSource, Sample, SampleKind};
+use crate::metrics::{MetricsSource, Sample, SampleKind};
 use crate::server::{exposition, media, process};
 
 /// Upper bounds of the latency buckets, in seconds.

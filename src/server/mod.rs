@@ -16,7 +16,6 @@ pub mod openapi;
 mod process;
 pub mod rate_limit;
 pub mod rest;
-pub mod sample;
 mod serve;
 pub mod session;
 mod static_page;

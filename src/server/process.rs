@@ -5,7 +5,7 @@ use std::fs;
 
 use tokio::runtime::Handle;
 
-use crate::server::sample::Sample;
+use crate::metrics::Sample;
 
 /// The kernel's clock ticks per second, which its interface fixes at 100.
 const TICKS_PER_SECOND: f64 = 100.0;

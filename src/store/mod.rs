@@ -15,6 +15,7 @@ pub mod journal;
 pub mod leases;
 pub mod legacy_outbox;
 pub mod list_publications;
+mod metrics;
 pub mod migrate;
 mod options;
 pub mod orders;

@@ -6,9 +6,11 @@
 //! `docs/decisions/0009-order-cache.md` explains why this is sufficient.
 
 mod epoch;
+mod stats;
+
+pub use stats::CacheStats;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::Mutex as AsyncMutex;
@@ -23,23 +25,6 @@ use crate::store::database::Database;
 
 /// Number of fill locks above which unused ones are removed.
 const FILL_LOCKS_MAX: usize = 1024;
-
-/// Counters of reads through the cache.
-#[derive(Debug, Default)]
-pub struct CacheStats {
-    /// Reads that the cache answered.
-    pub hits: AtomicU64,
-    /// Reads that the database answered, and that filled the cache.
-    pub misses: AtomicU64,
-    /// Reads that the database answered because the cache could not be used.
-    pub bypassed: AtomicU64,
-}
-
-impl CacheStats {
-    fn count(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 /// The order cache. An engine without a cache uses it to suspend the caches of other processes.
 pub(super) struct Cache<D = Store> {
@@ -95,7 +80,7 @@ impl<D: Database> Cache<D> {
     ) -> Result<Vec<Order>> {
         let Some(port) = &self.port else { return load.await };
         if let Some(orders) = self.look_up(port.as_ref(), &key, None).await.hit() {
-            CacheStats::count(&self.stats.hits);
+            CacheStats::increment(&self.stats.hits);
             return Ok(orders);
         }
         let fill_lock = self.fill_lock(&key);
@@ -103,11 +88,11 @@ impl<D: Database> Cache<D> {
         let lease = Uuid::now_v7();
         match self.look_up(port.as_ref(), &key, Some(lease)).await {
             Attempt::Hit(orders) => {
-                CacheStats::count(&self.stats.hits);
+                CacheStats::increment(&self.stats.hits);
                 Ok(orders)
             }
             Attempt::Miss(namespace) => {
-                CacheStats::count(&self.stats.misses);
+                CacheStats::increment(&self.stats.misses);
                 let orders = load.await?;
                 if let Err(error) = port.put(&namespace, &key, lease, &orders).await {
                     tracing::debug!(error = error_chain(&error), "an order could not be cached");
@@ -117,7 +102,7 @@ impl<D: Database> Cache<D> {
             Attempt::Unusable => {
                 // The next reader would not find an entry either.
                 drop(guard);
-                CacheStats::count(&self.stats.bypassed);
+                CacheStats::increment(&self.stats.bypassed);
                 load.await
             }
         }

@@ -1,4 +1,4 @@
-//! Metrics that other components provide when `/metrics` is scraped.
+//! Samples for `/metrics`. The module that owns a number makes its sample.
 
 use futures_util::future::BoxFuture;
 
@@ -57,4 +57,11 @@ impl Sample {
 pub trait MetricsSource: Send + Sync + 'static {
     /// The current samples. Empty if they are unavailable, for example while the database is down.
     fn samples(&self) -> BoxFuture<'_, Vec<Sample>>;
+}
+
+/// A count as the value of a sample; exact below 2⁵³.
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float, and counts stay below 2^53")]
+#[must_use]
+pub const fn count(n: u64) -> f64 {
+    n as f64
 }

@@ -1,0 +1,74 @@
+//! Samples of the database: its connections, and the messages that it stores.
+
+use crate::error::Result;
+use crate::metrics::{Sample, count};
+use crate::store::outbox::{self, Backlog};
+use crate::store::{Store, dead_letters};
+
+impl Store {
+    /// The connections to PostgreSQL.
+    #[must_use]
+    pub fn connection_samples(&self) -> [Sample; 3] {
+        let (used, open) = self.connections();
+        [
+            Sample::gauge(
+                "order_engine_database_connections",
+                "Open connections to PostgreSQL",
+                f64::from(open),
+            ),
+            Sample::gauge(
+                "order_engine_database_connections_used",
+                "Connections to PostgreSQL in use",
+                f64::from(used),
+            ),
+            Sample::gauge(
+                "order_engine_database_connections_waiting",
+                "Requests waiting for a connection to PostgreSQL",
+                f64::from(self.waiting()),
+            ),
+        ]
+    }
+
+    /// The messages in the outbox for each of `destinations`, and the incoming dead letters.
+    ///
+    /// # Errors
+    /// `Unavailable` when the database does not answer.
+    pub async fn message_samples(&self, destinations: &[&'static str]) -> Result<Vec<Sample>> {
+        let mut connection = self.acquire().await?;
+        let backlogs = outbox::backlog(&mut connection).await?;
+        let mut samples = vec![Sample::gauge(
+            "order_engine_inbox_dead_letters",
+            "Incoming dead letters",
+            whole(dead_letters::count_incoming(&mut connection).await?),
+        )];
+        for destination in destinations {
+            let backlog = backlogs.iter().find(|backlog| backlog.destination == *destination);
+            let of_destination = outbox_samples(backlog);
+            samples.extend(of_destination.map(|sample| sample.with_contract(*destination)));
+        }
+        Ok(samples)
+    }
+}
+
+fn outbox_samples(backlog: Option<&Backlog>) -> [Sample; 3] {
+    let (waiting, dead_lettered, oldest_s) = backlog
+        .map_or((0, 0, 0.0), |backlog| (backlog.waiting, backlog.dead_lettered, backlog.oldest_s));
+    [
+        Sample::gauge("order_engine_outbox_messages", "Messages to be published", whole(waiting)),
+        Sample::gauge(
+            "order_engine_outbox_dead_letters",
+            "Messages rejected too often",
+            whole(dead_lettered),
+        ),
+        Sample::gauge(
+            "order_engine_outbox_oldest_seconds",
+            "Age of the oldest message to be published",
+            oldest_s,
+        ),
+    ]
+}
+
+/// A number of rows, which PostgreSQL counts with a sign.
+fn whole(rows: i64) -> f64 {
+    count(rows.unsigned_abs())
+}
