@@ -9,13 +9,13 @@ use crate::contracts::{AuthMode, Contract};
 use crate::error::Result;
 
 /// Builds authenticators. All contracts with tokens share one verifier.
-pub(super) struct Authenticators<'a> {
+pub(crate) struct Authenticators<'a> {
     settings: &'a AuthSettings,
     jwt: Option<Authenticator>,
 }
 
 impl<'a> Authenticators<'a> {
-    pub(super) fn new(settings: &'a AuthSettings) -> Self {
+    pub(crate) fn new(settings: &'a AuthSettings) -> Self {
         Self { settings, jwt: None }
     }
 
@@ -23,7 +23,7 @@ impl<'a> Authenticators<'a> {
     ///
     /// # Errors
     /// `Misconfigured` when a key file or a URL cannot be used.
-    pub(super) fn of(
+    pub(crate) fn of(
         &mut self,
         contract: &dyn Contract,
     ) -> Result<std::result::Result<Authenticator, String>> {

@@ -2,11 +2,10 @@
 //! Python start here.
 
 mod auth_warnings;
-mod authenticators;
+pub(crate) mod authenticators;
 mod background;
 pub mod consuming;
 mod contexts;
-pub mod describing;
 mod dry_run;
 pub mod enabled_contracts;
 mod facade;

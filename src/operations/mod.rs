@@ -1,9 +1,10 @@
-//! The commands besides serving: migrate, check, issue a token, manage dead letters, route
+//! The commands besides serving: migrate, check, issue a token, describe a contract, manage dead letters, route
 //! operations, create demo data. Each opens what it needs and closes it again; operations that an
 //! open engine offers too take the engine as an argument.
 
 mod adopt;
 mod demo;
+pub mod describing;
 mod doctor;
 mod events;
 mod replay;

@@ -10,11 +10,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::describing::{self, Language};
 use crate::app::{self, App, Role};
 use crate::config::{self, Needs, Settings};
 use crate::domain::ids::UserId;
 use crate::error::{Error, ErrorKind, Result};
+use crate::operations::describing::{self, Language};
 use crate::operations::{self, AdoptOptions, AdoptReport, Progress, ReplayOptions, RuleScope};
 use crate::python::arguments::{self, Argument, Flags};
 use crate::python::bridge::wait_for;
