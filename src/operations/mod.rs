@@ -1,6 +1,6 @@
-//! The commands besides serving: migrate, check, issue a token, describe a contract, manage dead letters, route
-//! operations, create demo data. Each opens what it needs and closes it again; operations that an
-//! open engine offers too take the engine as an argument.
+//! The commands besides serving: migrate, check, issue a token, describe a contract, manage dead
+//! letters, route operations, create demo data. Each opens what it needs and closes it again;
+//! operations that an open engine offers too take the engine as an argument.
 
 mod adopt;
 mod demo;

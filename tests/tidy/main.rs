@@ -70,6 +70,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "setting",
             "config",
             "contracts",
+            "server",
             "app",
         ],
     ),
