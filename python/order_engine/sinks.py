@@ -8,7 +8,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
 
-from order_engine import configuration
+from order_engine import configuration, isolation
+from order_engine.error_text import encodable, reason_of, traceback_of
 from order_engine.exceptions import InvalidInput
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Sink(Protocol):
             becomes a dead letter after `publish_attempts_max` rejections.
 
         Raises:
-            Exception: The outcome is unknown; the whole batch is sent again after a pause.
+            BaseException: The outcome is unknown; the whole batch is sent again after a pause. This
+                includes SystemExit, KeyboardInterrupt and CancelledError.
         """
 
 
@@ -91,41 +93,41 @@ class SinkThread:
 
     def _run(self) -> None:
         while (batch := self._feed.next()) is not None:
-            self._publish(batch)
-
-    def _publish(self, batch: list[_native.SinkMessage]) -> None:
-        try:
-            rejections = _rejections(self._sink.publish(batch), len(batch))
-        except Exception as error:  # noqa: BLE001 - the batch is sent again.
-            _log(self._name, error)
-            self._feed.fail(_text(error))
-        else:
-            self._feed.settle(rejections)
+            _report(self._name, self._feed, isolation.call(_publish, self._sink, batch))
 
 
 async def feed(name: str, sink: Sink | AsyncSink, source: _native.AsyncSinkFeed) -> None:
     """Pass a sink its batches on the running loop; a plain function is called in a thread."""
     while (batch := await source.next()) is not None:
-        await _publish(name, sink, source, batch)
-
-
-async def _publish(
-    name: str,
-    sink: Sink | AsyncSink,
-    source: _native.AsyncSinkFeed,
-    batch: list[_native.SinkMessage],
-) -> None:
-    try:
         if inspect.iscoroutinefunction(sink.publish):
-            outcome = await sink.publish(batch)
+            outcome = await isolation.wait_in_task(_publish_async(cast("AsyncSink", sink), batch))
         else:
-            outcome = cast("Outcome", await asyncio.to_thread(sink.publish, batch))
-        rejections = _rejections(outcome, len(batch))
-    except Exception as error:  # noqa: BLE001 - the batch is sent again.
-        _log(name, error)
-        source.fail(_text(error))
+            # Returned as a value: a future cannot hold every exception, such as StopIteration.
+            plain = cast("Sink", sink)
+            outcome = await asyncio.to_thread(isolation.call, _publish, plain, batch)
+        _report(name, source, outcome)
+
+
+def _publish(sink: Sink, batch: list[_native.SinkMessage]) -> list[str | None]:
+    return _rejections(sink.publish(batch), len(batch))
+
+
+async def _publish_async(sink: AsyncSink, batch: list[_native.SinkMessage]) -> list[str | None]:
+    return _rejections(await sink.publish(batch), len(batch))
+
+
+def _report(
+    name: str,
+    feed: _native.SinkFeed | _native.AsyncSinkFeed,
+    outcome: list[str | None] | isolation.Failure,
+) -> None:
+    if isinstance(outcome, isolation.Failure):
+        feed.fail(reason_of(outcome.error))
+        _logger.warning(
+            "The sink %s failed; the batch is sent again\n%s", name, traceback_of(outcome.error)
+        )
     else:
-        source.settle(rejections)
+        feed.settle(outcome)
 
 
 def _rejections(outcome: Outcome, count: int) -> list[str | None]:
@@ -133,12 +135,10 @@ def _rejections(outcome: Outcome, count: int) -> list[str | None]:
         return [None] * count
     if isinstance(outcome, str) or len(outcome) != count:
         raise TypeError(f"publish must return None or a list of {count} outcomes, one per message")
-    return [each if each is None or isinstance(each, str) else _text(each) for each in outcome]
+    return [_rejection(each) for each in outcome]
 
 
-def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _log(name: str, error: Exception) -> None:
-    _logger.warning("The sink %s failed; the batch is sent again", name, exc_info=error)
+def _rejection(outcome: BaseException | str | None) -> str | None:
+    if outcome is None:
+        return None
+    return encodable(outcome) if isinstance(outcome, str) else reason_of(outcome)

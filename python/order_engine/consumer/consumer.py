@@ -30,7 +30,8 @@ class Consumer:
 
     An event is acknowledged after its function returns. If the function raises, it is called again
     with a fresh copy of the event, after a random pause of up to `backoff_seconds`, which doubles
-    with each attempt up to `backoff_seconds_max`. After `attempts` calls the event becomes a dead
+    with each attempt up to `backoff_seconds_max`. SystemExit and CancelledError are errors like any
+    other; call `stop` to end the consumer. After `attempts` calls the event becomes a dead
     letter: it is moved to the durable queue `<queue>.dead-letters` with the reason, and the next
     event is processed. A body that is not JSON and an event without a function become dead letters
     at once. `dead_letters` lists them, `retry` moves them back, `skip` deletes them.
@@ -230,6 +231,7 @@ class Consumer:
             inbox=self._memory,
             table=table,
             is_stopped=self._stop.is_set,
+            is_async=is_async,
         )
 
     def _wants_connection(self, function: Callable[..., Any]) -> bool:

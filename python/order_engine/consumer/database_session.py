@@ -193,9 +193,12 @@ class _SqlAlchemySession:
 
     def is_lost(self, error: BaseException) -> bool:
         cause: BaseException | None = error
-        while cause is not None:
+        seen: set[int] = set()
+        # Exceptions may be each other's cause.
+        while cause is not None and id(cause) not in seen:
             if getattr(cause, "connection_invalidated", False):
                 return True
+            seen.add(id(cause))
             cause = cause.__cause__ or cause.__context__
         return False
 

@@ -18,7 +18,7 @@ from order_engine.consumer.database_session import (
     is_sqlalchemy_engine,
     session_of,
 )
-from order_engine.consumer.masking import reason_of
+from order_engine.error_text import reason_of
 from order_engine.exceptions import InvalidInput, Unavailable
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import logging
 import random
-import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from order_engine import isolation
 from order_engine.consumer.event import Event, UnreadableError, parse
 from order_engine.consumer.inbox import MemoryInbox, message_key
 from order_engine.consumer.inbox_table import DatabaseError
-from order_engine.consumer.masking import masked, reason_of
+from order_engine.error_text import reason_of, traceback_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,6 +92,7 @@ class Worker:
         inbox: Deduplicates if there is no table.
         table: Deduplicates, and provides the connection for handlers.
         is_stopped: Returns whether to stop before the next attempt.
+        is_async: Whether an event loop runs the worker.
     """
 
     def __init__(  # noqa: PLR0913 - the collaborators of one worker.
@@ -103,6 +104,7 @@ class Worker:
         inbox: MemoryInbox,
         table: InboxTable | None,
         is_stopped: Callable[[], bool],
+        is_async: bool,
     ) -> None:
         self._channel = channel
         self._handlers = handlers
@@ -110,6 +112,7 @@ class Worker:
         self._inbox = inbox
         self._table = table
         self._is_stopped = is_stopped
+        self._is_async = is_async
 
     async def run(self) -> None:
         """Process deliveries until the consumer is stopped; finishes the one in progress."""
@@ -156,42 +159,59 @@ class Worker:
                 # Unacknowledged, so the broker delivers it again.
                 return
 
-    async def _handle(self, delivery: _native.Delivery, event: Event) -> Exception | None:
+    async def _handle(self, delivery: _native.Delivery, event: Event) -> BaseException | None:
         """Call the event's function unless it is a duplicate; returns the exception it raised."""
         handler = self._handlers[event.routing_key]
         message = message_key(delivery)
         if self._table is None:
-            try:
-                await _call(handler.function, event)
-            except Exception as error:  # noqa: BLE001 - a handler may raise any exception.
-                return error
-            self._inbox.add(message)
-            return None
+            error = await self._call(handler.function, event)
+            if error is None:
+                self._inbox.add(message)
+            return error
         session = await self._table.begin(message)
         if session is None:
             return None
         try:
             if handler.takes_connection:
-                await _call(handler.function, event, session.handle)
+                error = await self._call(handler.function, event, session.handle)
             else:
-                await _call(handler.function, event)
-            await self._table.commit(session)
-        except Exception as error:  # noqa: BLE001 - as above.
-            await self._table.rollback(session, error)
-            return error
+                error = await self._call(handler.function, event)
+            if error is None:
+                await self._table.commit(session)
+                return None
+        except Exception as failed:  # noqa: BLE001 - a commit that fails counts as a failed call.
+            error = failed
         except BaseException:
             await self._table.rollback(session)
             raise
-        return None
+        await self._table.rollback(session, error)
+        return error
+
+    async def _call(self, function: Callable[..., Any], *arguments: object) -> BaseException | None:
+        """Call a function, and await an awaitable result; returns the exception it raised.
+
+        An exception that ends the process, such as KeyboardInterrupt, is raised if the consumer is
+        being stopped: then it may come from a second signal. Otherwise it is a failure of the
+        function, since a message that ends the process would end it after every restart.
+        """
+        result = isolation.call(function, *arguments)
+        if inspect.isawaitable(result):
+            waiting = isolation.wait_in_task if self._is_async else isolation.wait_for
+            result = await waiting(result)
+        if not isinstance(result, isolation.Failure):
+            return None
+        if not isinstance(result.error, Exception) and self._is_stopped():
+            raise result.error
+        return result.error
 
     async def _dead_letter(
-        self, delivery: _native.Delivery, error: Exception, attempts: int
+        self, delivery: _native.Delivery, error: BaseException, attempts: int
     ) -> None:
         LOGGER.error(
             "%s is dead-lettered after %d attempts:\n%s",
             _label(delivery),
             attempts,
-            masked("".join(traceback.format_exception(error))).rstrip(),
+            traceback_of(error),
         )
         await self._channel.dead_letter(delivery, reason_of(error), attempts)
 
@@ -199,12 +219,6 @@ class Worker:
         if failed == 1:
             LOGGER.warning("the database is not available, retrying: %s", error)
         return _random_pause(DATABASE_PAUSE_SECONDS, DATABASE_PAUSE_SECONDS_MAX, failed)
-
-
-async def _call(function: Callable[..., Any], *arguments: object) -> None:
-    result = function(*arguments)
-    if inspect.isawaitable(result):
-        await result
 
 
 def _random_pause(first: float, most: float, failed: int) -> float:

@@ -314,3 +314,27 @@ def test_an_object_that_is_no_connection_is_rejected(
 
     asyncio.run(main())
     assert bound.waiting() == 1
+
+
+def test_a5_the_transaction_of_a_handler_that_raises_system_exit_is_rolled_back(
+    broker: Broker, bound: ScriptQueue, url: str
+) -> None:
+    """FIELD A5: the same connection then serves the next event."""
+    consumer = Consumer(
+        queue=QUEUE,
+        rabbitmq_url=broker.url,
+        connection=lambda: psycopg.connect(url),
+        attempts=2,
+        backoff_seconds=0.01,
+    )
+
+    @consumer.on("order.placed")
+    def handle(event: Event, connection: psycopg.Connection[Any]) -> None:
+        by_cursor(connection, event["n"])
+        if event["n"] == 1:
+            raise SystemExit
+
+    bound.publish({"n": 1}, {"n": 2})
+    with working(consumer):
+        eventually(lambda: effects(url) == [2], "only the second has its effect")
+    assert [each.reason for each in consumer.dead_letters()] == ["SystemExit"]

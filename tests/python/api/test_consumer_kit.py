@@ -17,7 +17,7 @@ import pytest
 
 from order_engine import InvalidInput, Misconfigured, NotFound, Unavailable, _native
 from order_engine.consumer import Consumer, Event, consume, consume_async
-from order_engine.consumer.masking import masked
+from order_engine.error_text import masked
 from tests.python.support.consumer_queue import DEAD_LETTERS, ScriptQueue
 from tests.python.support.consumer_script import ConsumerScript
 from tests.python.support.legacy_consumer import QUEUE, LegacyConsumer
@@ -205,6 +205,60 @@ def test_a_failing_event_is_retried_and_dead_lettered_while_others_continue(
     assert reported[0][1].startswith("order.placed m-2 failed, attempt 1 of 3: ConnectionError: ")
     assert any("dead-lettered after 3 attempts:\nTraceback" in text for _, text in reported)
     assert "hunter2" not in caplog.text
+
+
+class UnprintableError(Exception):
+    """An error without a text."""
+
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+FATAL = {
+    "SystemExit: 1": SystemExit(1),
+    "KeyboardInterrupt": KeyboardInterrupt(),
+    "asyncio.exceptions.CancelledError": asyncio.CancelledError(),
+    "StopIteration": StopIteration(),
+    r"ValueError: \ud800": ValueError("\ud800"),
+    f"{__name__}.UnprintableError: (no text: str() raised SystemExit)": UnprintableError(),
+}
+"""Errors that are not an `Exception` or whose text cannot be sent, by the reason that is kept."""
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a5_handlers_that_raise_system_exit_do_not_end_the_consumer(
+    consumer: Consumer, bound: ScriptQueue, *, is_async: bool
+) -> None:
+    """FIELD A5: such an event is dead-lettered after its attempts, and the next has its turn."""
+    errors = list(FATAL.values())
+    calls: list[int] = []
+
+    def fail(event: Event) -> None:
+        calls.append(event["n"])
+        if event["n"] == len(errors):
+            consumer.stop()
+            return
+        raise errors[event["n"]]
+
+    async def fail_awaited(event: Event) -> None:
+        await asyncio.sleep(0)
+        fail(event)
+
+    consumer.on("order.placed")(fail_awaited if is_async else fail)
+    bound.publish(*({"n": n, "name": "\ud800"} for n in range(len(errors) + 1)))
+    if is_async:
+        asyncio.run(consumer.run_async())
+    else:
+        with working(consumer):
+            eventually(lambda: len(errors) in calls, "the next has its turn")
+    assert calls == [n for n in range(len(errors)) for _ in range(3)] + [len(errors)]
+    reasons = [each.reason for each in consumer.dead_letters()]
+    expected = list(FATAL)
+    if is_async:
+        # A coroutine cannot raise StopIteration.
+        expected[3] = "RuntimeError: coroutine raised StopIteration"
+    assert reasons == expected
+    assert bound.waiting() == 0
 
 
 def test_a_retry_needs_the_queue(consumer: Consumer, bound: ScriptQueue) -> None:

@@ -132,6 +132,91 @@ def test_a_sink_that_raises_receives_the_event_again(
     eventually(lambda: waiting(database) == 0, "nothing waits")
 
 
+class UnprintableError(Exception):
+    """An error without a text."""
+
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+FATAL = [
+    SystemExit(1),
+    KeyboardInterrupt(),
+    asyncio.CancelledError(),
+    GeneratorExit(),
+    StopIteration(),
+    StopAsyncIteration(),
+    ValueError("\ud800"),
+    UnprintableError(),
+]
+"""Errors that are not an `Exception`, that a future cannot hold, or whose text cannot be sent."""
+
+
+@pytest.mark.parametrize("error", FATAL, ids=lambda error: type(error).__name__)
+def test_a4_a_sink_that_raises_system_exit_is_called_again(
+    open_engine: Callable[..., OrderEngine],
+    database: psycopg.Connection[Any],
+    error: BaseException,
+) -> None:
+    """FIELD A4: any exception, also one that ends threads, means that the batch comes again."""
+
+    def fail_once(_: list[SinkMessage]) -> Outcome:
+        if sink.calls == 1:
+            raise error
+        return None
+
+    sink = Recorder(fail_once)
+    engine = open_engine(sink)
+    order = place(engine)
+    assert [each.order_id for each in sink.wait_for(1)] == [order]
+    eventually(lambda: waiting(database) == 0, "nothing waits")
+
+
+@pytest.mark.parametrize("error", FATAL, ids=lambda error: type(error).__name__)
+def test_a4_asyncio_sinks_that_raise_system_exit_are_called_again(
+    database: psycopg.Connection[Any], database_url: str, error: BaseException
+) -> None:
+    """FIELD A4: coroutine functions, and plain functions in threads."""
+
+    def fail_once(sink: Recorder) -> Callable[[list[SinkMessage]], Outcome]:
+        def answer(_: list[SinkMessage]) -> Outcome:
+            if sink.calls == 1:
+                raise error
+            return None
+
+        return answer
+
+    class Awaited(Recorder):
+        async def publish(self, batch: list[SinkMessage]) -> Outcome:  # type: ignore[override]
+            await asyncio.sleep(0)
+            return super().publish(batch)
+
+    awaited, plain = Awaited(), Recorder()
+    awaited.answer, plain.answer = fail_once(awaited), fail_once(plain)
+
+    async def main() -> int:
+        sinks = {"shop": awaited, "till": plain}
+        async with AsyncOrderEngine(database_url=database_url, sinks=sinks) as engine:
+            order = await engine.place_order(user_id=1, lines=[("1", 1)])
+            for sink in (awaited, plain):
+                await asyncio.to_thread(sink.wait_for, 1)
+            return order.id
+
+    order = asyncio.run(main())
+    assert [each.order_id for each in awaited.taken + plain.taken] == [order, order]
+    assert waiting(database) == 0
+
+
+@pytest.mark.parametrize("rejection", ["\ud800\0", ValueError("\ud800"), UnprintableError()])
+def test_a4_a_rejection_without_a_readable_text_is_a_rejection(
+    open_engine: Callable[..., OrderEngine], rejection: BaseException | str
+) -> None:
+    """FIELD A4: the reason of a rejection has a lone surrogate, or its `str()` fails."""
+    engine = open_engine(Recorder(lambda batch: [rejection] * len(batch)), publish_attempts_max=1)
+    place(engine)
+    eventually(engine.events.dead_letters, "it is dead-lettered")
+
+
 @pytest.mark.parametrize("answer", ["taken", [], [None, None], 7])
 def test_a_return_value_of_the_wrong_type_is_a_failure(
     open_engine: Callable[..., OrderEngine], answer: object
