@@ -325,12 +325,20 @@ create index inbox_dead_letters_by_age on inbox_dead_letters (received_at, id);
 -- reads or changes orders reaches it, and not every one may reach the cache.
 create table cache_state (
     singleton boolean primary key default true,
-    -- Separates databases that share a cache.
+    -- Names the entries of this epoch. It is random, so that a database that was restored to an
+    -- earlier time never names entries that were written after that time.
     namespace uuid not null default gen_random_uuid(),
-    -- Incremented whenever the cache is used again; entries of earlier epochs are never read.
+    -- Incremented whenever the cache is used again; entries of earlier epochs are never read. 0: the
+    -- cache was never used.
     epoch bigint not null default 0,
-    -- Set while the cache must be bypassed, because a change could not be written to it.
+    -- The run_id of the Redis that this epoch began with; empty where Redis does not say. After a
+    -- restart or a failover Redis has another one, and may have lost changes.
+    server text not null default '',
+    -- Set while the cache is not read, until a new epoch begins.
     bypass_until timestamptz,
+    -- Whether this is only because a process started. Changes then go on invalidating entries, so
+    -- that they need not wait for readers.
+    is_renewal boolean not null default false,
     -- When reads may begin. Changes are written to the cache from the start of the epoch.
     readable_from timestamptz,
     constraint cache_state_one_row check (singleton),

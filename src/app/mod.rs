@@ -104,6 +104,7 @@ impl App {
         let mut probes: Vec<Arc<dyn Probe>> = vec![Arc::new(probes::DatabaseProbe(engine.clone()))];
         probes.extend(probes::brokers(background.counters()));
         if engine.cache_stats().is_some() {
+            background.start_cache(&engine);
             probes.push(Arc::new(probes::OrderCacheProbe(engine.clone())));
         }
         probes.extend(background.fetch_token_keys(contracts.apis()).await);

@@ -78,6 +78,16 @@ impl Background {
         });
     }
 
+    /// Begins to use the cache of orders before the first read asks for it.
+    pub(super) fn start_cache(&self, engine: &Engine) {
+        let engine = engine.clone();
+        let retry = RetryState::new("starting the cache of orders");
+        self.periodic(retry, Duration::ZERO, move |_| {
+            let engine = engine.clone();
+            async move { Ok(engine.start_cache().await) }
+        });
+    }
+
     /// Fetches the key set of the issuer once, then periodically. Returns its probe; none when no
     /// contract uses a key set.
     pub(super) async fn fetch_token_keys(&self, apis: &[ContractApi]) -> Option<Arc<dyn Probe>> {

@@ -17,6 +17,7 @@ use crate::domain::quote::Quote;
 use crate::domain::stock::{ProjectedStock, StockReading};
 use crate::domain::user::User;
 use crate::error::Result;
+pub use crate::store::cache_state::CacheNamespace;
 
 /// Encodes order events as messages of a contract. Called inside the transaction that writes the
 /// event, so it must not block.
@@ -235,13 +236,13 @@ pub enum CacheLookup {
 
 /// A cache of orders shared by all processes. Entries belong to a `namespace`; those of another
 /// namespace are not visible. Every call ends within a bounded time, with `Unavailable` when the
-/// cache does not answer.
+/// cache does not answer, or when its server was restarted or replaced since the namespace began.
 pub trait OrderCache: Send + Sync {
     /// Looks up an entry. After a miss with a `lease` the caller may [`put`](Self::put) the entry,
     /// unless it is invalidated or another lease is taken before that.
     fn get<'a>(
         &'a self,
-        namespace: &'a str,
+        namespace: &'a CacheNamespace,
         key: &'a CacheKey,
         lease: Option<Uuid>,
     ) -> BoxFuture<'a, Result<CacheLookup>>;
@@ -249,7 +250,7 @@ pub trait OrderCache: Send + Sync {
     /// Writes an entry if `lease` is still valid and no newer version is stored.
     fn put<'a>(
         &'a self,
-        namespace: &'a str,
+        namespace: &'a CacheNamespace,
         key: &'a CacheKey,
         lease: Uuid,
         orders: &'a [Order],
@@ -259,13 +260,20 @@ pub trait OrderCache: Send + Sync {
     /// [`release`](Self::release), or a minute has passed.
     fn invalidate<'a>(
         &'a self,
-        namespace: &'a str,
+        namespace: &'a CacheNamespace,
         keys: &'a [CacheKey],
     ) -> BoxFuture<'a, Result<()>>;
 
     /// Ends an invalidation. The entries are empty.
-    fn release<'a>(&'a self, namespace: &'a str, keys: &'a [CacheKey])
-    -> BoxFuture<'a, Result<()>>;
+    fn release<'a>(
+        &'a self,
+        namespace: &'a CacheNamespace,
+        keys: &'a [CacheKey],
+    ) -> BoxFuture<'a, Result<()>>;
+
+    /// The run of the cache's server, which changes when it is restarted or replaced; empty if the
+    /// server does not say.
+    fn server(&self) -> BoxFuture<'_, Result<String>>;
 
     /// Fails unless the cache answers.
     fn ping(&self) -> BoxFuture<'_, Result<()>>;

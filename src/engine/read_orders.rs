@@ -1,6 +1,7 @@
 //! Reads orders: one, a page, a user's newest, a history.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::domain::caller::{Caller, Scope};
 use crate::domain::ids::{OrderName, UserId};
@@ -107,6 +108,12 @@ impl Engine {
     #[must_use]
     pub fn cache_stats(&self) -> Option<Arc<CacheStats>> {
         self.shared.cache.stats()
+    }
+
+    /// Begins the first epoch of this process in the cache of orders. Returns after how long to
+    /// call this again; none when the cache is ready, or there is none.
+    pub async fn start_cache(&self) -> Option<Duration> {
+        self.shared.cache.start().await
     }
 
     /// Fails unless the cache answers. Succeeds without a cache.

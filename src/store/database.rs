@@ -63,8 +63,16 @@ pub trait Database: Clone + Send + Sync + 'static {
     /// Stops every process from using the cache for `time`.
     fn turn_cache_off(&self, time: Duration) -> impl Future<Output = Result<()>> + Send;
 
-    /// Lets processes invalidate the cache from now on, and read from it after `pause`.
-    fn turn_cache_on(&self, pause: Duration) -> impl Future<Output = Result<()>> + Send;
+    /// Ends reads from the cache in this epoch, so that a new one may begin after `time`.
+    fn renew_cache(&self, time: Duration) -> impl Future<Output = Result<()>> + Send;
+
+    /// Lets processes invalidate the cache on `server` from now on, and read from it after `pause`.
+    /// Returns whether this call did; false if it is too early or another process did before.
+    fn turn_cache_on(
+        &self,
+        server: &str,
+        pause: Duration,
+    ) -> impl Future<Output = Result<bool>> + Send;
 
     /// Rejects new transactions and waits for those that run.
     fn close(&self) -> impl Future<Output = ()> + Send;
@@ -196,8 +204,12 @@ impl Database for Store {
         cache_state::bypass(&mut *self.acquire().await?, time).await
     }
 
-    async fn turn_cache_on(&self, pause: Duration) -> Result<()> {
-        cache_state::enable(&mut *self.acquire().await?, pause).await
+    async fn renew_cache(&self, time: Duration) -> Result<()> {
+        cache_state::renew(&mut *self.acquire().await?, time).await
+    }
+
+    async fn turn_cache_on(&self, server: &str, pause: Duration) -> Result<bool> {
+        cache_state::enable(&mut *self.acquire().await?, server, pause).await
     }
 
     async fn close(&self) {

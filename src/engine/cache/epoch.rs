@@ -5,16 +5,20 @@
 //! until nobody reads from it. The cache returns later in a new epoch with a new namespace, so that
 //! no earlier entry is ever visible. In its first moments ([`WARM_UP`]) it is invalidated but not
 //! read, because some processes still believe that it is suspended.
+//!
+//! A process that starts begins a new epoch too. Reads end first ([`RENEWAL`]), while changes go on
+//! invalidating the entries of the old epoch, so no change waits for this.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, sleep};
 
-use crate::engine::ports::OrderCache;
+use crate::engine::ports::{CacheNamespace, OrderCache};
 use crate::error::{Error, ErrorKind, Result, error_chain};
-use crate::store::cache_state::CacheState;
+use crate::store::cache_state::{CachePhase, CacheState};
 use crate::store::database::Database;
 
 /// How long a state is trusted, from the moment it was requested.
@@ -27,10 +31,15 @@ const EPOCH_AGE_MAX: Duration = Duration::from_secs(1);
 /// How long the cache is invalidated before it is read. It must be longer than any process relies
 /// on the cache being suspended.
 const WARM_UP: Duration = Duration::from_millis(1500);
+/// How long an epoch that ends because a process started is invalidated but not read. It must be
+/// longer than any process trusts a state.
+const RENEWAL: Duration = Duration::from_secs(1);
 /// How long a suspension lasts at least.
 const SUSPENSION: Duration = Duration::from_secs(3);
 /// The same when the process that suspends has no connection to the cache.
 const SUSPENSION_WITHOUT_CACHE: Duration = Duration::from_secs(60);
+
+const NOT_SUSPENDED: &str = "the cache could not be suspended";
 
 /// The state of the cache, and when it was requested.
 #[derive(Clone, Debug)]
@@ -43,10 +52,22 @@ pub(in crate::engine) struct CacheEpoch {
 
 impl CacheEpoch {
     /// The namespace to invalidate entries in; none while the cache is not used.
-    pub(super) fn namespace(&self) -> Option<&str> {
+    pub(super) fn namespace(&self) -> Option<&CacheNamespace> {
         match &self.state {
-            CacheState::Enabled { namespace: space, .. } => Some(space),
-            CacheState::Unused | CacheState::Bypassed { .. } => None,
+            CacheState::Enabled { namespace, .. } => Some(namespace),
+            CacheState::Unused { .. } | CacheState::Bypassed { .. } => None,
+        }
+    }
+
+    /// Why a new epoch may begin now; none if it may not.
+    const fn reason_to_enable(&self) -> Option<&'static str> {
+        match &self.state {
+            CacheState::Unused { may_enable: true } => Some("its first use"),
+            CacheState::Bypassed { may_enable: true, .. } => Some("it answers again"),
+            CacheState::Enabled { phase: CachePhase::Ending { may_enable: true }, .. } => {
+                Some("a process started")
+            }
+            _ => None,
         }
     }
 
@@ -67,29 +88,54 @@ pub(super) struct EpochTracker<D> {
     latest: Mutex<Option<CacheEpoch>>,
     /// Held while the state is read or changed.
     requesting: AsyncMutex<()>,
+    /// Whether this process has ended the epoch that it found when it started.
+    has_renewed: AtomicBool,
 }
 
 impl<D: Database> EpochTracker<D> {
     pub(super) fn new(store: D, port: Option<Arc<dyn OrderCache>>) -> Self {
-        Self { store, port, latest: Mutex::default(), requesting: AsyncMutex::default() }
+        let (latest, requesting) = (Mutex::default(), AsyncMutex::default());
+        Self { store, port, latest, requesting, has_renewed: AtomicBool::new(false) }
     }
 
     /// The namespace that entries may be read in now.
-    pub(super) async fn namespace_to_read(&self) -> Option<String> {
+    pub(super) async fn namespace_to_read(&self) -> Option<CacheNamespace> {
+        self.renew_once().await.ok()?;
         let epoch = self.current().await.ok()?;
-        match epoch.state {
-            CacheState::Enabled { namespace: space, is_readable } => is_readable.then_some(space),
-            CacheState::Bypassed { may_enable: false, .. } => None,
-            CacheState::Bypassed { may_enable: true, .. } => {
-                self.try_to_resume().await;
-                None
-            }
-            CacheState::Unused => {
-                // Announces the cache to the other processes before it is used.
-                let _ = self.store.turn_cache_off(SUSPENSION).await;
-                None
-            }
+        if let Some(reason) = epoch.reason_to_enable() {
+            self.try_to_enable(&epoch.state, reason).await;
+            return None;
         }
+        match epoch.state {
+            CacheState::Enabled { namespace, phase: CachePhase::Readable } => Some(namespace),
+            _ => None,
+        }
+    }
+
+    /// Begins the first epoch of this process. Returns after how long to call this again; none
+    /// when reads, which do the same, can do the rest.
+    pub(super) async fn start(&self) -> Option<Duration> {
+        let is_first = !self.has_renewed.load(Ordering::Relaxed);
+        self.namespace_to_read().await;
+        is_first.then_some(RENEWAL + MARGIN)
+    }
+
+    /// Ends the epoch that this process found when it started. Nobody invalidated its entries
+    /// while no process ran, and the cache or the database may have been restored meanwhile.
+    ///
+    /// # Errors
+    /// `Unavailable` when the database does not answer.
+    async fn renew_once(&self) -> Result<()> {
+        if self.has_renewed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let _guard = self.requesting.lock().await;
+        if !self.has_renewed.load(Ordering::Relaxed) {
+            self.store.renew_cache(RENEWAL).await?;
+            self.request().await?;
+            self.has_renewed.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// The epoch, at most [`STATE_TTL`] old.
@@ -129,7 +175,7 @@ impl<D: Database> EpochTracker<D> {
     /// Suspends the cache after a failed read: it may have missed invalidations when it returns.
     pub(super) async fn suspend_after_read(&self, error: &Error) {
         if let Err(error) = self.suspend(error).await {
-            tracing::debug!(error = error_chain(&error), "the cache could not be suspended");
+            tracing::debug!(error = error_chain(&error), "{NOT_SUSPENDED}");
         }
     }
 
@@ -142,26 +188,39 @@ impl<D: Database> EpochTracker<D> {
         if let Some(known) = self.fresh().filter(|epoch| epoch.namespace().is_none()) {
             return Ok(known);
         }
-        tracing::warn!(
-            error = error_chain(reason),
-            "order cache suspended: orders are read from the database"
-        );
+        log_suspension(reason);
         let time = if self.port.is_some() { SUSPENSION } else { SUSPENSION_WITHOUT_CACHE };
         self.store.turn_cache_off(time).await?;
         self.request().await
     }
 
-    /// Starts a new epoch if the cache answers.
-    async fn try_to_resume(&self) {
+    /// Begins a new epoch if the cache answers.
+    async fn try_to_enable(&self, state: &CacheState, reason: &'static str) {
         let (Some(port), Ok(_guard)) = (&self.port, self.requesting.try_lock()) else { return };
-        let resumed = async {
-            port.ping().await?;
-            self.store.turn_cache_on(WARM_UP).await
+        let enabled = async {
+            let server = port.server().await?;
+            let is_enabled = self.store.turn_cache_on(&server, WARM_UP).await?;
+            // Otherwise the next read would try again.
+            self.request().await?;
+            Ok::<_, Error>((is_enabled, server))
         };
-        match resumed.await {
-            Ok(()) => tracing::info!("order cache resumed"),
-            Err(error) => {
+        match enabled.await {
+            Ok((true, server)) => tracing::info!(
+                reason,
+                server,
+                read_in_ms = WARM_UP.as_millis(),
+                "order cache enabled, empty"
+            ),
+            Ok((false, _)) => {}
+            Err(error) if state.bypassed_epoch().is_some() => {
                 tracing::debug!(error = error_chain(&error), "the cache does not answer yet");
+            }
+            Err(error) => {
+                log_suspension(&error);
+                let suspended = self.store.turn_cache_off(SUSPENSION).await;
+                if let Err(error) = suspended.and(self.request().await) {
+                    tracing::debug!(error = error_chain(&error), "{NOT_SUSPENDED}");
+                }
             }
         }
     }
@@ -179,6 +238,13 @@ impl<D: Database> EpochTracker<D> {
         tracing::warn!(error = error_chain(error), "the state of the order cache is unknown");
         sleep(STATE_TTL + MARGIN).await;
     }
+}
+
+fn log_suspension(reason: &Error) {
+    tracing::warn!(
+        error = error_chain(reason),
+        "order cache suspended: orders are read from the database"
+    );
 }
 
 /// The error of a process that cannot invalidate the cache because it has none.

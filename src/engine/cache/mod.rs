@@ -12,13 +12,14 @@ pub use stats::CacheStats;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
 use uuid::Uuid;
 
 use crate::domain::order::Order;
 use crate::engine::cache::epoch::{CacheEpoch, EpochTracker};
-use crate::engine::ports::{CacheKey, CacheLookup, OrderCache};
+use crate::engine::ports::{CacheKey, CacheLookup, CacheNamespace, OrderCache};
 use crate::error::{Error, Result, error_chain};
 use crate::store::Store;
 use crate::store::database::Database;
@@ -70,6 +71,13 @@ impl<D: Database> Cache<D> {
             Some(port) => port.ping().await,
             None => Ok(()),
         }
+    }
+
+    /// Begins the first epoch of this process, which otherwise begins with the first read. Returns
+    /// after how long to call this again; none when the cache is ready, or there is none.
+    pub(super) async fn start(&self) -> Option<Duration> {
+        self.port.as_ref()?;
+        self.epochs.start().await
     }
 
     /// The orders of `key`, from the cache or as `load` reads them from the database.
@@ -208,7 +216,7 @@ impl<D: Database> Cache<D> {
 enum Attempt {
     Hit(Vec<Order>),
     /// The entry may be filled in this namespace.
-    Miss(String),
+    Miss(CacheNamespace),
     Unusable,
 }
 

@@ -10,7 +10,7 @@ use redis::Script;
 use uuid::Uuid;
 
 use crate::domain::order::Order;
-use crate::engine::ports::{CacheKey, CacheLookup, OrderCache};
+use crate::engine::ports::{CacheKey, CacheLookup, CacheNamespace, OrderCache};
 use crate::error::Result;
 use crate::transport::redis::{RedisLink, cached_orders};
 
@@ -19,34 +19,46 @@ const CLOSED_MS: u64 = 60_000;
 /// Largest entry, in bytes. Larger ones are not cached.
 const ENTRY_BYTES_MAX: usize = 1024 * 1024;
 
-/// Deletes keys that are not hashes, which another program must have written.
+/// Fails unless `ARGV[1]` is empty or the current run of the server: a server that was restarted or
+/// replaced may have lost changes. Deletes keys that are not hashes, which another program must
+/// have written.
 const PRELUDE: &str = "
+    if ARGV[1] ~= '' and not string.find(redis.call('INFO', 'server'), 'run_id:' .. ARGV[1], 1, true)
+    then
+        return redis.error_reply('RESTARTED another run of the server')
+    end
     for _, key in ipairs(KEYS) do
         local kind = redis.call('TYPE', key).ok
         if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', key) end
     end";
 
-/// Returns the entry. On a miss, stores the lease `ARGV[1]`, which entitles its holder to fill the
+/// Returns the id of the server's run. Users without the right to read it get the empty text, as do
+/// servers without ids.
+const SERVER: &str = "
+    local info = redis.pcall('INFO', 'server')
+    return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''";
+
+/// Returns the entry. On a miss, stores the lease `ARGV[2]`, which entitles its holder to fill the
 /// entry.
 const GET: &str = "
     local held = redis.call('HMGET', KEYS[1], 'writers', 'value')
     if (tonumber(held[1]) or 0) > 0 then return {'closed'} end
     if held[2] then return {'hit', held[2]} end
-    if ARGV[1] ~= '' then
-        redis.call('HSET', KEYS[1], 'lease', ARGV[1])
-        redis.call('PEXPIRE', KEYS[1], ARGV[2])
+    if ARGV[2] ~= '' then
+        redis.call('HSET', KEYS[1], 'lease', ARGV[2])
+        redis.call('PEXPIRE', KEYS[1], ARGV[3])
     end
     return {'miss'}";
 
-/// Stores the value `ARGV[2]` with version `ARGV[3]`, if `ARGV[1]` is the current lease.
+/// Stores the value `ARGV[3]` with version `ARGV[4]`, if `ARGV[2]` is the current lease.
 const PUT: &str = "
     local held = redis.call('HMGET', KEYS[1], 'lease', 'writers', 'version')
     local is_closed = (tonumber(held[2]) or 0) > 0
-    local is_older = (tonumber(held[3]) or 0) > tonumber(ARGV[3])
-    if held[1] ~= ARGV[1] or is_closed or is_older then return 0 end
+    local is_older = (tonumber(held[3]) or 0) > tonumber(ARGV[4])
+    if held[1] ~= ARGV[2] or is_closed or is_older then return 0 end
     redis.call('HDEL', KEYS[1], 'lease')
-    redis.call('HSET', KEYS[1], 'value', ARGV[2], 'version', ARGV[3])
-    redis.call('PEXPIRE', KEYS[1], ARGV[4])
+    redis.call('HSET', KEYS[1], 'value', ARGV[3], 'version', ARGV[4])
+    redis.call('PEXPIRE', KEYS[1], ARGV[5])
     return 1";
 
 /// Deletes values and leases, and increments the number of writers.
@@ -54,7 +66,7 @@ const INVALIDATE: &str = "
     for _, key in ipairs(KEYS) do
         redis.call('HDEL', key, 'value', 'lease')
         redis.call('HINCRBY', key, 'writers', 1)
-        redis.call('PEXPIRE', key, ARGV[1])
+        redis.call('PEXPIRE', key, ARGV[2])
     end
     return #KEYS";
 
@@ -65,7 +77,7 @@ const RELEASE: &str = "
         if redis.call('HINCRBY', key, 'writers', -1) <= 0 then
             redis.call('HDEL', key, 'writers')
         end
-        redis.call('PEXPIRE', key, ARGV[1])
+        redis.call('PEXPIRE', key, ARGV[2])
     end
     return #KEYS";
 
@@ -77,6 +89,7 @@ pub struct RedisCache {
     put: Script,
     invalidate: Script,
     release: Script,
+    server: Script,
 }
 
 impl RedisCache {
@@ -85,18 +98,19 @@ impl RedisCache {
     pub fn new(link: Arc<RedisLink>, age_max: Duration) -> Self {
         let script = |text| Script::new(&format!("{PRELUDE}\n{text}"));
         let (invalidate, release) = (script(INVALIDATE), script(RELEASE));
-        Self { link, age_max, get: script(GET), put: script(PUT), invalidate, release }
+        let (get, put, server) = (script(GET), script(PUT), Script::new(SERVER));
+        Self { link, age_max, get, put, invalidate, release, server }
     }
 
     async fn look(
         &self,
-        namespace: &str,
+        namespace: &CacheNamespace,
         key: &CacheKey,
         lease: Option<Uuid>,
     ) -> Result<CacheLookup> {
         let lease = lease.map(|lease| lease.to_string()).unwrap_or_default();
         let mut asking = self.get.prepare_invoke();
-        asking.key(key_name(namespace, key)).arg(lease).arg(CLOSED_MS);
+        asking.key(key_name(namespace, key)).arg(&namespace.server).arg(lease).arg(CLOSED_MS);
         let answer: Vec<Vec<u8>> = self.link.run(&asking).await?;
         match answer.as_slice() {
             [word] if word == b"miss" => Ok(CacheLookup::Miss),
@@ -114,7 +128,7 @@ impl RedisCache {
 
     async fn keep(
         &self,
-        namespace: &str,
+        namespace: &CacheNamespace,
         key: &CacheKey,
         lease: Uuid,
         orders: &[Order],
@@ -129,12 +143,17 @@ impl RedisCache {
         };
         let age_max_ms = u64::try_from(self.age_max.as_millis()).unwrap_or(u64::MAX);
         let mut putting = self.put.prepare_invoke();
-        putting.key(key_name(namespace, key)).arg(lease.to_string()).arg(value);
-        putting.arg(version).arg(age_max_ms);
+        putting.key(key_name(namespace, key)).arg(&namespace.server).arg(lease.to_string());
+        putting.arg(value).arg(version).arg(age_max_ms);
         self.link.run::<i64>(&putting).await.map(drop)
     }
 
-    async fn run_on(&self, script: &Script, namespace: &str, keys: &[CacheKey]) -> Result<()> {
+    async fn run_on(
+        &self,
+        script: &Script,
+        namespace: &CacheNamespace,
+        keys: &[CacheKey],
+    ) -> Result<()> {
         if keys.is_empty() {
             return Ok(());
         }
@@ -142,7 +161,7 @@ impl RedisCache {
         for key in keys {
             running.key(key_name(namespace, key));
         }
-        running.arg(CLOSED_MS);
+        running.arg(&namespace.server).arg(CLOSED_MS);
         self.link.run::<i64>(&running).await.map(drop)
     }
 }
@@ -150,7 +169,7 @@ impl RedisCache {
 impl OrderCache for RedisCache {
     fn get<'a>(
         &'a self,
-        namespace: &'a str,
+        namespace: &'a CacheNamespace,
         key: &'a CacheKey,
         lease: Option<Uuid>,
     ) -> BoxFuture<'a, Result<CacheLookup>> {
@@ -159,7 +178,7 @@ impl OrderCache for RedisCache {
 
     fn put<'a>(
         &'a self,
-        namespace: &'a str,
+        namespace: &'a CacheNamespace,
         key: &'a CacheKey,
         lease: Uuid,
         orders: &'a [Order],
@@ -169,7 +188,7 @@ impl OrderCache for RedisCache {
 
     fn invalidate<'a>(
         &'a self,
-        namespace: &'a str,
+        namespace: &'a CacheNamespace,
         keys: &'a [CacheKey],
     ) -> BoxFuture<'a, Result<()>> {
         self.run_on(&self.invalidate, namespace, keys).boxed()
@@ -177,10 +196,14 @@ impl OrderCache for RedisCache {
 
     fn release<'a>(
         &'a self,
-        namespace: &'a str,
+        namespace: &'a CacheNamespace,
         keys: &'a [CacheKey],
     ) -> BoxFuture<'a, Result<()>> {
         self.run_on(&self.release, namespace, keys).boxed()
+    }
+
+    fn server(&self) -> BoxFuture<'_, Result<String>> {
+        async { self.link.run(&self.server.prepare_invoke()).await }.boxed()
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
@@ -188,7 +211,8 @@ impl OrderCache for RedisCache {
     }
 }
 
-fn key_name(namespace: &str, key: &CacheKey) -> String {
+fn key_name(namespace: &CacheNamespace, key: &CacheKey) -> String {
+    let namespace = &namespace.name;
     match key {
         CacheKey::Order(id) => format!("order-engine:cache:{namespace}:order:{id}"),
         CacheKey::UserList(user) => format!("order-engine:cache:{namespace}:user:{user}"),

@@ -26,6 +26,8 @@ use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// The error code of scripts that find another run of the server than they expect.
+const RESTARTED: &str = "RESTARTED";
 /// How long commands fail immediately after a timeout or a lost connection.
 const COOLDOWN: Duration = Duration::from_millis(500);
 
@@ -142,6 +144,7 @@ fn describe(error: &RedisError) -> &'static str {
         RedisErrorKind::AuthenticationFailed => "does not accept the user or the password",
         RedisErrorKind::Server(_) | RedisErrorKind::Extension => match error.code() {
             Some("NOAUTH" | "WRONGPASS") => "does not accept the user or the password",
+            Some(RESTARTED) => "was restarted or replaced, and may have lost changes",
             _ => "returned an error",
         },
         _ => "does not answer",

@@ -34,6 +34,11 @@ LIST = "{ getUserOrders { _id status } }"
 # A writer without Redis waits until no process reads from the cache, and for Redis itself.
 WRITE_TIME_MAX_S = 3.0
 READ_TIME_MAX_S = 2.0
+CHANGE_TIME_MAX_S = 0.5
+# Longer than a process refrains from using Redis after a failure.
+RECONNECT_S = 1.0
+# The cache is not read for its first 1.5 s.
+FIRST_START_MAX_S = 2.0
 STAMPEDE = 40
 PAUSE_S = 0.05
 Json = Any
@@ -290,6 +295,106 @@ def test_a_redis_crash_between_a_read_and_a_write(pair: Pair) -> None:
     assert pair.near.listed(user) == {order_id: "shipped"}
     pair.cached_order(pair.user())
     assert pair.near.status(user, order_id) == "shipped"
+
+
+@pytest.mark.parametrize("engines", ["running", "restarted"])
+def test_a6_a_redis_back_with_a_snapshot_serves_no_older_order(pair: Pair, engines: str) -> None:
+    user = pair.user()
+    order_id = pair.cached_order(user)
+    with RedisClient.from_url(pair.redis.url) as client:
+        client.save()
+    pair.far.set_status(user, order_id, "shipped")
+    doors = (pair.near, pair.far)
+    if engines == "restarted":
+        for door in doors:
+            door.server.stop()
+    pair.redis.kill()
+    pair.redis.start()
+    with RedisClient.from_url(pair.redis.url) as client:
+        assert any(client.scan_iter("order-engine:cache:*")), "the snapshot has the entries"
+    for door in doors:
+        if engines == "restarted":
+            door.server.start()
+        else:
+            # The health check is the first to notice that the connection is gone.
+            httpx.get(f"{door.server.url}/readyz", trust_env=False)
+    time.sleep(RECONNECT_S)
+    for door in doors:
+        assert door.status(user, order_id) == "shipped"
+        assert door.listed(user) == {order_id: "shipped"}
+    pair.cached_order(pair.user())
+    for door in doors:
+        assert door.status(user, order_id) == "shipped"
+
+
+def test_a6_a_process_that_starts_reads_no_entry_from_before(pair: Pair) -> None:
+    user = pair.user()
+    order_id = pair.cached_order(user)
+    for door in (pair.near, pair.far):
+        door.server.stop()
+    # As a restored database would: nothing invalidates the entry.
+    with database_of(pair.near.server) as database:
+        database.execute("update orders set address = 'restored', status = 'confirmed'")
+    for door in (pair.near, pair.far):
+        door.server.start()
+        assert door.status(user, order_id) == "confirmed"
+    pair.cached_order(pair.user())
+    assert pair.near.status(user, order_id) == "confirmed"
+
+
+def test_a6_a_start_delays_no_change_of_other_processes(
+    pair: Pair, start: Callable[..., Api]
+) -> None:
+    user = pair.user()
+    order_id = pair.cached_order(user)
+    over = threading.Event()
+
+    def write() -> float:
+        longest = 0.0
+        while not over.is_set():
+            began = time.monotonic()
+            made = pair.near.place(user)
+            longest = max(longest, time.monotonic() - began)
+            assert made in pair.far.listed(user)
+            over.wait(PAUSE_S)
+        return longest
+
+    with ThreadPoolExecutor(1) as threads:
+        writing = threads.submit(write)
+        try:
+            started = start()
+            eventually(
+                lambda: started.status(user, order_id) and started.cache_metrics()["hits"] > 0,
+                "the new process reads from the cache",
+            )
+        finally:
+            over.set()
+        # A suspension would make each change wait for 0.6 s.
+        assert writing.result() < CHANGE_TIME_MAX_S
+    started.server.stop()
+
+
+def test_n17_the_first_start_uses_the_cache_at_once_and_logs_it_once(
+    start: Callable[..., Api],
+    postgres: PostgreSQL,
+    migrated_template: str,
+    rabbitmq: RabbitMQ,
+) -> None:
+    with copied_database(postgres, migrated_template) as url, fresh_vhost(rabbitmq) as vhost:
+        alone = start(DATABASE_URL=url, RABBITMQ_URL=vhost.url)
+        ProductService(vhost.url).create(Product(1, quantity=1_000_000))
+        with database_of(alone.server) as database:
+            wait_for_product(database)
+        order_id = alone.place("a user")
+        time.sleep(FIRST_START_MAX_S)
+        # The first read fills the entry, the second one finds it.
+        for _ in range(2):
+            alone.status("a user", order_id)
+        assert alone.cache_metrics()["hits"] == 1
+        lines = [line for line in alone.server.log().splitlines() if "order cache" in line]
+        assert len(lines) == 1, lines
+        assert "its first use" in lines[0]
+        alone.server.stop()
 
 
 def test_a_process_without_redis_leaves_no_stale_entry(

@@ -373,14 +373,18 @@ impl Database for Link {
 
     async fn cache_state(&self) -> Result<CacheState> {
         self.connect().await?;
-        Ok(CacheState::Unused)
+        Ok(CacheState::Unused { may_enable: false })
     }
 
     async fn turn_cache_off(&self, _time: Duration) -> Result<()> {
         unreachable!("there is no cache")
     }
 
-    async fn turn_cache_on(&self, _pause: Duration) -> Result<()> {
+    async fn renew_cache(&self, _time: Duration) -> Result<()> {
+        unreachable!("there is no cache")
+    }
+
+    async fn turn_cache_on(&self, _server: &str, _pause: Duration) -> Result<bool> {
         unreachable!("there is no cache")
     }
 
