@@ -57,16 +57,20 @@ impl ResponseFormat {
     }
 }
 
-/// Whether the client, such as a browser, accepts HTML.
+/// Whether a page is an acceptable response: the client names HTML, as browsers do, or accepts
+/// anything and does not name JSON, as curl and the probes of load balancers do.
 #[must_use]
-pub fn accepts_html(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(MediaRange::parse)
-        .any(|range| range.media == "text/html")
+pub fn accepts_page(headers: &HeaderMap) -> bool {
+    if !headers.contains_key(ACCEPT) {
+        return true;
+    }
+    let ranges = || {
+        let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).filter_map(MediaRange::parse)
+    };
+    let names = |media: &str| ranges().any(|range| range.media == media);
+    let names_json = names("application/json") || names("application/graphql-response+json");
+    names("text/html") || ((names("*/*") || names("text/*")) && !names_json)
 }
 
 /// Whether the client prefers OpenMetrics to the Prometheus format, which is the default.
@@ -184,6 +188,23 @@ mod tests {
         }
         assert_eq!(answer(&[]), Some(ResponseFormat::Legacy));
         assert_eq!(answer(&["text/html", "application/json"]), Some(ResponseFormat::Json));
+    }
+
+    #[test]
+    fn a_page_is_for_clients_that_do_not_ask_for_json() {
+        for (accept, expected) in [
+            ("text/html,application/xhtml+xml,*/*;q=0.8", true),
+            ("*/*", true),
+            ("text/*", true),
+            ("application/json", false),
+            ("application/json, text/plain, */*", false),
+            ("text/html;q=0, */*;q=0", false),
+            ("text/event-stream", false),
+            ("", false),
+        ] {
+            assert_eq!(accepts_page(&headers(&ACCEPT, &[accept])), expected, "{accept}");
+        }
+        assert!(accepts_page(&HeaderMap::new()));
     }
 
     #[test]

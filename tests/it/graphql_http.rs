@@ -48,6 +48,10 @@ async fn each_accept_header_gets_its_form_and_its_status() {
             assert_eq!(answer.json().get("data").is_some(), body == TYPENAME, "{accept:?}");
         }
     }
+    // R3: proxies such as nginx must neither buffer nor compress the events.
+    let events = door.post(TYPENAME, &[("accept", "text/event-stream")]).await;
+    assert_eq!(events.header(header::HeaderName::from_static("x-accel-buffering")), "no");
+    assert_eq!(events.header(header::CACHE_CONTROL), "no-store, no-transform");
     for accept in ["text/html", "image/png", "application/json;q=0"] {
         assert_eq!(door.post(TYPENAME, &[("accept", accept)]).await.status, 406, "{accept}");
     }
@@ -88,8 +92,9 @@ async fn get_reads_and_never_writes() {
         let answer = door.get(mutation, &[("accept", accept)]).await;
         assert_eq!((answer.status.as_u16(), answer.header(header::ALLOW)), (405, "POST"));
     }
+    let json = [("accept", "application/json")];
     for path in ["/graphql", "/graphql?variables=x&query=%7B__typename%7D", "/graphql?a=1"] {
-        assert_eq!(door.get(path, &[]).await.status, 400, "{path}");
+        assert_eq!(door.get(path, &json).await.status, 400, "{path}");
     }
     for method in [Method::PUT, Method::DELETE, Method::PATCH] {
         let request = Request::builder().method(method).uri("/graphql").body(Body::empty());
@@ -299,6 +304,18 @@ async fn what_is_wrong_with_a_subscription_is_told_in_the_stream() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_gets_a_page_that_says_how_to_get_the_playground() {
     let Some(door) = Door::open(flask()).await else { return };
+    // N10: curl, the probes of load balancers and HEAD get it too.
+    for accept in [vec![], vec![("accept", "*/*")]] {
+        let answer = door.get("/graphql", &accept).await;
+        assert_eq!(answer.status, 200, "{accept:?}");
+        assert!(answer.header(header::CONTENT_TYPE).starts_with("text/html"), "{accept:?}");
+        let head = Request::head("/graphql").body(Body::empty()).unwrap();
+        let answer = door.send(head).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.text, "");
+    }
+    let answer = door.get("/graphql", &[("accept", "application/json")]).await;
+    assert_eq!(answer.status, 400, "there is no query");
     let answer = door.get("/graphql", &[("accept", "text/html,*/*;q=0.8")]).await;
     assert_eq!(answer.status, 200);
     assert!(answer.text.contains("make build"));

@@ -61,7 +61,7 @@ async fn read(State(endpoint): State<GraphQlEndpoint>, request: Request) -> Resp
         return upgrade(endpoint, &mut parts).await;
     }
     let has_query = parts.uri.query().is_some_and(|query| !query.is_empty());
-    if !has_query && media::accepts_html(&parts.headers) {
+    if !has_query && media::accepts_page(&parts.headers) {
         return endpoint.page.show();
     }
     let Some(format) = ResponseFormat::negotiate(&parts.headers) else {

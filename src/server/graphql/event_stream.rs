@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 
 use async_graphql::Response as GraphQlResponse;
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, BoxStream, StreamExt as _};
@@ -23,5 +24,11 @@ pub(super) fn respond(responses: BoxStream<'static, GraphQlResponse>) -> Respons
     let complete = stream::iter([Event::default().event("complete").data("")]);
     let events = next.chain(complete).map(Ok::<_, Infallible>);
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_INTERVAL);
-    Sse::new(events).keep_alive(keep_alive).into_response()
+    // Without these, nginx collects the events of its buffer, and other proxies compress them:
+    // the client gets nothing for minutes.
+    let headers = [
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    (headers, Sse::new(events).keep_alive(keep_alive)).into_response()
 }
