@@ -28,6 +28,7 @@ mod rabbitmq;
 mod reads;
 mod relay;
 mod replay;
+mod server;
 mod stock_projection;
 mod store;
 mod upstream_checks;

@@ -23,8 +23,8 @@ const ENTRY_BYTES_MAX: usize = 1024 * 1024;
 /// replaced may have lost changes. Deletes keys that are not hashes, which another program must
 /// have written.
 const PRELUDE: &str = "
-    if ARGV[1] ~= '' and not string.find(redis.call('INFO', 'server'), 'run_id:' .. ARGV[1], 1, true)
-    then
+    local run = 'run_id:' .. ARGV[1]
+    if ARGV[1] ~= '' and not string.find(redis.call('INFO', 'server'), run, 1, true) then
         return redis.error_reply('RESTARTED another run of the server')
     end
     for _, key in ipairs(KEYS) do
