@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::future::{Future, ready};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -70,40 +70,68 @@ impl CallStyle {
 /// Ctrl-C cancels the work.
 pub(super) fn wait_for<T, F>(py: Python<'_>, work: F) -> PyResult<T>
 where
-    T: Send,
-    F: Future<Output = Result<T>> + Send,
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
 {
     let threads = py.detach(runtime::get).map_err(|error| raise(py, &error))?;
+    if has_no_locals() {
+        return wait_without_locals(py, threads, work);
+    }
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    run_to_end(py, catch_panic(work), |work| poll_until(threads, work, &waker))
+    let mut work = pin!(catch_panic(work));
+    run_to_end(py, || poll_until(threads, work.as_mut(), &waker))
 }
 
 /// The same for a short read, which this thread does alone unless other threads read.
 fn read<T, F>(py: Python<'_>, work: F) -> PyResult<T>
 where
-    T: Send,
-    F: Future<Output = Result<T>> + Send,
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
 {
     let inline = py.detach(runtime::inline).map_err(|error| raise(py, &error))?;
-    match inline.reserve() {
-        Some(driver) => run_to_end(py, catch_panic(work), |work| driver.drive(work, SIGNAL_CHECK)),
-        None => wait_for(py, work),
-    }
+    let driver = if has_no_locals() { None } else { inline.reserve() };
+    let Some(driver) = driver else { return wait_for(py, work) };
+    let mut work = pin!(catch_panic(work));
+    run_to_end(py, || driver.drive(work.as_mut(), SIGNAL_CHECK))
 }
 
-/// Calls `advance` with `work` until that is done, and checks for signals in between.
-fn run_to_end<T, F>(
-    py: Python<'_>,
-    work: F,
-    advance: impl Fn(Pin<&mut F>) -> Option<Result<T>> + Sync,
-) -> PyResult<T>
+/// Whether the thread-local variables of this thread were destroyed. The C library does so in the
+/// main thread before it runs the handlers of `exit`, and uWSGI ends Python in such a handler.
+fn has_no_locals() -> bool {
+    Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed())
+}
+
+/// Waits for `work`, which the runtime's threads do: tokio needs the locals of the thread that
+/// polls, and so do `std`'s thread handles.
+fn wait_without_locals<T, F>(py: Python<'_>, threads: &Handle, work: F) -> PyResult<T>
 where
-    T: Send,
-    F: Future<Output = Result<T>> + Send,
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
 {
-    let mut work = pin!(work);
+    let shared = Arc::new((Mutex::new(None), Condvar::new()));
+    let setting = Arc::clone(&shared);
+    threads.spawn(async move {
+        let result = catch_panic(work).await;
+        let (done, is_done) = &*setting;
+        *done.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        is_done.notify_one();
+    });
+    let (done, is_done) = &*shared;
+    run_to_end(py, || {
+        let done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = is_done.wait_timeout_while(done, SIGNAL_CHECK, |done| done.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.take()
+    })
+}
+
+/// Calls `advance` with the interpreter lock released until it returns a result, and checks for
+/// signals in between.
+fn run_to_end<T: Send>(
+    py: Python<'_>,
+    mut advance: impl FnMut() -> Option<Result<T>> + Send,
+) -> PyResult<T> {
     loop {
-        let done = py.detach(|| advance(work.as_mut()));
+        let done = py.detach(&mut advance);
         if runtime::has_ended() {
             park_until_exit(py);
         }
@@ -178,7 +206,8 @@ where
     let inline = py.detach(runtime::inline).map_err(|error| raise(py, &error))?;
     let read = inline.begin_async_read();
     let mut work = Box::pin(catch_panic(work));
-    let Some(driver) = read.reserve() else { return promise(py, counted(read, work)) };
+    let driver = if has_no_locals() { None } else { read.reserve() };
+    let Some(driver) = driver else { return promise(py, counted(read, work)) };
     let done = py.detach(|| driver.drive_briefly(work.as_mut()));
     if runtime::has_ended() {
         park_until_exit(py);

@@ -1,4 +1,4 @@
-"""The engine inside gunicorn, uvicorn and Celery: workers restart under load, nothing is lost.
+"""The engine inside gunicorn, uWSGI, uvicorn and Celery loses nothing when workers restart.
 
 While orders are placed, workers are restarted, one is killed and one is stopped. Acknowledged
 orders must be in the database. The others are retried with their key and must then exist once. The
@@ -41,6 +41,7 @@ SYNC = (*GUNICORN, "--worker-class=sync")
 GTHREAD = (*GUNICORN, "--worker-class=gthread", "--threads=4")
 GEVENT = (*GUNICORN, "--worker-class=gevent")
 UVICORN = ("uvicorn", f"--workers={WORKERS}", "--no-access-log")
+UWSGI = ("uwsgi", "--master", f"--processes={WORKERS}", "--enable-threads", "--die-on-term")
 FLASK = "tests.deployments.flask_app:app"
 OPEN_EARLY = {"OPEN_BEFORE_FORK": "yes"}
 PRELOAD = "--preload"
@@ -55,6 +56,9 @@ DEPLOYMENTS: dict[str, tuple[tuple[str, ...], dict[str, str], str]] = {
     "gunicorn gevent, preloaded": ((*GEVENT, PRELOAD, FLASK), {}, ""),
     "gunicorn gevent, preloaded and opened": ((*GEVENT, PRELOAD, FLASK), OPEN_EARLY, ""),
     "gunicorn, plain WSGI": ((*GTHREAD, "tests.deployments.wsgi_app:app"), {}, ""),
+    "uwsgi": ((*UWSGI, f"--module={FLASK}"), {}, ""),
+    "uwsgi, opened before the fork": ((*UWSGI, f"--module={FLASK}"), OPEN_EARLY, ""),
+    "uwsgi, lazy": ((*UWSGI, "--lazy-apps", f"--module={FLASK}"), {}, ""),
     "uvicorn": ((*UVICORN, "tests.deployments.asgi_app:app"), {}, ""),
     "uvicorn, mounted in Starlette": (
         (*UVICORN, "tests.deployments.asgi_app:mounted"),
@@ -78,6 +82,11 @@ class Deployment(HttpProcess):
     def command_line(self) -> list[str]:
         """The command line of the server in the foreground."""
         program, *arguments = self._command
+        if program == "uwsgi":
+            # It is not a Python program; it finds the packages by the environment's folder.
+            executable = str(Path(sys.executable).with_name(program))
+            place = [f"--http-socket=127.0.0.1:{self.port}", f"--virtualenv={sys.prefix}"]
+            return [executable, *place, *arguments]
         if program == "gunicorn":
             place = [f"--bind=127.0.0.1:{self.port}"]
         else:
@@ -161,10 +170,20 @@ def restart_workers(server: Deployment, load: RetryingLoad) -> None:
     load.wait_for_workers(WORKERS, but=first | second)
 
 
-@pytest.mark.parametrize("case", ["gunicorn sync", "gunicorn gevent, preloaded", "uvicorn"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "gunicorn sync",
+        "gunicorn gevent, preloaded",
+        "uwsgi",
+        "uwsgi, lazy",
+        "uvicorn",
+    ],
+)
 def test_stopping_workers_release_their_partitions_immediately(
     case: str, env: dict[str, str], workspace: Workspace, tmp_path: Path
 ) -> None:
+    """FIELD R5: uWSGI ends Python in a handler of `exit`, without thread-local variables."""
     server = Deployment(workspace, tmp_path, env, case)
     spy = EventSpy(env["RABBITMQ_URL"])
     server.start()
@@ -172,6 +191,7 @@ def test_stopping_workers_release_their_partitions_immediately(
         spy.wait_for(RetryingLoad(server.place).place_one().order_id)
     finally:
         server.stop()
+    assert "panicked" not in server.log()
     with psycopg.connect(env["DATABASE_URL"]) as database:
         held = "select name from order_engine.leases where expires_at > clock_timestamp()"
         assert database.execute(held).fetchall() == []
