@@ -24,6 +24,8 @@ COPY tests/simulation ./tests/simulation
 COPY tests/tidy ./tests/tidy
 COPY python ./python
 COPY --from=pages /build/python/order_engine/static ./python/order_engine/static
+COPY README.md CHANGELOG.md SECURITY.md ./python/order_engine/static/documents/
+COPY docs/*.md ./python/order_engine/static/documents/docs/
 RUN /maturin/bin/maturin build --release --locked --out /wheels
 
 FROM python:3.13-slim-bookworm

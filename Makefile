@@ -50,6 +50,9 @@ REQUIREMENTS := .venv/.requirements
 PAGES := .venv/.pages
 BUNDLES := $(addprefix python/order_engine/static/,graphiql/index.html swagger-ui/index.html)
 NODE_CLIENTS := tests/node/node_modules/.package-lock.json
+# Documents for users, which the wheel contains and `order-engine docs` shows.
+DOCUMENTS := README.md CHANGELOG.md SECURITY.md $(wildcard docs/*.md)
+DOCUMENTS_DIR := python/order_engine/static/documents
 # Programs that the benchmark compares the engine with; each has its own packages.
 PYTHON_PEERS := $(patsubst %,target/peers/%/.installed,flask_sqlalchemy fastapi_strawberry)
 NODE_PEER := bench/peers/express_graphql/node_modules/.package-lock.json
@@ -225,6 +228,8 @@ $(DEMO_WHEEL): $(VENV) $(PAGES) $(RUST_SOURCES) $(PYTHON_SOURCES)
 # $(1): directory of the wheel; $(2): Cargo profile and features. Only one wheel is installed at a time.
 define install_wheel
 @rm -f $(1)/*.whl .venv/.wheel-*
+@rm -rf $(DOCUMENTS_DIR) && mkdir -p $(DOCUMENTS_DIR)/docs && \
+	for file in $(DOCUMENTS); do cp $$file $(DOCUMENTS_DIR)/$$file; done
 $(BIN)/maturin build --profile $(2) --locked --compatibility linux --out $(1) \
 	--interpreter $(BIN)/python
 @wheel=$$(echo $(1)/*.whl); set -x; \

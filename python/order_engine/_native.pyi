@@ -86,6 +86,7 @@ __all__ = [
     "shadow_ignore",
     "shadow_report",
     "undo_adoption",
+    "unknown_variables",
     "validate_settings",
     "work",
 ]
@@ -159,7 +160,9 @@ class AsyncEngine:
     def cancel_order(
         self, order_id: Id, *, reason: str | None = None, actor: Id | None = None
     ) -> Future[Order]: ...
-    def delete_order(self, order_id: Id, *, actor: Id | None = None) -> Future[None]: ...
+    def delete_order(
+        self, order_id: Id, *, reason: str | None = None, actor: Id | None = None
+    ) -> Future[None]: ...
     def order_history(self, order_id: Id) -> Future[list[HistoryEntry]]: ...
     def get_user(self, user_id: Id) -> Future[User]: ...
     def upsert_user(
@@ -576,7 +579,7 @@ class Engine:
         """Read one order.
 
         Args:
-            order_id: The order's number.
+            order_id: The order's number, or its id of 24 hex digits.
             user_id: Only if it is this user's order; any user's by default.
 
         Returns:
@@ -618,7 +621,7 @@ class Engine:
         """Move an order to another status. Moving it to its current status changes nothing.
 
         Args:
-            order_id: The order's number.
+            order_id: The order's number, or its id of 24 hex digits.
             status: The new status, in any case.
             reason: Reason for the order's history, at most 500 characters.
             actor: Who makes the change, for the history; `system` by default.
@@ -637,7 +640,7 @@ class Engine:
         """Cancel an order and release the stock that it reserved.
 
         Args:
-            order_id: The order's number.
+            order_id: The order's number, or its id of 24 hex digits.
             reason: Reason for the order's history, at most 500 characters.
             actor: Who cancels, for the history; `system` by default.
 
@@ -649,22 +652,26 @@ class Engine:
             NotFound: There is no such order.
             InvalidTransition: The order has been shipped, delivered or returned.
         """
-    def delete_order(self, order_id: Id, *, actor: Id | None = None) -> None:
+    def delete_order(
+        self, order_id: Id, *, reason: str | None = None, actor: Id | None = None
+    ) -> None:
         """Delete an order and release the stock that it reserved. Its history is kept.
 
         Args:
-            order_id: The order's number.
+            order_id: The order's number, or its id of 24 hex digits.
+            reason: Reason for the order's history, at most 500 characters.
             actor: Who deletes, for the history; `system` by default.
 
         Raises:
+            InvalidInput: A reason that is too long.
             NotFound: There is no such order.
             InvalidTransition: The order has been shipped and not delivered yet.
         """
     def order_history(self, order_id: Id) -> list[HistoryEntry]:
-        """Read the changes of an order, oldest first.
+        """Read the changes of an order, oldest first; also of a deleted order.
 
         Args:
-            order_id: The order's number.
+            order_id: The order's number, or its id of 24 hex digits.
 
         Returns:
             One entry for each version of the order.
@@ -2099,6 +2106,13 @@ def undo_adoption(flags: dict[str, str], *, force: bool = False) -> str:
     Raises:
         Misconfigured: There is no adoption, or data would be lost.
         Conflict: Another adoption of this database is running.
+    """
+
+def unknown_variables() -> list[str]:
+    """List the variables of the environment and `.env` that look like settings but set nothing.
+
+    Returns:
+        One sentence for each, with a suggestion if a setting has a similar name.
     """
 
 def validate_settings(flags: dict[str, str], *, for_server: bool = True) -> None:

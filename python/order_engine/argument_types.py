@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 Id: TypeAlias = "int | str"
 """An id as an argument: text, or an int that stands for its digits.
 
-Ids of users and products are text: results have them as `str`. An order's number is an `int` in
-results.
+Ids of users and products are text: results have them as `str`, so `user_id=1` comes back as `"1"`.
+An order's number is an `int` in results; as an argument, its 24 hex digits are accepted too.
 """
 
 Headers: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]]"

@@ -109,6 +109,9 @@ impl App {
         }
         probes.extend(background.fetch_token_keys(contracts.apis()).await);
         auth_warnings::warn(contracts.apis(), settings.auth.access);
+        for variable in &settings.unknown_variables {
+            tracing::warn!("{variable}");
+        }
         let metrics = EngineMetrics {
             engine: engine.clone(),
             counters: background.counters().to_vec(),

@@ -57,6 +57,8 @@ pub struct Settings {
     pub migration: migration::MigrationSettings,
     /// Logging.
     pub logging: logging::LoggingSettings,
+    /// One sentence for each variable that looks like a setting and is none.
+    pub unknown_variables: Vec<String>,
     /// Every contract with its own settings, served or not.
     contracts: Vec<Arc<dyn Contract>>,
 }
@@ -107,6 +109,7 @@ impl Settings {
         let values = sources::gather(flags, directory, &mut problems);
         let mut settings = Self::read(&values, &mut problems);
         settings.check(needs, &values, &mut problems);
+        settings.unknown_variables = sources::unknown_variables(directory);
         if settings.server.metrics_port.is_none() {
             let mut served = settings.server.contract.iter();
             let default =
@@ -129,6 +132,7 @@ impl Settings {
             orders: orders::OrderSettings::read(values, problems),
             migration: migration::MigrationSettings::read(values, problems),
             logging: logging::LoggingSettings::read(values, problems),
+            unknown_variables: Vec::new(),
             contracts: contracts::ALL
                 .iter()
                 .map(|definition| (definition.open)(values, problems))
@@ -192,6 +196,13 @@ impl Settings {
         let values = sources::gather(flags, directory, &mut Problems::default());
         all().map(|setting| describe(setting, &values)).collect()
     }
+}
+
+/// One sentence for each variable of the environment and `.env` in `directory` that looks like a
+/// setting and is none.
+#[must_use]
+pub fn unknown_variables(directory: &Path) -> Vec<String> {
+    sources::unknown_variables(directory)
 }
 
 fn describe(setting: &'static Setting, values: &Values) -> Described {

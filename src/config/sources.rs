@@ -1,7 +1,8 @@
 //! The sources of settings, in order of precedence: flags, environment, `.env`,
 //! `order-engine.toml`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::path::Path;
 
 use crate::config::all;
@@ -13,6 +14,10 @@ use crate::setting::{Problems, Setting, SettingValue, Values};
 const SETTINGS_FILE: &str = "order-engine.toml";
 /// The file with variables, in the working directory.
 const VARIABLES_FILE: &str = ".env";
+/// Prefix of the variables that only the engine reads.
+const PREFIX: &str = "ORDER_ENGINE_";
+/// Prefixes of variables with that prefix that are no settings: those of the tests.
+const NO_SETTINGS: [&str; 2] = ["ORDER_ENGINE_TEST_", "ORDER_ENGINE_FAIL_POINT"];
 
 /// Gathers the values that flags, environment, `.env` and `order-engine.toml` set.
 pub(super) fn gather(
@@ -20,9 +25,7 @@ pub(super) fn gather(
     directory: &Path,
     problems: &mut Problems,
 ) -> Values {
-    let environment: HashMap<_, _> = std::env::vars_os()
-        .filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()))
-        .collect();
+    let environment = environment();
     let dotenv = read_dotenv(&directory.join(VARIABLES_FILE), problems);
     let file = read_toml(&directory.join(SETTINGS_FILE), problems);
     for unknown in flags.keys().chain(file.keys()).filter(|name| !is_setting(name)) {
@@ -50,6 +53,32 @@ pub(super) fn gather(
         }
     }
     values
+}
+
+fn environment() -> HashMap<String, String> {
+    let text =
+        |(name, value): (OsString, OsString)| name.into_string().ok().zip(value.into_string().ok());
+    std::env::vars_os().filter_map(text).collect()
+}
+
+/// One sentence for each variable of the environment and `.env` that begins as the engine's
+/// variables do but sets nothing. They are no errors: another version may know them.
+pub(super) fn unknown_variables(directory: &Path) -> Vec<String> {
+    let dotenv = read_dotenv(&directory.join(VARIABLES_FILE), &mut Problems::default());
+    let names: BTreeSet<String> = environment().into_keys().chain(dotenv.into_keys()).collect();
+    names.iter().filter_map(|name| unknown_variable(name)).collect()
+}
+
+fn unknown_variable(name: &str) -> Option<String> {
+    let variables = || all().flat_map(|setting| setting.variables.iter().copied());
+    let is_ours = name.starts_with(PREFIX) && !NO_SETTINGS.iter().any(|no| name.starts_with(no));
+    if !is_ours || variables().any(|known| known == name) {
+        return None;
+    }
+    Some(match closest(name, variables()) {
+        Some(known) => format!("{name} sets nothing. Did you mean {known}?"),
+        None => format!("{name} sets nothing: there is no such setting."),
+    })
 }
 
 fn unknown_setting(name: &str) -> String {
@@ -192,6 +221,21 @@ mod tests {
         assert_eq!(shown("rabbitmq_queue"), origin("from_dotenv", ".env (ORDER_ENGINE_QUEUE)"));
         assert_eq!(shown("lines_max"), origin("7", "order-engine.toml"));
         assert_eq!(shown("quantity_max"), origin("2147483647", "default"));
+    }
+
+    #[test]
+    fn a_misspelled_variable_is_named_with_a_suggestion() {
+        let sentence = |name| unknown_variable(name);
+        let suggested = "ORDER_ENGINE_PROT sets nothing. Did you mean ORDER_ENGINE_PORT?";
+        assert_eq!(sentence("ORDER_ENGINE_PROT").as_deref(), Some(suggested));
+        let unknown = "ORDER_ENGINE_COFFEE_WITH_MILK sets nothing: there is no such setting.";
+        assert_eq!(sentence("ORDER_ENGINE_COFFEE_WITH_MILK").as_deref(), Some(unknown));
+        for known in ["ORDER_ENGINE_PORT", "PORT", "PROT", "ORDER_ENGINE_TEST_REDIS_URL"] {
+            assert_eq!(sentence(known), None, "{known}");
+        }
+        let folder = Folder::new("variables");
+        std::fs::write(folder.0.join(".env"), "ORDER_ENGINE_PROT=3\n").unwrap();
+        assert!(unknown_variables(&folder.0).contains(&suggested.to_owned()));
     }
 
     #[test]

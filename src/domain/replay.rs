@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::ids::OrderId;
+use crate::domain::ids::{OrderId, OrderName};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Selects the events to replay.
@@ -15,7 +15,7 @@ pub struct ReplayFilter {
     /// Only events before this time. Default: now.
     pub until: Option<DateTime<Utc>>,
     /// Only events of these orders; of all orders when empty.
-    pub orders: Vec<OrderId>,
+    pub orders: Vec<OrderName>,
     /// Only events after this one.
     pub after: Option<ReplayCursor>,
 }

@@ -89,7 +89,7 @@ impl Engine {
         Ok(found.into_iter().filter(|order| order.user == *user).collect())
     }
 
-    /// Every change of one order, oldest first.
+    /// Every change of one order, oldest first; also of a deleted one.
     ///
     /// # Errors
     /// As [`Engine::get_order`].
@@ -100,7 +100,7 @@ impl Engine {
     ) -> Result<Vec<HistoryEntry>> {
         let scope = caller.scope(self.shared.rules.access);
         let mut connection = self.shared.store.acquire().await?;
-        let order = orders::get(&mut connection, name.into(), &scope).await?;
+        let order = orders::get_also_deleted(&mut connection, name.into(), &scope).await?;
         orders::history(&mut connection, order.id).await
     }
 

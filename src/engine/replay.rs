@@ -22,6 +22,8 @@ const ORDERS_PER_READ: u32 = 1000;
 pub struct Replay {
     engine: Engine,
     past: ReplayFilter,
+    /// Only these orders; all when empty.
+    orders: Vec<OrderId>,
     until: DateTime<Utc>,
     /// The only destination; none for every contract.
     destination: Option<String>,
@@ -45,7 +47,8 @@ impl Engine {
     /// this engine. Nothing is written before the first step.
     ///
     /// # Errors
-    /// `InvalidInput` when `since` is not before `until`; `Unavailable`.
+    /// `InvalidInput` when `since` is not before `until`; `NotFound` for an unknown order;
+    /// `Unavailable`.
     pub async fn replay(&self, past: ReplayFilter, destination: Option<String>) -> Result<Replay> {
         let mut connection = self.shared.store.acquire().await?;
         let now = orders::now(&mut connection).await?;
@@ -54,6 +57,7 @@ impl Engine {
             let text = "since must be before until, or before now.";
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
+        let orders = orders::resolve(&mut connection, &past.orders).await?;
         let first = match past.since {
             Some(since) => replay::first_order(&mut connection, since, until).await?,
             None => Some(OrderId::from_database(0)),
@@ -61,7 +65,7 @@ impl Engine {
         let resumed = past.after.map(|position| position.order);
         let next = first.map(|first| resumed.map_or(first, |order| first.max(order)));
         let (engine, read, published) = (self.clone(), VecDeque::new(), past.after);
-        Ok(Replay { engine, past, until, destination, next, read, published })
+        Ok(Replay { engine, past, orders, until, destination, next, read, published })
     }
 
     /// Number of replayed messages that are still in the outbox.
@@ -123,7 +127,7 @@ impl Replay {
             && let Some(from) = self.next
         {
             let past = &self.past;
-            let ids = replay::orders(connection, from, &past.orders, ORDERS_PER_READ).await?;
+            let ids = replay::orders(connection, from, &self.orders, ORDERS_PER_READ).await?;
             let (since, after) = (past.since, past.after);
             self.read = replay::events(connection, &ids, since, self.until, after).await?.into();
             self.next = ids.last().map(|last| OrderId::from_database(last.get() + 1));

@@ -3,28 +3,29 @@
 use std::collections::HashSet;
 
 use crate::app::enabled_contracts::EnabledContracts;
-use crate::domain::ids::OrderId;
+use crate::domain::ids::OrderName;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operations::checked_limit;
 use crate::store::dead_letters;
 use crate::store::journal::{self, Entry};
-use crate::store::{commit, roll_back};
+use crate::store::{commit, orders, roll_back};
 
 pub use crate::store::dead_letters::DeadLetter;
 
 /// The latest `limit` events, oldest first, of one order or of all.
 ///
 /// # Errors
-/// `InvalidInput` for a limit outside 1 to 1000; `Unavailable`.
+/// `InvalidInput` for a limit outside 1 to 1000; `NotFound` for an unknown order; `Unavailable`.
 pub async fn events_tail(
     engine: &Engine,
-    order: Option<OrderId>,
+    order: Option<OrderName>,
     limit: i64,
 ) -> Result<Vec<Entry>> {
     let limit = checked_limit(limit)?;
     let mut connection = engine.store().acquire().await?;
-    journal::tail(&mut connection, order, limit).await
+    let orders = orders::resolve(&mut connection, order.as_slice()).await?;
+    journal::tail(&mut connection, orders.first().copied(), limit).await
 }
 
 /// The oldest `limit` dead letters, outgoing and incoming, oldest first.

@@ -17,7 +17,7 @@ use rust_decimal::Decimal;
 
 use crate::app::Headers;
 use crate::domain::caller::Caller;
-use crate::domain::ids::{Actor, IdempotencyKey, OrderId, ProductId, UserId};
+use crate::domain::ids::{Actor, IdempotencyKey, OrderId, OrderName, ProductId, UserId};
 use crate::domain::placement::{PlacementLine, PlacementRequest, Pricing};
 use crate::domain::replay::{ReplayCursor, ReplayFilter};
 use crate::error::{Error, ErrorKind, Result};
@@ -78,16 +78,20 @@ pub(super) fn product_id(value: &Argument<'_>) -> PyResult<ProductId> {
     valid(value.py(), ProductId::parse(opaque_id(value, "product_id")?))
 }
 
-/// The number of an order.
+/// The number of an order, or its id of 24 hex digits.
 ///
-/// Raises `InvalidInput` for what is no number, `NotFound` for a number below 1.
-pub(super) fn order_id(value: &Argument<'_>) -> PyResult<OrderId> {
-    if let Some(id) = value.extract::<String>().ok().and_then(|text| OrderId::parse(&text)) {
-        return Ok(id);
+/// Raises `InvalidInput` for anything else, `NotFound` for a number below 1.
+pub(super) fn order_id(value: &Argument<'_>) -> PyResult<OrderName> {
+    if value.is_instance_of::<PyString>() {
+        let text = text(value, "order_id")?;
+        return OrderName::parse(&text).ok_or_else(|| {
+            let text = format!("order_id must be a number or 24 hex digits, not {text:?}.");
+            invalid(value.py(), text)
+        });
     }
     let number = integer(value, "order_id")?;
     let id = OrderId::parse(&number.to_string());
-    id.ok_or_else(|| raise(value.py(), &order_not_found(number)))
+    id.map(OrderName::from).ok_or_else(|| raise(value.py(), &order_not_found(number)))
 }
 
 /// Error for an order that does not exist.
@@ -116,8 +120,8 @@ pub(super) fn rate(value: &Argument<'_>) -> PyResult<i64> {
     integer(value, "rate_per_s")
 }
 
-/// The numbers of orders; None means all, so an empty list is refused.
-pub(super) fn order_ids(values: Option<&Argument<'_>>) -> PyResult<Vec<OrderId>> {
+/// The ids of orders; None means all, so an empty list is refused.
+pub(super) fn order_ids(values: Option<&Argument<'_>>) -> PyResult<Vec<OrderName>> {
     let Some(values) = values else { return Ok(Vec::new()) };
     let ids = list(values, "order_ids", |value, _| order_id(value))?;
     if ids.is_empty() {

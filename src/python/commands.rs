@@ -342,6 +342,15 @@ pub(super) fn describe_settings(flags: Flags) -> Vec<PySettingValue> {
     Settings::describe(&flags, directory()).into_iter().map(PySettingValue::from).collect()
 }
 
+/// List the variables of the environment and `.env` that look like settings but set nothing.
+///
+/// Returns:
+///     list[str]: One sentence for each, with a suggestion if a setting has a similar name.
+#[pyfunction]
+pub(super) fn unknown_variables() -> Vec<String> {
+    config::unknown_variables(directory())
+}
+
 /// List every setting with its description, in the order of the documentation.
 ///
 /// Returns:

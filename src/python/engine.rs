@@ -190,7 +190,7 @@ impl PyEngine {
     /// Read one order.
     ///
     /// Args:
-    ///     order_id (Id): The order's number.
+    ///     order_id (Id): The order's number, or its id of 24 hex digits.
     ///     user_id (Id | None): Only if it is this user's order; any user's by default.
     ///
     /// Returns:
@@ -256,7 +256,7 @@ impl PyEngine {
     /// Move an order to another status. Moving it to its current status changes nothing.
     ///
     /// Args:
-    ///     order_id (Id): The order's number.
+    ///     order_id (Id): The order's number, or its id of 24 hex digits.
     ///     status (OrderStatus | str): The new status, in any case.
     ///     reason (str | None): Reason for the order's history, at most 500 characters.
     ///     actor (Id | None): Who makes the change, for the history; `system` by default.
@@ -290,7 +290,7 @@ impl PyEngine {
     /// Cancel an order and release the stock that it reserved.
     ///
     /// Args:
-    ///     order_id (Id): The order's number.
+    ///     order_id (Id): The order's number, or its id of 24 hex digits.
     ///     reason (str | None): Reason for the order's history, at most 500 characters.
     ///     actor (Id | None): Who cancels, for the history; `system` by default.
     ///
@@ -320,30 +320,34 @@ impl PyEngine {
     /// Delete an order and release the stock that it reserved. Its history is kept.
     ///
     /// Args:
-    ///     order_id (Id): The order's number.
+    ///     order_id (Id): The order's number, or its id of 24 hex digits.
+    ///     reason (str | None): Reason for the order's history, at most 500 characters.
     ///     actor (Id | None): Who deletes, for the history; `system` by default.
     ///
     /// Raises:
+    ///     InvalidInput: A reason that is too long.
     ///     NotFound: There is no such order.
     ///     InvalidTransition: The order has been shipped and not delivered yet.
-    #[pyo3(signature = (order_id, *, actor=None))]
+    #[pyo3(signature = (order_id, *, reason=None, actor=None))]
     fn delete_order<'py>(
         &self,
         py: Python<'py>,
         order_id: &Argument<'py>,
+        reason: Option<&Argument<'py>>,
         actor: Option<&Argument<'py>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let id = arguments::order_id(order_id)?;
+        let reason = arguments::optional_text(reason, "reason")?;
         let caller = arguments::caller(actor)?;
         self.run(py, move |opened| async move {
-            opened.app.engine().delete_order(&caller, id).await.map(|_| Nothing)
+            opened.app.engine().delete_order(&caller, id, reason).await.map(|_| Nothing)
         })
     }
 
-    /// Read the changes of an order, oldest first.
+    /// Read the changes of an order, oldest first; also of a deleted order.
     ///
     /// Args:
-    ///     order_id (Id): The order's number.
+    ///     order_id (Id): The order's number, or its id of 24 hex digits.
     ///
     /// Returns:
     ///     list[HistoryEntry]: One entry for each version of the order.

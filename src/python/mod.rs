@@ -35,8 +35,8 @@ mod _native {
         adopt, describe_contract, describe_settings, described_contracts, doctor,
         events_dead_letters, events_replay, events_retry, events_skip, events_tail, migrate,
         mint_token, reset_test_database, routing_rules, seed_demo, serve, set_routing_rule,
-        settings, shadow_clear, shadow_ignore, shadow_report, undo_adoption, validate_settings,
-        work,
+        settings, shadow_clear, shadow_ignore, shadow_report, undo_adoption, unknown_variables,
+        validate_settings, work,
     };
     #[pymodule_export]
     use super::consumer::{

@@ -124,12 +124,32 @@ statements! {
     NOW = "select clock_timestamp()";
 }
 
-/// Reads one order.
+/// Reads one order, also a deleted one.
 ///
 /// # Errors
-/// `NotFound` when it does not exist, is deleted or is outside `scope`.
-pub async fn get(connection: &mut Connection, name: OrderName, scope: &Scope) -> Result<Order> {
-    visible(get_each(connection, &[name.id()]).await?, name, scope)
+/// `NotFound` when it does not exist or is outside `scope`.
+pub async fn get_also_deleted(
+    connection: &mut Connection,
+    name: OrderName,
+    scope: &Scope,
+) -> Result<Order> {
+    visible(get_many(connection, &[name.id().get()]).await?, name, scope)
+}
+
+/// The numbers of the orders that `names` refer to, deleted ones included.
+///
+/// # Errors
+/// `NotFound` for the first name of no order; otherwise as [`failed`].
+pub async fn resolve(connection: &mut Connection, names: &[OrderName]) -> Result<Vec<OrderId>> {
+    let ids: Vec<i64> = names.iter().map(|name| name.id().get()).collect();
+    let found = get_many(connection, &ids).await?;
+    let is_known = |name: &OrderName| {
+        found.iter().any(|order| order.id == name.id() && name.means(order.created_at))
+    };
+    match names.iter().find(|name| !is_known(name)) {
+        Some(unknown) => Err(not_found(*unknown)),
+        None => Ok(names.iter().map(|name| name.id()).collect()),
+    }
 }
 
 /// Selects the order of `found` that `name` refers to.
@@ -186,7 +206,7 @@ pub async fn get_placed(connection: &mut Connection, id: OrderId) -> Result<Orde
 /// Reads one order and keeps it locked until the transaction ends.
 ///
 /// # Errors
-/// As [`get`].
+/// `NotFound` when it does not exist, is deleted or is outside `scope`; otherwise as [`failed`].
 pub async fn lock(connection: &mut Connection, name: OrderName, scope: &Scope) -> Result<Order> {
     let locked: Option<i64> = sqlx::query_scalar(LOCK)
         .bind(name.id().get())
@@ -195,7 +215,7 @@ pub async fn lock(connection: &mut Connection, name: OrderName, scope: &Scope) -
         .await
         .map_err(|error| failed("locking an order", error))?;
     locked.ok_or_else(|| not_found(name))?;
-    get(connection, name, scope).await
+    visible(get_each(connection, &[name.id()]).await?, name, scope)
 }
 
 /// Reads up to `limit` orders, newest first.

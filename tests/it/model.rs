@@ -270,7 +270,7 @@ async fn change<D: Keeps>(
         let order = OrderId::from_database(*orders[n % orders.len()]);
         let changed = match step {
             Some(status) => engine.change_status(&Caller::System, order, *status, None).await,
-            None => engine.delete_order(&Caller::System, order).await,
+            None => engine.delete_order(&Caller::System, order, None).await,
         };
         results.push(match changed {
             Ok(order) => format!("{} {} {}", order.user, order.status.as_str(), order.version),

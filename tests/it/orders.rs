@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use order_engine::domain::caller::{Access, Caller};
 use order_engine::domain::event::EventKind;
-use order_engine::domain::ids::{OrderId, UserId};
+use order_engine::domain::ids::{OrderId, OrderName, UserId};
 use order_engine::domain::query::Consistency;
 use order_engine::domain::query::OrderFilter;
 use order_engine::domain::status::OrderStatus;
@@ -46,7 +46,7 @@ async fn an_order_of_another_user_is_not_found() {
             engine.order_history(&stranger, id).await.unwrap_err(),
             engine.change_status(&stranger, id, to, None).await.unwrap_err(),
             engine.cancel_order(&stranger, id, None).await.unwrap_err(),
-            engine.delete_order(&stranger, id).await.unwrap_err(),
+            engine.delete_order(&stranger, id, None).await.unwrap_err(),
         ];
         for error in errors {
             assert_eq!((error.kind(), error.message()), (ErrorKind::NotFound, expected.as_str()));
@@ -97,7 +97,7 @@ async fn a_rejected_change_writes_nothing() {
     set(OrderStatus::Shipped).await.unwrap();
     let error = engine.cancel_order(&user("1"), id, None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidTransition);
-    let error = engine.delete_order(&user("1"), id).await.unwrap_err();
+    let error = engine.delete_order(&user("1"), id, None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidTransition);
     assert_eq!(database.number("select count(*) from order_history").await, 2);
     assert_eq!(database.number(RESERVED).await, 2);
@@ -110,14 +110,19 @@ async fn a_deleted_order_releases_stock_and_keeps_its_history() {
     };
     let engine = engine(&database).await;
     let id = place(&engine, "1").await;
-    let deleted = engine.delete_order(&user("1"), id).await.unwrap();
+    let reason = Some("entered twice".to_owned());
+    let deleted = engine.delete_order(&user("1"), id, reason.clone()).await.unwrap();
     assert_eq!(deleted.status, OrderStatus::Cancelled);
     assert_eq!(database.number(RESERVED).await, 0);
     let error = engine.get_order(&Caller::System, id, Consistency::Latest).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     let all = engine.list_orders(&Caller::System, &OrderFilter::default(), 10).await.unwrap();
     assert!(all.orders.is_empty());
-    assert_eq!(database.number("select count(*) from order_history").await, 2);
+    let by_hex = OrderName::parse(&OrderName::long(id, deleted.created_at)).unwrap();
+    let history = engine.order_history(&user("1"), by_hex).await.unwrap();
+    assert_eq!(history.last().map(|entry| entry.reason.clone()), Some(reason));
+    let error = engine.order_history(&user("2"), id).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -126,7 +126,7 @@ async fn keys_are_scoped_to_callers_and_bound_to_one_request() {
     assert!(!other.replayed);
     assert_ne!(other.order.id, first.order.id);
     // The answer does not change with the order.
-    engine.delete_order(&Caller::System, first.order.id).await.unwrap();
+    engine.delete_order(&Caller::System, first.order.id, None).await.unwrap();
     assert_eq!(place("1", 1).await.unwrap().order, first.order);
 }
 

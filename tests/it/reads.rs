@@ -72,7 +72,7 @@ async fn batched_reads_respect_permissions() {
     let (engine, placed) = shop(&database).await;
     let (deleted, owner) = placed[0];
     engine.cancel_order(&user(owner), deleted, None).await.unwrap();
-    engine.delete_order(&user(owner), deleted).await.unwrap();
+    engine.delete_order(&user(owner), deleted, None).await.unwrap();
     let mut gate = block(&database).await;
     let mut asked = Vec::new();
     for (id, owner) in &placed {

@@ -114,7 +114,7 @@ async fn replayed_messages_are_identical() {
     engine.change_status(&system, shipped, OrderStatus::Confirmed, None).await.unwrap();
     engine.change_status(&system, shipped, OrderStatus::Shipped, None).await.unwrap();
     engine.cancel_order(&system, cancelled, reason).await.unwrap();
-    engine.delete_order(&system, deleted).await.unwrap();
+    engine.delete_order(&system, deleted, None).await.unwrap();
     let announced = outbox(&database, false).await;
     assert_eq!(announced.len(), 14);
     change(&database, "delete from outbox").await;
@@ -205,16 +205,24 @@ async fn a_replay_can_be_limited() {
         (ReplayFilter { after: after(9, 1), ..ReplayFilter::default() }, vec![]),
         (
             ReplayFilter {
-                orders: vec![number(4), number(1), number(99)],
+                orders: vec![number(4).into(), number(1).into()],
                 ..ReplayFilter::default()
             },
             vec![(1, 1), (1, 2), (4, 1), (4, 2)],
         ),
         (
-            ReplayFilter { orders: vec![number(2), number(3)], since, after: after(2, 2), until },
+            ReplayFilter {
+                orders: vec![number(2).into(), number(3).into()],
+                since,
+                after: after(2, 2),
+                until,
+            },
             vec![(3, 1), (3, 2)],
         ),
     ];
+    let unknown = ReplayFilter { orders: vec![number(99).into()], ..ReplayFilter::default() };
+    let error = replay(&engine, only(unknown)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
     for (past, wanted) in cases {
         let options = ReplayOptions { contract: Some("flask".to_owned()), ..only(past.clone()) };
         let would =

@@ -207,7 +207,7 @@ async fn change(world: &World, workload: &Workload, order: OrderId, client: usiz
                 Some(status) => {
                     engine.change_status(&caller, order, *status, Some(reason.clone())).await
                 }
-                None => engine.delete_order(&caller, order).await,
+                None => engine.delete_order(&caller, order, None).await,
             }
         };
         tokio::select! {

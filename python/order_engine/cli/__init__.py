@@ -14,6 +14,7 @@ from order_engine.cli.consume import consume
 from order_engine.cli.consumer import consumer
 from order_engine.cli.demo import demo
 from order_engine.cli.describe import asyncapi, openapi, schema
+from order_engine.cli.docs import docs
 from order_engine.cli.doctor import doctor
 from order_engine.cli.errors import ReadableErrors
 from order_engine.cli.events import events
@@ -49,6 +50,7 @@ for _command in (
     openapi,
     schema,
     asyncapi,
+    docs,
     events,
     route,
     shadow,

@@ -18,6 +18,8 @@ def config(*, as_json: bool, **options: str | tuple[str, ...] | None) -> None:
     Secrets are masked.
     """
     settings = _native.describe_settings(merge_options(**options))
+    for problem in _native.unknown_variables():
+        click.echo(f"Warning: {problem}", err=True)
     if as_json:
         print_json(settings, ("name", "value", "origin"))
         return

@@ -43,8 +43,8 @@ def consumer() -> None:
 def dead_letters(*, queue: str, limit: int, as_json: bool, **options: str | None) -> None:
     """List dead letters with their messages, oldest first."""
     rows = _native.consumer_dead_letters(merge_options(**options), queue, limit)
-    fields = (*DEAD_LETTER_FIELDS, "message_id", "text") if as_json else DEAD_LETTER_FIELDS
-    print_rows(rows, fields, as_json=as_json)
+    fields = (*DEAD_LETTER_FIELDS, "message_id") if as_json else DEAD_LETTER_FIELDS
+    print_rows(rows, fields, as_json=as_json, below="text")
 
 
 @consumer.command()

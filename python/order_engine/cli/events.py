@@ -31,16 +31,15 @@ def events() -> None:
 @click.option(
     "--order",
     "order_id",
-    type=int,
     metavar="ID",
-    help="Only events of this order.",
+    help="Only events of this order, by number or 24 hex digits.",
 )
 @click.option(
     "--limit", type=int, default=20, show_default=True, help="Maximum number of rows, 1 to 1000."
 )
 @setting_options("database_url")
 @json_option
-def tail(*, order_id: int | None, limit: int, as_json: bool, **options: str | None) -> None:
+def tail(*, order_id: str | None, limit: int, as_json: bool, **options: str | None) -> None:
     """List the latest events and their delivery status, oldest first."""
     print_rows(
         _native.events_tail(with_database(**options), order_id, limit),
@@ -58,12 +57,10 @@ def tail(*, order_id: int | None, limit: int, as_json: bool, **options: str | No
 def dead_letters(*, limit: int, as_json: bool, **options: str | None) -> None:
     """List messages that could not be published or applied, oldest first.
 
-    With --json the rows include the message itself, at most its first 4,096 characters.
+    Below each row is the message itself, at most its first 4,096 characters.
     """
     rows = _native.events_dead_letters(with_database(**options), limit)
-    print_rows(
-        rows, (*DEAD_LETTER_FIELDS, "body") if as_json else DEAD_LETTER_FIELDS, as_json=as_json
-    )
+    print_rows(rows, DEAD_LETTER_FIELDS, as_json=as_json, below="body")
 
 
 @events.command()

@@ -20,10 +20,9 @@ from order_engine.cli.settings import setting_options
 @click.option(
     "--order",
     "order_ids",
-    type=int,
     multiple=True,
     metavar="ID",
-    help="Only events of this order; may be repeated.",
+    help="Only events of this order, by number or 24 hex digits; may be repeated.",
 )
 @click.option(
     "--since",
@@ -48,7 +47,7 @@ from order_engine.cli.settings import setting_options
 @json_option
 def replay(  # noqa: PLR0913 - an option for each.
     *,
-    order_ids: tuple[int, ...],
+    order_ids: tuple[str, ...],
     since: datetime | None,
     until: datetime | None,
     after: str | None,

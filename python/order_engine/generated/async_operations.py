@@ -97,7 +97,7 @@ class AsyncEngineOperations:
         """Read one order.
 
         Args:
-            order_id: The order's number.
+            order_id: The order's number, or its id of 24 hex digits.
             user_id: Only if it is this user's order; any user's by default.
 
         Returns:
@@ -145,7 +145,7 @@ class AsyncEngineOperations:
         """Move an order to another status. Moving it to its current status changes nothing.
 
         Args:
-            order_id: The order's number.
+            order_id: The order's number, or its id of 24 hex digits.
             status: The new status, in any case.
             reason: Reason for the order's history, at most 500 characters.
             actor: Who makes the change, for the history; `system` by default.
@@ -168,7 +168,7 @@ class AsyncEngineOperations:
         """Cancel an order and release the stock that it reserved.
 
         Args:
-            order_id: The order's number.
+            order_id: The order's number, or its id of 24 hex digits.
             reason: Reason for the order's history, at most 500 characters.
             actor: Who cancels, for the history; `system` by default.
 
@@ -184,24 +184,28 @@ class AsyncEngineOperations:
             order_id, reason=reason, actor=actor
         )
 
-    async def delete_order(self, order_id: Id, *, actor: Id | None = None) -> None:
+    async def delete_order(
+        self, order_id: Id, *, reason: str | None = None, actor: Id | None = None
+    ) -> None:
         """Delete an order and release the stock that it reserved. Its history is kept.
 
         Args:
-            order_id: The order's number.
+            order_id: The order's number, or its id of 24 hex digits.
+            reason: Reason for the order's history, at most 500 characters.
             actor: Who deletes, for the history; `system` by default.
 
         Raises:
+            InvalidInput: A reason that is too long.
             NotFound: There is no such order.
             InvalidTransition: The order has been shipped and not delivered yet.
         """
-        await (await self._connection.engine()).delete_order(order_id, actor=actor)
+        await (await self._connection.engine()).delete_order(order_id, reason=reason, actor=actor)
 
     async def order_history(self, order_id: Id) -> list[HistoryEntry]:
-        """Read the changes of an order, oldest first.
+        """Read the changes of an order, oldest first; also of a deleted order.
 
         Args:
-            order_id: The order's number.
+            order_id: The order's number, or its id of 24 hex digits.
 
         Returns:
             One entry for each version of the order.

@@ -97,7 +97,7 @@ class EngineOperations:
         """Read one order.
 
         Args:
-            order_id: The order's number.
+            order_id: The order's number, or its id of 24 hex digits.
             user_id: Only if it is this user's order; any user's by default.
 
         Returns:
@@ -145,7 +145,7 @@ class EngineOperations:
         """Move an order to another status. Moving it to its current status changes nothing.
 
         Args:
-            order_id: The order's number.
+            order_id: The order's number, or its id of 24 hex digits.
             status: The new status, in any case.
             reason: Reason for the order's history, at most 500 characters.
             actor: Who makes the change, for the history; `system` by default.
@@ -166,7 +166,7 @@ class EngineOperations:
         """Cancel an order and release the stock that it reserved.
 
         Args:
-            order_id: The order's number.
+            order_id: The order's number, or its id of 24 hex digits.
             reason: Reason for the order's history, at most 500 characters.
             actor: Who cancels, for the history; `system` by default.
 
@@ -180,24 +180,28 @@ class EngineOperations:
         """
         return self._connection.engine().cancel_order(order_id, reason=reason, actor=actor)
 
-    def delete_order(self, order_id: Id, *, actor: Id | None = None) -> None:
+    def delete_order(
+        self, order_id: Id, *, reason: str | None = None, actor: Id | None = None
+    ) -> None:
         """Delete an order and release the stock that it reserved. Its history is kept.
 
         Args:
-            order_id: The order's number.
+            order_id: The order's number, or its id of 24 hex digits.
+            reason: Reason for the order's history, at most 500 characters.
             actor: Who deletes, for the history; `system` by default.
 
         Raises:
+            InvalidInput: A reason that is too long.
             NotFound: There is no such order.
             InvalidTransition: The order has been shipped and not delivered yet.
         """
-        self._connection.engine().delete_order(order_id, actor=actor)
+        self._connection.engine().delete_order(order_id, reason=reason, actor=actor)
 
     def order_history(self, order_id: Id) -> list[HistoryEntry]:
-        """Read the changes of an order, oldest first.
+        """Read the changes of an order, oldest first; also of a deleted order.
 
         Args:
-            order_id: The order's number.
+            order_id: The order's number, or its id of 24 hex digits.
 
         Returns:
             One entry for each version of the order.

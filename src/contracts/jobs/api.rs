@@ -188,7 +188,7 @@ async fn delete(
 ) -> Response {
     let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
-        handlers.engine.delete_order(caller, order_name(&id)?).await?;
+        handlers.engine.delete_order(caller, order_name(&id)?, None).await?;
         json(StatusCode::OK, &JobsMessage { message: "Order deleted successfully".to_owned() })
     };
     handlers.handler.serve("deleteOrder", request, work).await

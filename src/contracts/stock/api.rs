@@ -190,7 +190,7 @@ async fn delete(
 ) -> Response {
     let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
-        handlers.engine.delete_order(caller, order_name(&text(id))?).await?;
+        handlers.engine.delete_order(caller, order_name(&text(id))?, None).await?;
         json(StatusCode::OK, &StockMessage { message: "Order deleted successfully" })
     };
     handlers.handler.serve("deleteOrder", request, work).await

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,11 @@ INTERPRETERS = {"python": [sys.executable], "sh": ["bash", "-euo", "pipefail"]}
 BLOCK_TIMEOUT_S = 90
 # Settings of the machine would change what a block does.
 KEPT_VARIABLES = ("HOME", "LANG", "PATH", "TMPDIR")
+
+
+IMPORT = re.compile(
+    r"^from (order_engine[\w.]*) import (\(.*?\)|[\w, ]+)", re.MULTILINE | re.DOTALL
+)
 
 
 class Block(NamedTuple):
@@ -89,3 +95,20 @@ def test_the_runnable_blocks_of_a_document_run(document: str, tmp_path: Path) ->
         finished = run(block, tmp_path)
         output = f"{document}:{block.line}\n{finished.stdout}{finished.stderr}"
         assert finished.returncode == 0, output
+
+
+def imported_names() -> set[tuple[str, str]]:
+    """The modules and names of the package that any document imports, and `consume` of README."""
+    names = {("order_engine", "consume")}
+    for file in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        for module, listed in IMPORT.findall(file.read_text()):
+            names |= {(module, name) for name in re.findall(r"\w+", listed)}
+    return names
+
+
+def test_section_4_every_name_that_a_document_imports_exists() -> None:
+    """FIELD section 4: `from order_engine import consume`."""
+    names = imported_names()
+    assert ("order_engine.flask", "OrderEngineExtension") in names
+    missing = [each for each in names if not hasattr(import_module(each[0]), each[1])]
+    assert missing == []

@@ -27,6 +27,7 @@ from order_engine import (
     InvalidTransition,
     Misconfigured,
     NotFound,
+    Order,
     OrderEngine,
     OrderStatus,
     OutOfStock,
@@ -191,6 +192,56 @@ def test_the_history_names_actor_and_reason(engine: OrderEngine) -> None:
         ("billing", "paid"),
         ("17", "changed my mind"),
     ]
+
+
+def hex_id(order: Order) -> str:
+    """The id that customers of `jobs`, `gateway`, `stock` and `storefront` see."""
+    return f"{int(order.created_at.timestamp()):08x}{order.id:016x}"
+
+
+def test_section_4_orders_are_found_by_the_hex_id_that_customers_see(engine: OrderEngine) -> None:
+    """FIELD section 4: every operation that names an order takes its 24 hex digits."""
+    order = engine.place_order(user_id=1, lines=[("1", 1)])
+    name = hex_id(order)
+    assert engine.get_order(name) == order
+    assert engine.get_order(name.upper(), user_id=1) == order
+    assert engine.change_status(name, "confirmed").id == order.id
+    assert engine.cancel_order(name).status == OrderStatus.CANCELLED
+    assert len(engine.order_history(name)) == 3
+    assert [event.version for event in engine.events.tail(order_id=name)] == [1, 2, 3]
+    assert engine.events.replay(order_ids=[name], dry_run=True).events == 3
+    engine.delete_order(name)
+
+    wrong_second = f"{int(name[:8], 16) + 1:08x}{name[8:]}"
+    for call in (engine.get_order, engine.order_history, engine.delete_order):
+        with pytest.raises(NotFound, match=wrong_second):
+            call(wrong_second)
+    for named in (wrong_second, 10**9):
+        with pytest.raises(NotFound):
+            engine.events.tail(order_id=named)
+        with pytest.raises(NotFound):
+            engine.events.replay(order_ids=[order.id, named])
+    with pytest.raises(InvalidInput, match="a number or 24 hex digits"):
+        engine.get_order("order 7")
+
+
+def test_section_4_a_deleted_order_has_a_history_with_the_reason(engine: OrderEngine) -> None:
+    """FIELD section 4: what happened to an order can be read after its deletion."""
+    order = engine.place_order(user_id=1, lines=[("1", 1)])
+    engine.delete_order(order.id, reason="entered twice", actor="ada")
+    with pytest.raises(NotFound):
+        engine.get_order(order.id)
+    for name in (order.id, hex_id(order)):
+        last = engine.order_history(name)[-1]
+        assert (last.action, last.actor, last.reason) == ("deleted", "ada", "entered twice")
+    with pytest.raises(InvalidInput):
+        engine.delete_order(order.id, reason="x" * 501)
+
+
+def test_section_4_a_misspelled_setting_is_suggested() -> None:
+    """FIELD section 4: `databse_url=`."""
+    with pytest.raises(Misconfigured, match="Did you mean database_url"):
+        OrderEngine(databse_url="postgresql://localhost/shop")  # type: ignore[call-arg]
 
 
 def test_amounts_have_one_scale_however_an_order_is_read(engine: OrderEngine) -> None:

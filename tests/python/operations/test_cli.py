@@ -15,9 +15,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import jwt
+import psycopg
 import pytest
 
-from order_engine import __version__, postgres_install
+from order_engine import OrderEngine, __version__, postgres_install
 from tests.python.support.missing_tools import skip_or_fail
 from tests.python.support.waiting import eventually
 from tests.services.ports import free_port
@@ -27,6 +28,7 @@ PASSWORD = "hunter2-is-a-secret"
 NOBODY_LISTENS = f"postgresql://someone:{PASSWORD}@127.0.0.1:1/nothing"
 # Variables of this process that the command receives; none of them configures it.
 INHERITED = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR")
+REPOSITORY = Path(__file__).parents[3]
 COMMAND = (sys.executable, "-m", "order_engine")
 
 
@@ -127,6 +129,17 @@ def test_help_lists_every_command_and_the_version_is_the_packages(shell: Shell) 
     for command in ("serve", "migrate", "token", "doctor", "config", "events", "seed-demo", "demo"):
         assert re.search(rf"^  {command} ", summary, re.MULTILINE), summary
     assert shell.output("--version").split()[-1] == __version__
+
+
+def test_section_4_the_package_contains_its_documents(shell: Shell) -> None:
+    """FIELD section 4: who has only the wheel can read what the settings mean."""
+    listed = shell.output("docs")
+    for name in ("README", "CHANGELOG", "CONFIG", "MIGRATION", "SECURITY"):
+        assert re.search(rf"^{name} .*/{name}\.md$", listed, re.MULTILINE), listed
+    assert shell.output("docs config") == (REPOSITORY / "docs" / "CONFIG.md").read_text()
+    done = shell.run("docs coffee")
+    assert_readable(done, 2)
+    assert "CONFIG" in done.stderr
 
 
 # --- settings ------------------------------------------------------------------------------------
@@ -273,6 +286,49 @@ def test_retry_and_skip_need_a_message(shell: Shell, line: str) -> None:
     assert "Usage:" in done.stderr
 
 
+def test_section_4_dead_letters_are_shown_with_the_message_to_be_judged(
+    shell: Shell, database_url: str
+) -> None:
+    """FIELD section 4: the message, without control characters that a terminal would obey."""
+    with psycopg.connect(database_url) as database:
+        database.execute(
+            "insert into order_engine.inbox_dead_letters"
+            " (consumer, topic, body, reason, received_at) values"
+            " ('flask', 'inventory.updated', %s, 'product_id is missing\x1b[2J', now())",
+            (b'{"quantity": 3}\x1b[2J',),
+        )
+    table = shell.output("events dead-letters", DATABASE_URL=database_url)
+    assert '\n    {"quantity": 3}\\x1b[2J\n' in table
+    assert "\x1b" not in table
+    (row,) = json.loads(shell.output("events dead-letters --json", DATABASE_URL=database_url))
+    assert row["body"] == '{"quantity": 3}\x1b[2J'
+
+    done = shell.run("events retry --all", DATABASE_URL=database_url, JWT_SECRET_KEY=SECRET)
+    assert_readable(done, 1)
+    assert f"message {row['id']}: " in done.stderr, "what stays is named"
+
+
+def test_section_4_events_of_an_order_are_found_by_its_hex_id(
+    shell: Shell, database_url: str
+) -> None:
+    """FIELD section 4: `--order` takes the number and the 24 hex digits; a typo is an error."""
+    with OrderEngine(database_url=database_url) as engine:
+        engine.upsert_product("tea", name="Tea", price="7.25", quantity=10)
+        order = engine.place_order(user_id=1, lines=[("tea", 1)])
+    hex_id = f"{int(order.created_at.timestamp()):08x}{order.id:016x}"
+    for name in (str(order.id), hex_id):
+        line = f"events tail --json --order {name}"
+        (event,) = json.loads(shell.output(line, DATABASE_URL=database_url))
+        assert event["order_id"] == order.id
+        replay = shell.output(f"events replay --dry-run --order {name}", DATABASE_URL=database_url)
+        assert replay.startswith("would replay 1 events")
+    for typo in ("99", hex_id[:-1] + "f"):
+        for command in ("tail", "replay"):
+            done = shell.run(f"events {command} --order {typo}", DATABASE_URL=database_url)
+            assert_readable(done, 1)
+            assert typo in done.stderr
+
+
 # --- running -------------------------------------------------------------------------------------
 
 
@@ -348,6 +404,24 @@ def test_serve_ends_in_order_on_a_signal(
     serve.wait_for("Serving at http://127.0.0.1:")
     serve.process.send_signal(number)
     assert serve.process.wait(30) == 0
+
+
+def test_section_4_a_misspelled_variable_is_warned_about(
+    start: Callable[..., Running], shell: Shell, database_url: str
+) -> None:
+    """FIELD section 4: `ORDER_ENGINE_PROT=3` is not silently ignored."""
+    suggestion = "ORDER_ENGINE_PROT sets nothing. Did you mean ORDER_ENGINE_PORT?"
+    done = shell.run("config", ORDER_ENGINE_PROT="3")
+    assert done.returncode == 0
+    assert done.stderr == f"Warning: {suggestion}\n"
+    serve = start(
+        f"serve --port {free_port()}",
+        DATABASE_URL=database_url,
+        JWT_SECRET_KEY=SECRET,
+        ORDER_ENGINE_PROT="3",
+    )
+    serve.wait_for("Serving at http://127.0.0.1:")
+    assert suggestion in serve.said
 
 
 def test_help_texts_have_no_formatting_marks(shell: Shell) -> None:

@@ -76,7 +76,7 @@ impl FlaskMutation {
     async fn delete_order(&self, context: &Context<'_>, id: ID) -> OrderResponse {
         let deleted = async {
             let caller = session(context).caller()?;
-            engine(context).delete_order(caller, order_name(&id)?).await
+            engine(context).delete_order(caller, order_name(&id)?, None).await
         };
         answer(context, "Order deleted successfully.", deleted.await)
     }
