@@ -15,6 +15,7 @@ mod failure;
 pub mod flask;
 pub mod gateway;
 pub mod jobs;
+mod lenient_id;
 mod moment;
 mod payload;
 mod payload_schema;

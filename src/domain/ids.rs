@@ -102,6 +102,13 @@ impl fmt::Display for OrderName {
     }
 }
 
+/// The 24-digit form of an order's line, for contracts in which lines have an `_id`. It is never
+/// that of an order.
+#[must_use]
+pub fn line_name(line: i64, at: DateTime<Utc>) -> String {
+    format!("{:08x}f{line:015x}", second_of(at))
+}
+
 fn second_of(at: DateTime<Utc>) -> u32 {
     u32::try_from(at.timestamp()).unwrap_or_default()
 }
@@ -241,6 +248,17 @@ mod tests {
         {
             assert_eq!(OrderName::parse(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn n5_lines_have_names_that_no_order_has() {
+        let at = "2026-11-21T10:00:00.9Z".parse().unwrap();
+        for line in [1, 17, (1 << 60) - 1] {
+            let name = line_name(line, at);
+            assert_eq!(name.len(), OrderName::HEX_DIGITS, "{name}");
+            assert_eq!(OrderName::parse(&name), None, "{name}");
+        }
+        assert_ne!(line_name(1, at), line_name(2, at));
     }
 
     #[test]

@@ -83,6 +83,16 @@ pub fn checked_amount(amount: Decimal) -> Result<Decimal> {
     Err(Error::new(ErrorKind::InvalidInput, format!("The amount {amount} {problem}.")))
 }
 
+/// Rounds a price or total to four decimals, half to even, and checks it as [`checked_amount`]
+/// does. Sums of binary fractions have more decimals: 0.1 + 0.2 is 0.30000000000000004 there.
+///
+/// # Errors
+/// `InvalidInput` naming the limit, also for a negative amount that would be rounded to 0.
+pub fn rounded_amount(amount: Decimal) -> Result<Decimal> {
+    let rounded = amount.round_dp(SCALE_MAX);
+    checked_amount(if amount.is_sign_negative() { amount } else { rounded })
+}
+
 /// Parses a JSON number exactly. Numbers with 15 significant digits or more are rounded to four
 /// decimals, which removes floating-point noise. Limits are not checked.
 #[must_use]

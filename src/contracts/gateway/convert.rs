@@ -1,6 +1,6 @@
 //! Converts between the values of this contract and those of the engine.
 
-use crate::contracts::gateway::wire::{GatewayLine, GatewayNewOrder, GatewayOrder};
+use crate::contracts::gateway::wire::{GatewayLine, GatewayNewLine, GatewayNewOrder, GatewayOrder};
 use crate::contracts::moment::moment;
 use crate::domain::caller::Caller;
 use crate::domain::ids::{IdempotencyKey, OrderName, ProductId, UserId};
@@ -37,7 +37,7 @@ pub(super) fn place_order(
     Ok(PlacementRequest { user, lines, key, pricing: Pricing::CatalogueIfAny })
 }
 
-fn line(line: GatewayLine) -> Result<PlacementLine> {
+fn line(line: GatewayNewLine) -> Result<PlacementLine> {
     Ok(PlacementLine { product: ProductId::parse(line.id)?, quantity: line.quantity })
 }
 
@@ -55,6 +55,7 @@ impl From<&Order> for GatewayOrder {
                 .collect(),
             created_at: moment(order.created_at),
             updated_at: moment(order.updated_at),
+            mongoose_version: 0,
         }
     }
 }
@@ -66,7 +67,7 @@ mod tests {
     fn asked(user_id: Option<&str>, header: Option<&str>, caller: &Caller) -> Result<String> {
         let new = GatewayNewOrder {
             user_id: user_id.map(str::to_owned),
-            products: vec![GatewayLine { id: "1".to_owned(), quantity: 2 }],
+            products: vec![GatewayNewLine { id: "1".to_owned(), quantity: 2 }],
         };
         place_order(new, header, caller, None).map(|request| request.user.to_string())
     }

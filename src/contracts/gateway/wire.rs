@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::contracts::quantity;
+use crate::contracts::{lenient_id, quantity};
 use crate::json_object::objects;
 
 /// The `type` of a message about a new order.
@@ -34,10 +34,14 @@ pub(super) struct GatewayOrder {
     #[serde(rename = "updatedAt")]
     #[schema(format = DateTime, example = "2025-01-29T00:00:00.000Z")]
     pub updated_at: String,
+    /// The version key of Mongoose.
+    #[serde(rename = "__v")]
+    #[schema(minimum = 0, maximum = 0)]
+    pub mongoose_version: u8,
 }
 
 /// A product with its quantity.
-#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = gateway::Line)]
 pub(super) struct GatewayLine {
     /// The product's id.
@@ -50,8 +54,21 @@ pub(super) struct GatewayLine {
     )]
     pub id: String,
     /// The quantity.
-    #[serde(deserialize_with = "quantity::read")]
     #[schema(minimum = 1, maximum = 2_147_483_647, example = 2)]
+    pub quantity: u32,
+}
+
+/// A product of a new order, with its quantity.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = gateway::NewLine)]
+pub(super) struct GatewayNewLine {
+    /// The product's id.
+    #[serde(rename = "_id", deserialize_with = "lenient_id::read")]
+    #[schema(schema_with = lenient_id::product_schema)]
+    pub id: String,
+    /// The quantity.
+    #[serde(deserialize_with = "quantity::read")]
+    #[schema(schema_with = quantity::request_schema)]
     pub quantity: u32,
 }
 
@@ -60,18 +77,13 @@ pub(super) struct GatewayLine {
 #[schema(as = gateway::NewOrder)]
 pub(super) struct GatewayNewOrder {
     /// The user. Default: the user in the header `x-user-id`, otherwise the caller.
-    #[serde(default, rename = "userId")]
-    #[schema(
-        min_length = 1,
-        max_length = 128,
-        pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$",
-        example = "user_id_1"
-    )]
+    #[serde(default, rename = "userId", deserialize_with = "lenient_id::read_optional")]
+    #[schema(schema_with = lenient_id::user_schema)]
     pub user_id: Option<String>,
     /// The lines.
     #[serde(deserialize_with = "objects")]
     #[schema(min_items = 1, max_items = 500)]
-    pub products: Vec<GatewayLine>,
+    pub products: Vec<GatewayNewLine>,
 }
 
 /// An error.

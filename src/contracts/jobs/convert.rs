@@ -2,8 +2,9 @@
 
 use crate::contracts::amount::Amount;
 use crate::contracts::jobs::wire::{JobsNewOrder, JobsOrder, JobsProduct, JobsTime};
-use crate::domain::ids::{IdempotencyKey, OrderName, ProductId, UserId};
-use crate::domain::money::checked_amount;
+use crate::contracts::status_word;
+use crate::domain::ids::{IdempotencyKey, OrderName, ProductId, UserId, line_name};
+use crate::domain::money::rounded_amount;
 use crate::domain::order::Order;
 use crate::domain::placement::{PlacementLine, PlacementRequest, Pricing};
 use crate::error::{Error, ErrorKind, Result};
@@ -26,7 +27,8 @@ pub(super) fn placement(
         let id = ProductId::parse(product.product_id)?;
         Ok(PlacementLine { product: id, quantity: product.quantity })
     });
-    let total = checked_amount(order.total_amount.0).map_err(|error| {
+    status_word::check_new(order.status.as_deref())?;
+    let total = rounded_amount(order.total_amount.0).map_err(|error| {
         Error::new(ErrorKind::InvalidInput, format!("totalAmount: {}", error.message()))
     })?;
     Ok(PlacementRequest {
@@ -43,6 +45,7 @@ impl From<&Order> for JobsOrder {
         let products = order.lines.iter().map(|line| JobsProduct {
             product_id: line.product.as_str().to_owned(),
             quantity: line.quantity,
+            line_id: line_name(line.id, order.created_at),
         });
         Self {
             mongo_id: id.clone(),
@@ -53,6 +56,7 @@ impl From<&Order> for JobsOrder {
             total_amount: Amount(order.total),
             created_at: JobsTime(order.created_at),
             updated_at: JobsTime(order.updated_at),
+            mongoose_version: 0,
         }
     }
 }
@@ -71,7 +75,26 @@ mod tests {
     }
 
     #[test]
-    fn a_total_has_bounds() {
+    fn n4_a_new_order_is_pending() {
+        let asked = |status: &str| {
+            let body = format!(
+                r#"{{"userId": 7, "products": [{{"productId": 8, "quantity": "3"}}],
+                     "totalAmount": 1, "status": {status}}}"#
+            );
+            placement(serde_json::from_str(&body).unwrap(), None, false)
+        };
+        for status in ["null", "\"pending\"", "\"Pending\""] {
+            let wanted = asked(status).unwrap();
+            assert_eq!(wanted.user.as_str(), "7");
+            assert_eq!((wanted.lines[0].product.as_str(), wanted.lines[0].quantity), ("8", 3));
+        }
+        for status in ["\"shipped\"", "\"lost\""] {
+            assert_eq!(asked(status).unwrap_err().kind(), ErrorKind::InvalidInput, "{status}");
+        }
+    }
+
+    #[test]
+    fn n3_a_total_is_rounded_and_has_bounds() {
         let asked = |total: &str| {
             let body = format!(
                 r#"{{"userId": "1", "products": [{{"productId": "1", "quantity": 1}}],
@@ -81,7 +104,17 @@ mod tests {
         };
         let pricing = Pricing::Stated { total: "200".parse().unwrap(), must_agree: false };
         assert_eq!(asked("200.00").unwrap().pricing, pricing);
-        for total in ["-0.01", "0.00001", "1e15"] {
+        for (total, kept) in [
+            ("0.30000000000000004", "0.3"),
+            ("\"12.5\"", "12.5"),
+            ("0.00005", "0"),
+            ("0.00015", "0.0002"),
+            ("5.551115123125783e-17", "0"),
+        ] {
+            let pricing = Pricing::Stated { total: kept.parse().unwrap(), must_agree: false };
+            assert_eq!(asked(total).unwrap().pricing, pricing, "{total}");
+        }
+        for total in ["-0.01", "-0.00001", "1e15", "999999999999999.99995"] {
             let error = asked(total).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{total}");
             assert!(error.message().starts_with("totalAmount: "), "{error}");

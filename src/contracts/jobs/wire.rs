@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::contracts::amount::Amount;
+use crate::contracts::amount::{self, Amount};
+use crate::contracts::lenient_id;
 use crate::contracts::moment::moment;
 use crate::contracts::quantity;
-use crate::contracts::status_word::StatusWord;
+use crate::contracts::status_word::{self, StatusWord};
 use crate::json_object::objects;
 
 /// The job of a new order, for the deployed workers.
@@ -25,7 +26,7 @@ pub(super) const RESTORE_INVENTORY: &str = "restore-inventory";
 pub(super) const SEND_NOTIFICATION: &str = "send-notification";
 
 /// A product of an order, with its quantity.
-#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Product)]
 pub(super) struct JobsProduct {
@@ -36,8 +37,24 @@ pub(super) struct JobsProduct {
         example = "product-id"
     )]
     pub product_id: String,
-    #[serde(deserialize_with = "quantity::read")]
     #[schema(minimum = 1, maximum = 2_147_483_647, example = 2)]
+    pub quantity: u32,
+    /// Identifies the line, as Mongoose does; it is the same in every response.
+    #[serde(rename = "_id")]
+    #[schema(pattern = "^[0-9a-f]{24}$")]
+    pub line_id: String,
+}
+
+/// A product of a new order, with its quantity.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = NewProduct)]
+pub(super) struct JobsNewProduct {
+    #[serde(deserialize_with = "lenient_id::read")]
+    #[schema(schema_with = lenient_id::product_schema)]
+    pub product_id: String,
+    #[serde(deserialize_with = "quantity::read")]
+    #[schema(schema_with = quantity::request_schema)]
     pub quantity: u32,
 }
 
@@ -46,21 +63,18 @@ pub(super) struct JobsProduct {
 #[serde(rename_all = "camelCase")]
 #[schema(as = NewOrder)]
 pub(super) struct JobsNewOrder {
-    #[schema(
-        min_length = 1,
-        max_length = 128,
-        pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$",
-        example = "user-id"
-    )]
+    #[serde(deserialize_with = "lenient_id::read")]
+    #[schema(schema_with = lenient_id::user_schema)]
     pub user_id: String,
     #[serde(deserialize_with = "objects")]
     #[schema(min_items = 1, max_items = 500)]
-    pub products: Vec<JobsProduct>,
-    /// The total price, with at most 4 decimals.
-    #[schema(value_type = f64, minimum = 0, exclusive_maximum = 1_000_000_000_000_000_i64,
-             multiple_of = 0.0001,
-             example = 200.00)]
+    pub products: Vec<JobsNewProduct>,
+    // A doc comment here would replace the description of the schema.
+    #[schema(schema_with = amount::request_schema)]
     pub total_amount: Amount,
+    #[serde(default)]
+    #[schema(schema_with = status_word::pending_schema)]
+    pub status: Option<String>,
 }
 
 /// The body of `PUT /orders/{id}`.
@@ -91,6 +105,10 @@ pub(super) struct JobsOrder {
     pub total_amount: Amount,
     pub created_at: JobsTime,
     pub updated_at: JobsTime,
+    /// The version key of Mongoose.
+    #[serde(rename = "__v")]
+    #[schema(minimum = 0, maximum = 0)]
+    pub mongoose_version: u8,
 }
 
 /// The response of `POST /orders`: the documented `order`, and the fields of the deployed service.

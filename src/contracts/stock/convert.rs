@@ -2,9 +2,10 @@
 
 use crate::contracts::amount::Amount;
 use crate::contracts::moment::moment;
+use crate::contracts::status_word;
 use crate::contracts::stock::wire::{StockLine, StockNewOrder, StockOrder};
 use crate::domain::caller::Caller;
-use crate::domain::ids::{IdempotencyKey, OrderName, ProductId, UserId};
+use crate::domain::ids::{IdempotencyKey, OrderName, ProductId, UserId, line_name};
 use crate::domain::order::Order;
 use crate::domain::placement::{PlacementLine, PlacementRequest, Pricing};
 use crate::error::{Error, ErrorKind, Result};
@@ -33,6 +34,7 @@ pub(super) fn placement(
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
     };
+    status_word::check_new(new.status.as_deref())?;
     Ok(PlacementRequest {
         user,
         lines: lines.collect::<Result<_>>()?,
@@ -46,6 +48,7 @@ impl From<&Order> for StockOrder {
         let lines = order.lines.iter().map(|line| StockLine {
             product_id: line.product.as_str().to_owned(),
             quantity: line.quantity,
+            line_id: line_name(line.id, order.created_at),
         });
         Self {
             id: OrderName::long(order.id, order.created_at),
@@ -55,6 +58,7 @@ impl From<&Order> for StockOrder {
             status: order.status.as_str(),
             created_at: moment(order.created_at),
             updated_at: moment(order.updated_at),
+            mongoose_version: 0,
         }
     }
 }
@@ -62,10 +66,11 @@ impl From<&Order> for StockOrder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contracts::stock::wire::StockNewLine;
 
     fn asked(user_id: Option<&str>, caller: &Caller) -> Result<String> {
-        let products = vec![StockLine { product_id: "1".to_owned(), quantity: 2 }];
-        let new = StockNewOrder { user_id: user_id.map(str::to_owned), products };
+        let products = vec![StockNewLine { product_id: "1".to_owned(), quantity: 2 }];
+        let new = StockNewOrder { user_id: user_id.map(str::to_owned), products, status: None };
         placement(new, caller, None).map(|request| request.user.to_string())
     }
 

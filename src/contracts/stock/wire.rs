@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::contracts::amount::Amount;
-use crate::contracts::quantity;
-use crate::contracts::status_word::StatusWord;
+use crate::contracts::status_word::{self, StatusWord};
+use crate::contracts::{lenient_id, quantity};
 use crate::json_object::objects;
 
 /// The topic of new orders.
@@ -41,10 +41,14 @@ pub(super) struct StockOrder {
     /// When the order was last changed.
     #[schema(format = DateTime, example = "2025-01-29T00:00:00.000Z")]
     pub updated_at: String,
+    /// The version key of Mongoose.
+    #[serde(rename = "__v")]
+    #[schema(minimum = 0, maximum = 0)]
+    pub mongoose_version: u8,
 }
 
 /// A product with its quantity.
-#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = stock::Line)]
 pub(super) struct StockLine {
@@ -57,8 +61,26 @@ pub(super) struct StockLine {
     )]
     pub product_id: String,
     /// The quantity.
-    #[serde(deserialize_with = "quantity::read")]
     #[schema(minimum = 1, maximum = 2_147_483_647, example = 2)]
+    pub quantity: u32,
+    /// Identifies the line, as Mongoose does; it is the same in every response.
+    #[serde(rename = "_id")]
+    #[schema(pattern = "^[0-9a-f]{24}$", example = "6a216ba0f000000000000011")]
+    pub line_id: String,
+}
+
+/// A product of a new order, with its quantity.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = stock::NewLine)]
+pub(super) struct StockNewLine {
+    /// The product's id.
+    #[serde(deserialize_with = "lenient_id::read")]
+    #[schema(schema_with = lenient_id::product_schema)]
+    pub product_id: String,
+    /// The quantity.
+    #[serde(deserialize_with = "quantity::read")]
+    #[schema(schema_with = quantity::request_schema)]
     pub quantity: u32,
 }
 
@@ -68,18 +90,16 @@ pub(super) struct StockLine {
 #[schema(as = stock::NewOrder)]
 pub(super) struct StockNewOrder {
     /// The user. Default: the caller.
-    #[serde(default)]
-    #[schema(
-        min_length = 1,
-        max_length = 128,
-        pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$",
-        example = "user_id_1"
-    )]
+    #[serde(default, deserialize_with = "lenient_id::read_optional")]
+    #[schema(schema_with = lenient_id::user_schema)]
     pub user_id: Option<String>,
     /// The lines.
     #[serde(deserialize_with = "objects")]
     #[schema(min_items = 1, max_items = 500)]
-    pub products: Vec<StockLine>,
+    pub products: Vec<StockNewLine>,
+    #[serde(default)]
+    #[schema(schema_with = status_word::pending_schema)]
+    pub status: Option<String>,
 }
 
 /// A change of an order.

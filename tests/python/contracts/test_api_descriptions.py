@@ -36,7 +36,11 @@ Document = dict[str, Any]
 CONTRACTS = [description.contract for description in ASYNCAPI]
 GOLDEN = FOLDER.parents[1] / "tests" / "golden"
 # Placeholders in golden files for values that differ between orders.
-STANDS_FOR = {"ID": "66ffbca00000000000000180", "AT": "2024-10-04T10:00:00.500Z"}
+STANDS_FOR = {
+    "ID": "66ffbca00000000000000180",
+    "LINE": "66ffbca0f000000000000180",
+    "AT": "2024-10-04T10:00:00.500Z",
+}
 OPEN_DOORS = {
     setting.name: "none"
     for setting in _native.describe_settings({})
@@ -196,7 +200,7 @@ def golden_messages(contract: str) -> Iterator[tuple[str, str]]:
     if events.exists():
         for event in json.loads(events.read_text())["events"]:
             body = event.get("body") or event["value"]
-            body = re.sub('"(ID|AT)"', lambda word: f'"{STANDS_FOR[word[1]]}"', body)
+            body = re.sub('"(ID|LINE|AT)"', lambda word: f'"{STANDS_FOR[word[1]]}"', body)
             yield event.get("routing_key") or event["topic"], body
     if jobs.exists():
         for line in jobs.read_text().splitlines():

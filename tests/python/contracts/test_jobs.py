@@ -17,8 +17,13 @@ from tests.services import Redis, Workspace
 
 ID = re.compile(r"[0-9a-f]{24}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-WRONG: tuple[object, ...] = (None, True, {}, [1], "", -1)
+WRONG: tuple[object, ...] = (None, True, {}, [1], "", -1.5)
 QUEUES = ("order-queue", "payment-queue", "inventory-queue", "notification-queue")
+
+
+def without_id(line: dict[str, object]) -> dict[str, object]:
+    """A line of an order without its `_id`."""
+    return {name: value for name, value in line.items() if name != "_id"}
 
 
 @pytest.fixture
@@ -54,12 +59,63 @@ def test_create_a_new_order(jobs: EngineProcess, path: str) -> None:
     assert ID.fullmatch(order["id"])
     assert order["_id"] == order["id"]
     assert order["userId"] == "user-id"
-    assert order["products"] == [LINE]
+    assert [without_id(line) for line in order["products"]] == [LINE]
     assert order["status"] == "pending"
     assert order["totalAmount"] == NEW_ORDER["totalAmount"]
     assert list(order) == [
-        *("id", "_id", "userId", "products", "status", "totalAmount", "createdAt", "updatedAt")
+        *("id", "_id", "userId", "products", "status", "totalAmount", "createdAt", "updatedAt"),
+        "__v",
     ]
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("0.30000000000000004", 0.3),
+        ("89.97000000000001", 89.97),
+        ("0.00005", 0),
+        ("0.00015", 0.0002),
+        ("12.34565", 12.3456),
+        ("5.551115123125783e-17", 0),
+        ('"12.5"', 12.5),
+        ('" 3 "', 3),
+    ],
+)
+def test_n3_a_total_is_kept_to_four_decimals_half_even(
+    jobs: EngineProcess, sent: str, kept: float
+) -> None:
+    body = json.dumps(NEW_ORDER).replace("200.0", sent)
+    answer = jobs.client.post("/orders", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == httpx.codes.CREATED, answer.text
+    assert answer.json()["totalAmount"] == kept
+    assert jobs.client.get(f"/orders/{answer.json()['id']}").json()["totalAmount"] == kept
+
+
+def test_n4_numbers_as_text_and_integer_ids_are_taken(jobs: EngineProcess) -> None:
+    line = {"productId": 8, "quantity": "3"}
+    order = placed(jobs, userId=7, products=[line], totalAmount="12.5", status="Pending")
+    assert (order["userId"], order["totalAmount"], order["status"]) == ("7", 12.5, "pending")
+    assert [without_id(line) for line in order["products"]] == [{"productId": "8", "quantity": 3}]
+    refused = place(jobs, status="shipped")
+    assert refused.json()["message"] == (
+        "A new order is pending, not shipped. Change its status afterwards."
+    )
+
+
+def test_n5_documents_have_the_ids_and_versions_of_mongoose(
+    jobs: EngineProcess, make_bullmq_worker: Callable[..., BullMqWorker]
+) -> None:
+    worker = make_bullmq_worker("order-queue")
+    order = placed(jobs, products=[LINE, LINE])
+    assert order["__v"] == 0
+    lines = [line["_id"] for line in order["products"]]
+    assert all(ID.fullmatch(line) for line in lines)
+    assert len({*lines, order["_id"]}) == 3
+    assert jobs.client.get(f"/orders/{order['_id']}").json() == order
+    assert set_status(jobs, order, "shipped").json()["products"] == order["products"]
+    (job,) = worker.wait_for_records(1)
+    assert job["data"]["products"] == order["products"]
+    assert jobs.client.get(f"/orders/{lines[0]}").status_code == httpx.codes.NOT_FOUND
 
 
 def test_get_order_by_id(jobs: EngineProcess) -> None:
@@ -165,14 +221,22 @@ def test_a_retry_with_the_same_key_places_nothing_twice(jobs: EngineProcess) -> 
         *(
             json.dumps(NEW_ORDER | {"products": [LINE | {name: value}]})
             for name in LINE
-            for value in (*WRONG, 1.5, 2**31, "x" * 129)
+            for value in (*WRONG, 1.5, 2**64, "x" * 129)
         ),
+        *(
+            json.dumps(NEW_ORDER | {"products": [LINE | {"quantity": value}]})
+            for value in (-1, 2**31, "-1", "two", "1.5", "0x10")
+        ),
+        *(json.dumps(NEW_ORDER | {"status": value}) for value in ("shipped", "lost", "", 1, {})),
         json.dumps(NEW_ORDER | {"products": []}),
         json.dumps(NEW_ORDER | {"userId": "x" * 129}),
         json.dumps(NEW_ORDER | {"userId": "a\x00b"}),
         *(
             json.dumps(NEW_ORDER).replace("200.0", amount)
-            for amount in ("NaN", "Infinity", "1e400", "1e15", "0.00001", "-0.01", '"200.00"')
+            for amount in (
+                *("NaN", "Infinity", "1e400", "1e15", "999999999999999.99995"),
+                *("-0.01", "-0.00001", '"200,00"', '"NaN"', '"0x10"'),
+            )
         ),
     ],
 )

@@ -31,6 +31,7 @@ def examples(document: object) -> Iterator[str]:
     if isinstance(document, dict):
         if isinstance(example := document.get("example"), str):
             yield example
+        yield from (each for each in document.get("examples", []) if isinstance(each, str))
         for each in document.values():
             yield from examples(each)
     elif isinstance(document, list):

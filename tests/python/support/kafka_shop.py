@@ -10,6 +10,7 @@ from tests.python.support.engine_process import EngineProcess
 from tests.python.support.node_clients import send_messages
 from tests.python.support.shop import database_of
 
+LINE = re.compile(r"[0-9a-f]{8}f[0-9a-f]{15}")
 AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 KNOWN = "select reported from products where product_id = %s"
 
@@ -60,4 +61,4 @@ class KafkaShop:
 
 def masked(text: str, order_id: str) -> str:
     """Returns an answer or a message as the golden files have it."""
-    return AT.sub("AT", text).replace(order_id, "ID")
+    return LINE.sub("LINE", AT.sub("AT", text)).replace(order_id, "ID")
