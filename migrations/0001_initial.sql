@@ -414,6 +414,8 @@ create table adoption (
     time_zone text not null,
     -- Whether the engine publishes the older application's changes.
     announce boolean not null,
+    -- What its own words for a status mean, such as {"paid": "confirmed"}.
+    status_map jsonb not null default '{}',
     -- The table that is being copied, and the last id that was copied.
     copying_table text,
     copied_to_id bigint not null default 0,
@@ -421,6 +423,7 @@ create table adoption (
     finished_at timestamptz,
     undone_at timestamptz,
     constraint adoption_one_row check (singleton),
+    constraint adoption_status_map_is_object check (jsonb_typeof(status_map) = 'object'),
     constraint adoption_step_known check (step in ('copying', 'live', 'undone'))
 );
 

@@ -1732,6 +1732,7 @@ def adopt(
     dry_run: bool = False,
     announce: bool | None = None,
     time_zone: str | None = None,
+    map_status: list[str] = ...,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> str:
     """Adopt the database of an older application, which continues to use it.
@@ -1746,6 +1747,8 @@ def adopt(
             previous choice, initially off.
         time_zone: Time zone of the older application's timestamps. None keeps the previous choice,
             initially UTC.
+        map_status: What the older application's own words for a status mean, such as
+            `Paid=confirmed`; `null` stands for a missing status. Entries of earlier runs remain.
         on_progress: Called with the stage, the number of rows done and their total. An exception
             stops the adoption and is raised here.
 
@@ -1754,7 +1757,8 @@ def adopt(
 
     Raises:
         Misconfigured: The database does not have the expected tables; `problems` lists why.
-        InvalidInput: An unknown time zone, or another one than before.
+        InvalidInput: An unknown time zone, or another one than before; an invalid entry of
+            `map_status`.
         Conflict: Another adoption of this database is running.
     """
 

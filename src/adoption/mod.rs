@@ -8,6 +8,7 @@
 mod copying;
 mod inspection;
 mod report;
+mod status_map;
 mod triggers;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::store::{Connection, StoreOptions, connect_with, failed};
 pub use copying::CopyStage;
 pub use inspection::OldTables;
 pub use report::{CountComparison, Finding, PendingPublications};
+pub use status_map::StatusMap;
 
 /// The session's name in `pg_stat_activity`.
 const NAME: &str = "order-engine adopt";
@@ -58,6 +60,8 @@ pub struct Adoption {
     pub time_zone: String,
     /// Whether the engine publishes the older application's changes.
     pub announce: bool,
+    /// What its own words for a status mean.
+    pub status_map: StatusMap,
     /// When it began.
     pub started_at: DateTime<Utc>,
 }
@@ -71,6 +75,8 @@ pub struct Interpretation {
     pub time_zone: String,
     /// The currency of its amounts.
     pub currency: Currency,
+    /// What its own words for a status mean.
+    pub status_map: StatusMap,
 }
 
 /// A database session for adopting, outside the engine's pool.
@@ -210,6 +216,7 @@ impl AdoptionSession {
             .replace(":\"engine\"", &engine)
             .replace(":\"old\"", &ident(&interpretation.old_schema))
             .replace(":'zone'", &literal(&interpretation.time_zone))
+            .replace(":'statuses'", &literal(&interpretation.status_map.to_json()))
             .replace(":'currency'", &literal(interpretation.currency.as_str()))
     }
 }
@@ -232,7 +239,8 @@ async fn known(connection: &mut PgConnection, schema: &str) -> Result<Option<Ado
         return Ok(None);
     }
     let statement = format!(
-        "select step, old_schema, time_zone, announce, started_at from {}.adoption",
+        "select step, old_schema, time_zone, announce, status_map::text, started_at
+         from {}.adoption",
         ident(schema)
     );
     sqlx::query(AssertSqlSafe(statement))
@@ -246,6 +254,7 @@ async fn known(connection: &mut PgConnection, schema: &str) -> Result<Option<Ado
                 old_schema: row.try_get("old_schema")?,
                 time_zone: row.try_get("time_zone")?,
                 announce: row.try_get("announce")?,
+                status_map: StatusMap::from_json(row.try_get("status_map")?),
                 started_at: row.try_get("started_at")?,
             })
         })

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::adoption::{
     Adoption, AdoptionSession, AdoptionStep, CopyStage, CountComparison, Finding, Interpretation,
-    OldTables, PendingPublications,
+    OldTables, PendingPublications, StatusMap,
 };
 use crate::app;
 use crate::config::Settings;
@@ -25,6 +25,8 @@ pub struct AdoptOptions {
     pub announce: Option<bool>,
     /// The time zone of the older application's timestamps. Default UTC.
     pub time_zone: Option<String>,
+    /// What the older application's own words for a status mean, beside those of earlier runs.
+    pub status_map: StatusMap,
 }
 
 /// The result of an adoption, a dry run or an undoing.
@@ -242,11 +244,14 @@ fn decide(
         ));
     }
     let time_zone = options.time_zone.clone().or(before).unwrap_or_else(|| TIME_ZONE.to_owned());
+    let mut status_map = known.map(|known| known.status_map.clone()).unwrap_or_default();
+    status_map.extend(&options.status_map);
     let was_announcing = known.is_some_and(|known| known.announce);
     let interpretation = Interpretation {
         old_schema: old.schema.clone(),
         time_zone,
         currency: settings.orders.currency,
+        status_map,
     };
     Ok((interpretation, options.announce.unwrap_or(was_announcing)))
 }

@@ -11,7 +11,7 @@ use crate::app::{self, Check};
 use crate::config::Settings;
 use crate::error::Result;
 use crate::operations::doctor::entries::{failed, invalid_setting, passed};
-use crate::store::{Store, migrate};
+use crate::store::{Store, adoption_state, migrate};
 
 /// Checks settings, tokens, database, tables, brokers, Redis, upstream services, TLS and, if
 /// `check_ports` is set, that the ports are free. A failure is an entry, not an error.
@@ -93,15 +93,33 @@ async fn check_database(settings: &Settings) -> Vec<Check> {
 async fn check_adoption(store: &Store) -> Option<Check> {
     let known = async {
         let mut connection = store.acquire().await?;
-        adoption::adoption(&mut connection, store.schema()).await
+        let Some(known) = adoption::adoption(&mut connection, store.schema()).await? else {
+            return Ok(None);
+        };
+        let left_behind = adoption_state::orders_left_behind(&mut connection).await?;
+        Ok(Some((known, left_behind.unwrap_or_default())))
     };
     let remedy = "See the database server's log.";
-    let known = match known.await {
+    let (known, left_behind) = match known.await {
         Ok(known) => known?,
         Err(error) => return Some(failed("adoption", &error, remedy)),
     };
     let (schema, since) = (known.old_schema, known.started_at.format("%Y-%m-%d %H:%M UTC"));
     Some(match known.step {
+        AdoptionStep::Live if left_behind > 0 => Check {
+            remedy: Some(
+                "Run order-engine adopt to list them. Correct the rows, or say with --map-status \
+                 what their status means."
+                    .to_owned(),
+            ),
+            ..passed(
+                "adoption",
+                &format!(
+                    "Synchronised with the tables in {schema}, except {left_behind} orders that \
+                     break a rule and were not imported."
+                ),
+            )
+        },
         AdoptionStep::Live => {
             passed("adoption", &format!("Synchronised with the tables in {schema}."))
         }

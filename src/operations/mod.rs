@@ -20,6 +20,7 @@ use crate::domain::ids::UserId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{self, Store};
 
+pub use crate::adoption::StatusMap;
 pub use adopt::{AdoptOptions, AdoptReport, Progress, adopt, undo_adoption};
 pub use demo::{Demo, seed_demo};
 pub use doctor::doctor;

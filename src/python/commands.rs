@@ -15,7 +15,9 @@ use crate::config::{self, Needs, Settings};
 use crate::domain::ids::UserId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operations::describing::{self, Language};
-use crate::operations::{self, AdoptOptions, AdoptReport, Progress, ReplayOptions, RuleScope};
+use crate::operations::{
+    self, AdoptOptions, AdoptReport, Progress, ReplayOptions, RuleScope, StatusMap,
+};
 use crate::python::arguments::{self, Argument, Flags};
 use crate::python::bridge::wait_for;
 use crate::python::errors::raise;
@@ -168,6 +170,9 @@ pub(super) fn migrate(py: Python<'_>, flags: Flags) -> PyResult<Vec<String>> {
 ///         keeps the previous choice, initially off.
 ///     time_zone (str | None): Time zone of the older application's timestamps. None keeps the
 ///         previous choice, initially UTC.
+///     map_status (list[str]): What the older application's own words for a status mean, such as
+///         `Paid=confirmed`; `null` stands for a missing status. Entries of earlier runs
+///         remain.
 ///     on_progress (Callable[[str, int, int], None] | None): Called with the stage, the number of
 ///         rows done and their total. An exception stops the adoption and is raised here.
 ///
@@ -176,10 +181,13 @@ pub(super) fn migrate(py: Python<'_>, flags: Flags) -> PyResult<Vec<String>> {
 ///
 /// Raises:
 ///     Misconfigured: The database does not have the expected tables; `problems` lists why.
-///     InvalidInput: An unknown time zone, or another one than before.
+///     InvalidInput: An unknown time zone, or another one than before; an invalid entry of
+///         `map_status`.
 ///     Conflict: Another adoption of this database is running.
 #[pyfunction]
-#[pyo3(signature = (flags, *, dry_run=false, announce=None, time_zone=None, on_progress=None))]
+#[pyo3(signature = (
+    flags, *, dry_run=false, announce=None, time_zone=None, map_status=vec![], on_progress=None
+))]
 #[expect(clippy::needless_pass_by_value, reason = "Python gives values")]
 pub(super) fn adopt(
     py: Python<'_>,
@@ -187,10 +195,12 @@ pub(super) fn adopt(
     dry_run: bool,
     announce: Option<bool>,
     time_zone: Option<String>,
+    map_status: Vec<String>,
     on_progress: Option<Py<PyAny>>,
 ) -> PyResult<String> {
     let settings = load(flags, Needs::DATABASE).map_err(|error| raise(py, &error))?;
-    let options = AdoptOptions { dry_run, announce, time_zone };
+    let status_map = StatusMap::parse(&map_status).map_err(|error| raise(py, &error))?;
+    let options = AdoptOptions { dry_run, announce, time_zone, status_map };
     let (progress, mut reports) = mpsc::unbounded_channel::<Progress>();
     let (ended, end) = oneshot::channel();
     let stop = CancellationToken::new();

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::metrics::{Sample, count};
 use crate::store::outbox::{self, Backlog};
-use crate::store::{Store, dead_letters};
+use crate::store::{Store, adoption_state, dead_letters};
 
 impl Store {
     /// The connections to PostgreSQL.
@@ -29,7 +29,8 @@ impl Store {
         ]
     }
 
-    /// The messages in the outbox for each of `destinations`, and the incoming dead letters.
+    /// The messages in the outbox for each of `destinations`, the incoming dead letters, and the
+    /// orders that an adoption left behind.
     ///
     /// # Errors
     /// `Unavailable` when the database does not answer.
@@ -41,6 +42,14 @@ impl Store {
             "Incoming dead letters",
             whole(dead_letters::count_incoming(&mut connection).await?),
         )];
+        let left_behind = adoption_state::orders_left_behind(&mut connection).await?;
+        samples.extend(left_behind.map(|orders| {
+            Sample::gauge(
+                "order_engine_adoption_orders_left_behind",
+                "Orders of the older application that break a rule and were not imported",
+                whole(orders),
+            )
+        }));
         for destination in destinations {
             let backlog = backlogs.iter().find(|backlog| backlog.destination == *destination);
             let of_destination = outbox_samples(backlog);

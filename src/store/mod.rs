@@ -3,6 +3,7 @@
 //! Every function takes the connection or transaction it works on; `engine` begins and commits.
 //! Statements are named and listed; `tests/it` prepares each one.
 
+pub mod adoption_state;
 pub mod cache_state;
 pub mod catalog;
 mod connection;

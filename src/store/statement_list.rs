@@ -1,15 +1,16 @@
 //! The list of all statements.
 
 use crate::store::{
-    cache_state, catalog, dead_letters, inbox, journal, leases, legacy_outbox, list_publications,
-    orders, outbox, placing, preparing, quotes, replay, retention, shadow, stock_projection,
-    switches, users,
+    adoption_state, cache_state, catalog, dead_letters, inbox, journal, leases, legacy_outbox,
+    list_publications, orders, outbox, placing, preparing, quotes, replay, retention, shadow,
+    stock_projection, switches, users,
 };
 
 /// All statements, as `file::NAME` and text.
 #[must_use]
 pub fn statements() -> Vec<(String, &'static str)> {
     let files = [
+        ("adoption_state", adoption_state::STATEMENTS),
         ("cache_state", cache_state::STATEMENTS),
         ("catalog", catalog::STATEMENTS),
         ("dead_letters", dead_letters::STATEMENTS),

@@ -31,7 +31,7 @@ KIND_DESCRIPTIONS = {
     "product": "lines with an unknown product, or one that the old tables cannot represent",
     "quantity": "lines with a quantity of zero",
     "rounded": "amounts rounded to four decimals",
-    "status": "orders with an unknown status",
+    "status": "orders with an unknown status; --map-status says what it means",
     "time": "orders without a creation time",
     "total": "orders with an invalid total",
     "twice": "users and products with several rows",
@@ -66,6 +66,13 @@ OUTCOMES = {
     help="Time zone of the old application's timestamps. Default: the value of the last run; UTC "
     "at first.",
 )
+@click.option(
+    "--map-status",
+    metavar="OLD=STATUS",
+    multiple=True,
+    help="What a status of the old application means: Paid=confirmed. NULL=pending is for orders "
+    "without one. Can be repeated; the values of earlier runs remain.",
+)
 @setting_options("database_url")
 @json_option
 def adopt(  # noqa: PLR0913 - one parameter per option.
@@ -75,6 +82,7 @@ def adopt(  # noqa: PLR0913 - one parameter per option.
     force: bool,
     announce: bool | None,
     time_zone: str | None,
+    map_status: tuple[str, ...],
     as_json: bool,
     **options: str | None,
 ) -> None:
@@ -84,7 +92,7 @@ def adopt(  # noqa: PLR0913 - one parameter per option.
     Safe to interrupt and to repeat. Exits with status 1 if counts or sums differ without an
     explanation.
     """
-    if undo and (dry_run or announce is not None or time_zone):
+    if undo and (dry_run or announce is not None or time_zone or map_status):
         raise click.UsageError("--undo can be combined with --force only.")
     if force and not undo:
         raise click.UsageError("--force requires --undo.")
@@ -99,6 +107,7 @@ def adopt(  # noqa: PLR0913 - one parameter per option.
                     dry_run=dry_run,
                     announce=announce,
                     time_zone=time_zone,
+                    map_status=list(map_status),
                     on_progress=bars.show,
                 )
             )

@@ -39,11 +39,13 @@ begin
     end if;
 end $$;
 
-insert into :"engine".adoption as known (step, old_schema, time_zone, announce, started_at)
-values ('copying', :'old_name', :'zone', :announce, clock_timestamp())
+insert into :"engine".adoption as known
+    (step, old_schema, time_zone, announce, status_map, started_at)
+values
+    ('copying', :'old_name', :'zone', :announce, :'statuses'::jsonb, clock_timestamp())
 on conflict (singleton) do update
 set step = 'copying', old_schema = excluded.old_schema, time_zone = excluded.time_zone,
-    announce = excluded.announce, undone_at = null, finished_at = null,
+    announce = excluded.announce, status_map = excluded.status_map, undone_at = null, finished_at = null,
     started_at = case when known.step = 'copying' then known.started_at
         else excluded.started_at end,
     copying_table = case when known.step = 'copying' then known.copying_table end,

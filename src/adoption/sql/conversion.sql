@@ -3,14 +3,18 @@
 -- has names and prices of products; :'zone' is the time zone of timestamps without one. Callers set
 -- extra_float_digits = 1, so that a float is printed with the digits that identify it.
 
+-- :'statuses' is what the operator says that the application's own words mean.
 create or replace function :"home".legacy_status(word text) returns text
 language sql immutable as $$
-    select case
-        when lower(btrim(word)) = 'canceled' then 'cancelled'
-        when lower(btrim(word)) in
-            ('pending', 'confirmed', 'shipped', 'delivered', 'cancelled', 'returned')
-            then lower(btrim(word))
-    end
+    select coalesce(
+        :'statuses'::jsonb ->> lower(btrim(coalesce(word, 'null'))),
+        case
+            when lower(btrim(word)) = 'canceled' then 'cancelled'
+            when lower(btrim(word)) in
+                ('pending', 'confirmed', 'shipped', 'delivered', 'cancelled', 'returned')
+                then lower(btrim(word))
+        end
+    )
 $$;
 
 -- The decimal that a float was written from: the shortest that identifies it. PostgreSQL's cast to

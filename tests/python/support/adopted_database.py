@@ -53,6 +53,19 @@ class SharedDatabase:
         assert report["is_equal"], report["figures"]
         return report
 
+    def doctor(self, check: str) -> str:
+        """What `order-engine doctor` says of one part."""
+        done = subprocess.run(
+            [sys.executable, "-m", "order_engine", "doctor", "--json"],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+        (detail,) = [each["detail"] for each in json.loads(done.stdout) if each["name"] == check]
+        return str(detail)
+
     def engine(self) -> OrderEngine:
         """An engine on the database."""
         return OrderEngine(database_url=self.url)
