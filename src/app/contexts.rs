@@ -14,6 +14,7 @@ use crate::metrics::MetricsSource;
 use crate::server::ServerContext;
 use crate::server::health::Probe;
 use crate::server::metrics::Metrics;
+use crate::server::open_limits::OpenLimits;
 use crate::server::rate_limit::RateLimiter;
 
 /// What the servers of all contracts of a process share.
@@ -24,6 +25,7 @@ pub(super) struct SharedContext {
     pages_dir: Option<PathBuf>,
     time_max: Duration,
     rate_limiter: Option<Arc<RateLimiter>>,
+    open_limits: Arc<OpenLimits>,
     shutdown_pending: CancellationToken,
     shutdown: CancellationToken,
 }
@@ -42,6 +44,7 @@ impl SharedContext {
             pages_dir: settings.pages_dir.clone().filter(|folder| folder.is_dir()),
             time_max: settings.request_timeout_seconds,
             rate_limiter: rate_limiter.map(Arc::new),
+            open_limits: Arc::new(OpenLimits::new(settings.into())),
             shutdown_pending: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         }
@@ -61,6 +64,7 @@ impl SharedContext {
             pages_dir: self.pages_dir.clone(),
             time_max: self.time_max,
             rate_limiter: self.rate_limiter.clone(),
+            open_limits: Arc::clone(&self.open_limits),
             shutdown_pending: self.shutdown_pending.clone(),
             shutdown: self.shutdown.clone(),
         })

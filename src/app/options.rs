@@ -17,6 +17,7 @@ use crate::contracts::JobOptions;
 use crate::engine::Rules;
 use crate::engine::ports::{ProductService, UserService};
 use crate::error::{Error, ErrorKind, Result};
+use crate::server::open_limits::OpenLimitOptions;
 use crate::server::rate_limit::RateLimitOptions;
 use crate::transport::bullmq::{BullMqOptions, BullMqPublisherFactory};
 use crate::transport::http::{GraphQlProducts, RestProducts, RestUsers, UpstreamOptions};
@@ -64,6 +65,15 @@ impl From<&ServerSettings> for RateLimitOptions {
             user_per_minute: settings.rate_limit_user_per_minute,
             address_per_minute: settings.rate_limit_address_per_minute,
             burst: settings.rate_limit_burst,
+        }
+    }
+}
+
+impl From<&ServerSettings> for OpenLimitOptions {
+    fn from(settings: &ServerSettings) -> Self {
+        Self {
+            sockets_per_address: settings.websockets_per_address_max,
+            subscriptions_per_caller: settings.subscriptions_per_user_max,
         }
     }
 }

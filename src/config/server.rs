@@ -85,6 +85,22 @@ settings! {
             variables: ["ORDER_ENGINE_RATE_LIMIT_BURST"],
             help: "Requests that are accepted at once within these limits, 1 to 100000.",
         }
+        websockets_per_address_max: Option<u32> {
+            parse: limit(1_000_000),
+            default: "100",
+            variables: ["ORDER_ENGINE_WEBSOCKETS_PER_ADDRESS_MAX"],
+            help: "WebSockets of one client address (IPv6: the /64) that may be open without a \
+                   valid token, 0 to 1000000; further ones get 429. Behind a proxy this is the \
+                   proxy's address. 0: no limit.",
+        }
+        subscriptions_per_user_max: Option<u32> {
+            parse: limit(1_000_000),
+            default: "100",
+            variables: ["ORDER_ENGINE_SUBSCRIPTIONS_PER_USER_MAX"],
+            help: "Subscriptions that one user may have open in this process, 0 to 1000000; \
+                   further ones get an error. Without a user, those of one client address. 0: no \
+                   limit.",
+        }
         tls_certificate_file: Option<PathBuf> {
             parse: path,
             default: "",

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
-use crate::error::{Result, error_chain};
+use crate::error::{Error, ErrorKind, Result, error_chain};
 use crate::store::Store;
 use crate::store::orders::{self, RecordedEvent};
 
@@ -42,14 +42,23 @@ struct Feed<D = Store> {
     /// Whether the task runs. Changed under the lock, so that it cannot end while a subscriber is
     /// added.
     reading: Mutex<bool>,
-    /// Whether the task knows its start: later commits are in the feed.
-    ready: watch::Sender<bool>,
+    /// The outcome of the last poll.
+    ready: watch::Sender<FeedState>,
+}
+
+/// What a subscriber waits for.
+#[derive(Default)]
+struct FeedState {
+    /// Whether the last poll succeeded, so that later commits are in the feed.
+    is_ready: bool,
+    /// Polls that failed.
+    failures: u64,
 }
 
 impl<D> Changes<D> {
     pub(super) fn new(store: D) -> Self {
         let (subscribers, _) = broadcast::channel(BACKLOG);
-        let (ready, _) = watch::channel(false);
+        let (ready, _) = watch::channel(FeedState::default());
         let reading = Mutex::new(false);
         Self(Arc::new(Feed { store, hint: Notify::new(), subscribers, reading, ready }))
     }
@@ -62,12 +71,20 @@ impl<D> Changes<D> {
 
 impl Changes {
     /// Subscribes, and starts the task if it does not run.
-    pub(super) async fn subscribe(&self) -> broadcast::Receiver<Arc<OrderEvent>> {
+    ///
+    /// # Errors
+    /// `Unavailable` if the database does not answer. A subscriber that waits for it would see
+    /// nothing, and not know why.
+    pub(super) async fn subscribe(&self) -> Result<broadcast::Receiver<Arc<OrderEvent>>> {
         let receiver = self.0.subscribers.subscribe();
+        let mut ready = self.0.ready.subscribe();
+        let failures = ready.borrow_and_update().failures;
         self.0.start_reading();
-        // The sender lives as long as the feed, so this cannot fail.
-        let _ = self.0.ready.subscribe().wait_for(|ready| *ready).await;
-        receiver
+        let is_decided = |state: &FeedState| state.is_ready || state.failures > failures;
+        match ready.wait_for(is_decided).await {
+            Ok(state) if state.is_ready => Ok(receiver),
+            _ => Err(Error::new(ErrorKind::Unavailable, "The database does not answer.")),
+        }
     }
 }
 
@@ -85,7 +102,7 @@ impl Feed {
         let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         *reading = self.subscribers.receiver_count() > 0;
         if !*reading {
-            self.ready.send_replace(false);
+            self.ready.send_modify(|state| state.is_ready = false);
         }
         !*reading
     }
@@ -103,9 +120,14 @@ async fn run(feed: Arc<Feed>) {
         match poll(&feed, progress.as_ref()).await {
             Ok(next) => {
                 progress = Some(next);
-                feed.ready.send_replace(true);
+                feed.ready.send_modify(|state| state.is_ready = true);
             }
-            Err(error) => tracing::warn!(error = error_chain(&error), "watching orders failed"),
+            Err(error) => {
+                tracing::warn!(error = error_chain(&error), "watching orders failed");
+                feed.ready.send_modify(|state| {
+                    *state = FeedState { is_ready: false, failures: state.failures + 1 };
+                });
+            }
         }
         tokio::time::sleep(POLL_INTERVAL_MIN).await;
         // A timeout is no error: it is time for the next poll.

@@ -9,18 +9,22 @@ use crate::domain::caller::{Caller, Scope};
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::OrderId;
 use crate::engine::Engine;
+use crate::error::Result;
 
 impl Engine {
     /// The changes of the orders that `caller` may see, or of one of them. The stream has every
     /// change that is committed after this returns.
+    ///
+    /// # Errors
+    /// `Unavailable` if the database does not answer.
     pub async fn watch(
         &self,
         caller: &Caller,
         order: Option<OrderId>,
-    ) -> impl Stream<Item = Arc<OrderEvent>> + Send + use<> {
+    ) -> Result<impl Stream<Item = Arc<OrderEvent>> + Send + use<>> {
         let scope = caller.scope(self.shared.rules.access);
-        let receiver = self.shared.changes.subscribe().await;
-        stream::unfold((receiver, scope), move |(mut receiver, scope)| async move {
+        let receiver = self.shared.changes.subscribe().await?;
+        Ok(stream::unfold((receiver, scope), move |(mut receiver, scope)| async move {
             loop {
                 match receiver.recv().await {
                     Ok(event) if matches(&event, &scope, order) => {
@@ -30,7 +34,7 @@ impl Engine {
                     Err(RecvError::Closed) => return None,
                 }
             }
-        })
+        }))
     }
 }
 

@@ -38,6 +38,9 @@ const IDLE_TIMEOUT_BUSY: Duration = Duration::from_secs(5);
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Interval between keep-alive messages on streams. Well below [`IDLE_TIMEOUT`].
 pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Most bytes of one read. hyper doubles the buffer of a connection, up to 400 KiB, while reads
+/// fill it, and keeps it as long as the connection is open.
+const READ_BYTES_MAX: usize = 16 * 1024;
 
 /// A listener with a limit on open connections.
 pub(super) struct LimitedListener {
@@ -162,9 +165,15 @@ impl AsyncRead for ClientConnection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.stream).poll_read(context, buffer) {
+        let length = buffer.remaining().min(READ_BYTES_MAX);
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(length));
+        match Pin::new(&mut self.stream).poll_read(context, &mut part) {
             Poll::Pending => self.poll_timeout(context),
-            ready @ Poll::Ready(_) => ready,
+            Poll::Ready(read) => {
+                let length = part.filled().len();
+                buffer.advance(length);
+                Poll::Ready(read)
+            }
         }
     }
 }

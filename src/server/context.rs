@@ -17,6 +17,7 @@ use crate::auth::Authenticator;
 use crate::metrics::MetricsSource;
 use crate::server::health::{self, Probe, Readiness};
 use crate::server::metrics::{self, Metrics, MetricsEndpoint};
+use crate::server::open_limits::OpenLimits;
 use crate::server::rate_limit::RateLimiter;
 
 /// Dependencies and settings of one contract's API. Cheap to clone.
@@ -38,6 +39,8 @@ pub struct ServerContext {
     pub time_max: Duration,
     /// Limits the request rate of each caller. `None`: unlimited.
     pub rate_limiter: Option<Arc<RateLimiter>>,
+    /// Limits what clients hold open.
+    pub open_limits: Arc<OpenLimits>,
     /// Cancelled shortly before `shutdown`: `/readyz` reports "stopping" so that load balancers
     /// stop sending requests. Requests are still served.
     pub shutdown_pending: CancellationToken,

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result, error_chain};
 use crate::server::ServerContext;
 use crate::server::body::BODY_BYTES_MAX;
 use crate::server::graphql::GraphQl;
-use crate::server::graphql::websocket;
+use crate::server::graphql::websocket::{self, AcceptedSocket};
 use crate::server::session::Session;
 
 /// Names and values of headers, as bytes.
@@ -164,7 +164,10 @@ impl InProcessSocket {
         let graphql = graphql.clone();
         tokio::spawn(async move {
             let session = Session::from_headers(&authenticator, &headers).await;
-            websocket::serve(sink, source, protocol, graphql, authenticator, session).await;
+            // The other server knows the client's address, and limits its sockets.
+            let Ok(slot) = graphql.open_limits().socket(&session) else { return };
+            let accepted = AcceptedSocket { protocol, graphql, authenticator, session, slot };
+            websocket::serve(sink, source, accepted).await;
         });
         let protocol = protocol.sec_websocket_protocol().to_owned();
         Ok(Some(Self { incoming, outgoing, protocol }))

@@ -12,6 +12,7 @@ pub mod health;
 pub mod in_process;
 mod media;
 pub mod metrics;
+pub mod open_limits;
 pub mod openapi;
 mod process;
 pub mod rate_limit;

@@ -86,7 +86,7 @@ pub(super) fn address(extensions: &Extensions) -> Option<IpAddr> {
 
 /// The part of an address that is limited as one caller: an IPv6 client can use any address in its
 /// /64 network.
-fn network(address: IpAddr) -> u64 {
+pub(super) fn network(address: IpAddr) -> u64 {
     match address.to_canonical() {
         IpAddr::V4(address) => u64::from(address.to_bits()),
         IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or_default(),

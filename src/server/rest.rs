@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -17,7 +16,9 @@ use crate::auth::Authenticator;
 use crate::engine::placing::PlacementResult;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json_object::JsonObject;
+use crate::server::body::ReadBody;
 use crate::server::metrics::{Metrics, NO_OPERATION};
+use crate::server::open_limits::OpenLimits;
 use crate::server::rate_limit::RateLimiter;
 use crate::server::session::Session;
 use crate::server::{ServerContext, body, media, rate_limit};
@@ -35,6 +36,7 @@ pub struct RestHandler {
     contract: &'static str,
     metrics: Arc<Metrics>,
     rate_limiter: Option<Arc<RateLimiter>>,
+    open_limits: Arc<OpenLimits>,
     time_max: Duration,
     format_error: ErrorFormat,
 }
@@ -44,7 +46,7 @@ pub struct RestRequest {
     /// The caller and the request's idempotency key.
     pub session: Session,
     is_json: bool,
-    body: Bytes,
+    body: ReadBody,
 }
 
 impl RestRequest {
@@ -77,6 +79,7 @@ impl RestHandler {
             contract: server.contract,
             metrics,
             rate_limiter: server.rate_limiter.clone(),
+            open_limits: Arc::clone(&server.open_limits),
             time_max: server.time_max,
             format_error,
         }
@@ -99,7 +102,8 @@ impl RestHandler {
         let is_json = media::is_json(&parts.headers);
         let deadline = began + self.time_max;
         let mut is_body_too_large = false;
-        let (result, session) = match timeout_at(deadline, body::read(body)).await {
+        let (result, session) = match timeout_at(deadline, self.open_limits.bodies.read(body)).await
+        {
             Err(_) => (Err(timed_out("The body did not arrive in time.")), session),
             Ok(Err(error)) => {
                 is_body_too_large = error.kind() == ErrorKind::TooLarge;
@@ -164,9 +168,8 @@ impl RestHandler {
     /// clients can send any path.
     async fn reject(&self, request: Request, error: &Error) -> Response {
         let began = Instant::now();
-        // A connection with an unread body is closed, possibly while the client sends its next
-        // request.
-        let _ = timeout(self.time_max, body::read(request.into_body())).await;
+        // Fails after the time limit.
+        let _ = timeout(self.time_max, body::discard(request.into_body())).await;
         self.metrics.request(self.contract, NO_OPERATION, error.kind().code(), began.elapsed());
         (self.format_error)(error)
     }

@@ -1,5 +1,6 @@
 //! A contract's door on a database of its own, asked without a network.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,10 @@ use order_engine::engine::Engine;
 use order_engine::server::ServerContext;
 use order_engine::server::health::Probe;
 use order_engine::server::metrics::Metrics;
+use order_engine::server::open_limits::{OpenLimitOptions, OpenLimits};
+use order_engine::server::rate_limit::{RateLimitOptions, RateLimiter};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -77,11 +81,37 @@ impl Door {
             pages_dir: None,
             time_max,
             rate_limiter: None,
+            open_limits: Arc::new(OpenLimits::new(OpenLimitOptions::default())),
             shutdown_pending: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         };
         let router = contract.router(&engine, &server);
         Some(Self { database, engine, router, server })
+    }
+
+    /// Serves it with other limits, on a port of its own.
+    pub async fn serve(
+        &self,
+        contract: &dyn Contract,
+        limits: OpenLimitOptions,
+        rates: Option<RateLimitOptions>,
+    ) -> SocketAddr {
+        let server = ServerContext {
+            open_limits: Arc::new(OpenLimits::new(limits)),
+            rate_limiter: rates.and_then(RateLimiter::new).map(Arc::new),
+            ..self.server.clone()
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = contract.router(&self.engine, &server);
+        let listeners = vec![(listener, router)];
+        tokio::spawn(order_engine::server::serve(
+            listeners,
+            None,
+            server.shutdown,
+            Duration::from_secs(1),
+        ));
+        address
     }
 
     fn verifier(&self) -> &Verifier {

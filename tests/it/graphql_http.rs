@@ -98,6 +98,32 @@ async fn get_reads_and_never_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a9_no_transport_that_only_reads_executes_a_mutation() {
+    let Some(door) = Door::open(flask()).await else { return };
+    let token = door.bearer("1", false);
+    let place = "/graphql?query=mutation%7BplaceOrder(userId%3A1%2CproductId%3A1%2Cquantity%3A1)\
+                 %7Bsuccess%7D%7D";
+    let named = format!("{place}&operationName=A").replace("mutation", "mutation%20A");
+    let second = named.replace("query=", "query=query%20B%7B__typename%7D");
+    for accept in ["text/event-stream", "*/*", "text/event-stream,*/*", RESPONSE_JSON] {
+        for path in [place, &named, &second] {
+            for method in [Method::GET, Method::HEAD] {
+                let request = Request::builder().method(&method).uri(path);
+                let request = request.header("accept", accept).header("authorization", &token);
+                let answer = door.send(request.body(Body::empty()).unwrap()).await;
+                let seen = (answer.status.as_u16(), answer.header(header::ALLOW));
+                assert_eq!(seen, (405, "POST"), "{method} {accept} {path}");
+            }
+        }
+    }
+    assert_eq!(door.database.number("select count(*) from orders").await, 0);
+    let query = "/graphql?query=%7B__typename%7D";
+    let answer = door.get(query, &[("accept", "text/event-stream")]).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.text.contains(r#""__typename":"Query""#), "{}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn costly_documents_are_refused_quickly() {
     let Some(door) = Door::open(flask()).await else { return };
     let many = |count: usize, part: &dyn Fn(usize) -> String| {
@@ -248,7 +274,7 @@ async fn a_subscription_streams_events_until_its_order_is_deleted() {
     let delete = "mutation { deleteOrder(id: 1) { success } }";
     // While somebody watches, every later watch sees each change from its first moment on, and
     // the stream below is read before anything changes.
-    let _watched = door.engine.watch(&crate::harness::user("1"), None).await;
+    let _watched = door.engine.watch(&crate::harness::user("1"), None).await.unwrap();
     let change = async {
         door.data("1", confirm).await;
         door.data("1", delete).await;

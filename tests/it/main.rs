@@ -18,6 +18,7 @@ mod graphql_http;
 mod harness;
 mod legacy_changes;
 mod model;
+mod open_limits;
 mod optimistic;
 mod order_lists;
 mod orders;

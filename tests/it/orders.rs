@@ -198,7 +198,7 @@ async fn subscribers_see_changes_of_their_orders_from_any_process() {
     let engine = engine(&database).await;
     let elsewhere = database.engine(Vec::new());
     let before = place(&engine, "1").await;
-    let mut changes = pin!(engine.watch(&user("1"), None).await);
+    let mut changes = pin!(engine.watch(&user("1"), None).await.unwrap());
     place(&elsewhere, "2").await;
     let id = place(&elsewhere, "1").await;
     engine.change_status(&Caller::System, id, OrderStatus::Shipped, None).await.unwrap();

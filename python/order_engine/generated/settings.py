@@ -293,6 +293,16 @@ class Settings(TypedDict, total=False):
     """Requests that are accepted at once within these limits, 1 to 100000. Default: `60`. Variable:
     `ORDER_ENGINE_RATE_LIMIT_BURST`.
     """
+    websockets_per_address_max: int | str | None
+    """WebSockets of one client address (IPv6: the /64) that may be open without a valid token, 0 to
+    1000000; further ones get 429. Behind a proxy this is the proxy's address. 0: no limit. Default:
+    `100`. Variable: `ORDER_ENGINE_WEBSOCKETS_PER_ADDRESS_MAX`.
+    """
+    subscriptions_per_user_max: int | str | None
+    """Subscriptions that one user may have open in this process, 0 to 1000000; further ones get an
+    error. Without a user, those of one client address. 0: no limit. Default: `100`. Variable:
+    `ORDER_ENGINE_SUBSCRIPTIONS_PER_USER_MAX`.
+    """
     tls_certificate_file: str | int | None
     """PEM file with the server's certificate chain. With it every port accepts TLS 1.2 and 1.3
     only. A changed file is used for new connections within seconds. Variable:

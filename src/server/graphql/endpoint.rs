@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::stream::{self, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 
 use crate::auth::Authenticator;
@@ -44,13 +45,13 @@ pub fn routes(graphql: GraphQl, server: &ServerContext) -> Router {
 
 /// Responds to unknown paths. The body is read, as in [`write`].
 async fn no_path(State(endpoint): State<GraphQlEndpoint>, request: Request) -> StatusCode {
-    let _ = timeout_at(endpoint.graphql.deadline(), body::read(request.into_body())).await;
+    let _ = timeout_at(endpoint.graphql.deadline(), body::discard(request.into_body())).await;
     StatusCode::NOT_FOUND
 }
 
 /// Responds to unsupported methods. The body is read, as in [`write`].
 async fn no_method(State(endpoint): State<GraphQlEndpoint>, request: Request) -> StatusCode {
-    let _ = timeout_at(endpoint.graphql.deadline(), body::read(request.into_body())).await;
+    let _ = timeout_at(endpoint.graphql.deadline(), body::discard(request.into_body())).await;
     StatusCode::METHOD_NOT_ALLOWED
 }
 
@@ -79,7 +80,7 @@ async fn read(State(endpoint): State<GraphQlEndpoint>, request: Request) -> Resp
 async fn write(State(endpoint): State<GraphQlEndpoint>, request: Request) -> Response {
     let deadline = endpoint.graphql.deadline();
     let (parts, body) = request.into_parts();
-    let body = timeout_at(deadline, body::read(body)).await;
+    let body = timeout_at(deadline, endpoint.graphql.open_limits().bodies.read(body)).await;
     let Some(format) = ResponseFormat::negotiate(&parts.headers) else {
         return endpoint.not_acceptable();
     };
@@ -94,6 +95,9 @@ async fn write(State(endpoint): State<GraphQlEndpoint>, request: Request) -> Res
         Ok(Ok(body)) => body,
         Ok(Err(error)) if error.kind() == ErrorKind::TooLarge => {
             return endpoint.malformed(StatusCode::PAYLOAD_TOO_LARGE, format, &error);
+        }
+        Ok(Err(error)) if error.kind() == ErrorKind::Overloaded => {
+            return endpoint.malformed(StatusCode::SERVICE_UNAVAILABLE, format, &error);
         }
         Ok(Err(error)) => return endpoint.malformed(StatusCode::BAD_REQUEST, format, &error),
         Err(_) => {
@@ -119,7 +123,14 @@ impl GraphQlEndpoint {
         let session = Session::from_headers(&self.authenticator, &parts.headers).await;
         let session = Arc::new(session.with_address(rate_limit::address(&parts.extensions)));
         if format == ResponseFormat::EventStream {
-            return event_stream::respond(self.graphql.stream(params.into(), session));
+            return match self.graphql.stream(params.into(), session, is_read_only) {
+                // A status, not an event: browsers repeat a stream that ends.
+                Err(result) if result.stage == ExecutionStage::MutationNotAllowed => {
+                    respond(&result, ResponseFormat::Legacy)
+                }
+                Err(result) => event_stream::respond(stream::iter([result.response]).boxed()),
+                Ok(responses) => event_stream::respond(responses),
+            };
         }
         let request = params.into();
         let result =
@@ -154,7 +165,9 @@ impl GraphQlEndpoint {
 
 async fn upgrade(endpoint: GraphQlEndpoint, parts: &mut Parts) -> Response {
     match WebSocketUpgrade::from_request_parts(parts, &()).await {
-        Ok(upgrade) => websocket::accept(upgrade, parts, endpoint.graphql, endpoint.authenticator),
+        Ok(upgrade) => {
+            websocket::accept(upgrade, parts, endpoint.graphql, endpoint.authenticator).await
+        }
         Err(rejection) => rejection.into_response(),
     }
 }

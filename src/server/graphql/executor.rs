@@ -13,12 +13,13 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::server::graphql::document_cache::DocumentCache;
 use crate::server::graphql::error::{code_extension, graphql_error};
 use crate::server::graphql::spec_response::{FieldTypes, PreparedOperation};
 use crate::server::graphql::variables::{self, TypeNames};
 use crate::server::metrics::{Metrics, NO_OPERATION};
+use crate::server::open_limits::OpenLimits;
 use crate::server::rate_limit::RateLimiter;
 use crate::server::session::Session;
 use crate::server::{ServerContext, rate_limit};
@@ -37,6 +38,7 @@ struct Inner {
     contract: &'static str,
     metrics: Arc<Metrics>,
     rate_limiter: Option<Arc<RateLimiter>>,
+    open_limits: Arc<OpenLimits>,
     time_max: Duration,
     shutdown: CancellationToken,
 }
@@ -105,6 +107,7 @@ impl GraphQl {
             contract: server.contract,
             metrics: Arc::clone(&server.metrics),
             rate_limiter: server.rate_limiter.clone(),
+            open_limits: Arc::clone(&server.open_limits),
             time_max: server.time_max,
             shutdown: server.shutdown.clone(),
         }))
@@ -119,6 +122,21 @@ impl GraphQl {
     /// Cancelled when the server stops.
     pub(super) fn shutdown(&self) -> &CancellationToken {
         &self.0.shutdown
+    }
+
+    /// What clients may hold open.
+    pub(in crate::server) fn open_limits(&self) -> &OpenLimits {
+        &self.0.open_limits
+    }
+
+    /// Counts a request or a ping against its caller's rate limit.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub(super) fn admit(&self, session: &Session) -> Result<()> {
+        let limiter = self.0.rate_limiter.as_ref();
+        let admitted = limiter.map_or(Ok(()), |limiter| limiter.admit(session));
+        admitted.inspect_err(|_| self.0.metrics.rate_limited())
     }
 
     /// Executes a query or mutation. With `is_read_only`, mutations are rejected.
@@ -166,12 +184,7 @@ impl GraphQl {
         let PreparedRequest { request, operation, .. } = prepared;
         match operation.definition().ty {
             OperationType::Mutation if is_read_only => {
-                let message = "Mutations must be sent by POST.";
-                return ExecutionResult::failed(
-                    ExecutionStage::MutationNotAllowed,
-                    ErrorKind::InvalidInput,
-                    message,
-                );
+                return ExecutionResult::mutation_not_allowed();
             }
             OperationType::Subscription => {
                 let message = "Subscriptions need a WebSocket or Accept: text/event-stream.";
@@ -223,25 +236,35 @@ impl GraphQl {
     }
 
     /// Executes any operation as a stream of responses. A subscription ends by itself, when its
-    /// token expires, or when the server stops. Other operations have one response.
-    pub fn stream(&self, request: Request, session: Arc<Session>) -> BoxStream<'static, Response> {
-        match self.prepare(request, &session) {
-            Err(rejected) => {
-                self.count_rejected();
-                stream::iter([rejected.response]).boxed()
+    /// token expires, or when the server stops. Other operations have one response. With
+    /// `is_read_only`, mutations are rejected.
+    ///
+    /// # Errors
+    /// The result of a request that was rejected before execution.
+    pub fn stream(
+        &self,
+        request: Request,
+        session: Arc<Session>,
+        is_read_only: bool,
+    ) -> std::result::Result<BoxStream<'static, Response>, Box<ExecutionResult>> {
+        let prepared = self.prepare(request, &session).inspect_err(|_| self.count_rejected())?;
+        match prepared.operation.definition().ty {
+            OperationType::Subscription => return self.subscribe(prepared, session),
+            OperationType::Mutation if is_read_only => {
+                let contract = self.0.contract;
+                self.0.metrics.request(contract, prepared.label, "REFUSED", Duration::ZERO);
+                return Err(Box::new(ExecutionResult::mutation_not_allowed()));
             }
-            Ok(prepared) if prepared.is_subscription() => self.subscribe(prepared, session),
-            Ok(prepared) => {
-                let graphql = self.clone();
-                stream::once(async move {
-                    let (deadline, began) = (graphql.deadline(), Instant::now());
-                    let executing =
-                        graphql.execute_prepared(Ok(prepared), &session, false, deadline, began);
-                    executing.await.response
-                })
-                .boxed()
-            }
+            OperationType::Query | OperationType::Mutation => {}
         }
+        let graphql = self.clone();
+        let response = stream::once(async move {
+            let (deadline, began) = (graphql.deadline(), Instant::now());
+            let executing =
+                graphql.execute_prepared(Ok(prepared), &session, is_read_only, deadline, began);
+            executing.await.response
+        });
+        Ok(response.boxed())
     }
 
     /// Counts a request that was rejected before execution.
@@ -253,8 +276,12 @@ impl GraphQl {
         &self,
         prepared: PreparedRequest,
         session: Arc<Session>,
-    ) -> BoxStream<'static, Response> {
-        let guard = self.0.metrics.subscription();
+    ) -> std::result::Result<BoxStream<'static, Response>, Box<ExecutionResult>> {
+        let slot = self.0.open_limits.subscription(&session).map_err(|error| {
+            self.0.metrics.rate_limited();
+            Box::new(ExecutionResult::rate_limited(&error))
+        })?;
+        let guard = (self.0.metrics.subscription(), slot);
         let shutdown = self.0.shutdown.clone();
         let was_authenticated = session.caller().is_ok();
         let left = session.time_left();
@@ -276,7 +303,8 @@ impl GraphQl {
             expired.map(|error| Response::from_errors(vec![graphql_error(&error, None)]))
         });
         let graphql = self.clone();
-        self.0
+        let responses = self
+            .0
             .schema
             .stream(prepared.request)
             .take_until(end)
@@ -285,8 +313,8 @@ impl GraphQl {
                 // Dropped with the stream.
                 let _ = &guard;
                 graphql.complete(response, &prepared.operation).response
-            })
-            .boxed()
+            });
+        Ok(responses.boxed())
     }
 
     /// Applies the rate limit and validates the request.
@@ -295,13 +323,7 @@ impl GraphQl {
         request: Request,
         session: &Arc<Session>,
     ) -> std::result::Result<PreparedRequest, Box<ExecutionResult>> {
-        if let Some(rate_limiter) = &self.0.rate_limiter
-            && let Err(error) = rate_limiter.admit(session)
-        {
-            self.0.metrics.rate_limited();
-            let stage = ExecutionStage::RateLimited(rate_limit::retry_after(&error).unwrap_or(1));
-            return Err(Box::new(ExecutionResult::failed(stage, error.kind(), error.message())));
-        }
+        self.admit(session).map_err(|error| Box::new(ExecutionResult::rate_limited(&error)))?;
         self.validate(request, session)
             .map_err(|errors| Box::new(ExecutionResult::rejected(errors)))
     }
@@ -348,12 +370,6 @@ impl GraphQl {
     }
 }
 
-impl PreparedRequest {
-    fn is_subscription(&self) -> bool {
-        self.operation.definition().ty == OperationType::Subscription
-    }
-}
-
 impl ExecutionResult {
     /// The response as JSON. It has `data` only if the request was executed.
     #[must_use]
@@ -379,6 +395,16 @@ impl ExecutionResult {
     pub fn failed(stage: ExecutionStage, kind: ErrorKind, message: &str) -> Self {
         let errors = vec![graphql_error(&Error::new(kind, message), None)];
         Self { response: Response::from_errors(errors), stage }
+    }
+
+    fn rate_limited(error: &Error) -> Self {
+        let stage = ExecutionStage::RateLimited(rate_limit::retry_after(error).unwrap_or(1));
+        Self::failed(stage, error.kind(), error.message())
+    }
+
+    fn mutation_not_allowed() -> Self {
+        let message = "Mutations must be sent by POST.";
+        Self::failed(ExecutionStage::MutationNotAllowed, ErrorKind::InvalidInput, message)
     }
 
     fn rejected(errors: Vec<ServerError>) -> Self {

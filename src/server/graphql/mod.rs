@@ -3,6 +3,7 @@
 //!
 //! It adds what the GraphQL specifications require and the GraphQL library lacks.
 
+mod backpressured_socket;
 mod document_cache;
 mod endpoint;
 mod error;

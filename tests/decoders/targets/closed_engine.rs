@@ -19,6 +19,7 @@ use order_engine::server::ServerContext;
 use order_engine::server::graphql::params::Params;
 use order_engine::server::graphql::{ExecutionResult, GraphQl};
 use order_engine::server::metrics::Metrics;
+use order_engine::server::open_limits::{OpenLimitOptions, OpenLimits};
 use order_engine::server::session::Session;
 use order_engine::store::{Store, StoreOptions};
 use sqlx::postgres::PgConnectOptions;
@@ -103,6 +104,7 @@ fn server(contract: &'static str, authenticator: Authenticator) -> ServerContext
         pages_dir: None,
         time_max: TIME_MAX,
         rate_limiter: None,
+        open_limits: Arc::new(OpenLimits::new(OpenLimitOptions::default())),
         shutdown_pending: CancellationToken::new(),
         shutdown: CancellationToken::new(),
     }

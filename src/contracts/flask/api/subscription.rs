@@ -27,7 +27,7 @@ impl FlaskSubscription {
         let begun = async {
             let caller = session(context).caller()?;
             let id = id.as_ref().map(order_name).transpose()?;
-            let changes = engine(context).watch(caller, id.map(OrderName::id)).await;
+            let changes = engine(context).watch(caller, id.map(OrderName::id)).await?;
             if let Some(id) = id {
                 // An order that is not visible to the caller is an error.
                 engine(context).get_order(caller, id, Consistency::Latest).await?;
