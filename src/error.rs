@@ -4,6 +4,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::iter;
 
 use uuid::Uuid;
 
@@ -143,6 +144,8 @@ struct ErrorParts {
     /// Logged in place of the message, where the message must not say what happened.
     detail: Option<String>,
     context: Vec<(&'static str, String)>,
+    /// What to do about it: the end of the message.
+    advice: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -163,13 +166,22 @@ impl Error {
             }
             _ => (message, None),
         };
-        Self(Box::new(ErrorParts { kind, message, detail, context: Vec::new(), source: None }))
+        let context = Vec::new();
+        Self(Box::new(ErrorParts { kind, message, detail, context, advice: None, source: None }))
     }
 
     /// Adds a context value, such as `("product_id", "7")`.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
         self.0.context.push((key, value.to_string()));
+        self
+    }
+
+    /// Adds what to do about it to the end of the message.
+    #[must_use]
+    pub fn with_advice(mut self, advice: &str) -> Self {
+        self.0.message = format!("{} {advice}", self.0.message);
+        self.0.advice = Some(advice.to_owned());
         self
     }
 
@@ -188,6 +200,7 @@ impl Error {
             message: self.0.message.clone(),
             detail: self.0.detail.clone(),
             context: self.0.context.clone(),
+            advice: self.0.advice.clone(),
             source: None,
         }))
     }
@@ -202,6 +215,19 @@ impl Error {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
+    }
+
+    /// What to do about it, if the message says so.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        self.0.advice.as_deref()
+    }
+
+    /// The message without [`advice`](Self::advice).
+    #[must_use]
+    pub fn finding(&self) -> &str {
+        let advice = self.advice().unwrap_or_default();
+        self.message().strip_suffix(advice).unwrap_or(self.message()).trim_end()
     }
 
     /// All context values, in the order in which they were added.
@@ -235,15 +261,20 @@ impl StdError for Error {
     }
 }
 
-/// Formats an error and all its sources, for a log line.
+/// Formats an error and its sources, for a log line. Leaves out a source whose text is already
+/// there: many errors print their source themselves.
 #[must_use]
 pub fn error_chain(error: &(dyn StdError + 'static)) -> String {
+    let sources = iter::successors(error.source(), |error| (*error).source());
+    let sources: Vec<String> = sources.map(ToString::to_string).collect();
+    let root = sources.last().filter(|root| !root.is_empty());
     let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
+    for source in &sources {
+        let repeats_root = |root: &String| source.ends_with(root) && text.contains(root);
+        if !text.contains(source) && !root.is_some_and(repeats_root) {
+            text.push_str(": ");
+            text.push_str(source);
+        }
     }
     text
 }
@@ -259,6 +290,25 @@ mod tests {
             Error::new(ErrorKind::Unavailable, "PostgreSQL does not answer").with_source(io);
         assert_eq!(error_chain(&error), "PostgreSQL does not answer: socket closed");
         assert_eq!(error.to_string(), "PostgreSQL does not answer");
+    }
+
+    #[test]
+    fn error_chain_prints_each_text_once() {
+        let source = || sqlx::Error::Io(std::io::Error::other("connection refused"));
+        let error = Error::new(ErrorKind::Unavailable, "reading orders").with_source(source());
+        let expected = "reading orders: error communicating with database: connection refused";
+        assert_eq!(error_chain(&error), expected);
+        let text = "Cannot connect: connection refused. Start it.";
+        let error = Error::new(ErrorKind::Unavailable, text).with_source(source());
+        assert_eq!(error_chain(&error), text);
+    }
+
+    #[test]
+    fn advice_is_the_end_of_the_message() {
+        let error = Error::new(ErrorKind::Unavailable, "It is full.").with_advice("Empty it.");
+        assert_eq!(error.message(), "It is full. Empty it.");
+        assert_eq!((error.finding(), error.advice()), ("It is full.", Some("Empty it.")));
+        assert_eq!(Error::new(ErrorKind::Unavailable, "It is full.").finding(), "It is full.");
     }
 
     #[test]

@@ -121,8 +121,12 @@ pub(super) async fn check(probe: &dyn Probe) -> Check {
         Err(error) => Check {
             name,
             is_ok: false,
-            detail: error.message().to_owned(),
-            remedy: Some(format!("{} Start it.", probe.when_down())),
+            detail: error.finding().to_owned(),
+            remedy: Some(format!(
+                "{} {}",
+                probe.when_down(),
+                error.advice().unwrap_or("Start it.")
+            )),
         },
     }
 }

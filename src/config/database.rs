@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::str::FromStr;
 use std::time::Duration;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
+use crate::config::url::{UNENCODED, has_unencoded_password};
 use crate::setting::{Problems, Reader, Values, declared, number, seconds, secret, settings};
 use crate::store::StoreOptions;
 
@@ -51,6 +52,9 @@ settings! {
 
 /// The variables of the old services that name a database: user, password, database.
 pub(super) const PARTS: [&str; 3] = ["POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"];
+
+/// The host of a URL that names none.
+const LOCAL: &str = "localhost";
 
 /// The port of a further server without one.
 const PORT: u16 = 5432;
@@ -99,6 +103,10 @@ fn parse(url: &str, reader: &mut Reader<'_>) -> Option<(PgConnectOptions, Vec<Ho
         reader.problem(format!("must begin with postgresql://, not {protocol}://"));
         return None;
     }
+    if has_unencoded_password(rest) {
+        reader.problem(UNENCODED);
+        return None;
+    }
     let (rest, wanted) = without_target(rest);
     if let Some(wanted) = wanted.filter(|wanted| !WRITABLE.contains(&wanted.as_str())) {
         reader.problem(format!(
@@ -107,8 +115,9 @@ fn parse(url: &str, reader: &mut Reader<'_>) -> Option<(PgConnectOptions, Vec<Ho
         ));
         return None;
     }
-    let parsed = split_hosts(&rest).and_then(|(first, others)| {
-        Some((PgConnectOptions::from_str(&format!("postgresql://{first}")).ok()?, others))
+    let parsed = split_hosts(&with_queried_hosts(&rest)).and_then(|(first, others)| {
+        let first = PgConnectOptions::from_str(&format!("postgresql://{first}")).ok()?;
+        Some((without_brackets(first), others))
     });
     if parsed.is_none() {
         reader.problem(
@@ -137,6 +146,46 @@ fn without_target(rest: &str) -> (String, Option<String>) {
     (format!("{place}?{}", kept.join("&")), value.map(|(_, value)| value.to_owned()))
 }
 
+/// The URL with the servers of the parameters `host` and `port` before its path, where libpq and
+/// SQLAlchemy accept them too. The directory of a socket stays a parameter.
+fn with_queried_hosts(rest: &str) -> String {
+    let Some((place, query)) = rest.split_once('?') else {
+        return rest.to_owned();
+    };
+    let (authority, tail) = place.split_at(place.find('/').unwrap_or(place.len()));
+    let user = authority.split_once('@').map(|(user, _)| user);
+    let values = |name: &str| -> Vec<String> {
+        let parameters = query.split('&').filter_map(|parameter| parameter.split_once('='));
+        let values = parameters.filter(|(key, _)| *key == name).map(|(_, value)| value);
+        let decoded = values.map(|value| percent_decode_str(value).decode_utf8_lossy());
+        decoded.flat_map(|value| value.split(',').map(str::to_owned).collect::<Vec<_>>()).collect()
+    };
+    let hosts = values("host");
+    if hosts.is_empty() || hosts.iter().any(|host| host.starts_with('/')) {
+        return rest.to_owned();
+    }
+    let ports = values("port");
+    let servers = hosts.iter().enumerate().map(|(n, host)| match ports.get(n).or(ports.first()) {
+        Some(port) => format!("{host}:{port}"),
+        None => host.clone(),
+    });
+    let is_other =
+        |parameter: &&str| !parameter.starts_with("host=") && !parameter.starts_with("port=");
+    let others: Vec<_> = query.split('&').filter(is_other).collect();
+    let user = user.map(|user| format!("{user}@")).unwrap_or_default();
+    let servers: Vec<_> = servers.collect();
+    format!("{user}{}{tail}?{}", servers.join(","), others.join("&"))
+}
+
+/// sqlx looks up an IPv6 address with its brackets.
+fn without_brackets(options: PgConnectOptions) -> PgConnectOptions {
+    let host = options.get_host().strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match host.map(str::to_owned) {
+        Some(host) => options.host(&host),
+        None => options,
+    }
+}
+
 /// `user@one:5432,two:5433/database` as the URL of the first server, and the others.
 fn split_hosts(rest: &str) -> Option<(String, Vec<Host>)> {
     let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -144,7 +193,9 @@ fn split_hosts(rest: &str) -> Option<(String, Vec<Host>)> {
         .rsplit_once('@')
         .map_or(("", authority), |(user, hosts)| (&authority[..=user.len()], hosts));
     let mut hosts = hosts.split(',');
-    let first = hosts.next()?;
+    // The parser refuses a user without host. The parameter `host` may follow.
+    let first =
+        hosts.next().map(|host| if host.is_empty() && !user.is_empty() { LOCAL } else { host })?;
     let others = hosts.map(host_and_port).collect::<Option<_>>()?;
     Some((format!("{user}{first}{tail}"), others))
 }
@@ -173,7 +224,9 @@ fn address(first: &PgConnectOptions, others: &[Host]) -> String {
     let others =
         others.iter().fold(String::new(), |text, (host, port)| format!("{text},{host}:{port}"));
     let database = first.get_database().unwrap_or(first.get_username());
-    format!("{}:{}{others}/{database}", first.get_host(), first.get_port())
+    let socket = first.get_socket().map(|socket| socket.display().to_string());
+    let host = socket.as_deref().unwrap_or(first.get_host());
+    format!("{host}:{}{others}/{database}", first.get_port())
 }
 
 #[cfg(test)]
@@ -188,6 +241,46 @@ mod tests {
     fn a_single_server_is_unchanged() {
         for rest in ["u:p@h:1/d", "u:p@[::1]/d?sslmode=require", "u@h", "/d?host=/run"] {
             assert_eq!(hosts(rest), Some((rest.to_owned(), Vec::new())));
+        }
+    }
+
+    fn connect_options(url: &str) -> Option<(PgConnectOptions, Vec<Host>)> {
+        let setting = declared(DatabaseSettings::SETTINGS, "database_url");
+        let (values, mut problems) = (Values::default(), Problems::default());
+        parse(url, &mut Reader::new(setting, &values, &mut problems))
+    }
+
+    #[test]
+    fn d5_an_ipv6_address_is_looked_up_without_its_brackets() {
+        let (first, others) = connect_options("postgresql://u:p@[::1]:5433/d").unwrap();
+        assert_eq!((first.get_host(), first.get_port()), ("::1", 5433));
+        assert_eq!(address(&first, &others), "::1:5433/d");
+    }
+
+    #[test]
+    fn d6_the_parameter_host_names_a_socket_or_servers() {
+        for url in ["postgresql://u:p@/d?host=/run/sql", "postgresql://u:p@%2Frun%2Fsql/d"] {
+            let (first, others) = connect_options(url).unwrap();
+            assert_eq!(first.get_socket().unwrap().to_str(), Some("/run/sql"), "{url}");
+            assert_eq!(first.get_username(), "u");
+            assert_eq!(address(&first, &others), "/run/sql:5432/d");
+        }
+        for url in [
+            "postgresql://u:p@/d?host=a,b&port=1,2",
+            "postgresql+psycopg2://u:p@/d?host=a:1&host=b:2&sslmode=require",
+        ] {
+            let (first, others) = connect_options(url).unwrap();
+            assert_eq!((first.get_host(), first.get_port()), ("a", 1), "{url}");
+            assert_eq!(others, [("b".to_owned(), 2)]);
+        }
+        let (first, _) = connect_options("postgresql://u:p@/d").unwrap();
+        assert_eq!(first.get_host(), "localhost");
+    }
+
+    #[test]
+    fn d9_a_password_that_breaks_the_url_is_refused() {
+        for password in ["a@b", "a/b", "a?b", "a#b"] {
+            assert!(connect_options(&format!("postgresql://u:{password}@h/d")).is_none());
         }
     }
 

@@ -17,6 +17,7 @@ pub mod server;
 mod sources;
 mod suggestion;
 pub mod upstream;
+mod url;
 
 use std::collections::HashMap;
 use std::path::Path;

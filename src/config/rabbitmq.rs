@@ -2,6 +2,7 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::config::url::{UNENCODED, has_unencoded_password};
 use crate::setting::{Reader, exchange_name, flag, list, number, settings};
 
 settings! {
@@ -65,6 +66,9 @@ fn url(reader: &mut Reader<'_>) -> SecretString {
     let url = reader.text().unwrap_or_default();
     if !url.is_empty() && !url.starts_with("amqp://") && !url.starts_with("amqps://") {
         reader.problem("must begin with amqp:// or amqps://");
+    }
+    if has_unencoded_password(url) {
+        reader.problem(UNENCODED);
     }
     url.into()
 }

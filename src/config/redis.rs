@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::config::url::{UNENCODED, has_unencoded_password};
 use crate::setting::{Reader, milliseconds, number, optional_text, path, seconds, settings};
 
 settings! {
@@ -71,6 +72,9 @@ fn url(reader: &mut Reader<'_>) -> SecretString {
     let url = reader.text().unwrap_or_default();
     if !url.is_empty() && !url.starts_with("redis://") && !url.starts_with("rediss://") {
         reader.problem("must begin with redis:// or rediss://");
+    }
+    if has_unencoded_password(url) {
+        reader.problem(UNENCODED);
     }
     url.into()
 }

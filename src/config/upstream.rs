@@ -64,9 +64,10 @@ pub enum ProductProtocol {
 fn address(reader: &mut Reader<'_>) -> Option<String> {
     let url = reader.text()?;
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-    match rest.map(|rest| rest.split('/').next().unwrap_or_default()) {
+    match rest {
         None => reader.problem("must begin with http:// or https://"),
-        Some(authority) if authority.contains('@') => {
+        // Also after the first slash: a password may contain one.
+        Some(rest) if rest.contains('@') => {
             reader.problem("must not contain a user or password");
         }
         Some(_) => {}

@@ -1,17 +1,16 @@
 //! Checks the settings and everything the engine connects to, before it is started.
 
+mod database;
 mod dependencies;
 mod entries;
 
 use tokio::net::TcpListener;
 
-use crate::adoption::{self, AdoptionStep};
 use crate::app::enabled_contracts::{ContractApi, EnabledContracts};
 use crate::app::{self, Check};
 use crate::config::Settings;
 use crate::error::Result;
 use crate::operations::doctor::entries::{failed, invalid_setting, passed};
-use crate::store::{Store, adoption_state, migrate};
 
 /// Checks settings, tokens, database, tables, brokers, Redis, upstream services, TLS and, if
 /// `check_ports` is set, that the ports are free. A failure is an entry, not an error.
@@ -24,7 +23,7 @@ pub async fn doctor(settings: Result<Settings>, check_ports: bool) -> Vec<Check>
     if settings.auth.can_check_tokens() {
         checks.push(check_tokens(&settings).await);
     }
-    checks.extend(check_database(&settings).await);
+    checks.extend(database::check(&settings).await);
     match EnabledContracts::new(&settings) {
         Ok(contracts) => {
             let apis = contracts.apis();
@@ -58,81 +57,6 @@ async fn check_tokens(settings: &Settings) -> Check {
             Check { remedy: Some("Use 32 bytes or more.".to_owned()), ..passed("tokens", &warning) }
         }
     }
-}
-
-async fn check_database(settings: &Settings) -> Vec<Check> {
-    let connected = match app::database(settings) {
-        Ok(options) => Store::connect(options).await,
-        Err(error) => Err(error),
-    };
-    let store = match connected {
-        Ok(store) => store,
-        Err(error) => {
-            let remedy = "Start PostgreSQL, or set DATABASE_URL to its address.";
-            return vec![dependencies::failed_with_cause("postgresql", &error, remedy)];
-        }
-    };
-    let tables = match migrate::pending(&store).await {
-        Ok(pending) if pending.is_empty() => passed("tables", "Up to date."),
-        Ok(pending) => Check {
-            name: "tables".to_owned(),
-            is_ok: false,
-            detail: format!("Pending migrations: {}.", pending.join(", ")),
-            remedy: Some("Run: order-engine migrate".to_owned()),
-        },
-        Err(error) => failed("tables", &error, "See the database server's log."),
-    };
-    let mut checks =
-        vec![passed("postgresql", &format!("Connected to {}.", store.address())), tables];
-    checks.extend(check_adoption(&store).await);
-    store.close().await;
-    checks
-}
-
-/// None if no database was adopted.
-async fn check_adoption(store: &Store) -> Option<Check> {
-    let known = async {
-        let mut connection = store.acquire().await?;
-        let Some(known) = adoption::adoption(&mut connection, store.schema()).await? else {
-            return Ok(None);
-        };
-        let left_behind = adoption_state::orders_left_behind(&mut connection).await?;
-        Ok(Some((known, left_behind.unwrap_or_default())))
-    };
-    let remedy = "See the database server's log.";
-    let (known, left_behind) = match known.await {
-        Ok(known) => known?,
-        Err(error) => return Some(failed("adoption", &error, remedy)),
-    };
-    let (schema, since) = (known.old_schema, known.started_at.format("%Y-%m-%d %H:%M UTC"));
-    Some(match known.step {
-        AdoptionStep::Live if left_behind > 0 => Check {
-            remedy: Some(
-                "Run order-engine adopt to list them. Correct the rows, or say with --map-status \
-                 what their status means."
-                    .to_owned(),
-            ),
-            ..passed(
-                "adoption",
-                &format!(
-                    "Synchronised with the tables in {schema}, except {left_behind} orders that \
-                     break a rule and were not imported."
-                ),
-            )
-        },
-        AdoptionStep::Live => {
-            passed("adoption", &format!("Synchronised with the tables in {schema}."))
-        }
-        AdoptionStep::Undone => {
-            passed("adoption", &format!("The adoption of {schema} was undone."))
-        }
-        AdoptionStep::Copying => Check {
-            name: "adoption".to_owned(),
-            is_ok: false,
-            detail: format!("The adoption of {schema}, started on {since}, is incomplete."),
-            remedy: Some("Run: order-engine adopt".to_owned()),
-        },
-    })
 }
 
 /// None if TLS is not configured.

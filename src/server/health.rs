@@ -54,15 +54,21 @@ pub(super) async fn ready(State(readiness): State<Readiness>) -> Response {
     if shutdown_pending.is_cancelled() {
         return status_response(StatusCode::SERVICE_UNAVAILABLE, "stopping", Map::new());
     }
-    let states = join_all(probes.iter().map(|probe| is_up(probe.as_ref()))).await;
+    let states = join_all(probes.iter().map(|probe| check(probe.as_ref()))).await;
     let mut parts = Map::new();
     let mut is_ready = true;
-    for (probe, is_up) in probes.iter().zip(states) {
-        let state = if is_up {
-            json!({"state": "up"})
-        } else {
-            is_ready &= !probe.is_required();
-            json!({"state": "down", "required": probe.is_required(), "meaning": probe.when_down()})
+    for (probe, state) in probes.iter().zip(states) {
+        let state = match state {
+            Ok(()) => json!({"state": "up"}),
+            Err(reason) => {
+                is_ready &= !probe.is_required();
+                let (required, meaning) = (probe.is_required(), probe.when_down());
+                let mut state = json!({"state": "down", "required": required, "meaning": meaning});
+                if let Some(reason) = reason {
+                    state["reason"] = reason.into();
+                }
+                state
+            }
         };
         parts.insert(probe.name().to_owned(), state);
     }
@@ -79,19 +85,25 @@ fn status_response(code: StatusCode, status: &str, parts: Map<String, Value>) ->
 
 /// Whether a probe succeeds within its timeout.
 pub async fn is_up(probe: &dyn Probe) -> bool {
+    check(probe).await.is_ok()
+}
+
+/// Checks a probe within its timeout. The error is the reason, if clients may see it: it has no
+/// address.
+async fn check(probe: &dyn Probe) -> std::result::Result<(), Option<String>> {
     match tokio::time::timeout(PROBE_TIMEOUT, probe.check()).await {
-        Ok(Ok(())) => true,
+        Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
             tracing::debug!(
                 part = probe.name(),
                 error = error_chain(&error),
                 "a dependency is down"
             );
-            false
+            Err(error.context_value("reason").map(str::to_owned))
         }
         Err(_) => {
             tracing::debug!(part = probe.name(), "a dependency did not respond in time");
-            false
+            Err(None)
         }
     }
 }

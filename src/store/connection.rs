@@ -17,6 +17,9 @@ use tokio::time::timeout;
 /// How much longer than the server's `statement_timeout` to wait for an answer.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// The SQLSTATE of a write in a read-only transaction.
+pub(super) const READ_ONLY: &str = "25006";
+
 /// A database connection, possibly within a transaction.
 #[derive(Debug)]
 pub struct Connection {
@@ -45,6 +48,14 @@ impl Connection {
 
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost
+    }
+
+    /// Whether the session accepts writes. One that does not is closed, because a new one may.
+    pub(super) async fn is_writable(&mut self) -> Result<bool, sqlx::Error> {
+        let asking = sqlx::query_scalar("show transaction_read_only").fetch_one(&mut *self);
+        let read_only: String = asking.await?;
+        self.is_lost |= read_only == "on";
+        Ok(read_only != "on")
     }
 
     /// Checks that the server answers.
@@ -119,10 +130,12 @@ fn timed_out() -> sqlx::Error {
 fn check<T>(is_lost: &mut bool, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
     *is_lost |= match &outcome {
         Err(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)) => true,
-        // The server closes the connection.
-        Err(sqlx::Error::Database(refusal)) => {
-            refusal.code().is_some_and(|state| state.starts_with("57P") || state == "25P03")
-        }
+        Err(sqlx::Error::Database(refusal)) => refusal.code().is_some_and(|state| {
+            // The server closes the connection.
+            let is_closed = state.starts_with("57P") || state == "25P03";
+            // The session or the server is read-only: another one may accept writes.
+            is_closed || state == READ_ONLY
+        }),
         _ => false,
     };
     outcome

@@ -10,6 +10,7 @@ mod connection;
 pub mod database;
 pub mod dead_letters;
 mod error;
+mod fullness;
 mod hosts;
 pub mod inbox;
 pub mod journal;
@@ -29,6 +30,8 @@ pub mod rebuild;
 pub mod replay;
 pub mod reset;
 pub mod retention;
+pub mod rights;
+mod session;
 pub mod shadow;
 mod statement;
 mod statement_list;
@@ -40,11 +43,13 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::store::hosts::Hosts;
 use crate::store::pool::{Pool, ServerConnector};
+use crate::store::session::SessionState;
 
 pub use crate::store::connection::Connection;
+use crate::store::error::{cannot_connect, read_only};
 pub(crate) use crate::store::error::{ended, failed};
 pub use crate::store::options::StoreOptions;
 pub use crate::store::pool::{PooledConnection, Transaction};
@@ -72,19 +77,10 @@ impl Store {
     /// `Unavailable` naming the address when the database does not answer or refuses.
     pub async fn connect(options: &StoreOptions) -> Result<Self> {
         let store = Self::unconnected(options);
-        store.pool.acquire().await.map_err(|error| {
-            Error::new(
-                ErrorKind::Unavailable,
-                format!(
-                    "Cannot connect to PostgreSQL at {}{}. Start it, or set DATABASE_URL.",
-                    options.address,
-                    reason(&error)
-                ),
-            )
-            .with("component", "postgresql")
-            .with_source(error)
-        })?;
-        Ok(store)
+        match store.pool.acquire().await {
+            Ok(_) => Ok(store),
+            Err(error) => Err(cannot_connect(&options.address, error)),
+        }
     }
 
     /// Opens the pool. It connects at the first use.
@@ -93,6 +89,8 @@ impl Store {
         let timeout_ms = options.statement_timeout.as_millis().to_string();
         let session = [
             ("search_path", options.schema.as_str()),
+            // The statements are written for it. A database may have another default.
+            ("default_transaction_isolation", "read committed"),
             ("statement_timeout", timeout_ms.as_str()),
             ("lock_timeout", timeout_ms.as_str()),
             // A client that vanished within a transaction holds its locks no longer than others
@@ -112,6 +110,7 @@ impl Store {
         ];
         let hosts =
             Hosts::new(options, |host| host.application_name("order-engine").options(session));
+        let hosts = hosts.within(&options.schema);
         let connector = ServerConnector::new(hosts, options.statement_timeout);
         let pool = Pool::new(connector, options.connections, options.acquire_timeout);
         let (address, schema) = (options.address.clone(), options.schema.clone());
@@ -184,13 +183,32 @@ impl Store {
         opened.map_err(|error| failed("opening a connection", error))
     }
 
-    /// Checks that the database answers.
+    /// Checks that the database answers and accepts writes.
     ///
     /// # Errors
     /// `Unavailable` when it does not.
     pub async fn ping(&self) -> Result<()> {
+        // The first session may be older than the end of a read-only time.
+        for _ in 0..2 {
+            let mut connection = self.acquire().await?;
+            let asked = connection.is_writable().await;
+            if asked.map_err(|error| failed("checking the connection", error))? {
+                return Ok(());
+            }
+        }
+        Err(read_only(&self.address))
+    }
+
+    /// The setting of the server because of which a crash may lose confirmed commits; none if it
+    /// loses none.
+    ///
+    /// # Errors
+    /// `Unavailable` when the database does not answer.
+    pub async fn loses_commits(&self) -> Result<Option<&'static str>> {
         let mut connection = self.acquire().await?;
-        connection.ping().await.map_err(|error| failed("checking the connection", error))
+        let session = SessionState::read(connection.inner()).await;
+        let session = session.map_err(|error| failed("reading the session's settings", error))?;
+        Ok(session.loses_commits)
     }
 
     /// The number of connections in use, and of all open ones.
@@ -241,14 +259,4 @@ pub async fn commit(transaction: Transaction) -> Result<()> {
         return roll_back(transaction).await;
     }
     transaction.commit().await.map_err(|error| ended("committing", error))
-}
-
-/// Why a first connection failed, without the address or password.
-fn reason(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Io(io) => format!(": {io}"),
-        sqlx::Error::Database(refusal) => format!(": {}", refusal.message()),
-        sqlx::Error::PoolTimedOut => ": no answer in time".to_owned(),
-        _ => String::new(),
-    }
 }

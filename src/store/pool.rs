@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::store::connection::Connection;
+use crate::store::fullness::{Fullness, ReturnNotice, is_full};
 use crate::store::hosts::Hosts;
 
 /// A connection idle for longer than this is pinged before use.
@@ -36,6 +37,7 @@ pub(super) struct Pool {
     acquire_timeout: Duration,
     of_runtimes: Arc<Mutex<HashMap<Id, managed::Pool<ServerConnector>>>>,
     acquired: TaskTracker,
+    fullness: Arc<Fullness>,
 }
 
 impl Pool {
@@ -51,6 +53,7 @@ impl Pool {
             acquire_timeout,
             of_runtimes: Arc::default(),
             acquired: TaskTracker::new(),
+            fullness: Arc::default(),
         }
     }
 
@@ -80,23 +83,55 @@ impl Pool {
     /// Takes a connection.
     ///
     /// # Errors
-    /// When none is free or can be opened in time, and once the pool is closed.
+    /// When none is free or can be opened in time, and once the pool is closed. If the server
+    /// refused connections meanwhile, its last refusal.
     pub(super) async fn acquire(&self) -> Result<PooledConnection, sqlx::Error> {
         let connections = self.of_this_runtime()?;
-        let getting = timeout(self.acquire_timeout, connections.get()).await;
-        let connection =
-            getting.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|error| match error {
-                PoolError::Backend(error) => error,
-                PoolError::Closed => sqlx::Error::PoolClosed,
-                _ => sqlx::Error::PoolTimedOut,
-            })?;
+        let mut refusal = None;
+        let getting = timeout(self.acquire_timeout, self.get(&connections, &mut refusal)).await;
+        let connection = getting.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        let connection = connection.map_err(|error| match error {
+            sqlx::Error::PoolTimedOut => refusal.unwrap_or(error),
+            error => error,
+        })?;
         Ok(PooledConnection {
             connection: Some(connection),
+            fullness: Arc::clone(&self.fullness),
             losses: self.connector.losses.clone(),
             runtime: Handle::current().id(),
             has_begun: false,
             token: self.acquired.token(),
         })
+    }
+
+    /// Takes a connection. Retries while the server is starting or full, without end; `refusal`
+    /// is its last answer.
+    async fn get(
+        &self,
+        connections: &managed::Pool<ServerConnector>,
+        refusal: &mut Option<sqlx::Error>,
+    ) -> Result<Object<ServerConnector>, sqlx::Error> {
+        loop {
+            let error = match connections.get().await {
+                Ok(connection) => return Ok(connection),
+                Err(PoolError::Backend(error)) => error,
+                Err(PoolError::Closed) => return Err(sqlx::Error::PoolClosed),
+                Err(_) => return Err(sqlx::Error::PoolTimedOut),
+            };
+            if is_full(&error) {
+                self.fullness.record(&error, connections.status().size);
+                *refusal = Some(error);
+                // Others would only be refused too.
+                while self.fullness.is_recent() && connections.status().available == 0 {
+                    self.fullness.wait().await;
+                }
+            } else if is_starting(&error) {
+                *refusal = Some(error);
+                sleep(CONNECT_RETRY_DELAY).await;
+            } else {
+                return Err(error);
+            }
+        }
     }
 
     fn of_this_runtime(&self) -> Result<managed::Pool<ServerConnector>, sqlx::Error> {
@@ -179,15 +214,8 @@ impl managed::Manager for ServerConnector {
     type Type = Connection;
     type Error = sqlx::Error;
 
-    /// Opens a connection. Retries while the server is starting or full; the caller's timeout ends
-    /// that.
     async fn create(&self) -> Result<Connection, sqlx::Error> {
-        loop {
-            match self.connect().await {
-                Err(error) if is_starting(&error) => sleep(CONNECT_RETRY_DELAY).await,
-                done => return done,
-            }
-        }
+        self.connect().await
     }
 
     async fn recycle(
@@ -214,10 +242,8 @@ impl managed::Manager for ServerConnector {
 fn is_starting(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
-        // Starting up or shutting down; too many connections.
-        sqlx::Error::Database(refusal) => {
-            matches!(refusal.code().as_deref(), Some("57P03" | "53300"))
-        }
+        // Starting up or shutting down.
+        sqlx::Error::Database(refusal) => refusal.code().as_deref() == Some("57P03"),
         _ => false,
     }
 }
@@ -226,6 +252,7 @@ fn is_starting(error: &sqlx::Error) -> bool {
 pub struct PooledConnection {
     /// None only during drop.
     connection: Option<Object<ServerConnector>>,
+    fullness: Arc<Fullness>,
     losses: LastLoss,
     /// The runtime on which it was opened.
     runtime: Id,
@@ -276,6 +303,8 @@ impl DerefMut for PooledConnection {
 
 impl Drop for PooledConnection {
     fn drop(&mut self) {
+        // Dropped after the connection.
+        let notice = ReturnNotice(Arc::clone(&self.fullness));
         let Some(mut connection) = self.connection.take() else { return };
         if connection.is_lost() {
             self.losses.record();
@@ -299,6 +328,8 @@ impl Drop for PooledConnection {
         let losses = self.losses.clone();
         runtime.spawn(async move {
             let _token = token;
+            let _notice = notice;
+            let mut connection = connection;
             let reset = timeout(RESET_TIMEOUT, reset(&mut connection, has_begun)).await;
             if !matches!(reset, Ok(Ok(()))) {
                 losses.record();

@@ -8,6 +8,7 @@
 
 mod broker;
 mod conformance;
+mod connecting;
 mod consumer;
 mod dead_letters;
 mod door;

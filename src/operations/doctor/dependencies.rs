@@ -122,7 +122,7 @@ fn connection(name: &str, address: &str, reached: Result<()>, remedy: &str) -> C
 /// A failed check whose detail includes the chain of causes.
 pub(super) fn failed_with_cause(name: &str, error: &Error, remedy: &str) -> Check {
     let cause = error.source().map(|cause| format!(" Cause: {}.", error_chain(cause)));
-    let detail = error.message().to_owned() + &cause.unwrap_or_default();
+    let detail = error.finding().to_owned() + &cause.unwrap_or_default();
     Check { detail, ..failed(name, error, remedy) }
 }
 

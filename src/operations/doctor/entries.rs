@@ -7,12 +7,13 @@ pub(super) fn passed(name: &str, detail: &str) -> Check {
     Check { name: name.to_owned(), is_ok: true, detail: detail.to_owned(), remedy: None }
 }
 
+/// A failed check, with the error's own advice or else `remedy`.
 pub(super) fn failed(name: &str, error: &Error, remedy: &str) -> Check {
     Check {
         name: name.to_owned(),
         is_ok: false,
-        detail: error.message().to_owned(),
-        remedy: Some(remedy.to_owned()),
+        detail: error.finding().to_owned(),
+        remedy: Some(error.advice().unwrap_or(remedy).to_owned()),
     }
 }
 
