@@ -17,8 +17,9 @@ create table users (
     contact text,
     -- The JSON object of the user service; null until it has sent one.
     preferences json,
-    -- Extracted from preferences: the user wants no notifications of new orders.
-    opted_out boolean not null default false,
+    -- Extracted from preferences: whether they allow notifications of new orders; null if they do not
+    -- say.
+    allows_notifications boolean,
     updated_at timestamptz not null
 );
 

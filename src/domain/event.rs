@@ -29,6 +29,15 @@ impl EventKind {
     }
 }
 
+/// What is known of an order's user for notifications.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recipient {
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// Whether the user's preferences allow notifications of new orders; none if they do not say.
+    pub allows_notifications: Option<bool>,
+}
+
 /// One event of one order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderEvent {
@@ -44,13 +53,13 @@ pub struct OrderEvent {
     pub previous: Option<OrderStatus>,
     /// The reason, if one was given.
     pub reason: Option<String>,
-    /// Whether the user has opted out of notifications of new orders. Read for `Placed` only.
-    pub opted_out: bool,
+    /// Whom a notification of a new order goes to. Read for `Placed` only.
+    pub recipient: Recipient,
 }
 
 impl OrderEvent {
     /// Rebuilds the event of a history entry, with the order as it was then: only its status,
-    /// version and time differ from `order`. `opted_out` is false.
+    /// version and time differ from `order`. The recipient is unknown.
     #[must_use]
     pub fn from_history(id: Uuid, entry: HistoryEntry, order: &Order) -> Self {
         let kind = match entry.action.as_str() {
@@ -71,7 +80,7 @@ impl OrderEvent {
             order,
             previous: entry.previous,
             reason: entry.reason,
-            opted_out: false,
+            recipient: Recipient::default(),
         }
     }
 }

@@ -60,14 +60,16 @@ pub enum Pricing {
     Catalogue,
     /// The catalogue. A product without a price costs 0.
     CatalogueIfAny,
-    /// The client states the total. A product that is not in the catalogue is accepted, and
-    /// nothing is reserved for it.
+    /// The client states the total.
     Stated {
         /// The total, ≥ 0.
         total: Decimal,
         /// Whether to reject a total that differs from the catalogue's, when the catalogue has
         /// every price.
         must_agree: bool,
+        /// Whether every product must be in the catalogue. Otherwise other products are accepted,
+        /// and nothing is reserved for them.
+        must_know: bool,
     },
 }
 
@@ -210,8 +212,12 @@ fn find_entry<'a>(
             let entry = entry.filter(|entry| is_quoted || is_sold(entry));
             entry.ok_or_else(|| not_found(&line.product)).map(Some)
         }
-        Pricing::CatalogueIfAny => entry.ok_or_else(|| not_found(&line.product)).map(Some),
-        Pricing::Stated { .. } => Ok(entry.filter(|entry| entry.level.reported.is_some())),
+        Pricing::CatalogueIfAny | Pricing::Stated { must_know: true, .. } => {
+            entry.ok_or_else(|| not_found(&line.product)).map(Some)
+        }
+        Pricing::Stated { must_know: false, .. } => {
+            Ok(entry.filter(|entry| entry.level.reported.is_some()))
+        }
     }
 }
 
@@ -248,7 +254,7 @@ fn price(
     }
     let total = match request.pricing {
         Pricing::Catalogue | Pricing::CatalogueIfAny => sum,
-        Pricing::Stated { total, must_agree } => {
+        Pricing::Stated { total, must_agree, .. } => {
             if must_agree {
                 check_stated_total(request, catalog, total, sum)?;
             }
@@ -368,7 +374,8 @@ mod tests {
     }
 
     fn stated(total: &str, must_agree: bool, lines: &[(&str, u32)]) -> PlacementRequest {
-        let pricing = Pricing::Stated { total: total.parse().unwrap(), must_agree };
+        let pricing =
+            Pricing::Stated { total: total.parse().unwrap(), must_agree, must_know: false };
         PlacementRequest { pricing, ..request(lines) }
     }
 

@@ -1,5 +1,5 @@
-//! Notification preferences of a user. The JSON of the user service is stored unchanged; only an
-//! opt-out of notifications is read from it.
+//! Notification preferences of a user. The JSON of the user service is stored unchanged; only
+//! whether it allows notifications of orders is read from it.
 
 use serde_json::{Map, Value};
 
@@ -7,8 +7,10 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Maximum size of preferences, in bytes of JSON.
 const BYTES_MAX: usize = 16 * 1024;
-/// Names of notification fields, in lower case and without `_` and `-`.
-const NOTIFICATION_FIELDS: [&str; 8] = [
+/// Names of notification fields, in lower case and without `_` and `-`. Some services wrap all
+/// fields in one named `preferences`.
+const NOTIFICATION_FIELDS: [&str; 9] = [
+    "preferences",
     "notifications",
     "notificationsenabled",
     "enablenotifications",
@@ -22,12 +24,14 @@ const NOTIFICATION_FIELDS: [&str; 8] = [
 const NESTED_FIELDS: [&str; 5] = ["enabled", "order", "orders", "orderupdates", "email"];
 /// Texts that mean no, besides false and 0.
 const NEGATIVE_TEXTS: [&str; 6] = ["false", "no", "off", "0", "none", "disabled"];
+/// Texts that mean yes, besides true and numbers.
+const POSITIVE_TEXTS: [&str; 6] = ["true", "yes", "on", "1", "all", "enabled"];
 
 /// A user's preferences.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preferences {
     json: String,
-    opted_out: bool,
+    allows_notifications: Option<bool>,
 }
 
 impl Preferences {
@@ -44,7 +48,8 @@ impl Preferences {
             let text = format!("The preferences are no JSON object: {error}.");
             Error::new(ErrorKind::InvalidInput, text)
         })?;
-        Ok(Self { json: json.to_owned(), opted_out: opts_out(&fields, &NOTIFICATION_FIELDS) })
+        let allows_notifications = allows(&fields, &NOTIFICATION_FIELDS);
+        Ok(Self { json: json.to_owned(), allows_notifications })
     }
 
     /// The JSON, unchanged.
@@ -53,27 +58,32 @@ impl Preferences {
         &self.json
     }
 
-    /// Whether a field opts out of notifications.
+    /// Whether they allow notifications: no if one field says so; none if no field says anything.
     #[must_use]
-    pub const fn opted_out(&self) -> bool {
-        self.opted_out
+    pub const fn allows_notifications(&self) -> Option<bool> {
+        self.allows_notifications
     }
 }
 
-fn opts_out(fields: &Map<String, Value>, names: &[&str]) -> bool {
-    fields.iter().any(|(name, value)| {
+fn allows(fields: &Map<String, Value>, names: &[&str]) -> Option<bool> {
+    let named = fields.iter().filter(|(name, _)| {
         let name: String = name.chars().filter(|c| !matches!(c, '_' | '-')).collect();
-        names.contains(&name.to_ascii_lowercase().as_str()) && is_negative(value)
-    })
+        names.contains(&name.to_ascii_lowercase().as_str())
+    });
+    named.filter_map(|(_, value)| is_positive(value)).reduce(|one, other| one && other)
 }
 
-fn is_negative(value: &Value) -> bool {
+fn is_positive(value: &Value) -> Option<bool> {
     match value {
-        Value::Bool(is_wanted) => !is_wanted,
-        Value::Number(number) => number.as_i64() == Some(0),
-        Value::String(text) => NEGATIVE_TEXTS.contains(&text.trim().to_ascii_lowercase().as_str()),
-        Value::Object(parts) => opts_out(parts, &NESTED_FIELDS),
-        Value::Null | Value::Array(_) => false,
+        Value::Bool(is_wanted) => Some(*is_wanted),
+        Value::Number(number) => Some(number.as_f64() != Some(0.0)),
+        Value::String(text) => {
+            let text = text.trim().to_ascii_lowercase();
+            let is_positive = POSITIVE_TEXTS.contains(&text.as_str());
+            (is_positive || NEGATIVE_TEXTS.contains(&text.as_str())).then_some(is_positive)
+        }
+        Value::Object(parts) => allows(parts, &NESTED_FIELDS),
+        Value::Null | Value::Array(_) => None,
     }
 }
 
@@ -92,23 +102,39 @@ mod tests {
             r#"{"notificationsEnabled": "false"}"#,
             r#"{"order_updates": false, "promotions": true}"#,
             r#"{"theme": "dark", "Email-Notifications": false}"#,
+            r#"{"preferences": {"order_updates": false}}"#,
         ] {
-            assert!(Preferences::parse(json).unwrap().opted_out(), "{json}");
+            let allowed = Preferences::parse(json).unwrap().allows_notifications();
+            assert_eq!(allowed, Some(false), "{json}");
         }
     }
 
     #[test]
-    fn anything_else_is_no_opt_out() {
+    fn n8_consent_is_told_from_silence() {
+        for json in [
+            r#"{"notifications": true}"#,
+            r#"{"notifications": 1}"#,
+            r#"{"order_updates": "yes", "promotions": false}"#,
+            r#"{"preferences": {"order_updates": true}}"#,
+            r#"{"notifications": {"enabled": true}, "order_updates": true}"#,
+        ] {
+            let allowed = Preferences::parse(json).unwrap().allows_notifications();
+            assert_eq!(allowed, Some(true), "{json}");
+        }
+    }
+
+    #[test]
+    fn anything_else_says_nothing() {
         for json in [
             "{}",
-            r#"{"notifications": true}"#,
             r#"{"notifications": null}"#,
+            r#"{"notifications": "weekly"}"#,
             r#"{"notifications": {"sms": false}}"#,
             r#"{"notifications": ["email"]}"#,
             r#"{"promotions": false}"#,
             r#"{"theme": {"notifications": false}}"#,
         ] {
-            assert!(!Preferences::parse(json).unwrap().opted_out(), "{json}");
+            assert_eq!(Preferences::parse(json).unwrap().allows_notifications(), None, "{json}");
         }
     }
 

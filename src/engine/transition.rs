@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::domain::caller::Caller;
-use crate::domain::event::{EventKind, OrderEvent};
+use crate::domain::event::{EventKind, OrderEvent, Recipient};
 use crate::domain::ids::OrderName;
 use crate::domain::order::Order;
 use crate::domain::status::{OrderStatus, StatusChange};
@@ -90,7 +90,7 @@ impl<D: Database> Engine<D> {
             order,
             previous: Some(previous),
             reason,
-            opted_out: false,
+            recipient: Recipient::default(),
         };
         let messages = shared.encode(&event)?;
         let deleted = transition.kind == EventKind::Deleted;

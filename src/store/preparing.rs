@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
+use crate::domain::event::Recipient;
 use crate::domain::ids::{OrderId, ProductId};
 use crate::domain::money::Currency;
 use crate::domain::placement::{Catalog, CatalogEntry};
@@ -41,7 +42,7 @@ macro_rules! ask {
                    earlier.order_id as earlier_order,
                    users.user_id is not null as user_known,
                    users.address,
-                   coalesce(users.opted_out, false) as opted_out,
+                   users.email, users.allows_notifications,
                    null as product_id, null as name, null as price, null as currency,
                    null as reported, null as reserved
             from unnest($1::text[], $2::text[], $3::text[], $4::int[])
@@ -52,7 +53,7 @@ macro_rules! ask {
             order by request.n
         )
         union all
-        select null, null, null, null, null, null, null, null, null,
+        select null, null, null, null, null, null, null, null, null, null,
                product_id, name, price, currency, reported, reserved
         from offered
         order by n"
@@ -113,8 +114,8 @@ pub struct PlacementContext {
     pub user_known: bool,
     /// The user's address.
     pub address: Option<String>,
-    /// Whether the user has opted out of notifications of new orders.
-    pub opted_out: bool,
+    /// Whom a notification goes to.
+    pub recipient: Recipient,
 }
 
 /// An earlier request with an idempotency key.
@@ -184,7 +185,10 @@ fn read_context(row: &PgRow) -> std::result::Result<PlacementContext, sqlx::Erro
         record: read_record(row)?,
         user_known: row.try_get("user_known")?,
         address: row.try_get("address")?,
-        opted_out: row.try_get("opted_out")?,
+        recipient: Recipient {
+            email: row.try_get("email")?,
+            allows_notifications: row.try_get("allows_notifications")?,
+        },
     })
 }
 

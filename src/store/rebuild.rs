@@ -17,13 +17,13 @@ pub async fn rebuild_events(
     let ids: Vec<_> = recorded.iter().map(|recorded| recorded.entry.order.get()).collect();
     let orders = orders::get_many(connection, &ids).await?;
     let users: Vec<_> = orders.iter().map(|order| order.user.as_str()).collect();
-    let opted_out = users::opted_out(connection, &users).await?;
+    let recipients = users::recipients(connection, &users).await?;
     let mut events = Vec::with_capacity(recorded.len());
     for RecordedEvent { entry, event_id } in recorded {
         let found = orders.binary_search_by_key(&entry.order, |order| order.id);
         let Some(order) = found.ok().and_then(|n| orders.get(n)) else { continue };
         events.push(OrderEvent {
-            opted_out: opted_out.contains(&order.user),
+            recipient: recipients.get(&order.user).cloned().unwrap_or_default(),
             ..OrderEvent::from_history(event_id, entry, order)
         });
     }

@@ -1,11 +1,12 @@
 //! Users, as other services publish them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
+use crate::domain::event::Recipient;
 use crate::domain::external_event::UserEvent;
 use crate::domain::ids::UserId;
 use crate::domain::preferences::Preferences;
@@ -28,32 +29,40 @@ statements! {
     /// Inserts or updates a user. Absent fields keep their values.
     UPSERT = "
         insert into users as known (
-            user_id, username, email, address, contact, preferences, opted_out, updated_at
+            user_id, username, email, address, contact, preferences, allows_notifications,
+            updated_at
         )
-        values ($1, $2, $3, $4, $5, $6::text::json, coalesce($7, false), clock_timestamp())
+        values ($1, $2, $3, $4, $5, $6::text::json, $7, clock_timestamp())
         on conflict (user_id) do update
         set username = coalesce(excluded.username, known.username),
             email = coalesce(excluded.email, known.email),
             address = coalesce(excluded.address, known.address),
             contact = coalesce(excluded.contact, known.contact),
             preferences = coalesce(excluded.preferences, known.preferences),
-            opted_out = coalesce($7, known.opted_out),
+            allows_notifications = case
+                when excluded.preferences is null then known.allows_notifications
+                else excluded.allows_notifications
+            end,
             updated_at = excluded.updated_at";
 
     /// Sets the preferences of users without any.
     FILL_IN = "
-        insert into users as known (user_id, preferences, opted_out, updated_at)
-        select user_id, preferences::json, opted_out, clock_timestamp()
+        insert into users as known (
+            user_id, preferences, allows_notifications, updated_at
+        )
+        select user_id, preferences::json, allows_notifications, clock_timestamp()
         from unnest($1::text[], $2::text[], $3::boolean[])
-             as found (user_id, preferences, opted_out)
+             as found (user_id, preferences, allows_notifications)
         order by user_id
         on conflict (user_id) do update
-        set preferences = excluded.preferences, opted_out = excluded.opted_out,
+        set preferences = excluded.preferences,
+            allows_notifications = excluded.allows_notifications,
             updated_at = excluded.updated_at
         where known.preferences is null";
 
-    /// The users among some who want no notifications of new orders.
-    OPTED_OUT = "select user_id from users where user_id = any($1) and opted_out";
+    /// Whom notifications to some users go to.
+    RECIPIENTS = "
+        select user_id, email, allows_notifications from users where user_id = any($1)";
 
     /// The users with projected fields that changed since a time, page by page.
     CHANGED_SINCE = "
@@ -106,7 +115,7 @@ pub async fn upsert(connection: &mut Connection, fact: &UserEvent) -> Result<()>
         .bind(fact.address.as_deref())
         .bind(fact.contact.as_deref())
         .bind(preferences.map(Preferences::json))
-        .bind(preferences.map(Preferences::opted_out))
+        .bind(preferences.and_then(Preferences::allows_notifications))
         .execute(connection)
         .await
         .map_err(|error| failed("writing a user", error))?;
@@ -123,28 +132,34 @@ pub async fn fill_in(
 ) -> Result<u64> {
     let users: Vec<_> = found.keys().map(UserId::as_str).collect();
     let preferences: Vec<_> = found.values().map(Preferences::json).collect();
-    let opted_out: Vec<_> = found.values().map(Preferences::opted_out).collect();
+    let allowed: Vec<_> = found.values().map(Preferences::allows_notifications).collect();
     let done = sqlx::query(FILL_IN)
         .bind(users)
         .bind(preferences)
-        .bind(opted_out)
+        .bind(allowed)
         .execute(connection)
         .await
         .map_err(|error| failed("filling in preferences", error))?;
     Ok(done.rows_affected())
 }
 
-/// The users among `ids` who want no notifications of new orders.
+/// Whom notifications to the known users among `ids` go to.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn opted_out(connection: &mut Connection, ids: &[&str]) -> Result<HashSet<UserId>> {
-    let found: Vec<String> = sqlx::query_scalar(OPTED_OUT)
+pub async fn recipients(
+    connection: &mut Connection,
+    ids: &[&str],
+) -> Result<HashMap<UserId, Recipient>> {
+    let found: Vec<(String, Option<String>, Option<bool>)> = sqlx::query_as(RECIPIENTS)
         .bind(ids)
         .fetch_all(connection)
         .await
-        .map_err(|error| failed("reading opted-out users", error))?;
-    Ok(found.into_iter().map(UserId::from_database).collect())
+        .map_err(|error| failed("reading whom notifications go to", error))?;
+    let recipient = |(user, email, allows_notifications)| {
+        (UserId::from_database(user), Recipient { email, allows_notifications })
+    };
+    Ok(found.into_iter().map(recipient).collect())
 }
 
 /// Reads a page of the users with an e-mail address or preferences that changed since `since`,

@@ -128,7 +128,7 @@ async fn preferences_in_redis_are_imported() {
     home.engine.apply_events(&[user_event(&home.user, Some("a@b.c"), None)]).await.unwrap();
     home.engine.import_preferences().await.unwrap();
     assert_eq!(home.kept().await.as_deref(), Some(NO));
-    let opted_out = "select count(*) from users where opted_out";
+    let opted_out = "select count(*) from users where not allows_notifications";
     assert!(home.database.number(opted_out).await >= 1);
     let all = "select count(*) from users where preferences is not null";
     assert!(home.database.number(all).await >= 1201, "page by page");

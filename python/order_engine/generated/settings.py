@@ -165,6 +165,11 @@ class Settings(TypedDict, total=False):
     gateway, which sends auth_gateway_secret) or none (any client has full access). Required to
     serve the contract; there is no default. Variable: `ORDER_ENGINE_STOCK_AUTH`.
     """
+    stock_spelling: str | int | None
+    """Status codes, texts and rules of the contract stock: documented, or deployed (as the services
+    do that are deployed; src/contracts/stock/docs.md lists the differences). Default: `documented`.
+    Variable: `ORDER_ENGINE_STOCK_SPELLING`.
+    """
     relay: bool | str | None
     """Whether this process publishes events from the outbox. `order-engine relay` always does.
     Default: `true`. Variable: `ORDER_ENGINE_RELAY`.

@@ -46,6 +46,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::domain::event::Recipient;
     use crate::domain::ids::{OrderId, ProductId, UserId};
     use crate::domain::money::Currency;
     use crate::domain::order::{Order, OrderLine};
@@ -73,7 +74,7 @@ mod tests {
             updated_at: at,
         };
         let id = Uuid::nil();
-        OrderEvent { id, kind, at, order, previous, reason: None, opted_out: false }
+        OrderEvent { id, kind, at, order, previous, reason: None, recipient: Recipient::default() }
     }
 
     fn only(event: &OrderEvent) -> Message {

@@ -35,7 +35,7 @@ pub(super) fn placement(
         user: UserId::parse(order.user_id)?,
         lines: lines.collect::<Result<_>>()?,
         key,
-        pricing: Pricing::Stated { total, must_agree },
+        pricing: Pricing::Stated { total, must_agree, must_know: false },
     })
 }
 
@@ -102,7 +102,8 @@ mod tests {
             );
             placement(serde_json::from_str(&body).unwrap(), None, false)
         };
-        let pricing = Pricing::Stated { total: "200".parse().unwrap(), must_agree: false };
+        let pricing =
+            Pricing::Stated { total: "200".parse().unwrap(), must_agree: false, must_know: false };
         assert_eq!(asked("200.00").unwrap().pricing, pricing);
         for (total, kept) in [
             ("0.30000000000000004", "0.3"),
@@ -111,7 +112,11 @@ mod tests {
             ("0.00015", "0.0002"),
             ("5.551115123125783e-17", "0"),
         ] {
-            let pricing = Pricing::Stated { total: kept.parse().unwrap(), must_agree: false };
+            let pricing = Pricing::Stated {
+                total: kept.parse().unwrap(),
+                must_agree: false,
+                must_know: false,
+            };
             assert_eq!(asked(total).unwrap().pricing, pricing, "{total}");
         }
         for total in ["-0.01", "-0.00001", "1e15", "999999999999999.99995"] {

@@ -125,6 +125,7 @@ mod tests {
 
     use super::*;
     use crate::contracts::jobs::wire::OrderCreated;
+    use crate::domain::event::Recipient;
     use crate::domain::ids::{OrderId, ProductId, UserId};
     use crate::domain::money::Currency;
     use crate::domain::order::{Order, OrderLine};
@@ -176,7 +177,7 @@ mod tests {
         }
         let reason = reason.map(str::to_owned);
         let (id, at) = (Uuid::nil(), order.updated_at);
-        OrderEvent { id, kind, at, order, previous, reason, opted_out: false }
+        OrderEvent { id, kind, at, order, previous, reason, recipient: Recipient::default() }
     }
 
     #[test]

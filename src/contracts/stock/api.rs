@@ -10,14 +10,16 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use utoipa::OpenApi;
 
-use crate::contracts::stock::convert::{order_name, placement};
-use crate::contracts::stock::errors;
+use crate::contracts::stock::convert::{check_change, order_name, placement};
 use crate::contracts::stock::wire::{
-    OrderDone, StockMessage, StockNewOrder, StockOrder, StockStatusChange,
+    OrderDone, StockMessage, StockNewOrder, StockOrder, StockOrderChange, StockPlaced,
+    StockStatusChange,
 };
-use crate::domain::ids::UserId;
+use crate::contracts::stock::{StockSpelling, errors};
+use crate::domain::caller::Caller;
+use crate::domain::ids::{OrderName, UserId};
 use crate::domain::order::Order;
-use crate::domain::query::{LIST_MAX, OrderFilter};
+use crate::domain::query::{Consistency, LIST_MAX, OrderFilter};
 use crate::domain::status::OrderStatus;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,7 +27,10 @@ use crate::server::ServerContext;
 use crate::server::openapi::IdempotencyKeyHeader;
 use crate::server::rest::{RestHandler, RestRequest, json};
 
-/// The OpenAPI description.
+/// The deployed response about a user without orders.
+const NO_ORDERS: &str = "No orders found for this user";
+
+/// The OpenAPI description, as documented.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -41,16 +46,21 @@ pub(super) struct StockOpenApi;
 struct StockHandlers {
     engine: Engine,
     handler: RestHandler,
+    spelling: StockSpelling,
 }
 
 /// A path parameter, if it is text.
 type PathText = std::result::Result<Path<String>, PathRejection>;
 
 /// The routes on `engine`.
-pub(super) fn routes(engine: &Engine, server: &ServerContext) -> Router {
-    let handler = RestHandler::new(server, errors::answer);
+pub(super) fn routes(engine: &Engine, server: &ServerContext, spelling: StockSpelling) -> Router {
+    let format_error = match spelling {
+        StockSpelling::Documented => errors::answer,
+        StockSpelling::Deployed => errors::answer_deployed,
+    };
+    let handler = RestHandler::new(server, format_error);
     let handler_for_fallbacks = handler.clone();
-    let handlers = Arc::new(StockHandlers { engine: engine.clone(), handler });
+    let handlers = Arc::new(StockHandlers { engine: engine.clone(), handler, spelling });
     let routes = Router::new()
         .route("/order/create", post(create))
         .route("/order/all", get(list))
@@ -80,11 +90,18 @@ async fn create(State(handlers): State<Arc<StockHandlers>>, request: Request) ->
     let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
         let new: StockNewOrder = asked.json()?;
-        let wanted = placement(new, caller, asked.session.idempotency_key(None)?)?;
+        let wanted =
+            placement(new, caller, asked.session.idempotency_key(None)?, handlers.spelling)?;
         let placed = handlers.engine.place_order(caller, wanted).await;
         handlers.handler.record_placement(&placed);
         let order = StockOrder::from(&placed?.order);
-        json(StatusCode::CREATED, &OrderDone { message: "Order created successfully", order })
+        let message = "Order created successfully";
+        match handlers.spelling {
+            StockSpelling::Documented => json(StatusCode::CREATED, &OrderDone { message, order }),
+            StockSpelling::Deployed => {
+                json(StatusCode::OK, &StockPlaced { message, new_order: order.clone(), order })
+            }
+        }
     };
     handlers.handler.serve("createOrder", request, work).await
 }
@@ -131,7 +148,11 @@ async fn list_of_user(
         let caller = asked.session.caller()?;
         let user = id.map_err(|_| Error::new(ErrorKind::InvalidInput, "A user id is text."))?;
         let user = UserId::parse(user.0)?;
-        shown(handlers.engine.list_and_publish_orders(caller, &user).await?.iter())
+        let orders = handlers.engine.list_and_publish_orders(caller, &user).await?;
+        if orders.is_empty() && handlers.spelling == StockSpelling::Deployed {
+            return json(StatusCode::NOT_FOUND, &StockMessage { message: NO_ORDERS });
+        }
+        shown(orders.iter())
     };
     handlers.handler.serve("userOrders", request, work).await
 }
@@ -161,8 +182,13 @@ async fn update(
     let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
         let name = order_name(&text(id))?;
-        let status = OrderStatus::parse(&asked.json::<StockStatusChange>()?.status)?;
-        let order = handlers.engine.change_status(caller, name, status, None).await?;
+        let order = match handlers.spelling {
+            StockSpelling::Documented => {
+                let status = OrderStatus::parse(&asked.json::<StockStatusChange>()?.status)?;
+                handlers.engine.change_status(caller, name, status, None).await?
+            }
+            StockSpelling::Deployed => handlers.change(caller, name, &asked.json()?).await?,
+        };
         let order = StockOrder::from(&order);
         json(StatusCode::OK, &OrderDone { message: "Order updated successfully", order })
     };
@@ -191,9 +217,34 @@ async fn delete(
     let work = async |asked: &RestRequest| {
         let caller = asked.session.caller()?;
         handlers.engine.delete_order(caller, order_name(&text(id))?, None).await?;
-        json(StatusCode::OK, &StockMessage { message: "Order deleted successfully" })
+        match handlers.spelling {
+            StockSpelling::Documented => {
+                json(StatusCode::OK, &StockMessage { message: "Order deleted successfully" })
+            }
+            StockSpelling::Deployed => json(StatusCode::OK, &"Order has been deleted"),
+        }
     };
     handlers.handler.serve("deleteOrder", request, work).await
+}
+
+impl StockHandlers {
+    /// Applies a change as deployed clients send it.
+    async fn change(
+        &self,
+        caller: &Caller,
+        name: OrderName,
+        change: &StockOrderChange,
+    ) -> Result<Order> {
+        let order = self.engine.get_order(caller, name, Consistency::Latest).await?;
+        check_change(change, &order)?;
+        match &change.status {
+            None => Ok(order),
+            Some(status) => {
+                let status = OrderStatus::parse(status)?;
+                self.engine.change_status(caller, name, status, None).await
+            }
+        }
+    }
 }
 
 /// A path parameter; empty if it is not text.

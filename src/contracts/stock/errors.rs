@@ -1,4 +1,5 @@
-//! The error responses of this contract: a status and `{"message": …}`.
+//! The error responses of this contract: a status and `{"message": …}`, or the text alone, as
+//! deployed.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -19,6 +20,16 @@ pub(super) fn answer(error: &Error) -> Response {
     let (status, message) = failure(error, OWN);
     let body = StockMessage { message: &message };
     rest::json(status, &body).unwrap_or_else(|_| status.into_response())
+}
+
+/// The deployed response of an error: a status, and the text as a JSON string.
+pub(super) fn answer_deployed(error: &Error) -> Response {
+    let (status, message) = failure(error, OWN);
+    let text = match error.kind() {
+        ErrorKind::InvalidInput if status == StatusCode::BAD_REQUEST => "Bad request",
+        _ => &message,
+    };
+    rest::json(status, &text).unwrap_or_else(|_| status.into_response())
 }
 
 #[cfg(test)]

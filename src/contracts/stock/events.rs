@@ -4,8 +4,11 @@
 use serde::Serialize;
 
 use crate::contracts::channel::{Channel, MessageType};
-use crate::contracts::stock::wire::{ORDER_CREATED, StockOrder, USER_ORDERS, UserOrders};
-use crate::domain::event::{EventKind, OrderEvent};
+use crate::contracts::stock::StockSpelling;
+use crate::contracts::stock::wire::{
+    ORDER_CREATED, StockOrder, StockOrderCreated, USER_ORDERS, UserOrders,
+};
+use crate::domain::event::{EventKind, OrderEvent, Recipient};
 use crate::domain::ids::UserId;
 use crate::domain::message::Message;
 use crate::domain::order::Order;
@@ -19,20 +22,27 @@ pub const NAME: &str = "stock";
 const LIST_BYTES_MAX: usize = 512 * 1024;
 
 /// Encodes events for the contract.
-pub struct StockEncoder;
+pub struct StockEncoder {
+    /// Decides which users and lists there are messages for.
+    pub spelling: StockSpelling,
+}
 
 impl EventEncoder for StockEncoder {
     fn encode(&self, event: &OrderEvent) -> Result<Vec<Message>> {
-        if event.kind != EventKind::Placed || event.opted_out {
+        if event.kind != EventKind::Placed || !self.notifies(&event.recipient) {
             return Ok(Vec::new());
         }
         let order = StockOrder::from(&event.order);
-        let body = written(&order)?;
-        let (topic, key) = (ORDER_CREATED.into(), Some(order.id));
+        let (order_id, email) = (order.id.clone(), event.recipient.email.clone());
+        let (topic, key) = (ORDER_CREATED.into(), Some(order_id.clone()));
+        let body = written(&StockOrderCreated { order_id, email, order })?;
         Ok(vec![Message { destination: NAME, topic, key, body }])
     }
 
     fn encode_order_list(&self, user: &UserId, orders: &[Order]) -> Result<Vec<Message>> {
+        if orders.is_empty() && self.spelling == StockSpelling::Deployed {
+            return Ok(Vec::new());
+        }
         let orders: Vec<_> = orders.iter().map(StockOrder::from).collect();
         let mut room = LIST_BYTES_MAX;
         let mut first = orders.len();
@@ -47,6 +57,14 @@ impl EventEncoder for StockEncoder {
     }
 }
 
+impl StockEncoder {
+    /// Users whose preferences say nothing are notified as documented, and not as deployed.
+    fn notifies(&self, recipient: &Recipient) -> bool {
+        let is_default = self.spelling == StockSpelling::Documented;
+        recipient.allows_notifications.unwrap_or(is_default)
+    }
+}
+
 fn written(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|error| {
         Error::new(ErrorKind::Internal, "An event could not be serialized.").with_source(error)
@@ -55,7 +73,7 @@ fn written(value: &impl Serialize) -> Result<String> {
 
 /// The channels: one for each topic.
 pub(super) fn channels() -> Vec<Channel> {
-    let created = MessageType::of::<StockOrder>(
+    let created = MessageType::of::<StockOrderCreated>(
         ORDER_CREATED,
         "An order was placed, and its user did not disable notifications.",
     );
@@ -80,6 +98,9 @@ mod tests {
     use crate::domain::order::OrderLine;
     use crate::domain::status::OrderStatus;
 
+    const DOCUMENTED: StockEncoder = StockEncoder { spelling: StockSpelling::Documented };
+    const DEPLOYED: StockEncoder = StockEncoder { spelling: StockSpelling::Deployed };
+
     fn order(number: i64, lines: usize) -> Order {
         let line = OrderLine {
             id: 1,
@@ -102,23 +123,47 @@ mod tests {
         }
     }
 
-    fn event(kind: EventKind, opted_out: bool) -> OrderEvent {
+    fn event(kind: EventKind, allows_notifications: Option<bool>) -> OrderEvent {
         let (order, id) = (order(1, 1), Uuid::nil());
         let at = order.created_at;
-        OrderEvent { id, kind, at, order, previous: None, reason: None, opted_out }
+        let email = Some("a@b.c".to_owned());
+        let recipient = Recipient { email, allows_notifications };
+        OrderEvent { id, kind, at, order, previous: None, reason: None, recipient }
     }
 
     #[test]
     fn only_new_orders_of_those_who_want_it_are_told() {
-        for (kind, opted_out, messages) in [
-            (EventKind::Placed, false, 1),
-            (EventKind::Placed, true, 0),
-            (EventKind::Updated, false, 0),
-            (EventKind::Deleted, false, 0),
+        for (kind, allowed, documented, deployed) in [
+            (EventKind::Placed, None, 1, 0),
+            (EventKind::Placed, Some(true), 1, 1),
+            (EventKind::Placed, Some(false), 0, 0),
+            (EventKind::Updated, Some(true), 0, 0),
+            (EventKind::Deleted, Some(true), 0, 0),
         ] {
-            let told = StockEncoder.encode(&event(kind, opted_out)).unwrap();
-            assert_eq!(told.len(), messages, "{kind:?} {opted_out}");
+            let event = event(kind, allowed);
+            let documented_count = DOCUMENTED.encode(&event).unwrap().len();
+            assert_eq!(documented_count, documented, "{kind:?} {allowed:?}");
+            assert_eq!(DEPLOYED.encode(&event).unwrap().len(), deployed, "{kind:?} {allowed:?}");
         }
+    }
+
+    #[test]
+    fn n7_a_new_order_has_what_the_notification_service_reads() {
+        let [message] = &DOCUMENTED.encode(&event(EventKind::Placed, None)).unwrap()[..] else {
+            panic!("one message")
+        };
+        let body: Value = serde_json::from_str(&message.body).unwrap();
+        assert_eq!(body["orderId"], body["_id"]);
+        assert_eq!(body["orderId"].as_str(), message.key.as_deref());
+        assert_eq!((&body["userId"], &body["email"]), (&"user_id_1".into(), &"a@b.c".into()));
+        assert_eq!(body["products"][0]["productId"], "product_id_1");
+    }
+
+    #[test]
+    fn n8_a_user_without_orders_gets_no_list_as_deployed() {
+        let user = UserId::parse("user_id_1").unwrap();
+        assert_eq!(DEPLOYED.encode_order_list(&user, &[]).unwrap(), []);
+        assert_eq!(DEPLOYED.encode_order_list(&user, &[order(1, 1)]).unwrap().len(), 1);
     }
 
     #[test]
@@ -126,7 +171,7 @@ mod tests {
         let user = UserId::parse("user_id_1").unwrap();
         for (count, lines, whole) in [(0, 1, true), (3, 1, true), (40, 500, false)] {
             let orders: Vec<_> = (1..=count).map(|number| order(number, lines)).collect();
-            let told = StockEncoder.encode_order_list(&user, &orders).unwrap();
+            let told = DOCUMENTED.encode_order_list(&user, &orders).unwrap();
             let [message] = &told[..] else { panic!("one message") };
             assert_eq!(message.key.as_deref(), Some("user_id_1"));
             assert!(message.body.len() <= LIST_BYTES_MAX + 100, "{}", message.body.len());

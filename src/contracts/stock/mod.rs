@@ -2,15 +2,16 @@
 
 mod api;
 mod convert;
+mod description;
 mod errors;
 pub mod events;
 mod external_events;
+mod spelling;
 mod wire;
 
 use std::sync::Arc;
 
 use axum::Router;
-use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 
 use crate::contracts::channel::Channel;
@@ -18,9 +19,10 @@ use crate::contracts::{AuthMode, Contract, ContractDefinition, Transport};
 use crate::engine::Engine;
 use crate::engine::ports::{EventEncoder, MessageDecoder};
 use crate::server::{ServerContext, openapi};
-use crate::setting::{Setting, declared, settings};
+use crate::setting::{Setting, choice, declared, settings};
 
 pub use crate::contracts::stock::events::NAME;
+pub use crate::contracts::stock::spelling::StockSpelling;
 
 /// Its declaration.
 pub const DEFINITION: ContractDefinition = ContractDefinition {
@@ -39,6 +41,17 @@ settings! {
             help: "How callers of the contract stock are authenticated: jwt (a token), gateway (a \
                    trusted gateway, which sends auth_gateway_secret) or none (any client has full \
                    access). Required to serve the contract; there is no default.",
+        }
+        stock_spelling: StockSpelling {
+            parse: choice([
+                ("documented", StockSpelling::Documented),
+                ("deployed", StockSpelling::Deployed),
+            ]),
+            default: "documented",
+            variables: ["ORDER_ENGINE_STOCK_SPELLING"],
+            help: "Status codes, texts and rules of the contract stock: documented, or deployed \
+                   (as the services do that are deployed; src/contracts/stock/docs.md lists the \
+                   differences).",
         }
     }
 }
@@ -68,7 +81,7 @@ impl Contract for Stock {
     }
 
     fn event_encoder(&self) -> Arc<dyn EventEncoder> {
-        Arc::new(events::StockEncoder)
+        Arc::new(events::StockEncoder { spelling: self.settings.stock_spelling })
     }
 
     fn message_decoder(&self) -> Arc<dyn MessageDecoder> {
@@ -96,11 +109,11 @@ impl Contract for Stock {
     }
 
     fn openapi(&self) -> Option<OpenApi> {
-        Some(api::StockOpenApi::openapi())
+        Some(description::description(self.settings.stock_spelling))
     }
 
     fn router(&self, engine: &Engine, server: &ServerContext) -> Router {
-        let routes = api::routes(engine, server);
+        let routes = api::routes(engine, server, self.settings.stock_spelling);
         server.with_common_routes(openapi::with_description(routes, self.openapi(), server))
     }
 }

@@ -1,12 +1,13 @@
 //! The types of requests, responses and messages.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::contracts::amount::Amount;
 use crate::contracts::status_word::{self, StatusWord};
 use crate::contracts::{lenient_id, quantity};
-use crate::json_object::objects;
+use crate::json_object::{JsonObject, objects};
 
 /// The topic of new orders.
 pub(super) const ORDER_CREATED: &str = "order_created";
@@ -17,7 +18,7 @@ pub(super) const PRODUCT_EVENTS: &str = "product_events";
 /// The topic of the user service's logins.
 pub(super) const USER_LOGGED_IN: &str = "user_logged_in";
 
-/// An order; also the message about a new order.
+/// An order.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = stock::Order)]
@@ -100,6 +101,10 @@ pub(super) struct StockNewOrder {
     #[serde(default)]
     #[schema(schema_with = status_word::pending_schema)]
     pub status: Option<String>,
+    // Read with the spelling of deployed services only.
+    #[serde(default)]
+    #[schema(ignore)]
+    pub total_amount: Option<Box<RawValue>>,
 }
 
 /// A change of an order.
@@ -109,6 +114,49 @@ pub(super) struct StockStatusChange {
     // A doc comment here would replace the description of `StatusWord`.
     #[schema(value_type = StatusWord, inline)]
     pub status: String,
+}
+
+/// The message about a new order: the fields that the notification service reads, and the order.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = stock::OrderCreated)]
+pub(super) struct StockOrderCreated {
+    /// The same as `_id`.
+    #[schema(example = "6a216ba00000000000000011", pattern = "^[0-9a-f]{24}$")]
+    pub order_id: String,
+    /// The user's e-mail address; null if no login has named it.
+    pub email: Option<String>,
+    /// The order.
+    #[serde(flatten)]
+    pub order: StockOrder,
+}
+
+/// The deployed response to a new order.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = stock::Placed)]
+pub(super) struct StockPlaced {
+    /// Human-readable text.
+    pub message: &'static str,
+    /// The order.
+    pub new_order: StockOrder,
+    /// The same order, under the documented name.
+    pub order: StockOrder,
+}
+
+/// A change of an order, as deployed clients send it: the whole order, or some of its fields. Only
+/// the status can differ.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StockOrderChange {
+    #[serde(default)]
+    pub status: Option<String>,
+    #[serde(default, deserialize_with = "lenient_id::read_optional")]
+    pub user_id: Option<String>,
+    #[serde(default)]
+    pub products: Option<Vec<JsonObject<StockNewLine>>>,
+    #[serde(default)]
+    pub total_amount: Option<Amount>,
 }
 
 /// The result and the order.

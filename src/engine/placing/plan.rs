@@ -129,7 +129,7 @@ fn build_order<D>(
         order,
         previous: None,
         reason: None,
-        opted_out: context.opted_out,
+        recipient: context.recipient,
     };
     let key = queued
         .key()

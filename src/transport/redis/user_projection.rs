@@ -48,22 +48,23 @@ static SCAN: LazyLock<Script> = LazyLock::new(|| {
 /// The user projection in one Redis.
 pub struct RedisUserProjection {
     link: Arc<RedisLink>,
-    has_warned: AtomicBool,
+    has_reported: AtomicBool,
 }
 
 impl RedisUserProjection {
     /// A projection on `link`.
     #[must_use]
     pub fn new(link: Arc<RedisLink>) -> Self {
-        Self { link, has_warned: AtomicBool::new(false) }
+        Self { link, has_reported: AtomicBool::new(false) }
     }
 
-    fn warn(&self, others: u32) {
-        if others > 0 && !self.has_warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                "the keys {EMAIL} and {PREFERENCES} in Redis must be hashes by user id, and \
-                 {others} of them is something else: it is left as it is. Delete or rename it, and \
-                 restart"
+    fn report(&self, others: u32) {
+        if others > 0 && !self.has_reported.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                keys = others,
+                "another service keeps a value that is not a hash in {EMAIL} or {PREFERENCES} in \
+                 Redis: it is left as it is, and the engine uses what its own table users has. \
+                 There is nothing to do"
             );
         }
     }
@@ -83,7 +84,7 @@ impl UserProjection for RedisUserProjection {
                     show.arg(user).arg(value);
                 }
             }
-            self.warn(self.link.run(&show).await?);
+            self.report(self.link.run(&show).await?);
             Ok(())
         }
         .boxed()

@@ -18,6 +18,7 @@ from tests.services import Redis, Workspace
 ID = re.compile(r"[0-9a-f]{24}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 WRONG: tuple[object, ...] = (None, True, {}, [1], "", -1.5)
+NO_STATUS: tuple[object, ...] = ("shipped", "lost", "", 1, {})
 QUEUES = ("order-queue", "payment-queue", "inventory-queue", "notification-queue")
 
 
@@ -227,7 +228,7 @@ def test_a_retry_with_the_same_key_places_nothing_twice(jobs: EngineProcess) -> 
             json.dumps(NEW_ORDER | {"products": [LINE | {"quantity": value}]})
             for value in (-1, 2**31, "-1", "two", "1.5", "0x10")
         ),
-        *(json.dumps(NEW_ORDER | {"status": value}) for value in ("shipped", "lost", "", 1, {})),
+        *(json.dumps(NEW_ORDER | {"status": value}) for value in NO_STATUS),
         json.dumps(NEW_ORDER | {"products": []}),
         json.dumps(NEW_ORDER | {"userId": "x" * 129}),
         json.dumps(NEW_ORDER | {"userId": "a\x00b"}),

@@ -57,7 +57,8 @@ def test_topics_published(
     (_, reported) = consumer.wait_for_messages(2)
     for record, expected in zip((created, reported), golden("events"), strict=True):
         assert {name: masked(record[name], order["_id"]) for name in expected} == expected
-    assert json.loads(created["value"]) == order, "as its client got it"
+    extra = {"orderId": order["_id"], "email": None}
+    assert json.loads(created["value"]) == order | extra, "as its client got it"
     assert created["headers"]["order_version"] == "1"
     assert set(reported["headers"]) == {"event_id"}
 
@@ -125,6 +126,100 @@ def test_user_preferences(
     assert {record["headers"]["replayed"] for record in again} == {"true"}
 
 
+def test_n7_order_created_has_the_id_and_the_address_that_a_mail_needs(
+    stock_shop: StockShop, make_kafkajs_consumer: Callable[..., KafkaJsConsumer]
+) -> None:
+    consumer = make_kafkajs_consumer("notifications", "order_created")
+    stock_shop.offer(p=10)
+    stock_shop.log_in("u1", email="u1@example.com")
+    eventually(lambda: stock_shop.count("users") == 1, "the user is known")
+    order = stock_shop.placed("p")
+    (record,) = consumer.wait_for_messages(1)
+    sent = json.loads(record["value"])
+    assert {name: sent[name] for name in ("orderId", "userId", "email", "products")} == {
+        "orderId": order["_id"],
+        "userId": "u1",
+        "email": "u1@example.com",
+        "products": order["products"],
+    }
+    stock_shop.server.command("events", "replay", "--contract", "stock")
+    assert json.loads(consumer.wait_for_messages(2)[1]["value"]) == sent
+
+
+def test_n8_the_spelling_of_deployed_services(
+    make_stock: Callable[..., EngineProcess],
+    make_kafkajs_consumer: Callable[..., KafkaJsConsumer],
+) -> None:
+    engine = make_stock(ORDER_ENGINE_STOCK_SPELLING="deployed")
+    engine.start()
+    consumer = make_kafkajs_consumer("notifications", "order_created", "user_orders")
+    client = engine.client
+    with closing(StockShop(engine)) as shop:
+        shop.offer(p=10)
+        none = client.get("/order/u1")
+        assert (none.status_code, none.json()) == (
+            404,
+            {"message": "No orders found for this user"},
+        )
+        bodies: list[object] = [{"userId": "u1"}, {"userId": "u1", "products": []}, []]
+        for body in bodies:
+            bad = shop.post(body)
+            assert (bad.status_code, bad.json()) == (400, "Bad request")
+        unknown = shop.post({"userId": "u1", "products": [ONE[0] | {"productId": "x"}]})
+        assert (unknown.status_code, unknown.json()) == (400, "Product x not found")
+        negative = shop.post({"userId": "u1", "products": ONE, "totalAmount": -1})
+        assert (negative.status_code, negative.json()) == (400, "Bad request")
+        assert shop.count("orders") == 0
+
+        shop.log_in("u1", email="u1@example.com", preferences={"order_updates": True})
+        shop.log_in("u2", email="u2@example.com")
+        eventually(lambda: shop.count("users") == 2, "both are known")
+        placed = shop.post({"userId": "u1", "products": ONE, "totalAmount": 0.1 + 0.2})
+        assert placed.status_code == httpx.codes.OK
+        order = placed.json()["newOrder"]
+        assert placed.json() == {
+            "message": "Order created successfully",
+            "newOrder": order,
+            "order": order,
+        }
+        assert order["totalAmount"] == 0.3
+        assert shop.post({"userId": "u2", "products": ONE}).json()["newOrder"]["totalAmount"] == 0
+
+        path = f"/order/{order['_id']}"
+        whole = client.put(path, json=order | {"status": "shipped"})
+        assert (whole.status_code, whole.json()["order"]["status"]) == (200, "shipped")
+        assert client.put(path, json={"userId": "u1"}).json()["order"]["status"] == "shipped"
+        for change in (
+            {"userId": "u2"},
+            {"totalAmount": 9},
+            {"products": [ONE[0] | {"quantity": 2}]},
+            {"status": "lost"},
+        ):
+            refused = client.put(path, json=change)
+            assert (refused.status_code, refused.json()) == (400, "Bad request"), change
+        assert client.get("/order/u1").json()[0]["status"] == "shipped"
+        missing = client.put("/order/000000000000000000000abc", json={"status": "shipped"})
+        assert (missing.status_code, missing.json()) == (404, "Order not found")
+        assert client.put(path, json={"status": "delivered"}).status_code == httpx.codes.OK
+        gone = client.delete(path)
+        assert (gone.status_code, gone.json()) == (200, "Order has been deleted")
+
+        shop.log_in("u3", email="u3@example.com")
+        shop.log_in("u2")
+        eventually(lambda: shop.count("users") == 3, "all are known")
+
+        def keys(topic: str) -> list[str]:
+            return [each["key"] for each in consumer.messages() if each["topic"] == topic]
+
+        eventually(lambda: "u2" in keys("user_orders"), "the list of u2 is read")
+        pending = "select count(*) from pending_list_publications"
+        eventually(lambda: shop.database.execute(pending).fetchone() == (0,), "none is pending")
+        eventually(lambda: shop.count("outbox") == 0, "all are sent")
+        # Users who have not said yes get no notification, those without orders no list.
+        assert keys("order_created") == [order["_id"]]
+        assert "u3" not in keys("user_orders")
+
+
 def test_preferences_that_are_already_in_redis(
     make_stock: Callable[..., EngineProcess],
     make_kafkajs_consumer: Callable[..., KafkaJsConsumer],
@@ -155,7 +250,9 @@ def test_keys_of_another_type_are_left_alone(
         shop.log_in("u", email="u@example.com", preferences=QUIET)
         eventually(lambda: shop.redis.hget("user:email", "u"), "the e-mail is shown")
         assert shop.redis.get("user:preferences") == "{}"
-        assert "must be hashes by user id" in engine.log()
+        eventually(lambda: "There is nothing to do" in engine.log(), "it is reported")
+        assert "WARN" not in "".join(x for x in engine.log().splitlines() if "not a hash" in x)
+        assert "elete or rename" not in engine.log(), "FIELD N16: these values are of use to others"
         shop.offer(p=2)
         shop.placed("p")
         assert shop.shown("p") == "1"

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use order_engine::domain::event::OrderEvent;
+use order_engine::domain::event::Recipient;
 use order_engine::domain::ids::{OrderId, ProductId};
 use order_engine::domain::message::{Message, OutgoingMessage};
 use order_engine::domain::money::Currency;
@@ -121,7 +122,7 @@ impl Tables {
                 record: lookup.key.and_then(|key| self.record(lookup.caller, key)),
                 user_known: false,
                 address: None,
-                opted_out: false,
+                recipient: Recipient::default(),
             });
         }
         contexts
