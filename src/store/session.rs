@@ -2,6 +2,8 @@
 
 use sqlx::{PgConnection, Row};
 
+use crate::store::reset::TEST_CLUSTER_NAME;
+
 /// The oldest supported major version of PostgreSQL.
 const OLDEST_VERSION: i32 = 15;
 
@@ -9,7 +11,8 @@ const OLDEST_VERSION: i32 = 15;
 pub(super) struct SessionState {
     /// The server, or this session, accepts no writes.
     pub is_read_only: bool,
-    /// A crash of the server may lose commits that it has confirmed.
+    /// A crash of the server may lose commits that it has confirmed. None on a test server, which
+    /// loses them on purpose.
     pub loses_commits: Option<&'static str>,
     search_path: String,
     version: i32,
@@ -25,12 +28,13 @@ impl SessionState {
         let row = sqlx::raw_sql(
             "select current_setting('transaction_read_only'), current_setting('search_path'), \
              current_setting('server_version_num'), current_setting('synchronous_commit'), \
-             current_setting('fsync')",
+             current_setting('fsync'), current_setting('cluster_name')",
         )
         .fetch_one(connection)
         .await?;
         let text = |column: usize| row.try_get::<String, _>(column);
         let loses_commits = match (text(3)?.as_str(), text(4)?.as_str()) {
+            _ if text(5)? == TEST_CLUSTER_NAME => None,
             ("off", _) => Some("synchronous_commit"),
             (_, "off") => Some("fsync"),
             _ => None,

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::domain::message::OutgoingMessage;
 use crate::engine::ports::{PublishOutcome, Publisher, PublisherFactory};
 use crate::error::{Error, ErrorKind, Result};
-use crate::transport::redis::{authorities, connection_info, without_url};
+use crate::transport::redis::{authorities, connection_info, server_code, without_url};
 
 /// Time limit for connecting and authenticating.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -215,7 +215,7 @@ impl BullMqPublisher {
 /// Whether a key holds a value of another program. Other errors are about the server's state: out
 /// of memory, loading, or a replica.
 fn is_about_a_key(error: &redis::RedisError) -> bool {
-    matches!(error.code(), Some("ERR" | "WRONGTYPE"))
+    matches!(server_code(error), Some("ERR" | "WRONGTYPE"))
 }
 
 fn silent(address: &str) -> Error {

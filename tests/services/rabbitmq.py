@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from tests.services.errors import MissingServiceError, ServiceError
 from tests.services.ports import free_port
@@ -130,6 +130,18 @@ class RabbitMQ(Service):
             f'<<"{USER}">>, <<"{name}">>, <<".*">>, <<".*">>, <<".*">>, <<"tests">>).\n'
         )
         return self._url(name)
+
+    def limit(self, url: str, missing: str) -> None:
+        """Takes a right, `configure`, `write` or `read`, from the user of a virtual host."""
+        name = unquote(urlsplit(url).path.removeprefix("/"))
+        rights = ", ".join(
+            '<<"^$">>' if right == missing else '<<".*">>'
+            for right in ("configure", "write", "read")
+        )
+        self._evaluate(
+            "ok = rabbit_auth_backend_internal:set_permissions("
+            f'<<"{USER}">>, <<"{name}">>, {rights}, <<"tests">>).\n'
+        )
 
     def delete_vhost(self, url: str) -> None:
         """Deletes a virtual host and closes the connections to it."""

@@ -17,7 +17,7 @@ from order_engine.cli.settings import OPTIONS, is_in_app, setting_options
 def doctor(*, as_json: bool, **options: str | tuple[str, ...] | None) -> None:
     """Check settings, database, brokers, Redis, upstream services and ports.
 
-    Prints a remedy for each failed check. Exits with status 1 if a check failed.
+    Prints a remedy for each failed check and each warning. Exits with status 1 if a check failed.
     """
     # In a Flask app the engine has no port of its own, and the running app uses its port.
     checks = _native.doctor(with_database(**options), check_ports=not is_in_app())
@@ -32,9 +32,14 @@ def doctor(*, as_json: bool, **options: str | tuple[str, ...] | None) -> None:
 def _print_table(checks: list[_native.Check]) -> None:
     width = max((len(check.name) for check in checks), default=0)
     for check in checks:
-        mark = (
-            click.style("✓ ok    ", fg="green") if check.ok else click.style("✗ failed", fg="red")
-        )
-        click.echo(f"{mark}  {check.name.ljust(width)}  {check.detail}")
+        click.echo(f"{_mark(check)}  {check.name.ljust(width)}  {check.detail}")
         if check.remedy:
-            click.echo(f"{' ' * (10 + width)}  → {check.remedy}")
+            click.echo(f"{' ' * (11 + width)}  → {check.remedy}")
+
+
+def _mark(check: _native.Check) -> str:
+    if not check.ok:
+        return click.style("✗ failed ", fg="red")
+    if check.remedy:
+        return click.style("! warning", fg="yellow")
+    return click.style("✓ ok     ", fg="green")

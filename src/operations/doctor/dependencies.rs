@@ -14,6 +14,7 @@ use crate::transport::http::{self, PRODUCT_SERVICE, USER_SERVICE};
 #[cfg(feature = "kafka")]
 use crate::transport::kafka::KafkaPublisherFactory;
 use crate::transport::rabbitmq::RabbitPublisherFactory;
+use crate::transport::redis::RedisLink;
 
 /// Checks each dependency that is configured, and reports those that a contract uses and are not.
 pub(super) async fn check(settings: &Settings, apis: &[ContractApi]) -> Vec<Check> {
@@ -37,8 +38,8 @@ async fn check_rabbitmq(settings: &Settings, apis: &[ContractApi]) -> Option<Che
         Err(error) => return Some(failed(name, &error, "Set RABBITMQ_URL.")),
     };
     let address = broker.address();
-    let connected = RabbitPublisherFactory::new(broker).connect().await.map(drop);
-    Some(connection(name, &address, connected, "Start RabbitMQ, or set RABBITMQ_URL."))
+    let checked = RabbitPublisherFactory::new(broker).check_rights().await;
+    Some(connection(name, &address, checked, "Start RabbitMQ, or set RABBITMQ_URL."))
 }
 
 #[cfg(feature = "kafka")]
@@ -73,9 +74,7 @@ async fn check_redis(settings: &Settings, apis: &[ContractApi]) -> Option<Check>
     let remedy = "Start Redis, or set REDIS_URL, including user and password.";
     match options::redis(&settings.redis) {
         Ok(None) => {}
-        Ok(Some(link)) => {
-            return Some(connection(name, link.address(), link.ping().await, remedy));
-        }
+        Ok(Some(link)) => return Some(check_redis_writes(&link, apis).await),
         Err(error) => return Some(failed(name, &error, "Set REDIS_URL.")),
     }
     let is_bullmq = |transport: &Transport| matches!(transport, Transport::BullMq(_));
@@ -88,6 +87,35 @@ async fn check_redis(settings: &Settings, apis: &[ContractApi]) -> Option<Check>
             remedy: Some(remedy.to_owned()),
         }),
     }
+}
+
+/// Runs a script as the engine will, and reads the eviction policy.
+async fn check_redis_writes(link: &RedisLink, apis: &[ContractApi]) -> Check {
+    let name = "redis";
+    let transports = || apis.iter().map(|api| api.contract().transport());
+    let prefix = transports().find_map(|transport| match transport {
+        Transport::BullMq(jobs) => Some(jobs.prefix),
+        _ => None,
+    });
+    // A user may be limited to the keys of the queues.
+    let key = format!("{}:order-engine-doctor", prefix.as_deref().unwrap_or("order_engine"));
+    let policy = match link.check_writes(&key).await {
+        Ok(policy) => policy.unwrap_or_default(),
+        Err(error) => return failed_with_cause(name, &error, "Set REDIS_URL."),
+    };
+    let address = link.address();
+    let keeps = prefix.is_some() || apis.iter().any(|api| api.contract().keeps_stock_keys());
+    if policy.is_empty() || policy == "noeviction" {
+        return passed(name, &format!("Connected to {address}."));
+    }
+    let detail = format!(
+        "Redis at {address} has maxmemory-policy {policy}: when it is full, it deletes {}.",
+        if keeps { "jobs or stock that were published" } else { "entries of the cache in use" }
+    );
+    let remedy = Some("Set maxmemory-policy to noeviction.".to_owned());
+    // Keys that never expire are safe from the policies volatile-….
+    let is_ok = !keeps || policy.starts_with("volatile");
+    Check { is_ok, remedy, ..passed(name, &detail) }
 }
 
 async fn check_services(settings: &Settings) -> Vec<Check> {

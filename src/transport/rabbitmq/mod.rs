@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
-use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::types::{FieldTable, ShortString};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
@@ -85,16 +85,13 @@ impl RabbitOptions {
         doing: &str,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Error {
-        Error::new(
-            ErrorKind::Unavailable,
-            format!(
-                "RabbitMQ at {} cannot be used. Start it, or set RABBITMQ_URL.",
-                self.address()
-            ),
-        )
-        .with("component", "rabbitmq")
-        .with("doing", doing)
-        .with_source(cause)
+        let cause = cause.into();
+        let text = format!("RabbitMQ at {} cannot be used.", self.address());
+        Error::new(ErrorKind::Unavailable, text)
+            .with_advice(advice(doing, cause.downcast_ref()))
+            .with("component", "rabbitmq")
+            .with("doing", doing)
+            .with_source(cause)
     }
 
     /// Runs one call, with a timeout.
@@ -176,6 +173,30 @@ impl fmt::Debug for RabbitOptions {
     }
 }
 
+/// What the activity of opening a connection is called.
+const CONNECTING: &str = "connecting";
+
+/// What to do about an error of the broker or of its library.
+fn advice(doing: &str, error: Option<&lapin::Error>) -> &'static str {
+    let refusal = match error.map(lapin::Error::kind) {
+        Some(lapin::ErrorKind::ProtocolError(refusal)) => Some(refusal.kind()),
+        _ => None,
+    };
+    match refusal {
+        Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)) if doing == CONNECTING => {
+            "Correct the user and the password in RABBITMQ_URL."
+        }
+        Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)) => {
+            "Grant the user of RABBITMQ_URL the missing right on the exchange or queue \
+             (rabbitmqctl set_permissions: configure, write, read)."
+        }
+        Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) => {
+            "Correct the virtual host in RABBITMQ_URL, or grant the user access to it."
+        }
+        _ => "Start it, or correct RABBITMQ_URL (amqps:// for TLS).",
+    }
+}
+
 /// Connects to RabbitMQ.
 struct Connector {
     options: RabbitOptions,
@@ -190,7 +211,7 @@ impl Connector {
 
     /// Connects, and declares the exchange if it does not exist.
     async fn connect(&self) -> Result<Connection> {
-        let doing = "connecting";
+        let doing = CONNECTING;
         let options = &self.options;
         if self.was_unresponsive.load(Ordering::Relaxed) {
             self.check_responsive().await?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::{BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions};
 use lapin::protocol::AMQPSoftError;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
@@ -15,7 +15,9 @@ use tokio::time::timeout;
 use crate::domain::message::OutgoingMessage;
 use crate::engine::ports::{PublishOutcome, Publisher, PublisherFactory};
 use crate::error::{Error, Result};
-use crate::transport::rabbitmq::{Connector, NAME_BYTES_MAX, PERSISTENT, RabbitOptions, is_soft};
+use crate::transport::rabbitmq::{
+    CALL_TIMEOUT, Connector, NAME_BYTES_MAX, PERSISTENT, RabbitOptions, is_soft,
+};
 
 /// Time limit for a batch, until the last confirm.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(8);
@@ -47,6 +49,34 @@ impl RabbitPublisherFactory {
             return Err(self.connector.options.failed("connecting", why));
         }
         Ok(())
+    }
+}
+
+impl RabbitPublisherFactory {
+    /// Connects, and checks that the user may publish to the exchange. Publishes nothing: the
+    /// message has the name of another user, which RabbitMQ refuses once it has checked the right.
+    ///
+    /// # Errors
+    /// `Unavailable` that says what the broker refuses.
+    pub async fn check_rights(&self) -> Result<()> {
+        let publisher = self.connect().await?;
+        let (options, channel) = (&publisher.options, &publisher.channel);
+        let properties = BasicProperties::default()
+            .with_user_id("order-engine-doctor".into())
+            .with_expiration("1".into());
+        let key = ShortString::from("order-engine.doctor");
+        let publish = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let publishing =
+            channel.basic_publish(options.exchange.clone(), key, publish, b"", properties);
+        options.call("publishing", publishing).await?;
+        // The answer to the next call is the refusal.
+        match timeout(CALL_TIMEOUT, channel.basic_qos(1, BasicQosOptions::default())).await {
+            Ok(Err(error)) if !is_soft(&error, AMQPSoftError::PRECONDITIONFAILED) => {
+                Err(options.failed("publishing", error))
+            }
+            Err(elapsed) => Err(options.failed("publishing", elapsed)),
+            Ok(_) => Ok(()),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod cache;
 pub mod cached_orders;
+mod failure;
 pub mod stock_projection;
 pub mod user_projection;
 
@@ -19,15 +20,15 @@ use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{
-    Client, Cmd, ConnectionInfo, ErrorKind as RedisErrorKind, FromRedisValue,
-    IntoConnectionInfo as _, RedisError, ScriptInvocation, TlsCertificates,
+    Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, RedisError, Script,
+    ScriptInvocation, TlsCertificates,
 };
 use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::transport::redis::failure::describe;
+pub(super) use crate::transport::redis::failure::server_code;
 
-/// The error code of scripts that find another run of the server than they expect.
-const RESTARTED: &str = "RESTARTED";
 /// How long commands fail immediately after a timeout or a lost connection.
 const COOLDOWN: Duration = Duration::from_millis(500);
 
@@ -114,7 +115,7 @@ impl RedisLink {
                 if error.is_io_error() || error.is_timeout() {
                     self.start_cooldown();
                 }
-                Err(self.unavailable(describe(&error)).with_source(without_url(&error)))
+                Err(self.failed(&error))
             }
             Err(_) => {
                 self.start_cooldown();
@@ -136,19 +137,36 @@ impl RedisLink {
         let text = format!("Redis at {} {how}.", self.address);
         Error::new(ErrorKind::Unavailable, text).with("component", "redis")
     }
+
+    /// The error of a command: what Redis says, and what to do.
+    fn failed(&self, error: &RedisError) -> Error {
+        let (how, advice) = describe(error);
+        let failed = match error.detail().filter(|_| server_code(error).is_some()) {
+            Some(words) => self.unavailable(&format!("{how}: {}", words.trim_end_matches('.'))),
+            None => self.unavailable(how).with_source(without_url(error)),
+        };
+        failed.with_advice(advice)
+    }
+
+    /// Runs a script that writes `key` and deletes it, as the engine's scripts write theirs, and
+    /// returns the eviction policy; none when the server does not show it.
+    ///
+    /// # Errors
+    /// As for [`RedisLink::ask`].
+    pub async fn check_writes(&self, key: &str) -> Result<Option<String>> {
+        let script = Script::new(
+            "redis.call('SET', KEYS[1], '1', 'PX', 1000) return redis.call('DEL', KEYS[1])",
+        );
+        let _: i64 = self.run(&script.key(key)).await?;
+        // A user without the right to INFO may do everything else.
+        let memory: Option<String> = self.ask(redis::cmd("INFO").arg("memory")).await.ok();
+        Ok(memory.and_then(|memory| eviction_policy(&memory).map(str::to_owned)))
+    }
 }
 
-/// The error in words.
-fn describe(error: &RedisError) -> &'static str {
-    match error.kind() {
-        RedisErrorKind::AuthenticationFailed => "does not accept the user or the password",
-        RedisErrorKind::Server(_) | RedisErrorKind::Extension => match error.code() {
-            Some("NOAUTH" | "WRONGPASS") => "does not accept the user or the password",
-            Some(RESTARTED) => "was restarted or replaced, and may have lost changes",
-            _ => "returned an error",
-        },
-        _ => "does not answer",
-    }
+/// `maxmemory_policy` in the answer to `INFO memory`.
+fn eviction_policy(memory: &str) -> Option<&str> {
+    memory.lines().find_map(|line| line.trim().strip_prefix("maxmemory_policy:"))
 }
 
 /// Parses a Redis URL.
@@ -183,4 +201,16 @@ pub(super) fn without_url(error: &RedisError) -> Error {
     let cause = error.source().filter(|_| error.is_io_error());
     let text = cause.map_or_else(|| format!("{kind:?}"), |cause| format!("{kind:?}: {cause}"));
     Error::new(ErrorKind::Unavailable, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::eviction_policy;
+
+    #[test]
+    fn r2_the_eviction_policy_is_read() {
+        let memory = "# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n";
+        assert_eq!(eviction_policy(memory), Some("allkeys-lru"));
+        assert_eq!(eviction_policy("# Memory\r\n"), None);
+    }
 }
