@@ -10,6 +10,7 @@ import { createClient } from 'graphql-ws';
 import { useEffect, useRef, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 
+import { examples } from './examples.js';
 import { authorization, keep, kept, takeFromAddress } from './token.js';
 
 const endpoint = new URL(location.pathname, location.href);
@@ -24,30 +25,6 @@ const fetcher = createGraphiQLFetcher({
   wsClient: createClient({ url: socket.href, connectionParams: authorization }),
   enableIncrementalDelivery: false,
 });
-
-const FIRST_QUERY = `# Your orders. Run with Ctrl-Enter.
-query MyOrders {
-  getOrders {
-    id
-    productId
-    quantity
-    status
-  }
-}
-
-# To place an order: select the lines from
-# "mutation" on, press Ctrl-/, then run it.
-# userId: the user your token names.
-#
-# mutation PlaceOrder {
-#   placeOrder(
-#     userId: 1, productId: 1, quantity: 2
-#   ) {
-#     success
-#     message
-#     order { id quantity status }
-#   }
-# }`;
 
 function TokenField() {
   const { introspect } = useGraphiQLActions();
@@ -107,15 +84,20 @@ function TokenField() {
 
 // GraphiQL stores queries and headers. Session storage is used, because the headers can contain a
 // token, which should not outlive the tab.
-createRoot(document.getElementById('playground')).render(
-  <GraphiQL
-    fetcher={fetcher}
-    storage={sessionStorage}
-    shouldPersistHeaders={false}
-    defaultQuery={FIRST_QUERY}
-  >
-    <GraphiQL.Logo>
-      <TokenField />
-    </GraphiQL.Logo>
-  </GraphiQL>,
-);
+function Playground({ tabs }) {
+  return (
+    <GraphiQL
+      fetcher={fetcher}
+      storage={sessionStorage}
+      shouldPersistHeaders={false}
+      defaultTabs={tabs}
+    >
+      <GraphiQL.Logo>
+        <TokenField />
+      </GraphiQL.Logo>
+    </GraphiQL>
+  );
+}
+
+const root = createRoot(document.getElementById('playground'));
+examples(endpoint).then((tabs) => root.render(<Playground tabs={tabs} />));

@@ -24,6 +24,21 @@ export function kept() {
 
 // Called for each request, so that a new token applies to the next one.
 export function authorization() {
-  const token = text.trim().replace(/^Bearer\s+/i, '');
+  const token = withoutScheme();
   return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
+function withoutScheme() {
+  return text.trim().replace(/^Bearer\s+/i, '');
+}
+
+// The user that the token names, for the examples; empty if it cannot be read.
+export function user() {
+  try {
+    const payload = withoutScheme().split('.')[1].replace(/-/g, '+').replace(/_/g, '/');
+    const claims = JSON.parse(atob(payload));
+    return String(claims.user_id ?? claims.sub ?? '');
+  } catch {
+    return '';
+  }
 }

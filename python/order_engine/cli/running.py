@@ -10,6 +10,7 @@ import click
 
 from order_engine import _native, configuration, database
 from order_engine.cli.settings import merge_options
+from order_engine.consumer.signals import is_hangup_ignored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,13 +34,28 @@ def with_embedded_database(flags: dict[str, str]) -> dict[str, str]:
 def serve_until_stopped(flags: dict[str, str], on_ready: Callable[[list[str]], None]) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP. SIGINT (Ctrl-C) is not an error."""
     with _default_sigint():
-        _native.serve(configuration.with_pages(flags), on_ready)
+        _native.serve(configuration.with_pages(flags), _keeping_hangup(on_ready))
 
 
 def work_until_stopped(flags: dict[str, str], role: str, on_ready: Callable[[], None]) -> None:
     """Run only the relay (`relay`) or only the consumer (`consumer`) until a signal."""
     with _default_sigint():
-        _native.work(flags, role, lambda _: on_ready())
+        _native.work(flags, role, _keeping_hangup(lambda _: on_ready()))
+
+
+def _keeping_hangup(on_ready: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
+    """Ignore SIGHUP again once the native module has installed its handler, if it was ignored.
+
+    A process that was started with nohup must outlive its terminal.
+    """
+    if not is_hangup_ignored():
+        return on_ready
+
+    def ready(urls: list[str]) -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        on_ready(urls)
+
+    return ready
 
 
 @contextmanager

@@ -128,7 +128,7 @@ class Consumer:
         return register
 
     def run(self) -> None:
-        """Process events until SIGINT, SIGTERM or `stop`; finishes the event in progress.
+        """Process events until SIGINT, SIGTERM, SIGHUP or `stop`; finishes the event in progress.
 
         A second signal has its usual effect. Signals are handled in the main thread only.
 

@@ -10,7 +10,9 @@ mod wire;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::response::Html;
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, VARY};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
 use crate::contracts::channel::Channel;
@@ -21,6 +23,18 @@ use crate::server::ServerContext;
 use crate::server::graphql::{self, GraphQl};
 
 pub use crate::contracts::flask::events::NAME;
+
+/// `GET /` for browsers. The link is relative, because an application may serve it under a prefix.
+const ROOT_PAGE: &str = r#"<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>order-engine</title>
+<p>server running</p>
+<p><a href="graphql">Open the playground</a> to try the GraphQL API.</p>
+</html>
+"#;
 
 /// Its declaration.
 pub const DEFINITION: ContractDefinition =
@@ -77,8 +91,16 @@ impl Contract for Flask {
 
     fn router(&self, engine: &Engine, server: &ServerContext) -> Router {
         let router = graphql::routes(graphql(engine, server), server);
-        server.with_common_routes(router.route("/", get(|| async { Html("server running") })))
+        server.with_common_routes(router.route("/", get(root)))
     }
+}
+
+/// The documented answer. A browser gets a link to the playground below it.
+async fn root(headers: HeaderMap) -> Response {
+    let is_browser =
+        headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/html"));
+    let page = if is_browser { ROOT_PAGE } else { "server running" };
+    ([(VARY, "accept")], Html(page)).into_response()
 }
 
 fn graphql(engine: &Engine, server: &ServerContext) -> GraphQl {

@@ -37,7 +37,7 @@ pub(super) fn float(amount: Decimal) -> FlaskFloat {
 /// A user or product id in a message: a number if possible, as consumers expect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
-#[schema(as = flask::Id)]
+#[schema(as = Id)]
 pub(super) enum FlaskId<'a> {
     /// Ids of this contract.
     Number(i64),
@@ -47,7 +47,7 @@ pub(super) enum FlaskId<'a> {
 
 /// A line of an order in a message.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = flask::Line)]
+#[schema(as = Line)]
 pub(super) struct FlaskEventLine<'a> {
     pub id: i64,
     pub product_id: FlaskId<'a>,
@@ -57,7 +57,7 @@ pub(super) struct FlaskEventLine<'a> {
 /// The body of `order.placed` and `order.updated`. Consumers read the fields up to `items`, and
 /// `status` of an update; other fields are additions.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = flask::OrderEvent)]
+#[schema(as = OrderEvent)]
 pub(super) struct FlaskOrderEvent<'a> {
     pub order_id: i64,
     pub user_id: FlaskId<'a>,

@@ -15,7 +15,7 @@ pub(super) const PRODUCT_UPDATED: &str = "product-updated";
 
 /// An order.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = gateway::Order)]
+#[schema(as = Order)]
 pub(super) struct GatewayOrder {
     /// 24 hex digits.
     #[serde(rename = "_id")]
@@ -42,7 +42,7 @@ pub(super) struct GatewayOrder {
 
 /// A product with its quantity.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = gateway::Line)]
+#[schema(as = Line)]
 pub(super) struct GatewayLine {
     /// The product's id.
     #[serde(rename = "_id")]
@@ -60,7 +60,7 @@ pub(super) struct GatewayLine {
 
 /// A product of a new order, with its quantity.
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = gateway::NewLine)]
+#[schema(as = NewLine)]
 pub(super) struct GatewayNewLine {
     /// The product's id.
     #[serde(rename = "_id", deserialize_with = "lenient_id::read")]
@@ -74,7 +74,7 @@ pub(super) struct GatewayNewLine {
 
 /// A request for an order.
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = gateway::NewOrder)]
+#[schema(as = NewOrder)]
 pub(super) struct GatewayNewOrder {
     /// The user. Default: the user in the header `x-user-id`, otherwise the caller.
     #[serde(default, rename = "userId", deserialize_with = "lenient_id::read_optional")]
@@ -88,7 +88,7 @@ pub(super) struct GatewayNewOrder {
 
 /// An error.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = gateway::Failure)]
+#[schema(as = Failure)]
 pub(super) struct GatewayFailure<'a> {
     /// Human-readable text.
     pub error: &'a str,
@@ -102,7 +102,7 @@ pub(super) struct ResultEnvelope<T> {
 
 /// A message about an order.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = gateway::OrderEvent)]
+#[schema(as = OrderEvent)]
 pub(super) struct GatewayOrderEvent {
     /// `order-placed` or `order-shipped`.
     #[serde(rename = "type")]

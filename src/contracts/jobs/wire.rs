@@ -152,7 +152,7 @@ pub(super) struct JobData {
 
 /// A time in the format of JavaScript: `2024-10-04T10:00:00.000Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
-#[schema(value_type = String, format = DateTime)]
+#[schema(as = Time, value_type = String, format = DateTime)]
 pub(super) struct JobsTime(pub DateTime<Utc>);
 
 impl Serialize for JobsTime {

@@ -21,7 +21,7 @@ pub(super) const USER_LOGGED_IN: &str = "user_logged_in";
 /// An order.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = stock::Order)]
+#[schema(as = Order)]
 pub(super) struct StockOrder {
     /// 24 hex digits.
     #[serde(rename = "_id")]
@@ -51,7 +51,7 @@ pub(super) struct StockOrder {
 /// A product with its quantity.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = stock::Line)]
+#[schema(as = Line)]
 pub(super) struct StockLine {
     /// The product's id.
     #[schema(
@@ -73,7 +73,7 @@ pub(super) struct StockLine {
 /// A product of a new order, with its quantity.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = stock::NewLine)]
+#[schema(as = NewLine)]
 pub(super) struct StockNewLine {
     /// The product's id.
     #[serde(deserialize_with = "lenient_id::read")]
@@ -88,7 +88,7 @@ pub(super) struct StockNewLine {
 /// A request for an order.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = stock::NewOrder)]
+#[schema(as = NewOrder)]
 pub(super) struct StockNewOrder {
     /// The user. Default: the caller.
     #[serde(default, deserialize_with = "lenient_id::read_optional")]
@@ -109,7 +109,7 @@ pub(super) struct StockNewOrder {
 
 /// A change of an order.
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(as = stock::Change)]
+#[schema(as = Change)]
 pub(super) struct StockStatusChange {
     // A doc comment here would replace the description of `StatusWord`.
     #[schema(value_type = StatusWord, inline)]
@@ -119,7 +119,7 @@ pub(super) struct StockStatusChange {
 /// The message about a new order: the fields that the notification service reads, and the order.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = stock::OrderCreated)]
+#[schema(as = OrderCreated)]
 pub(super) struct StockOrderCreated {
     /// The same as `_id`.
     #[schema(example = "6a216ba00000000000000011", pattern = "^[0-9a-f]{24}$")]
@@ -134,7 +134,7 @@ pub(super) struct StockOrderCreated {
 /// The deployed response to a new order.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = stock::Placed)]
+#[schema(as = Placed)]
 pub(super) struct StockPlaced {
     /// Human-readable text.
     pub message: &'static str,
@@ -161,7 +161,7 @@ pub(super) struct StockOrderChange {
 
 /// The result and the order.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = stock::Done)]
+#[schema(as = Done)]
 pub(super) struct OrderDone {
     /// Human-readable text.
     pub message: &'static str,
@@ -171,7 +171,7 @@ pub(super) struct OrderDone {
 
 /// A message: the result, or the error.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = stock::Message)]
+#[schema(as = Message)]
 pub(super) struct StockMessage<'a> {
     /// Human-readable text.
     pub message: &'a str,
@@ -180,7 +180,7 @@ pub(super) struct StockMessage<'a> {
 /// The message about a user's orders.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = stock::UserOrders)]
+#[schema(as = UserOrders)]
 pub(super) struct UserOrders<'a> {
     /// The user's id.
     pub user_id: &'a str,

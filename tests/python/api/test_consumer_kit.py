@@ -497,7 +497,7 @@ def test_a_cancelled_consumer_does_not_acknowledge_its_event(
     assert bound.waiting() == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_lets_the_current_event_finish(
     script: ConsumerScript, bound: ScriptQueue, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -78,6 +78,7 @@ CASES = {
     ),
     "the playground": Case("GET", "/graphql", {"Accept": "text/html"}, token=False),
     "the root": Case("GET", "/", token=False),
+    "the root for a browser": Case("GET", "/", {"Accept": "text/html,*/*;q=0.8"}, token=False),
     "the root's head": Case("HEAD", "/", token=False),
     "health": Case("GET", "/healthz", token=False),
     "an asset that is not there": Case("GET", "/graphql/assets/%C3%A4%20b.js", token=False),

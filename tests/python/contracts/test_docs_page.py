@@ -1,6 +1,7 @@
 """The page at `/docs` of a REST API: read, log in and call an operation, without the internet."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +110,29 @@ def test_every_operation_can_be_tried_without_external_requests(
     sent = [event["request"]["url"] for event in browser.network("Network.requestWillBeSent")]
     assert page.url in sent
     assert [url for url in sent if not url.startswith((f"{server.url}/", "data:", "blob:"))] == []
+
+
+COLOR = "return getComputedStyle(document.querySelector('.swagger-ui .info .title')).color"
+
+
+@pytest.mark.parametrize("contract", REST)
+def test_section_4_the_page_has_a_dark_theme_and_no_internal_names(
+    contract: str, open_door: Callable[..., EngineProcess], browser: WatchedBrowser
+) -> None:
+    """FIELD section 4: the theme follows the system, and no Rust type or module is shown."""
+    server = open_door(contract)
+    page = DocsPage(browser, server)
+    with browser.screen(1440, 900, "dark"):
+        page.open()
+        red_green_blue = re.findall(r"\d+", str(browser.driver.execute_script(COLOR)))
+    assert min(map(int, red_green_blue[:3])) > 160, "light text"
+    with browser.screen(390, 844):
+        page.open()
+        assert browser.driver.execute_script("return document.body.scrollWidth") <= 390
+    assert browser.driver.find_elements(By.CSS_SELECTOR, ".models") == []
+    names = server.client.get("/openapi.json").json()["components"]["schemas"]
+    assert [name for name in names if not re.fullmatch("[A-Z][a-z]+([A-Z][a-z]+)*", name)] == []
+    assert [name for name in names if name.lower().startswith(contract)] == []
 
 
 def test_the_page_obeys_a_strict_content_security_policy(

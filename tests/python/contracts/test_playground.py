@@ -37,7 +37,7 @@ class Playground:
     def open(self, fragment: str = "") -> None:
         """Opens the page; returns once its editor accepts input."""
         self.browser.get(self.url + fragment)
-        if "/graphql/assets/" not in self.browser.page_source:
+        if "graphql/assets/" not in self.browser.page_source:
             skip_or_fail("the playground is not bundled: install Node.js and run `make build`")
         eventually(lambda: "getOrders" in self.lines(".graphiql-query-editor"), "the first query")
 
@@ -119,6 +119,18 @@ def test_a_query_runs_with_the_token_without_external_requests(
     assert [url for url in sent if not url.startswith(allowed)] == []
 
 
+def test_section_4_the_root_has_a_link_to_the_playground(
+    playground: Playground, server: EngineProcess
+) -> None:
+    """FIELD section 4: a browser gets a link; other clients get the documented text alone."""
+    assert server.client.get("/").text == "server running"
+    playground.browser.get(f"{server.url}/")
+    assert "server running" in playground.browser.page_source
+    playground.click("a")
+    eventually(lambda: "getOrders" in playground.lines(".graphiql-query-editor"), "the playground")
+    assert playground.browser.current_url == playground.url
+
+
 def test_the_page_obeys_a_strict_content_security_policy(
     playground: Playground, server: EngineProcess
 ) -> None:
@@ -158,24 +170,50 @@ def test_a_link_can_carry_the_token_which_is_removed_from_the_address(
     assert playground.browser.current_url == playground.url
 
 
-def test_the_example_order_can_be_uncommented_and_run(
+def test_section_4_the_example_order_runs_without_editing(
     playground: Playground, server: EngineProcess, shop: Shop
 ) -> None:
+    """FIELD section 4: the second tab places an order for the user that the token names."""
     shop.offer(Product(1))
-    playground.open(f"#token={server.token(1)}")
-    text = playground.lines(".graphiql-query-editor")
-    lines_above_the_last = text[text.index("# mutation") :].count("\n")
-    playground.click(".graphiql-query-editor .view-lines")
-    keys = ActionChains(playground.browser)
-    keys.key_down(Keys.CONTROL).send_keys(Keys.END).key_up(Keys.CONTROL)
-    keys.key_down(Keys.SHIFT).send_keys(Keys.ARROW_UP * lines_above_the_last).key_up(Keys.SHIFT)
-    keys.key_down(Keys.CONTROL).send_keys("/").key_up(Keys.CONTROL).perform()
-    # With two operations in the editor, the run button offers a choice.
-    playground.click(".graphiql-execute-button[aria-haspopup=menu]")
-    playground.click("[role=menuitem]:last-child")
+    playground.open(f"#token={server.token(7)}")
+    tab = "//*[@role='tab'][normalize-space()='PlaceOrder']"
+    eventually(lambda: playground.browser.find_elements(By.XPATH, tab), "the second tab")
+    playground.browser.find_element(By.XPATH, tab).click()
+    eventually(lambda: "userId: 7" in playground.lines(".graphiql-query-editor"), "the mutation")
+    playground.press_run()
     placed = playground.answer(containing="placeOrder")["data"]["placeOrder"]
     assert placed["success"], placed["message"]
     assert placed["order"]["quantity"] == 2
+
+
+PARTS = (".graphiql-query-editor", ".graphiql-response", "#token", ".graphiql-execute-button")
+PLACES = """
+    return arguments[0].map((selector) => {
+        const { left, right, top, bottom } =
+            document.querySelector(selector).getBoundingClientRect();
+        return [left, right, top, bottom];
+    });
+"""
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_section_4_the_playground_fits_a_telephone_and_a_desktop(
+    playground: Playground, server: EngineProcess, width: int
+) -> None:
+    """FIELD section 4: all is in the window, and query and answer are large enough to read."""
+    height = 844
+    with playground.watched.screen(width, height):
+        playground.open(f"#token={server.token(1)}")
+        playground.press_run()
+        playground.answer(containing="getOrders")
+        places = playground.browser.execute_script(PLACES, list(PARTS))
+    for part, (left, right, top, bottom) in zip(PARTS, places, strict=True):
+        assert left >= 0, part
+        assert right <= width, part
+        assert 0 <= top < bottom <= height, part
+    for part, (left, right, top, bottom) in zip(PARTS[:2], places[:2], strict=True):
+        assert right - left > 300, part
+        assert bottom - top > 200, part
 
 
 def test_a_subscription_sends_the_token_over_a_web_socket(

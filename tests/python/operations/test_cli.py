@@ -406,6 +406,27 @@ def test_serve_ends_in_order_on_a_signal(
     assert serve.process.wait(30) == 0
 
 
+def test_section_4_serve_under_nohup_ignores_the_end_of_its_terminal(
+    start: Callable[..., Running], database_url: str
+) -> None:
+    """FIELD section 4: SIGHUP ends it in order, or does nothing if it was ignored at the start."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        serve = start(
+            f"serve --port {free_port()}",
+            DATABASE_URL=database_url,
+            JWT_SECRET_KEY=SECRET,
+            ORDER_ENGINE_SHUTDOWN_DELAY_SECONDS="0",
+        )
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    serve.wait_for("Serving at http://127.0.0.1:")
+    serve.process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        serve.process.wait(4)
+    assert serve.interrupt() == 0
+
+
 def test_section_4_a_misspelled_variable_is_warned_about(
     start: Callable[..., Running], shell: Shell, database_url: str
 ) -> None:

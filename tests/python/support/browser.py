@@ -42,6 +42,19 @@ class WatchedBrowser:
             self._events.append(json.loads(entry["message"])["message"])
         return [event["params"] for event in self._events if event["method"] == method]
 
+    @contextmanager
+    def screen(self, width: int, height: int, scheme: str = "light") -> Iterator[None]:
+        """Shows pages as on a screen of this size, in pixels, with a light or dark theme."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        try:
+            yield
+        finally:
+            self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+            self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
     def complaints(self) -> list[str]:
         """Returns the browser's errors and warnings since the last call."""
         log = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
