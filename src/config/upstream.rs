@@ -18,8 +18,9 @@ settings! {
             parse: address,
             default: "",
             variables: ["PRODUCTS_SERVICE_URL"],
-            help: "The product service, called for price and stock by contracts that check \
-                   products there. Unset: the engine's own catalog is used.",
+            help: "The product service, called for price and stock by the contracts flask, \
+                   storefront and gateway before an order is placed. Unset: the engine's own \
+                   catalog is used.",
         }
         products_service_protocol: ProductProtocol {
             parse: choice([("rest", ProductProtocol::Rest), ("graphql", ProductProtocol::GraphQl)]),

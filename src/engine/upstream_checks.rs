@@ -41,14 +41,42 @@ impl Engine {
         request: PlacementRequest,
         token: Option<&SecretString>,
     ) -> Result<PlacementResult> {
+        let users = self.shared.ports.users.as_deref();
+        self.place_checked(caller, request, token, users).await
+    }
+
+    /// As [`Engine::place_order`], at the prices of the product service if one is configured. The
+    /// user service is not asked: the token vouches for the user.
+    ///
+    /// # Errors
+    /// As [`Engine::place_order_with_upstream_checks`], without `UnknownUser`.
+    pub async fn place_order_at_quoted_prices(
+        &self,
+        caller: &Caller,
+        request: PlacementRequest,
+        token: Option<&SecretString>,
+    ) -> Result<PlacementResult> {
+        if self.shared.ports.products.is_none() {
+            return self.place_order(caller, request).await;
+        }
+        self.place_checked(caller, request, token, None).await
+    }
+
+    async fn place_checked(
+        &self,
+        caller: &Caller,
+        request: PlacementRequest,
+        token: Option<&SecretString>,
+        users: Option<&dyn UserService>,
+    ) -> Result<PlacementResult> {
         self.check_request(caller, &request)?;
         if let Some(placed) = self.placed_before(caller, &request).await? {
             return Ok(placed);
         }
-        let ports = &self.shared.ports;
+        let products = self.shared.ports.products.as_deref();
         let (user, answers) = tokio::join!(
-            self.check_user(ports.users.as_deref(), &request, token),
-            self.quote_products(ports.products.as_deref(), &request, token),
+            self.check_user(users, &request, token),
+            self.quote_products(products, &request, token),
         );
         user?;
         let Some(answers) = answers? else {

@@ -322,8 +322,9 @@ class Settings(TypedDict, total=False):
     existing user. Unset: users are not checked. Variable: `USERS_SERVICE_URL`.
     """
     products_service_url: str | int | None
-    """The product service, called for price and stock by contracts that check products there.
-    Unset: the engine's own catalog is used. Variable: `PRODUCTS_SERVICE_URL`.
+    """The product service, called for price and stock by the contracts flask, storefront and
+    gateway before an order is placed. Unset: the engine's own catalog is used. Variable:
+    `PRODUCTS_SERVICE_URL`.
     """
     products_service_protocol: str | int | None
     """Protocol of the product service: rest (GET {url}/{id}) or graphql (productByIds, at the URL

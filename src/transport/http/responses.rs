@@ -15,6 +15,9 @@ use crate::json_object::JsonObject;
 /// Possible names of the user id in a response.
 const USER_ID_FIELDS: [&str; 4] = ["_id", "id", "user_id", "userId"];
 
+/// Names under which a response has the product, if it is not the product itself.
+const ENVELOPES: [&str; 3] = ["result", "product", "data"];
+
 /// Why a response cannot be used.
 #[derive(Debug)]
 pub enum UnusableResponse {
@@ -54,14 +57,23 @@ impl WireProduct<'_> {
     }
 
     fn quote(&self, product: &ProductId) -> ParseResult<Quote> {
-        let stock = self.quantity.or(self.stock).and_then(|stock| stock.get().parse().ok());
+        let stock = self.quantity.or(self.stock).map(|stock| single(stock.get()));
+        let stock = stock.and_then(|stock| stock.parse().ok());
         let stock = stock.ok_or_else(|| wrong("its stock is no whole number"))?;
         let price = self.price.map(|price| {
-            read_amount(price.get())
+            read_amount(single(price.get()))
                 .and_then(|price| checked_amount(price).ok())
                 .ok_or_else(|| wrong("its price is no amount"))
         });
         Ok(Quote { product: product.clone(), price: price.transpose()?, stock })
+    }
+}
+
+/// The value in a list of one value, which some services answer with; anything else is unchanged.
+fn single(json: &str) -> &str {
+    match serde_json::from_str::<[&RawValue; 1]>(json) {
+        Ok([value]) => value.get(),
+        Err(_) => json,
     }
 }
 
@@ -86,7 +98,7 @@ pub fn user(user: &UserId, body: &[u8]) -> ParseResult<()> {
     if is_other { Err(wrong("it is about another user")) } else { Ok(()) }
 }
 
-/// Parses a product, or an object with the product as `result`. `None` if it is `null`.
+/// Parses a product, or an object with the product as one of [`ENVELOPES`]. `None` if it is `null`.
 ///
 /// # Errors
 /// If it is something else, or is about another product.
@@ -95,7 +107,8 @@ pub fn product(product: &ProductId, body: &[u8]) -> ParseResult<Option<Quote>> {
     let unread = |error| unread("it is no product", error);
     let members: Option<BTreeMap<String, &RawValue>> =
         serde_json::from_str(body).map_err(unread)?;
-    let json = members.as_ref().and_then(|members| members.get("result"));
+    let json =
+        members.as_ref().and_then(|members| ENVELOPES.iter().find_map(|name| members.get(*name)));
     let json = json.map_or(body, |result| result.get());
     let found: Option<JsonObject<WireProduct<'_>>> = serde_json::from_str(json).map_err(unread)?;
     let Some(JsonObject(found)) = found else { return Ok(None) };
@@ -181,6 +194,14 @@ mod tests {
             ),
             (r#"{"_id": "1", "id": 1, "stock": 0, "quantity": 4}"#, Some(quote(None, 4))),
             (r#"{"id": "1", "stock": 5, "more": 1e999}"#, Some(quote(None, 5))),
+            (
+                r#"{"success": true, "product": {"id": 1, "price": 9.5, "quantity": 3}}"#,
+                Some(quote(Some("9.5"), 3)),
+            ),
+            (
+                r#"{"data": {"id": 1, "price": [9.5], "quantity": [3]}}"#,
+                Some(quote(Some("9.5"), 3)),
+            ),
             ("null", None),
             (r#"{"result": null}"#, None),
         ] {
@@ -198,6 +219,8 @@ mod tests {
             r#"{"_id": "1", "id": "2", "quantity": 3}"#,
             r#"{"_id": {}, "quantity": 3}"#,
             r#"{"quantity": 1.5}"#,
+            r#"{"quantity": [3, 4]}"#,
+            r#"{"quantity": []}"#,
             r#"{"quantity": "3"}"#,
             r#"{"price": -1, "quantity": 3}"#,
             r#"{"error": "not found"}"#,

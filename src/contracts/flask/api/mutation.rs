@@ -120,7 +120,8 @@ async fn place(
             key,
             pricing: Pricing::Catalogue,
         };
-        engine(context).place_order(caller, request).await
+        let token = session(context).token();
+        engine(context).place_order_at_quoted_prices(caller, request, token).await
     };
     let placed = placed.await;
     metrics(context).placement(&placed);
