@@ -126,6 +126,16 @@ fn timed_out() -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, why))
 }
 
+/// Whether a TLS handshake failed.
+pub(super) fn is_about_tls(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        // How an alert or an invalid certificate is reported.
+        sqlx::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData,
+        _ => false,
+    }
+}
+
 /// Marks the connection as lost after an error that breaks it.
 fn check<T>(is_lost: &mut bool, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
     *is_lost |= match &outcome {

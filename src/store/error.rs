@@ -6,8 +6,7 @@ use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use crate::error::{Error, ErrorKind};
-use crate::store::connection::READ_ONLY;
-use crate::store::hosts::is_about_tls;
+use crate::store::connection::{READ_ONLY, is_about_tls};
 
 /// Converts an error of a commit: `OutcomeUnknown` unless the database reported a rollback.
 pub(crate) fn ended(doing: &str, error: sqlx::Error) -> Error {

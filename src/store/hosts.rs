@@ -13,6 +13,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 
 use crate::store::StoreOptions;
+use crate::store::connection::is_about_tls;
 use crate::store::session::SessionState;
 
 /// Time limit for connecting to a single server.
@@ -129,16 +130,6 @@ async fn open(host: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
             PgConnection::connect_with(&plain).await.map_err(|_| error)
         }
         opened => opened,
-    }
-}
-
-/// Whether a TLS handshake failed.
-pub(super) fn is_about_tls(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Tls(_) => true,
-        // How an alert or an invalid certificate is reported.
-        sqlx::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData,
-        _ => false,
     }
 }
 
