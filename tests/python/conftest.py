@@ -21,6 +21,7 @@ FOLDER = Path(__file__).parent
 # in two processes.
 SERIAL = (
     "api/test_short_reads",
+    "contracts/test_field_neighbours",
     "faults/",
     "operations/test_cli",
     "operations/test_deployments",

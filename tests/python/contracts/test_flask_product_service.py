@@ -33,16 +33,16 @@ def total(server: EngineProcess, document: str) -> float:
     return amount
 
 
-@pytest.mark.parametrize("is_bare", [False, True])
+@pytest.mark.parametrize("shape", ["result", "bare"])
 def test_n9_an_order_costs_what_the_product_service_says_when_it_is_placed(
     make_server: Callable[..., EngineProcess],
     broker: Broker,
     upstream: UpstreamServices,
-    is_bare: bool,
+    shape: str,
 ) -> None:
     server = make_server(PRODUCTS_SERVICE_URL=upstream.products_url)
     server.start()
-    if is_bare:
+    if shape == "bare":
         upstream.answer_bare()
     with closing(Shop(server, broker.url)) as shop:
         shop.offer(Product(1, price=0.1, quantity=10))

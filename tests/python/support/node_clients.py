@@ -69,6 +69,21 @@ class KafkaJsConsumer(RecorderProcess):
         return self.messages()
 
 
+class NodeService(RecorderProcess):
+    """A service of tests/node that stands in for a neighbour; its port is free to choose."""
+
+    def __init__(self, workspace: Workspace, folder: Path, program: str, *arguments: str) -> None:
+        """Starts nothing yet. `program` is the name of the file, without its ending."""
+        node = find_node("axios", "express", "ioredis", "kafkajs")
+        record = folder / f"{program}.jsonl"
+        super().__init__(workspace, record, node, str(NODE_FOLDER / f"{program}.mjs"), *arguments)
+
+    @property
+    def url(self) -> str:
+        """Where its HTTP API is."""
+        return f"http://127.0.0.1:{self.ready_record()['port']}"
+
+
 def add_jobs(
     redis_url: str, jobs: Iterable[Mapping[str, object]], *, major: BullMqMajor = "6"
 ) -> list[str]:

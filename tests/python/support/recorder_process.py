@@ -63,6 +63,10 @@ class RecorderProcess:
         """Everything received so far, in the order of arrival."""
         return [each for each in self._lines() if "ready" not in each]
 
+    def ready_record(self) -> dict[str, Any]:
+        """What it has written last when it was ready."""
+        return [each for each in self._lines() if "ready" in each][-1]
+
     def wait_for_records(self, count: int, timeout_s: float = 20.0) -> list[dict[str, Any]]:
         """Waits until at least `count` have been received, and returns all of them.
 
