@@ -57,7 +57,7 @@ class SharedDatabase:
         """What `order-engine doctor` says of one part."""
         done = subprocess.run(
             [sys.executable, "-m", "order_engine", "doctor", "--json"],
-            env=self.env,
+            env=self.env | {"JWT_SECRET_KEY": "k" * 32},
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,
