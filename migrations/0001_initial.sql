@@ -417,6 +417,8 @@ create table adoption (
     announce boolean not null,
     -- What its own words for a status mean, such as {"paid": "confirmed"}.
     status_map jsonb not null default '{}',
+    -- The triggers on the older application's tables when the adoption was finished.
+    old_triggers bigint not null default 0,
     -- The table that is being copied, and the last id that was copied.
     copying_table text,
     copied_to_id bigint not null default 0,

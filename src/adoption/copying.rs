@@ -240,8 +240,12 @@ impl AdoptionSession {
     /// # Errors
     /// As [`super::refused`].
     pub async fn finish(&mut self) -> Result<()> {
-        let script = "update adoption set step = 'live', finished_at = clock_timestamp(),
-            copying_table = null, copied_to_id = 0";
+        let script = r"update adoption set step = 'live', finished_at = clock_timestamp(),
+            copying_table = null, copied_to_id = 0, old_triggers = (
+                select count(*) from pg_trigger join pg_class on pg_class.oid = tgrelid
+                where relnamespace = to_regnamespace(quote_ident(old_schema))
+                  and tgname like 'order\_engine\_%'
+            )";
         self.run("finishing the adoption", script).await
     }
 }

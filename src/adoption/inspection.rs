@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
+use super::triggers::old_triggers;
 use super::{AdoptionSession, Interpretation, ident, refused};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -97,6 +98,66 @@ impl AdoptionSession {
             }
             _ => Err(not_adoptable(&problems)),
         }
+    }
+
+    /// What undoing needs of the old tables, whatever became of them. A sequence that no longer
+    /// exists is replaced by the engine's own.
+    ///
+    /// # Errors
+    /// As [`super::refused`].
+    pub async fn remaining(&mut self, schema: &str) -> Result<OldTables> {
+        let (order_ids, item_ids): (Option<String>, Option<String>) = sqlx::query_as(
+            "select min(sequence) filter (where name = 'orders'),
+                    min(sequence) filter (where name = 'order_items')
+             from (
+                 select c.relname as name, pg_get_serial_sequence(c.oid::regclass::text, 'id')
+                     as sequence
+                 from pg_class c
+                 join pg_attribute a on a.attrelid = c.oid and a.attname = 'id'
+                     and not a.attisdropped
+                 where c.relnamespace = to_regnamespace($1)
+                   and c.relname in ('orders', 'order_items') and c.relkind = 'r'
+             ) remaining",
+        )
+        .bind(ident(schema))
+        .fetch_one(&mut self.connection)
+        .await
+        .map_err(|error| refused("looking for the old tables' sequences", error))?;
+        let own = |sequence| format!("{}.{sequence}", ident(&self.schema));
+        Ok(OldTables {
+            schema: schema.to_owned(),
+            order_ids: order_ids.unwrap_or_else(|| own("order_ids")),
+            item_ids: item_ids.unwrap_or_else(|| own("order_line_ids")),
+        })
+    }
+
+    /// What keeps the sides from being synchronised: changed columns of the old tables, and
+    /// triggers that were dropped or disabled. Empty while all is well.
+    ///
+    /// # Errors
+    /// As [`super::refused`].
+    pub async fn drift(&mut self, schema: &str) -> Result<Vec<String>> {
+        let mut problems = Vec::new();
+        self.check_columns(schema, &mut problems).await?;
+        let firing: Vec<(String, String)> = sqlx::query_as(
+            "select relname::text, tgname::text
+             from pg_trigger
+             join pg_class on pg_class.oid = tgrelid
+             where relnamespace = to_regnamespace($1) and tgenabled in ('O', 'A')",
+        )
+        .bind(ident(schema))
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(|error| refused("reading the triggers", error))?;
+        let is_firing = |table: &str, trigger: &str| {
+            firing.iter().any(|(on, name)| on == table && name == trigger)
+        };
+        problems.extend(old_triggers().filter(|(table, trigger)| !is_firing(table, trigger)).map(
+            |(table, trigger)| {
+                format!("The trigger {trigger} on {schema}.{table} is missing or disabled.")
+            },
+        ));
+        Ok(problems)
     }
 
     /// Checks that PostgreSQL knows a time zone of this name.

@@ -64,6 +64,16 @@ impl AdoptionSession {
         interpretation: &Interpretation,
     ) -> Result<(Vec<CountComparison>, Vec<Finding>)> {
         self.run("comparing", "begin isolation level repeatable read").await?;
+        let compared = self.compare_now(interpretation).await;
+        let end = if compared.is_ok() { "commit" } else { "rollback" };
+        self.run("comparing", end).await?;
+        compared
+    }
+
+    async fn compare_now(
+        &mut self,
+        interpretation: &Interpretation,
+    ) -> Result<(Vec<CountComparison>, Vec<Finding>)> {
         let figures = self.figures(COMPARE, interpretation, Home::Engine).await?;
         let rows = sqlx::query(
             "select kind, row_table, row_id, value, outcome from adoption_findings
@@ -72,7 +82,6 @@ impl AdoptionSession {
         .fetch_all(&mut self.connection)
         .await
         .map_err(|error| refused("reading findings", error))?;
-        self.run("comparing", "commit").await?;
         Ok((figures, rows.iter().map(read_finding).collect::<Result<_>>()?))
     }
 

@@ -1,6 +1,6 @@
 //! Creates and drops what keeps both sides in step: functions, triggers, and shared sequences.
 
-use super::{AdoptionSession, Home, Interpretation, OldTables, ident, literal};
+use super::{AdoptionSession, Home, Interpretation, OldTables, ident, literal, refused};
 use crate::error::Result;
 
 const CONVERSION: &str = include_str!("sql/conversion.sql");
@@ -118,10 +118,8 @@ impl AdoptionSession {
     /// # Errors
     /// As [`AdoptionSession::create_old_triggers`].
     pub async fn end(&mut self, interpretation: &Interpretation, old: &OldTables) -> Result<()> {
-        for (table, triggers) in ON_OLD {
-            let name = format!("{}.{}", ident(&old.schema), ident(table));
-            let names = triggers.iter().map(|(name, _, _)| *name).chain(["stock"]);
-            let script: String = names.map(|trigger| drop_trigger(&name, trigger)).collect();
+        for (table, trigger) in self.foreign_triggers().await? {
+            let script = format!("drop trigger if exists {trigger} on {table}");
             self.run_patiently("dropping triggers", &script).await?;
         }
         let mut script = self.fill_sequences(END, interpretation, old);
@@ -130,6 +128,26 @@ impl AdoptionSession {
             script.extend(triggers.iter().map(|(name, _, _)| drop_trigger(&table, name)));
         }
         self.run_patiently("ending the adoption", &script).await
+    }
+
+    /// The triggers on other tables that call functions of the engine's schema, quoted: also those
+    /// on tables that were renamed or moved since. Catalog first, as in [`ON_OLD`].
+    async fn foreign_triggers(&mut self) -> Result<Vec<(String, String)>> {
+        sqlx::query_as(
+            "select tgrelid::regclass::text, quote_ident(tgname)
+             from pg_trigger
+             join pg_proc on pg_proc.oid = tgfoid
+             join pg_class on pg_class.oid = tgrelid
+             where pronamespace = to_regnamespace($1) and relnamespace <> pronamespace
+               and not tgisinternal
+             order by array_position(
+                 '{product_catalog,order_user,order_items,orders}', relname::text
+             ), tgname",
+        )
+        .bind(ident(&self.schema))
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(|error| refused("looking for the engine's triggers", error))
     }
 
     /// Begins a dry run: opens a snapshot and creates the checking functions for this session only.
@@ -180,6 +198,15 @@ impl AdoptionSession {
              for each statement when ({NOT_MIRRORED}) execute function {engine}.{function}();\n"
         )
     }
+}
+
+/// The tables of the older application and the triggers on them.
+pub(super) fn old_triggers() -> impl Iterator<Item = (&'static str, String)> {
+    let stock = [("product_catalog", "order_engine_stock".to_owned())];
+    let of = |(table, triggers): (&'static str, &'static [Trigger])| {
+        triggers.iter().map(move |(name, _, _)| (table, format!("order_engine_{name}")))
+    };
+    ON_OLD.into_iter().flat_map(of).chain(stock)
 }
 
 /// The trigger does not fire for writes that were themselves mirrored from the other side.

@@ -97,6 +97,7 @@ impl App {
         }
         let channels = background.open_sinks(taken, messaging);
         background.update_projections(&engine, role.consumes(&settings.messages));
+        background.watch_adoption(&engine);
         background.delete_expired(&engine, settings.orders.idempotency_retention_hours);
         if background.publishes() {
             background.publish_legacy_changes(&engine);

@@ -1,6 +1,6 @@
 //! Periodic background tasks.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::retry::{RetryState, with_timeout};
 use crate::server::health::Probe;
-use crate::store::retention;
+use crate::store::{adoption_state, retention};
 
 /// Interval between retention runs.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
@@ -21,6 +21,8 @@ const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
 const LEGACY_INTERVAL: Duration = Duration::from_millis(500);
 /// Most changes of an older application that are published in one transaction.
 const LEGACY_BATCH_MAX: u32 = 200;
+/// Interval between checks of an adoption.
+const ADOPTION_INTERVAL: Duration = Duration::from_secs(5);
 /// Interval between updates of the projections in Redis.
 const PROJECTION_INTERVAL: Duration = Duration::from_secs(2);
 /// Longest time between a change's timestamp and its commit, with a margin.
@@ -144,6 +146,33 @@ impl Background {
         self.periodic(retry, Duration::ZERO, move |_| {
             let engine = engine.clone();
             async move { engine.import_preferences().await.map(|()| None) }
+        });
+    }
+
+    /// Logs an error whenever something new keeps an adopted database from being synchronised.
+    pub(super) fn watch_adoption(&self, engine: &Engine) {
+        let engine = engine.clone();
+        let reported = Arc::new(Mutex::new(None));
+        let retry = RetryState::new("checking the triggers of an adoption");
+        self.periodic(retry, Duration::ZERO, move |_| {
+            let (engine, reported) = (engine.clone(), Arc::clone(&reported));
+            async move {
+                let mut connection = engine.store().acquire().await?;
+                let drift = adoption_state::drift(&mut connection).await?;
+                let before = {
+                    let mut reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
+                    std::mem::replace(&mut *reported, drift)
+                };
+                if let Some(drift) = drift.filter(|now| before != Some(*now) && !now.is_none()) {
+                    tracing::error!(
+                        missing_triggers = drift.missing_triggers,
+                        failed_writes = drift.failed_writes,
+                        "the older application's tables were changed, and the sides are no longer \
+                         synchronised; order-engine doctor says what to do"
+                    );
+                }
+                Ok(Some(ADOPTION_INTERVAL))
+            }
         });
     }
 

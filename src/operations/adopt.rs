@@ -180,11 +180,19 @@ async fn undo(
         let text = "There is no adoption to undo on this database.";
         return Err(Error::new(ErrorKind::Misconfigured, text));
     };
-    let old = session.inspect().await?;
+    // The old tables may have changed since, and the engine's triggers must go all the same.
+    let old = session.remaining(&known.old_schema).await?;
     let (interpretation, announce) =
         decide(settings, &AdoptOptions::default(), &old, Some(&known))?;
     session.enter().await?;
-    let (figures, findings) = session.compare(&interpretation).await?;
+    let (figures, findings) = match session.compare(&interpretation).await {
+        Ok(compared) => compared,
+        Err(error) if error.kind() == ErrorKind::Misconfigured && force => Default::default(),
+        Err(error) if error.kind() == ErrorKind::Misconfigured => {
+            return Err(cannot_compare(&error));
+        }
+        Err(error) => return Err(error),
+    };
     let mut report = report("undone", interpretation.clone(), announce, figures, findings);
     if !force {
         check_nothing_is_lost(&report, known.step)?;
@@ -192,6 +200,16 @@ async fn undo(
     session.end(&interpretation, &old).await?;
     report.waiting = Some(session.waiting().await?);
     Ok(report)
+}
+
+/// The old tables were changed, so that nobody can say whether they have everything.
+fn cannot_compare(error: &Error) -> Error {
+    let text = format!(
+        "The two sides cannot be compared, because the old tables were changed: {} Restore their \
+         columns and run order-engine adopt, or use --force to undo the adoption all the same.",
+        error.message()
+    );
+    Error::new(ErrorKind::Misconfigured, &text).with("problems", text)
 }
 
 /// Fails if undoing would lose data. An unfinished adoption has only added the engine's orders to

@@ -1,5 +1,6 @@
 //! Checks the settings and everything the engine connects to, before it is started.
 
+mod adoption_check;
 mod database;
 mod dependencies;
 mod entries;

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::metrics::{Sample, count};
+use crate::store::adoption_state::AdoptionDrift;
 use crate::store::outbox::{self, Backlog};
 use crate::store::{Store, adoption_state, dead_letters};
 
@@ -50,6 +51,9 @@ impl Store {
                 whole(orders),
             )
         }));
+        if let Some(drift) = adoption_state::drift(&mut connection).await? {
+            samples.extend(drift_samples(drift));
+        }
         for destination in destinations {
             let backlog = backlogs.iter().find(|backlog| backlog.destination == *destination);
             let of_destination = outbox_samples(backlog);
@@ -57,6 +61,21 @@ impl Store {
         }
         Ok(samples)
     }
+}
+
+fn drift_samples(drift: AdoptionDrift) -> [Sample; 2] {
+    [
+        Sample::gauge(
+            "order_engine_adoption_missing_triggers",
+            "Triggers on the older application's tables that were dropped or disabled",
+            whole(drift.missing_triggers),
+        ),
+        Sample::gauge(
+            "order_engine_adoption_failed_writes",
+            "Writes of the engine or the older application that the other side does not have",
+            whole(drift.failed_writes),
+        ),
+    ]
 }
 
 fn outbox_samples(backlog: Option<&Backlog>) -> [Sample; 3] {

@@ -1,11 +1,11 @@
 //! Checks the database: the connection, writes, rights, tables, adoption.
 
-use crate::adoption::{self, AdoptionStep};
 use crate::app::{self, Check};
 use crate::config::Settings;
 use crate::error::Error;
+use crate::operations::doctor::adoption_check;
 use crate::operations::doctor::entries::{failed, passed};
-use crate::store::{Store, adoption_state, migrate, rights};
+use crate::store::{Store, migrate, rights};
 
 const SEE_LOG: &str = "See the database server's log.";
 
@@ -23,7 +23,7 @@ pub(super) async fn check(settings: &Settings) -> Vec<Check> {
     checks.extend(check_durability(&store).await);
     checks.extend(check_rights(&store).await);
     checks.push(check_tables(&store).await);
-    checks.extend(check_adoption(&store).await);
+    checks.extend(adoption_check::check(settings, &store).await);
     store.close().await;
     checks
 }
@@ -63,49 +63,4 @@ async fn check_tables(store: &Store) -> Check {
         },
         Err(error) => failed("tables", &error, SEE_LOG),
     }
-}
-
-/// None if no database was adopted.
-async fn check_adoption(store: &Store) -> Option<Check> {
-    let known = async {
-        let mut connection = store.acquire().await?;
-        let Some(known) = adoption::adoption(&mut connection, store.schema()).await? else {
-            return Ok(None);
-        };
-        let left_behind = adoption_state::orders_left_behind(&mut connection).await?;
-        Ok(Some((known, left_behind.unwrap_or_default())))
-    };
-    let (known, left_behind) = match known.await {
-        Ok(known) => known?,
-        Err(error) => return Some(failed("adoption", &error, SEE_LOG)),
-    };
-    let (schema, since) = (known.old_schema, known.started_at.format("%Y-%m-%d %H:%M UTC"));
-    Some(match known.step {
-        AdoptionStep::Live if left_behind > 0 => Check {
-            remedy: Some(
-                "Run order-engine adopt to list them. Correct the rows, or say with --map-status \
-                 what their status means."
-                    .to_owned(),
-            ),
-            ..passed(
-                "adoption",
-                &format!(
-                    "Synchronised with the tables in {schema}, except {left_behind} orders that \
-                     break a rule and were not imported."
-                ),
-            )
-        },
-        AdoptionStep::Live => {
-            passed("adoption", &format!("Synchronised with the tables in {schema}."))
-        }
-        AdoptionStep::Undone => {
-            passed("adoption", &format!("The adoption of {schema} was undone."))
-        }
-        AdoptionStep::Copying => Check {
-            name: "adoption".to_owned(),
-            is_ok: false,
-            detail: format!("The adoption of {schema}, started on {since}, is incomplete."),
-            remedy: Some("Run: order-engine adopt".to_owned()),
-        },
-    })
 }

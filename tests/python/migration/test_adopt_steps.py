@@ -4,14 +4,18 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 from random import Random
 
+import httpx
 import psycopg
 import pytest
 
 from order_engine import OrderEngine
 from tests.python.support.adopted_database import SharedDatabase
+from tests.python.support.engine_process import EngineProcess
 from tests.python.support.waiting import eventually
+from tests.services import Workspace
 
 FILL = """
     insert into orders (user_id, total_amount, status, created_at, updated_at)
@@ -228,6 +232,68 @@ def test_adoption_can_be_undone_and_repeated(shared_database: SharedDatabase) ->
         assert shared_database.level(1) == (10, 0, 10)
         engine.change_status(1, "delivered")
     assert shared_database.one("select status from orders where id = 1") == "Delivered"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("alter table orders rename column status to state", "public.orders.status must be"),
+        ("alter table orders drop column address", "public.orders.address must be"),
+        ("alter table order_items alter quantity type bigint", "public.order_items.quantity"),
+        ("alter table orders disable trigger all", "order_engine_insert on public.orders"),
+        ("drop table order_items", "The table public.order_items is missing"),
+        ("alter table order_user rename to people", "The table public.order_user is missing"),
+    ],
+)
+def test_d10_changed_tables_are_named_and_the_adoption_can_be_undone(
+    shared_database: SharedDatabase, change: str, named: str
+) -> None:
+    shared_database.place((1, 1))
+    shared_database.adopt()
+    assert shared_database.doctor("adoption") == "Synchronised with the tables in public."
+    shared_database.sql(change)
+    assert named in shared_database.doctor("adoption")
+    forced = shared_database.command("--undo", "--force")
+    assert forced.returncode == 0, forced.stderr
+    triggers = "select count(*) from pg_trigger where tgname like 'order_engine%'"
+    assert shared_database.one(triggers) == 0
+    with shared_database.engine() as engine:
+        assert engine.place_order(user_id=2, lines=[(1, 2)]).id
+
+
+def test_d10_a_running_engine_reports_disabled_triggers(
+    shared_database: SharedDatabase, workspace: Workspace, tmp_path: Path
+) -> None:
+    shared_database.adopt()
+    engine = EngineProcess(workspace, tmp_path, {"DATABASE_URL": shared_database.url})
+    engine.start()
+    try:
+
+        def metric(name: str) -> str:
+            text = httpx.get(f"{engine.url}/metrics", trust_env=False).text
+            found = re.search(rf"^order_engine_adoption_{name}\S* (\S+)$", text, re.MULTILINE)
+            return found[1] if found else "absent"
+
+        assert metric("missing_triggers") == metric("orders_left_behind") == "0.0"
+        shared_database.sql("alter table orders disable trigger order_engine_update")
+        assert metric("missing_triggers") == "1.0"
+        eventually(lambda: "no longer synchronised" in engine.log(), "the log says so")
+        assert engine.log().count("no longer synchronised") == 1
+    finally:
+        engine.stop()
+
+
+def test_d10_sides_that_cannot_be_compared_are_not_undone_unasked(
+    shared_database: SharedDatabase,
+) -> None:
+    shared_database.adopt()
+    shared_database.sql("alter table orders rename column status to state")
+    refused = shared_database.command("--undo")
+    assert refused.returncode != 0
+    assert "cannot be compared" in refused.stderr
+    assert "--force" in refused.stderr
+    shared_database.sql("alter table orders rename column state to status")
+    assert shared_database.command("--undo").returncode == 0
 
 
 def test_orders_placed_after_undoing_are_not_merged(shared_database: SharedDatabase) -> None:
