@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::triggers::old_triggers;
 use super::{AdoptionSession, Interpretation, ident, refused};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -131,35 +130,6 @@ impl AdoptionSession {
         })
     }
 
-    /// What keeps the sides from being synchronised: changed columns of the old tables, and
-    /// triggers that were dropped or disabled. Empty while all is well.
-    ///
-    /// # Errors
-    /// As [`super::refused`].
-    pub async fn drift(&mut self, schema: &str) -> Result<Vec<String>> {
-        let mut problems = Vec::new();
-        self.check_columns(schema, &mut problems).await?;
-        let firing: Vec<(String, String)> = sqlx::query_as(
-            "select relname::text, tgname::text
-             from pg_trigger
-             join pg_class on pg_class.oid = tgrelid
-             where relnamespace = to_regnamespace($1) and tgenabled in ('O', 'A')",
-        )
-        .bind(ident(schema))
-        .fetch_all(&mut self.connection)
-        .await
-        .map_err(|error| refused("reading the triggers", error))?;
-        let is_firing = |table: &str, trigger: &str| {
-            firing.iter().any(|(on, name)| on == table && name == trigger)
-        };
-        problems.extend(old_triggers().filter(|(table, trigger)| !is_firing(table, trigger)).map(
-            |(table, trigger)| {
-                format!("The trigger {trigger} on {schema}.{table} is missing or disabled.")
-            },
-        ));
-        Ok(problems)
-    }
-
     /// Checks that PostgreSQL knows a time zone of this name.
     ///
     /// # Errors
@@ -220,7 +190,11 @@ impl AdoptionSession {
         Ok(())
     }
 
-    async fn check_columns(&mut self, schema: &str, problems: &mut Vec<String>) -> Result<()> {
+    pub(super) async fn check_columns(
+        &mut self,
+        schema: &str,
+        problems: &mut Vec<String>,
+    ) -> Result<()> {
         let rows = sqlx::query(
             "select relname::text, relkind::text, attname::text,
                     format_type(atttypid, null) as type

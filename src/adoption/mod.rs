@@ -6,6 +6,7 @@
 //! psql itself leaves alone. See `docs/decisions/0007-adoption-by-triggers.md`.
 
 mod copying;
+mod drift;
 mod inspection;
 mod report;
 mod status_map;
