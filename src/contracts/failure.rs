@@ -52,7 +52,20 @@ fn message(error: &Error, product: &str) -> String {
         ErrorKind::Misconfigured => {
             "The order service is misconfigured; see the server log.".to_owned()
         }
+        ErrorKind::Unavailable => unavailable(error),
         _ => error.message().to_owned(),
+    }
+}
+
+/// The message for an unavailable component: names a service, but not its address.
+pub(super) fn unavailable(error: &Error) -> String {
+    match error.context_value("component") {
+        Some(service) if service.ends_with(" service") => {
+            format!(
+                "The {service} cannot be asked, so nothing was ordered. Please try again later."
+            )
+        }
+        _ => "The order service cannot reach its database. Please try again later.".to_owned(),
     }
 }
 
@@ -78,12 +91,16 @@ mod tests {
             (ErrorKind::ProductNotFound, 400, "Product 7 not found"),
             (ErrorKind::InvalidTransition, 409, "engine"),
             (ErrorKind::Conflict, 409, "engine"),
-            (ErrorKind::Unavailable, 503, "engine"),
         ] {
             let error = Error::new(kind, "engine").with("product_id", "7");
             let (found, message) = failure(&error, &[]);
             assert_eq!((found.as_u16(), message.as_str()), (status, text), "{kind:?}");
         }
+        let upstream = Error::new(ErrorKind::Unavailable, "http://10.0.0.7 does not answer.")
+            .with("component", "user service");
+        let (status, message) = failure(&upstream, &[]);
+        assert_eq!(status.as_u16(), 503);
+        assert!(message.starts_with("The user service cannot be asked"), "{message}");
         for inside in [ErrorKind::Internal, ErrorKind::Misconfigured] {
             let (status, message) = failure(&Error::new(inside, "engine"), &[]);
             assert_eq!(status.as_u16(), 500);

@@ -1,5 +1,6 @@
 //! The error messages of this contract.
 
+use crate::contracts::failure;
 use crate::contracts::flask::wire::status;
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind};
@@ -18,9 +19,7 @@ pub(super) fn message(error: &Error) -> String {
             format!("Requested quantity of product ID {product} not available.")
         }
         ErrorKind::InvalidTransition => transition(error),
-        ErrorKind::Unavailable => {
-            "The order service cannot reach its database. Please try again later.".to_owned()
-        }
+        ErrorKind::Unavailable => failure::unavailable(error),
         ErrorKind::Misconfigured => {
             "The order service is misconfigured; see the server log.".to_owned()
         }

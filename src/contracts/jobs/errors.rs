@@ -8,18 +8,11 @@ use crate::contracts::jobs::wire::JobsMessage;
 use crate::error::{Error, ErrorKind};
 use crate::server::rest;
 
-const OWN: &[FailureEntry] = &[
-    FailureEntry {
-        kind: ErrorKind::OutOfStock,
-        status: StatusCode::CONFLICT,
-        text: "Insufficient quantity of product {product}",
-    },
-    FailureEntry {
-        kind: ErrorKind::Unavailable,
-        status: StatusCode::SERVICE_UNAVAILABLE,
-        text: "The order service cannot reach its database. Please try again later.",
-    },
-];
+const OWN: &[FailureEntry] = &[FailureEntry {
+    kind: ErrorKind::OutOfStock,
+    status: StatusCode::CONFLICT,
+    text: "Insufficient quantity of product {product}",
+}];
 
 /// The response of an error.
 pub(super) fn answer(error: &Error) -> Response {

@@ -1,5 +1,6 @@
 //! The error messages of this contract.
 
+use crate::contracts::failure;
 use crate::error::{Error, ErrorKind};
 use crate::server::graphql::resolver_context;
 use crate::server::session::Session;
@@ -13,7 +14,7 @@ pub(super) fn message(error: &Error) -> String {
         ErrorKind::TokenInvalid => "The access token is invalid.".to_owned(),
         ErrorKind::ProductNotFound => format!("Product {product} not found"),
         ErrorKind::OutOfStock => format!("Insufficient stock for product {product}"),
-        ErrorKind::Unavailable => unavailable(error),
+        ErrorKind::Unavailable => failure::unavailable(error),
         ErrorKind::Misconfigured => {
             "The order service is misconfigured; see the server log.".to_owned()
         }
@@ -29,18 +30,6 @@ pub(super) fn message(error: &Error) -> String {
         | ErrorKind::Overloaded
         | ErrorKind::OutcomeUnknown
         | ErrorKind::Internal => error.message().to_owned(),
-    }
-}
-
-/// The message for an unavailable component: names a service, but not its address.
-fn unavailable(error: &Error) -> String {
-    match error.context_value("component") {
-        Some(service) if service.ends_with(" service") => {
-            format!(
-                "The {service} cannot be asked, so nothing was ordered. Please try again later."
-            )
-        }
-        _ => "The order service cannot reach its database. Please try again later.".to_owned(),
     }
 }
 
