@@ -202,10 +202,17 @@ class AsyncEngine:
         headers: Headers | None = None,
     ) -> Future[dict[str, Any]]: ...
     def handle_http(
-        self, method: str, target: str, headers: Headers, body: bytes | None = None
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        body: bytes | None = None,
+        client: str | None = None,
     ) -> Future[HttpResponse]: ...
     def next_chunk(self, stream: ResponseStream) -> Future[bytes | None]: ...
-    def open_websocket(self, headers: Headers) -> Future[WebSocket | None]: ...
+    def open_websocket(
+        self, headers: Headers, client: str | None = None
+    ) -> Future[WebSocket | None]: ...
     def migration_router(self) -> Future[MigrationRouter]: ...
     def events_tail(
         self, *, order_id: Id | None = None, limit: int = 20
@@ -818,7 +825,12 @@ class Engine:
             Misconfigured: No contract with GraphQL is served, or no secret is set.
         """
     def handle_http(
-        self, method: str, target: str, headers: Headers, body: bytes | None = None
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        body: bytes | None = None,
+        client: str | None = None,
     ) -> HttpResponse:
         """Answer an HTTP request that another server received.
 
@@ -829,6 +841,7 @@ class Engine:
             target: Path and query, percent-encoded; the path starts with `/`.
             headers: Headers of the request.
             body: Body of the request. More than 1 MiB is refused.
+            client: Address of the client, for rate limits and `*_auth_networks`.
 
         Returns:
             Status, headers, body. A streamed body is in `stream`; see `next_chunk`.
@@ -846,11 +859,12 @@ class Engine:
         Returns:
             The chunk; None at the end.
         """
-    def open_websocket(self, headers: Headers) -> WebSocket | None:
+    def open_websocket(self, headers: Headers, client: str | None = None) -> WebSocket | None:
         """Open the engine's side of a WebSocket on `/graphql` that another server holds.
 
         Args:
             headers: Headers of the upgrade request.
+            client: Address of the client.
 
         Returns:
             The socket; None if the client offers no GraphQL protocol. Then refuse the connection.

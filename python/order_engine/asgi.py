@@ -82,7 +82,7 @@ class OrderEngineApp:
             return
         try:
             answer = await self._engine.handle_http(
-                scope["method"], _target(scope), scope["headers"], body
+                scope["method"], _target(scope), scope["headers"], body, _client(scope)
             )
         except Unavailable as error:
             status, headers, content = http_api.unavailable_response(error)
@@ -125,7 +125,7 @@ class OrderEngineApp:
         socket = None
         if _path(scope) == http_api.GRAPHQL:
             with suppress(OrderEngineError):
-                socket = await self._engine.open_websocket(scope["headers"])
+                socket = await self._engine.open_websocket(scope["headers"], _client(scope))
         if socket is None:
             await send({"type": "websocket.close"})
             return
@@ -197,6 +197,12 @@ def _path(scope: Scope) -> str:
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     return path[len(root) :] if root and path.startswith(root) else path
+
+
+def _client(scope: Scope) -> str | None:
+    """Return the address of the client; None if the server does not know it."""
+    client: tuple[str, int] | None = scope.get("client")
+    return None if client is None else client[0]
 
 
 def _target(scope: Scope) -> str:

@@ -175,7 +175,9 @@ class OrderEngineExtension:
     def _answer(self, http_request: HttpRequest | None = None) -> Response:
         try:
             engine = _engine_of_app().engine
-            answer = engine.handle_http(*(http_request or self._http_request(keeps_body=False)))
+            answer = engine.handle_http(
+                *(http_request or self._http_request(keeps_body=False)), client=request.remote_addr
+            )
         except Unavailable as error:
             status, headers, text = http_api.unavailable_response(error)
             return current_app.response_class(text, status, headers)

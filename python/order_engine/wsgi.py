@@ -61,6 +61,7 @@ class OrderEngineApp:
                 ),
                 _headers(environ),
                 _body(environ),
+                environ.get("REMOTE_ADDR"),
             )
         except Unavailable as error:
             status, headers, body = http_api.unavailable_response(error)

@@ -16,6 +16,16 @@ pub(super) fn warn(apis: &[ContractApi], access: Access) {
             "authentication is disabled: any client that can reach this port has full access"
         );
     }
+    for api in apis {
+        if let Ok(Authenticator::Networks(networks)) = api.authenticator() {
+            tracing::info!(
+                contract = api.contract().name(),
+                port = api.port(),
+                ?networks,
+                "authentication is disabled for clients in these networks; others have no access"
+            );
+        }
+    }
     let verifiers = apis.iter().filter_map(|api| api.authenticator().ok()?.verifier());
     let warnings: BTreeSet<_> = verifiers.flat_map(|verifier| verifier.warnings()).collect();
     for warning in warnings {

@@ -31,7 +31,10 @@ impl<'a> Authenticators<'a> {
             return Ok(Err(problem));
         }
         Ok(Ok(match contract.auth_mode() {
-            Ok(AuthMode::Disabled) => Authenticator::Disabled,
+            Ok(AuthMode::Disabled) => match contract.auth_networks() {
+                [] => Authenticator::Disabled,
+                networks => Authenticator::Networks(networks.into()),
+            },
             Ok(AuthMode::TrustedGateway) => self.trusted_gateway(),
             Ok(AuthMode::Jwt) => self.jwt()?,
             Err(setting) => return Ok(Err(setting.missing())),

@@ -16,6 +16,8 @@ use crate::server::health::Probe;
 use crate::server::metrics::Metrics;
 use crate::server::open_limits::OpenLimits;
 use crate::server::rate_limit::RateLimiter;
+use crate::server::request_log::RequestLog;
+use crate::server::request_origin::OriginOptions;
 
 /// What the servers of all contracts of a process share.
 pub(super) struct SharedContext {
@@ -26,6 +28,8 @@ pub(super) struct SharedContext {
     time_max: Duration,
     rate_limiter: Option<Arc<RateLimiter>>,
     open_limits: Arc<OpenLimits>,
+    origins: Arc<OriginOptions>,
+    request_log: RequestLog,
     shutdown_pending: CancellationToken,
     shutdown: CancellationToken,
 }
@@ -33,6 +37,7 @@ pub(super) struct SharedContext {
 impl SharedContext {
     pub(super) fn new(
         settings: &ServerSettings,
+        request_log: RequestLog,
         probes: Vec<Arc<dyn Probe>>,
         metrics_sources: Vec<Arc<dyn MetricsSource>>,
     ) -> Self {
@@ -45,6 +50,8 @@ impl SharedContext {
             time_max: settings.request_timeout_seconds,
             rate_limiter: rate_limiter.map(Arc::new),
             open_limits: Arc::new(OpenLimits::new(settings.into())),
+            origins: Arc::new(settings.into()),
+            request_log,
             shutdown_pending: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         }
@@ -65,6 +72,9 @@ impl SharedContext {
             time_max: self.time_max,
             rate_limiter: self.rate_limiter.clone(),
             open_limits: Arc::clone(&self.open_limits),
+            origins: Arc::clone(&self.origins),
+            request_log: self.request_log,
+            is_on_loopback: false,
             shutdown_pending: self.shutdown_pending.clone(),
             shutdown: self.shutdown.clone(),
         })

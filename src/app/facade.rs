@@ -2,6 +2,7 @@
 //! `WebSocket` connections that another server has accepted, messages that another program has
 //! received, and the migration router.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -48,7 +49,8 @@ impl App {
             "query": query, "operationName": operation_name, "variables": variables,
         });
         let params = Params::from_json(body.to_string().as_bytes())?;
-        let session = Session::from_headers(&context.authenticator, &header_map(headers)?).await;
+        let headers = header_map(headers)?;
+        let session = Session::from_headers(&context.authenticator, &headers, None).await;
         let deadline = graphql.deadline();
         let request = params.into();
         let answered = graphql.execute(request, Arc::new(session), false, deadline).await;
@@ -78,9 +80,13 @@ impl App {
     ///
     /// # Errors
     /// As [`App::execute`].
-    pub fn socket(&self, headers: Headers) -> Result<Option<InProcessSocket>> {
+    pub fn socket(
+        &self,
+        headers: Headers,
+        client: Option<IpAddr>,
+    ) -> Result<Option<InProcessSocket>> {
         let (graphql, context) = self.graphql()?;
-        InProcessSocket::open(graphql, context, headers)
+        InProcessSocket::open(graphql, context, headers, client)
     }
 
     /// Applies a message that another program has received, as the first contract decodes it.

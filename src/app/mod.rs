@@ -121,7 +121,12 @@ impl App {
         let app = Self {
             engine,
             contracts,
-            shared: SharedContext::new(&settings.server, probes.clone(), vec![Arc::new(metrics)]),
+            shared: SharedContext::new(
+                &settings.server,
+                (&settings.logging).into(),
+                probes.clone(),
+                vec![Arc::new(metrics)],
+            ),
             probes,
             background,
             stage: settings.migration.migration_stage,

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::auth::{AuthOptions, JwksOptions};
+use crate::auth::{AuthOptions, HmacAlgorithm, JwksOptions};
 use crate::config::Settings;
 use crate::config::auth::AuthSettings;
 #[cfg(feature = "kafka")]
 use crate::config::kafka::KafkaSettings;
+use crate::config::logging::{LoggedRequests, LoggingSettings};
 use crate::config::rabbitmq::RabbitMqSettings;
 use crate::config::redis::RedisSettings;
 use crate::config::server::ServerSettings;
@@ -19,6 +20,8 @@ use crate::engine::ports::{ProductService, UserService};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::open_limits::OpenLimitOptions;
 use crate::server::rate_limit::RateLimitOptions;
+use crate::server::request_log::RequestLog;
+use crate::server::request_origin::OriginOptions;
 use crate::transport::bullmq::{BullMqOptions, BullMqPublisherFactory};
 use crate::transport::http::{GraphQlProducts, RestProducts, RestUsers, UpstreamOptions};
 #[cfg(feature = "kafka")]
@@ -39,10 +42,14 @@ impl From<&Settings> for Rules {
 impl From<&AuthSettings> for AuthOptions {
     fn from(settings: &AuthSettings) -> Self {
         let secret = settings.jwt_secret_key.clone();
+        let algorithms = settings.jwt_secret_algorithms.iter();
         Self {
             issuer: settings.jwt_issuer.clone(),
             audience: settings.jwt_audience.clone(),
             leeway: settings.jwt_leeway_seconds,
+            secret_algorithms: algorithms.filter_map(|name| HmacAlgorithm::parse(name)).collect(),
+            user_claims: settings.jwt_user_claims.clone(),
+            requires_expiry: settings.jwt_require_exp,
             staff_values: settings.jwt_admin_names.clone(),
             ..Self::new(secret.unwrap_or_else(|| SecretString::from(String::new())))
         }
@@ -74,6 +81,25 @@ impl From<&ServerSettings> for OpenLimitOptions {
         Self {
             sockets_per_address: settings.websockets_per_address_max,
             subscriptions_per_caller: settings.subscriptions_per_user_max,
+        }
+    }
+}
+
+impl From<&ServerSettings> for OriginOptions {
+    fn from(settings: &ServerSettings) -> Self {
+        Self {
+            allowed_hosts: settings.allowed_hosts.clone(),
+            cors_origins: settings.cors_origins.clone(),
+        }
+    }
+}
+
+impl From<&LoggingSettings> for RequestLog {
+    fn from(settings: &LoggingSettings) -> Self {
+        match settings.log_requests {
+            LoggedRequests::Failures => Self::Failures,
+            LoggedRequests::All => Self::All,
+            LoggedRequests::Off => Self::Off,
         }
     }
 }

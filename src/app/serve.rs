@@ -13,8 +13,9 @@ use crate::config::Settings;
 use crate::config::server::ServerSettings;
 use crate::contracts::Transport;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server;
+use crate::server::request_origin::is_loopback;
 use crate::server::tls::ServerCertificate;
+use crate::server::{self, ServerContext};
 
 /// Serves until `stop` is cancelled or SIGINT or SIGTERM arrives, then finishes the requests in
 /// progress; a second signal stops at once. After SIGTERM requests are accepted for a while, so
@@ -53,7 +54,8 @@ pub async fn serve(
         (app.shared.shutdown_pending().clone(), app.shared.shutdown().clone());
     tokio::spawn(ending.clone().follow(shutdown_pending, delay, shutdown));
     let serving = async {
-        let listeners = Listeners { apis: listeners, metrics, certificate };
+        let is_on_loopback = is_loopback(&host);
+        let listeners = Listeners { apis: listeners, metrics, certificate, is_on_loopback };
         let served = serve_apis(&app, listeners, urls, ready, drain).await;
         app.close().await;
         served
@@ -101,6 +103,8 @@ struct Listeners {
     metrics: Option<TcpListener>,
     /// The TLS certificate of all of them, if TLS is on.
     certificate: Option<ServerCertificate>,
+    /// Whether only this machine reaches them.
+    is_on_loopback: bool,
 }
 
 /// Checks that a broker is set for at least one contract; otherwise the process would have nothing
@@ -128,7 +132,11 @@ async fn serve_apis(
     drain: Duration,
 ) -> Result<()> {
     let apis = app.contracts.apis();
-    let contexts: Vec<_> = apis.iter().map(|api| app.shared.of(api)).collect::<Result<_>>()?;
+    let context = |api| {
+        let is_on_loopback = listeners.is_on_loopback;
+        Ok(ServerContext { is_on_loopback, ..app.shared.of(api)? })
+    };
+    let contexts: Vec<_> = apis.iter().map(context).collect::<Result<_>>()?;
     let routers = apis.iter().zip(&contexts);
     let routers = routers.map(|(api, context)| api.contract().router(&app.engine, context));
     let metrics = listeners.metrics.zip(contexts.first());

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 
-use crate::auth::{Principal, Verifier};
+use crate::auth::{Network, Principal, Verifier};
 use crate::domain::caller::Caller;
 use crate::domain::ids::UserId;
 use crate::error::{Error, ErrorKind, Result};
@@ -20,6 +20,8 @@ pub enum Authenticator {
     TrustedGateway(Arc<TrustedGateway>),
     /// Not at all: every client has full access.
     Disabled,
+    /// Not at all, for clients in these networks. Others have no access.
+    Networks(Arc<[Network]>),
 }
 
 /// A gateway that names the user of each request, and proves itself by a shared secret.
@@ -39,8 +41,14 @@ impl Authenticator {
     pub fn verifier(&self) -> Option<&Arc<Verifier>> {
         match self {
             Self::Jwt(verifier) => Some(verifier),
-            Self::TrustedGateway(_) | Self::Disabled => None,
+            Self::TrustedGateway(_) | Self::Disabled | Self::Networks(_) => None,
         }
+    }
+
+    /// Whether callers need neither a token nor a secret.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self, Self::Disabled | Self::Networks(_))
     }
 
     /// Whether the request that failed with `refused` should be authenticated again; see

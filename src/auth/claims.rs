@@ -25,27 +25,41 @@ impl<'a> Claims<'a> {
         self.0.iter().find(|(claim, _)| claim == name).map(|(_, value)| value.get())
     }
 
-    /// A time in whole seconds since 1970. None for any other value; `Some(None)` when the claim is
-    /// absent.
+    /// A time in seconds since 1970, with or without a fraction. None for any other value;
+    /// `Some(None)` when the claim is absent.
     #[expect(clippy::option_option, reason = "refused, absent and present are three answers")]
     pub(super) fn time(&self, name: &str) -> Option<Option<DateTime<Utc>>> {
         let Some(text) = self.get(name) else {
             return Some(None);
         };
-        let seconds = whole_number(text).filter(|n| (0..=NUMERIC_DATE_MAX).contains(n))?;
-        DateTime::from_timestamp(seconds, 0).map(Some)
+        // PyJWT writes what `time.time()` returns.
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let nanoseconds = format!("{fraction:0<9.9}");
+        let seconds = whole_number(whole).filter(|n| (0..=NUMERIC_DATE_MAX).contains(n))?;
+        let is_fraction = fraction.bytes().all(|byte| byte.is_ascii_digit());
+        let nanoseconds = is_fraction.then(|| nanoseconds.parse().ok()).flatten()?;
+        DateTime::from_timestamp(seconds, nanoseconds).map(Some)
     }
 
-    /// The user: `user_id`, the claim of the old services, or `sub`. When both are present, they
-    /// must agree.
-    pub(super) fn user_id(&self) -> Option<UserId> {
-        match (self.get("user_id"), self.get("sub")) {
-            (Some(user), Some(subject)) => {
-                id(user).filter(|user| id(subject).as_ref() == Some(user))
+    /// The user, from those of `claims` that are present. They must agree.
+    ///
+    /// # Errors
+    /// What is wrong with the claims.
+    pub(super) fn user_id(&self, claims: &[String]) -> Result<UserId, String> {
+        let mut user: Option<(&str, UserId)> = None;
+        for claim in claims {
+            let Some(value) = self.get(claim) else { continue };
+            let id = id(value).ok_or_else(|| format!("the claim {claim} is not a user id"))?;
+            match &user {
+                Some((other, known)) if *known != id => {
+                    return Err(format!("the claims {other} and {claim} name different users"));
+                }
+                Some(_) => {}
+                None => user = Some((claim, id)),
             }
-            (Some(only), None) | (None, Some(only)) => id(only),
-            (None, None) => None,
         }
+        let none = || format!("no claim names the user; looked for {}", claims.join(", "));
+        user.map(|(_, id)| id).ok_or_else(none)
     }
 
     /// Whether the token is valid for requests. A refresh token of flask-jwt-extended is not.

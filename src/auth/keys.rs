@@ -1,7 +1,8 @@
 //! The keys that verify tokens, each bound to one algorithm.
 //!
-//! The kind of the key decides the algorithm: a shared secret is for HS256, a public key for the
-//! algorithm of its type. The algorithm that a token names is only compared with it.
+//! The kind of the key decides the algorithm: a shared secret is for those of the settings, HS256
+//! by default, and a public key for the algorithm of its type. The algorithm that a token names is
+//! only compared with it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -21,6 +22,45 @@ const MODULUS_BYTES_MIN: usize = 256;
 const MODULUS_BYTES_MAX: usize = 1024;
 /// A coordinate of P-256, and an Ed25519 key, in bytes.
 const POINT_BYTES: usize = 32;
+
+/// An algorithm of a shared secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HmacAlgorithm {
+    /// HMAC with SHA-256.
+    Hs256,
+    /// HMAC with SHA-384.
+    Hs384,
+    /// HMAC with SHA-512.
+    Hs512,
+}
+
+impl HmacAlgorithm {
+    /// Parses the name in tokens.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Hs256, Self::Hs384, Self::Hs512].into_iter().find(|one| one.name() == name)
+    }
+
+    /// The name in tokens.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::Hs384 => "HS384",
+            Self::Hs512 => "HS512",
+        }
+    }
+}
+
+impl From<HmacAlgorithm> for Algorithm {
+    fn from(algorithm: HmacAlgorithm) -> Self {
+        match algorithm {
+            HmacAlgorithm::Hs256 => Self::HS256,
+            HmacAlgorithm::Hs384 => Self::HS384,
+            HmacAlgorithm::Hs512 => Self::HS512,
+        }
+    }
+}
 
 /// A key and the one algorithm it is used with.
 pub(super) struct Key {
@@ -70,8 +110,8 @@ struct Jwk {
 
 impl Key {
     /// A secret that is shared with the issuer.
-    pub(super) fn secret(secret: &[u8]) -> Self {
-        Self::new(None, Algorithm::HS256, DecodingKey::from_secret(secret))
+    pub(super) fn secret(secret: &[u8], algorithm: HmacAlgorithm) -> Self {
+        Self::new(None, algorithm.into(), DecodingKey::from_secret(secret))
     }
 
     fn new(id: Option<String>, algorithm: Algorithm, verifying: DecodingKey) -> Self {
@@ -79,6 +119,8 @@ impl Key {
             Algorithm::RS256 => "RS256",
             Algorithm::ES256 => "ES256",
             Algorithm::EdDSA => "EdDSA",
+            Algorithm::HS384 => "HS384",
+            Algorithm::HS512 => "HS512",
             _ => "HS256",
         };
         Self { id, algorithm, algorithm_name, verifying }
@@ -161,9 +203,14 @@ impl Key {
         (is_for_signatures && fits).then_some(key)
     }
 
+    /// Whether the key's algorithm is the one that a token names.
+    pub(super) fn has_algorithm(&self, header: &Header) -> bool {
+        self.algorithm_name == header.alg
+    }
+
     /// Whether a token with this header may be signed by this key.
     pub(super) fn is_meant(&self, header: &Header) -> bool {
-        self.algorithm_name == header.alg
+        self.has_algorithm(header)
             && (self.id.is_none() || header.kid.is_none() || self.id == header.kid)
     }
 

@@ -7,7 +7,9 @@ mod authenticator;
 mod claims;
 mod jwks;
 mod keys;
+mod network;
 mod principal;
+mod refusal;
 mod token_cache;
 
 use std::fmt::Write as _;
@@ -17,13 +19,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
+use jsonwebtoken::EncodingKey;
 use jsonwebtoken::crypto::{aws_lc, sign};
-use jsonwebtoken::{Algorithm, EncodingKey};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use crate::auth::claims::Claims;
 use crate::auth::keys::{Header, Key};
+use crate::auth::refusal::invalid;
 use crate::auth::token_cache::{Fingerprint, VerifyingKeys};
 use crate::domain::caller::Caller;
 use crate::domain::ids::UserId;
@@ -32,7 +35,10 @@ use crate::json_object::JsonObject;
 
 pub use authenticator::{Authenticator, TrustedGateway};
 pub use jwks::{Jwks, JwksOptions, JwksSource};
+pub use keys::HmacAlgorithm;
+pub use network::Network;
 pub use principal::Principal;
+pub use refusal::token_refusal;
 
 /// Context key of errors about a token that names an unknown key.
 const UNKNOWN_KEY: &str = "unknown_key";
@@ -44,12 +50,19 @@ const SECRET_BYTES_MIN: usize = 32;
 /// The options of a [`Verifier`].
 #[derive(Clone, Debug)]
 pub struct AuthOptions {
-    /// The shared secret of HS256 tokens; empty for none.
+    /// The secret that is shared with the issuer; empty for none.
     pub secret: SecretString,
     /// The required `iss` claim; none to accept any issuer.
     pub issuer: Option<String>,
     /// The audience that `aud` must name; none to reject tokens with an `aud` claim.
     pub audience: Option<String>,
+    /// The algorithms of tokens that the secret signs; the first one signs. Default HS256.
+    pub secret_algorithms: Vec<HmacAlgorithm>,
+    /// The claims that name the user; those that are present must agree.
+    /// Default `user_id`, `sub`, `userId`, `id`, `_id`.
+    pub user_claims: Vec<String>,
+    /// Whether a token without `exp` is rejected. Default `true`.
+    pub requires_expiry: bool,
     /// Accepted difference between clocks. Default 5 s.
     pub leeway: Duration,
     /// The claims that can make a user an admin: a name, a list of names, or `true`.
@@ -68,6 +81,9 @@ impl AuthOptions {
             secret,
             issuer: None,
             audience: None,
+            secret_algorithms: vec![HmacAlgorithm::Hs256],
+            user_claims: owned(&["user_id", "sub", "userId", "id", "_id"]),
+            requires_expiry: true,
             leeway: Duration::from_secs(5),
             staff_claims: owned(&["role", "roles", "scope", "scopes", "is_admin"]),
             staff_values: owned(&["admin"]),
@@ -122,7 +138,9 @@ impl Verifier {
                 "JWT_SECRET_KEY is empty: set it to the secret that signs your users' tokens.",
             ));
         }
-        let mut keys: Vec<_> = has_secret.then(|| Key::secret(secret)).into_iter().collect();
+        let algorithms = options.secret_algorithms.iter().filter(|_| has_secret);
+        let mut keys: Vec<_> =
+            algorithms.map(|algorithm| Key::secret(secret, *algorithm)).collect();
         keys.extend(issuer.pem.map(|pem| Key::from_pem(&pem)).transpose()?);
         let verifier = Self {
             own: Arc::new(VerifyingKeys::new(keys)),
@@ -156,13 +174,19 @@ impl Verifier {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let length = self.options.secret.expose_secret().len();
-        if length == 0 || length >= SECRET_BYTES_MIN {
-            return Vec::new();
+        let mut warnings = Vec::new();
+        if (1..SECRET_BYTES_MIN).contains(&length) {
+            warnings.push(format!(
+                "JWT_SECRET_KEY has {length} bytes; below {SECRET_BYTES_MIN} it can be guessed \
+                 from any token. Take a longer one once every service that shares it can change."
+            ));
         }
-        vec![format!(
-            "JWT_SECRET_KEY has {length} bytes; below {SECRET_BYTES_MIN} it can be guessed from \
-             any token. Take a longer one once every service that shares it can change."
-        )]
+        if !self.options.requires_expiry {
+            let text = "jwt_require_exp is false: a token without exp is valid until its key is \
+                        replaced. Set it to true once the issuer sets exp.";
+            warnings.push(text.to_owned());
+        }
+        warnings
     }
 
     /// The caller, from the value of the `Authorization` header.
@@ -185,7 +209,7 @@ impl Verifier {
     ) -> Result<Principal> {
         let token = bearer(authorization)?;
         if token.len() > TOKEN_BYTES_MAX {
-            return Err(invalid());
+            return Err(invalid(format!("it has more than {TOKEN_BYTES_MAX} bytes")));
         }
         let fingerprint = Fingerprint::of(token);
         if let Some(principal) = self.recall(fingerprint, now) {
@@ -205,14 +229,21 @@ impl Verifier {
 
     /// Checks the claims of a verified token.
     fn principal(&self, claims: &str, now: DateTime<Utc>) -> Result<Principal> {
-        let claims = Claims::parse(claims).ok_or_else(invalid)?;
+        let claims = Claims::parse(claims)
+            .ok_or_else(|| invalid("its claims are not one JSON object without repeated names"))?;
         let expires_at = self.check_times(&claims, now)?;
-        let user = claims.user_id().ok_or_else(invalid)?;
-        let fits = claims.is_access_token()
-            && claims.is_from(self.options.issuer.as_deref())
-            && claims.is_for(self.options.audience.as_deref());
-        if !fits {
-            return Err(invalid());
+        let user = claims.user_id(&self.options.user_claims).map_err(invalid)?;
+        if !claims.is_access_token() {
+            return Err(invalid("its type is not access"));
+        }
+        if !claims.is_from(self.options.issuer.as_deref()) {
+            return Err(invalid("its iss is not jwt_issuer"));
+        }
+        if !claims.is_for(self.options.audience.as_deref()) {
+            return Err(invalid(match &self.options.audience {
+                Some(_) => "its aud does not name jwt_audience",
+                None => "it has an aud, and jwt_audience is not set",
+            }));
         }
         let staff = claims.name_any(&self.options.staff_claims, &self.options.staff_values);
         Ok(Principal { caller: Caller::User { id: user, staff }, expires_at })
@@ -240,6 +271,9 @@ impl Verifier {
         let mut claims = Map::new();
         // The old services read a number from `user_id`; PyJWT requires a string in `sub`.
         claims.insert("user_id".into(), number_or_text(user));
+        if let Some(claim) = self.options.user_claims.first() {
+            claims.insert(claim.clone(), number_or_text(user));
+        }
         claims.insert("sub".into(), json!(user.as_str()));
         claims.insert("iat".into(), json!(now.timestamp()));
         claims.insert("exp".into(), json!(expires_at.timestamp()));
@@ -252,7 +286,7 @@ impl Verifier {
         if admin {
             self.claim_staff(&mut claims)?;
         }
-        self.signed(&json!({"alg": "HS256", "typ": "JWT"}), &Value::Object(claims))
+        self.signed(claims)
     }
 
     fn claim_staff(&self, claims: &mut Map<String, Value>) -> Result<()> {
@@ -268,9 +302,12 @@ impl Verifier {
         Ok(())
     }
 
-    fn signed(&self, header: &Value, claims: &Value) -> Result<String> {
+    fn signed(&self, claims: Map<String, Value>) -> Result<String> {
+        let algorithm = self.options.secret_algorithms.first().copied();
+        let algorithm = algorithm.unwrap_or(HmacAlgorithm::Hs256);
+        let header = json!({"alg": algorithm.name(), "typ": "JWT"});
         let mut token = String::new();
-        for part in [header, claims] {
+        for part in [header, Value::Object(claims)] {
             let part = URL_SAFE_NO_PAD.encode(part.to_string());
             // Writing to a string never fails.
             let _ = write!(token, "{part}.");
@@ -280,7 +317,7 @@ impl Verifier {
             let text = "jwt_secret_key is not set, so no token can be signed. Set JWT_SECRET_KEY.";
             Error::new(ErrorKind::Misconfigured, text)
         })?;
-        let signature = sign(token.as_bytes(), signing, Algorithm::HS256).map_err(|error| {
+        let signature = sign(token.as_bytes(), signing, algorithm.into()).map_err(|error| {
             Error::new(ErrorKind::Internal, "A token could not be signed.").with_source(error)
         })?;
         Ok(format!("{token}.{signature}"))
@@ -289,13 +326,14 @@ impl Verifier {
     /// Verifies the signature. Returns the claims as JSON text, and the group of keys whose key
     /// signed them.
     fn signed_claims(&self, token: &str) -> Result<(String, Arc<VerifyingKeys>)> {
-        let (message, signature) = token.rsplit_once('.').ok_or_else(invalid)?;
-        let (header, claims) = message.split_once('.').ok_or_else(invalid)?;
+        let parts = || invalid("it has not three parts");
+        let (message, signature) = token.rsplit_once('.').ok_or_else(parts)?;
+        let (header, claims) = message.split_once('.').ok_or_else(parts)?;
         let header = decoded(header)?;
         let JsonObject(header): JsonObject<Header> =
-            serde_json::from_str(&header).map_err(|_| invalid())?;
+            serde_json::from_str(&header).map_err(|_| invalid("its header is not valid"))?;
         if header.crit.is_some() {
-            return Err(invalid());
+            return Err(invalid("its header has crit"));
         }
         let has_signed = |key: &Key| key.is_meant(&header) && key.has_signed(message, signature);
         let keys = match self.own.keys().iter().any(has_signed) {
@@ -313,7 +351,10 @@ impl Verifier {
         has_signed: impl Fn(&Key) -> bool,
     ) -> Result<Arc<VerifyingKeys>> {
         let jwks = self.jwks.as_ref().filter(|_| header.is_of_an_issuer());
-        let Some(jwks) = jwks else { return Err(invalid()) };
+        let Some(jwks) = jwks else {
+            let is_accepted = self.own.keys().iter().any(|key| key.has_algorithm(header));
+            return Err(refusal::signature(is_accepted, &header.alg));
+        };
         let keys = jwks.current().ok_or_else(|| {
             let text = "The issuer's key set has not been fetched yet. Try again later.";
             Error::new(ErrorKind::Unavailable, text)
@@ -321,22 +362,28 @@ impl Verifier {
                 .with(UNKNOWN_KEY, "all")
         })?;
         if !keys.keys().iter().any(|key| key.is_meant(header)) {
-            return Err(invalid().with(UNKNOWN_KEY, "one"));
+            let text = "the issuer's key set has no key for its kid and alg";
+            return Err(invalid(text).with(UNKNOWN_KEY, "one"));
         }
-        if keys.keys().iter().any(has_signed) { Ok(keys) } else { Err(invalid()) }
+        let has_signed = keys.keys().iter().any(has_signed);
+        has_signed.then_some(keys).ok_or_else(|| refusal::signature(true, &header.alg))
     }
 
     fn check_times(&self, claims: &Claims<'_>, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
-        let expires_at = claims.time("exp").ok_or_else(invalid)?.ok_or_else(invalid)?;
-        let expires_at =
-            expires_at.checked_add_signed(self.leeway).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let expires_at = claims.time("exp").ok_or_else(|| invalid("its exp is not a time"))?;
+        if expires_at.is_none() && self.options.requires_expiry {
+            return Err(invalid("it has no exp"));
+        }
+        let expires_at = expires_at
+            .and_then(|at| at.checked_add_signed(self.leeway))
+            .unwrap_or(DateTime::<Utc>::MAX_UTC);
         if expires_at <= now {
             return Err(Error::new(ErrorKind::TokenExpired, "The token has expired."));
         }
-        let starts_at = claims.time("nbf").ok_or_else(invalid)?;
+        let starts_at = claims.time("nbf").ok_or_else(|| invalid("its nbf is not a time"))?;
         let earliest = now.checked_add_signed(self.leeway).unwrap_or(DateTime::<Utc>::MAX_UTC);
         if starts_at.is_some_and(|starts_at| starts_at > earliest) {
-            return Err(invalid());
+            return Err(invalid("its nbf is in the future"));
         }
         Ok(expires_at)
     }
@@ -369,13 +416,13 @@ pub(crate) fn bearer(authorization: Option<&str>) -> Result<&str> {
     }
     // The old service answers a token without a scheme as an invalid token.
     let is_bare_token = !value.contains(' ') && value.matches('.').count() == 2;
-    Err(if is_bare_token { invalid() } else { missing() })
+    Err(if is_bare_token { invalid("it has no scheme; send Bearer before it") } else { missing() })
 }
 
 /// Decodes a part of a token. serde would not check that ignored parts are UTF-8.
 fn decoded(part: &str) -> Result<String> {
-    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| invalid())?;
-    String::from_utf8(bytes).map_err(|_| invalid())
+    let text = URL_SAFE_NO_PAD.decode(part).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    text.ok_or_else(|| invalid("a part of it is not base64url without padding"))
 }
 
 fn number_or_text(user: &UserId) -> Value {
@@ -388,10 +435,6 @@ fn number_or_text(user: &UserId) -> Value {
 
 fn missing() -> Error {
     Error::new(ErrorKind::TokenMissing, "The Authorization header is missing.")
-}
-
-fn invalid() -> Error {
-    Error::new(ErrorKind::TokenInvalid, "The token is not valid.")
 }
 
 #[cfg(test)]

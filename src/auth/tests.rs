@@ -1,5 +1,7 @@
 //! Tokens of other libraries, and forged ones (RELIABILITY C1–C14).
 
+use jsonwebtoken::Algorithm;
+
 use super::*;
 
 const SECRET: &str = "a-shared-secret-of-at-least-32-bytes!";
@@ -109,10 +111,10 @@ fn a_changed_or_misshapen_token_is_invalid() {
 }
 
 #[test]
-fn expiry_is_required_and_a_whole_number() {
+fn expiry_is_required_and_a_number_of_seconds() {
     assert_eq!(checked(&token(r#"{"user_id":1}"#)), INVALID);
     for exp in
-        ["\"4102444800\"", "4102444800.0", "4.1e9", "-1", "null", "[4102444800]", "true", "1e400"]
+        ["\"4102444800\"", "4102444800.0e0", "4.1e9", "-1", "null", "[4102444800]", "true", "1e400"]
     {
         let claims = format!(r#"{{"user_id":1,"exp":{exp}}}"#);
         assert_eq!(checked(&token(&claims)), INVALID, "{exp}");
@@ -135,7 +137,7 @@ fn clocks_may_differ_by_the_leeway_and_no_more() {
         |by: i64| token(&format!(r#"{{"user_id":1,"exp":4102444800,"nbf":{}}}"#, NOW + by));
     assert_eq!(checked(&starting(5)), customer("1"));
     assert_eq!(checked(&starting(6)), INVALID);
-    for nbf in ["\"0\"", "0.5", "null", "-1", "[]"] {
+    for nbf in ["\"0\"", "0.5e1", "null", "-1", "[]"] {
         let claims = format!(r#"{{"user_id":1,"exp":4102444800,"nbf":{nbf}}}"#);
         assert_eq!(checked(&token(&claims)), INVALID, "{nbf}");
     }
@@ -186,6 +188,120 @@ fn the_user_stands_in_user_id_or_in_sub() {
         r#""sub":"a\u0000b","#,
     ] {
         assert_eq!(with(claims), INVALID, "{claims}");
+    }
+}
+
+#[test]
+fn n6_times_may_have_a_fraction() {
+    let exp = |exp: &str| checked(&token(&format!(r#"{{"user_id":1,"exp":{exp}}}"#)));
+    assert_eq!(exp("4102444800.123456"), customer("1"));
+    assert_eq!(exp("4102444800.0"), customer("1"));
+    assert_eq!(exp(&format!("{}.0009", NOW - 5)), customer("1"), "the leeway is 5 s");
+    assert_eq!(exp(&format!("{}.9999999999999", NOW - 6)), Err(ErrorKind::TokenExpired));
+    assert_eq!(exp("253402300800.0"), INVALID);
+    let claims = format!(r#"{{"user_id":1,"exp":4102444800,"iat":{NOW}.25,"nbf":{NOW}.75}}"#);
+    assert_eq!(checked(&token(&claims)), customer("1"));
+}
+
+#[test]
+fn n6_the_settings_say_which_claims_name_the_user() {
+    let with = |claims: &str| checked(&token(&format!(r#"{{{claims},"exp":4102444800}}"#)));
+    assert_eq!(with(r#""userId":7"#), customer("7"));
+    assert_eq!(with(r#""id":"7""#), customer("7"));
+    assert_eq!(with(r#""_id":"66f1f7a2b3c4d5e6f7a8b9c0""#), customer("66f1f7a2b3c4d5e6f7a8b9c0"));
+    assert_eq!(with(r#""_id":7,"id":"7","userId":"7","sub":"7","user_id":7"#), customer("7"));
+    for claims in [
+        r#""userId":7,"id":8"#,
+        r#""sub":"7","_id":8"#,
+        r#""userId":7,"id":null"#,
+        r#""userId":1.5"#,
+        r#""uid":7"#,
+    ] {
+        assert_eq!(with(claims), INVALID, "{claims}");
+    }
+    let mut options = AuthOptions::new(SECRET.into());
+    options.user_claims = vec!["uid".to_owned()];
+    let verifier = Verifier::new(options).unwrap();
+    let kind = |claims: &str| {
+        let token = token(&format!(r#"{{{claims},"exp":4102444800}}"#));
+        verifier.verify(Some(&token), now()).map_err(|error| error.kind()).map(|_| ())
+    };
+    assert_eq!(kind(r#""uid":7,"sub":"another""#), Ok(()), "other claims do not count");
+    assert_eq!(kind(r#""user_id":7"#), Err(ErrorKind::TokenInvalid));
+}
+
+#[test]
+fn n6_a_secret_signs_with_the_algorithms_of_the_settings() {
+    let signed_with = |algorithm: HmacAlgorithm, named: &str| {
+        let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{named}"}}"#));
+        let claims = URL_SAFE_NO_PAD.encode(r#"{"user_id":1,"exp":4102444800}"#);
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let message = format!("{header}.{claims}");
+        let signature = sign(message.as_bytes(), &key, algorithm.into()).unwrap();
+        format!("Bearer {message}.{signature}")
+    };
+    let all = [HmacAlgorithm::Hs256, HmacAlgorithm::Hs384, HmacAlgorithm::Hs512];
+    for accepted in all {
+        let mut options = AuthOptions::new(SECRET.into());
+        options.secret_algorithms = vec![accepted];
+        let verifier = Verifier::new(options).unwrap();
+        for signing in all {
+            for named in all {
+                let token = signed_with(signing, named.name());
+                let is_valid = verifier.verify(Some(&token), now()).is_ok();
+                let expected = signing == accepted && named == accepted;
+                assert_eq!(is_valid, expected, "{accepted:?} {signing:?} {named:?}");
+            }
+        }
+    }
+    let mut options = AuthOptions::new(SECRET.into());
+    options.secret_algorithms = all.to_vec();
+    let verifier = Verifier::new(options).unwrap();
+    for signing in all {
+        assert!(verifier.verify(Some(&signed_with(signing, signing.name())), now()).is_ok());
+    }
+}
+
+#[test]
+fn n6_a_missing_expiry_is_accepted_by_setting_and_warned_about() {
+    let mut options = AuthOptions::new(SECRET.into());
+    options.requires_expiry = false;
+    let verifier = Verifier::new(options).unwrap();
+    assert!(verifier.warnings().join(" ").contains("jwt_require_exp"));
+    let kind = |claims: &str| {
+        verifier.verify(Some(&token(claims)), now()).map_err(|error| error.kind()).map(|_| ())
+    };
+    assert_eq!(kind(r#"{"user_id":1}"#), Ok(()));
+    assert_eq!(kind(r#"{"user_id":1,"exp":1}"#), Err(ErrorKind::TokenExpired));
+    assert_eq!(kind(r#"{"user_id":1,"exp":null}"#), Err(ErrorKind::TokenInvalid));
+}
+
+#[test]
+fn n6_the_log_says_why_a_token_was_refused_without_the_token() {
+    let good = token(r#"{"user_id":1,"exp":4102444800}"#);
+    let claims = r#"{"user_id":1,"exp":4102444800}"#;
+    for (refused, reason) in [
+        (format!("{good}A"), "no key for \"HS256\" has signed it"),
+        (signed(r#"{"alg":"HS512"}"#, claims), "there is no key for its alg \"HS512\""),
+        ("Bearer a.b".to_owned(), "it has not three parts"),
+        (token(r#"{"user_id":1}"#), "it has no exp"),
+        (token(r#"{"user_id":1,"exp":"1"}"#), "its exp is not a time"),
+        (token(r#"{"exp":4102444800}"#), "no claim names the user; looked for user_id, sub, "),
+        (
+            token(r#"{"user_id":1,"userId":2,"exp":4102444800}"#),
+            "the claims user_id and userId name different users",
+        ),
+        (
+            token(r#"{"user_id":1,"exp":4102444800,"aud":"shop"}"#),
+            "it has an aud, and jwt_audience is not set",
+        ),
+        (good.replace("Bearer ", ""), "it has no scheme; send Bearer before it"),
+    ] {
+        let error = verifier().verify(Some(&refused), now()).unwrap_err();
+        assert_eq!(error.message(), "The token is not valid.", "clients learn nothing");
+        let told = token_refusal(&error).unwrap();
+        assert!(told.starts_with(reason), "{told}");
+        assert!(!refused.split('.').any(|part| part.len() > 5 && told.contains(part)), "{told}");
     }
 }
 

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use crate::contracts::{AuthMode, Contract};
 use crate::domain::caller::Access;
 use crate::setting::{
-    Problems, Reader, Values, choice, declared, list, optional_text, path, seconds, secret,
+    Problems, Reader, Values, choice, declared, flag, list, optional_text, path, seconds, secret,
     settings,
 };
 
@@ -19,9 +19,16 @@ settings! {
             parse: secret,
             default: "",
             variables: ["JWT_SECRET_KEY"],
-            help: "The secret that signs HS256 tokens, shared with the service that issues them; \
+            help: "The secret that signs tokens, shared with the service that issues them; \
                    at least 32 bytes.",
             secret: true,
+        }
+        jwt_secret_algorithms: Vec<String> {
+            parse: hmac_algorithms,
+            default: "HS256",
+            variables: ["ORDER_ENGINE_JWT_SECRET_ALGORITHMS"],
+            help: "The algorithms of tokens that jwt_secret_key signs, separated by commas: HS256, \
+                   HS384 or HS512. The engine's own tokens have the first one.",
         }
         jwt_public_key_file: Option<PathBuf> {
             parse: path,
@@ -96,6 +103,20 @@ settings! {
             help: "The audience that the aud claim of tokens must name. Unset: tokens with an aud \
                    claim are rejected.",
         }
+        jwt_user_claims: Vec<String> {
+            parse: claims,
+            default: "user_id,sub,userId,id,_id",
+            variables: ["ORDER_ENGINE_JWT_USER_CLAIMS"],
+            help: "The claims of tokens that name the user, separated by commas. A token must have \
+                   one of them; if it has several, they must name the same user.",
+        }
+        jwt_require_exp: bool {
+            parse: flag,
+            default: "true",
+            variables: ["ORDER_ENGINE_JWT_REQUIRE_EXP"],
+            help: "Whether tokens without an exp claim are rejected. false: they are valid until \
+                   the key is replaced.",
+        }
         jwt_admin_names: Vec<String> {
             parse: list,
             default: "admin",
@@ -151,6 +172,15 @@ impl AuthSettings {
             Ok(AuthMode::TrustedGateway) if self.auth_gateway_secret.is_none() => {
                 missing("auth_gateway_secret")
             }
+            Ok(AuthMode::Jwt | AuthMode::TrustedGateway)
+                if !contract.auth_networks().is_empty() =>
+            {
+                let name = contract.name();
+                Some(format!(
+                    "{name}_auth_networks is set, but {name}_auth is not none. Networks restrict \
+                     access without authentication only. Unset one of them."
+                ))
+            }
             Ok(AuthMode::Jwt) if !self.can_check_tokens() => missing("jwt_secret_key"),
             Ok(_) => None,
         }
@@ -177,6 +207,23 @@ fn jwks_url(reader: &mut Reader<'_>) -> Option<String> {
         );
     }
     Some(url.to_owned())
+}
+
+fn hmac_algorithms(reader: &mut Reader<'_>) -> Vec<String> {
+    let names = list(reader);
+    let is_known = |name: &String| ["HS256", "HS384", "HS512"].contains(&name.as_str());
+    if names.is_empty() || !names.iter().all(is_known) {
+        reader.problem("must be HS256, HS384 or HS512, or several of them");
+    }
+    names
+}
+
+fn claims(reader: &mut Reader<'_>) -> Vec<String> {
+    let claims = list(reader);
+    if claims.is_empty() {
+        reader.problem("must name at least one claim");
+    }
+    claims
 }
 
 fn header(reader: &mut Reader<'_>) -> String {

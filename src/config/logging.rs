@@ -12,6 +12,17 @@ settings! {
             help: "Log level: error, warn, info, debug or trace; also for single modules, as in \
                    info,order_engine::outbox=debug.",
         }
+        log_requests: LoggedRequests {
+            parse: choice([
+                ("failures", LoggedRequests::Failures),
+                ("all", LoggedRequests::All),
+                ("off", LoggedRequests::Off),
+            ]),
+            default: "failures",
+            variables: ["ORDER_ENGINE_LOG_REQUESTS"],
+            help: "Which requests to the API are logged, one line each at level info: failures, \
+                   all or off.",
+        }
         log_format: LogFormat {
             parse: choice([("text", LogFormat::Text), ("json", LogFormat::Json)]),
             default: "text",
@@ -19,6 +30,17 @@ settings! {
             help: "Format of log lines: text or json.",
         }
     }
+}
+
+/// Which requests are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoggedRequests {
+    /// Those that failed.
+    Failures,
+    /// All.
+    All,
+    /// None.
+    Off,
 }
 
 /// The format of log lines.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::contracts;
 use crate::setting::{
-    Problems, Reader, Values, limit, number, optional_number, path, seconds, settings, text,
+    Problems, Reader, Values, limit, list, number, optional_number, path, seconds, settings, text,
 };
 
 settings! {
@@ -101,6 +101,22 @@ settings! {
                    further ones get an error. Without a user, those of one client address. 0: no \
                    limit.",
         }
+        allowed_hosts: Vec<String> {
+            parse: host_names,
+            default: "",
+            variables: ["ORDER_ENGINE_ALLOWED_HOSTS"],
+            help: "Host names that requests may name in the Host header, separated by commas; \
+                   *.example.com for subdomains, * for every name. Unset: every name, but for a \
+                   contract without authentication while host is a loopback address only \
+                   localhost.",
+        }
+        cors_origins: Vec<String> {
+            parse: origins,
+            default: "",
+            variables: ["ORDER_ENGINE_CORS_ORIGINS"],
+            help: "Origins whose pages may call the API from a browser (CORS), such as \
+                   https://shop.example.com, separated by commas; * for all. Unset: none.",
+        }
         tls_certificate_file: Option<PathBuf> {
             parse: path,
             default: "",
@@ -143,6 +159,38 @@ pub(super) fn read(values: &Values, problems: &mut Problems) -> ServerSettings {
         problems.add("tls_certificate_file and tls_key_file belong together. Set both.");
     }
     settings
+}
+
+fn host_names(reader: &mut Reader<'_>) -> Vec<String> {
+    let names = list(reader);
+    let is_name = |name: &&String| {
+        let rest = name.strip_prefix("*.").unwrap_or(name);
+        let is_in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[:]".contains(&byte);
+        *name == "*" || (!rest.is_empty() && rest.bytes().all(is_in_name) && !has_port(rest))
+    };
+    if let Some(name) = names.iter().find(|name| !is_name(name)) {
+        reader.problem(format!("must be host names without port, *.name or *, not {name:?}"));
+    }
+    names
+}
+
+/// Whether a host name ends in a port. An IPv6 address is in brackets.
+fn has_port(host: &str) -> bool {
+    !host.starts_with('[') && host.contains(':')
+}
+
+fn origins(reader: &mut Reader<'_>) -> Vec<String> {
+    let origins = list(reader);
+    let is_origin = |origin: &&String| {
+        let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        *origin == "*" || rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '@']))
+    };
+    if let Some(origin) = origins.iter().find(|origin| !is_origin(origin)) {
+        reader.problem(format!(
+            "must be origins such as https://shop.example.com, without a path, or *, not {origin:?}"
+        ));
+    }
+    origins
 }
 
 fn addresses(reader: &mut Reader<'_>) -> Vec<ContractAddress> {

@@ -7,12 +7,13 @@ use std::time::Duration;
 use axum::Router;
 use utoipa::openapi::OpenApi;
 
+use crate::auth::Network;
 use crate::contracts::channel::Channel;
 use crate::engine::Engine;
 use crate::engine::ports::{EventEncoder, MessageDecoder};
 use crate::server::ServerContext;
 use crate::server::graphql::GraphQl;
-use crate::setting::{Problems, Reader, Setting, Values, optional_choice};
+use crate::setting::{Problems, Reader, Setting, Values, list, optional_choice};
 
 /// One contract: its API, the encoder of its events and the decoder of incoming messages.
 pub trait Contract: fmt::Debug + Send + Sync {
@@ -34,6 +35,11 @@ pub trait Contract: fmt::Debug + Send + Sync {
     /// The setting that is missing, for a contract that has no default.
     fn auth_mode(&self) -> std::result::Result<AuthMode, &'static Setting> {
         Ok(AuthMode::Jwt)
+    }
+
+    /// The networks whose clients need no authentication, if there is none; empty for all.
+    fn auth_networks(&self) -> &[Network] {
+        &[]
     }
 
     /// The transport of its messages.
@@ -115,6 +121,19 @@ impl AuthMode {
             [("jwt", Self::Jwt), ("gateway", Self::TrustedGateway), ("none", Self::Disabled)];
         optional_choice(modes)(reader)
     }
+}
+
+/// Parses networks, separated by commas.
+pub(crate) fn networks(reader: &mut Reader<'_>) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for text in list(reader) {
+        match Network::parse(&text) {
+            Some(network) => networks.push(network),
+            None => reader
+                .problem(format!("must be addresses or networks such as 10.0.0.0/8, not {text:?}")),
+        }
+    }
+    networks
 }
 
 /// What a contract's messages are transported by.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use pyo3::exceptions::{
@@ -15,7 +16,7 @@ use pyo3::types::{
 };
 use rust_decimal::Decimal;
 
-use crate::app::Headers;
+use crate::app::{Headers, InProcessRequest};
 use crate::domain::caller::Caller;
 use crate::domain::ids::{Actor, IdempotencyKey, OrderId, OrderName, ProductId, UserId};
 use crate::domain::placement::{PlacementLine, PlacementRequest, Pricing};
@@ -458,4 +459,27 @@ pub(super) fn valid<T>(py: Python<'_>, result: Result<T>) -> PyResult<T> {
 
 fn invalid(py: Python<'_>, text: String) -> PyErr {
     raise(py, &Error::new(ErrorKind::InvalidInput, text))
+}
+
+/// The address of a client. A server that listens on a Unix socket names none, or its path.
+pub(super) fn address(client: Option<&Argument<'_>>) -> PyResult<Option<IpAddr>> {
+    let given = client.map(|client| text(client, "client")).transpose()?;
+    Ok(given.and_then(|text| text.parse().ok()))
+}
+
+/// A request that another server has received.
+pub(super) fn http_request(
+    method: &Argument<'_>,
+    target: &Argument<'_>,
+    all_headers: &Argument<'_>,
+    body: Option<&Argument<'_>>,
+    client: Option<&Argument<'_>>,
+) -> PyResult<InProcessRequest> {
+    Ok(InProcessRequest {
+        method: text(method, "method")?,
+        target: text(target, "target")?,
+        headers: headers(Some(all_headers), None)?,
+        client: address(client)?,
+        body: body.map(bytes).transpose()?.unwrap_or_default(),
+    })
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use pyo3::prelude::*;
 
+use crate::app::Consistency;
 use crate::app::consuming::Delivery;
-use crate::app::{Consistency, InProcessRequest};
 use crate::domain::caller::Caller;
 use crate::domain::external_event::{ExternalEvent, ProductEvent, StockEvent, UserEvent};
 use crate::domain::money::checked_amount;
@@ -593,6 +593,7 @@ impl PyEngine {
     ///     target (str): Path and query, percent-encoded; the path starts with `/`.
     ///     headers (Headers): Headers of the request.
     ///     body (bytes | None): Body of the request. More than 1 MiB is refused.
+    ///     client (str | None): Address of the client, for rate limits and `*_auth_networks`.
     ///
     /// Returns:
     ///     HttpResponse: Status, headers, body. A streamed body is in `stream`; see `next_chunk`.
@@ -600,7 +601,7 @@ impl PyEngine {
     /// Raises:
     ///     InvalidInput: The arguments are not an HTTP request.
     ///     Misconfigured: No secret is set to verify tokens with.
-    #[pyo3(signature = (method, target, headers, body=None))]
+    #[pyo3(signature = (method, target, headers, body=None, client=None))]
     fn handle_http<'py>(
         &self,
         py: Python<'py>,
@@ -608,13 +609,9 @@ impl PyEngine {
         target: &Argument<'py>,
         headers: &Argument<'py>,
         body: Option<&Argument<'py>>,
+        client: Option<&Argument<'py>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let asked = InProcessRequest {
-            method: arguments::text(method, "method")?,
-            target: arguments::text(target, "target")?,
-            headers: arguments::headers(Some(headers), None)?,
-            body: body.map(arguments::bytes).transpose()?.unwrap_or_default(),
-        };
+        let asked = arguments::http_request(method, target, headers, body, client)?;
         self.run(py, move |opened| async move {
             opened.app.answer(asked).await.map(PyHttpResponse::from)
         })
@@ -640,21 +637,23 @@ impl PyEngine {
     ///
     /// Args:
     ///     headers (Headers): Headers of the upgrade request.
+    ///     client (str | None): Address of the client.
     ///
     /// Returns:
     ///     WebSocket | None: The socket; None if the client offers no GraphQL protocol. Then refuse
     ///         the connection.
-    #[pyo3(signature = (headers))]
+    #[pyo3(signature = (headers, client=None))]
     fn open_websocket<'py>(
         &self,
         py: Python<'py>,
         headers: &Argument<'py>,
+        client: Option<&Argument<'py>>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let client = arguments::address(client)?;
         let headers = arguments::headers(Some(headers), None)?;
-        self.run(
-            py,
-            move |opened| async move { Ok(opened.app.socket(headers)?.map(PyWebSocket::from)) },
-        )
+        self.run(py, move |opened| async move {
+            Ok(opened.app.socket(headers, client)?.map(PyWebSocket::from))
+        })
     }
 
     /// Return the migration router between the program's own code and the engine.

@@ -57,7 +57,8 @@ impl PyMigrationRouter {
         }
         let headers = arguments::headers(Some(headers), None)?;
         let body = arguments::bytes(body)?;
-        let mut decision = self.router.route(InProcessRequest { method, target, headers, body });
+        let mut decision =
+            self.router.route(InProcessRequest { method, target, headers, client: None, body });
         if decision.must_wait() {
             decision = py.detach(|| {
                 decision.wait();

@@ -19,6 +19,8 @@ use crate::server::health::{self, Probe, Readiness};
 use crate::server::metrics::{self, Metrics, MetricsEndpoint};
 use crate::server::open_limits::OpenLimits;
 use crate::server::rate_limit::RateLimiter;
+use crate::server::request_log::RequestLog;
+use crate::server::request_origin::{OriginOptions, OriginRules};
 
 /// Dependencies and settings of one contract's API. Cheap to clone.
 #[derive(Clone)]
@@ -41,6 +43,13 @@ pub struct ServerContext {
     pub rate_limiter: Option<Arc<RateLimiter>>,
     /// Limits what clients hold open.
     pub open_limits: Arc<OpenLimits>,
+    /// Which requests are logged.
+    pub request_log: RequestLog,
+    /// The hosts and origins that requests may name.
+    pub origins: Arc<OriginOptions>,
+    /// Whether only this machine reaches the API's port. `false` if another server accepts the
+    /// requests.
+    pub is_on_loopback: bool,
     /// Cancelled shortly before `shutdown`: `/readyz` reports "stopping" so that load balancers
     /// stop sending requests. Requests are still served.
     pub shutdown_pending: CancellationToken,
@@ -49,11 +58,19 @@ pub struct ServerContext {
 }
 
 impl ServerContext {
-    /// Adds the common routes to `router`, and answers a panicking handler with status 500.
+    /// Adds the common routes to `router`, checks hosts and origins, and answers a panicking
+    /// handler with status 500.
     pub fn with_common_routes(&self, router: Router) -> Router {
-        router
+        let router = router
             .merge(self.common_routes())
-            .layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| panic_response(&*panic)))
+            .layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| panic_response(&*panic)));
+        self.origin_rules().apply(router)
+    }
+
+    /// What the `Host` and `Origin` of a request may be.
+    pub(super) fn origin_rules(&self) -> OriginRules {
+        let is_authenticated = !self.authenticator.is_open();
+        OriginRules::new(&self.origins, is_authenticated, self.is_on_loopback)
     }
 
     /// `/healthz`, `/readyz` and `/metrics`.

@@ -1,10 +1,13 @@
 //! Serves requests and WebSocket connections that another server in this process has accepted, with
 //! the same routes as the engine's own server.
 
+use std::net::{IpAddr, SocketAddr};
+
 use axum::Router;
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
+use axum::extract::ConnectInfo;
 use axum::extract::ws::Message;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 use tower::ServiceExt as _;
@@ -14,6 +17,7 @@ use crate::server::ServerContext;
 use crate::server::body::BODY_BYTES_MAX;
 use crate::server::graphql::GraphQl;
 use crate::server::graphql::websocket::{self, AcceptedSocket};
+use crate::server::rate_limit::PeerAddress;
 use crate::server::session::Session;
 
 /// Names and values of headers, as bytes.
@@ -33,6 +37,8 @@ pub struct InProcessRequest {
     pub target: String,
     /// All headers, in order.
     pub headers: Headers,
+    /// The client's address, if the other server knows it.
+    pub client: Option<IpAddr>,
     /// The body. A body over the size limit may be truncated, as long as it stays over the limit.
     pub body: Vec<u8>,
 }
@@ -124,6 +130,10 @@ pub fn to_http_request(request: InProcessRequest) -> Result<Request<Body>> {
             Error::new(ErrorKind::InvalidInput, format!("The HTTP request is malformed: {error}."))
         })?;
     *converted.headers_mut() = header_map(request.headers)?;
+    if let Some(client) = request.client {
+        let peer = PeerAddress(SocketAddr::new(client, 0));
+        converted.extensions_mut().insert(ConnectInfo(peer));
+    }
     Ok(converted)
 }
 
@@ -150,21 +160,24 @@ impl InProcessSocket {
     /// subprotocol.
     ///
     /// # Errors
-    /// `InvalidInput` if a header is not valid HTTP.
+    /// `InvalidInput` if a header is not valid HTTP; `Forbidden` for a host or origin that is not
+    /// allowed.
     pub fn open(
         graphql: &GraphQl,
         server: &ServerContext,
         headers: Headers,
+        client: Option<IpAddr>,
     ) -> Result<Option<Self>> {
         let headers = header_map(headers)?;
+        server.origin_rules().check(&headers, &Uri::default())?;
         let Some(protocol) = websocket::protocol(&headers) else { return Ok(None) };
         let (incoming, source) = futures_channel::mpsc::channel(MESSAGES_MAX);
         let (sink, outgoing) = futures_channel::mpsc::channel(MESSAGES_MAX);
         let authenticator = server.authenticator.clone();
         let graphql = graphql.clone();
         tokio::spawn(async move {
-            let session = Session::from_headers(&authenticator, &headers).await;
-            // The other server knows the client's address, and limits its sockets.
+            let session = Session::from_headers(&authenticator, &headers, client).await;
+            let session = session.with_method(websocket::METHOD);
             let Ok(slot) = graphql.open_limits().socket(&session) else { return };
             let accepted = AcceptedSocket { protocol, graphql, authenticator, session, slot };
             websocket::serve(sink, source, accepted).await;

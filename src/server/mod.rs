@@ -16,6 +16,8 @@ pub mod open_limits;
 pub mod openapi;
 mod process;
 pub mod rate_limit;
+pub mod request_log;
+pub mod request_origin;
 pub mod rest;
 mod serve;
 pub mod session;

@@ -80,7 +80,7 @@ pub fn with_description(
 #[must_use]
 pub fn with_security(mut description: OpenApi, authenticator: Option<&Authenticator>) -> OpenApi {
     let (name, scheme) = match authenticator {
-        None | Some(Authenticator::Disabled) => return description,
+        None | Some(Authenticator::Disabled | Authenticator::Networks(_)) => return description,
         Some(Authenticator::Jwt(_)) => {
             let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
             ("token", SecurityScheme::Http(scheme.build()))

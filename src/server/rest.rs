@@ -20,7 +20,8 @@ use crate::server::body::ReadBody;
 use crate::server::metrics::{Metrics, NO_OPERATION};
 use crate::server::open_limits::OpenLimits;
 use crate::server::rate_limit::RateLimiter;
-use crate::server::session::Session;
+use crate::server::request_log::{self, AnsweredRequest, RequestLog};
+use crate::server::session::{self, Session};
 use crate::server::{ServerContext, body, media, rate_limit};
 
 /// The `Retry-After` of responses to an overload, in seconds.
@@ -37,6 +38,7 @@ pub struct RestHandler {
     metrics: Arc<Metrics>,
     rate_limiter: Option<Arc<RateLimiter>>,
     open_limits: Arc<OpenLimits>,
+    request_log: RequestLog,
     time_max: Duration,
     format_error: ErrorFormat,
 }
@@ -80,6 +82,7 @@ impl RestHandler {
             metrics,
             rate_limiter: server.rate_limiter.clone(),
             open_limits: Arc::clone(&server.open_limits),
+            request_log: server.request_log,
             time_max: server.time_max,
             format_error,
         }
@@ -95,8 +98,9 @@ impl RestHandler {
     ) -> Response {
         let began = Instant::now();
         let (parts, body) = request.into_parts();
-        let session = Session::from_headers(&self.authenticator, &parts.headers).await;
-        let session = session.with_address(rate_limit::address(&parts.extensions));
+        let address = rate_limit::address(&parts.extensions);
+        let session = Session::from_headers(&self.authenticator, &parts.headers, address).await;
+        let session = session.with_method(session::method_name(&parts.method));
         let limiter = self.rate_limiter.as_ref();
         let admitted = limiter.map_or(Ok(()), |limiter| limiter.admit(&session));
         let is_json = media::is_json(&parts.headers);
@@ -123,7 +127,7 @@ impl RestHandler {
                 (result, request.session)
             }
         };
-        let response = result.unwrap_or_else(|error| {
+        let mut response = result.unwrap_or_else(|error| {
             session.record_failure(&error);
             let mut response = (self.format_error)(&error);
             if is_body_too_large {
@@ -137,14 +141,30 @@ impl RestHandler {
             }
             response
         });
-        let outcome = session.failure().map_or("OK", ErrorKind::code);
+        let outcome = session.failure().map_or(request_log::OK, ErrorKind::code);
         self.metrics.request(self.contract, operation, outcome, began.elapsed());
+        self.request_log.record(&AnsweredRequest {
+            contract: self.contract,
+            operation,
+            outcome,
+            status: response.status(),
+            time: began.elapsed(),
+            session: &session,
+        });
+        if self.request_log.includes(outcome)
+            && let Ok(id) = HeaderValue::from_str(session.request_id())
+        {
+            response.headers_mut().insert(session::REQUEST_ID, id);
+        }
         response
     }
 
-    /// Counts the result of a placement.
-    pub fn record_placement(&self, result: &Result<PlacementResult>) {
+    /// Counts the result of a placement, and records its order for the log.
+    pub fn record_placement(&self, session: &Session, result: &Result<PlacementResult>) {
         self.metrics.placement(result);
+        if let Ok(placed) = result {
+            session.record_order(&placed.order.id);
+        }
     }
 
     /// Adds responses in the contract's format for unknown paths and methods.

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
+use uuid::Uuid;
 
 use crate::auth::{self, Authenticator, Principal};
 use crate::domain::caller::Caller;
@@ -18,6 +19,12 @@ use crate::error::{Error, ErrorKind, Result, error_chain};
 const SYSTEM: Principal =
     Principal { caller: Caller::System, expires_at: DateTime::<Utc>::MAX_UTC };
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Header of a request and its response with the id under which the log has it.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest request id of a client, in bytes.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+/// Longest name of an order in the log. It may come from the client.
+const ORDER_CHARS_MAX: usize = 32;
 
 /// State of one request.
 pub struct Session {
@@ -29,25 +36,38 @@ pub struct Session {
     idempotency_keys: Vec<String>,
     is_key_used: AtomicBool,
     address: Option<IpAddr>,
-    failure: OnceLock<ErrorKind>,
+    /// The kind of the first failure, and what the log says about it.
+    failure: OnceLock<(ErrorKind, String)>,
+    /// How the request arrived: the method of HTTP, or another transport.
+    method: &'static str,
+    request_id: OnceLock<String>,
+    /// The order that the request names or has placed.
+    order: OnceLock<String>,
 }
 
 impl Session {
-    /// Authenticates a request by its headers. Waits only if the token's key must be fetched from
-    /// the issuer.
-    pub async fn from_headers(authenticator: &Authenticator, headers: &HeaderMap) -> Self {
-        let mut principal = authenticate(authenticator, headers);
+    /// Authenticates a request by its headers and the address it came from. Waits only if the
+    /// token's key must be fetched from the issuer.
+    pub async fn from_headers(
+        authenticator: &Authenticator,
+        headers: &HeaderMap,
+        address: Option<IpAddr>,
+    ) -> Self {
+        let mut principal = authenticate(authenticator, headers, address);
         if let Err(error) = &principal
             && authenticator.learns_from(error).await
         {
-            principal = authenticate(authenticator, headers);
+            principal = authenticate(authenticator, headers, address);
         }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let keys = headers.get_all(IDEMPOTENCY_KEY).iter().map(|key| text(key.as_bytes()));
         let authorization =
             headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = token(authenticator, &principal, authorization);
-        Self { idempotency_keys: keys.collect(), token, ..Self::new(Arc::new(principal)) }
+        let idempotency_keys = keys.collect();
+        let request_id = sent_request_id(headers).map(OnceLock::from).unwrap_or_default();
+        let session = Self::new(Arc::new(principal));
+        Self { token, idempotency_keys, address, request_id, ..session }
     }
 
     /// Authenticates a request by the value of its `Authorization` header alone.
@@ -91,6 +111,9 @@ impl Session {
             is_key_used: AtomicBool::new(false),
             address: None,
             failure: OnceLock::new(),
+            method: "CALL",
+            request_id: OnceLock::new(),
+            order: OnceLock::new(),
         }
     }
 
@@ -98,13 +121,49 @@ impl Session {
     #[must_use]
     pub fn next_request(&self) -> Self {
         let token = self.token.clone();
-        Self { token, address: self.address, ..Self::new(Arc::clone(&self.principal)) }
+        let (address, method) = (self.address, self.method);
+        Self { token, address, method, ..Self::new(Arc::clone(&self.principal)) }
     }
 
     /// Sets the address that the request came from.
     #[must_use]
     pub fn with_address(self, address: Option<IpAddr>) -> Self {
         Self { address, ..self }
+    }
+
+    /// Sets how the request arrived.
+    #[must_use]
+    pub fn with_method(self, method: &'static str) -> Self {
+        Self { method, ..self }
+    }
+
+    /// How the request arrived.
+    pub(super) const fn method(&self) -> &'static str {
+        self.method
+    }
+
+    /// The id under which the log has this request: that of the client, or a new one.
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        self.request_id.get_or_init(|| Uuid::new_v4().simple().to_string())
+    }
+
+    /// Records the order that the request is about, for the log.
+    pub fn record_order(&self, order: &impl ToString) {
+        // A request can be about several orders; the first one is logged.
+        let text: String = order.to_string().chars().take(ORDER_CHARS_MAX).collect();
+        let _ = self.order.set(text);
+    }
+
+    /// The order that the request is about.
+    pub(super) fn order(&self) -> Option<&str> {
+        self.order.get().map(String::as_str)
+    }
+
+    /// Why the request failed, for the log. Never contains the token.
+    pub(super) fn reason(&self) -> Option<String> {
+        let refusal = self.principal.as_ref().as_ref().err().and_then(auth::token_refusal);
+        refusal.or_else(|| self.failure.get().map(|(_, reason)| reason.clone()))
     }
 
     /// The address that the request came from, if known.
@@ -175,11 +234,12 @@ impl Session {
 
     /// Records that the request or a part of it failed, and logs errors that operators must see.
     pub fn record_failure(&self, error: &Error) {
-        let _ = self.failure.set(error.kind());
+        let _ = self.failure.set((error.kind(), error_chain(error)));
         match error.kind() {
             ErrorKind::Internal | ErrorKind::Misconfigured => {
                 tracing::error!(
                     code = error.kind().code(),
+                    request_id = self.request_id(),
                     error = error_chain(error),
                     "request failed"
                 );
@@ -188,6 +248,7 @@ impl Session {
             ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => {
                 tracing::warn!(
                     code = error.kind().code(),
+                    request_id = self.request_id(),
                     error = error_chain(error),
                     "request failed"
                 );
@@ -199,7 +260,28 @@ impl Session {
     /// The first recorded failure.
     #[must_use]
     pub fn failure(&self) -> Option<ErrorKind> {
-        self.failure.get().copied()
+        self.failure.get().map(|(kind, _)| *kind)
+    }
+}
+
+/// The client's id of a request, if it is short and plain.
+fn sent_request_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    let is_id = (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(is_plain);
+    is_id.then(|| id.to_owned())
+}
+
+/// The method of a request, as a label.
+pub(super) fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "OTHER",
     }
 }
 
@@ -214,7 +296,11 @@ fn token(
     Some(token.to_owned().into())
 }
 
-fn authenticate(authenticator: &Authenticator, headers: &HeaderMap) -> Result<Principal> {
+fn authenticate(
+    authenticator: &Authenticator,
+    headers: &HeaderMap,
+    address: Option<IpAddr>,
+) -> Result<Principal> {
     match authenticator {
         Authenticator::Jwt(verifier) => {
             let text = only(headers, header::AUTHORIZATION.as_str())?
@@ -228,6 +314,17 @@ fn authenticate(authenticator: &Authenticator, headers: &HeaderMap) -> Result<Pr
             gateway.authenticate(secret, user)
         }
         Authenticator::Disabled => Ok(SYSTEM),
+        Authenticator::Networks(networks) => {
+            let is_inside = |address| networks.iter().any(|network| network.contains(address));
+            match address {
+                Some(address) if is_inside(address) => Ok(SYSTEM),
+                _ => {
+                    let text = "This address is in none of the networks that need no \
+                                authentication.";
+                    Err(Error::new(ErrorKind::TokenMissing, text))
+                }
+            }
+        }
     }
 }
 
@@ -248,7 +345,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::auth::{AuthOptions, TrustedGateway, Verifier};
+    use crate::auth::{AuthOptions, Network, TrustedGateway, Verifier};
 
     fn session(headers: &[(HeaderName, &'static str)]) -> Session {
         let verifier = Verifier::new(AuthOptions::new("secret".into())).unwrap();
@@ -256,7 +353,10 @@ mod tests {
     }
 
     fn opened(authenticator: &Authenticator, headers: &HeaderMap) -> Session {
-        Session::from_headers(authenticator, headers).now_or_never().expect("no key is fetched")
+        let address = Some([10, 0, 0, 7].into());
+        Session::from_headers(authenticator, headers, address)
+            .now_or_never()
+            .expect("no key is fetched")
     }
 
     fn map(headers: &[(HeaderName, &'static str)]) -> HeaderMap {
@@ -286,6 +386,23 @@ mod tests {
     fn without_authentication_the_caller_is_the_system() {
         let session = opened(&Authenticator::Disabled, &HeaderMap::new());
         assert_eq!(session.caller().unwrap(), &Caller::System);
+    }
+
+    #[test]
+    fn n15_without_authentication_only_the_given_networks_have_access() {
+        let networks = |text: &str| Authenticator::Networks([Network::parse(text).unwrap()].into());
+        let kind = |authenticator: &Authenticator, address: Option<IpAddr>| {
+            let headers = HeaderMap::new();
+            let session = Session::from_headers(authenticator, &headers, address);
+            let session = session.now_or_never().unwrap();
+            session.caller().cloned().map_err(|error| error.kind())
+        };
+        let address = |text: &str| Some(text.parse().unwrap());
+        let inside = networks("10.0.0.0/8");
+        assert_eq!(kind(&inside, address("10.1.2.3")), Ok(Caller::System));
+        for outside in [address("11.1.2.3"), address("::1"), None] {
+            assert_eq!(kind(&inside, outside), Err(ErrorKind::TokenMissing), "{outside:?}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use order_engine::server::health::Probe;
 use order_engine::server::metrics::Metrics;
 use order_engine::server::open_limits::{OpenLimitOptions, OpenLimits};
 use order_engine::server::rate_limit::{RateLimitOptions, RateLimiter};
+use order_engine::server::request_log::RequestLog;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -82,6 +83,9 @@ impl Door {
             time_max,
             rate_limiter: None,
             open_limits: Arc::new(OpenLimits::new(OpenLimitOptions::default())),
+            request_log: RequestLog::Off,
+            origins: Arc::default(),
+            is_on_loopback: false,
             shutdown_pending: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         };

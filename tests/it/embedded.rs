@@ -13,7 +13,7 @@ use crate::harness::Database;
 const QUERY: &str = "{ allOrders { success message } }";
 
 /// Opens an engine with `jobs` without authentication before `flask`; none without a server.
-async fn open(flags: &[(&str, &str)]) -> Option<App> {
+pub async fn open(flags: &[(&str, &str)]) -> Option<App> {
     let database = Database::empty().await?;
     let flags: HashMap<_, _> = [
         ("database_url", "postgresql://user@localhost/replaced"),
@@ -52,7 +52,7 @@ async fn graphql_uses_the_authenticator_of_its_own_contract() {
 async fn a_websocket_uses_the_authenticator_of_its_own_contract() {
     let Some(app) = open(&[SECRET]).await else { return };
     let protocol = (b"sec-websocket-protocol".to_vec(), b"graphql-transport-ws".to_vec());
-    let socket = app.socket(vec![protocol]).unwrap().unwrap();
+    let socket = app.socket(vec![protocol], None).unwrap().unwrap();
     let (mut input, mut output) = socket.split();
     assert!(input.push(r#"{"type": "connection_init"}"#.to_owned()).await);
     let request =
@@ -77,6 +77,7 @@ async fn metrics_name_the_contract_whose_graphql_was_used() {
         method: "GET".to_owned(),
         target: "/metrics".to_owned(),
         headers: Headers::new(),
+        client: None,
         body: Vec::new(),
     };
     let metrics = app.answer(request).await.unwrap().body;

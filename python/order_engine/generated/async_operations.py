@@ -380,7 +380,12 @@ class AsyncEngineOperations:
         )
 
     async def handle_http(
-        self, method: str, target: str, headers: Headers, body: bytes | None = None
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        body: bytes | None = None,
+        client: str | None = None,
     ) -> HttpResponse:
         """Answer an HTTP request that another server received.
 
@@ -391,6 +396,7 @@ class AsyncEngineOperations:
             target: Path and query, percent-encoded; the path starts with `/`.
             headers: Headers of the request.
             body: Body of the request. More than 1 MiB is refused.
+            client: Address of the client, for rate limits and `*_auth_networks`.
 
         Returns:
             Status, headers, body. A streamed body is in `stream`; see `next_chunk`.
@@ -399,7 +405,9 @@ class AsyncEngineOperations:
             InvalidInput: The arguments are not an HTTP request.
             Misconfigured: No secret is set to verify tokens with.
         """
-        return await (await self._connection.engine()).handle_http(method, target, headers, body)
+        return await (await self._connection.engine()).handle_http(
+            method, target, headers, body, client
+        )
 
     async def next_chunk(self, stream: ResponseStream) -> bytes | None:
         """Wait for the next chunk of a streamed body.
@@ -412,16 +420,17 @@ class AsyncEngineOperations:
         """
         return await (await self._connection.engine()).next_chunk(stream)
 
-    async def open_websocket(self, headers: Headers) -> WebSocket | None:
+    async def open_websocket(self, headers: Headers, client: str | None = None) -> WebSocket | None:
         """Open the engine's side of a WebSocket on `/graphql` that another server holds.
 
         Args:
             headers: Headers of the upgrade request.
+            client: Address of the client.
 
         Returns:
             The socket; None if the client offers no GraphQL protocol. Then refuse the connection.
         """
-        return await (await self._connection.engine()).open_websocket(headers)
+        return await (await self._connection.engine()).open_websocket(headers, client)
 
     async def health(self) -> list[Check]:
         """Check the parts that the engine uses: database, brokers, caches.

@@ -374,7 +374,12 @@ class EngineOperations:
         return self._connection.engine().execute(query, variables, operation_name, token, headers)
 
     def handle_http(
-        self, method: str, target: str, headers: Headers, body: bytes | None = None
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        body: bytes | None = None,
+        client: str | None = None,
     ) -> HttpResponse:
         """Answer an HTTP request that another server received.
 
@@ -385,6 +390,7 @@ class EngineOperations:
             target: Path and query, percent-encoded; the path starts with `/`.
             headers: Headers of the request.
             body: Body of the request. More than 1 MiB is refused.
+            client: Address of the client, for rate limits and `*_auth_networks`.
 
         Returns:
             Status, headers, body. A streamed body is in `stream`; see `next_chunk`.
@@ -393,7 +399,7 @@ class EngineOperations:
             InvalidInput: The arguments are not an HTTP request.
             Misconfigured: No secret is set to verify tokens with.
         """
-        return self._connection.engine().handle_http(method, target, headers, body)
+        return self._connection.engine().handle_http(method, target, headers, body, client)
 
     def next_chunk(self, stream: ResponseStream) -> bytes | None:
         """Wait for the next chunk of a streamed body.

@@ -108,6 +108,11 @@ class Settings(TypedDict, total=False):
     gateway, which sends auth_gateway_secret) or none (any client has full access). Required to
     serve the contract; there is no default. Variable: `ORDER_ENGINE_JOBS_AUTH`.
     """
+    jobs_auth_networks: str | int | None
+    """Addresses and networks, such as 10.0.0.0/8, separated by commas, whose clients have access
+    while jobs_auth is none; others get 401. Behind a proxy this is the proxy's address. Unset: all.
+    Variable: `ORDER_ENGINE_JOBS_AUTH_NETWORKS`.
+    """
     jobs_check_totals: bool | str | None
     """Whether the contract jobs rejects a totalAmount that differs from the catalog's, when the
     catalog knows the price of every product. Default: `false`. Variable:
@@ -150,6 +155,11 @@ class Settings(TypedDict, total=False):
     gateway, which sends auth_gateway_secret) or none (any client has full access). Required to
     serve the contract; there is no default. Variable: `ORDER_ENGINE_GATEWAY_AUTH`.
     """
+    gateway_auth_networks: str | int | None
+    """Addresses and networks, such as 10.0.0.0/8, separated by commas, whose clients have access
+    while gateway_auth is none; others get 401. Behind a proxy this is the proxy's address. Unset:
+    all. Variable: `ORDER_ENGINE_GATEWAY_AUTH_NETWORKS`.
+    """
     gateway_envelope: str | int | None
     """The envelope of the responses of the contract gateway: documented (none) or result
     ({"result": ...}, as in the deployed services). Default: `documented`. Variable:
@@ -164,6 +174,11 @@ class Settings(TypedDict, total=False):
     """How callers of the contract stock are authenticated: jwt (a token), gateway (a trusted
     gateway, which sends auth_gateway_secret) or none (any client has full access). Required to
     serve the contract; there is no default. Variable: `ORDER_ENGINE_STOCK_AUTH`.
+    """
+    stock_auth_networks: str | int | None
+    """Addresses and networks, such as 10.0.0.0/8, separated by commas, whose clients have access
+    while stock_auth is none; others get 401. Behind a proxy this is the proxy's address. Unset:
+    all. Variable: `ORDER_ENGINE_STOCK_AUTH_NETWORKS`.
     """
     stock_spelling: str | int | None
     """Status codes, texts and rules of the contract stock: documented, or deployed (as the services
@@ -188,8 +203,13 @@ class Settings(TypedDict, total=False):
     Default: `10`. Variable: `ORDER_ENGINE_SINK_TIMEOUT_SECONDS`.
     """
     jwt_secret_key: str | int | None
-    """The secret that signs HS256 tokens, shared with the service that issues them; at least 32
-    bytes. Variable: `JWT_SECRET_KEY`.
+    """The secret that signs tokens, shared with the service that issues them; at least 32 bytes.
+    Variable: `JWT_SECRET_KEY`.
+    """
+    jwt_secret_algorithms: str | int | None
+    """The algorithms of tokens that jwt_secret_key signs, separated by commas: HS256, HS384 or
+    HS512. The engine's own tokens have the first one. Default: `HS256`. Variable:
+    `ORDER_ENGINE_JWT_SECRET_ALGORITHMS`.
     """
     jwt_public_key_file: str | int | None
     """A PEM file with the public key of an issuer that signs with its private key: RSA for RS256,
@@ -232,6 +252,15 @@ class Settings(TypedDict, total=False):
     jwt_audience: str | int | None
     """The audience that the aud claim of tokens must name. Unset: tokens with an aud claim are
     rejected. Variable: `ORDER_ENGINE_JWT_AUDIENCE`.
+    """
+    jwt_user_claims: str | int | None
+    """The claims of tokens that name the user, separated by commas. A token must have one of them;
+    if it has several, they must name the same user. Default: `user_id,sub,userId,id,_id`. Variable:
+    `ORDER_ENGINE_JWT_USER_CLAIMS`.
+    """
+    jwt_require_exp: bool | str | None
+    """Whether tokens without an exp claim are rejected. false: they are valid until the key is
+    replaced. Default: `true`. Variable: `ORDER_ENGINE_JWT_REQUIRE_EXP`.
     """
     jwt_admin_names: str | int | None
     """Roles and scopes, separated by commas, that make a user an admin. Default: `admin`. Variable:
@@ -308,6 +337,15 @@ class Settings(TypedDict, total=False):
     error. Without a user, those of one client address. 0: no limit. Default: `100`. Variable:
     `ORDER_ENGINE_SUBSCRIPTIONS_PER_USER_MAX`.
     """
+    allowed_hosts: str | int | None
+    """Host names that requests may name in the Host header, separated by commas; *.example.com for
+    subdomains, * for every name. Unset: every name, but for a contract without authentication while
+    host is a loopback address only localhost. Variable: `ORDER_ENGINE_ALLOWED_HOSTS`.
+    """
+    cors_origins: str | int | None
+    """Origins whose pages may call the API from a browser (CORS), such as https://shop.example.com,
+    separated by commas; * for all. Unset: none. Variable: `ORDER_ENGINE_CORS_ORIGINS`.
+    """
     tls_certificate_file: str | int | None
     """PEM file with the server's certificate chain. With it every port accepts TLS 1.2 and 1.3
     only. A changed file is used for new connections within seconds. Variable:
@@ -370,6 +408,10 @@ class Settings(TypedDict, total=False):
     log: str | int | None
     """Log level: error, warn, info, debug or trace; also for single modules, as in
     info,order_engine::outbox=debug. Default: `info`. Variable: `ORDER_ENGINE_LOG`.
+    """
+    log_requests: str | int | None
+    """Which requests to the API are logged, one line each at level info: failures, all or off.
+    Default: `failures`. Variable: `ORDER_ENGINE_LOG_REQUESTS`.
     """
     log_format: str | int | None
     """Format of log lines: text or json. Default: `text`. Variable: `ORDER_ENGINE_LOG_FORMAT`."""

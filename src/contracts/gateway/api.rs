@@ -161,7 +161,7 @@ async fn place(State(handlers): State<GatewayHandlers>, request: Request) -> Res
         let request = convert::place_order(new, header, caller, key)?;
         let token = asked.session.token();
         let placed = handlers.engine.place_order_with_upstream_checks(caller, request, token).await;
-        handlers.handler.record_placement(&placed);
+        handlers.handler.record_placement(&asked.session, &placed);
         handlers.answer(StatusCode::CREATED, GatewayOrder::from(&placed?.order))
     };
     handlers.handler.serve("placeOrder", request, work).await

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use axum::Router;
 use utoipa::openapi::OpenApi;
 
+use crate::auth::Network;
 use crate::contracts::channel::Channel;
+use crate::contracts::contract::networks;
 use crate::contracts::{AuthMode, Contract, ContractDefinition, Transport};
 use crate::engine::Engine;
 use crate::engine::ports::{EventEncoder, MessageDecoder};
@@ -41,6 +43,14 @@ settings! {
             help: "How callers of the contract gateway are authenticated: jwt (a token), gateway \
                    (a trusted gateway, which sends auth_gateway_secret) or none (any client has \
                    full access). Required to serve the contract; there is no default.",
+        }
+        gateway_auth_networks: Vec<Network> {
+            parse: networks,
+            default: "",
+            variables: ["ORDER_ENGINE_GATEWAY_AUTH_NETWORKS"],
+            help: "Addresses and networks, such as 10.0.0.0/8, separated by commas, whose clients \
+                   have access while gateway_auth is none; others get 401. Behind a proxy this is \
+                   the proxy's address. Unset: all.",
         }
         gateway_envelope: Envelope {
             parse: choice([("documented", Envelope::Documented), ("result", Envelope::Result)]),
@@ -74,6 +84,10 @@ impl Contract for Gateway {
     fn auth_mode(&self) -> std::result::Result<AuthMode, &'static Setting> {
         let missing = || declared(GatewaySettings::SETTINGS, "gateway_auth");
         self.settings.gateway_auth.ok_or_else(missing)
+    }
+
+    fn auth_networks(&self) -> &[Network] {
+        &self.settings.gateway_auth_networks
     }
 
     fn transport(&self) -> Transport {

@@ -81,7 +81,7 @@ async fn create(State(handlers): State<Arc<JobsHandlers>>, request: Request) -> 
         let key = asked.session.idempotency_key(None)?;
         let wanted = placement(asked.json::<JobsNewOrder>()?, key, handlers.check_totals)?;
         let placed = handlers.engine.place_order(caller, wanted).await;
-        handlers.handler.record_placement(&placed);
+        handlers.handler.record_placement(&asked.session, &placed);
         let order = JobsOrder::from(&placed?.order);
         let message = "Order created successfully";
         json(StatusCode::CREATED, &OrderCreated { message, order: order.clone(), fields: order })
@@ -127,6 +127,7 @@ async fn read(
     request: Request,
 ) -> Response {
     let work = async |asked: &RestRequest| {
+        asked.session.record_order(&id);
         let caller = asked.session.caller()?;
         let order =
             handlers.engine.get_order(caller, order_name(&id)?, Consistency::Latest).await?;
@@ -158,6 +159,7 @@ async fn update(
     request: Request,
 ) -> Response {
     let work = async |asked: &RestRequest| {
+        asked.session.record_order(&id);
         let caller = asked.session.caller()?;
         let name = order_name(&id)?;
         let status = OrderStatus::parse(&asked.json::<JobsNewStatus>()?.status)?;
@@ -187,6 +189,7 @@ async fn delete(
     request: Request,
 ) -> Response {
     let work = async |asked: &RestRequest| {
+        asked.session.record_order(&id);
         let caller = asked.session.caller()?;
         handlers.engine.delete_order(caller, order_name(&id)?, None).await?;
         json(StatusCode::OK, &JobsMessage { message: "Order deleted successfully".to_owned() })

@@ -14,7 +14,9 @@ use axum::Router;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 
+use crate::auth::Network;
 use crate::contracts::channel::Channel;
+use crate::contracts::contract::networks;
 use crate::contracts::{
     AuthMode, Contract, ContractDefinition, JobOptions, Transport, external_events,
 };
@@ -45,6 +47,14 @@ settings! {
             help: "How callers of the contract jobs are authenticated: jwt (a token), gateway (a \
                    trusted gateway, which sends auth_gateway_secret) or none (any client has full \
                    access). Required to serve the contract; there is no default.",
+        }
+        jobs_auth_networks: Vec<Network> {
+            parse: networks,
+            default: "",
+            variables: ["ORDER_ENGINE_JOBS_AUTH_NETWORKS"],
+            help: "Addresses and networks, such as 10.0.0.0/8, separated by commas, whose clients \
+                   have access while jobs_auth is none; others get 401. Behind a proxy this is the \
+                   proxy's address. Unset: all.",
         }
         jobs_check_totals: bool {
             parse: flag,
@@ -154,6 +164,10 @@ impl Contract for Jobs {
     fn auth_mode(&self) -> std::result::Result<AuthMode, &'static Setting> {
         let missing = || declared(JobsSettings::SETTINGS, "jobs_auth");
         self.settings.jobs_auth.ok_or_else(missing)
+    }
+
+    fn auth_networks(&self) -> &[Network] {
+        &self.settings.jobs_auth_networks
     }
 
     fn transport(&self) -> Transport {

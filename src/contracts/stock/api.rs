@@ -93,7 +93,7 @@ async fn create(State(handlers): State<Arc<StockHandlers>>, request: Request) ->
         let wanted =
             placement(new, caller, asked.session.idempotency_key(None)?, handlers.spelling)?;
         let placed = handlers.engine.place_order(caller, wanted).await;
-        handlers.handler.record_placement(&placed);
+        handlers.handler.record_placement(&asked.session, &placed);
         let order = StockOrder::from(&placed?.order);
         let message = "Order created successfully";
         match handlers.spelling {

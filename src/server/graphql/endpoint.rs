@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRequestParts, Request, State, WebSocketUpgrade};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream::{self, StreamExt as _};
@@ -19,7 +19,7 @@ use crate::server::graphql::params::Params;
 use crate::server::graphql::playground::Playground;
 use crate::server::graphql::{event_stream, websocket};
 use crate::server::media::{self, ResponseFormat};
-use crate::server::session::Session;
+use crate::server::session::{REQUEST_ID, Session, method_name};
 use crate::server::{ServerContext, body, rate_limit};
 
 /// State of the handlers.
@@ -65,13 +65,14 @@ async fn read(State(endpoint): State<GraphQlEndpoint>, request: Request) -> Resp
     if !has_query && media::accepts_page(&parts.headers) {
         return endpoint.page.show();
     }
+    let method = &parts.method;
     let Some(format) = ResponseFormat::negotiate(&parts.headers) else {
-        return endpoint.not_acceptable();
+        return endpoint.not_acceptable(method);
     };
     let deadline = endpoint.graphql.deadline();
     match Params::from_url(&parts.uri) {
         Ok(params) => endpoint.answer(params, &parts, format, true, deadline).await,
-        Err(error) => endpoint.malformed(StatusCode::BAD_REQUEST, format, &error),
+        Err(error) => endpoint.malformed(method, StatusCode::BAD_REQUEST, format, &error),
     }
 }
 
@@ -81,33 +82,36 @@ async fn write(State(endpoint): State<GraphQlEndpoint>, request: Request) -> Res
     let deadline = endpoint.graphql.deadline();
     let (parts, body) = request.into_parts();
     let body = timeout_at(deadline, endpoint.graphql.open_limits().bodies.read(body)).await;
+    let method = &parts.method;
     let Some(format) = ResponseFormat::negotiate(&parts.headers) else {
-        return endpoint.not_acceptable();
+        return endpoint.not_acceptable(method);
     };
     if !media::is_json(&parts.headers) {
         let error = Error::new(
             ErrorKind::InvalidInput,
             "Send the request as Content-Type: application/json, in UTF-8.",
         );
-        return endpoint.malformed(StatusCode::UNSUPPORTED_MEDIA_TYPE, format, &error);
+        return endpoint.malformed(method, StatusCode::UNSUPPORTED_MEDIA_TYPE, format, &error);
     }
     let body = match body {
         Ok(Ok(body)) => body,
         Ok(Err(error)) if error.kind() == ErrorKind::TooLarge => {
-            return endpoint.malformed(StatusCode::PAYLOAD_TOO_LARGE, format, &error);
+            return endpoint.malformed(method, StatusCode::PAYLOAD_TOO_LARGE, format, &error);
         }
         Ok(Err(error)) if error.kind() == ErrorKind::Overloaded => {
-            return endpoint.malformed(StatusCode::SERVICE_UNAVAILABLE, format, &error);
+            return endpoint.malformed(method, StatusCode::SERVICE_UNAVAILABLE, format, &error);
         }
-        Ok(Err(error)) => return endpoint.malformed(StatusCode::BAD_REQUEST, format, &error),
+        Ok(Err(error)) => {
+            return endpoint.malformed(method, StatusCode::BAD_REQUEST, format, &error);
+        }
         Err(_) => {
             let error = Error::new(ErrorKind::InvalidInput, "The body did not arrive in time.");
-            return endpoint.malformed(StatusCode::REQUEST_TIMEOUT, format, &error);
+            return endpoint.malformed(method, StatusCode::REQUEST_TIMEOUT, format, &error);
         }
     };
     match Params::from_json(&body) {
         Ok(params) => endpoint.answer(params, &parts, format, false, deadline).await,
-        Err(error) => endpoint.malformed(StatusCode::BAD_REQUEST, format, &error),
+        Err(error) => endpoint.malformed(method, StatusCode::BAD_REQUEST, format, &error),
     }
 }
 
@@ -120,8 +124,9 @@ impl GraphQlEndpoint {
         is_read_only: bool,
         deadline: Instant,
     ) -> Response {
-        let session = Session::from_headers(&self.authenticator, &parts.headers).await;
-        let session = Arc::new(session.with_address(rate_limit::address(&parts.extensions)));
+        let address = rate_limit::address(&parts.extensions);
+        let session = Session::from_headers(&self.authenticator, &parts.headers, address).await;
+        let session = Arc::new(session.with_method(method_name(&parts.method)));
         if format == ResponseFormat::EventStream {
             return match self.graphql.stream(params.into(), session, is_read_only) {
                 // A status, not an event: browsers repeat a stream that ends.
@@ -136,6 +141,11 @@ impl GraphQlEndpoint {
         let result =
             self.graphql.execute(request, Arc::clone(&session), is_read_only, deadline).await;
         let mut response = respond(&result, format);
+        if self.graphql.request_log().includes(result.stage.outcome(&session))
+            && let Ok(id) = HeaderValue::from_str(session.request_id())
+        {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
         // The error kind for in-process callers, such as the shadow runner.
         if let Some(kind) = session.failure() {
             response.extensions_mut().insert(kind);
@@ -144,8 +154,15 @@ impl GraphQlEndpoint {
     }
 
     /// The response to a malformed GraphQL request.
-    fn malformed(&self, status: StatusCode, format: ResponseFormat, error: &Error) -> Response {
-        self.graphql.count_rejected();
+    fn malformed(
+        &self,
+        method: &Method,
+        status: StatusCode,
+        format: ResponseFormat,
+        error: &Error,
+    ) -> Response {
+        let session = Session::anonymous().with_method(method_name(method));
+        self.graphql.record_rejected(&session);
         let result =
             ExecutionResult::failed(ExecutionStage::Rejected, error.kind(), error.message());
         let format =
@@ -153,13 +170,13 @@ impl GraphQlEndpoint {
         with_body(status, format, &result)
     }
 
-    fn not_acceptable(&self) -> Response {
+    fn not_acceptable(&self, method: &Method) -> Response {
         let error = Error::new(
             ErrorKind::InvalidInput,
             "The Accept header must allow application/json, application/graphql-response+json or \
              text/event-stream.",
         );
-        self.malformed(StatusCode::NOT_ACCEPTABLE, ResponseFormat::Legacy, &error)
+        self.malformed(method, StatusCode::NOT_ACCEPTABLE, ResponseFormat::Legacy, &error)
     }
 }
 
@@ -175,12 +192,8 @@ async fn upgrade(endpoint: GraphQlEndpoint, parts: &mut Parts) -> Response {
 /// The HTTP response for a result.
 fn respond(result: &ExecutionResult, format: ResponseFormat) -> Response {
     let status = match result.stage {
-        ExecutionStage::Executed => StatusCode::OK,
         ExecutionStage::Rejected if format == ResponseFormat::Json => StatusCode::OK,
-        ExecutionStage::Rejected => StatusCode::BAD_REQUEST,
-        ExecutionStage::MutationNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        ExecutionStage::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
-        ExecutionStage::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+        stage => stage.status(),
     };
     let mut response = with_body(status, format, result);
     match result.stage {

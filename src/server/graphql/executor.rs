@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_graphql::parser::types::{OperationDefinition, OperationType, Selection};
 use async_graphql::{Executor, Request, Response, ServerError, Value};
+use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -16,11 +17,13 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::graphql::document_cache::DocumentCache;
 use crate::server::graphql::error::{code_extension, graphql_error};
+use crate::server::graphql::operation_summary;
 use crate::server::graphql::spec_response::{FieldTypes, PreparedOperation};
 use crate::server::graphql::variables::{self, TypeNames};
 use crate::server::metrics::{Metrics, NO_OPERATION};
 use crate::server::open_limits::OpenLimits;
 use crate::server::rate_limit::RateLimiter;
+use crate::server::request_log::{self, AnsweredRequest, RequestLog};
 use crate::server::session::Session;
 use crate::server::{ServerContext, rate_limit};
 
@@ -39,6 +42,7 @@ struct Inner {
     metrics: Arc<Metrics>,
     rate_limiter: Option<Arc<RateLimiter>>,
     open_limits: Arc<OpenLimits>,
+    request_log: RequestLog,
     time_max: Duration,
     shutdown: CancellationToken,
 }
@@ -72,6 +76,29 @@ pub enum ExecutionStage {
     TimedOut,
     /// The caller exceeded its rate limit. Seconds until the next request is allowed.
     RateLimited(u64),
+}
+
+impl ExecutionStage {
+    /// The outcome in metrics and logs: `OK`, or why the request failed.
+    pub(super) fn outcome(self, session: &Session) -> &'static str {
+        match self {
+            Self::RateLimited(_) => ErrorKind::RateLimited.code(),
+            Self::Executed => session.failure().map_or(request_log::OK, ErrorKind::code),
+            Self::Rejected | Self::MutationNotAllowed => "REFUSED",
+            Self::TimedOut => ErrorKind::Unavailable.code(),
+        }
+    }
+
+    /// The status of HTTP.
+    pub(super) const fn status(self) -> StatusCode {
+        match self {
+            Self::Executed => StatusCode::OK,
+            Self::Rejected => StatusCode::BAD_REQUEST,
+            Self::MutationNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
+            Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
 }
 
 /// The result of a request.
@@ -108,6 +135,7 @@ impl GraphQl {
             metrics: Arc::clone(&server.metrics),
             rate_limiter: server.rate_limiter.clone(),
             open_limits: Arc::clone(&server.open_limits),
+            request_log: server.request_log,
             time_max: server.time_max,
             shutdown: server.shutdown.clone(),
         }))
@@ -165,14 +193,39 @@ impl GraphQl {
             Err(rejected) => (NO_OPERATION, *rejected),
             Ok(prepared) => (prepared.label, self.run(prepared, is_read_only, deadline).await),
         };
-        let outcome = match result.stage {
-            ExecutionStage::RateLimited(_) => ErrorKind::RateLimited.code(),
-            ExecutionStage::Executed => session.failure().map_or("OK", ErrorKind::code),
-            ExecutionStage::Rejected | ExecutionStage::MutationNotAllowed => "REFUSED",
-            ExecutionStage::TimedOut => ErrorKind::Unavailable.code(),
-        };
-        self.0.metrics.request(self.0.contract, label, outcome, began.elapsed());
+        self.record(label, result.stage, session, began.elapsed());
         result
+    }
+
+    /// Counts a request, and logs it as the settings say.
+    fn record(
+        &self,
+        operation: &'static str,
+        stage: ExecutionStage,
+        session: &Session,
+        time: Duration,
+    ) {
+        let outcome = stage.outcome(session);
+        self.0.metrics.request(self.0.contract, operation, outcome, time);
+        self.log(operation, stage, session, time);
+    }
+
+    fn log(
+        &self,
+        operation: &'static str,
+        stage: ExecutionStage,
+        session: &Session,
+        time: Duration,
+    ) {
+        let (contract, outcome) = (self.0.contract, stage.outcome(session));
+        let status = stage.status();
+        let answered = AnsweredRequest { contract, operation, outcome, status, time, session };
+        self.0.request_log.record(&answered);
+    }
+
+    /// Which requests are logged.
+    pub(super) fn request_log(&self) -> RequestLog {
+        self.0.request_log
     }
 
     async fn run(
@@ -247,13 +300,23 @@ impl GraphQl {
         session: Arc<Session>,
         is_read_only: bool,
     ) -> std::result::Result<BoxStream<'static, Response>, Box<ExecutionResult>> {
-        let prepared = self.prepare(request, &session).inspect_err(|_| self.count_rejected())?;
+        let began = Instant::now();
+        let prepared = self.prepare(request, &session).inspect_err(|rejected| {
+            self.record(NO_OPERATION, rejected.stage, &session, began.elapsed());
+        })?;
         match prepared.operation.definition().ty {
-            OperationType::Subscription => return self.subscribe(prepared, session),
+            OperationType::Subscription => {
+                let label = prepared.label;
+                let responses = self.subscribe(prepared, Arc::clone(&session));
+                let stage =
+                    responses.as_ref().map_or_else(|no| no.stage, |_| ExecutionStage::Executed);
+                self.log(label, stage, &session, began.elapsed());
+                return responses;
+            }
             OperationType::Mutation if is_read_only => {
-                let contract = self.0.contract;
-                self.0.metrics.request(contract, prepared.label, "REFUSED", Duration::ZERO);
-                return Err(Box::new(ExecutionResult::mutation_not_allowed()));
+                let refused = ExecutionResult::mutation_not_allowed();
+                self.record(prepared.label, refused.stage, &session, began.elapsed());
+                return Err(Box::new(refused));
             }
             OperationType::Query | OperationType::Mutation => {}
         }
@@ -267,9 +330,9 @@ impl GraphQl {
         Ok(response.boxed())
     }
 
-    /// Counts a request that was rejected before execution.
-    pub(super) fn count_rejected(&self) {
-        self.0.metrics.request(self.0.contract, NO_OPERATION, "REFUSED", Duration::ZERO);
+    /// Counts and logs a request that was rejected before execution.
+    pub(super) fn record_rejected(&self, session: &Session) {
+        self.record(NO_OPERATION, ExecutionStage::Rejected, session, Duration::ZERO);
     }
 
     fn subscribe(
@@ -344,6 +407,12 @@ impl GraphQl {
             return Err(vec![graphql_error(&Error::new(ErrorKind::InvalidInput, message), None)]);
         };
         variables::check_values(operation.definition(), &request.variables)?;
+        if self.0.request_log != RequestLog::Off
+            && let Some(order) =
+                operation_summary::order(operation.definition(), &request.variables)
+        {
+            session.record_order(&order);
+        }
         let label = self.label(operation.definition());
         request.set_parsed_query(operation.document().clone());
         Ok(PreparedRequest { request: request.data(Arc::clone(session)), operation, label })

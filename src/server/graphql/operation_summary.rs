@@ -2,13 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use async_graphql::Name;
 use async_graphql::parser::parse_query;
-use async_graphql::parser::types::{ExecutableDocument, OperationType, Selection, SelectionSet};
+use async_graphql::parser::types::{
+    ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
+};
+use async_graphql::{Name, Value, Variables};
 use axum::http::Uri;
 
 use crate::server::graphql::limits;
 use crate::server::graphql::params::Params;
+
+/// The arguments that name an order.
+const ORDER_ARGUMENTS: [&str; 2] = ["id", "orderId"];
 
 /// What a GraphQL request would execute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +53,28 @@ pub fn summarize(method: &str, target: &str, body: &[u8]) -> Option<OperationSum
         is_subscription: operation.ty == OperationType::Subscription,
         text: text.to_string(),
     })
+}
+
+/// The order that the only root field of an operation names, in its own arguments or in those of an
+/// input object.
+pub(super) fn order(operation: &OperationDefinition, variables: &Variables) -> Option<String> {
+    let [only] = operation.selection_set.node.items.as_slice() else { return None };
+    let Selection::Field(field) = &only.node else { return None };
+    let mut arguments = field.node.arguments.iter();
+    arguments.find_map(|(name, value)| {
+        let known = |name: Name| variables.get(&name).cloned().ok_or(());
+        let value = value.node.clone().into_const_with(known).ok()?;
+        named_order(name.node.as_str(), &value)
+    })
+}
+
+fn named_order(name: &str, value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if ORDER_ARGUMENTS.contains(&name) => Some(text.clone()),
+        Value::Number(number) if ORDER_ARGUMENTS.contains(&name) => Some(number.to_string()),
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| named_order(name, value)),
+        _ => None,
+    }
 }
 
 /// Collects the root fields of an operation, with fragments expanded.

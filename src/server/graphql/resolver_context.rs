@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_graphql::{Context, ErrorExtensionValues, SchemaBuilder};
 
 use crate::engine::Engine;
-use crate::error::Error;
+use crate::engine::placing::PlacementResult;
+use crate::error::{Error, Result};
 use crate::server::graphql::limits;
 use crate::server::metrics::Metrics;
 use crate::server::session::Session;
@@ -36,7 +37,7 @@ pub fn engine<'a>(context: &Context<'a>) -> &'a Engine {
 
 /// The metrics, which [`configure`] has added.
 #[must_use]
-pub fn metrics<'a>(context: &Context<'a>) -> &'a Metrics {
+fn metrics<'a>(context: &Context<'a>) -> &'a Metrics {
     context.data_unchecked::<Arc<Metrics>>()
 }
 
@@ -44,6 +45,14 @@ pub fn metrics<'a>(context: &Context<'a>) -> &'a Metrics {
 #[must_use]
 pub fn session<'a>(context: &Context<'a>) -> &'a Session {
     context.data_unchecked::<Arc<Session>>()
+}
+
+/// Counts the result of a placement, and records its order for the log.
+pub fn record_placement(context: &Context<'_>, result: &Result<PlacementResult>) {
+    metrics(context).placement(result);
+    if let Ok(placed) = result {
+        session(context).record_order(&placed.order.id);
+    }
 }
 
 /// The error of a field, with a contract's `message`. Records the failure in the session.

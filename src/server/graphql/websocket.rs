@@ -36,6 +36,8 @@ use crate::server::open_limits::Slot;
 use crate::server::rate_limit;
 use crate::server::session::Session;
 
+/// The method of operations in the log.
+pub(in crate::server) const METHOD: &str = "WEBSOCKET";
 /// Time limit for the client's `connection_init`.
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time limit for writing the close frame.
@@ -63,8 +65,9 @@ pub(super) async fn accept(
         let message = "Request the WebSocket subprotocol graphql-transport-ws.";
         return (StatusCode::BAD_REQUEST, message).into_response();
     };
-    let session = Session::from_headers(&authenticator, &parts.headers).await;
-    let session = session.with_address(rate_limit::address(&parts.extensions));
+    let address = rate_limit::address(&parts.extensions);
+    let session = Session::from_headers(&authenticator, &parts.headers, address).await;
+    let session = session.with_method(METHOD);
     let slot = match graphql.open_limits().socket(&session) {
         Ok(slot) => slot,
         Err(error) => {
@@ -245,7 +248,7 @@ async fn init_session(
         Some(value) => {
             let text = Some(value.as_str().unwrap_or("?"));
             let authenticated = Session::from_authorization(authenticator, text).await;
-            Arc::new(authenticated.with_address(session.address()))
+            Arc::new(authenticated.with_address(session.address()).with_method(METHOD))
         }
         None => session,
     }

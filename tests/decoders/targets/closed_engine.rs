@@ -20,6 +20,7 @@ use order_engine::server::graphql::params::Params;
 use order_engine::server::graphql::{ExecutionResult, GraphQl};
 use order_engine::server::metrics::Metrics;
 use order_engine::server::open_limits::{OpenLimitOptions, OpenLimits};
+use order_engine::server::request_log::RequestLog;
 use order_engine::server::session::Session;
 use order_engine::store::{Store, StoreOptions};
 use sqlx::postgres::PgConnectOptions;
@@ -105,6 +106,9 @@ fn server(contract: &'static str, authenticator: Authenticator) -> ServerContext
         time_max: TIME_MAX,
         rate_limiter: None,
         open_limits: Arc::new(OpenLimits::new(OpenLimitOptions::default())),
+        request_log: RequestLog::Off,
+        origins: Arc::default(),
+        is_on_loopback: false,
         shutdown_pending: CancellationToken::new(),
         shutdown: CancellationToken::new(),
     }

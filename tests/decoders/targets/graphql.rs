@@ -152,7 +152,8 @@ pub fn sockets(data: &[u8]) {
     for protocol in ["graphql-transport-ws", "graphql-ws"] {
         with_schema(async |schema, server| {
             let headers = vec![(b"sec-websocket-protocol".to_vec(), protocol.into())];
-            let socket = InProcessSocket::open(&schema, &server, headers).expect("headers of HTTP");
+            let socket =
+                InProcessSocket::open(&schema, &server, headers, None).expect("headers of HTTP");
             let (mut input, mut output) = socket.expect("a known protocol").split();
             let said = async {
                 for message in text.split('\t').take(MESSAGES_MAX) {

@@ -104,8 +104,9 @@ fn in_a_header(value: &str, expected: &std::result::Result<Caller, ErrorKind>) {
     }
     let headers = HeaderMap::from_iter([(header::AUTHORIZATION, header)]);
     let authenticator = Authenticator::Jwt(verifier());
-    let session =
-        Session::from_headers(&authenticator, &headers).now_or_never().expect("no key is fetched");
+    let session = Session::from_headers(&authenticator, &headers, None)
+        .now_or_never()
+        .expect("no key is fetched");
     let caller = session.caller().cloned().map_err(|error| error.kind());
     assert_eq!(&caller, expected, "{value}");
 }

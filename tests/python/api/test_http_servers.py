@@ -43,7 +43,7 @@ PLACE = {
 }
 WATCH = "subscription { orderUpdated { id status } }"
 # Headers of the connection, and the date.
-NOT_OF_THE_ANSWER = {"connection", "date", "server", "transfer-encoding"}
+NOT_OF_THE_ANSWER = {"x-request-id", "connection", "date", "server", "transfer-encoding"}
 Face = Callable[..., httpx.Response]
 
 

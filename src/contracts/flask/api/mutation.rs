@@ -10,7 +10,7 @@ use crate::domain::order::Order;
 use crate::domain::placement::{PlacementLine, PlacementRequest, Pricing};
 use crate::domain::status::OrderStatus;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::graphql::resolver_context::{engine, metrics, session};
+use crate::server::graphql::resolver_context::{engine, record_placement, session};
 
 /// The mutations.
 pub struct FlaskMutation;
@@ -124,6 +124,6 @@ async fn place(
         engine(context).place_order_at_quoted_prices(caller, request, token).await
     };
     let placed = placed.await;
-    metrics(context).placement(&placed);
+    record_placement(context, &placed);
     answer(context, "Order created successfully.", placed.map(|placed| placed.order))
 }

@@ -12,7 +12,7 @@ use crate::domain::placement::{PlacementRequest, Pricing};
 use crate::domain::status::OrderStatus;
 use crate::engine::placing::PlacementResult;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::graphql::resolver_context::{engine, metrics, session};
+use crate::server::graphql::resolver_context::{engine, record_placement, session};
 
 /// The mutations.
 pub struct StorefrontMutation;
@@ -28,7 +28,7 @@ impl StorefrontMutation {
         #[graphql(desc = "Same as the header Idempotency-Key.")] idempotency_key: Option<String>,
     ) -> async_graphql::Result<Option<StorefrontOrder>> {
         let placed = place(context, input, idempotency_key).await;
-        metrics(context).placement(&placed);
+        record_placement(context, &placed);
         answer(context, placed.map(|placed| placed.order))
     }
 
