@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from order_engine import _native
+from order_engine.cli import log_lines
 from order_engine.cli.output import json_option, print_columns, print_json
 from order_engine.cli.settings import OPTIONS, merge_options, setting_options
 
@@ -19,7 +20,7 @@ def config(*, as_json: bool, **options: str | tuple[str, ...] | None) -> None:
     """
     settings = _native.describe_settings(merge_options(**options))
     for problem in _native.unknown_variables():
-        click.echo(f"Warning: {problem}", err=True)
+        log_lines.write(problem, level="WARN", plain=f"Warning: {problem}")
     if as_json:
         print_json(settings, ("name", "value", "origin"))
         return

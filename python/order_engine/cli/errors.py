@@ -6,6 +6,7 @@ from typing import IO, Any, ClassVar
 
 import click
 
+from order_engine.cli import log_lines
 from order_engine.exceptions import Misconfigured, OrderEngineError
 
 
@@ -21,7 +22,10 @@ class Failure(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Write each problem to standard error, one per line."""
         for problem in self.problems:
-            click.echo(f"Error: {problem}", file=file, err=True)
+            if file is None:
+                log_lines.write(problem, level="ERROR", plain=f"Error: {problem}")
+            else:
+                click.echo(f"Error: {problem}", file=file)
 
 
 class ConfigurationFailure(Failure):
@@ -37,6 +41,10 @@ class ReadableErrors(click.Group):
         """Run the subcommand."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            if not log_lines.is_json():
+                raise
+            raise ConfigurationFailure([error.format_message()]) from error
         except Misconfigured as error:
             raise ConfigurationFailure(error.problems) from error
         except OrderEngineError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from order_engine.cli import log_lines
 from order_engine.cli.running import with_database, work_until_stopped
 from order_engine.cli.settings import setting_options
 
@@ -16,5 +17,5 @@ def relay(**options: str | tuple[str, ...] | None) -> None:
     For web processes that run with ORDER_ENGINE_RELAY=false. Several relays share the work.
     """
     work_until_stopped(
-        with_database(**options), "relay", lambda: click.echo("Publishing events", err=True)
+        with_database(**options), "relay", lambda: log_lines.write("Publishing events")
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from order_engine import _native
+from order_engine.cli import log_lines
 from order_engine.cli.output import json_option, print_columns, print_json
 from order_engine.cli.running import with_database
 from order_engine.cli.settings import setting_options
@@ -70,10 +71,8 @@ def route(  # noqa: PLR0913 - one parameter per option.
     stage_or_none = None if stage == "default" else stage
     is_known = _native.set_routing_rule(flags, operation, stage_or_none, percent, list(users))
     if not is_known:
-        click.echo(
-            f"Warning: the engine has no operation {operation}. Check the spelling.",
-            err=True,
-        )
+        text = f"the engine has no operation {operation}. Check the spelling."
+        log_lines.write(text, level="WARN", plain=f"Warning: {text}")
     click.echo(f"{operation or 'all operations'}: {_description(stage, percent, users)}")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from order_engine import _native, configuration, database
+from order_engine.cli import log_lines
 from order_engine.cli.settings import merge_options
 from order_engine.consumer.signals import is_hangup_ignored
 
@@ -27,7 +28,7 @@ def with_database(**options: str | tuple[str, ...] | None) -> dict[str, str]:
 
 def with_embedded_database(flags: dict[str, str]) -> dict[str, str]:
     """Return the settings with the URL of the embedded PostgreSQL, which runs as long as above."""
-    click.echo(f"Using the embedded PostgreSQL in {database.FOLDER}", err=True)
+    log_lines.write(f"Using the embedded PostgreSQL in {database.FOLDER}")
     return click.get_current_context().with_resource(database.embedded(flags))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from order_engine import database
+from order_engine.cli import log_lines
 from order_engine.cli.running import serve_until_stopped, with_database
 from order_engine.cli.settings import OPTIONS, merge_options, setting_options
 
@@ -23,4 +24,4 @@ def serve(**options: str | tuple[str, ...] | None) -> None:
 
 def _print_urls(urls: list[str]) -> None:
     for url in urls:
-        click.echo(f"Serving at {url}", err=True)
+        log_lines.write(f"Serving at {url}")

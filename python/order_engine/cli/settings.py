@@ -85,6 +85,11 @@ def app_settings(flags: dict[str, str]) -> Iterator[None]:
         _app_settings.reset(token)
 
 
+def of_app() -> dict[str, str]:
+    """Return the settings of the app that the command runs in; empty outside of an app."""
+    return _app_settings.get()
+
+
 def is_in_app() -> bool:
     """Return whether the command runs as `flask order-engine …`."""
     return bool(_app_settings.get())
