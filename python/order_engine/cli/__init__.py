@@ -32,9 +32,9 @@ from order_engine.cli.token import token
 def cli() -> None:
     """Run and operate the order engine.
 
-    Settings are read from options, the environment, .env and order-engine.toml, in this order.
-    `order-engine config` shows the effective values. Commands that need a database start the
-    embedded PostgreSQL in ./.order-engine if no database URL is set.
+    A setting is read from the first of these that has it: option, environment, .env,
+    order-engine.toml. `order-engine config` shows the effective values. If no database URL is set,
+    commands that need a database start the embedded PostgreSQL in ./.order-engine, except adopt.
     """
 
 

@@ -13,8 +13,8 @@ from order_engine.cli.settings import setting_options
 def consume(**options: str | tuple[str, ...] | None) -> None:
     """Consume user, product and stock events until Ctrl-C, SIGTERM or SIGHUP.
 
-    For engines that are embedded in another program with the consumer switched off. Of several
-    such processes one is active; another takes over when it ends.
+    Use it if the engine runs inside another program, where it does not consume by default. If
+    several of these processes run, one consumes; another takes over when it stops.
     """
     work_until_stopped(
         with_database(**options), "consumer", lambda: click.echo("Consuming events", err=True)

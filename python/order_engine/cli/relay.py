@@ -14,7 +14,7 @@ from order_engine.cli.settings import setting_options
 def relay(**options: str | tuple[str, ...] | None) -> None:
     """Publish order events until Ctrl-C, SIGTERM or SIGHUP.
 
-    For web processes that run with ORDER_ENGINE_RELAY=false. Several relays share the work.
+    Use it if the web processes run with ORDER_ENGINE_RELAY=false. Several relays can run at once.
     """
     work_until_stopped(
         with_database(**options), "relay", lambda: log_lines.write("Publishing events")

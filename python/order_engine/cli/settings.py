@@ -19,7 +19,7 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         "--contract",
         multiple=True,
         metavar="NAME[:PORT]",
-        help="Contract to serve, with an optional port; may be repeated. Default: flask.",
+        help="Contract, with an optional port to serve it on; may be repeated. Default: flask.",
     ),
     "host": click.option(
         "--host", metavar="ADDRESS", help="Address to listen on. Default: 127.0.0.1."
@@ -32,13 +32,14 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "metrics_port": click.option(
         "--metrics-port",
         metavar="PORT",
-        help="Port for /metrics only; 0 chooses a free one. Default: 9202 for gateway, else none.",
+        help="Separate port for /metrics, /healthz and /readyz; 0 chooses a free port. Default: 9202 "
+        "for gateway, else none.",
     ),
     "access": click.option(
         "--access",
         metavar="owner|roles|any-valid-token",
-        help="What a valid token permits. owner: the user's own orders (staff: all); roles: the "
-        "same, but only staff changes a status; any-valid-token: everything.",
+        help="What a valid token permits. owner: the user's own orders (admins: all orders); "
+        "roles: as owner, but users can only cancel; any-valid-token: everything.",
     ),
     "database_url": click.option(
         "--database-url",
@@ -50,7 +51,7 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
         "--rabbitmq-url",
         metavar="URL",
         help="RabbitMQ URL: amqp://user:password@host:port/vhost. Prefer the environment "
-        "variable RABBITMQ_URL. Without a URL, events stay in the outbox.",
+        "variable RABBITMQ_URL. Without a URL, serve and demo leave events in the outbox.",
     ),
     "jwt_secret_key": click.option(
         "--jwt-secret-key",
