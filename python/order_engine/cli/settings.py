@@ -32,8 +32,8 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "metrics_port": click.option(
         "--metrics-port",
         metavar="PORT",
-        help="Separate port for /metrics, /healthz and /readyz; 0 chooses a free port. Default: 9202 "
-        "for gateway, else none.",
+        help="Separate port for /metrics, /healthz and /readyz; 0 chooses a free port. Default: "
+        "9202 for gateway, else none.",
     ),
     "access": click.option(
         "--access",
