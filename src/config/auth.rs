@@ -19,8 +19,8 @@ settings! {
             parse: secret,
             default: "",
             variables: ["JWT_SECRET_KEY"],
-            help: "The secret that signs tokens, shared with the service that issues them; \
-                   at least 32 bytes.",
+            help: "The secret that signs tokens, shared with the service that issues them. A \
+                   secret of less than 32 bytes causes a warning.",
             secret: true,
         }
         jwt_secret_algorithms: Vec<String> {
@@ -34,9 +34,8 @@ settings! {
             parse: path,
             default: "",
             variables: ["ORDER_ENGINE_JWT_PUBLIC_KEY_FILE"],
-            help: "A PEM file with the public key of an issuer that signs with its private key: \
-                   RSA for RS256, P-256 for ES256, Ed25519 for EdDSA. It can be used together \
-                   with jwt_secret_key.",
+            help: "PEM file with the public key of the tokens' issuer: RSA for RS256, P-256 for \
+                   ES256, Ed25519 for EdDSA. It can be used together with jwt_secret_key.",
         }
         jwt_jwks_url: Option<String> {
             parse: jwks_url,
@@ -48,8 +47,8 @@ settings! {
             parse: path,
             default: "",
             variables: ["ORDER_ENGINE_JWT_JWKS_FILE"],
-            help: "A file with a JSON Web Key Set, read again as often as jwt_jwks_url would be \
-                   fetched. Use it instead of jwt_jwks_url.",
+            help: "A file with a JSON Web Key Set, read every jwt_jwks_refresh_seconds. Set either \
+                   this or jwt_jwks_url.",
         }
         jwt_jwks_refresh_seconds: Duration {
             parse: seconds(1..=86_400),
@@ -62,15 +61,15 @@ settings! {
             parse: seconds(1..=3_600),
             default: "30",
             variables: ["ORDER_ENGINE_JWT_JWKS_COOLDOWN_SECONDS"],
-            help: "A token with an unknown key causes a fetch of the key set, at most once in this \
-                   time, 1 to 3600 seconds.",
+            help: "Minimum interval between fetches that are caused by tokens with an unknown key, \
+                   1 to 3600 seconds.",
         }
         jwt_jwks_stale_seconds: Duration {
             parse: seconds(0..=604_800),
             default: "86400",
             variables: ["ORDER_ENGINE_JWT_JWKS_STALE_SECONDS"],
-            help: "How much longer than jwt_jwks_refresh_seconds the last key set is used while it \
-                   cannot be fetched, 0 to 604800 seconds.",
+            help: "If the key set cannot be fetched, the last one is used for \
+                   jwt_jwks_refresh_seconds plus this time, 0 to 604800 seconds.",
         }
         access: Access {
             parse: choice([
@@ -81,8 +80,8 @@ settings! {
             default: "owner",
             variables: ["ORDER_ENGINE_ACCESS"],
             help: "What a valid token allows: owner (a user's own orders; admins: all orders), \
-                   roles (like owner, but only admins change a status) or any-valid-token \
-                   (everything).",
+                   roles (like owner, but only admins change a status, except that users can \
+                   cancel) or any-valid-token (everything).",
         }
         jwt_leeway_seconds: Duration {
             parse: seconds(0..=60),
@@ -121,7 +120,8 @@ settings! {
             parse: list,
             default: "admin",
             variables: ["ORDER_ENGINE_JWT_ADMIN_NAMES"],
-            help: "Roles and scopes, separated by commas, that make a user an admin.",
+            help: "Values of the claims role, roles, scope and scopes that make a user an admin, \
+                   separated by commas.",
         }
         auth_gateway_secret: Option<SecretString> {
             parse: secret,

@@ -23,8 +23,9 @@ settings! {
             help: "PostgreSQL 15 or newer, as postgresql://user:password@host:5432/database. \
                    Several servers, as host:5432,host:5432, are tried in order until one accepts \
                    writes. SQLAlchemy's postgresql+psycopg2:// is accepted. Unset: POSTGRES_USER, \
-                   POSTGRES_PASSWORD and POSTGRES_DB at localhost:5432; without those, an embedded \
-                   server.",
+                   POSTGRES_PASSWORD and POSTGRES_DB name a database on localhost:5432. If those \
+                   are unset too, an embedded server is used, except by the Flask extension and \
+                   adopt.",
             secret: true,
         }
         database_schema: String {
@@ -37,15 +38,16 @@ settings! {
             parse: number(4..=500),
             default: "16",
             variables: ["ORDER_ENGINE_DATABASE_CONNECTIONS"],
-            help: "Most connections of this process, 4 to 500.",
+            help: "Size of the connection pool, 4 to 500. A process can open more: relays, shadow \
+                   runs and the Python API have connections of their own.",
         }
         database_timeout_seconds: Duration {
             parse: seconds(1..=300),
             default: "10",
             variables: ["ORDER_ENGINE_DATABASE_TIMEOUT_SECONDS"],
-            help: "Time limit of one statement or lock, 1 to 300 seconds; a connection without an \
-                   answer half a second later is closed. Waiting for a free connection has the \
-                   same limit, but at most 3 seconds.",
+            help: "Time limit of a statement and of waiting for a lock, 1 to 300 seconds. If the \
+                   server has not answered half a second after that, the connection is closed. \
+                   Waiting for a free connection has the same limit, but at most 3 seconds.",
         }
     }
 }

@@ -20,7 +20,8 @@ settings! {
             parse: text,
             default: "order-engine",
             variables: ["ORDER_ENGINE_KAFKA_GROUP"],
-            help: "Prefix of the consumer groups; - and the contract's name follow it.",
+            help: "Prefix of the consumer groups. The group of a contract is PREFIX-CONTRACT, such \
+                   as order-engine-gateway.",
         }
         kafka_security_protocol: SecurityProtocol {
             parse: choice([

@@ -32,15 +32,15 @@ settings! {
             parse: sinks,
             default: "",
             variables: ["ORDER_ENGINE_SINKS"],
-            help: "Names of sinks in Python programs, separated by commas, that also receive the \
-                   events of this process. Sinks that are passed as objects need not be named.",
+            help: "Names of sinks, separated by commas, for which this process also writes \
+                   messages. Needed only for sinks whose objects are in another process.",
         }
         sink_timeout_seconds: Duration {
             parse: seconds(1..=20),
             default: "10",
             variables: ["ORDER_ENGINE_SINK_TIMEOUT_SECONDS"],
-            help: "Time for a sink to process a batch before the batch is delivered again, 1 to 20 \
-                   seconds.",
+            help: "Time limit for a sink to process a batch, 1 to 20 seconds. After that the batch \
+                   is delivered again.",
         }
     }
 }

@@ -14,9 +14,9 @@ settings! {
             ]),
             default: "engine",
             variables: ["ORDER_ENGINE_MIGRATION_STAGE"],
-            help: "In a Flask app: who answers operations without a routing rule (see \
-                   `order-engine route`). engine, legacy (the app's own code) or shadow (the \
-                   app's own code, compared with the engine).",
+            help: "Flask only: which code answers an operation without a routing rule (see \
+                   `order-engine route`). engine, legacy (the app's own code) or shadow (the app's \
+                   own code, compared with the engine).",
         }
     }
 }

@@ -13,7 +13,7 @@ settings! {
             parse: number(1..=10_000),
             default: "500",
             variables: ["ORDER_ENGINE_LINES_MAX"],
-            help: "Most lines of one order, 1 to 10000.",
+            help: "Maximum number of lines of an order, 1 to 10000.",
         }
         quantity_max: u32 {
             parse: number(1..=i32::MAX.unsigned_abs()),
@@ -25,15 +25,15 @@ settings! {
             parse: flag,
             default: "true",
             variables: ["ORDER_ENGINE_ALLOW_UNKNOWN_USERS"],
-            help: "Whether users of whom no event has been consumed can place orders. Their \
-                   orders have no address.",
+            help: "Whether orders of users that the engine does not know are accepted; they have \
+                   no address. A user is known after an event or upsert_user.",
         }
         currency: Currency {
             parse: currency,
             default: "USD",
             variables: ["ORDER_ENGINE_CURRENCY"],
-            help: "The currency of prices, an ISO 4217 code. It applies to products that are new \
-                   to the catalog.",
+            help: "The currency, an ISO 4217 code, of products that are added to the catalog, and \
+                   of orders whose products are not in it.",
         }
         idempotency_retention_hours: Duration {
             parse: hours(24..=8760),

@@ -28,28 +28,30 @@ settings! {
             parse: flag,
             default: "false",
             variables: ["ORDER_ENGINE_EXCHANGE_DURABLE"],
-            help: "Whether missing exchanges, and the engine's queue, are declared durable. The \
-                   existing services declare theirs non-durable and fail against a durable one.",
+            help: "Whether missing exchanges are declared durable, and the queue too if \
+                   rabbitmq_queue names another one than order_engine_queue, which is always \
+                   durable. The existing services declare theirs non-durable and fail against a \
+                   durable one.",
         }
         rabbitmq_queue: String {
             parse: exchange_name,
             default: "order_engine_queue",
             variables: ["ORDER_ENGINE_QUEUE"],
-            help: "The queue that events are consumed from. Set it to order_service_queue once \
-                   the old consumer.py no longer runs.",
+            help: "The queue that events are consumed from. To take over the messages of the old \
+                   Flask application's consumer.py, stop it and set this to order_service_queue.",
         }
         rabbitmq_prefetch: u16 {
             parse: number(1..=2000),
             default: "100",
             variables: ["ORDER_ENGINE_PREFETCH"],
-            help: "Messages that the broker delivers ahead of acknowledgements, 1 to 2000.",
+            help: "Maximum number of unacknowledged messages (prefetch count), 1 to 2000.",
         }
         topics_require_queue: Vec<String> {
             parse: list,
             default: "order.placed",
             variables: ["ORDER_ENGINE_TOPICS_REQUIRE_QUEUE"],
             help: "Routing keys, separated by commas, whose messages stay in the outbox until a \
-                   queue is bound. Messages with other keys count as published without a queue.",
+                   queue is bound. Messages with other keys are discarded if no queue is bound.",
         }
     }
 }

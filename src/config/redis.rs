@@ -23,7 +23,7 @@ settings! {
             parse: optional_text,
             default: "",
             variables: ["REDIS_HOST"],
-            help: "Host of a Redis without password, used when redis_url is not set.",
+            help: "Host of a Redis server that needs no password. Used if redis_url is not set.",
         }
         redis_port: u16 {
             parse: number(1..=u16::MAX),
@@ -42,16 +42,16 @@ settings! {
             parse: milliseconds(10..=10_000),
             default: "500",
             variables: ["ORDER_ENGINE_REDIS_TIMEOUT_MS"],
-            help: "Time limit of one Redis command, 10 to 10000 milliseconds. After that the cache \
-                   is bypassed.",
+            help: "Time limit of one Redis command, 10 to 10000 milliseconds. After that orders \
+                   are read from the database; other uses of Redis are retried.",
         }
         cache_max_age_seconds: Duration {
             parse: seconds(0..=86_400),
             default: "300",
             variables: ["ORDER_ENGINE_CACHE_MAX_AGE_SECONDS"],
             help: "How long orders stay in the Redis cache, 0 to 86400 seconds; 0 disables the \
-                   cache. Every process that changes orders of the same database must use the \
-                   same Redis; while one of them has none, the cache is not read.",
+                   cache. Every process that changes orders of the same database must use the same \
+                   Redis. While one of them has no Redis, the cache is not used.",
         }
     }
 }

@@ -27,8 +27,8 @@ settings! {
             parse: optional_number(0..=u16::MAX),
             default: "",
             variables: ["ORDER_ENGINE_PORT"],
-            help: "The port of the first contract, 0 to 65535; 0 takes a free one. Unset: the \
-                   contract's default, 5000 for flask.",
+            help: "The port of the first contract, 0 to 65535; 0 chooses a free port. Unset: the \
+                   default of the contract, 5000 for flask.",
         }
         pages_dir: Option<PathBuf> {
             parse: path,
@@ -47,9 +47,9 @@ settings! {
             parse: seconds(0..=300),
             default: "3",
             variables: ["ORDER_ENGINE_SHUTDOWN_DELAY_SECONDS"],
-            help: "How long after SIGTERM the server still accepts requests while /readyz reports \
-                   that it is not ready, so that load balancers stop sending, 0 to 300 seconds. \
-                   SIGINT skips this delay.",
+            help: "After SIGTERM or SIGHUP, requests are still served for this time, 0 to 300 \
+                   seconds, while /readyz returns 503, so that load balancers stop sending. SIGINT \
+                   skips this delay.",
         }
         drain_seconds: Duration {
             parse: seconds(0..=300),
@@ -61,9 +61,9 @@ settings! {
             parse: optional_number(0..=u16::MAX),
             default: "",
             variables: ["METRICS_PORT", "ORDER_ENGINE_METRICS_PORT"],
-            help: "A separate port for /metrics, /healthz and /readyz, 0 to 65535; 0 takes a free \
-                   one. Unset: the default of the contracts that are served, 9202 for gateway, \
-                   otherwise none. The port of each contract has these three paths too.",
+            help: "A separate port for /metrics, /healthz and /readyz, 0 to 65535; 0 chooses a \
+                   free port. Unset: 9202 if the contract gateway is served, otherwise no separate \
+                   port. The port of each contract has these three paths too.",
         }
         rate_limit_user_per_minute: Option<u32> {
             parse: limit(1_000_000),
@@ -76,14 +76,15 @@ settings! {
             parse: limit(1_000_000),
             default: "0",
             variables: ["ORDER_ENGINE_RATE_LIMIT_ADDRESS_PER_MINUTE"],
-            help: "The same for requests without a valid token, by client address (IPv6: the \
-                   /64). Behind a proxy this is the proxy's address. 0: no limit.",
+            help: "Requests of one client address (IPv6: /64 network) per minute, for requests \
+                   without a user, 0 to 1000000. Behind a proxy this is the proxy's address. 0: no \
+                   limit.",
         }
         rate_limit_burst: u32 {
             parse: number(1..=100_000),
             default: "60",
             variables: ["ORDER_ENGINE_RATE_LIMIT_BURST"],
-            help: "Requests that are accepted at once within these limits, 1 to 100000.",
+            help: "Requests that may arrive at once before these two rates apply, 1 to 100000.",
         }
         websockets_per_address_max: Option<u32> {
             parse: limit(1_000_000),
@@ -121,8 +122,8 @@ settings! {
             parse: path,
             default: "",
             variables: ["ORDER_ENGINE_TLS_CERTIFICATE_FILE"],
-            help: "PEM file with the server's certificate chain. With it every port accepts TLS \
-                   1.2 and 1.3 only. A changed file is used for new connections within seconds.",
+            help: "PEM file with the server's certificate chain. If it is set, all ports use TLS \
+                   1.2 or 1.3. A changed file is used for new connections within seconds.",
         }
         tls_key_file: Option<PathBuf> {
             parse: path,

@@ -11,8 +11,9 @@ settings! {
             parse: address,
             default: "",
             variables: ["USERS_SERVICE_URL"],
-            help: "The user service, called by contracts that check users: GET {url}/{id} returns \
-                   2xx for an existing user. Unset: users are not checked.",
+            help: "The user service, called by the contracts storefront and gateway before an \
+                   order is placed: GET {url}/{id} returns 2xx for an existing user. Unset: users \
+                   are not checked.",
         }
         products_service_url: Option<String> {
             parse: address,
@@ -26,14 +27,14 @@ settings! {
             parse: choice([("rest", ProductProtocol::Rest), ("graphql", ProductProtocol::GraphQl)]),
             default: "rest",
             variables: ["ORDER_ENGINE_PRODUCTS_SERVICE_PROTOCOL"],
-            help: "Protocol of the product service: rest (GET {url}/{id}) or graphql \
-                   (productByIds, at the URL itself, with the caller's token).",
+            help: "Protocol of the product service: rest (GET {url}/{id}) or graphql (POST {url} \
+                   with the query productByIds and the caller's token).",
         }
         upstream_timeout_ms: Duration {
             parse: milliseconds(50..=30_000),
             default: "3000",
             variables: ["ORDER_ENGINE_UPSTREAM_TIMEOUT_MS"],
-            help: "Time limit of each of these services for one order, retries included, 50 to \
+            help: "Time limit for the call to one of these services, with all its attempts, 50 to \
                    30000 milliseconds. After that the order is rejected.",
         }
         upstream_attempts_max: u32 {
@@ -46,7 +47,8 @@ settings! {
             parse: seconds(0..=3600),
             default: "0",
             variables: ["ORDER_ENGINE_USERS_MAX_AGE_SECONDS"],
-            help: "How long the existence of a user with a token is cached, 0 to 3600 seconds.",
+            help: "How long the answer that a user exists is cached, for each user and token, 0 to \
+                   3600 seconds.",
         }
     }
 }

@@ -14,22 +14,24 @@ class Settings(TypedDict, total=False):
     database_url: str | int | None
     """PostgreSQL 15 or newer, as postgresql://user:password@host:5432/database. Several servers, as
     host:5432,host:5432, are tried in order until one accepts writes. SQLAlchemy's
-    postgresql+psycopg2:// is accepted. Unset: POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB at
-    localhost:5432; without those, an embedded server. Variable: `DATABASE_URL`,
-    `SQLALCHEMY_DATABASE_URI`.
+    postgresql+psycopg2:// is accepted. Unset: POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB name
+    a database on localhost:5432. If those are unset too, an embedded server is used, except by the
+    Flask extension and adopt. Variable: `DATABASE_URL`, `SQLALCHEMY_DATABASE_URI`.
     """
     database_schema: str | int | None
     """The PostgreSQL schema of the engine's tables: lower-case letters, digits, _. Default:
     `order_engine`. Variable: `ORDER_ENGINE_DATABASE_SCHEMA`.
     """
     database_connections: int | str | None
-    """Most connections of this process, 4 to 500. Default: `16`. Variable:
+    """Size of the connection pool, 4 to 500. A process can open more: relays, shadow runs and the
+    Python API have connections of their own. Default: `16`. Variable:
     `ORDER_ENGINE_DATABASE_CONNECTIONS`.
     """
     database_timeout_seconds: int | str | None
-    """Time limit of one statement or lock, 1 to 300 seconds; a connection without an answer half a
-    second later is closed. Waiting for a free connection has the same limit, but at most 3 seconds.
-    Default: `10`. Variable: `ORDER_ENGINE_DATABASE_TIMEOUT_SECONDS`.
+    """Time limit of a statement and of waiting for a lock, 1 to 300 seconds. If the server has not
+    answered half a second after that, the connection is closed. Waiting for a free connection has
+    the same limit, but at most 3 seconds. Default: `10`. Variable:
+    `ORDER_ENGINE_DATABASE_TIMEOUT_SECONDS`.
     """
     rabbitmq_url: str | int | None
     """RabbitMQ 3.10 or newer, as amqp://user:password@host:5672/vhost, or amqps:// for TLS. Unset:
@@ -41,21 +43,23 @@ class Settings(TypedDict, total=False):
     `event_exchange`. Variable: `ORDER_ENGINE_EXCHANGE`.
     """
     rabbitmq_exchange_durable: bool | str | None
-    """Whether missing exchanges, and the engine's queue, are declared durable. The existing
-    services declare theirs non-durable and fail against a durable one. Default: `false`. Variable:
+    """Whether missing exchanges are declared durable, and the queue too if rabbitmq_queue names
+    another one than order_engine_queue, which is always durable. The existing services declare
+    theirs non-durable and fail against a durable one. Default: `false`. Variable:
     `ORDER_ENGINE_EXCHANGE_DURABLE`.
     """
     rabbitmq_queue: str | int | None
-    """The queue that events are consumed from. Set it to order_service_queue once the old
-    consumer.py no longer runs. Default: `order_engine_queue`. Variable: `ORDER_ENGINE_QUEUE`.
+    """The queue that events are consumed from. To take over the messages of the old Flask
+    application's consumer.py, stop it and set this to order_service_queue. Default:
+    `order_engine_queue`. Variable: `ORDER_ENGINE_QUEUE`.
     """
     rabbitmq_prefetch: int | str | None
-    """Messages that the broker delivers ahead of acknowledgements, 1 to 2000. Default: `100`.
+    """Maximum number of unacknowledged messages (prefetch count), 1 to 2000. Default: `100`.
     Variable: `ORDER_ENGINE_PREFETCH`.
     """
     topics_require_queue: str | int | None
     """Routing keys, separated by commas, whose messages stay in the outbox until a queue is bound.
-    Messages with other keys count as published without a queue. Default: `order.placed`. Variable:
+    Messages with other keys are discarded if no queue is bound. Default: `order.placed`. Variable:
     `ORDER_ENGINE_TOPICS_REQUIRE_QUEUE`.
     """
     kafka_brokers: str | int | None
@@ -63,8 +67,8 @@ class Settings(TypedDict, total=False):
     stay in the outbox. Variable: `KAFKA_BROKERS`, `KAFKA_BROKER`.
     """
     kafka_group: str | int | None
-    """Prefix of the consumer groups; - and the contract's name follow it. Default: `order-engine`.
-    Variable: `ORDER_ENGINE_KAFKA_GROUP`.
+    """Prefix of the consumer groups. The group of a contract is PREFIX-CONTRACT, such as
+    order-engine-gateway. Default: `order-engine`. Variable: `ORDER_ENGINE_KAFKA_GROUP`.
     """
     kafka_security_protocol: str | int | None
     """plaintext, ssl, sasl_plaintext or sasl_ssl. With ssl and sasl_ssl the certificate of each
@@ -87,7 +91,9 @@ class Settings(TypedDict, total=False):
     redis_host and redis_port are used; without those, no Redis. Variable: `REDIS_URL`.
     """
     redis_host: str | int | None
-    """Host of a Redis without password, used when redis_url is not set. Variable: `REDIS_HOST`."""
+    """Host of a Redis server that needs no password. Used if redis_url is not set. Variable:
+    `REDIS_HOST`.
+    """
     redis_port: int | str | None
     """Port of redis_host, 1 to 65535. Default: `6379`. Variable: `REDIS_PORT`."""
     redis_ca_file: str | int | None
@@ -95,13 +101,14 @@ class Settings(TypedDict, total=False):
     Variable: `REDIS_CA_FILE`, `SSL_CERT_FILE`.
     """
     redis_timeout_ms: int | str | None
-    """Time limit of one Redis command, 10 to 10000 milliseconds. After that the cache is bypassed.
-    Default: `500`. Variable: `ORDER_ENGINE_REDIS_TIMEOUT_MS`.
+    """Time limit of one Redis command, 10 to 10000 milliseconds. After that orders are read from
+    the database; other uses of Redis are retried. Default: `500`. Variable:
+    `ORDER_ENGINE_REDIS_TIMEOUT_MS`.
     """
     cache_max_age_seconds: int | str | None
     """How long orders stay in the Redis cache, 0 to 86400 seconds; 0 disables the cache. Every
-    process that changes orders of the same database must use the same Redis; while one of them has
-    none, the cache is not read. Default: `300`. Variable: `ORDER_ENGINE_CACHE_MAX_AGE_SECONDS`.
+    process that changes orders of the same database must use the same Redis. While one of them has
+    no Redis, the cache is not used. Default: `300`. Variable: `ORDER_ENGINE_CACHE_MAX_AGE_SECONDS`.
     """
     jobs_auth: str | int | None
     """How callers of the contract jobs are authenticated: jwt (a token), gateway (a trusted
@@ -114,32 +121,32 @@ class Settings(TypedDict, total=False):
     Variable: `ORDER_ENGINE_JOBS_AUTH_NETWORKS`.
     """
     jobs_check_totals: bool | str | None
-    """Whether the contract jobs rejects a totalAmount that differs from the catalog's, when the
-    catalog knows the price of every product. Default: `false`. Variable:
+    """Whether the contract jobs rejects a totalAmount that differs from the sum of the catalog's
+    prices, if the catalog has a price for each product. Default: `false`. Variable:
     `ORDER_ENGINE_JOBS_CHECK_TOTALS`.
     """
     jobs_order_queue: str | int | None
-    """The BullMQ queue of new orders. none: no such jobs. Default: `order-queue`. Variable:
+    """The BullMQ queue for new orders; none disables it. Default: `order-queue`. Variable:
     `ORDER_ENGINE_JOBS_ORDER_QUEUE`.
     """
     jobs_payment_queue: str | int | None
-    """The BullMQ queue of payments. none: no such jobs. Default: `payment-queue`. Variable:
+    """The BullMQ queue for payments; none disables it. Default: `payment-queue`. Variable:
     `ORDER_ENGINE_JOBS_PAYMENT_QUEUE`.
     """
     jobs_inventory_queue: str | int | None
-    """The BullMQ queue of inventory changes. none: no such jobs. Default: `inventory-queue`.
+    """The BullMQ queue for inventory changes; none disables it. Default: `inventory-queue`.
     Variable: `ORDER_ENGINE_JOBS_INVENTORY_QUEUE`.
     """
     jobs_notification_queue: str | int | None
-    """The BullMQ queue of customer notifications. none: no such jobs. Default:
-    `notification-queue`. Variable: `ORDER_ENGINE_JOBS_NOTIFICATION_QUEUE`.
+    """The BullMQ queue for customer notifications; none disables it. Default: `notification-queue`.
+    Variable: `ORDER_ENGINE_JOBS_NOTIFICATION_QUEUE`.
     """
     jobs_prefix: str | int | None
     """Prefix of the queues' keys in Redis, BullMQ's option prefix. Default: `bull`. Variable:
     `ORDER_ENGINE_JOBS_PREFIX`.
     """
     jobs_attempts: int | str | None
-    """How often a worker attempts a job that fails, 1 to 100. Default: `3`. Variable:
+    """Maximum number of attempts for a job, including the first, 1 to 100. Default: `3`. Variable:
     `ORDER_ENGINE_JOBS_ATTEMPTS`.
     """
     jobs_backoff_ms: int | str | None
@@ -147,8 +154,9 @@ class Settings(TypedDict, total=False):
     milliseconds. Default: `1000`. Variable: `ORDER_ENGINE_JOBS_BACKOFF_MS`.
     """
     jobs_keep_completed_seconds: int | str | None
-    """How long Redis keeps completed jobs, 60 to 2592000 seconds. In this time the same event does
-    not add a job twice. Default: `3600`. Variable: `ORDER_ENGINE_JOBS_KEEP_COMPLETED_SECONDS`.
+    """How long Redis keeps completed jobs, 60 to 2592000 seconds. While Redis keeps a job, the same
+    event does not add it again. Default: `3600`. Variable:
+    `ORDER_ENGINE_JOBS_KEEP_COMPLETED_SECONDS`.
     """
     gateway_auth: str | int | None
     """How callers of the contract gateway are authenticated: jwt (a token), gateway (a trusted
@@ -161,14 +169,15 @@ class Settings(TypedDict, total=False):
     all. Variable: `ORDER_ENGINE_GATEWAY_AUTH_NETWORKS`.
     """
     gateway_envelope: str | int | None
-    """The envelope of the responses of the contract gateway: documented (none) or result
-    ({"result": ...}, as in the deployed services). Default: `documented`. Variable:
+    """Format of the responses of the contract gateway: documented (the object itself) or result
+    (the object in {"result": ...}, as deployed services send it). Default: `documented`. Variable:
     `ORDER_ENGINE_GATEWAY_ENVELOPE`.
     """
     storefront_exchange: str | int | None
-    """The exchange that the contract storefront publishes to. On the exchange of the contract
-    flask, a consumer of order.placed would receive every order twice, in two formats. Default:
-    `storefront_exchange`. Variable: `ORDER_ENGINE_STOREFRONT_EXCHANGE`.
+    """The exchange that the contract storefront publishes to. Do not set it to the value of
+    rabbitmq_exchange if flask is served too: consumers of order.placed would receive each order
+    twice, in two formats. Default: `storefront_exchange`. Variable:
+    `ORDER_ENGINE_STOREFRONT_EXCHANGE`.
     """
     stock_auth: str | int | None
     """How callers of the contract stock are authenticated: jwt (a token), gateway (a trusted
@@ -199,12 +208,12 @@ class Settings(TypedDict, total=False):
     `ORDER_ENGINE_PUBLISH_ATTEMPTS_MAX`.
     """
     sink_timeout_seconds: int | str | None
-    """Time for a sink to process a batch before the batch is delivered again, 1 to 20 seconds.
-    Default: `10`. Variable: `ORDER_ENGINE_SINK_TIMEOUT_SECONDS`.
+    """Time limit for a sink to process a batch, 1 to 20 seconds. After that the batch is delivered
+    again. Default: `10`. Variable: `ORDER_ENGINE_SINK_TIMEOUT_SECONDS`.
     """
     jwt_secret_key: str | int | None
-    """The secret that signs tokens, shared with the service that issues them; at least 32 bytes.
-    Variable: `JWT_SECRET_KEY`.
+    """The secret that signs tokens, shared with the service that issues them. A secret of less than
+    32 bytes causes a warning. Variable: `JWT_SECRET_KEY`.
     """
     jwt_secret_algorithms: str | int | None
     """The algorithms of tokens that jwt_secret_key signs, separated by commas: HS256, HS384 or
@@ -212,8 +221,8 @@ class Settings(TypedDict, total=False):
     `ORDER_ENGINE_JWT_SECRET_ALGORITHMS`.
     """
     jwt_public_key_file: str | int | None
-    """A PEM file with the public key of an issuer that signs with its private key: RSA for RS256,
-    P-256 for ES256, Ed25519 for EdDSA. It can be used together with jwt_secret_key. Variable:
+    """PEM file with the public key of the tokens' issuer: RSA for RS256, P-256 for ES256, Ed25519
+    for EdDSA. It can be used together with jwt_secret_key. Variable:
     `ORDER_ENGINE_JWT_PUBLIC_KEY_FILE`.
     """
     jwt_jwks_url: str | int | None
@@ -221,25 +230,25 @@ class Settings(TypedDict, total=False):
     `ORDER_ENGINE_JWT_JWKS_URL`.
     """
     jwt_jwks_file: str | int | None
-    """A file with a JSON Web Key Set, read again as often as jwt_jwks_url would be fetched. Use it
-    instead of jwt_jwks_url. Variable: `ORDER_ENGINE_JWT_JWKS_FILE`.
+    """A file with a JSON Web Key Set, read every jwt_jwks_refresh_seconds. Set either this or
+    jwt_jwks_url. Variable: `ORDER_ENGINE_JWT_JWKS_FILE`.
     """
     jwt_jwks_refresh_seconds: int | str | None
     """Interval between fetches of the key set, 1 to 86400 seconds. Keys that are no longer in the
     set are no longer accepted. Default: `300`. Variable: `ORDER_ENGINE_JWT_JWKS_REFRESH_SECONDS`.
     """
     jwt_jwks_cooldown_seconds: int | str | None
-    """A token with an unknown key causes a fetch of the key set, at most once in this time, 1 to
-    3600 seconds. Default: `30`. Variable: `ORDER_ENGINE_JWT_JWKS_COOLDOWN_SECONDS`.
+    """Minimum interval between fetches that are caused by tokens with an unknown key, 1 to 3600
+    seconds. Default: `30`. Variable: `ORDER_ENGINE_JWT_JWKS_COOLDOWN_SECONDS`.
     """
     jwt_jwks_stale_seconds: int | str | None
-    """How much longer than jwt_jwks_refresh_seconds the last key set is used while it cannot be
-    fetched, 0 to 604800 seconds. Default: `86400`. Variable: `ORDER_ENGINE_JWT_JWKS_STALE_SECONDS`.
+    """If the key set cannot be fetched, the last one is used for jwt_jwks_refresh_seconds plus this
+    time, 0 to 604800 seconds. Default: `86400`. Variable: `ORDER_ENGINE_JWT_JWKS_STALE_SECONDS`.
     """
     access: str | int | None
     """What a valid token allows: owner (a user's own orders; admins: all orders), roles (like
-    owner, but only admins change a status) or any-valid-token (everything). Default: `owner`.
-    Variable: `ORDER_ENGINE_ACCESS`.
+    owner, but only admins change a status, except that users can cancel) or any-valid-token
+    (everything). Default: `owner`. Variable: `ORDER_ENGINE_ACCESS`.
     """
     jwt_leeway_seconds: int | str | None
     """Accepted difference between the clocks of issuer and server, 0 to 60 seconds. Default: `5`.
@@ -263,8 +272,8 @@ class Settings(TypedDict, total=False):
     replaced. Default: `true`. Variable: `ORDER_ENGINE_JWT_REQUIRE_EXP`.
     """
     jwt_admin_names: str | int | None
-    """Roles and scopes, separated by commas, that make a user an admin. Default: `admin`. Variable:
-    `ORDER_ENGINE_JWT_ADMIN_NAMES`.
+    """Values of the claims role, roles, scope and scopes that make a user an admin, separated by
+    commas. Default: `admin`. Variable: `ORDER_ENGINE_JWT_ADMIN_NAMES`.
     """
     auth_gateway_secret: str | int | None
     """The secret that a trusted gateway sends with each request, for contracts whose authentication
@@ -288,8 +297,8 @@ class Settings(TypedDict, total=False):
     `ORDER_ENGINE_HOST`.
     """
     port: str | int | None
-    """The port of the first contract, 0 to 65535; 0 takes a free one. Unset: the contract's
-    default, 5000 for flask. Variable: `ORDER_ENGINE_PORT`.
+    """The port of the first contract, 0 to 65535; 0 chooses a free port. Unset: the default of the
+    contract, 5000 for flask. Variable: `ORDER_ENGINE_PORT`.
     """
     pages_dir: str | int | None
     """Folder with the GraphQL playground and the page at /docs. Unset: the one in the Python
@@ -300,18 +309,18 @@ class Settings(TypedDict, total=False):
     `ORDER_ENGINE_REQUEST_TIMEOUT_SECONDS`.
     """
     shutdown_delay_seconds: int | str | None
-    """How long after SIGTERM the server still accepts requests while /readyz reports that it is not
-    ready, so that load balancers stop sending, 0 to 300 seconds. SIGINT skips this delay. Default:
-    `3`. Variable: `ORDER_ENGINE_SHUTDOWN_DELAY_SECONDS`.
+    """After SIGTERM or SIGHUP, requests are still served for this time, 0 to 300 seconds, while
+    /readyz returns 503, so that load balancers stop sending. SIGINT skips this delay. Default: `3`.
+    Variable: `ORDER_ENGINE_SHUTDOWN_DELAY_SECONDS`.
     """
     drain_seconds: int | str | None
     """Time for requests in progress to finish at shutdown, 0 to 300 seconds. Default: `10`.
     Variable: `ORDER_ENGINE_DRAIN_SECONDS`.
     """
     metrics_port: str | int | None
-    """A separate port for /metrics, /healthz and /readyz, 0 to 65535; 0 takes a free one. Unset:
-    the default of the contracts that are served, 9202 for gateway, otherwise none. The port of each
-    contract has these three paths too. Variable: `METRICS_PORT`, `ORDER_ENGINE_METRICS_PORT`.
+    """A separate port for /metrics, /healthz and /readyz, 0 to 65535; 0 chooses a free port. Unset:
+    9202 if the contract gateway is served, otherwise no separate port. The port of each contract
+    has these three paths too. Variable: `METRICS_PORT`, `ORDER_ENGINE_METRICS_PORT`.
     """
     rate_limit_user_per_minute: int | str | None
     """Requests of one user per minute that this process answers, 0 to 1000000; further requests get
@@ -319,13 +328,13 @@ class Settings(TypedDict, total=False):
     `ORDER_ENGINE_RATE_LIMIT_USER_PER_MINUTE`.
     """
     rate_limit_address_per_minute: int | str | None
-    """The same for requests without a valid token, by client address (IPv6: the /64). Behind a
-    proxy this is the proxy's address. 0: no limit. Default: `0`. Variable:
+    """Requests of one client address (IPv6: /64 network) per minute, for requests without a user, 0
+    to 1000000. Behind a proxy this is the proxy's address. 0: no limit. Default: `0`. Variable:
     `ORDER_ENGINE_RATE_LIMIT_ADDRESS_PER_MINUTE`.
     """
     rate_limit_burst: int | str | None
-    """Requests that are accepted at once within these limits, 1 to 100000. Default: `60`. Variable:
-    `ORDER_ENGINE_RATE_LIMIT_BURST`.
+    """Requests that may arrive at once before these two rates apply, 1 to 100000. Default: `60`.
+    Variable: `ORDER_ENGINE_RATE_LIMIT_BURST`.
     """
     websockets_per_address_max: int | str | None
     """WebSockets of one client address (IPv6: the /64) that may be open without a valid token, 0 to
@@ -347,8 +356,8 @@ class Settings(TypedDict, total=False):
     separated by commas; * for all. Unset: none. Variable: `ORDER_ENGINE_CORS_ORIGINS`.
     """
     tls_certificate_file: str | int | None
-    """PEM file with the server's certificate chain. With it every port accepts TLS 1.2 and 1.3
-    only. A changed file is used for new connections within seconds. Variable:
+    """PEM file with the server's certificate chain. If it is set, all ports use TLS 1.2 or 1.3. A
+    changed file is used for new connections within seconds. Variable:
     `ORDER_ENGINE_TLS_CERTIFICATE_FILE`.
     """
     tls_key_file: str | int | None
@@ -356,8 +365,9 @@ class Settings(TypedDict, total=False):
     `ORDER_ENGINE_TLS_KEY_FILE`.
     """
     users_service_url: str | int | None
-    """The user service, called by contracts that check users: GET {url}/{id} returns 2xx for an
-    existing user. Unset: users are not checked. Variable: `USERS_SERVICE_URL`.
+    """The user service, called by the contracts storefront and gateway before an order is placed:
+    GET {url}/{id} returns 2xx for an existing user. Unset: users are not checked. Variable:
+    `USERS_SERVICE_URL`.
     """
     products_service_url: str | int | None
     """The product service, called for price and stock by the contracts flask, storefront and
@@ -365,12 +375,12 @@ class Settings(TypedDict, total=False):
     `PRODUCTS_SERVICE_URL`.
     """
     products_service_protocol: str | int | None
-    """Protocol of the product service: rest (GET {url}/{id}) or graphql (productByIds, at the URL
-    itself, with the caller's token). Default: `rest`. Variable:
+    """Protocol of the product service: rest (GET {url}/{id}) or graphql (POST {url} with the query
+    productByIds and the caller's token). Default: `rest`. Variable:
     `ORDER_ENGINE_PRODUCTS_SERVICE_PROTOCOL`.
     """
     upstream_timeout_ms: int | str | None
-    """Time limit of each of these services for one order, retries included, 50 to 30000
+    """Time limit for the call to one of these services, with all its attempts, 50 to 30000
     milliseconds. After that the order is rejected. Default: `3000`. Variable:
     `ORDER_ENGINE_UPSTREAM_TIMEOUT_MS`.
     """
@@ -379,31 +389,34 @@ class Settings(TypedDict, total=False):
     `ORDER_ENGINE_UPSTREAM_ATTEMPTS_MAX`.
     """
     users_max_age_seconds: int | str | None
-    """How long the existence of a user with a token is cached, 0 to 3600 seconds. Default: `0`.
-    Variable: `ORDER_ENGINE_USERS_MAX_AGE_SECONDS`.
+    """How long the answer that a user exists is cached, for each user and token, 0 to 3600 seconds.
+    Default: `0`. Variable: `ORDER_ENGINE_USERS_MAX_AGE_SECONDS`.
     """
     lines_max: int | str | None
-    """Most lines of one order, 1 to 10000. Default: `500`. Variable: `ORDER_ENGINE_LINES_MAX`."""
+    """Maximum number of lines of an order, 1 to 10000. Default: `500`. Variable:
+    `ORDER_ENGINE_LINES_MAX`.
+    """
     quantity_max: int | str | None
     """Largest quantity of one line, 1 to 2147483647. Default: `2147483647`. Variable:
     `ORDER_ENGINE_QUANTITY_MAX`.
     """
     allow_unknown_users: bool | str | None
-    """Whether users of whom no event has been consumed can place orders. Their orders have no
-    address. Default: `true`. Variable: `ORDER_ENGINE_ALLOW_UNKNOWN_USERS`.
+    """Whether orders of users that the engine does not know are accepted; they have no address. A
+    user is known after an event or upsert_user. Default: `true`. Variable:
+    `ORDER_ENGINE_ALLOW_UNKNOWN_USERS`.
     """
     currency: str | int | None
-    """The currency of prices, an ISO 4217 code. It applies to products that are new to the catalog.
-    Default: `USD`. Variable: `ORDER_ENGINE_CURRENCY`.
+    """The currency, an ISO 4217 code, of products that are added to the catalog, and of orders
+    whose products are not in it. Default: `USD`. Variable: `ORDER_ENGINE_CURRENCY`.
     """
     idempotency_retention_hours: int | str | None
     """How long idempotency keys and the ids of consumed messages are kept, 24 to 8760 hours.
     Default: `168`. Variable: `ORDER_ENGINE_IDEMPOTENCY_RETENTION_HOURS`.
     """
     migration_stage: str | int | None
-    """In a Flask app: who answers operations without a routing rule (see `order-engine route`).
-    engine, legacy (the app's own code) or shadow (the app's own code, compared with the engine).
-    Default: `engine`. Variable: `ORDER_ENGINE_MIGRATION_STAGE`.
+    """Flask only: which code answers an operation without a routing rule (see `order-engine
+    route`). engine, legacy (the app's own code) or shadow (the app's own code, compared with the
+    engine). Default: `engine`. Variable: `ORDER_ENGINE_MIGRATION_STAGE`.
     """
     log: str | int | None
     """Log level: error, warn, info, debug or trace; also for single modules, as in

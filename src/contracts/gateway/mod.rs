@@ -56,8 +56,8 @@ settings! {
             parse: choice([("documented", Envelope::Documented), ("result", Envelope::Result)]),
             default: "documented",
             variables: ["ORDER_ENGINE_GATEWAY_ENVELOPE"],
-            help: "The envelope of the responses of the contract gateway: documented (none) or \
-                   result ({\"result\": ...}, as in the deployed services).",
+            help: "Format of the responses of the contract gateway: documented (the object itself) \
+                   or result (the object in {\"result\": ...}, as deployed services send it).",
         }
     }
 }

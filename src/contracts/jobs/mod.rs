@@ -60,32 +60,32 @@ settings! {
             parse: flag,
             default: "false",
             variables: ["ORDER_ENGINE_JOBS_CHECK_TOTALS"],
-            help: "Whether the contract jobs rejects a totalAmount that differs from the \
-                   catalog's, when the catalog knows the price of every product.",
+            help: "Whether the contract jobs rejects a totalAmount that differs from the sum of \
+                   the catalog's prices, if the catalog has a price for each product.",
         }
         jobs_order_queue: Option<String> {
             parse: queue,
             default: "order-queue",
             variables: ["ORDER_ENGINE_JOBS_ORDER_QUEUE"],
-            help: "The BullMQ queue of new orders. none: no such jobs.",
+            help: "The BullMQ queue for new orders; none disables it.",
         }
         jobs_payment_queue: Option<String> {
             parse: queue,
             default: "payment-queue",
             variables: ["ORDER_ENGINE_JOBS_PAYMENT_QUEUE"],
-            help: "The BullMQ queue of payments. none: no such jobs.",
+            help: "The BullMQ queue for payments; none disables it.",
         }
         jobs_inventory_queue: Option<String> {
             parse: queue,
             default: "inventory-queue",
             variables: ["ORDER_ENGINE_JOBS_INVENTORY_QUEUE"],
-            help: "The BullMQ queue of inventory changes. none: no such jobs.",
+            help: "The BullMQ queue for inventory changes; none disables it.",
         }
         jobs_notification_queue: Option<String> {
             parse: queue,
             default: "notification-queue",
             variables: ["ORDER_ENGINE_JOBS_NOTIFICATION_QUEUE"],
-            help: "The BullMQ queue of customer notifications. none: no such jobs.",
+            help: "The BullMQ queue for customer notifications; none disables it.",
         }
         jobs_prefix: String {
             parse: key,
@@ -97,7 +97,7 @@ settings! {
             parse: number(1..=100),
             default: "3",
             variables: ["ORDER_ENGINE_JOBS_ATTEMPTS"],
-            help: "How often a worker attempts a job that fails, 1 to 100.",
+            help: "Maximum number of attempts for a job, including the first, 1 to 100.",
         }
         jobs_backoff_ms: Duration {
             parse: milliseconds(1..=3_600_000),
@@ -110,8 +110,8 @@ settings! {
             parse: seconds(60..=2_592_000),
             default: "3600",
             variables: ["ORDER_ENGINE_JOBS_KEEP_COMPLETED_SECONDS"],
-            help: "How long Redis keeps completed jobs, 60 to 2592000 seconds. In this time the \
-                   same event does not add a job twice.",
+            help: "How long Redis keeps completed jobs, 60 to 2592000 seconds. While Redis keeps a \
+                   job, the same event does not add it again.",
         }
     }
 }

@@ -36,9 +36,9 @@ settings! {
             parse: exchange_name,
             default: "storefront_exchange",
             variables: ["ORDER_ENGINE_STOREFRONT_EXCHANGE"],
-            help: "The exchange that the contract storefront publishes to. On the exchange of the \
-                   contract flask, a consumer of order.placed would receive every order twice, in \
-                   two formats.",
+            help: "The exchange that the contract storefront publishes to. Do not set it to the \
+                   value of rabbitmq_exchange if flask is served too: consumers of order.placed \
+                   would receive each order twice, in two formats.",
         }
     }
 }
