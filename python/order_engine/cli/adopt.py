@@ -52,26 +52,26 @@ OUTCOMES = {
 @click.option(
     "--force",
     is_flag=True,
-    help="With --undo: proceed even if the old tables lack data of the engine.",
+    help="With --undo: undo even if data of the engine is missing in the old tables.",
 )
 @click.option(
     "--announce/--no-announce",
     default=None,
-    help="Publish events for changes made by the old application. Leave off if it publishes "
-    "them itself. Default: the value of the last run; off at first.",
+    help="Publish events for changes made by the old application. Do not use it if the old "
+    "application publishes these events itself. Default: as in the last run; off in the first run.",
 )
 @click.option(
     "--time-zone",
     metavar="NAME",
-    help="Time zone of the old application's timestamps. Default: the value of the last run; UTC "
-    "at first.",
+    help="Time zone of the old application's timestamps. Default: as in the last run; UTC in "
+    "the first run.",
 )
 @click.option(
     "--map-status",
     metavar="OLD=STATUS",
     multiple=True,
-    help="What a status of the old application means: Paid=confirmed. NULL=pending is for orders "
-    "without one. Can be repeated; the values of earlier runs remain.",
+    help="The engine's status for a status of the old application: Paid=confirmed. NULL=pending is "
+    "for orders without a status. May be repeated; the values of earlier runs remain.",
 )
 @setting_options("database_url")
 @json_option
@@ -88,9 +88,9 @@ def adopt(  # noqa: PLR0913 - one parameter per option.
 ) -> None:
     """Share the database of an existing application, which keeps running unchanged.
 
-    Copies its orders, users and products into the engine's tables and keeps both synchronised.
-    Safe to interrupt and to repeat. Exits with status 1 if counts or sums differ without an
-    explanation.
+    Copies its orders, users and products into the engine's tables. From then on triggers copy
+    changes in both directions. Safe to interrupt and to repeat. Exits with status 1 if counts or
+    sums differ and no reported row explains the difference.
     """
     if undo and (dry_run or announce is not None or time_zone or map_status):
         raise click.UsageError("--undo can be combined with --force only.")

@@ -32,10 +32,10 @@ ORDER_FIELDS = "{ id userId productId quantity status }"
 )
 @setting_options("rabbitmq_url")
 def demo(*, port: int, **options: str | None) -> None:
-    """Run a complete engine to try it out.
+    """Start a demo: the engine with an embedded PostgreSQL.
 
-    Starts an embedded PostgreSQL, creates demo products and a token, and prints what to do next.
-    Data is kept in ./.order-engine and used again by the next start.
+    Creates demo products and a token, and prints what to do next. Data is kept in ./.order-engine
+    and used again by the next start.
     """
     _check_port(port)
     folder = state.open_folder(state.DEFAULT_FOLDER)

@@ -57,7 +57,7 @@ def tail(*, order_id: str | None, limit: int, as_json: bool, **options: str | No
 def dead_letters(*, limit: int, as_json: bool, **options: str | None) -> None:
     """List messages that could not be published or applied, oldest first.
 
-    Below each row is the message itself, at most its first 4,096 characters.
+    Below each row is the message itself, at most its first 4,096 characters or bytes.
     """
     rows = _native.events_dead_letters(with_database(**options), limit)
     print_rows(rows, DEAD_LETTER_FIELDS, as_json=as_json, below="body")
@@ -69,7 +69,11 @@ def dead_letters(*, limit: int, as_json: bool, **options: str | None) -> None:
 @setting_options("database_url")
 @json_option
 def retry(*, ids: tuple[int, ...], everything: bool, as_json: bool, **options: str | None) -> None:
-    """Retry dead letters; their attempts start again at zero."""
+    """Retry dead letters.
+
+    Outgoing ones are published by the relay, and their attempts start again at zero. Incoming ones
+    are applied by this command.
+    """
     if everything == bool(ids):
         raise click.UsageError("Give the ids of the dead letters to retry, or --all.")
     count = _native.events_retry(with_database(**options), None if everything else list(ids))
@@ -81,7 +85,7 @@ def retry(*, ids: tuple[int, ...], everything: bool, as_json: bool, **options: s
 @setting_options("database_url")
 @json_option
 def skip(*, ids: tuple[int, ...], as_json: bool, **options: str | None) -> None:
-    """Delete dead letters permanently, which unblocks later messages of the same order."""
+    """Delete dead letters permanently. Later messages of the same order are then published."""
     print_count(
         "skipped", _native.events_skip(with_database(**options), list(ids)), as_json=as_json
     )

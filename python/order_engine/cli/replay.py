@@ -56,11 +56,11 @@ def replay(  # noqa: PLR0913 - an option for each.
     as_json: bool,
     **options: str | tuple[str, ...] | None,
 ) -> None:
-    """Publish past events again, for consumers that lost them.
+    """Publish past events again, for example after a queue was lost.
 
-    The messages have their original ids and the header `x-replay: true`. They are added to the
-    outbox; a running engine with the contract publishes them. If interrupted, the command prints
-    the options that resume it.
+    The messages have their original ids. A header marks them: `x-replay: true` on RabbitMQ,
+    `replayed: true` on Kafka. They are added to the outbox; a running engine with this contract
+    must publish them. If interrupted, the command prints the options that resume it.
     """
     progress = _Progress(quiet=as_json)
     try:

@@ -53,9 +53,10 @@ def route(  # noqa: PLR0913 - one parameter per option.
     """Show or set the migration stage of OPERATION: legacy, shadow or engine.
 
     OPERATION is a GraphQL field such as createOrder, or a route such as "GET /". With `legacy`
-    the app's own code answers. With `shadow` it answers too, and the engine's answer is compared
-    with it. With `engine` the engine answers. `default` removes the rule. Users that a rule does
-    not apply to get the previous stage. Running processes apply a change within a second.
+    the app's own code answers. With `shadow` the app's own code answers, the engine executes the
+    request without effect, and both answers are compared. With `engine` the engine answers.
+    `default` removes the rule. Users outside --percent and --user get the stage before it: shadow
+    instead of engine, legacy instead of shadow. Running processes apply a change within a second.
     """
     flags = with_database(**options)
     if everything:

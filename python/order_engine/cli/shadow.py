@@ -16,11 +16,11 @@ COUNTS = ("operation", "matched", "differed", "unsettled", "failed", "skipped", 
 
 @click.group()
 def shadow() -> None:
-    """Inspect how the engine's answers differ from those of the app's own code."""
+    """Show how the engine's answers differ from those of the app's own code."""
 
 
 @shadow.command()
-@click.option("--operation", metavar="NAME", help="Only of this operation.")
+@click.option("--operation", metavar="NAME", help="Only for this operation.")
 @click.option(
     "--limit",
     type=int,
@@ -33,9 +33,8 @@ def shadow() -> None:
 def report(*, operation: str | None, limit: int, as_json: bool, **options: str | None) -> None:
     """Show counts of shadowed requests, and the newest differences.
 
-    matched: both answers were equal. differed: they were not. unsettled: they were not, but the
-    data may have changed in between. failed: the engine did not answer. skipped: there was nothing
-    to compare.
+    matched: equal answers. differed: different answers. unsettled: different answers, but the data
+    may have changed between them. failed: the engine returned no answer. skipped: not compared.
     """
     found = _native.shadow_report(with_database(**options), operation, limit)
     if as_json:
@@ -56,17 +55,17 @@ def report(*, operation: str | None, limit: int, as_json: bool, **options: str |
 def ignore(*, operation: str, fields: tuple[str, ...], **options: str | None) -> None:
     """Set the fields of OPERATION's answers that are not compared.
 
-    Replaces the fields set before; without a FIELD everything is compared again. OPERATION may be
-    "*" for all operations. A FIELD is a name, which applies at any depth, or a path such as
-    createOrder.orders.status. id, createdAt, created_at, updatedAt and updated_at are never
-    compared.
+    Replaces the fields that were set before; without a FIELD none is ignored, except id, createdAt,
+    created_at, updatedAt and updated_at, which are never compared. OPERATION may be "*" for all
+    operations. A FIELD is a name, which applies at any depth, or a path such as
+    createOrder.orders.status.
     """
     _native.shadow_ignore(with_database(**options), operation, list(fields))
     click.echo(f"{operation}: ignoring {', '.join(fields) or 'nothing'}")
 
 
 @shadow.command()
-@click.option("--operation", metavar="NAME", help="Only of this operation.")
+@click.option("--operation", metavar="NAME", help="Only for this operation.")
 @setting_options("database_url")
 def clear(*, operation: str | None, **options: str | None) -> None:
     """Delete counts and differences."""
