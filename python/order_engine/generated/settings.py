@@ -111,9 +111,9 @@ class Settings(TypedDict, total=False):
     no Redis, the cache is not used. Default: `300`. Variable: `ORDER_ENGINE_CACHE_MAX_AGE_SECONDS`.
     """
     jobs_auth: str | int | None
-    """How callers of the contract jobs are authenticated: jwt (a token), gateway (a trusted
-    gateway, which sends auth_gateway_secret) or none (any client has full access). Required to
-    serve the contract; there is no default. Variable: `ORDER_ENGINE_JOBS_AUTH`.
+    """How callers of the contract jobs are authenticated: jwt (a token), gateway (a trusted gateway
+    in front of this API, which sends auth_gateway_secret) or none (any client has full access).
+    Required to serve the contract; there is no default. Variable: `ORDER_ENGINE_JOBS_AUTH`.
     """
     jobs_auth_networks: str | int | None
     """Addresses and networks, such as 10.0.0.0/8, separated by commas, whose clients have access
@@ -160,8 +160,9 @@ class Settings(TypedDict, total=False):
     """
     gateway_auth: str | int | None
     """How callers of the contract gateway are authenticated: jwt (a token), gateway (a trusted
-    gateway, which sends auth_gateway_secret) or none (any client has full access). Required to
-    serve the contract; there is no default. Variable: `ORDER_ENGINE_GATEWAY_AUTH`.
+    gateway in front of this API, which sends auth_gateway_secret) or none (any client has full
+    access). Required to serve the contract; there is no default. Variable:
+    `ORDER_ENGINE_GATEWAY_AUTH`.
     """
     gateway_auth_networks: str | int | None
     """Addresses and networks, such as 10.0.0.0/8, separated by commas, whose clients have access
@@ -181,8 +182,9 @@ class Settings(TypedDict, total=False):
     """
     stock_auth: str | int | None
     """How callers of the contract stock are authenticated: jwt (a token), gateway (a trusted
-    gateway, which sends auth_gateway_secret) or none (any client has full access). Required to
-    serve the contract; there is no default. Variable: `ORDER_ENGINE_STOCK_AUTH`.
+    gateway in front of this API, which sends auth_gateway_secret) or none (any client has full
+    access). Required to serve the contract; there is no default. Variable:
+    `ORDER_ENGINE_STOCK_AUTH`.
     """
     stock_auth_networks: str | int | None
     """Addresses and networks, such as 10.0.0.0/8, separated by commas, whose clients have access

@@ -41,8 +41,9 @@ settings! {
             default: "",
             variables: ["ORDER_ENGINE_STOCK_AUTH"],
             help: "How callers of the contract stock are authenticated: jwt (a token), gateway (a \
-                   trusted gateway, which sends auth_gateway_secret) or none (any client has full \
-                   access). Required to serve the contract; there is no default.",
+                   trusted gateway in front of this API, which sends auth_gateway_secret) or none \
+                   (any client has full access). Required to serve the contract; there is no \
+                   default.",
         }
         stock_auth_networks: Vec<Network> {
             parse: networks,
