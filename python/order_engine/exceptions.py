@@ -21,7 +21,10 @@ class OrderEngineError(Exception):
     """
 
     retryable: ClassVar[bool] = False
-    """Whether the same call may succeed later without being changed."""
+    """Whether the same call may succeed later without being changed.
+
+    It repeats `ErrorKind::is_retryable` of the native module; a test compares both.
+    """
 
     def __init__(self, message: str, context: Mapping[str, str] | None = None) -> None:
         super().__init__(message)

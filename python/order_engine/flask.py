@@ -46,8 +46,8 @@ class OrderEngineExtension:
     `JWT_SECRET_KEY`, `ORDER_ENGINE_ACCESS` and so on; then from the usual sources. A database must
     be configured.
 
-    If a view raises an `OrderEngineError`, the response is JSON with a fitting status: 404 for
-    `NotFound`, 409 for `OutOfStock` and so on. An error handler of the app takes precedence.
+    If a view raises an `OrderEngineError`, the response is JSON with a status such as 404
+    for `NotFound` or 409 for `OutOfStock`. An error handler of the app takes precedence.
 
     Example:
         app = Flask(__name__)
