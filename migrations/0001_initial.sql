@@ -36,6 +36,9 @@ create table products (
     reported bigint,
     -- The sum of this product's reservations. Available stock is reported - reserved.
     reserved bigint not null default 0,
+    -- Units by which answers that name their order have lowered `reported` ahead of the answers to
+    -- other orders. Those answers do not lower it again.
+    answered_ahead bigint not null default 0,
     -- Incremented with every change of the available stock, so that projections to other stores can
     -- tell the later of two values.
     projection_version bigint not null default 0,
@@ -52,6 +55,7 @@ create table products (
     constraint products_price_not_negative check (price >= 0),
     constraint products_currency_valid check (currency ~ '^[A-Z]{3}$'),
     constraint products_reserved_not_negative check (reserved >= 0),
+    constraint products_answered_ahead_not_negative check (answered_ahead >= 0),
     constraint products_counters_not_negative check (
         projection_version >= 0 and stock_revision >= 0
     )
@@ -146,12 +150,17 @@ create table order_lines (
     constraint order_lines_unit_price_not_negative check (unit_price >= 0)
 );
 
+-- Numbers the changes of all orders. Unlike the clock of the database it never goes back.
+create sequence change_numbers as bigint;
+
 -- One row for each change of an order. Any contract's messages can be rebuilt from it.
 create table order_history (
     order_id bigint not null references orders (id),
     version integer not null,
     -- Identifies the event in every message about it, on every attempt.
     event_id uuid not null,
+    -- Subscriptions read the changes by this number.
+    change_number bigint not null default nextval('change_numbers'),
     changed_at timestamptz not null,
     actor text not null,
     action text not null,
@@ -170,9 +179,13 @@ create table order_history (
     )
 );
 
--- Rows are inserted in the order of time, so a block range index finds the latest at little cost.
+-- Rows are inserted in the order of time and number, so block range indexes find the latest at
+-- little cost.
 create index order_history_by_time on order_history
 using brin (changed_at) with (pages_per_range = 8);
+
+create index order_history_by_number on order_history
+using brin (change_number) with (pages_per_range = 8);
 
 -- What an order reserves and the product service has not subtracted yet. The row is deleted when
 -- the service acknowledges it or the order is cancelled.
@@ -190,6 +203,37 @@ create table reservations (
 
 -- A cancellation releases the reservations of an order.
 create index reservations_by_order on reservations (order_id);
+
+-- What a cancelled order had of a product. The product service may answer the cancellation with the
+-- number after it has put the units back: such an answer raises the stock, once.
+create table cancelled_lines (
+    -- No foreign key, as for reservations.
+    product_id text not null,
+    order_id bigint not null references orders (id),
+    quantity bigint not null,
+    -- Units that were still reserved at the cancellation. For these the service sends two answers:
+    -- to the order and to its cancellation.
+    reserved bigint not null,
+    progress text not null default 'unanswered',
+    -- The newest order when the units were put back. Answers to this and older orders may not
+    -- include them.
+    put_back_after_order bigint,
+    cancelled_at timestamptz not null,
+    primary key (product_id, order_id),
+    constraint cancelled_lines_quantity_positive check (quantity > 0),
+    constraint cancelled_lines_reserved_in_range check (reserved between 0 and quantity),
+    constraint cancelled_lines_progress_known check (
+        progress in ('unanswered', 'half_answered', 'answered')
+    )
+);
+
+create index cancelled_lines_unanswered on cancelled_lines (product_id)
+where reserved > 0 and progress <> 'answered';
+
+create index cancelled_lines_put_back on cancelled_lines (product_id, put_back_after_order)
+where put_back_after_order is not null;
+
+create index cancelled_lines_by_time on cancelled_lines using brin (cancelled_at);
 
 -- The result of a request that carried an idempotency key. Written in the order's transaction.
 create table idempotency (

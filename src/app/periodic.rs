@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::retry::{RetryState, with_timeout};
 use crate::server::health::Probe;
-use crate::store::{adoption_state, retention};
+use crate::store::{adoption_state, orders, retention};
 
 /// Interval between retention runs.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
@@ -35,25 +35,21 @@ const LISTS_BATCH_MAX: u32 = 10;
 
 impl Background {
     /// Runs `step` after `delay`, and again after each delay that it returns, until it returns
-    /// none or the process stops. A step that fails is retried after the delay of `retry`. `step`
-    /// gets the time at which the last successful step began.
+    /// none or the process stops. A step that fails is retried after the delay of `retry`.
     fn periodic<F>(
         &self,
         mut retry: RetryState,
         mut delay: Duration,
-        step: impl Fn(Option<DateTime<Utc>>) -> F + Send + Sync + 'static,
+        step: impl Fn() -> F + Send + Sync + 'static,
     ) where
         F: Future<Output = Result<Option<Duration>>> + Send,
     {
         let stopping = self.stopping.clone();
         self.tasks.spawn(async move {
-            let mut succeeded = None;
             while stopping.run_until_cancelled(sleep(delay)).await.is_some() {
-                let began = Utc::now();
-                delay = match step(succeeded).await {
+                delay = match step().await {
                     Ok(next) => {
                         retry.record_success();
-                        succeeded = Some(began);
                         let Some(next) = next else { break };
                         next
                     }
@@ -67,7 +63,7 @@ impl Background {
     pub(super) fn delete_expired(&self, engine: &Engine, retention: Duration) {
         let engine = engine.clone();
         let retry = RetryState::new("deleting expired records");
-        self.periodic(retry, Duration::ZERO, move |_| {
+        self.periodic(retry, Duration::ZERO, move || {
             let engine = engine.clone();
             async move {
                 let before = Utc::now() - retention;
@@ -84,7 +80,7 @@ impl Background {
     pub(super) fn start_cache(&self, engine: &Engine) {
         let engine = engine.clone();
         let retry = RetryState::new("starting the cache of orders");
-        self.periodic(retry, Duration::ZERO, move |_| {
+        self.periodic(retry, Duration::ZERO, move || {
             let engine = engine.clone();
             async move { Ok(engine.start_cache().await) }
         });
@@ -102,7 +98,7 @@ impl Background {
             Err(error) => retry.record_failure(&error),
         };
         let fetched = Arc::clone(&keys);
-        self.periodic(retry, delay, move |_| {
+        self.periodic(retry, delay, move || {
             let keys = Arc::clone(&fetched);
             async move { keys.fetch().await.map(|()| Some(keys.refresh())) }
         });
@@ -116,10 +112,13 @@ impl Background {
         if engine.projects_stock() {
             let engine = engine.clone();
             let retry = RetryState::new("updating the stock projection in Redis");
-            self.periodic(retry, Duration::ZERO, move |succeeded| {
-                let engine = engine.clone();
+            let last = LastRun::default();
+            self.periodic(retry, Duration::ZERO, move || {
+                let (engine, last) = (engine.clone(), last.clone());
                 async move {
-                    engine.project_stock_since(changed_since(succeeded)).await?;
+                    let now = database_time(&engine).await?;
+                    engine.project_stock_since(last.changes_since(now)).await?;
+                    last.succeed(now);
                     Ok(Some(PROJECTION_INTERVAL))
                 }
             });
@@ -127,10 +126,13 @@ impl Background {
         if engine.projects_users() {
             let users = engine.clone();
             let retry = RetryState::new("updating the user projection in Redis");
-            self.periodic(retry, Duration::ZERO, move |succeeded| {
-                let engine = users.clone();
+            let last = LastRun::default();
+            self.periodic(retry, Duration::ZERO, move || {
+                let (engine, last) = (users.clone(), last.clone());
                 async move {
-                    engine.project_users_since(changed_since(succeeded)).await?;
+                    let now = database_time(&engine).await?;
+                    engine.project_users_since(last.changes_since(now)).await?;
+                    last.succeed(now);
                     Ok(Some(PROJECTION_INTERVAL))
                 }
             });
@@ -143,7 +145,7 @@ impl Background {
     fn import_preferences(&self, engine: &Engine) {
         let engine = engine.clone();
         let retry = RetryState::new("importing preferences from Redis");
-        self.periodic(retry, Duration::ZERO, move |_| {
+        self.periodic(retry, Duration::ZERO, move || {
             let engine = engine.clone();
             async move { engine.import_preferences().await.map(|()| None) }
         });
@@ -154,7 +156,7 @@ impl Background {
         let engine = engine.clone();
         let reported = Arc::new(Mutex::new(None));
         let retry = RetryState::new("checking the triggers of an adoption");
-        self.periodic(retry, Duration::ZERO, move |_| {
+        self.periodic(retry, Duration::ZERO, move || {
             let (engine, reported) = (engine.clone(), Arc::clone(&reported));
             async move {
                 let mut connection = engine.store().acquire().await?;
@@ -181,7 +183,7 @@ impl Background {
     pub(super) fn publish_order_lists(&self, engine: &Engine) {
         let engine = engine.clone();
         let retry = RetryState::new("publishing lists of users' orders");
-        self.periodic(retry, Duration::ZERO, move |_| {
+        self.periodic(retry, Duration::ZERO, move || {
             let engine = engine.clone();
             async move {
                 let count = with_timeout(engine.publish_order_lists(LISTS_BATCH_MAX)).await?;
@@ -197,7 +199,7 @@ impl Background {
     pub(super) fn publish_legacy_changes(&self, engine: &Engine) {
         let engine = engine.clone();
         let retry = RetryState::new("publishing changes of an older application");
-        self.periodic(retry, Duration::ZERO, move |_| {
+        self.periodic(retry, Duration::ZERO, move || {
             let engine = engine.clone();
             async move {
                 let count = with_timeout(engine.publish_legacy_changes(LEGACY_BATCH_MAX)).await?;
@@ -207,7 +209,38 @@ impl Background {
     }
 }
 
-/// The time since which changes may be missing in a projection: at first, all of them.
-fn changed_since(succeeded: Option<DateTime<Utc>>) -> DateTime<Utc> {
-    succeeded.map_or(DateTime::<Utc>::UNIX_EPOCH, |began| began - PROJECTION_OVERLAP)
+async fn database_time(engine: &Engine) -> Result<DateTime<Utc>> {
+    orders::now(&mut *engine.store().acquire().await?).await
+}
+
+/// When the last successful run began, by the clock of the database, which also times the changes.
+#[derive(Clone, Default)]
+struct LastRun(Arc<Mutex<Option<DateTime<Utc>>>>);
+
+impl LastRun {
+    /// The time since which changes may be missing: at first, all of them. If the clock was set
+    /// back since the last run, changes after that run have earlier times.
+    fn changes_since(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.map_or(DateTime::<Utc>::UNIX_EPOCH, |last| last.min(now) - PROJECTION_OVERLAP)
+    }
+
+    fn succeed(&self, began: DateTime<Utc>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a10_a_run_after_the_clock_was_set_back_reads_the_changes_since() {
+        let (last, later) = (LastRun::default(), Utc::now());
+        assert_eq!(last.changes_since(later), DateTime::<Utc>::UNIX_EPOCH);
+        last.succeed(later);
+        assert_eq!(last.changes_since(later + TimeDelta::seconds(2)), later - PROJECTION_OVERLAP);
+        let behind = later - TimeDelta::hours(1);
+        assert_eq!(last.changes_since(behind), behind - PROJECTION_OVERLAP);
+    }
 }

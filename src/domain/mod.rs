@@ -16,5 +16,6 @@ pub mod replay;
 pub mod routing_rule;
 pub mod status;
 pub mod stock;
+pub mod stock_answer;
 pub mod stream;
 pub mod user;

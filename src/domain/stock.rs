@@ -103,26 +103,6 @@ pub fn reconcile(
     Reconciliation { reported: quantity, acknowledged }
 }
 
-/// Reconciles a number that names the order it answers. `reservation` is what is still reserved
-/// for that order.
-///
-/// Without a reservation the order was acknowledged or cancelled before. The message may then be a
-/// repetition that is older than the known number, so it may lower the number but not raise it.
-#[must_use]
-pub fn reconcile_named(
-    level: StockLevel,
-    quantity: i64,
-    reservation: Option<Reservation>,
-) -> Reconciliation {
-    match reservation {
-        Some(reservation) => Reconciliation { reported: quantity, acknowledged: vec![reservation] },
-        None => Reconciliation {
-            reported: level.reported.map_or(quantity, |known| known.min(quantity)),
-            acknowledged: Vec::new(),
-        },
-    }
-}
-
 /// The error for ordering more than is available.
 #[must_use]
 pub fn out_of_stock(product: &ProductId, level: StockLevel) -> Error {
@@ -178,23 +158,6 @@ mod tests {
     fn the_first_number_acknowledges_nothing() {
         let reconciled = reconcile(StockLevel::default(), 9, []);
         assert_eq!(reconciled, Reconciliation { reported: 9, acknowledged: vec![] });
-    }
-
-    #[test]
-    fn a_named_order_takes_precedence_over_the_oldest() {
-        let reconciled = reconcile_named(level(10, 5), 7, Some(reservation(2, 3)));
-        assert_eq!(
-            reconciled,
-            Reconciliation { reported: 7, acknowledged: vec![reservation(2, 3)] }
-        );
-    }
-
-    #[test]
-    fn a_repeated_answer_never_raises_the_number() {
-        let late = reconcile_named(level(5, 0), 7, None);
-        assert_eq!(late, Reconciliation { reported: 5, acknowledged: vec![] });
-        let new = reconcile_named(level(5, 0), 3, None);
-        assert_eq!(new.reported, 3);
     }
 
     #[test]

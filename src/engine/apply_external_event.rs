@@ -5,13 +5,14 @@ use sha2::{Digest, Sha256};
 use crate::domain::external_event::{ExternalEvent, StockEvent};
 use crate::domain::ids::ProductId;
 use crate::domain::stock;
+use crate::domain::stock_answer::reconcile_answer;
 use crate::engine::ports::{Delivery, MessageDecoder};
 use crate::engine::{Engine, stock_projection, user_projection};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::dead_letters::{self, IncomingDeadLetter};
 use crate::store::inbox::{self, MessageIdentity};
 use crate::store::leases::{self, Lease};
-use crate::store::{self, Connection, catalog, list_publications, users};
+use crate::store::{self, Connection, catalog, list_publications, stock_answers, users};
 
 /// The outcome of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,18 +165,14 @@ impl Engine {
             // Messages count again once they agree with the last quote.
             return Ok(());
         }
-        let reconciled = match event.order {
-            Some(order) => {
-                let hold = catalog::reservation_of(connection, &event.product, order).await?;
-                stock::reconcile_named(level, event.quantity, hold)
-            }
-            None => {
-                let fall =
-                    level.reported.map_or(0, |known| known.saturating_sub(event.quantity)).max(0);
-                let holds = catalog::oldest_reservations(connection, &event.product, fall).await?;
-                stock::reconcile(level, event.quantity, holds)
-            }
-        };
+        if let Some(order) = event.order {
+            let context = stock_answers::context(connection, &event.product, order).await?;
+            let outcome = reconcile_answer(&context, event.quantity);
+            return stock_answers::apply(connection, &event.product, order, &outcome).await;
+        }
+        let fall = level.reported.map_or(0, |known| known.saturating_sub(event.quantity)).max(0);
+        let holds = catalog::oldest_reservations(connection, &event.product, fall).await?;
+        let reconciled = stock::reconcile(level, event.quantity, holds);
         catalog::apply_reconciled(connection, &event.product, &reconciled, false).await
     }
 }

@@ -1,17 +1,17 @@
 //! The feed of order changes, of all processes.
 //!
-//! One task per process polls the history while there are subscribers. Each poll overlaps the one
-//! before by a few seconds, because a transaction that started earlier may commit later. The feed
-//! is lossy: a subscriber that lags, or more than 10,000 changes within the window, skips some.
-//! What must not be lost goes through the outbox.
+//! One task per process polls the history while there are subscribers, by the numbers of the
+//! changes: the clock of the database may go back. Each poll overlaps those of the last few
+//! seconds, because a change with a lower number may be committed later. The feed is lossy: a
+//! subscriber that lags, or more than 10,000 changes within the window, skips some. What must not
+//! be lost goes through the outbox.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Notify, broadcast, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::domain::event::OrderEvent;
 use crate::domain::ids::OrderId;
@@ -24,8 +24,10 @@ use crate::store::orders::{self, RecordedEvent};
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Minimum interval between two polls.
 const POLL_INTERVAL_MIN: Duration = Duration::from_millis(20);
-/// Overlap of two polls.
-const WINDOW: TimeDelta = TimeDelta::seconds(5);
+/// How long a change may be committed after one with a higher number.
+const WINDOW: Duration = Duration::from_secs(5);
+/// Numbers before the last one that may belong to open transactions when the feed starts.
+const OPEN_AT_START: i64 = 5_000;
 /// Maximum number of changes per poll.
 const POLL_MAX: i64 = 10_000;
 /// Changes that a subscriber may lag behind.
@@ -110,18 +112,46 @@ impl Feed {
 
 /// What the previous polls have sent, and the start of the next one.
 struct PollProgress {
-    from: DateTime<Utc>,
+    /// The next poll reads the changes after this number.
+    after: i64,
+    /// The highest numbers of the polls within the window.
+    highest: VecDeque<(Instant, i64)>,
     sent: HashSet<(OrderId, i32)>,
+}
+
+impl PollProgress {
+    fn starting_at(last: i64) -> Self {
+        Self { after: last - OPEN_AT_START, highest: VecDeque::new(), sent: HashSet::new() }
+    }
+
+    /// Notes a poll that has read up to the number `last`. After a full poll there is no overlap,
+    /// so that the feed makes progress under any load.
+    fn advance(&mut self, last: i64, is_full: bool) {
+        if is_full {
+            self.highest.clear();
+            self.after = last;
+            return;
+        }
+        let now = Instant::now();
+        if self.highest.back().is_none_or(|(_, highest)| *highest < last) {
+            self.highest.push_back((now, last));
+        }
+        while let Some((at, number)) = self.highest.front().copied() {
+            // The newest entry says since when there is nothing newer.
+            if now.duration_since(at) < WINDOW {
+                break;
+            }
+            self.after = self.after.max(number);
+            self.highest.pop_front();
+        }
+    }
 }
 
 async fn run(feed: Arc<Feed>) {
     let mut progress: Option<PollProgress> = None;
     while !feed.stop_reading() {
-        match poll(&feed, progress.as_ref()).await {
-            Ok(next) => {
-                progress = Some(next);
-                feed.ready.send_modify(|state| state.is_ready = true);
-            }
+        match poll(&feed, &mut progress).await {
+            Ok(()) => feed.ready.send_modify(|state| state.is_ready = true),
             Err(error) => {
                 tracing::warn!(error = error_chain(&error), "watching orders failed");
                 feed.ready.send_modify(|state| {
@@ -136,39 +166,39 @@ async fn run(feed: Arc<Feed>) {
 }
 
 /// Sends new changes to the subscribers. The first poll only finds the start.
-async fn poll(feed: &Feed, progress: Option<&PollProgress>) -> Result<PollProgress> {
+async fn poll(feed: &Feed, progress: &mut Option<PollProgress>) -> Result<()> {
     let mut connection = feed.store.acquire().await?;
-    let from = match progress {
-        Some(progress) => progress.from,
-        None => orders::now(&mut connection).await? - WINDOW,
-    };
-    let noted = orders::changes_since(&mut connection, from, POLL_MAX).await?;
-    let next =
-        PollProgress { from: next_from(from, &noted), sent: noted.iter().map(name).collect() };
-    if let Some(progress) = progress {
-        let new: Vec<_> =
-            noted.into_iter().filter(|noted| !progress.sent.contains(&name(noted))).collect();
-        let ids: Vec<_> = new.iter().map(|noted| noted.entry.order.get()).collect();
-        if !ids.is_empty() {
-            let orders = orders::get_many(&mut connection, &ids).await?;
-            send(feed, new, &orders);
+    let is_first = progress.is_none();
+    let progress = match progress {
+        Some(progress) => progress,
+        None => {
+            let last = orders::last_change_number(&mut connection).await?;
+            progress.insert(PollProgress::starting_at(last))
         }
+    };
+    let found = orders::changes_after(&mut connection, progress.after, POLL_MAX).await?;
+    let Some(last) = found.last().map(|(number, _)| *number) else {
+        // The database was restored to an earlier state.
+        let last = orders::last_change_number(&mut connection).await?;
+        progress.after = progress.after.min(last);
+        return Ok(());
+    };
+    let is_full = i64::try_from(found.len()).is_ok_and(|n| n == POLL_MAX);
+    let sent: HashSet<_> = found.iter().map(|(_, event)| name(event)).collect();
+    let is_new = |event: &RecordedEvent| !is_first && !progress.sent.contains(&name(event));
+    let new: Vec<_> = found.into_iter().map(|(_, event)| event).filter(is_new).collect();
+    if !new.is_empty() {
+        let ids: Vec<_> = new.iter().map(|event| event.entry.order.get()).collect();
+        let orders = orders::get_many(&mut connection, &ids).await?;
+        send(feed, new, &orders);
     }
-    Ok(next)
+    progress.sent = sent;
+    progress.advance(last, is_full);
+    Ok(())
 }
 
 fn name(noted: &RecordedEvent) -> (OrderId, i32) {
     (noted.entry.order, noted.entry.version)
-}
-
-/// The start of the next poll. After a full poll there is no overlap, so that the feed makes
-/// progress under any load.
-fn next_from(from: DateTime<Utc>, noted: &[RecordedEvent]) -> DateTime<Utc> {
-    let Some(last) = noted.last().map(|noted| noted.entry.at) else {
-        return from;
-    };
-    let is_full = i64::try_from(noted.len()).is_ok_and(|n| n == POLL_MAX);
-    from.max(if is_full { last } else { last - WINDOW })
 }
 
 /// Sends each change with its order as it was after it.
@@ -180,5 +210,25 @@ fn send(feed: &Feed, new: Vec<RecordedEvent>, orders: &[Order]) {
         let event = OrderEvent::from_history(event_id, entry, &orders[n]);
         // Having no subscribers any more is no error.
         let _ = feed.subscribers.send(Arc::new(event));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a10_a_poll_overlaps_those_of_the_last_seconds_by_number() {
+        let mut progress = PollProgress::starting_at(7_000);
+        assert_eq!(progress.after, 2_000);
+        progress.advance(7_010, false);
+        tokio::time::advance(WINDOW / 2).await;
+        progress.advance(7_020, false);
+        assert_eq!(progress.after, 2_000);
+        tokio::time::advance(WINDOW / 2).await;
+        progress.advance(7_020, false);
+        assert_eq!(progress.after, 7_010);
+        progress.advance(7_900, true);
+        assert_eq!(progress.after, 7_900);
     }
 }

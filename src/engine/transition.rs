@@ -71,7 +71,8 @@ impl<D: Database> Engine<D> {
     ) -> Result<Order> {
         let shared = &self.shared;
         publish_legacy_changes_of(shared, &mut work, order.id).await?;
-        let at = work.now().await?;
+        // The clock of the database may have been set back.
+        let at = work.now().await?.max(order.updated_at);
         let previous = order.status;
         if transition.status == OrderStatus::Cancelled && previous != OrderStatus::Cancelled {
             work.release_stock(order.id).await?;

@@ -18,7 +18,7 @@ use crate::outbox::routes::{RequireQueue, Routes};
 use crate::outbox::stats::RelayStats;
 use crate::retry::{RetryState, backoff, with_timeout};
 use crate::store::Store;
-use crate::store::outbox::Rejection;
+use crate::store::outbox::{REJECTED_PAUSE_MAX, Rejection};
 
 /// Maximum number of messages in flight.
 const BATCH_MAX: usize = 500;
@@ -26,8 +26,6 @@ const BATCH_MAX: usize = 500;
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Pause of an order after the first rejection of its message; it doubles with each further one.
 const REJECTED_PAUSE_MIN: Duration = Duration::from_millis(200);
-/// Longest pause of an order after a rejection.
-const REJECTED_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Options of one relay.
 #[derive(Clone, Debug)]

@@ -39,7 +39,11 @@ statements! {
     /// messages that are still in transit.
     LOCK_LEVEL = "
         select reported, reserved,
-               coalesce(upstream_checked_at > clock_timestamp() - interval '1 minute', false)
+               coalesce(
+                   upstream_checked_at
+                       between clock_timestamp() - interval '1 minute' and clock_timestamp(),
+                   false
+               )
                    as recently_checked
         from products where product_id = $1 for update";
 
@@ -50,10 +54,6 @@ statements! {
         where product_id = $1
         order by order_id
         limit $2";
-
-    /// The reservation of a product by one order.
-    RESERVATION_OF_ORDER = "
-        select order_id, quantity from reservations where product_id = $1 and order_id = $2";
 
     /// Sets the reported stock, and removes the reservations that it acknowledges.
     RECONCILE = "
@@ -171,24 +171,6 @@ pub async fn oldest_reservations(
         .fetch_all(connection)
         .await
         .map_err(|error| failed("reading reservations", error))
-}
-
-/// Reads what `order` still reserves of a product.
-///
-/// # Errors
-/// As [`failed`].
-pub async fn reservation_of(
-    connection: &mut Connection,
-    product: &ProductId,
-    order: OrderId,
-) -> Result<Option<Reservation>> {
-    sqlx::query(RESERVATION_OF_ORDER)
-        .bind(product.as_str())
-        .bind(order.get())
-        .try_map(|row| read_reservation(&row))
-        .fetch_optional(connection)
-        .await
-        .map_err(|error| failed("reading a reservation", error))
 }
 
 /// Applies a reported stock number, under the lock of [`lock_level`] or of

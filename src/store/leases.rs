@@ -1,6 +1,7 @@
 //! Leases: locks that expire, with fencing tokens.
 //!
-//! Expiry is measured by the database's clock, so the processes' clocks do not matter. The token
+//! Expiry is measured by the database's clock, so the processes' clocks do not matter. After that
+//! clock was set back, a lease that would last longer than any new one counts as expired. The token
 //! grows with every change of the owner: a process that stalls beyond its lease carries an older
 //! token, and its writes are rejected.
 
@@ -16,6 +17,9 @@ use crate::store::{Connection, failed};
 
 /// Lifetime of a lease that is not renewed.
 pub const LEASE: Duration = Duration::from_secs(30);
+/// A lease that ends later than this was written before the database's clock was set back. It
+/// counts as expired: the owner may have ended.
+pub const LEASE_MAX: Duration = Duration::from_secs(35);
 /// Interval at which an owner renews its leases.
 pub const RENEWAL: Duration = Duration::from_secs(10);
 
@@ -27,11 +31,13 @@ statements! {
         from unnest($1::text[]) as wanted (name)
         left join leases known on known.name = wanted.name
         where known.name is null or known.owner = $2 or known.expires_at <= clock_timestamp()
+           or known.expires_at > clock_timestamp() + make_interval(secs => $5)
         order by wanted.name
         limit $4
         on conflict (name) do update
         set owner = excluded.owner, token = held.token + 1, expires_at = excluded.expires_at
         where held.owner = excluded.owner or held.expires_at <= clock_timestamp()
+           or held.expires_at > clock_timestamp() + make_interval(secs => $5)
         returning name, owner, token";
 
     /// Renews the leases that still have the same owner, expired or not.
@@ -56,7 +62,8 @@ statements! {
     /// The number of unexpired leases with a prefix.
     COUNT = "
         select count(*) from leases
-        where starts_with(name, $1) and expires_at > clock_timestamp()";
+        where starts_with(name, $1) and expires_at > clock_timestamp()
+          and expires_at <= clock_timestamp() + make_interval(secs => $2)";
 
     /// Deletes leases with a prefix that expired long ago.
     DELETE_EXPIRED = "
@@ -90,6 +97,7 @@ pub async fn claim(
         .bind(owner)
         .bind(LEASE.as_secs_f64())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(LEASE_MAX.as_secs_f64())
         .try_map(|row| read(&row))
         .fetch_all(connection)
         .await
@@ -163,6 +171,7 @@ pub async fn count(connection: &mut Connection, prefix: &str) -> Result<usize> {
         .map_err(|error| failed("deleting expired leases", error))?;
     let held: i64 = sqlx::query_scalar(COUNT)
         .bind(prefix)
+        .bind(LEASE_MAX.as_secs_f64())
         .fetch_one(connection)
         .await
         .map_err(|error| failed("counting leases", error))?;

@@ -35,6 +35,7 @@ mod session;
 pub mod shadow;
 mod statement;
 mod statement_list;
+pub mod stock_answers;
 pub mod stock_projection;
 pub mod switches;
 pub mod users;

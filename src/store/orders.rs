@@ -66,11 +66,14 @@ statements! {
         select order_id, version, changed_at, actor, action, previous_status, status, reason
         from order_history where order_id = $1 order by version";
 
-    /// Changes since a time, for subscriptions.
-    SINCE = "
-        select order_id, version, event_id, changed_at, actor, action, previous_status, status,
-               reason
-        from order_history where changed_at >= $1 order by changed_at, order_id, version limit $2";
+    /// Changes after a number, for subscriptions.
+    AFTER_NUMBER = "
+        select change_number, order_id, version, event_id, changed_at, actor, action,
+               previous_status, status, reason
+        from order_history where change_number > $1 order by change_number limit $2";
+
+    /// The number of the last change; those of open transactions count.
+    LAST_NUMBER = "select case when is_called then last_value else 0 end from change_numbers";
 
     /// Some orders, deleted or not. With a condition on `deleted_at`, a plan made while the table
     /// is empty would scan the whole index of orders that are not deleted.
@@ -110,6 +113,17 @@ statements! {
         order by product_id
         for update";
 
+    /// Notes what a cancelled order had, before its reservations are released.
+    EXPECT_RETURN = "
+        insert into cancelled_lines (product_id, order_id, quantity, reserved, cancelled_at)
+        select l.product_id, $1, sum(l.quantity), coalesce(min(r.quantity), 0), clock_timestamp()
+        from order_lines l
+        left join reservations r on r.product_id = l.product_id and r.order_id = $1
+        where l.order_id = $1
+        group by l.product_id
+        having sum(l.quantity) >= coalesce(min(r.quantity), 0)
+        on conflict (product_id, order_id) do nothing";
+
     /// Releases what an order still reserves. Repeating it has no effect.
     RELEASE = "
         with released as (
@@ -119,8 +133,7 @@ statements! {
         set reserved = reserved - released.quantity, updated_at = now()
         from released where products.product_id = released.product_id";
 
-    /// The current time, not that of the transaction's start: read under an order's lock, it grows
-    /// with the order's version.
+    /// The current time, not that of the transaction's start.
     NOW = "select clock_timestamp()";
 }
 
@@ -280,22 +293,38 @@ pub struct RecordedEvent {
     pub event_id: Uuid,
 }
 
-/// Reads up to `limit` changes since `moment`, oldest first.
+/// Reads up to `limit` changes after the number `after`, in the order of their numbers.
 ///
 /// # Errors
 /// As [`failed`].
-pub async fn changes_since(
+pub async fn changes_after(
     connection: &mut Connection,
-    moment: DateTime<Utc>,
+    after: i64,
     limit: i64,
-) -> Result<Vec<RecordedEvent>> {
-    let rows = sqlx::query(SINCE)
-        .bind(moment)
+) -> Result<Vec<(i64, RecordedEvent)>> {
+    let rows = sqlx::query(AFTER_NUMBER)
+        .bind(after)
         .bind(limit)
         .fetch_all(connection)
         .await
         .map_err(|error| failed("reading changes", error))?;
-    rows.iter().map(read_event).collect()
+    let read = |row| {
+        let number = PgRow::try_get(row, "change_number");
+        let number = number.map_err(|error| failed("reading a change's number", error))?;
+        Ok((number, read_event(row)?))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// The number of the last change, committed or not.
+///
+/// # Errors
+/// As [`failed`].
+pub async fn last_change_number(connection: &mut Connection) -> Result<i64> {
+    sqlx::query_scalar(LAST_NUMBER)
+        .fetch_one(connection)
+        .await
+        .map_err(|error| failed("reading the last change's number", error))
 }
 
 /// Writes the change of `event`, under the order's lock.
@@ -334,12 +363,13 @@ pub async fn change(
     Ok(())
 }
 
-/// Releases what an order still reserves, exactly once. Products are locked in the common order.
+/// Releases what an order still reserves, exactly once, and notes what its cancellation may give
+/// back. Products are locked in the common order.
 ///
 /// # Errors
 /// As [`failed`].
 pub async fn release_stock(connection: &mut Connection, id: OrderId) -> Result<()> {
-    for statement in [LOCK_RESERVED, RELEASE] {
+    for statement in [LOCK_RESERVED, EXPECT_RETURN, RELEASE] {
         sqlx::query(statement)
             .bind(id.get())
             .execute(&mut *connection)

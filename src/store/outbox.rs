@@ -27,6 +27,9 @@ const REASON_LENGTH_MAX: usize = 500;
 /// The leases that a relay holds, by partition.
 pub type HeldPartitions = BTreeMap<i16, Lease>;
 
+/// Longest pause of a stream after a rejection.
+pub const REJECTED_PAUSE_MAX: Duration = Duration::from_secs(60);
+
 statements! {
     /// Settings of a relay's connection. The claim must read along the primary key and stop early,
     /// but the statistics of a table whose rows live for milliseconds make the planner sort all of
@@ -39,7 +42,8 @@ statements! {
 
     /// The first message of each stream, user lists first, then the oldest orders. Excluded are
     /// streams that have a waiting message or a dead letter, and those whose first message has one
-    /// of the topics $3.
+    /// of the topics $3. A message that would wait for more than $5 seconds was rejected before the
+    /// clock was set back.
     CLAIM = "
         select id, message_id, stream_kind::text as stream_kind, stream_id, version, topic, key,
                body, attempts, replayed
@@ -56,7 +60,11 @@ statements! {
               select from outbox waiting
               where waiting.destination = $1 and waiting.stream_kind = first.stream_kind
                 and waiting.stream_id = first.stream_id
-                and (waiting.dead_lettered_at is not null or waiting.not_before > now())
+                and (
+                    waiting.dead_lettered_at is not null
+                    or waiting.not_before > now()
+                       and waiting.not_before <= now() + make_interval(secs => $5)
+                )
               offset 0 -- one index lookup per stream, none beyond the limit
           )
         limit $4";
@@ -160,6 +168,7 @@ pub async fn claim(
         .bind(partitions)
         .bind(except)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(REJECTED_PAUSE_MAX.as_secs_f64())
         .try_map(|row| read_message(&row))
         .fetch_all(connection)
         .await

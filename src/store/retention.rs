@@ -1,4 +1,4 @@
-//! Deletes expired idempotency keys and message identities.
+//! Deletes expired idempotency keys, message identities and notes of cancellations.
 
 use chrono::{DateTime, Utc};
 
@@ -18,16 +18,22 @@ statements! {
         delete from inbox where ctid = any(array(
             select ctid from inbox where received_at < $1 limit 10000
         ))";
+
+    /// Deletes a bounded number of old notes about cancelled orders.
+    DELETE_CANCELLED = "
+        delete from cancelled_lines where ctid = any(array(
+            select ctid from cancelled_lines where cancelled_at < $1 limit 10000
+        ))";
 }
 
-/// Deletes keys and message identities older than `before`, at most 10,000 of each, and returns how
-/// many.
+/// Deletes keys, message identities and notes of cancellations older than `before`, at most 10,000
+/// of each, and returns how many.
 ///
 /// # Errors
 /// As [`failed`].
 pub async fn delete_expired(connection: &mut Connection, before: DateTime<Utc>) -> Result<u64> {
     let mut deleted = 0;
-    for statement in [DELETE_KEYS, DELETE_IDENTITIES] {
+    for statement in [DELETE_KEYS, DELETE_IDENTITIES, DELETE_CANCELLED] {
         deleted += sqlx::query(statement)
             .bind(before)
             .execute(&mut *connection)

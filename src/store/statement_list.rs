@@ -3,7 +3,7 @@
 use crate::store::{
     adoption_state, cache_state, catalog, dead_letters, inbox, journal, leases, legacy_outbox,
     list_publications, orders, outbox, placing, preparing, quotes, replay, retention, shadow,
-    stock_projection, switches, users,
+    stock_answers, stock_projection, switches, users,
 };
 
 /// All statements, as `file::NAME` and text.
@@ -27,6 +27,7 @@ pub fn statements() -> Vec<(String, &'static str)> {
         ("quotes", quotes::STATEMENTS),
         ("retention", retention::STATEMENTS),
         ("shadow", shadow::STATEMENTS),
+        ("stock_answers", stock_answers::STATEMENTS),
         ("switches", switches::STATEMENTS),
         ("legacy_outbox", legacy_outbox::STATEMENTS),
         ("users", users::STATEMENTS),

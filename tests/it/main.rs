@@ -7,6 +7,7 @@
 )]
 
 mod broker;
+mod clock;
 mod conformance;
 mod connecting;
 mod consumer;
@@ -33,6 +34,7 @@ mod relay;
 mod replay;
 mod request_log;
 mod server;
+mod stock_answers;
 mod stock_projection;
 mod store;
 mod upstream_checks;

@@ -404,7 +404,7 @@ impl<K: OutboxConnection> OutboxDriver<K> {
     async fn refuse(&mut self, dice: &mut fastrand::Rng) -> String {
         let mut refusals = Vec::new();
         for message in self.claimed.iter().take(dice.usize(..4)) {
-            let delay = Duration::from_secs(if dice.bool() { 3600 } else { 0 });
+            let delay = Duration::from_secs(if dice.bool() { 60 } else { 0 });
             refusals.push(Rejection { message, reason: "no".to_owned(), delay });
         }
         let noting = self.desk.record_rejections(DESTINATION, &self.held, &refusals, 3);

@@ -9,6 +9,7 @@ use crate::harness::Database;
 
 /// Tables that grow with the orders, the products or the users.
 const GROWING: &[&str] = &[
+    "cancelled_lines",
     "idempotency",
     "inbox",
     "inbox_dead_letters",

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use crate::database::{Link, Simulated};
 use crate::journal::Journal;
+use crate::product_service::ProductService;
 
 /// The topic whose messages wait for a queue.
 pub const PLACED: &str = "order.placed";
@@ -46,12 +47,19 @@ pub struct State {
 pub struct Broker {
     state: Arc<Mutex<State>>,
     database: Simulated,
+    /// Receives every accepted message.
+    pub products: Option<ProductService>,
     journal: Journal,
 }
 
 impl Broker {
     /// A broker without faults.
-    pub fn new(seed: u64, database: Simulated, journal: Journal) -> Self {
+    pub fn new(
+        seed: u64,
+        database: Simulated,
+        products: Option<ProductService>,
+        journal: Journal,
+    ) -> Self {
         let state = State {
             faults: Faults::default(),
             is_up: true,
@@ -60,7 +68,7 @@ impl Broker {
             starts: 0,
             taken: 0,
         };
-        Self { state: Arc::new(Mutex::new(state)), database, journal }
+        Self { state: Arc::new(Mutex::new(state)), database, products, journal }
     }
 
     /// Locks the state.
@@ -117,6 +125,9 @@ impl Broker {
         );
         database.arrived.insert(place(version));
         drop(database);
+        if let Some(products) = &self.products {
+            products.process(order, version);
+        }
         self.state().taken += 1;
         self.journal.note(format_args!("{destination}: order {order} version {version}"));
     }

@@ -1,6 +1,7 @@
 //! Clients that place and change orders, retry unanswered requests, and compare every answer with
 //! the committed state.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use order_engine::engine::placing::PlacementResult;
 use order_engine::error::{Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::product_service::units;
 use crate::world::World;
 
 /// Longer than any request may take, whatever fails.
@@ -150,6 +152,7 @@ fn check_placed(world: &World, workload: &Workload, placed: &PlacementResult) ->
         if placed.replayed { " before" } else { "" }
     ));
     let committed = world.database.state().tables.placed(order.id);
+    nothing_is_oversold(world);
     assert_eq!(committed.as_ref(), Some(order), "{} got another order", workload.user);
     assert_eq!(order.user.as_str(), workload.user);
     let mut observed = world.observed();
@@ -157,6 +160,25 @@ fn check_placed(world: &World, workload: &Workload, placed: &PlacementResult) ->
     let before = *observed.placed.get_or_insert(order.id);
     assert_eq!(before, order.id, "one key has two orders");
     order.id
+}
+
+/// Orders that are not cancelled never exceed the stock that the product service began with.
+fn nothing_is_oversold(world: &World) {
+    if world.broker.products.is_none() {
+        return;
+    }
+    let mut sold: BTreeMap<String, i64> = BTreeMap::new();
+    for (order, _) in world.database.state().tables.orders.values() {
+        if order.status != OrderStatus::Cancelled {
+            for (product, quantity) in units(order) {
+                *sold.entry(product).or_default() += quantity;
+            }
+        }
+    }
+    for (product, stock) in &world.stock {
+        let sold = sold.get(*product).copied().unwrap_or_default();
+        assert!(sold <= *stock, "{sold} of {stock} of {product} are sold");
+    }
 }
 
 /// After an error: nothing is committed, or the outcome of a commit is unknown.

@@ -29,6 +29,32 @@ pub fn check(world: &World, plan: &Plan) {
     histories_are_whole(&database);
     everything_was_told(&database, plan);
     stock_adds_up(&database);
+    times_never_fall(&database);
+    drop(database);
+    both_sides_agree(world);
+}
+
+/// The times of an order's versions never fall, whatever the database's clock does.
+fn times_never_fall(database: &State) {
+    let mut last = None;
+    for ((order, version), row) in &database.tables.history {
+        if let Some((of, at)) = last.filter(|(of, _)| of == order) {
+            assert!(row.at >= at, "version {version} of order {of} is before the one it follows");
+        }
+        last = Some((*order, row.at));
+    }
+}
+
+/// A product service that has answered everything has the stock that the engine knows.
+fn both_sides_agree(world: &World) {
+    let Some(products) = &world.broker.products else { return };
+    let database = world.database.state();
+    for (product, units) in products.stock() {
+        let row = &database.tables.products[&product];
+        let known = (row.level.reported, row.level.reserved, row.ahead);
+        assert_eq!(known, (Some(units), 0, 0), "the service has {units} of {product}");
+        assert!(units >= 0, "{product} is oversold: {units}");
+    }
 }
 
 /// Each request has at most one effect, which is the reported one.

@@ -13,6 +13,7 @@ mod database;
 mod invariants;
 mod journal;
 mod plan;
+mod product_service;
 mod scenario;
 mod world;
 

@@ -24,6 +24,8 @@ pub enum Incident {
     CrashDatabase(Duration),
     /// The database's clock jumps forward, so that leases expire early.
     Jump(Duration),
+    /// The database's clock is set back.
+    SetBack(Duration),
     /// The broker crashes, and restarts after this time.
     CrashBroker(Duration),
     /// No queue is bound for a topic for this time.
@@ -37,6 +39,8 @@ pub enum Incident {
 #[derive(Debug)]
 pub struct Plan {
     pub processes: usize,
+    /// Whether the product service answers each order and cancellation by name.
+    pub answers_orders: bool,
     pub destinations: &'static [&'static str],
     pub stock: Vec<(&'static str, i64)>,
     pub attempts_max: i32,
@@ -73,14 +77,19 @@ impl Plan {
         let products = &PRODUCTS[..dice.usize(1..=3)];
         let most = if dice.bool() { 12 } else { 100 };
         let stock = products.iter().map(|product| (*product, dice.i64(0..most))).collect();
-        let incidents: Vec<_> = (0..dice.usize(..8).saturating_sub(2))
+        let mut incidents: Vec<_> = (0..dice.usize(..8).saturating_sub(2))
             .map(|_| (within(&mut dice, horizon), incident(&mut dice)))
             .collect();
+        let answers_orders = dice.bool();
+        if answers_orders {
+            incidents.retain(|(_, incident)| !matches!(incident, Incident::Report(..)));
+        }
         let is_calm =
             database.is_none() && incidents.iter().all(|(_, incident)| !incident.delays_answers());
         let attempts_max = if dice.bool() { 3 } else { 1_000 };
         Self {
             processes: dice.usize(1..=3),
+            answers_orders,
             destinations: if dice.u32(..4) > 0 { &["one"] } else { &["one", "two"] },
             stock,
             attempts_max,
@@ -97,7 +106,14 @@ impl Plan {
 impl Incident {
     /// Whether answers may be delayed for long.
     fn delays_answers(self) -> bool {
-        !matches!(self, Self::Jump(_) | Self::CrashBroker(_) | Self::Unbind(..) | Self::Report(..))
+        !matches!(
+            self,
+            Self::Jump(_)
+                | Self::SetBack(_)
+                | Self::CrashBroker(_)
+                | Self::Unbind(..)
+                | Self::Report(..)
+        )
     }
 }
 
@@ -112,7 +128,7 @@ fn within(dice: &mut fastrand::Rng, time: Duration) -> Duration {
 
 fn incident(dice: &mut fastrand::Rng) -> Incident {
     let short = Duration::from_millis(dice.u64(100..5_000));
-    match dice.u32(..10) {
+    match dice.u32(..11) {
         0 | 1 => Incident::Kill(short),
         2 => Incident::Retire,
         3 => Incident::Freeze(Duration::from_millis(dice.u64(1..60_000))),
@@ -120,6 +136,7 @@ fn incident(dice: &mut fastrand::Rng) -> Incident {
         5 => Incident::Jump(Duration::from_secs(31)),
         6 => Incident::CrashBroker(short),
         7 => Incident::Unbind(dice.choice(&["order.placed", "order.updated"]).expect("two"), short),
+        8 => Incident::SetBack(Duration::from_secs(dice.u64(1..7_200))),
         _ => Incident::Report(dice.choice(PRODUCTS).expect("three"), dice.i64(-6..6)),
     }
 }

@@ -10,6 +10,7 @@ use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep};
 
 use crate::plan::{Incident, Plan};
+use crate::product_service::ProductService;
 use crate::world::World;
 use crate::{broker, clients, database, invariants};
 
@@ -123,6 +124,7 @@ async fn apply(world: &World, incident: Incident) {
             database.state().is_up = true;
         }
         Incident::Jump(ahead) => database.jump(ahead),
+        Incident::SetBack(behind) => database.set_back(behind),
         Incident::CrashBroker(pause) => {
             broker.crash();
             sleep(pause).await;
@@ -145,7 +147,8 @@ async fn come_to_rest(world: &World, plan: &Plan) {
         let is_content = world.observed().len() == wanted
             && world.observed().values().all(|observed| observed.open == 0);
         let left = world.database.state().tables.outbox.len();
-        if is_content && left == 0 {
+        let is_answered = world.broker.products.as_ref().is_none_or(ProductService::is_idle);
+        if is_content && left == 0 && is_answered {
             return;
         }
         assert!(

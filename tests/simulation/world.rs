@@ -22,6 +22,7 @@ use crate::clients::{Observed, POISON};
 use crate::database::{Life, Link, Simulated};
 use crate::journal::Journal;
 use crate::plan::Plan;
+use crate::product_service::ProductService;
 
 /// The currency of the simulated products.
 pub fn currency() -> Currency {
@@ -38,6 +39,8 @@ pub struct World {
     pub lag: Duration,
     destinations: &'static [&'static str],
     attempts_max: i32,
+    /// The stock at the start.
+    pub stock: Vec<(&'static str, i64)>,
     inner: Arc<Inner>,
 }
 
@@ -69,13 +72,17 @@ impl World {
         for (product, quantity) in &plan.stock {
             database.put_product(product, *quantity, currency());
         }
+        let products = plan
+            .answers_orders
+            .then(|| ProductService::new(seed ^ 4, &plan.stock, database.clone(), journal.clone()));
         Self {
-            broker: Broker::new(seed ^ 2, database.clone(), journal.clone()),
+            broker: Broker::new(seed ^ 2, database.clone(), products, journal.clone()),
             database,
             journal,
             lag: plan.lag,
             destinations: plan.destinations,
             attempts_max: plan.attempts_max,
+            stock: plan.stock.clone(),
             inner: Arc::new(Inner {
                 observed: Mutex::default(),
                 dice: Mutex::new(fastrand::Rng::with_seed(seed ^ 3)),

@@ -17,6 +17,7 @@ language sql volatile as $$
     select exists (
         select from :"engine".leases
         where starts_with(name, 'consumer:') and expires_at > clock_timestamp()
+          and expires_at <= clock_timestamp() + interval '35 seconds'
     )
 $$;
 
@@ -75,7 +76,8 @@ begin
     ), changed as (
         update orders known
         set status = source.status, total = source.total, user_id = source.user_id,
-            address = source.address, deleted_at = null, updated_at = clock_timestamp(),
+            address = source.address, deleted_at = null,
+            updated_at = greatest(clock_timestamp(), known.updated_at),
             version = known.version
                 + (was.status <> source.status or was.deleted_at is not null)::integer
         from source join orders was on was.id = source.id
@@ -169,7 +171,8 @@ begin
     perform from orders where id = any(ids) order by id for update;
     with deleted as (
         update orders known
-        set deleted_at = clock_timestamp(), updated_at = clock_timestamp(),
+        set deleted_at = clock_timestamp(),
+            updated_at = greatest(clock_timestamp(), known.updated_at),
             version = known.version + 1,
             status = case when known.status in ('pending', 'confirmed')
                 then 'cancelled' else known.status end
@@ -334,6 +337,18 @@ begin
     update products p
     set reserved = p.reserved + moved.quantity, updated_at = clock_timestamp()
     from moved where p.product_id = moved.product_id;
+    insert into cancelled_lines (product_id, order_id, quantity, reserved, cancelled_at)
+    select l.product_id, l.order_id, sum(l.quantity), coalesce(min(r.quantity), 0),
+           clock_timestamp()
+    from (
+        select distinct order_id from adoption_stock_changes
+        where transaction_id = mine and kind = 'release'
+    ) d
+    join order_lines l on l.order_id = d.order_id
+    left join reservations r on r.order_id = l.order_id and r.product_id = l.product_id
+    group by l.product_id, l.order_id
+    having sum(l.quantity) >= coalesce(min(r.quantity), 0)
+    on conflict (product_id, order_id) do nothing;
     with released as (
         delete from reservations r using adoption_stock_changes d, orders o
         where d.transaction_id = mine and d.order_id is not null and r.order_id = d.order_id

@@ -74,7 +74,7 @@ pub struct State {
     /// Number of starts. Connections to an earlier start are lost.
     starts: u32,
     /// Offset of its clock from the simulation's.
-    ahead: Duration,
+    ahead: TimeDelta,
     locks: BTreeMap<Locked, u64>,
     /// The process of each open transaction.
     open: BTreeMap<u64, usize>,
@@ -113,7 +113,7 @@ impl Simulated {
             lives: Vec::new(),
             is_up: true,
             starts: 0,
-            ahead: Duration::ZERO,
+            ahead: TimeDelta::zero(),
             locks: BTreeMap::new(),
             open: BTreeMap::new(),
             transactions: 0,
@@ -168,7 +168,12 @@ impl Simulated {
 
     /// Advances the database's clock, so that leases expire early.
     pub fn jump(&self, ahead: Duration) {
-        self.state().ahead += ahead;
+        self.state().ahead += TimeDelta::from_std(ahead).expect("a short time");
+    }
+
+    /// Sets the database's clock back, as the promotion of a standby does whose clock is behind.
+    pub fn set_back(&self, behind: Duration) {
+        self.state().ahead -= TimeDelta::from_std(behind).expect("a short time");
     }
 
     /// Crashes the server: open transactions are rolled back, and the last part of the asynchronous
@@ -191,6 +196,7 @@ impl Simulated {
             price: Decimal::ONE,
             currency,
             level: StockLevel { reported: Some(quantity), reserved: 0 },
+            ahead: 0,
         };
         self.state().tables.products.insert(product.to_owned(), row);
     }
@@ -210,15 +216,33 @@ impl Simulated {
         }
     }
 
+    /// Applies an answer of a product service that names its order, once no transaction has locked
+    /// the product.
+    pub async fn answer(&self, product: &str, order: i64, quantity: i64) {
+        loop {
+            {
+                let mut state = self.state();
+                let is_locked = state.locks.contains_key(&Locked::Product(product.to_owned()));
+                if state.is_up && !is_locked {
+                    let acknowledged = state.tables.answer(product, order, quantity);
+                    *state.shipped.entry((product.to_owned(), order)).or_default() += acknowledged;
+                    state.undo.clear();
+                    return;
+                }
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// The database's time.
     pub fn now(&self) -> DateTime<Utc> {
         let ahead = self.state().ahead;
         self.time(ahead)
     }
 
-    fn time(&self, ahead: Duration) -> DateTime<Utc> {
-        let passed = TimeDelta::from_std(self.born.elapsed() + ahead).expect("a short time");
-        DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + passed
+    fn time(&self, ahead: TimeDelta) -> DateTime<Utc> {
+        let passed = TimeDelta::from_std(self.born.elapsed()).expect("a short time");
+        DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + passed + ahead
     }
 }
 

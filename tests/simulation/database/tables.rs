@@ -14,9 +14,12 @@ use order_engine::domain::order::Order;
 use order_engine::domain::placement::{Catalog, CatalogEntry};
 use order_engine::domain::status::OrderStatus;
 use order_engine::domain::stock::{Reservation, StockLevel, reconcile};
+use order_engine::domain::stock_answer::{
+    AnswerContext, CancellationProgress, CancelledLine, reconcile_answer,
+};
 use order_engine::domain::stream::Stream;
-use order_engine::store::leases::{LEASE, Lease};
-use order_engine::store::outbox::{HeldPartitions, Rejection};
+use order_engine::store::leases::{LEASE, LEASE_MAX, Lease};
+use order_engine::store::outbox::{HeldPartitions, REJECTED_PAUSE_MAX, Rejection};
 use order_engine::store::placing::PlannedOrder;
 use order_engine::store::preparing::{IdempotencyRecord, Lookup, PlacementContext};
 use rust_decimal::Decimal;
@@ -29,6 +32,14 @@ pub struct ProductRow {
     pub price: Decimal,
     pub currency: Currency,
     pub level: StockLevel,
+    pub ahead: i64,
+}
+
+/// A row of `cancelled_lines` without its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CancelledRow {
+    pub line: CancelledLine,
+    pub put_back_after_order: Option<i64>,
 }
 
 /// A row of `order_history`.
@@ -89,6 +100,7 @@ pub struct Tables {
     pub history: BTreeMap<(i64, i32), HistoryRow>,
     pub products: BTreeMap<String, ProductRow>,
     pub reservations: BTreeMap<(String, i64), i64>,
+    pub cancelled: BTreeMap<(String, i64), CancelledRow>,
     pub keys: BTreeMap<(String, String), (Vec<u8>, i64)>,
     pub outbox: BTreeMap<Place, OutboxRow>,
     pub leases: BTreeMap<String, LeaseRow>,
@@ -203,6 +215,7 @@ impl Tables {
                 self.note(&event, actor, messages);
             }
             Change::Release(order) => {
+                self.expect_return(order);
                 for product in self.reserved_products(order) {
                     let place = (product.clone(), order.get());
                     let quantity = self.reservations.remove(&place).expect("it is held");
@@ -269,6 +282,61 @@ impl Tables {
         reconciled.acknowledged
     }
 
+    /// `orders::EXPECT_RETURN`.
+    fn expect_return(&mut self, order: OrderId) {
+        let mut units: BTreeMap<String, i64> = BTreeMap::new();
+        for line in &self.orders[&order.get()].0.lines {
+            *units.entry(line.product.as_str().to_owned()).or_default() += i64::from(line.quantity);
+        }
+        for (product, quantity) in units {
+            let place = (product, order.get());
+            let reserved = self.reservations.get(&place).copied().unwrap_or_default();
+            let progress = CancellationProgress::Unanswered;
+            let line = CancelledLine { quantity, reserved, progress };
+            let row = CancelledRow { line, put_back_after_order: None };
+            self.cancelled.entry(place).or_insert(row);
+        }
+    }
+
+    /// Applies an answer that names its order, as the statements of `stock_answers` do, and returns
+    /// the acknowledged units.
+    pub fn answer(&mut self, product: &str, order: i64, quantity: i64) -> i64 {
+        let place = (product.to_owned(), order);
+        let row = &self.products[product];
+        let cancelled = self.cancelled.iter().filter(|((of, _), _)| of == product);
+        let (mut other_cancelled, mut put_back_since) = (0, 0);
+        for ((_, of), CancelledRow { line, put_back_after_order }) in cancelled {
+            if *of != order && line.progress != CancellationProgress::Answered {
+                other_cancelled += line.reserved;
+            }
+            if put_back_after_order.is_some_and(|last| last >= order) {
+                put_back_since += line.quantity;
+            }
+        }
+        let reserved = self.reservations.remove(&place).unwrap_or_default();
+        let context = AnswerContext {
+            level: row.level,
+            ahead: row.ahead,
+            reserved,
+            cancelled: self.cancelled.get(&place).map(|row| row.line),
+            other_cancelled,
+            put_back_since,
+        };
+        let outcome = reconcile_answer(&context, quantity);
+        let row = self.products.get_mut(product).expect("a known product");
+        row.level.reported = Some(outcome.reported);
+        row.level.reserved -= reserved;
+        row.ahead = outcome.ahead;
+        if let Some(progress) = outcome.progress {
+            let row = self.cancelled.get_mut(&place).expect("a cancelled order");
+            row.line.progress = progress;
+            if progress == CancellationProgress::Answered {
+                row.put_back_after_order = self.orders.last_key_value().map(|(order, _)| *order);
+            }
+        }
+        reserved
+    }
+
     /// `outbox::CLAIM`.
     pub fn claim(
         &self,
@@ -310,7 +378,9 @@ impl Tables {
         let from = (destination.to_owned(), order, i32::MIN, i64::MIN);
         let to = (destination.to_owned(), order, i32::MAX, i64::MAX);
         let mut rows = self.outbox.range(from..=to);
-        rows.any(|(_, row)| row.is_dead_letter || row.not_before.is_some_and(|at| at > now))
+        let bound = now + seconds(REJECTED_PAUSE_MAX);
+        let is_ahead = |at: DateTime<Utc>| at > now && at <= bound;
+        rows.any(|(_, row)| row.is_dead_letter || row.not_before.is_some_and(is_ahead))
     }
 
     /// Whether the leases prove that the order's partition still has the same owner.
@@ -383,7 +453,9 @@ impl Tables {
     ) -> Vec<Lease> {
         let mut names: Vec<_> = names.iter().collect();
         names.sort_unstable();
-        let is_free = |row: &LeaseRow| row.owner == owner || row.expires_at <= now;
+        let is_valid =
+            |row: &LeaseRow| row.expires_at > now && row.expires_at <= now + seconds(LEASE_MAX);
+        let is_free = |row: &LeaseRow| row.owner == owner || !is_valid(row);
         names.retain(|name| self.leases.get(*name).is_none_or(is_free));
         names.truncate(limit);
         let expires_at = now + seconds(LEASE);
@@ -417,7 +489,8 @@ impl Tables {
     /// `leases::COUNT`.
     pub fn count_leases(&self, prefix: &str, now: DateTime<Utc>) -> usize {
         let named = self.leases.iter().filter(|(name, _)| name.starts_with(prefix));
-        named.filter(|(_, row)| row.expires_at > now).count()
+        let bound = now + seconds(LEASE_MAX);
+        named.filter(|(_, row)| row.expires_at > now && row.expires_at <= bound).count()
     }
 }
 
