@@ -17,7 +17,10 @@ const VARIABLES_FILE: &str = ".env";
 /// Prefix of the variables that only the engine reads.
 const PREFIX: &str = "ORDER_ENGINE_";
 /// Prefixes of variables with that prefix that are no settings: those of the tests.
-const NO_SETTINGS: [&str; 2] = ["ORDER_ENGINE_TEST_", "ORDER_ENGINE_FAIL_POINT"];
+#[cfg(feature = "fail-points")]
+const NO_SETTINGS: &[&str] = &["ORDER_ENGINE_TEST_", "ORDER_ENGINE_FAIL_POINT"];
+#[cfg(not(feature = "fail-points"))]
+const NO_SETTINGS: &[&str] = &["ORDER_ENGINE_TEST_"];
 
 /// Gathers the values that flags, environment, `.env` and `order-engine.toml` set.
 pub(super) fn gather(

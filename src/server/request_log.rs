@@ -59,7 +59,7 @@ impl RequestLog {
             contract = request.contract,
             status = request.status.as_u16(),
             outcome = request.outcome,
-            duration_ms = request.time.as_secs_f64() * 1_000.0,
+            duration_ms = (request.time.as_secs_f64() * 1e6).round() / 1e3,
             user,
             order = session.order(),
             request_id = session.request_id(),

@@ -413,7 +413,7 @@ async fn errors_of_the_database_are_told_without_their_cause() {
     let answer = door.ask("1", "{ getOrder(id: 1) { id } order(id: 1) { message } }").await;
     assert_eq!(answer.status, 200);
     let told: Value = answer.json();
-    assert_eq!(told["errors"][0]["extensions"]["code"], "INTERNAL");
+    assert_eq!(told["errors"][0]["extensions"]["code"], "MISCONFIGURED");
     for inside in ["gone", "orders", "relation", "sql", "postgres"] {
         assert!(!answer.text.to_lowercase().contains(inside), "{inside}: {}", answer.text);
     }

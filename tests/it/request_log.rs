@@ -126,7 +126,7 @@ async fn by_default_failures_are_logged_with_an_id_that_the_response_has() {
     assert_eq!(lines[0]["reason"], "no key for \"HS256\" has signed it");
     assert_eq!(lines[1]["request_id"], "abc-1");
     assert_ne!(lines[2]["request_id"], "a b\"c", "only plain ids are taken over");
-    assert_eq!(lines[3]["outcome"], "INTERNAL");
+    assert_eq!(lines[3]["outcome"], "MISCONFIGURED");
     assert!(lines[3]["reason"].as_str().unwrap().contains("orders"), "{}", lines[3]);
     let text = format!("{lines:?}");
     let parts = token.split(['.', ' ']).chain(broken.split(['.', ' ']));

@@ -107,6 +107,10 @@ pub fn product(product: &ProductId, body: &[u8]) -> ParseResult<Option<Quote>> {
     let unread = |error| unread("it is no product", error);
     let members: Option<BTreeMap<String, &RawValue>> =
         serde_json::from_str(body).map_err(unread)?;
+    let errors = members.as_ref().and_then(|members| members.get("errors"));
+    if let Some(errors) = errors.filter(|errors| !matches!(errors.get(), "null" | "[]")) {
+        return Err(UnusableResponse::Failed(format!("{:.200}", errors.get())));
+    }
     let json =
         members.as_ref().and_then(|members| ENVELOPES.iter().find_map(|name| members.get(*name)));
     let json = json.map_or(body, |result| result.get());

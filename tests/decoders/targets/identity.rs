@@ -111,6 +111,12 @@ fn in_a_header(value: &str, expected: &std::result::Result<Caller, ErrorKind>) {
     assert_eq!(&caller, expected, "{value}");
 }
 
+/// Whole seconds as JSON numbers with a fraction are compared.
+#[expect(clippy::cast_precision_loss, reason = "seconds of this century fit into 52 bits")]
+const fn seconds(whole: i64) -> f64 {
+    whole as f64
+}
+
 /// Header and claims, separated by a tab, of a token that is signed with the secret.
 pub fn claims(data: &[u8]) {
     let tab = data.iter().position(|byte| *byte == b'\t');
@@ -125,9 +131,11 @@ pub fn claims(data: &[u8]) {
     assert_eq!(header.value("alg"), Some(json!("HS256")));
     assert!(header.value("crit").is_none_or(|names| names.is_null()));
     let claims = Members::of(claims);
-    let time = |name| claims.value(name).map(|time| time.as_i64().expect("a whole number"));
-    assert!(time("exp").expect("an end") + LEEWAY > NOW);
-    assert!(time("nbf").is_none_or(|begin| begin <= NOW + LEEWAY));
+    // Times may have a fraction, which libraries such as PyJWT write.
+    let time = |name| claims.value(name).map(|time| time.as_f64().expect("a number"));
+    let (earliest, latest) = (seconds(NOW - LEEWAY), seconds(NOW + LEEWAY));
+    assert!(time("exp").expect("an end") > earliest);
+    assert!(time("nbf").is_none_or(|begin| begin <= latest));
     assert!(claims.value("aud").is_none());
     assert!(claims.value("type").is_none_or(|kind| kind == "access"));
     let Caller::User { id, .. } = caller else { panic!("a token never speaks for the system") };

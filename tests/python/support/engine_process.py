@@ -11,6 +11,11 @@ from tests.services import Workspace
 COMMAND_TIMEOUT_S = 60.0
 
 
+# Tests compare logs: a rejected request must not be an error. A line per failed request would be
+# the only difference.
+QUIET = {"ORDER_ENGINE_SHUTDOWN_DELAY_SECONDS": "0", "ORDER_ENGINE_LOG_REQUESTS": "off"}
+
+
 class EngineProcess(HttpProcess):
     """`order-engine serve` on its own port, which is the same after a restart."""
 
@@ -22,7 +27,7 @@ class EngineProcess(HttpProcess):
     ) -> None:
         """Picks the port and a secret; `arguments` are added to the command line."""
         # No load balancer has to notice the shutdown.
-        super().__init__(workspace, folder, {"ORDER_ENGINE_SHUTDOWN_DELAY_SECONDS": "0", **env})
+        super().__init__(workspace, folder, QUIET | env)
         self._arguments = arguments
 
     def command_line(self) -> list[str]:
