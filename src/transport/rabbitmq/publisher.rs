@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lapin::options::{BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::protocol::AMQPSoftError;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
@@ -68,9 +68,9 @@ impl RabbitPublisherFactory {
         let publish = BasicPublishOptions { mandatory: true, ..Default::default() };
         let publishing =
             channel.basic_publish(options.exchange.clone(), key, publish, b"", properties);
-        options.call("publishing", publishing).await?;
-        // The answer to the next call is the refusal.
-        match timeout(CALL_TIMEOUT, channel.basic_qos(1, BasicQosOptions::default())).await {
+        let confirm = options.call("publishing", publishing).await?;
+        // The broker refuses the message by closing the channel, which ends the wait.
+        match timeout(CALL_TIMEOUT, confirm).await {
             Ok(Err(error)) if !is_soft(&error, AMQPSoftError::PRECONDITIONFAILED) => {
                 Err(options.failed("publishing", error))
             }

@@ -306,7 +306,7 @@ def test_stock_has_one_writer(
         # The consumer is on: writes of the old consumer are ignored.
         shared_database.sql(
             "insert into order_engine.leases values"
-            " ('consumer:flask', gen_random_uuid(), 1, now() + interval '1 minute')"
+            " ('consumer:flask', gen_random_uuid(), 1, now() + interval '30 seconds')"
         )
         product_service.report_stock(9, 3)
         product_service.create(Product(10))

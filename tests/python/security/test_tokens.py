@@ -145,9 +145,7 @@ def test_claims_of_another_token_under_a_good_signature(shared_shop: Shop, ask: 
 
 
 @pytest.mark.parametrize("name", ["exp", "nbf"])
-@pytest.mark.parametrize(
-    "value", ["soon", "4102444800", -1, 1e300, 4102444800.5, [4102444800], {}, True, 10**30]
-)
+@pytest.mark.parametrize("value", ["soon", "4102444800", -1, 1e300, [4102444800], {}, True, 10**30])
 def test_c4_invalid_times_are_not_treated_as_absent(
     ask: Ask, mint: Mint, name: str, value: object
 ) -> None:
