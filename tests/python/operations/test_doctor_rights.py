@@ -78,12 +78,12 @@ def owner(database_url: str) -> Iterator[psycopg.Connection]:
 def limited(owner: psycopg.Connection, database_url: str) -> Iterator[tuple[str, str]]:
     """A role that may only connect, and the URL to connect as it."""
     name = f"limited_{uuid4().hex}"
-    owner.execute(f"create role {name} login password '{PASSWORD}'")
+    owner.execute(f"create role {name} login password '{PASSWORD}'".encode())
     url = urlsplit(database_url)
     place = url._replace(netloc=f"{name}:{PASSWORD}@{url.hostname}:{url.port}")
     yield name, urlunsplit(place)
-    owner.execute(f"drop owned by {name}")
-    owner.execute(f"drop role {name}")
+    owner.execute(f"drop owned by {name}".encode())
+    owner.execute(f"drop role {name}".encode())
 
 
 def database_name(connection: psycopg.Connection) -> str:
@@ -118,7 +118,8 @@ def test_d3_d11_doctor_is_red_where_serve_refuses(
     (role, url), (statements, entry, words) = limited, case
     for statement in statements.split("; "):
         if statement:
-            owner.execute(statement.format(role=role, database=database_name(owner)))
+            filled = statement.format(role=role, database=database_name(owner))
+            owner.execute(filled.encode())
     # The owner sees the newer tables; the other cases are about the role.
     chosen = {} if statements == NEWER else {"DATABASE_URL": url}
     served = run("serve", "--contract", "flask:0", **chosen)
@@ -134,7 +135,7 @@ def test_d3_d11_doctor_is_red_where_serve_refuses(
 
 def test_d4_a_read_only_database_is_red(run: Commands, owner: psycopg.Connection) -> None:
     name = database_name(owner)
-    owner.execute(f"alter database {name} set default_transaction_read_only = on")
+    owner.execute(f"alter database {name} set default_transaction_read_only = on".encode())
     reported = run("doctor", "--json", "--contract", "flask:0")
     assert reported.failed() == {"postgresql"}
     found = reported.entry("postgresql")
@@ -145,7 +146,7 @@ def test_d4_a_read_only_database_is_red(run: Commands, owner: psycopg.Connection
 def test_a14_commits_that_may_be_lost_are_a_warning(
     run: Commands, owner: psycopg.Connection
 ) -> None:
-    owner.execute(f"alter database {database_name(owner)} set synchronous_commit = off")
+    owner.execute(f"alter database {database_name(owner)} set synchronous_commit = off".encode())
     reported = run("doctor", "--json", "--contract", "flask:0")
     assert (reported.code, reported.failed()) == (0, set())
     found = reported.entry("durability")

@@ -27,7 +27,7 @@ class EngineProcess(HttpProcess):
     ) -> None:
         """Picks the port and a secret; `arguments` are added to the command line."""
         # No load balancer has to notice the shutdown.
-        super().__init__(workspace, folder, QUIET | env)
+        super().__init__(workspace, folder, {**QUIET, **env})
         self._arguments = arguments
 
     def command_line(self) -> list[str]:
