@@ -156,7 +156,7 @@ impl Background {
         let engine = engine.clone();
         let reported = Arc::new(Mutex::new(None));
         let retry = RetryState::new("checking the triggers of an adoption");
-        self.periodic(retry, Duration::ZERO, move || {
+        self.periodic(retry, ADOPTION_INTERVAL, move || {
             let (engine, reported) = (engine.clone(), Arc::clone(&reported));
             async move {
                 let mut connection = engine.store().acquire().await?;

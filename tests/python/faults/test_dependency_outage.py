@@ -30,7 +30,7 @@ MORE = 40
 PATIENCE_S = 90.0
 # After its return a service may not be queried for this time: the circuit breaker's cooldown.
 LEFT_ALONE_S = 5.0
-ASKS_UPSTREAM = {"storefront", "gateway"}
+ASKS_UPSTREAM = {"flask", "storefront", "gateway"}
 
 
 @dataclass

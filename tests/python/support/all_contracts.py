@@ -32,7 +32,9 @@ class AllContracts:
     def flask(self) -> str:
         """Places an order; its id as this contract shows it."""
         query = f"mutation {{ placeOrder(userId: {USER}, productId: {MUG}, quantity: 1) "
-        return str(self._asked("flask", query + "{ order { id } } }")["placeOrder"]["order"]["id"])
+        placed = self._asked("flask", query + "{ message order { id } } }")["placeOrder"]
+        assert placed["order"], placed["message"]
+        return str(placed["order"]["id"])
 
     def storefront(self) -> str:
         """As `flask`."""
