@@ -107,9 +107,10 @@ class AsyncConsumer:
 
 @final
 class AsyncEngine:
-    """The engine for asyncio: every operation returns a future of the running loop.
+    """The engine for asyncio: every operation returns an awaitable.
 
-    Cancelling the future cancels the work, except for `close`.
+    Cancelling it cancels the work, except for `close` and for an order that is already being
+    written.
     """
     @staticmethod
     def open(flags: dict[str, str], sinks: list[str]) -> Future[AsyncEngine]:
@@ -555,7 +556,8 @@ class Engine:
             The order as stored.
 
         Raises:
-            InvalidInput: No lines, too many lines, a quantity out of range, or an unusable key.
+            InvalidInput: No lines, a quantity out of range, or an invalid key.
+            TooLarge: Too many lines.
             ProductNotFound: A product is not in the catalog.
             OutOfStock: Fewer units are available than ordered.
             UnknownUser: The user is unknown and `allow_unknown_users` is off.
@@ -763,7 +765,8 @@ class Engine:
         not deducted twice.
 
         Args:
-            product_id: The product's id. A product without a price cannot be ordered yet.
+            product_id: The product's id. Through this API a product without a price cannot be
+                ordered.
             quantity: Units in stock, 0 or more.
 
         Raises:
@@ -1147,7 +1150,7 @@ class Order:
         """The lines in the order in which they were given."""
     @property
     def total(self) -> Decimal:
-        """Sum over all lines of unit price times quantity."""
+        """Sum of the lines; for an order of the contract `jobs`, what its client stated."""
     @property
     def currency(self) -> str:
         """Currency of all amounts, an ISO 4217 code such as `USD`."""
@@ -1258,7 +1261,7 @@ class Product:
         """The product's id."""
     @property
     def name(self) -> str | None:
-        """Display name; None while only the stock is known. Such a product cannot be ordered."""
+        """Display name; None while only the stock is known."""
     @property
     def price(self) -> Decimal | None:
         """Price of one unit; None while only the stock is known."""
@@ -2018,7 +2021,9 @@ def routing_rules(flags: dict[str, str]) -> list[RoutingRule]:
     """
 
 def seed_demo(flags: dict[str, str]) -> DemoCatalog:
-    """Create the demo user and products, or reset their stock. Needs a migrated database.
+    """Create the demo user and products. Needs a migrated database.
+
+    Existing products get their names and prices again, and keep their stock.
 
     Args:
         flags: Settings.
@@ -2028,9 +2033,9 @@ def seed_demo(flags: dict[str, str]) -> DemoCatalog:
     """
 
 def serve(flags: dict[str, str], on_ready: Callable[[list[str]], None] | None = None) -> None:
-    """Serve the configured contracts until SIGINT or SIGTERM, then finish the requests in progress.
+    """Serve the configured contracts until SIGINT, SIGTERM or SIGHUP.
 
-    Call it from the main thread.
+    Requests in progress are finished. Call it from the main thread.
 
     Args:
         flags: Settings.
@@ -2147,7 +2152,7 @@ def validate_settings(flags: dict[str, str], *, for_server: bool = True) -> None
 def work(
     flags: dict[str, str], role: str, on_ready: Callable[[list[str]], None] | None = None
 ) -> None:
-    """Run only the relay or only the consumer until SIGINT or SIGTERM.
+    """Run only the relay or only the consumer until SIGINT, SIGTERM or SIGHUP.
 
     Call it from the main thread.
 

@@ -22,7 +22,8 @@ STATUSES: tuple[tuple[type[OrderEngineError], int], ...] = (
     (exceptions.InvalidTransition, 409),
     (exceptions.Conflict, 409),
     (exceptions.IdempotencyMismatch, 422),
-    (exceptions.TooLarge, 413),
+    # A request with too many lines; the limit of bodies (413) is that of the web framework.
+    (exceptions.TooLarge, 422),
     (exceptions.RateLimited, 429),
     (exceptions.Unavailable, 503),
 )

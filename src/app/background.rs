@@ -49,7 +49,7 @@ pub(super) struct Counters {
     /// Of the relay, if this process runs it.
     pub relay: Option<Arc<RelayStats>>,
     /// Of the consumer, if this process runs it.
-    pub intake: Option<Arc<EventConsumerStats>>,
+    pub consumer: Option<Arc<EventConsumerStats>>,
 }
 
 /// What every relay and consumer of an engine needs.
@@ -77,7 +77,7 @@ impl Counters {
             Transport::BullMq(_) => "redis",
             Transport::Kafka => "kafka",
         };
-        Self { contract: contract.name(), component, relay: None, intake: None }
+        Self { contract: contract.name(), component, relay: None, consumer: None }
     }
 }
 
@@ -120,23 +120,23 @@ impl Background {
         };
         if with.publishes() {
             let exchange = exchange.name(&rabbitmq.rabbitmq_exchange);
-            let outlet = RabbitPublisherFactory::new(options::rabbitmq(rabbitmq, exchange)?);
+            let publishers = RabbitPublisherFactory::new(options::rabbitmq(rabbitmq, exchange)?);
             let topics = rabbitmq.topics_require_queue.clone();
-            counters.relay = Some(self.relay(contract.name(), outlet, topics, with));
+            counters.relay = Some(self.relay(contract.name(), publishers, topics, with));
         }
         // Contracts that consume the same messages share a consumer.
         if with.consumes() && !self.consumers.contains(&contract.consumer()) {
             self.consumers.push(contract.consumer());
             let queue = rabbitmq.rabbitmq_queue.clone();
-            let inlet_options = RabbitSourceOptions {
+            let source_options = RabbitSourceOptions {
                 queue_durable: rabbitmq.rabbitmq_exchange_durable || queue == OWN_QUEUE,
                 queue,
                 topics: topics(contract),
                 prefetch: rabbitmq.rabbitmq_prefetch,
             };
             let broker = options::rabbitmq(rabbitmq, &rabbitmq.rabbitmq_exchange)?;
-            let inlet = RabbitMessageSourceFactory::new(broker, &inlet_options)?;
-            counters.intake = Some(self.consumer(contract, inlet, with));
+            let sources = RabbitMessageSourceFactory::new(broker, &source_options)?;
+            counters.consumer = Some(self.consumer(contract, sources, with));
         }
         Ok(counters)
     }
@@ -151,10 +151,10 @@ impl Background {
         let Some(url) = with.settings.redis.url() else {
             return Ok(without("REDIS_URL", counters));
         };
-        let outlet = options::bullmq(url, &with.settings.redis, jobs)?;
+        let publishers = options::bullmq(url, &with.settings.redis, jobs)?;
         if with.publishes() {
             let queues = jobs.queues.clone();
-            counters.relay = Some(self.relay(contract.name(), outlet, queues, with));
+            counters.relay = Some(self.relay(contract.name(), publishers, queues, with));
         }
         Ok(counters)
     }
@@ -168,17 +168,17 @@ impl Background {
             return Ok(without("KAFKA_BROKERS", counters));
         }
         if with.publishes() {
-            let outlet = KafkaPublisherFactory::new(kafka.into());
+            let publishers = KafkaPublisherFactory::new(kafka.into());
             // A missing topic has not been created yet.
-            counters.relay = Some(self.relay(contract.name(), outlet, RequireQueue::All, with));
+            counters.relay = Some(self.relay(contract.name(), publishers, RequireQueue::All, with));
         }
         if with.consumes() {
-            let inlet_options = KafkaSourceOptions {
+            let source_options = KafkaSourceOptions {
                 group: format!("{}-{}", kafka.kafka_group, contract.name()),
                 topics: topics(contract),
             };
-            let inlet = KafkaMessageSourceFactory::new(kafka.into(), inlet_options);
-            counters.intake = Some(self.consumer(contract, inlet, with));
+            let sources = KafkaMessageSourceFactory::new(kafka.into(), source_options);
+            counters.consumer = Some(self.consumer(contract, sources, with));
         }
         Ok(counters)
     }
@@ -203,22 +203,23 @@ impl Background {
         let mut channels = Vec::with_capacity(names.len());
         for name in names {
             let name = sinks::intern(name);
-            let (outlet, channel) = sink_channel(name, with.settings.messages.sink_timeout_seconds);
+            let (publishers, channel) =
+                sink_channel(name, with.settings.messages.sink_timeout_seconds);
             channels.push(channel);
             if with.publishes() {
-                let relay = Some(self.relay(name, outlet, Vec::new(), with));
+                let relay = Some(self.relay(name, publishers, Vec::new(), with));
                 let (contract, component) = (name, name);
-                self.counters.push(Counters { contract, component, relay, intake: None });
+                self.counters.push(Counters { contract, component, relay, consumer: None });
             }
         }
         channels
     }
 
-    /// Starts publishing the messages of a destination through `outlet`.
+    /// Starts publishing the messages of a destination through `publishers`.
     fn relay<O: PublisherFactory>(
         &self,
         destination: &'static str,
-        outlet: O,
+        publishers: O,
         require_queue: impl Into<RequireQueue>,
         with: Messaging<'_>,
     ) -> Arc<RelayStats> {
@@ -228,7 +229,7 @@ impl Background {
             require_queue: require_queue.into(),
             attempts_max: publish_attempts_max,
         };
-        let relay = Relay::new(with.engine.clone(), outlet, options);
+        let relay = Relay::new(with.engine.clone(), publishers, options);
         let stats = relay.stats();
         self.tasks.spawn(relay.run(self.stopping.clone()));
         stats
@@ -238,14 +239,14 @@ impl Background {
     fn consumer<I: MessageSourceFactory>(
         &self,
         contract: &dyn Contract,
-        inlet: I,
+        sources: I,
         with: Messaging<'_>,
     ) -> Arc<EventConsumerStats> {
         let engine = with.engine.clone();
-        let intake =
-            EventConsumer::new(contract.consumer(), engine, inlet, contract.message_decoder());
-        let stats = intake.stats();
-        self.tasks.spawn(intake.run(self.stopping.clone()));
+        let consumer =
+            EventConsumer::new(contract.consumer(), engine, sources, contract.message_decoder());
+        let stats = consumer.stats();
+        self.tasks.spawn(consumer.run(self.stopping.clone()));
         stats
     }
 

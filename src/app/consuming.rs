@@ -46,17 +46,17 @@ impl Consuming {
         topics: Vec<String>,
         stop: CancellationToken,
     ) -> Result<Self> {
-        let inlet_options = RabbitSourceOptions {
+        let options = RabbitSourceOptions {
             queue: queue.to_owned(),
             queue_durable: settings.rabbitmq_exchange_durable,
             topics,
             prefetch: settings.rabbitmq_prefetch,
         };
-        let inlet = RabbitMessageSourceFactory::new(
+        let sources = RabbitMessageSourceFactory::new(
             options::rabbitmq(settings, &settings.rabbitmq_exchange)?,
-            &inlet_options,
+            &options,
         )?;
-        let subscription = Arc::new(Mutex::new(QueueSubscription::new(inlet_options.queue, inlet)));
+        let subscription = Arc::new(Mutex::new(QueueSubscription::new(options.queue, sources)));
         Ok(Self {
             subscription,
             dead_letters: dead_letters(settings, queue)?,

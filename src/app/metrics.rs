@@ -55,6 +55,6 @@ impl EngineMetrics {
 /// The samples of a contract's relay and consumer.
 fn messaging(counters: &Counters) -> impl Iterator<Item = Sample> {
     let relay = counters.relay.iter().flat_map(|stats| stats.samples());
-    let consumer = counters.intake.iter().flat_map(|stats| stats.samples());
+    let consumer = counters.consumer.iter().flat_map(|stats| stats.samples());
     relay.chain(consumer).map(|sample| sample.with_contract(counters.contract))
 }

@@ -17,9 +17,10 @@ use crate::server::request_origin::is_loopback;
 use crate::server::tls::ServerCertificate;
 use crate::server::{self, ServerContext};
 
-/// Serves until `stop` is cancelled or SIGINT or SIGTERM arrives, then finishes the requests in
-/// progress; a second signal stops at once. After SIGTERM requests are accepted for a while, so
-/// that load balancers can stop sending. `ready` receives the base URLs once every port is open.
+/// Serves until `stop` is cancelled or SIGINT, SIGTERM or SIGHUP arrives, then finishes the
+/// requests in progress; a second signal stops at once. After SIGTERM requests are accepted for a
+/// while, so that load balancers can stop sending. `ready` receives the base URLs once every port
+/// is open.
 ///
 /// # Errors
 /// `Misconfigured`, also when a port is in use; `Unavailable` when the database is unreachable.
@@ -65,9 +66,9 @@ pub async fn serve(
     served
 }
 
-/// Runs as a relay or consumer, as `role` says, until `stop` is cancelled or SIGINT or SIGTERM
-/// arrives, then finishes the work in progress; a second signal stops at once. `ready` is notified
-/// when the work has begun.
+/// Runs as a relay or consumer, as `role` says, until `stop` is cancelled or SIGINT, SIGTERM or
+/// SIGHUP arrives, then finishes the work in progress; a second signal stops at once. `ready` is
+/// notified when the work has begun.
 ///
 /// # Errors
 /// `Misconfigured`, also when no broker is set; `Unavailable` when the database is unreachable.

@@ -1,4 +1,4 @@
-//! Why a token was refused. Clients are told only that it is not valid; the log has the reason,
+//! Why a token was refused. Responses say only that it is not valid; the log has the reason,
 //! never the token.
 
 use std::fmt;

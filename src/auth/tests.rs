@@ -299,9 +299,12 @@ fn n6_the_log_says_why_a_token_was_refused_without_the_token() {
     ] {
         let error = verifier().verify(Some(&refused), now()).unwrap_err();
         assert_eq!(error.message(), "The token is not valid.", "clients learn nothing");
-        let told = token_refusal(&error).unwrap();
-        assert!(told.starts_with(reason), "{told}");
-        assert!(!refused.split('.').any(|part| part.len() > 5 && told.contains(part)), "{told}");
+        let reason_logged = token_refusal(&error).unwrap();
+        assert!(reason_logged.starts_with(reason), "{reason_logged}");
+        assert!(
+            !refused.split('.').any(|part| part.len() > 5 && reason_logged.contains(part)),
+            "{reason_logged}"
+        );
     }
 }
 
@@ -378,7 +381,7 @@ fn minted_tokens_say_what_old_and_new_services_read() {
 }
 
 #[test]
-fn weak_and_missing_secrets_are_told() {
+fn weak_and_missing_secrets_are_reported() {
     assert!(verifier().warnings().is_empty());
     let weak = Verifier::new(AuthOptions::new("short".into())).unwrap();
     let warnings = weak.warnings();

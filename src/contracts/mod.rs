@@ -3,7 +3,8 @@
 //!
 //! A contract owns its settings, authentication, port, exchange or topics, encoders and decoders.
 //! To add one, add a folder beside `flask`, declare it as a module and list it in [`ALL`]. The
-//! conformance suite, the commands and the tests of API descriptions then include it.
+//! commands and the tests of API descriptions then include it; the conformance suite needs a
+//! dialect in `tests/it/conformance.rs`.
 
 mod amount;
 pub mod asyncapi;

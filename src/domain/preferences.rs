@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn n8_consent_is_told_from_silence() {
+    fn n8_consent_differs_from_silence() {
         for json in [
             r#"{"notifications": true}"#,
             r#"{"notifications": 1}"#,

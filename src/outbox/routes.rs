@@ -66,7 +66,11 @@ impl Routes {
     /// as one probe.
     pub(super) fn record_unroutable(&mut self, topic: &str, now: Instant) {
         let missing = self.missing.entry(topic.to_owned()).or_insert_with(|| {
-            tracing::warn!(topic, "no queue is bound for this topic; its messages wait for one");
+            tracing::warn!(
+                topic,
+                "the broker cannot route this topic: no queue is bound or it is paused, or the \
+                 topic does not exist; its messages stay in the outbox"
+            );
             MissingRoute { probes: 0, next_probe: now }
         });
         if missing.next_probe <= now {

@@ -12,9 +12,10 @@ use crate::python::process_bound::ProcessBound;
 use crate::python::records;
 use crate::python::sinks::AsyncSinkFeed;
 
-/// The engine for asyncio: every operation returns a future of the running loop.
+/// The engine for asyncio: every operation returns an awaitable.
 ///
-/// Cancelling the future cancels the work, except for `close`.
+/// Cancelling it cancels the work, except for `close` and for an order that is already being
+/// written.
 #[pyclass(frozen, extends = PyEngine, module = "order_engine._native")]
 pub(super) struct AsyncEngine;
 

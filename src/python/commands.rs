@@ -39,9 +39,9 @@ fn load(flags: Flags, needs: Needs) -> Result<Settings> {
     Settings::load(&flags, directory(), needs)
 }
 
-/// Serve the configured contracts until SIGINT or SIGTERM, then finish the requests in progress.
+/// Serve the configured contracts until SIGINT, SIGTERM or SIGHUP.
 ///
-/// Call it from the main thread.
+/// Requests in progress are finished. Call it from the main thread.
 ///
 /// Args:
 ///     flags (dict[str, str]): Settings.
@@ -58,7 +58,7 @@ pub(super) fn serve(py: Python<'_>, flags: Flags, on_ready: Option<Py<PyAny>>) -
     run_until_stopped(py, on_ready, |ready, stop| app::serve(settings, ready, stop))
 }
 
-/// Run only the relay or only the consumer until SIGINT or SIGTERM.
+/// Run only the relay or only the consumer until SIGINT, SIGTERM or SIGHUP.
 ///
 /// Call it from the main thread.
 ///
@@ -389,7 +389,9 @@ pub(super) fn doctor(py: Python<'_>, flags: Flags, check_ports: bool) -> PyResul
     })
 }
 
-/// Create the demo user and products, or reset their stock. Needs a migrated database.
+/// Create the demo user and products. Needs a migrated database.
+///
+/// Existing products get their names and prices again, and keep their stock.
 ///
 /// Args:
 ///     flags (dict[str, str]): Settings.

@@ -49,7 +49,7 @@ result_class! {
         status: Status,
         /// The lines in the order in which they were given.
         lines: Tuple<PyOrderLine>,
-        /// Sum over all lines of unit price times quantity.
+        /// Sum of the lines; for an order of the contract `jobs`, what its client stated.
         total: Money,
         /// Currency of all amounts, an ISO 4217 code such as `USD`.
         currency: String,
@@ -99,7 +99,7 @@ result_class! {
     PyProduct as "Product" {
         /// The product's id.
         product_id: String,
-        /// Display name; None while only the stock is known. Such a product cannot be ordered.
+        /// Display name; None while only the stock is known.
         name: Option<String>,
         /// Price of one unit; None while only the stock is known.
         price: Option<Money>,

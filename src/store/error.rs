@@ -89,7 +89,7 @@ fn meaning(refusal: &dyn DatabaseError, doing: &str) -> (ErrorKind, String) {
     (kind, message.to_owned())
 }
 
-/// What clients are told by a database that accepts no writes.
+/// The message while the database accepts no writes.
 const IS_READ_ONLY: &str = "The database is read-only: it accepts no orders and no changes. Try \
                             again later.";
 

@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from order_engine.asgi import OrderEngineApp
-from order_engine.asgi import app as door
+from order_engine.asgi import app as engine_app
 from tests.deployments.worker import HEADER, worker
 
 Message = MutableMapping[str, Any]
@@ -31,5 +31,5 @@ def naming_worker(inner: Application) -> Application:
     return outer
 
 
-app = naming_worker(door)
+app = naming_worker(engine_app)
 mounted = naming_worker(Starlette(routes=[Mount("/shop", app=OrderEngineApp())]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from order_engine.wsgi import app as door
+from order_engine.wsgi import app as engine_app
 from tests.deployments.worker import HEADER, worker
 
 if TYPE_CHECKING:
@@ -19,4 +19,4 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
     def start(status: str, headers: list[tuple[str, str]], exc_info: None = None) -> object:
         return start_response(status, [*headers, (HEADER, worker())], exc_info)
 
-    return door(environ, start)  # type: ignore[arg-type]
+    return engine_app(environ, start)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ use order_engine::domain::query::Consistency;
 use order_engine::domain::status::OrderStatus;
 use serde_json::{Value, json};
 
-use crate::door::Door;
+use crate::test_api::TestApi;
 
 /// How clients of one contract spell what every contract can do.
 trait Dialect {
@@ -23,16 +23,16 @@ trait Dialect {
     const MESSAGES: [i64; 2];
 
     /// Places two of product 1, for 19 altogether; the order's id as this contract shows it.
-    fn place(door: &Door, user: &str) -> impl Future<Output = Option<String>>;
+    fn place(api: &TestApi, user: &str) -> impl Future<Output = Option<String>>;
 
     /// The order's status in lower case, if the caller may see it.
-    fn status(door: &Door, user: &str, id: &str) -> impl Future<Output = Option<String>>;
+    fn status(api: &TestApi, user: &str, id: &str) -> impl Future<Output = Option<String>>;
 
     /// Sets the order's status; whether it was done.
-    fn set_status(door: &Door, user: &str, id: &str, status: &str) -> impl Future<Output = bool>;
+    fn set_status(api: &TestApi, user: &str, id: &str, status: &str) -> impl Future<Output = bool>;
 
     /// The ids of the caller's orders.
-    fn list(door: &Door, user: &str) -> impl Future<Output = Vec<String>>;
+    fn list(api: &TestApi, user: &str) -> impl Future<Output = Vec<String>>;
 }
 
 struct Flask;
@@ -41,28 +41,28 @@ impl Dialect for Flask {
     const NAME: &'static str = "flask";
     const MESSAGES: [i64; 2] = [1, 1];
 
-    async fn place(door: &Door, user: &str) -> Option<String> {
+    async fn place(api: &TestApi, user: &str) -> Option<String> {
         let query = "mutation($u: Int!) { createOrder(user_id: $u, order_items: \
                      [{product_id: 1, quantity: 2}]) { success orders { id } } }";
         let variables = json!({"u": user.parse::<i32>().unwrap()});
-        let answer = door.ask_with(user, query, variables).await.json();
+        let answer = api.ask_with(user, query, variables).await.json();
         answer["data"]["createOrder"]["orders"][0]["id"].as_str().map(str::to_owned)
     }
 
-    async fn status(door: &Door, user: &str, id: &str) -> Option<String> {
+    async fn status(api: &TestApi, user: &str, id: &str) -> Option<String> {
         let query = format!("{{ getOrder(id: {id}) {{ status }} }}");
-        let answer = door.ask(user, &query).await.json();
+        let answer = api.ask(user, &query).await.json();
         answer["data"]["getOrder"]["status"].as_str().map(str::to_lowercase)
     }
 
-    async fn set_status(door: &Door, user: &str, id: &str, status: &str) -> bool {
+    async fn set_status(api: &TestApi, user: &str, id: &str, status: &str) -> bool {
         let query =
             format!("mutation {{ updateOrder(id: {id}, status: \"{status}\") {{ success }} }}");
-        door.ask(user, &query).await.json()["data"]["updateOrder"]["success"] == true
+        api.ask(user, &query).await.json()["data"]["updateOrder"]["success"] == true
     }
 
-    async fn list(door: &Door, user: &str) -> Vec<String> {
-        let orders = door.data(user, "{ getOrders { id } }").await;
+    async fn list(api: &TestApi, user: &str) -> Vec<String> {
+        let orders = api.data(user, "{ getOrders { id } }").await;
         let orders = orders["getOrders"].as_array().cloned().unwrap_or_default();
         orders.iter().filter_map(|order| order["id"].as_str().map(str::to_owned)).collect()
     }
@@ -75,25 +75,25 @@ impl Dialect for Jobs {
     // Of a new order one for each queue, of a shipped one a notification.
     const MESSAGES: [i64; 2] = [4, 1];
 
-    async fn place(door: &Door, user: &str) -> Option<String> {
+    async fn place(api: &TestApi, user: &str) -> Option<String> {
         let products = json!([{"productId": "1", "quantity": 2}]);
         let body = json!({"userId": user, "products": products, "totalAmount": 19.0});
-        let answer = door.call(Method::POST, "/orders", user, Some(body)).await;
+        let answer = api.call(Method::POST, "/orders", user, Some(body)).await;
         (answer.status == 201).then(|| answer.json()["id"].as_str().unwrap().to_owned())
     }
 
-    async fn status(door: &Door, user: &str, id: &str) -> Option<String> {
-        let answer = door.call(Method::GET, &format!("/api/orders/{id}"), user, None).await;
+    async fn status(api: &TestApi, user: &str, id: &str) -> Option<String> {
+        let answer = api.call(Method::GET, &format!("/api/orders/{id}"), user, None).await;
         answer.json()["status"].as_str().map(str::to_owned)
     }
 
-    async fn set_status(door: &Door, user: &str, id: &str, status: &str) -> bool {
+    async fn set_status(api: &TestApi, user: &str, id: &str, status: &str) -> bool {
         let body = Some(json!({"status": status}));
-        door.call(Method::PUT, &format!("/orders/{id}"), user, body).await.status == 200
+        api.call(Method::PUT, &format!("/orders/{id}"), user, body).await.status == 200
     }
 
-    async fn list(door: &Door, user: &str) -> Vec<String> {
-        let orders = door.call(Method::GET, "/orders", user, None).await.json();
+    async fn list(api: &TestApi, user: &str) -> Vec<String> {
+        let orders = api.call(Method::GET, "/orders", user, None).await.json();
         let id = |order: &Value| order["_id"].as_str().map(str::to_owned);
         orders.as_array().unwrap().iter().filter_map(id).collect()
     }
@@ -105,30 +105,29 @@ impl Dialect for Gateway {
     const NAME: &'static str = "gateway";
     const MESSAGES: [i64; 2] = [1, 1];
 
-    async fn place(door: &Door, user: &str) -> Option<String> {
+    async fn place(api: &TestApi, user: &str) -> Option<String> {
         let body = json!({"userId": user, "products": [{"_id": "1", "quantity": 2}]});
-        let answer = door.call(Method::POST, "/", user, Some(body)).await;
+        let answer = api.call(Method::POST, "/", user, Some(body)).await;
         (answer.status == 201).then(|| answer.json()["_id"].as_str().unwrap().to_owned())
     }
 
     /// This dialect shows an order without its status.
-    async fn status(door: &Door, user: &str, id: &str) -> Option<String> {
-        let answer = door.call(Method::GET, &format!("/{id}"), user, None).await;
+    async fn status(api: &TestApi, user: &str, id: &str) -> Option<String> {
+        let answer = api.call(Method::GET, &format!("/{id}"), user, None).await;
         let name = OrderName::parse(id).filter(|_| answer.status == 200)?;
-        let order =
-            door.engine.get_order(&Caller::System, name, Consistency::Latest).await.unwrap();
+        let order = api.engine.get_order(&Caller::System, name, Consistency::Latest).await.unwrap();
         Some(order.status.as_str().to_owned())
     }
 
-    /// It has no call for this; the doors of other dialects do.
-    async fn set_status(door: &Door, user: &str, id: &str, status: &str) -> bool {
+    /// It has no call for this; the apis of other dialects do.
+    async fn set_status(api: &TestApi, user: &str, id: &str, status: &str) -> bool {
         let Ok(status) = OrderStatus::parse(status) else { return false };
         let (user, name) = (crate::harness::user(user), OrderName::parse(id).unwrap());
-        door.engine.change_status(&user, name, status, None).await.is_ok()
+        api.engine.change_status(&user, name, status, None).await.is_ok()
     }
 
-    async fn list(door: &Door, user: &str) -> Vec<String> {
-        let orders = door.call(Method::GET, "/", user, None).await.json();
+    async fn list(api: &TestApi, user: &str) -> Vec<String> {
+        let orders = api.call(Method::GET, "/", user, None).await.json();
         let id = |order: &Value| order["_id"].as_str().map(str::to_owned);
         orders.as_array().unwrap().iter().filter_map(id).collect()
     }
@@ -140,30 +139,30 @@ impl Dialect for Storefront {
     const NAME: &'static str = "storefront";
     const MESSAGES: [i64; 2] = [1, 1];
 
-    async fn place(door: &Door, user: &str) -> Option<String> {
+    async fn place(api: &TestApi, user: &str) -> Option<String> {
         let query = "mutation { placeOrder(input: \
                      {products: [{productId: \"1\", quantity: 2}]}) { _id } }";
-        let answer = door.ask(user, query).await.json();
+        let answer = api.ask(user, query).await.json();
         answer["data"]["placeOrder"]["_id"].as_str().map(str::to_owned)
     }
 
-    async fn status(door: &Door, user: &str, id: &str) -> Option<String> {
+    async fn status(api: &TestApi, user: &str, id: &str) -> Option<String> {
         let query = format!("{{ getOrder(orderId: \"{id}\") {{ status }} }}");
-        let answer = door.ask(user, &query).await.json();
+        let answer = api.ask(user, &query).await.json();
         answer["data"]["getOrder"]["status"].as_str().map(str::to_owned)
     }
 
-    async fn set_status(door: &Door, user: &str, id: &str, status: &str) -> bool {
+    async fn set_status(api: &TestApi, user: &str, id: &str, status: &str) -> bool {
         let query = format!(
             "mutation {{ updateOrderStatus(input: {{orderId: \"{id}\", status: \"{status}\"}}) \
              {{ _id }} }}"
         );
-        let answer = door.ask(user, &query).await.json();
+        let answer = api.ask(user, &query).await.json();
         answer["data"]["updateOrderStatus"]["_id"] == id
     }
 
-    async fn list(door: &Door, user: &str) -> Vec<String> {
-        let orders = door.data(user, "{ getUserOrders { _id } }").await;
+    async fn list(api: &TestApi, user: &str) -> Vec<String> {
+        let orders = api.data(user, "{ getUserOrders { _id } }").await;
         let orders = orders["getUserOrders"].as_array().cloned().unwrap_or_default();
         orders.iter().filter_map(|order| order["_id"].as_str().map(str::to_owned)).collect()
     }
@@ -173,29 +172,29 @@ struct Stock;
 
 impl Dialect for Stock {
     const NAME: &'static str = "stock";
-    // Of a shipped order nothing is told.
+    // A shipped order has no event.
     const MESSAGES: [i64; 2] = [1, 0];
 
-    async fn place(door: &Door, user: &str) -> Option<String> {
+    async fn place(api: &TestApi, user: &str) -> Option<String> {
         let body = json!({"userId": user, "products": [{"productId": "1", "quantity": 2}]});
-        let answer = door.call(Method::POST, "/order/create", user, Some(body)).await;
+        let answer = api.call(Method::POST, "/order/create", user, Some(body)).await;
         (answer.status == 201).then(|| answer.json()["order"]["_id"].as_str().unwrap().to_owned())
     }
 
     /// It shows an order only among those of its user.
-    async fn status(door: &Door, user: &str, id: &str) -> Option<String> {
-        let orders = door.call(Method::GET, "/order/1", user, None).await.json();
+    async fn status(api: &TestApi, user: &str, id: &str) -> Option<String> {
+        let orders = api.call(Method::GET, "/order/1", user, None).await.json();
         let order = orders.as_array().unwrap().iter().find(|order| order["_id"] == id)?;
         order["status"].as_str().map(str::to_owned)
     }
 
-    async fn set_status(door: &Door, user: &str, id: &str, status: &str) -> bool {
+    async fn set_status(api: &TestApi, user: &str, id: &str, status: &str) -> bool {
         let body = Some(json!({"status": status}));
-        door.call(Method::PUT, &format!("/order/{id}"), user, body).await.status == 200
+        api.call(Method::PUT, &format!("/order/{id}"), user, body).await.status == 200
     }
 
-    async fn list(door: &Door, user: &str) -> Vec<String> {
-        let orders = door.call(Method::GET, "/order/all", user, None).await.json();
+    async fn list(api: &TestApi, user: &str) -> Vec<String> {
+        let orders = api.call(Method::GET, "/order/all", user, None).await.json();
         let id = |order: &Value| order["_id"].as_str().map(str::to_owned);
         orders.as_array().unwrap().iter().filter_map(id).collect()
     }
@@ -203,43 +202,43 @@ impl Dialect for Stock {
 
 async fn conforms<D: Dialect>() {
     let contract = contracts::open(D::NAME).unwrap();
-    let Some(door) = Door::open(contract.as_ref()).await else { return };
-    let id = D::place(&door, "1").await.expect("a placed order");
+    let Some(api) = TestApi::open(contract.as_ref()).await else { return };
+    let id = D::place(&api, "1").await.expect("a placed order");
 
-    assert_eq!(D::status(&door, "1", &id).await.as_deref(), Some("pending"), "visible at once");
-    assert_eq!(D::list(&door, "1").await, std::slice::from_ref(&id));
-    assert_eq!(announced(&door).await, D::MESSAGES[0], "announced");
+    assert_eq!(D::status(&api, "1", &id).await.as_deref(), Some("pending"), "visible at once");
+    assert_eq!(D::list(&api, "1").await, std::slice::from_ref(&id));
+    assert_eq!(announced(&api).await, D::MESSAGES[0], "announced");
 
-    assert_eq!(D::status(&door, "2", &id).await, None, "another's order is a missing one");
-    assert!(D::list(&door, "2").await.is_empty());
-    assert!(!D::set_status(&door, "2", &id, "shipped").await);
+    assert_eq!(D::status(&api, "2", &id).await, None, "another's order is a missing one");
+    assert!(D::list(&api, "2").await.is_empty());
+    assert!(!D::set_status(&api, "2", &id, "shipped").await);
 
-    assert!(D::set_status(&door, "1", &id, "Shipped").await, "in any case");
-    assert_eq!(D::status(&door, "1", &id).await.as_deref(), Some("shipped"));
-    assert_eq!(announced(&door).await, D::MESSAGES.iter().sum::<i64>());
-    assert!(D::set_status(&door, "1", &id, "shipped").await, "already so");
-    assert!(!D::set_status(&door, "1", &id, "pending").await, "no way back");
-    assert!(!D::set_status(&door, "1", &id, "lost").await, "no such state");
+    assert!(D::set_status(&api, "1", &id, "Shipped").await, "in any case");
+    assert_eq!(D::status(&api, "1", &id).await.as_deref(), Some("shipped"));
+    assert_eq!(announced(&api).await, D::MESSAGES.iter().sum::<i64>());
+    assert!(D::set_status(&api, "1", &id, "shipped").await, "already so");
+    assert!(!D::set_status(&api, "1", &id, "pending").await, "no way back");
+    assert!(!D::set_status(&api, "1", &id, "lost").await, "no such state");
     let all = D::MESSAGES.iter().sum::<i64>();
-    assert_eq!(announced(&door).await, all, "what changes nothing announces nothing");
+    assert_eq!(announced(&api).await, all, "what changes nothing announces nothing");
 
     let name = OrderName::parse(&id).expect("an order's name");
     let order =
-        door.engine.get_order(&crate::harness::user("1"), name, Consistency::Latest).await.unwrap();
+        api.engine.get_order(&crate::harness::user("1"), name, Consistency::Latest).await.unwrap();
     assert_eq!((order.version, order.total), (2, "19".parse().unwrap()));
-    has_common_routes(&door, contract.as_ref()).await;
+    has_common_routes(&api, contract.as_ref()).await;
 }
 
-async fn announced(door: &Door) -> i64 {
-    door.database.number("select count(*) from outbox").await
+async fn announced(api: &TestApi) -> i64 {
+    api.database.number("select count(*) from outbox").await
 }
 
-async fn has_common_routes(door: &Door, contract: &dyn Contract) {
+async fn has_common_routes(api: &TestApi, contract: &dyn Contract) {
     for path in ["/healthz", "/readyz", "/metrics"] {
-        let answer = door.get(path, &[]).await;
+        let answer = api.get(path, &[]).await;
         assert_eq!(answer.status, 200, "{} {path}", contract.name());
     }
-    let ready: Value = door.get("/readyz", &[]).await.json();
+    let ready: Value = api.get("/readyz", &[]).await.json();
     assert_eq!(ready["status"], "ready");
 }
 

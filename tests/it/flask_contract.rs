@@ -7,7 +7,7 @@ use order_engine::contracts::{self, Contract};
 use order_engine::engine::ports::Delivery;
 use serde_json::{Value, json};
 
-use crate::door::Door;
+use crate::test_api::TestApi;
 
 fn flask() -> &'static dyn Contract {
     &contracts::flask::Flask
@@ -46,7 +46,7 @@ fn includes(answer: &Value, recorded: &Value) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_exchanges_are_answered_as_recorded() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     let golden = golden(include_str!("../golden/flask/exchanges.json"));
     for exchange in golden["exchanges"].as_array().unwrap() {
         let name = exchange["name"].as_str().unwrap();
@@ -55,8 +55,8 @@ async fn recorded_exchanges_are_answered_as_recorded() {
             .method(asked["method"].as_str().unwrap())
             .uri(asked["path"].as_str().unwrap());
         match asked["authorization"].as_str() {
-            Some("<valid>") => request = request.header("authorization", door.bearer("1", false)),
-            Some("<expired>") => request = request.header("authorization", door.expired("1")),
+            Some("<valid>") => request = request.header("authorization", api.bearer("1", false)),
+            Some("<expired>") => request = request.header("authorization", api.expired("1")),
             Some(as_it_was) => request = request.header("authorization", as_it_was),
             None => {}
         }
@@ -70,7 +70,7 @@ async fn recorded_exchanges_are_answered_as_recorded() {
             }
             None => Body::empty(),
         };
-        let answer = door.send(request.body(body).unwrap()).await;
+        let answer = api.send(request.body(body).unwrap()).await;
         let recorded = &exchange["response"];
         assert_eq!(json!(answer.status.as_u16()), recorded["status"], "{name}: {}", answer.text);
         let content_type = answer.header(axum::http::header::CONTENT_TYPE);
@@ -111,7 +111,7 @@ fn recorded_part(body: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn placed_orders_are_announced_byte_by_byte_as_recorded() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     for items in [
         "{product_id: 1, quantity: 2}",
         "{product_id: 1, quantity: 1}, {product_id: 1, quantity: 3}",
@@ -119,9 +119,9 @@ async fn placed_orders_are_announced_byte_by_byte_as_recorded() {
     ] {
         let query =
             format!("mutation {{ createOrder(user_id: 1, order_items: [{items}]) {{ success }} }}");
-        assert_eq!(door.data("1", &query).await["createOrder"]["success"], true);
+        assert_eq!(api.data("1", &query).await["createOrder"]["success"], true);
     }
-    let mut connection = door.database.connection().await;
+    let mut connection = api.database.connection().await;
     let written: Vec<(String, String, String)> =
         sqlx::query_as("select destination, topic, body from outbox order by id")
             .fetch_all(&mut connection)
@@ -164,8 +164,8 @@ fn recorded_stock_messages_are_understood() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_operations_work_as_documented() {
-    let Some(door) = Door::open(flask()).await else { return };
-    let placed = door
+    let Some(api) = TestApi::open(flask()).await else { return };
+    let placed = api
         .data(
             "1",
             "mutation { placeOrder(userId: 1, productId: 1, quantity: 2) { success message order { \
@@ -180,26 +180,26 @@ async fn the_documented_operations_work_as_documented() {
         json!({"success": true, "message": "Order created successfully.", "order": order})
     );
     let one = "{ getOrder(id: 1) { id userId productId quantity status } }";
-    assert_eq!(door.data("1", one).await["getOrder"], order);
+    assert_eq!(api.data("1", one).await["getOrder"], order);
     let all = "{ getOrders { id userId productId quantity status } }";
-    assert_eq!(door.data("1", all).await["getOrders"], json!([order]));
+    assert_eq!(api.data("1", all).await["getOrders"], json!([order]));
     let update = "mutation { updateOrder(id: 1, status: \"Shipped\") { success message } }";
     assert_eq!(
-        door.data("1", update).await["updateOrder"],
+        api.data("1", update).await["updateOrder"],
         json!({"success": true, "message": "Order updated successfully."})
     );
     let back = "mutation { updateOrder(id: 1, status: \"PENDING\") { success message } }";
     let refusal = "An order that is Shipped cannot become Pending (allowed next: Delivered).";
     assert_eq!(
-        door.data("1", back).await["updateOrder"],
+        api.data("1", back).await["updateOrder"],
         json!({"success": false, "message": refusal})
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_document_promises_beside_them_works() {
-    let Some(door) = Door::open(flask()).await else { return };
-    let placed = door
+    let Some(api) = TestApi::open(flask()).await else { return };
+    let placed = api
         .data(
             "1",
             "mutation { placeOrder(userId: 1, items: [{productId: 1, quantity: 2}, {productId: 2, \
@@ -223,7 +223,7 @@ async fn what_the_document_promises_beside_them_works() {
     let cancel = "mutation { cancelOrder(id: 1, reason: \"too late\") { success message order { \
                   status version history { version actor action previousStatus status reason } } } \
                   }";
-    let cancelled = door.data("1", cancel).await;
+    let cancelled = api.data("1", cancel).await;
     assert_eq!(
         cancelled["cancelOrder"],
         json!({
@@ -238,20 +238,20 @@ async fn what_the_document_promises_beside_them_works() {
     );
     let delete = "mutation { deleteOrder(id: 1) { success message } }";
     assert_eq!(
-        door.data("1", delete).await["deleteOrder"],
+        api.data("1", delete).await["deleteOrder"],
         json!({"success": true, "message": "Order deleted successfully."})
     );
     let gone = json!({"success": false, "message": "Order with id 1 not found", "orders": null});
     let order = "{ order(id: 1) { success message orders { id } } }";
-    assert_eq!(door.data("1", order).await["order"], gone);
+    assert_eq!(api.data("1", order).await["order"], gone);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_show_every_order_once_and_cursors_fit_their_list() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     for _ in 0..5 {
         let place = "mutation { placeOrder(userId: 1, productId: 1, quantity: 1) { success } }";
-        door.data("1", place).await;
+        api.data("1", place).await;
     }
     let mut seen = Vec::new();
     let mut after = String::new();
@@ -260,7 +260,7 @@ async fn pages_show_every_order_once_and_cursors_fit_their_list() {
             "{{ orders(first: 2{after}) {{ edges {{ node {{ id }} }} pageInfo {{ endCursor \
              hasNextPage hasPreviousPage }} }} }}"
         );
-        let mut page = door.data("1", &query).await["orders"].take();
+        let mut page = api.data("1", &query).await["orders"].take();
         let edges = page["edges"].as_array_mut().unwrap();
         seen.extend(edges.iter_mut().map(|edge| edge["node"]["id"].take()));
         assert_eq!(page["pageInfo"]["hasPreviousPage"], !after.is_empty());
@@ -282,15 +282,15 @@ async fn pages_show_every_order_once_and_cursors_fit_their_list() {
         "status: \"lost\"".to_owned(),
     ] {
         let query = format!("{{ orders({list}) {{ edges {{ cursor }} }} }}");
-        let answer = door.ask("1", &query).await.json();
+        let answer = api.ask("1", &query).await.json();
         assert_eq!(answer["data"]["orders"], Value::Null, "{list}");
         assert_eq!(answer["errors"][0]["extensions"]["code"], "INVALID_INPUT", "{list}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_placements_are_told_why_and_leave_nothing() {
-    let Some(door) = Door::open(flask()).await else { return };
+async fn bad_placements_get_the_reason_and_write_nothing() {
+    let Some(api) = TestApi::open(flask()).await else { return };
     let place = |arguments: &str| {
         format!("mutation {{ placeOrder({arguments}) {{ success message order {{ id }} }} }}")
     };
@@ -317,40 +317,40 @@ async fn bad_placements_are_told_why_and_leave_nothing() {
         ),
         ("userId: 1, productId: 1, quantity: 1, idempotencyKey: \"\"", "An idempotency key is"),
     ] {
-        let answer = door.ask("1", &place(arguments)).await;
+        let answer = api.ask("1", &place(arguments)).await;
         assert_eq!(answer.status, 200, "{arguments}");
         let placed = &answer.json()["data"]["placeOrder"];
         assert_eq!((&placed["success"], &placed["order"]), (&json!(false), &Value::Null));
-        let told = placed["message"].as_str().unwrap();
-        assert!(told.starts_with(message), "{arguments}: {told}");
+        let reply = placed["message"].as_str().unwrap();
+        assert!(reply.starts_with(message), "{arguments}: {reply}");
     }
     let lines = vec![json!({"product_id": 1, "quantity": 1}); 10_000];
     let many = "mutation($i: [OrderItemInput!]!) { createOrder(user_id: 1, order_items: $i) { \
                 success message } }";
-    let answer = door.ask_with("1", many, json!({"i": lines})).await.json();
-    let told = answer["data"]["createOrder"]["message"].as_str().unwrap();
-    assert!(told.contains("500") && told.contains("10000"), "{told}");
+    let answer = api.ask_with("1", many, json!({"i": lines})).await.json();
+    let reply = answer["data"]["createOrder"]["message"].as_str().unwrap();
+    assert!(reply.contains("500") && reply.contains("10000"), "{reply}");
     for quantity in ["2147483648", "-2147483649", "1.5", "\"2\"", "true", "1e3", "[1, 2]"] {
         let literal = place(&format!("userId: 1, productId: 1, quantity: {quantity}"));
         let variable = "mutation($q: Int!) { placeOrder(userId: 1, productId: 1, quantity: $q) { \
                         success } }";
         let value: Value = serde_json::from_str(quantity).unwrap();
         for answer in
-            [door.ask("1", &literal).await, door.ask_with("1", variable, json!({"q": value})).await]
+            [api.ask("1", &literal).await, api.ask_with("1", variable, json!({"q": value})).await]
         {
             assert_eq!(answer.status, 400, "{quantity}: {}", answer.text);
             assert_eq!(answer.json()["errors"][0]["extensions"]["code"], "INVALID_INPUT");
         }
     }
-    assert_eq!(door.written().await, (0, 0));
+    assert_eq!(api.written().await, (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_users_order_is_out_of_reach_by_every_way() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     let place = "mutation { placeOrder(userId: 1, productId: 1, quantity: 1) { success } }";
-    door.data("1", place).await;
-    let before = door.written().await;
+    api.data("1", place).await;
+    let before = api.written().await;
     for (id, query) in [
         ("1", "mutation { r: updateOrder(id: 1, status: \"shipped\") { success message } }"),
         ("1", "mutation { r: cancelOrder(id: 1) { success message } }"),
@@ -360,73 +360,73 @@ async fn another_users_order_is_out_of_reach_by_every_way() {
         ("7", "{ r: order(id: \"7\") { success message } }"),
         ("abc", "{ r: order(id: \"abc\") { success message } }"),
     ] {
-        let told = door.data("2", query).await["r"].take();
+        let reply = api.data("2", query).await["r"].take();
         let message = format!("Order with id {id} not found");
-        assert_eq!(told, json!({"success": false, "message": message}), "{query}");
+        assert_eq!(reply, json!({"success": false, "message": message}), "{query}");
     }
-    let one = door.ask("2", "{ getOrder(id: 1) { id } }").await.json();
+    let one = api.ask("2", "{ getOrder(id: 1) { id } }").await.json();
     assert_eq!(one["data"], json!({"getOrder": null}));
     assert_eq!(one["errors"][0]["extensions"]["code"], "NOT_FOUND");
-    let filtered = door.data("2", "{ orders(userId: 1) { edges { cursor } } }").await;
+    let filtered = api.data("2", "{ orders(userId: 1) { edges { cursor } } }").await;
     assert_eq!(filtered["orders"]["edges"], json!([]));
-    assert_eq!(door.data("2", "{ getOrders { id } }").await["getOrders"], json!([]));
-    assert_eq!(door.written().await, before, "nothing was changed or announced");
+    assert_eq!(api.data("2", "{ getOrders { id } }").await["getOrders"], json!([]));
+    assert_eq!(api.written().await, before, "nothing was changed or announced");
     let body = json!({"query": "{ getOrder(id: 1) { id userId } }"}).to_string();
-    let staff = door.post(body, &[("authorization", &door.bearer("2", true))]).await.json();
+    let staff = api.post(body, &[("authorization", &api.bearer("2", true))]).await.json();
     assert_eq!(staff["data"]["getOrder"], json!({"id": "1", "userId": 1}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idempotency_key_names_one_placement() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     let place = |quantity: u32, key: &str| {
         format!(
             "mutation {{ placeOrder(userId: 1, productId: 1, quantity: {quantity}{key}) {{ \
              message order {{ id }} }} }}"
         )
     };
-    let bearer = door.bearer("1", false);
+    let bearer = api.bearer("1", false);
     let with_header = async |query: String, key: &str| {
         let body = json!({"query": query}).to_string();
         let headers = [("authorization", bearer.as_str()), ("idempotency-key", key)];
-        door.post(body, &headers).await.json()["data"]["placeOrder"].take()
+        api.post(body, &headers).await.json()["data"]["placeOrder"].take()
     };
     let first = with_header(place(1, ""), "a").await;
     assert_eq!(first["order"]["id"], "1");
     assert_eq!(with_header(place(1, ""), "a").await, first, "a retry has the same answer");
     assert_eq!(with_header(place(1, ", idempotencyKey: \"a\""), "a").await, first);
-    let argument = door.data("1", &place(1, ", idempotencyKey: \"a\"")).await;
+    let argument = api.data("1", &place(1, ", idempotencyKey: \"a\"")).await;
     assert_eq!(argument["placeOrder"], first, "header and argument are one");
-    for (query, key, told) in [
+    for (query, key, reply) in [
         (place(2, ""), "a", "This idempotency key was used with another request"),
         (place(1, ", idempotencyKey: \"b\""), "a", "The Idempotency-Key header and"),
         (place(1, ""), "\u{e9}", "An idempotency key is"),
     ] {
         let refused = with_header(query, key).await;
         assert_eq!(refused["order"], Value::Null);
-        assert!(refused["message"].as_str().unwrap().starts_with(told), "{refused}");
+        assert!(refused["message"].as_str().unwrap().starts_with(reply), "{refused}");
     }
-    assert_eq!(door.written().await, (1, 1));
+    assert_eq!(api.written().await, (1, 1));
     let twice = format!(
         "mutation {{ a: placeOrder(userId: 1, productId: 1, quantity: 1) {{ success }} b: {} }}",
         "placeOrder(userId: 1, productId: 1, quantity: 1) { success }"
     );
     let body = json!({"query": twice}).to_string();
     let headers = [("authorization", bearer.as_str()), ("idempotency-key", "c")];
-    let answer = door.post(body, &headers).await.json();
+    let answer = api.post(body, &headers).await.json();
     assert_eq!(answer["data"], json!({"a": {"success": true}, "b": {"success": false}}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_of_other_contracts_are_field_errors_and_hide_nothing_else() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     let hex = "66f1c0de66f1c0de66f1c0de";
     let wanted = crate::harness::request(hex, &[("1", 1)], None);
-    door.engine.place_order(&crate::harness::user(hex), wanted).await.unwrap();
+    api.engine.place_order(&crate::harness::user(hex), wanted).await.unwrap();
     let query = "{ getOrder(id: 1) { id status } a: getOrder(id: 1) { id userId } }";
     let body = json!({"query": query});
-    let staff = door.bearer("2", true);
-    let answer = door.post(body.to_string(), &[("authorization", &staff)]).await.json();
+    let staff = api.bearer("2", true);
+    let answer = api.post(body.to_string(), &[("authorization", &staff)]).await.json();
     assert_eq!(answer["data"], json!({"getOrder": {"id": "1", "status": "Pending"}, "a": null}));
     assert_eq!(answer["errors"][0]["path"], json!(["a", "userId"]));
     assert!(answer["errors"][0]["message"].as_str().unwrap().contains(hex));
@@ -434,23 +434,23 @@ async fn ids_of_other_contracts_are_field_errors_and_hide_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_that_postgresql_cannot_keep_is_refused() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     let place = "mutation { placeOrder(userId: 1, productId: 1, quantity: 1) { success } }";
-    door.data("1", place).await;
+    api.data("1", place).await;
     let reason = "mutation($r: String) { cancelOrder(id: 1, reason: $r) { success message } }";
     for text in ["a\0b".to_owned(), "x".repeat(501)] {
-        let answer = door.ask_with("1", reason, json!({"r": text})).await.json();
-        let told = &answer["data"]["cancelOrder"];
-        assert_eq!(told["success"], false, "{told}");
-        assert!(told["message"].as_str().unwrap().starts_with("A reason is"), "{told}");
+        let answer = api.ask_with("1", reason, json!({"r": text})).await.json();
+        let reply = &answer["data"]["cancelOrder"];
+        assert_eq!(reply["success"], false, "{reply}");
+        assert!(reply["message"].as_str().unwrap().starts_with("A reason is"), "{reply}");
     }
-    let bearer = door.bearer("1", false);
+    let bearer = api.bearer("1", false);
     for body in [
         r#"{"query": "mutation { cancelOrder(id: 1, reason: \"\ud800\") { success } }"}"#,
         r#"{"query": "mutation { cancelOrder(id: 1, reason: \"\\ud800\") { success } }"}"#,
     ] {
-        let answer = door.post(body, &[("authorization", &bearer)]).await;
+        let answer = api.post(body, &[("authorization", &bearer)]).await;
         assert_eq!(answer.status, 400, "{body}: {}", answer.text);
     }
-    assert_eq!(door.written().await, (1, 1));
+    assert_eq!(api.written().await, (1, 1));
 }

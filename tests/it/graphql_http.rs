@@ -13,7 +13,7 @@ use order_engine::contracts::{self, Contract};
 use order_engine::server::health::Probe;
 use serde_json::{Value, json};
 
-use crate::door::Door;
+use crate::test_api::TestApi;
 
 fn flask() -> &'static dyn Contract {
     &contracts::flask::Flask
@@ -24,7 +24,7 @@ const RESPONSE_JSON: &str = "application/graphql-response+json";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_accept_header_gets_its_form_and_its_status() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     let broken = r#"{"query": "{ nope }"}"#;
     for (accept, content_type, status) in [
         (None, "application/json", 400),
@@ -35,63 +35,63 @@ async fn each_accept_header_gets_its_form_and_its_status() {
     ] {
         let headers: Vec<_> = accept.iter().map(|accept| ("accept", *accept)).collect();
         for (body, status) in [(TYPENAME, 200), (broken, status)] {
-            let answer = door.post(body, &headers).await;
+            let answer = api.post(body, &headers).await;
             assert_eq!(answer.status, status, "{accept:?} {body}");
             assert_eq!(answer.header(header::CONTENT_TYPE), content_type, "{accept:?}");
             assert_eq!(answer.json().get("data").is_some(), body == TYPENAME, "{accept:?}");
         }
     }
     // R3: proxies such as nginx must neither buffer nor compress the events.
-    let events = door.post(TYPENAME, &[("accept", "text/event-stream")]).await;
+    let events = api.post(TYPENAME, &[("accept", "text/event-stream")]).await;
     assert_eq!(events.header(header::HeaderName::from_static("x-accel-buffering")), "no");
     assert_eq!(events.header(header::CACHE_CONTROL), "no-store, no-transform");
     for accept in ["text/html", "image/png", "application/json;q=0"] {
-        assert_eq!(door.post(TYPENAME, &[("accept", accept)]).await.status, 406, "{accept}");
+        assert_eq!(api.post(TYPENAME, &[("accept", accept)]).await.status, 406, "{accept}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_json_is_taken_and_only_one_request_at_a_time() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
         let request = Request::post("/graphql").header("content-type", content_type);
-        let answer = door.send(request.body(Body::from(TYPENAME)).unwrap()).await;
+        let answer = api.send(request.body(Body::from(TYPENAME)).unwrap()).await;
         assert_eq!(answer.status, 415, "{content_type}");
         assert!(answer.json()["errors"][0]["message"].is_string());
     }
     let without = Request::post("/graphql").body(Body::from(TYPENAME)).unwrap();
-    assert_eq!(door.send(without).await.status, 415);
+    assert_eq!(api.send(without).await.status, 415);
     for body in ["", "{", "[]", r#"[{"query": "{ __typename }"}]"#, r#"{"query": 1}"#, "{}"] {
         for accept in ["*/*", "application/json", RESPONSE_JSON] {
-            let answer = door.post(body, &[("accept", accept)]).await;
+            let answer = api.post(body, &[("accept", accept)]).await;
             assert_eq!(answer.status, 400, "{body} {accept}");
             assert_eq!(answer.json().get("data"), None);
         }
     }
     let huge = format!(r#"{{"query": "{}"}}"#, "x".repeat(10_000_000));
-    assert_eq!(door.post(huge, &[]).await.status, 413);
+    assert_eq!(api.post(huge, &[]).await.status, 413);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn get_reads_and_never_writes() {
-    let Some(door) = Door::open(flask()).await else { return };
-    let answer = door.get("/graphql?query=%7B__typename%7D", &[]).await;
+    let Some(api) = TestApi::open(flask()).await else { return };
+    let answer = api.get("/graphql?query=%7B__typename%7D", &[]).await;
     assert_eq!(answer.json(), json!({"data": {"__typename": "Query"}}));
     let named = "/graphql?query=query%20A(%24n%3A%20String!)%7B__type(name%3A%24n)%7Bname%7D%7D\
                  &variables=%7B%22n%22%3A%22Order%22%7D&operationName=A";
-    assert_eq!(door.get(named, &[]).await.json()["data"]["__type"]["name"], "Order");
+    assert_eq!(api.get(named, &[]).await.json()["data"]["__type"]["name"], "Order");
     for accept in ["*/*", "application/json", RESPONSE_JSON] {
         let mutation = "/graphql?query=mutation%7BdeleteOrder(id%3A1)%7Bsuccess%7D%7D";
-        let answer = door.get(mutation, &[("accept", accept)]).await;
+        let answer = api.get(mutation, &[("accept", accept)]).await;
         assert_eq!((answer.status.as_u16(), answer.header(header::ALLOW)), (405, "POST"));
     }
     let json = [("accept", "application/json")];
     for path in ["/graphql", "/graphql?variables=x&query=%7B__typename%7D", "/graphql?a=1"] {
-        assert_eq!(door.get(path, &json).await.status, 400, "{path}");
+        assert_eq!(api.get(path, &json).await.status, 400, "{path}");
     }
     for method in [Method::PUT, Method::DELETE, Method::PATCH] {
         let request = Request::builder().method(method).uri("/graphql").body(Body::empty());
-        let answer = door.send(request.unwrap()).await;
+        let answer = api.send(request.unwrap()).await;
         assert_eq!(answer.status, 405);
         assert!(answer.header(header::ALLOW).contains("POST"));
     }
@@ -99,8 +99,8 @@ async fn get_reads_and_never_writes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a9_no_transport_that_only_reads_executes_a_mutation() {
-    let Some(door) = Door::open(flask()).await else { return };
-    let token = door.bearer("1", false);
+    let Some(api) = TestApi::open(flask()).await else { return };
+    let token = api.bearer("1", false);
     let place = "/graphql?query=mutation%7BplaceOrder(userId%3A1%2CproductId%3A1%2Cquantity%3A1)\
                  %7Bsuccess%7D%7D";
     let named = format!("{place}&operationName=A").replace("mutation", "mutation%20A");
@@ -110,22 +110,22 @@ async fn a9_no_transport_that_only_reads_executes_a_mutation() {
             for method in [Method::GET, Method::HEAD] {
                 let request = Request::builder().method(&method).uri(path);
                 let request = request.header("accept", accept).header("authorization", &token);
-                let answer = door.send(request.body(Body::empty()).unwrap()).await;
+                let answer = api.send(request.body(Body::empty()).unwrap()).await;
                 let seen = (answer.status.as_u16(), answer.header(header::ALLOW));
                 assert_eq!(seen, (405, "POST"), "{method} {accept} {path}");
             }
         }
     }
-    assert_eq!(door.database.number("select count(*) from orders").await, 0);
+    assert_eq!(api.database.number("select count(*) from orders").await, 0);
     let query = "/graphql?query=%7B__typename%7D";
-    let answer = door.get(query, &[("accept", "text/event-stream")]).await;
+    let answer = api.get(query, &[("accept", "text/event-stream")]).await;
     assert_eq!(answer.status, 200);
     assert!(answer.text.contains(r#""__typename":"Query""#), "{}", answer.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn costly_documents_are_refused_quickly() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     let many = |count: usize, part: &dyn Fn(usize) -> String| {
         (0..count).fold(String::new(), |mut text, n| {
             let _ = write!(text, "{} ", part(n));
@@ -175,7 +175,7 @@ async fn costly_documents_are_refused_quickly() {
         ("cost of a list", format!("{{ getOrders {{ {history} }} }}")),
     ] {
         let began = Instant::now();
-        let answer = door.ask("1", &query).await;
+        let answer = api.ask("1", &query).await;
         let took = began.elapsed();
         assert_eq!(answer.status, 400, "{name}: {}", answer.text);
         assert_eq!(answer.json().get("data"), None, "{name}");
@@ -185,7 +185,7 @@ async fn costly_documents_are_refused_quickly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn usual_tools_and_large_orders_stay_within_the_limits() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     // What GraphiQL and code generators send, as graphql-js 16 writes it.
     let introspection = "
         query IntrospectionQuery { __schema { queryType { name } mutationType { name }
@@ -201,40 +201,40 @@ async fn usual_tools_and_large_orders_stay_within_the_limits() {
           name ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType {
           kind name ofType { kind name } } } } } } } } } }";
     let body = json!({"query": introspection}).to_string();
-    let answer = door.post(body, &[]).await;
+    let answer = api.post(body, &[]).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.json().get("errors"), None, "no token is needed for that");
     let items = "{productId: 1, quantity: 1} ".repeat(500);
     let place = format!("mutation {{ placeOrder(userId: 1, items: [{items}]) {{ success }} }}");
-    assert_eq!(door.data("1", &place).await["placeOrder"]["success"], true);
+    assert_eq!(api.data("1", &place).await["placeOrder"]["success"], true);
     let all = "id userId user_id productId quantity status total total_amount currency address \
                version createdAt updatedAt items { id productId product_id quantity name \
                unitPrice }";
     let page = format!("{{ orders(first: 100) {{ edges {{ cursor node {{ {all} }} }} }} }}");
-    door.data("1", &page).await;
-    door.data("1", &format!("{{ getOrders {{ {all} }} }}")).await;
+    api.data("1", &page).await;
+    api.data("1", &format!("{{ getOrders {{ {all} }} }}")).await;
     let histories = "{ orders(first: 10) { edges { node { id history { version } } } } }";
-    door.data("1", histories).await;
+    api.data("1", histories).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_suggested_to_those_who_guess() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     for query in
         ["{ getOrdes { id } }", "{ getOrder(di: 1) { id } }", "{ getOrder(id: 1) { ide } }"]
     {
-        let answer = door.ask("1", query).await;
+        let answer = api.ask("1", query).await;
         assert_eq!(answer.status, 400);
         assert!(!answer.text.contains("mean"), "{}", answer.text);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_are_needed_by_every_field_and_told_apart() {
-    let Some(door) = Door::open(flask()).await else { return };
+async fn every_field_needs_a_token_and_says_what_is_wrong_with_it() {
+    let Some(api) = TestApi::open(flask()).await else { return };
     let body = json!({"query": "{ getOrder(id: 1) { id } order(id: 1) { success message } }"});
-    let good = door.bearer("1", false);
-    let expired = door.expired("1");
+    let good = api.bearer("1", false);
+    let expired = api.expired("1");
     let tampered = format!("{good}x");
     for (authorization, code, message) in [
         (None, "TOKEN_MISSING", "Authorization header missing."),
@@ -243,41 +243,41 @@ async fn tokens_are_needed_by_every_field_and_told_apart() {
         (Some(tampered.as_str()), "TOKEN_INVALID", "Invalid token."),
     ] {
         let headers: Vec<_> = authorization.iter().map(|value| ("authorization", *value)).collect();
-        let answer = door.post(body.to_string(), &headers).await;
+        let answer = api.post(body.to_string(), &headers).await;
         assert_eq!(answer.status, 200);
-        let told = answer.json();
-        assert_eq!(told["data"]["order"], json!({"success": false, "message": message}));
-        assert_eq!(told["errors"][0]["extensions"]["code"], code);
-        assert_eq!(told["errors"][0]["message"], message);
+        let reply = answer.json();
+        assert_eq!(reply["data"]["order"], json!({"success": false, "message": message}));
+        assert_eq!(reply["errors"][0]["extensions"]["code"], code);
+        assert_eq!(reply["errors"][0]["message"], message);
     }
     let twice = [("authorization", good.as_str()), ("authorization", good.as_str())];
-    let told = door.post(body.to_string(), &twice).await.json();
-    assert_eq!(told["errors"][0]["extensions"]["code"], "TOKEN_INVALID");
+    let reply = api.post(body.to_string(), &twice).await.json();
+    assert_eq!(reply["errors"][0]["extensions"]["code"], "TOKEN_INVALID");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_streams_events_until_its_order_is_deleted() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     let place = "mutation { placeOrder(userId: 1, productId: 1, quantity: 1) { success } }";
-    door.data("1", place).await;
+    api.data("1", place).await;
     let watch = json!({"query": "subscription { orderUpdated(id: 1) { id status version } }"});
     let request = Request::post("/graphql")
         .header("content-type", "application/json")
         .header("accept", "text/event-stream")
-        .header("authorization", door.bearer("1", false))
+        .header("authorization", api.bearer("1", false))
         .body(Body::from(watch.to_string()))
         .unwrap();
-    let response = tower::ServiceExt::oneshot(door.router.clone(), request).await.unwrap();
+    let response = tower::ServiceExt::oneshot(api.router.clone(), request).await.unwrap();
     assert_eq!(response.status(), 200);
     let mut body = response.into_body().into_data_stream();
     let confirm = "mutation { updateOrder(id: 1, status: \"confirmed\") { success } }";
     let delete = "mutation { deleteOrder(id: 1) { success } }";
     // While somebody watches, every later watch sees each change from its first moment on, and
     // the stream below is read before anything changes.
-    let _watched = door.engine.watch(&crate::harness::user("1"), None).await.unwrap();
+    let _watched = api.engine.watch(&crate::harness::user("1"), None).await.unwrap();
     let change = async {
-        door.data("1", confirm).await;
-        door.data("1", delete).await;
+        api.data("1", confirm).await;
+        api.data("1", delete).await;
     };
     let read = async {
         let mut text = String::new();
@@ -299,64 +299,64 @@ async fn a_subscription_streams_events_until_its_order_is_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_subscription_is_told_in_the_stream() {
-    let Some(door) = Door::open(flask()).await else { return };
+async fn errors_of_a_subscription_are_events() {
+    let Some(api) = TestApi::open(flask()).await else { return };
     for (query, code) in [
         ("subscription { orderUpdated { id } }", "TOKEN_MISSING"),
         ("subscription { nope }", "INVALID_INPUT"),
         ("subscription {", "INVALID_INPUT"),
     ] {
         let body = json!({"query": query}).to_string();
-        let answer = door.post(body.clone(), &[("accept", "text/event-stream")]).await;
+        let answer = api.post(body.clone(), &[("accept", "text/event-stream")]).await;
         assert_eq!(answer.status, 200);
         let code = format!(r#""code":"{code}""#);
         assert!(answer.text.starts_with("event: next\ndata: {"), "{}", answer.text);
         assert!(answer.text.contains(&code), "{}", answer.text);
         assert!(answer.text.ends_with("event: complete\n\n"), "{}", answer.text);
-        assert_eq!(door.post(body, &[]).await.status, 400, "not over plain HTTP");
+        assert_eq!(api.post(body, &[]).await.status, 400, "not over plain HTTP");
     }
-    let malformed = door.post("{", &[("accept", "text/event-stream")]).await;
+    let malformed = api.post("{", &[("accept", "text/event-stream")]).await;
     assert_eq!(malformed.status, 400);
     assert_eq!(malformed.header(header::CONTENT_TYPE), "application/json");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_gets_a_page_that_says_how_to_get_the_playground() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     // N10: curl, the probes of load balancers and HEAD get it too.
     for accept in [vec![], vec![("accept", "*/*")]] {
-        let answer = door.get("/graphql", &accept).await;
+        let answer = api.get("/graphql", &accept).await;
         assert_eq!(answer.status, 200, "{accept:?}");
         assert!(answer.header(header::CONTENT_TYPE).starts_with("text/html"), "{accept:?}");
         let head = Request::head("/graphql").body(Body::empty()).unwrap();
-        let answer = door.send(head).await;
+        let answer = api.send(head).await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.text, "");
     }
-    let answer = door.get("/graphql", &[("accept", "application/json")]).await;
+    let answer = api.get("/graphql", &[("accept", "application/json")]).await;
     assert_eq!(answer.status, 400, "there is no query");
-    let answer = door.get("/graphql", &[("accept", "text/html,*/*;q=0.8")]).await;
+    let answer = api.get("/graphql", &[("accept", "text/html,*/*;q=0.8")]).await;
     assert_eq!(answer.status, 200);
     assert!(answer.text.contains("make build"));
     assert_eq!(answer.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff");
     assert!(answer.header(header::CONTENT_SECURITY_POLICY).contains("frame-ancestors 'none'"));
-    assert_eq!(door.get("/", &[]).await.text, "server running");
-    assert_eq!(door.get("/nope", &[]).await.status, 404);
+    assert_eq!(api.get("/", &[]).await.text, "server running");
+    assert_eq!(api.get("/nope", &[]).await.status, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_and_orders_are_counted_by_outcome() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     let place = |quantity: u32| {
         format!(
             "mutation {{ placeOrder(userId: 1, productId: 2, quantity: {quantity}) {{ success }} }}"
         )
     };
-    door.data("1", &place(5)).await;
-    door.data("1", &place(1)).await;
-    door.ask("1", "{ nope }").await;
-    door.ask("1", "{").await;
-    let answer = door.get("/metrics", &[]).await;
+    api.data("1", &place(5)).await;
+    api.data("1", &place(1)).await;
+    api.ask("1", "{ nope }").await;
+    api.ask("1", "{").await;
+    let answer = api.get("/metrics", &[]).await;
     assert_eq!(answer.header(header::CONTENT_TYPE), "text/plain; version=0.0.4; charset=utf-8");
     for line in [
         r#"order_engine_requests_total{DOOR,operation="placeOrder",outcome="OK"} 1"#,
@@ -375,17 +375,17 @@ async fn requests_and_orders_are_counted_by_outcome() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_request_is_told_that_it_was_not_done_in_time() {
+async fn a_slow_request_times_out_with_a_message() {
     let parts: Arc<[Arc<dyn Probe>]> = Arc::new([]);
-    let Some(door) = Door::open_with(flask(), parts, Duration::from_millis(200)).await else {
+    let Some(api) = TestApi::open_with(flask(), parts, Duration::from_millis(200)).await else {
         return;
     };
-    let mut blocker = door.database.connection().await;
+    let mut blocker = api.database.connection().await;
     sqlx::raw_sql("begin; lock table orders in access exclusive mode")
         .execute(&mut blocker)
         .await
         .unwrap();
-    let answer = door.ask("1", "{ getOrder(id: 1) { id } }").await;
+    let answer = api.ask("1", "{ getOrder(id: 1) { id } }").await;
     sqlx::raw_sql("rollback").execute(&mut blocker).await.unwrap();
     assert_eq!(answer.status, 503);
     assert_eq!(answer.json()["errors"][0]["extensions"]["code"], "UNAVAILABLE");
@@ -397,23 +397,23 @@ async fn panics() -> &'static str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_is_one_fixed_answer() {
-    let Some(mut door) = Door::open(flask()).await else { return };
-    door.router = door.server.with_common_routes(Router::new().route("/panic", get(panics)));
-    let answer = door.get("/panic", &[]).await;
+    let Some(mut api) = TestApi::open(flask()).await else { return };
+    api.router = api.server.with_common_routes(Router::new().route("/panic", get(panics)));
+    let answer = api.get("/panic", &[]).await;
     assert_eq!(answer.status, 500);
     assert_eq!(answer.json()["errors"][0]["extensions"]["code"], "INTERNAL");
     assert!(!answer.text.contains("secret"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_of_the_database_are_told_without_their_cause() {
-    let Some(door) = Door::open(flask()).await else { return };
-    let mut connection = door.database.connection().await;
+async fn errors_of_the_database_are_shown_without_their_cause() {
+    let Some(api) = TestApi::open(flask()).await else { return };
+    let mut connection = api.database.connection().await;
     sqlx::raw_sql("alter table orders rename to gone").execute(&mut connection).await.unwrap();
-    let answer = door.ask("1", "{ getOrder(id: 1) { id } order(id: 1) { message } }").await;
+    let answer = api.ask("1", "{ getOrder(id: 1) { id } order(id: 1) { message } }").await;
     assert_eq!(answer.status, 200);
-    let told: Value = answer.json();
-    assert_eq!(told["errors"][0]["extensions"]["code"], "MISCONFIGURED");
+    let reply: Value = answer.json();
+    assert_eq!(reply["errors"][0]["extensions"]["code"], "MISCONFIGURED");
     for inside in ["gone", "orders", "relation", "sql", "postgres"] {
         assert!(!answer.text.to_lowercase().contains(inside), "{inside}: {}", answer.text);
     }

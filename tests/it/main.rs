@@ -3,7 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "in a test a panic is a failure, told where it happened"
+    reason = "in a test a panic is a failure, reported where it happened"
 )]
 
 mod broker;
@@ -12,7 +12,6 @@ mod conformance;
 mod connecting;
 mod consumer;
 mod dead_letters;
-mod door;
 mod embedded;
 mod fail_points;
 mod flask_contract;
@@ -37,5 +36,6 @@ mod server;
 mod stock_answers;
 mod stock_projection;
 mod store;
+mod test_api;
 mod upstream_checks;
 mod user_projection;

@@ -13,64 +13,64 @@ use order_engine::server::request_origin::OriginOptions;
 use order_engine::setting::{Problems, Values};
 use serde_json::json;
 
-use crate::door::Door;
+use crate::test_api::TestApi;
 
 /// The contract `gateway` on a loopback address.
-async fn open(authenticator: Option<Authenticator>, origins: OriginOptions) -> Option<Door> {
+async fn open(authenticator: Option<Authenticator>, origins: OriginOptions) -> Option<TestApi> {
     let gateway =
         (contracts::gateway::DEFINITION.open)(&Values::default(), &mut Problems::default());
-    let mut door = Door::open(gateway.as_ref()).await?;
-    // The door itself keeps the verifier that signs tokens.
+    let mut api = TestApi::open(gateway.as_ref()).await?;
+    // The api itself keeps the verifier that signs tokens.
     let server = ServerContext {
-        authenticator: authenticator.unwrap_or_else(|| door.server.authenticator.clone()),
+        authenticator: authenticator.unwrap_or_else(|| api.server.authenticator.clone()),
         origins: Arc::new(origins),
         is_on_loopback: true,
-        ..door.server.clone()
+        ..api.server.clone()
     };
-    door.router = gateway.router(&door.engine, &server);
-    Some(door)
+    api.router = gateway.router(&api.engine, &server);
+    Some(api)
 }
 
 /// Places an order as a page of `origin` would, at the name `host`.
-async fn place(door: &Door, host: &str, origin: Option<&str>) -> StatusCode {
+async fn place(api: &TestApi, host: &str, origin: Option<&str>) -> StatusCode {
     let body = json!({"userId": "1", "products": [{"_id": "1", "quantity": 1}]}).to_string();
     let mut request = Request::post("/")
         .header("content-type", "application/json")
-        .header("authorization", door.bearer("1", false))
+        .header("authorization", api.bearer("1", false))
         .header("host", host);
     if let Some(origin) = origin {
         request = request.header("origin", origin);
     }
-    door.send(request.body(body.into()).unwrap()).await.status
+    api.send(request.body(body.into()).unwrap()).await.status
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a15_pages_of_other_sites_do_not_reach_an_open_api() {
     let open_api = open(Some(Authenticator::Disabled), OriginOptions::default());
-    let Some(door) = open_api.await else { return };
+    let Some(api) = open_api.await else { return };
     for (host, origin) in [
         ("rebind.example:8002", None),
         ("rebind.example:8002", Some("http://rebind.example:8002")),
         ("localhost:8002", Some("https://evil.example")),
         ("localhost:8002", Some("null")),
     ] {
-        assert_eq!(place(&door, host, origin).await, 403, "{host} {origin:?}");
+        assert_eq!(place(&api, host, origin).await, 403, "{host} {origin:?}");
     }
-    assert_eq!(door.written().await.0, 0);
+    assert_eq!(api.written().await.0, 0);
     for (host, origin) in
         [("localhost:8002", None), ("127.0.0.1:8002", Some("http://127.0.0.1:8002"))]
     {
-        assert_eq!(place(&door, host, origin).await, 201, "{host} {origin:?}");
+        assert_eq!(place(&api, host, origin).await, 201, "{host} {origin:?}");
     }
     let probe = Request::get("/healthz").header("host", "10.0.0.7").body(Body::empty()).unwrap();
-    assert_eq!(door.send(probe).await.status, 200, "probes call by address");
+    assert_eq!(api.send(probe).await.status, 200, "probes call by address");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a15_browsers_call_from_the_origins_of_the_settings_only() {
     let shop = "https://shop.example.com";
     let origins = OriginOptions { allowed_hosts: Vec::new(), cors_origins: vec![shop.to_owned()] };
-    let Some(door) = open(None, origins).await else { return };
+    let Some(api) = open(None, origins).await else { return };
     let preflight = async |origin: &str| {
         let request = Request::builder()
             .method(Method::OPTIONS)
@@ -79,7 +79,7 @@ async fn a15_browsers_call_from_the_origins_of_the_settings_only() {
             .header("origin", origin)
             .header("access-control-request-method", "POST")
             .header("access-control-request-headers", "authorization,content-type");
-        door.send(request.body(Body::empty()).unwrap()).await
+        api.send(request.body(Body::empty()).unwrap()).await
     };
     let allowed = preflight(shop).await;
     assert_eq!(allowed.status, 204);
@@ -95,9 +95,9 @@ async fn a15_browsers_call_from_the_origins_of_the_settings_only() {
     }
     let other = preflight("https://evil.example").await;
     assert!(!other.headers.contains_key("access-control-allow-origin"));
-    assert_eq!(place(&door, "api.example.com", Some(shop)).await, 201);
+    assert_eq!(place(&api, "api.example.com", Some(shop)).await, 201);
     let read = Request::get("/").header("origin", shop).body(Body::empty()).unwrap();
-    let answer = door.send(read).await;
+    let answer = api.send(read).await;
     assert_eq!(answer.status, 401);
     assert_eq!(answer.headers["access-control-allow-origin"], shop, "errors can be read too");
     let without = open(None, OriginOptions::default()).await.unwrap();

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::door::Door;
+use crate::test_api::TestApi;
 
 fn flask() -> &'static dyn Contract {
     &contracts::flask::Flask
@@ -122,8 +122,8 @@ fn memory_mb() -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a1_pings_of_a_client_that_never_reads_fill_no_memory() {
-    let Some(door) = Door::open(flask()).await else { return };
-    let server = door.serve(flask(), OpenLimitOptions::default(), None).await;
+    let Some(api) = TestApi::open(flask()).await else { return };
+    let server = api.serve(flask(), OpenLimitOptions::default(), None).await;
     for is_initialised in [false, true] {
         let (status, mut socket) = Socket::open(server, "").await;
         assert_eq!(status, 101);
@@ -158,21 +158,20 @@ async fn a1_pings_of_a_client_that_never_reads_fill_no_memory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a1_pings_count_against_the_rates() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     let rates = |user, address| RateLimitOptions {
         user_per_minute: user,
         address_per_minute: address,
         burst: 5,
     };
     let by_address =
-        door.serve(flask(), OpenLimitOptions::default(), Some(rates(None, Some(1)))).await;
+        api.serve(flask(), OpenLimitOptions::default(), Some(rates(None, Some(1)))).await;
     let (_, mut socket) = Socket::open(by_address, "").await;
     for _ in 0..6 {
         socket.ping().await;
     }
     assert_eq!(socket.close_code().await, 4429);
-    let by_user =
-        door.serve(flask(), OpenLimitOptions::default(), Some(rates(Some(1), None))).await;
+    let by_user = api.serve(flask(), OpenLimitOptions::default(), Some(rates(Some(1), None))).await;
     let (_, mut socket) = Socket::open(by_user, "").await;
     for _ in 0..20 {
         socket.ping().await;
@@ -180,7 +179,7 @@ async fn a1_pings_count_against_the_rates() {
     for _ in 0..20 {
         assert_eq!(socket.next().await.0, PONG, "addresses have no limit here");
     }
-    socket.initialise(Some(&door.bearer("1", false))).await;
+    socket.initialise(Some(&api.bearer("1", false))).await;
     for _ in 0..5 {
         socket.send(json!({"type": "ping"})).await;
         assert_eq!(socket.next_json().await, json!({"type": "pong"}));
@@ -191,10 +190,10 @@ async fn a1_pings_count_against_the_rates() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a1_an_address_has_a_limited_number_of_sockets_without_a_token() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     let limits = OpenLimitOptions { sockets_per_address: Some(2), ..OpenLimitOptions::default() };
-    let server = door.serve(flask(), limits, None).await;
-    let token = door.bearer("1", false);
+    let server = api.serve(flask(), limits, None).await;
+    let token = api.bearer("1", false);
     let (_, mut first) = Socket::open(server, "").await;
     let (status, mut second) = Socket::open(server, "authorization: Bearer a.b.c\r\n").await;
     assert_eq!(status, 101);
@@ -217,14 +216,14 @@ async fn a1_an_address_has_a_limited_number_of_sockets_without_a_token() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a12_a_user_has_a_limited_number_of_subscriptions() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     let limits =
         OpenLimitOptions { subscriptions_per_caller: Some(3), ..OpenLimitOptions::default() };
-    let server = door.serve(flask(), limits, None).await;
+    let server = api.serve(flask(), limits, None).await;
     let mut sockets = Vec::new();
     for _ in 0..2 {
         let (_, mut socket) = Socket::open(server, "").await;
-        socket.initialise(Some(&door.bearer("1", false))).await;
+        socket.initialise(Some(&api.bearer("1", false))).await;
         sockets.push(socket);
     }
     for (socket, id) in [(0, "a"), (0, "b"), (1, "c")] {
@@ -233,7 +232,7 @@ async fn a12_a_user_has_a_limited_number_of_subscriptions() {
     let mut open = String::new();
     while !open.contains("order_engine_subscriptions 3\n") {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        open = door.get("/metrics", &[]).await.text;
+        open = api.get("/metrics", &[]).await.text;
     }
     sockets[1].subscribe("d").await;
     let answer = sockets[1].next_json().await;
@@ -241,7 +240,7 @@ async fn a12_a_user_has_a_limited_number_of_subscriptions() {
     assert_eq!(answer["payload"]["errors"][0]["extensions"]["code"], "RATE_LIMITED");
     assert_eq!(sockets[1].next_json().await, json!({"type": "complete", "id": "d"}));
     let (_, mut other) = Socket::open(server, "").await;
-    other.initialise(Some(&door.bearer("2", false))).await;
+    other.initialise(Some(&api.bearer("2", false))).await;
     other.subscribe("a").await;
     let waiting = timeout(Duration::from_millis(300), other.next()).await;
     assert!(waiting.is_err(), "another user has slots of its own: {waiting:?}");
@@ -260,8 +259,8 @@ async fn a12_a_user_has_a_limited_number_of_subscriptions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a12_unfinished_bodies_of_all_connections_use_limited_memory() {
-    let Some(door) = Door::open(flask()).await else { return };
-    let server = door.serve(flask(), OpenLimitOptions::default(), None).await;
+    let Some(api) = TestApi::open(flask()).await else { return };
+    let server = api.serve(flask(), OpenLimitOptions::default(), None).await;
     let before = memory_mb();
     let part = vec![b'x'; 1_000_000];
     let mut connections = Vec::new();
@@ -276,7 +275,7 @@ async fn a12_unfinished_bodies_of_all_connections_use_limited_memory() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     let grown = memory_mb().saturating_sub(before);
     assert!(grown < 160, "memory grew by {grown} MB");
-    assert_eq!(door.ask("1", "{ __typename }").await.status, 200, "usual requests are served");
+    assert_eq!(api.ask("1", "{ __typename }").await.status, 200, "usual requests are served");
     let mut last = connections.pop().unwrap();
     last.write_all(&part[..48_576]).await.unwrap();
     let mut answer = [0; 12];
@@ -286,16 +285,16 @@ async fn a12_unfinished_bodies_of_all_connections_use_limited_memory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a12_a_subscription_begun_while_the_database_is_away_gets_an_error() {
-    let Some(door) = Door::open(flask()).await else { return };
-    let server = door.serve(flask(), OpenLimitOptions::default(), None).await;
+    let Some(api) = TestApi::open(flask()).await else { return };
+    let server = api.serve(flask(), OpenLimitOptions::default(), None).await;
     let (_, mut socket) = Socket::open(server, "").await;
-    socket.initialise(Some(&door.bearer("1", false))).await;
+    socket.initialise(Some(&api.bearer("1", false))).await;
     for is_watched in [false, true] {
         let watched = match is_watched {
-            true => Some(door.engine.watch(&crate::harness::user("1"), None).await.unwrap()),
+            true => Some(api.engine.watch(&crate::harness::user("1"), None).await.unwrap()),
             false => None,
         };
-        let mut admin = door.database.connection().await;
+        let mut admin = api.database.connection().await;
         sqlx::raw_sql("alter table order_history rename to gone")
             .execute(&mut admin)
             .await
@@ -315,9 +314,9 @@ async fn a12_a_subscription_begun_while_the_database_is_away_gets_an_error() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     socket.subscribe("b").await;
     let place = "mutation { placeOrder(userId: 1, productId: 1, quantity: 1) { success } }";
-    door.data("1", place).await;
+    api.data("1", place).await;
     let waiting = timeout(Duration::from_millis(500), socket.next()).await;
     assert!(waiting.is_err(), "placing is no update: {waiting:?}");
-    door.data("1", "mutation { cancelOrder(id: 1) { success } }").await;
+    api.data("1", "mutation { cancelOrder(id: 1) { success } }").await;
     assert_eq!(socket.next_json().await["payload"]["data"]["orderUpdated"]["id"], "1");
 }

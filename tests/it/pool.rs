@@ -103,8 +103,8 @@ async fn a_connection_closed_by_the_server_is_replaced() {
     let end = format!("select pg_terminate_backend({process}, 10000)");
     database.connection().await.execute(AssertSqlSafe(end)).await.unwrap();
     // The first use within a second may fail; the next one succeeds.
-    let told = store.acquire().await.unwrap().execute("select 1").await;
-    assert!(told.is_err());
+    let reply = store.acquire().await.unwrap().execute("select 1").await;
+    assert!(reply.is_err());
     assert_ne!(process_of(&mut store.acquire().await.unwrap()).await, process);
 }
 

@@ -205,7 +205,7 @@ async fn several_relays_publish_each_order_in_order_under_failures() {
             let mut verdicts = Vec::new();
             for message in batch {
                 if dice.roll(2000) == 0 {
-                    // The messages have arrived, but the relay is not told.
+                    // The messages have arrived, but the relay gets no answer.
                     return Err(lost());
                 }
                 if dice.roll(12) == 0 {
@@ -468,9 +468,9 @@ async fn every_relay_of_the_process_is_woken_even_a_busy_one() {
     engine.place_order(&Caller::System, request("1", &[("1", 1)], None)).await.unwrap();
     let woken = timeout(Duration::from_secs(30), rest).await;
     assert!(woken.is_ok(), "one of those who rested was not woken");
-    let told = timeout(Duration::from_secs(30), busy.changed()).await;
-    assert!(told.is_ok(), "what was written meanwhile is not forgotten");
-    assert!(!busy.has_changed().unwrap(), "and is told once");
+    let reply = timeout(Duration::from_secs(30), busy.changed()).await;
+    assert!(reply.is_ok(), "what was written meanwhile is not forgotten");
+    assert!(!busy.has_changed().unwrap(), "and is notified once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use order_engine::setting::{Problems, Values};
 use serde_json::{Value, json};
 use tracing::instrument::WithSubscriber as _;
 
-use crate::door::{Answer, Door};
+use crate::test_api::{Answer, TestApi};
 
 /// What was logged.
 #[derive(Clone, Default)]
@@ -45,15 +45,15 @@ impl Lines {
     }
 }
 
-fn logging(contract: &dyn Contract, mut door: Door, request_log: RequestLog) -> Door {
-    door.server = ServerContext { request_log, ..door.server };
-    door.router = contract.router(&door.engine, &door.server);
-    door
+fn logging(contract: &dyn Contract, mut api: TestApi, request_log: RequestLog) -> TestApi {
+    api.server = ServerContext { request_log, ..api.server };
+    api.router = contract.router(&api.engine, &api.server);
+    api
 }
 
-async fn flask(request_log: RequestLog) -> Option<Door> {
-    let door = Door::open(&contracts::flask::Flask).await?;
-    Some(logging(&contracts::flask::Flask, door, request_log))
+async fn flask(request_log: RequestLog) -> Option<TestApi> {
+    let api = TestApi::open(&contracts::flask::Flask).await?;
+    Some(logging(&contracts::flask::Flask, api, request_log))
 }
 
 /// The values of `names` in a line.
@@ -67,13 +67,13 @@ const PLACE: &str = "mutation { placeOrder(userId: 1, productId: 1, quantity: 1)
 
 #[tokio::test]
 async fn a_request_is_one_line_with_caller_order_and_outcome() {
-    let Some(door) = flask(RequestLog::All).await else { return };
+    let Some(api) = flask(RequestLog::All).await else { return };
     let ((), lines) = Lines::of(async {
-        door.ask("1", PLACE).await;
-        door.ask("1", "{ getOrder(id: 1) { id } }").await;
-        door.ask("2", "mutation { cancelOrder(id: \"1\") { success } }").await;
-        door.ask("1", "{ nope }").await;
-        door.get("/graphql?query=%7B__typename%7D", &[]).await;
+        api.ask("1", PLACE).await;
+        api.ask("1", "{ getOrder(id: 1) { id } }").await;
+        api.ask("2", "mutation { cancelOrder(id: \"1\") { success } }").await;
+        api.ask("1", "{ nope }").await;
+        api.get("/graphql?query=%7B__typename%7D", &[]).await;
     })
     .await;
     let found: Vec<_> = lines.iter().map(|line| values(line, &NAMES)).collect();
@@ -95,8 +95,8 @@ async fn a_request_is_one_line_with_caller_order_and_outcome() {
 
 #[tokio::test]
 async fn by_default_failures_are_logged_with_an_id_that_the_response_has() {
-    let Some(door) = flask(RequestLog::Failures).await else { return };
-    let token = door.bearer("1", false);
+    let Some(api) = flask(RequestLog::Failures).await else { return };
+    let token = api.bearer("1", false);
     let body = |query: &str| json!({"query": query}).to_string();
     let broken = format!("{token}x");
     let (answers, lines) = Lines::of(async {
@@ -104,14 +104,14 @@ async fn by_default_failures_are_logged_with_an_id_that_the_response_has() {
         let own = [("authorization", token.as_str()), ("x-request-id", "abc-1")];
         let forged = [("authorization", token.as_str()), ("x-request-id", "a b\"c")];
         let mut answers: Vec<Answer> = vec![
-            door.post(body("{ getOrders { id } }"), &[("authorization", &token)]).await,
-            door.post(body(read), &[("authorization", &broken)]).await,
-            door.post(body(read), &own).await,
-            door.post(body(read), &forged).await,
+            api.post(body("{ getOrders { id } }"), &[("authorization", &token)]).await,
+            api.post(body(read), &[("authorization", &broken)]).await,
+            api.post(body(read), &own).await,
+            api.post(body(read), &forged).await,
         ];
-        let mut database = door.database.connection().await;
+        let mut database = api.database.connection().await;
         sqlx::raw_sql("alter table orders rename to gone").execute(&mut database).await.unwrap();
-        answers.push(door.post(body(read), &[("authorization", &token)]).await);
+        answers.push(api.post(body(read), &[("authorization", &token)]).await);
         answers
     })
     .await;
@@ -139,16 +139,16 @@ async fn by_default_failures_are_logged_with_an_id_that_the_response_has() {
 #[tokio::test]
 async fn rest_requests_are_logged_too() {
     let jobs = (contracts::jobs::DEFINITION.open)(&Values::default(), &mut Problems::default());
-    let Some(door) = Door::open(jobs.as_ref()).await else { return };
-    let door = logging(jobs.as_ref(), door, RequestLog::All);
+    let Some(api) = TestApi::open(jobs.as_ref()).await else { return };
+    let api = logging(jobs.as_ref(), api, RequestLog::All);
     let order = json!({"userId": "1", "products": [{"productId": "1", "quantity": 1}],
         "totalAmount": 9.5});
     let (answers, lines) = Lines::of(async {
-        let placed = door.call(Method::POST, "/orders", "1", Some(order)).await;
+        let placed = api.call(Method::POST, "/orders", "1", Some(order)).await;
         let id = placed.json()["_id"].as_str().unwrap_or_default().to_owned();
-        let read = door.call(Method::GET, &format!("/orders/{id}"), "1", None).await;
+        let read = api.call(Method::GET, &format!("/orders/{id}"), "1", None).await;
         let unknown = Request::get("/orders/999").body(axum::body::Body::empty()).unwrap();
-        (placed.text, id, read.status, door.send(unknown).await)
+        (placed.text, id, read.status, api.send(unknown).await)
     })
     .await;
     let (placed, id, _, unknown) = answers;
@@ -166,8 +166,8 @@ async fn rest_requests_are_logged_too() {
 
 #[tokio::test]
 async fn switched_off_nothing_is_logged() {
-    let Some(door) = flask(RequestLog::Off).await else { return };
-    let (answer, lines) = Lines::of(door.ask("1", "{ nope }")).await;
+    let Some(api) = flask(RequestLog::Off).await else { return };
+    let (answer, lines) = Lines::of(api.ask("1", "{ nope }")).await;
     assert_eq!(lines, Vec::<Value>::new());
     assert!(!answer.headers.contains_key("x-request-id"));
 }

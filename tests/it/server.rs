@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::door::Door;
+use crate::test_api::TestApi;
 
 fn flask() -> &'static dyn Contract {
     &contracts::flask::Flask
@@ -57,39 +57,39 @@ async fn readiness_names_the_part_that_is_down() {
         |name, is_required| Arc::new(Part { name, is_required, is_up: AtomicBool::new(true) });
     let (database, broker) = (part("postgresql", true), part("rabbitmq", false));
     let probes: Arc<[Arc<dyn Probe>]> = Arc::new([database.clone(), broker.clone()]);
-    let Some(door) = Door::open_with(flask(), probes, Duration::from_secs(10)).await else {
+    let Some(api) = TestApi::open_with(flask(), probes, Duration::from_secs(10)).await else {
         return;
     };
     let ready = async || {
-        let answer = door.get("/readyz", &[]).await;
+        let answer = api.get("/readyz", &[]).await;
         (answer.status.as_u16(), answer.json())
     };
     let up = json!({"state": "up"});
     let parts = json!({"postgresql": up, "rabbitmq": up});
     assert_eq!(ready().await, (200, json!({"status": "ready", "parts": parts})));
     broker.is_up.store(false, Ordering::Relaxed);
-    let (status, told) = ready().await;
+    let (status, reply) = ready().await;
     assert_eq!(status, 200, "orders are taken without it");
     assert_eq!(
-        told["parts"]["rabbitmq"],
+        reply["parts"]["rabbitmq"],
         json!({"state": "down", "required": false, "meaning": "Something is lost."})
     );
     database.is_up.store(false, Ordering::Relaxed);
-    let (status, told) = ready().await;
-    assert_eq!((status, &told["parts"]["postgresql"]["state"]), (503, &json!("down")));
-    assert!(!told.to_string().contains("10.0.0.7"), "addresses are for the log");
-    assert_eq!(door.get("/healthz", &[]).await.status, 200);
+    let (status, reply) = ready().await;
+    assert_eq!((status, &reply["parts"]["postgresql"]["state"]), (503, &json!("down")));
+    assert!(!reply.to_string().contains("10.0.0.7"), "addresses are for the log");
+    assert_eq!(api.get("/healthz", &[]).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shutdown_ends_streams_and_waits_for_requests_under_way() {
-    let Some(door) = Door::open(flask()).await else { return };
+    let Some(api) = TestApi::open(flask()).await else { return };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let shutdown = door.server.shutdown.clone();
+    let shutdown = api.server.shutdown.clone();
     let drain = Duration::from_secs(20);
     let serving = tokio::spawn(server::serve(
-        vec![(listener, door.router.clone())],
+        vec![(listener, api.router.clone())],
         None,
         shutdown.clone(),
         drain,
@@ -99,7 +99,7 @@ async fn shutdown_ends_streams_and_waits_for_requests_under_way() {
     let request = format!(
         "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
          accept: text/event-stream\r\nauthorization: {}\r\ncontent-length: {}\r\n\r\n{body}",
-        door.bearer("1", false),
+        api.bearer("1", false),
         body.len()
     );
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -27,7 +27,7 @@ pub fn check(world: &World, plan: &Plan) {
     answers_were_true(world);
     let database = world.database.state();
     histories_are_whole(&database);
-    everything_was_told(&database, plan);
+    everything_was_announced(&database, plan);
     stock_adds_up(&database);
     times_never_fall(&database);
     drop(database);
@@ -59,17 +59,17 @@ fn both_sides_agree(world: &World) {
 
 /// Each request has at most one effect, which is the reported one.
 fn answers_were_true(world: &World) {
-    let told = world.observed();
+    let reply = world.observed();
     let database = world.database.state();
     let mut placed: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     for (order, _) in database.tables.orders.values() {
         placed.entry(order.user.as_str()).or_default().push(order.id.get());
     }
-    for (user, told) in told.iter() {
+    for (user, reply) in reply.iter() {
         let mine = placed.get(user.as_str()).cloned().unwrap_or_default();
-        match told.placed {
+        match reply.placed {
             Some(order) => assert_eq!(mine, [order.get()], "{user} got one order"),
-            None if told.is_uncertain => assert!(mine.len() < 2, "{user} has {mine:?}"),
+            None if reply.is_uncertain => assert!(mine.len() < 2, "{user} has {mine:?}"),
             None => assert!(mine.is_empty(), "{user} got an error, but has {mine:?}"),
         }
     }
@@ -100,7 +100,7 @@ fn histories_are_whole(database: &State) {
 }
 
 /// Every committed event has reached every broker, or was unroutable.
-fn everything_was_told(database: &State, plan: &Plan) {
+fn everything_was_announced(database: &State, plan: &Plan) {
     for destination in plan.destinations {
         for (order, version) in database.tables.history.keys() {
             let place = ((*destination).to_owned(), *order, *version);

@@ -113,7 +113,7 @@ impl World {
             let words = Words { destinations: self.destinations };
             Engine::new(link.clone(), rules, vec![Arc::new(words)])
         };
-        let (doors, stop) = (engine(), CancellationToken::new());
+        let (served, stop) = (engine(), CancellationToken::new());
         let start_relay = |(n, destination): (usize, &&'static str)| {
             let options = RelayOptions {
                 destination,
@@ -122,12 +122,12 @@ impl World {
             };
             let publishers = self.broker.publishers(destination, link.clone());
             // Tokio wakes the relays of one engine in an order that the seed does not determine.
-            let engine = if n == 0 { doors.clone() } else { engine() };
+            let engine = if n == 0 { served.clone() } else { engine() };
             tokio::spawn(Relay::new(engine, publishers, options).run(stop.clone()))
         };
         let relays = self.destinations.iter().enumerate().map(start_relay).collect();
         let process = Process {
-            engine: doors,
+            engine: served,
             link: link.clone(),
             relays: Mutex::new(relays),
             stop,

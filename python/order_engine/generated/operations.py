@@ -60,7 +60,8 @@ class EngineOperations:
             The order as stored.
 
         Raises:
-            InvalidInput: No lines, too many lines, a quantity out of range, or an unusable key.
+            InvalidInput: No lines, a quantity out of range, or an invalid key.
+            TooLarge: Too many lines.
             ProductNotFound: A product is not in the catalog.
             OutOfStock: Fewer units are available than ordered.
             UnknownUser: The user is unknown and `allow_unknown_users` is off.
@@ -300,7 +301,8 @@ class EngineOperations:
         not deducted twice.
 
         Args:
-            product_id: The product's id. A product without a price cannot be ordered yet.
+            product_id: The product's id. Through this API a product without a price cannot be
+                ordered.
             quantity: Units in stock, 0 or more.
 
         Raises:

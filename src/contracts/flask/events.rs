@@ -90,14 +90,14 @@ mod tests {
     const NAMED: &str = r#""event_id": "00000000-0000-0000-0000-000000000000", "version": 1"#;
 
     #[test]
-    fn a_placed_order_is_told_byte_by_byte_as_ever_with_additions_behind() {
+    fn a_placed_order_keeps_its_bytes_and_has_additions_at_the_end() {
         let message = only(&event(EventKind::Placed, None, OrderStatus::Pending));
         assert_eq!(message.topic, "order.placed");
         assert_eq!(message.body, format!("{FIXED}, {NAMED}}}"));
     }
 
     #[test]
-    fn a_changed_order_is_told_with_both_states() {
+    fn a_changed_order_has_both_states() {
         let mut changed =
             event(EventKind::Updated, Some(OrderStatus::Pending), OrderStatus::Shipped);
         changed.reason = Some("früh".to_owned());
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_other_contracts_are_told_as_text() {
+    fn ids_of_other_contracts_are_text() {
         let mut placed = event(EventKind::Placed, None, OrderStatus::Pending);
         placed.order.user = UserId::parse("66f1c0de").unwrap();
         assert!(only(&placed).body.contains(r#""user_id": "66f1c0de""#));

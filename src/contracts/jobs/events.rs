@@ -183,15 +183,15 @@ mod tests {
     #[test]
     fn jobs_are_as_the_golden_file_has_them() {
         let words = JobsEncoder { queues: queues() };
-        let mut told = String::new();
+        let mut reply = String::new();
         for name in ["placed", "cancelled", "shipped"] {
             for message in words.encode(&event(name)).unwrap() {
                 let (queue, job) = (message.topic, message.key.unwrap());
-                told += &[name, &queue, &job, &message.body].join(" ");
-                told.push('\n');
+                reply += &[name, &queue, &job, &message.body].join(" ");
+                reply.push('\n');
             }
         }
-        assert_eq!(told, include_str!("../../../tests/golden/jobs/jobs.txt"));
+        assert_eq!(reply, include_str!("../../../tests/golden/jobs/jobs.txt"));
     }
 
     #[test]
@@ -199,8 +199,8 @@ mod tests {
         let order = JobsOrder::from(&order());
         let message = "Order created successfully";
         let created = OrderCreated { message, order: order.clone(), fields: order };
-        let told = serde_json::to_string(&created).unwrap() + "\n";
-        assert_eq!(told, include_str!("../../../tests/golden/jobs/created.json"));
+        let reply = serde_json::to_string(&created).unwrap() + "\n";
+        assert_eq!(reply, include_str!("../../../tests/golden/jobs/created.json"));
     }
 
     #[test]

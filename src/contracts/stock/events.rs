@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn only_new_orders_of_those_who_want_it_are_told() {
+    fn only_new_orders_of_users_who_allow_it_are_announced() {
         for (kind, allowed, documented, deployed) in [
             (EventKind::Placed, None, 1, 0),
             (EventKind::Placed, Some(true), 1, 1),
@@ -171,15 +171,15 @@ mod tests {
         let user = UserId::parse("user_id_1").unwrap();
         for (count, lines, whole) in [(0, 1, true), (3, 1, true), (40, 500, false)] {
             let orders: Vec<_> = (1..=count).map(|number| order(number, lines)).collect();
-            let told = DOCUMENTED.encode_order_list(&user, &orders).unwrap();
-            let [message] = &told[..] else { panic!("one message") };
+            let reply = DOCUMENTED.encode_order_list(&user, &orders).unwrap();
+            let [message] = &reply[..] else { panic!("one message") };
             assert_eq!(message.key.as_deref(), Some("user_id_1"));
             assert!(message.body.len() <= LIST_BYTES_MAX + 100, "{}", message.body.len());
             let body: Value = serde_json::from_str(&message.body).unwrap();
-            let told = body["orders"].as_array().unwrap();
-            assert_eq!(told.len() == orders.len(), whole, "{} of {count}", told.len());
+            let reply = body["orders"].as_array().unwrap();
+            assert_eq!(reply.len() == orders.len(), whole, "{} of {count}", reply.len());
             let newest = orders.last().map(|last| StockOrder::from(last).id);
-            let last = told.last().map(|last| last["_id"].as_str().unwrap().to_owned());
+            let last = reply.last().map(|last| last["_id"].as_str().unwrap().to_owned());
             assert_eq!(last, newest);
         }
     }

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_told_byte_by_byte_as_ever() {
+    fn events_keep_their_bytes() {
         let golden = include_str!("../../../tests/golden/storefront/events.json");
         let golden: Value = serde_json::from_str(golden).unwrap();
         let placed = event(EventKind::Placed, None, OrderStatus::Pending);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn other_changes_are_not_told() {
+    fn other_changes_have_no_events() {
         let (pending, delivered) = (OrderStatus::Pending, OrderStatus::Delivered);
         for (kind, from, to) in [
             (EventKind::Updated, pending, OrderStatus::Cancelled),

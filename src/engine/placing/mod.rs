@@ -1,4 +1,5 @@
-//! Places orders: once per idempotency key, at the catalogue's price, within the stock.
+//! Places orders: once per idempotency key, at the price of the catalog or of the request,
+//! within the stock.
 
 mod batch;
 pub(in crate::engine) mod committer;

@@ -107,7 +107,7 @@ def imported_names() -> set[tuple[str, str]]:
 
 
 def test_section_4_every_name_that_a_document_imports_exists() -> None:
-    """FIELD section 4: `from order_engine import consume`."""
+    """`From order_engine import consume`."""
     names = imported_names()
     assert ("order_engine.flask", "OrderEngineExtension") in names
     missing = [each for each in names if not hasattr(import_module(each[0]), each[1])]

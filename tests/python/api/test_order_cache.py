@@ -101,13 +101,13 @@ class Pair:
     def cached_order(self, user: str) -> str:
         """Places an order, and has both processes read it from the cache."""
         order_id = self.near.place(user)
-        for door in (self.near, self.far):
+        for api in (self.near, self.far):
 
-            def is_hit(door: Api = door) -> bool:
-                before = door.cache_metrics()["hits"]
-                assert door.status(user, order_id) == "pending"
-                assert door.listed(user) == {order_id: "pending"}
-                return door.cache_metrics()["hits"] == before + 2
+            def is_hit(api: Api = api) -> bool:
+                before = api.cache_metrics()["hits"]
+                assert api.status(user, order_id) == "pending"
+                assert api.listed(user) == {order_id: "pending"}
+                return api.cache_metrics()["hits"] == before + 2
 
             eventually(is_hit, "the order and the list are in the cache")
         return order_id
@@ -304,40 +304,40 @@ def test_a6_a_redis_back_with_a_snapshot_serves_no_older_order(pair: Pair, engin
     with RedisClient.from_url(pair.redis.url) as client:
         client.save()
     pair.far.set_status(user, order_id, "shipped")
-    doors = (pair.near, pair.far)
+    apis = (pair.near, pair.far)
     if engines == "restarted":
-        for door in doors:
-            door.server.stop()
+        for api in apis:
+            api.server.stop()
     pair.redis.kill()
     pair.redis.start()
     with RedisClient.from_url(pair.redis.url) as client:
         assert any(client.scan_iter("order-engine:cache:*")), "the snapshot has the entries"
-    for door in doors:
+    for api in apis:
         if engines == "restarted":
-            door.server.start()
+            api.server.start()
         else:
             # The health check is the first to notice that the connection is gone.
-            httpx.get(f"{door.server.url}/readyz", trust_env=False)
+            httpx.get(f"{api.server.url}/readyz", trust_env=False)
     time.sleep(RECONNECT_S)
-    for door in doors:
-        assert door.status(user, order_id) == "shipped"
-        assert door.listed(user) == {order_id: "shipped"}
+    for api in apis:
+        assert api.status(user, order_id) == "shipped"
+        assert api.listed(user) == {order_id: "shipped"}
     pair.cached_order(pair.user())
-    for door in doors:
-        assert door.status(user, order_id) == "shipped"
+    for api in apis:
+        assert api.status(user, order_id) == "shipped"
 
 
 def test_a6_a_process_that_starts_reads_no_entry_from_before(pair: Pair) -> None:
     user = pair.user()
     order_id = pair.cached_order(user)
-    for door in (pair.near, pair.far):
-        door.server.stop()
+    for api in (pair.near, pair.far):
+        api.server.stop()
     # As a restored database would: nothing invalidates the entry.
     with database_of(pair.near.server) as database:
         database.execute("update orders set address = 'restored', status = 'confirmed'")
-    for door in (pair.near, pair.far):
-        door.server.start()
-        assert door.status(user, order_id) == "confirmed"
+    for api in (pair.near, pair.far):
+        api.server.start()
+        assert api.status(user, order_id) == "confirmed"
     pair.cached_order(pair.user())
     assert pair.near.status(user, order_id) == "confirmed"
 
@@ -420,28 +420,28 @@ def test_no_read_is_older_than_an_acknowledged_order_while_redis_fails(pair: Pai
     acknowledged: set[str] = set()
     over = threading.Event()
 
-    def write(door: Api) -> int:
+    def write(api: Api) -> int:
         count = 0
         while not over.is_set():
-            acknowledged.add(door.place(user))
+            acknowledged.add(api.place(user))
             # The list holds a thousand.
             over.wait(PAUSE_S)
             count += 1
         return count
 
-    def read(door: Api) -> int:
+    def read(api: Api) -> int:
         count = 0
         while not over.is_set():
             before = set(acknowledged)
-            listed = door.listed(user)
+            listed = api.listed(user)
             missing = before - set(listed)
             assert not missing, f"{len(missing)} acknowledged orders are not listed"
             count += 1
         return count
 
     with ThreadPoolExecutor(4) as threads:
-        doors = (pair.near, pair.far)
-        working = [threads.submit(work, door) for work in (write, read) for door in doors]
+        apis = (pair.near, pair.far)
+        working = [threads.submit(work, api) for work in (write, read) for api in apis]
         try:
             for break_it, mend in (
                 (pair.proxy.cut, pair.proxy.mend),

@@ -200,7 +200,7 @@ def hex_id(order: Order) -> str:
 
 
 def test_section_4_orders_are_found_by_the_hex_id_that_customers_see(engine: OrderEngine) -> None:
-    """FIELD section 4: every operation that names an order takes its 24 hex digits."""
+    """Every operation that names an order takes its 24 hex digits."""
     order = engine.place_order(user_id=1, lines=[("1", 1)])
     name = hex_id(order)
     assert engine.get_order(name) == order
@@ -226,7 +226,7 @@ def test_section_4_orders_are_found_by_the_hex_id_that_customers_see(engine: Ord
 
 
 def test_section_4_a_deleted_order_has_a_history_with_the_reason(engine: OrderEngine) -> None:
-    """FIELD section 4: what happened to an order can be read after its deletion."""
+    """What happened to an order can be read after its deletion."""
     order = engine.place_order(user_id=1, lines=[("1", 1)])
     engine.delete_order(order.id, reason="entered twice", actor="ada")
     with pytest.raises(NotFound):
@@ -239,7 +239,7 @@ def test_section_4_a_deleted_order_has_a_history_with_the_reason(engine: OrderEn
 
 
 def test_section_4_a_misspelled_setting_is_suggested() -> None:
-    """FIELD section 4: `databse_url=`."""
+    """`Databse_url=`."""
     with pytest.raises(Misconfigured, match="Did you mean database_url"):
         OrderEngine(databse_url="postgresql://localhost/shop")  # type: ignore[call-arg]
 

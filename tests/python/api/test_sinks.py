@@ -41,6 +41,24 @@ class Recorder:
         return self.taken
 
 
+class AwaitedRecorder(Recorder):
+    """A recorder whose `publish` is a coroutine function."""
+
+    async def publish(self, batch: list[SinkMessage]) -> Outcome:  # type: ignore[override]
+        await asyncio.sleep(0)
+        return super().publish(batch)
+
+
+async def place_with_asyncio(database_url: str, *recorders: Recorder) -> int:
+    """Places an order, waits until every recorder has it, and returns its id."""
+    sinks = {f"sink-{n}": recorder for n, recorder in enumerate(recorders)}
+    async with AsyncOrderEngine(database_url=database_url, sinks=sinks) as engine:
+        order = await engine.place_order(user_id=1, lines=[("1", 1)])
+        for recorder in recorders:
+            await asyncio.to_thread(recorder.wait_for, 1)
+        return order.id
+
+
 @pytest.fixture
 def database(database_url: str) -> Iterator[psycopg.Connection[Any]]:
     """The database with a product, for direct queries."""
@@ -186,23 +204,9 @@ def test_a4_asyncio_sinks_that_raise_system_exit_are_called_again(
 
         return answer
 
-    class Awaited(Recorder):
-        async def publish(self, batch: list[SinkMessage]) -> Outcome:  # type: ignore[override]
-            await asyncio.sleep(0)
-            return super().publish(batch)
-
-    awaited, plain = Awaited(), Recorder()
+    awaited, plain = AwaitedRecorder(), Recorder()
     awaited.answer, plain.answer = fail_once(awaited), fail_once(plain)
-
-    async def main() -> int:
-        sinks = {"shop": awaited, "till": plain}
-        async with AsyncOrderEngine(database_url=database_url, sinks=sinks) as engine:
-            order = await engine.place_order(user_id=1, lines=[("1", 1)])
-            for sink in (awaited, plain):
-                await asyncio.to_thread(sink.wait_for, 1)
-            return order.id
-
-    order = asyncio.run(main())
+    order = asyncio.run(place_with_asyncio(database_url, awaited, plain))
     assert [each.order_id for each in awaited.taken + plain.taken] == [order, order]
     assert waiting(database) == 0
 
@@ -338,22 +342,8 @@ def test_close_waits_for_the_current_batch(
 
 
 def test_asyncio_sinks_are_awaited(database: psycopg.Connection[Any], database_url: str) -> None:
-    class Awaited(Recorder):
-        async def publish(self, batch: list[SinkMessage]) -> Outcome:  # type: ignore[override]
-            await asyncio.sleep(0)
-            return super().publish(batch)
-
-    awaited, plain = Awaited(), Recorder()
-
-    async def main() -> int:
-        sinks = {"shop": awaited, "till": plain}
-        async with AsyncOrderEngine(database_url=database_url, sinks=sinks) as engine:
-            order = await engine.place_order(user_id=1, lines=[("1", 1)])
-            for sink in (awaited, plain):
-                await asyncio.to_thread(sink.wait_for, 1)
-            return order.id
-
-    order = asyncio.run(main())
+    awaited, plain = AwaitedRecorder(), Recorder()
+    order = asyncio.run(place_with_asyncio(database_url, awaited, plain))
     assert [each.order_id for each in awaited.taken + plain.taken] == [order, order]
     assert waiting(database) == 0
 

@@ -62,8 +62,8 @@ def test_there_are_no_other_copies() -> None:
 
 
 def test_every_contract_describes_its_api_and_its_events() -> None:
-    doors = {description.contract for description in [*OPENAPI, *GRAPHQL]}
-    assert doors == set(CONTRACTS)
+    described = {description.contract for description in [*OPENAPI, *GRAPHQL]}
+    assert described == set(CONTRACTS)
 
 
 @pytest.mark.parametrize("description", OPENAPI, ids=str)

@@ -119,7 +119,7 @@ COLOR = "return getComputedStyle(document.querySelector('.swagger-ui .info .titl
 def test_section_4_the_page_has_a_dark_theme_and_no_internal_names(
     contract: str, open_door: Callable[..., EngineProcess], browser: WatchedBrowser
 ) -> None:
-    """FIELD section 4: the theme follows the system, and no Rust type or module is shown."""
+    """The theme follows the system, and no Rust type or module is shown."""
     server = open_door(contract)
     page = DocsPage(browser, server)
     with browser.screen(1440, 900, "dark"):

@@ -123,7 +123,7 @@ def test_a_query_runs_with_the_token_without_external_requests(
 def test_section_4_the_root_has_a_link_to_the_playground(
     playground: Playground, server: EngineProcess
 ) -> None:
-    """FIELD section 4: a browser gets a link; other clients get the documented text alone."""
+    """A browser gets a link; other clients get the documented text alone."""
     assert server.client.get("/").text == "server running"
     playground.browser.get(f"{server.url}/")
     assert "server running" in playground.browser.page_source
@@ -174,7 +174,7 @@ def test_a_link_can_carry_the_token_which_is_removed_from_the_address(
 def test_section_4_the_example_order_runs_without_editing(
     playground: Playground, server: EngineProcess, shop: Shop
 ) -> None:
-    """FIELD section 4: the second tab places an order for the user that the token names."""
+    """The second tab places an order for the user that the token names."""
     shop.offer(Product(1))
     playground.open(f"#token={server.token(7)}")
     tab = "//button[@title='PlaceOrder']"
@@ -208,7 +208,7 @@ PLACES = """
 def test_section_4_the_playground_fits_a_telephone_and_a_desktop(
     playground: Playground, server: EngineProcess, width: int
 ) -> None:
-    """FIELD section 4: all is in the window, and query and answer are large enough to read."""
+    """All is in the window, and query and answer are large enough to read."""
     height = 844
     with playground.watched.screen(width, height):
         playground.open(f"#token={server.token(1)}")

@@ -279,6 +279,12 @@ def test_d10_a_running_engine_reports_disabled_triggers(
         assert metric("missing_triggers") == "1.0"
         eventually(lambda: "no longer synchronised" in engine.log(), "the log says so")
         assert engine.log().count("no longer synchronised") == 1
+        # The engine's order cannot be written to a table with a column that it does not know.
+        shared_database.sql("alter table orders add column source text not null default 'web'")
+        shared_database.sql("alter table orders alter column source drop default")
+        with shared_database.engine() as other:
+            other.place_order(user_id=2, lines=[(1, 1)])
+        assert metric("failed_writes") == "1.0"
     finally:
         engine.stop()
 

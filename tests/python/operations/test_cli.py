@@ -132,7 +132,7 @@ def test_help_lists_every_command_and_the_version_is_the_packages(shell: Shell) 
 
 
 def test_section_4_the_package_contains_its_documents(shell: Shell) -> None:
-    """FIELD section 4: who has only the wheel can read what the settings mean."""
+    """Who has only the wheel can read what the settings mean."""
     listed = shell.output("docs")
     for name in ("README", "CHANGELOG", "CONFIG", "MIGRATION", "SECURITY"):
         assert re.search(rf"^{name} .*/{name}\.md$", listed, re.MULTILINE), listed
@@ -289,7 +289,7 @@ def test_retry_and_skip_need_a_message(shell: Shell, line: str) -> None:
 def test_section_4_dead_letters_are_shown_with_the_message_to_be_judged(
     shell: Shell, database_url: str
 ) -> None:
-    """FIELD section 4: the message, without control characters that a terminal would obey."""
+    """The message, without control characters that a terminal would obey."""
     with psycopg.connect(database_url) as database:
         database.execute(
             "insert into order_engine.inbox_dead_letters"
@@ -409,7 +409,7 @@ def test_serve_ends_in_order_on_a_signal(
 def test_section_4_serve_under_nohup_ignores_the_end_of_its_terminal(
     start: Callable[..., Running], database_url: str
 ) -> None:
-    """FIELD section 4: SIGHUP ends it in order, or does nothing if it was ignored at the start."""
+    """SIGHUP ends it in order, or does nothing if it was ignored at the start."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         serve = start(
@@ -430,7 +430,7 @@ def test_section_4_serve_under_nohup_ignores_the_end_of_its_terminal(
 def test_section_4_a_misspelled_variable_is_warned_about(
     start: Callable[..., Running], shell: Shell, database_url: str
 ) -> None:
-    """FIELD section 4: `ORDER_ENGINE_PROT=3` is not silently ignored."""
+    """`ORDER_ENGINE_PROT=3` is not silently ignored."""
     suggestion = "ORDER_ENGINE_PROT sets nothing. Did you mean ORDER_ENGINE_PORT?"
     done = shell.run("config", ORDER_ENGINE_PROT="3")
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-//! A contract's door on a database of its own, asked without a network.
+//! The API of a contract on a database of its own, called without a network.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,22 +48,22 @@ impl Answer {
     }
 }
 
-/// An open door.
-pub struct Door {
+/// The API of one contract.
+pub struct TestApi {
     pub database: Database,
     pub engine: Engine,
     pub router: Router,
     pub server: ServerContext,
 }
 
-impl Door {
+impl TestApi {
     /// Opens one with product 1 (a thousand at 9.50) and 2 (five at 3.25); none where the tests
     /// were given no server.
     pub async fn open(contract: &dyn Contract) -> Option<Self> {
         Self::open_with(contract, Arc::new([]), Duration::from_secs(10)).await
     }
 
-    /// As [`Door::open`], with parts to probe and a time for requests.
+    /// As [`TestApi::open`], with parts to probe and a time for requests.
     pub async fn open_with(
         contract: &dyn Contract,
         probes: Arc<[Arc<dyn Probe>]>,
@@ -119,7 +119,7 @@ impl Door {
     }
 
     fn verifier(&self) -> &Verifier {
-        self.server.authenticator.verifier().expect("the doors of the tests go by tokens")
+        self.server.authenticator.verifier().expect("the apis of the tests go by tokens")
     }
 
     /// A good `Authorization` value of `user`.
@@ -165,7 +165,7 @@ impl Door {
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
-    /// Calls a path of a REST door as a customer with an ordinary token.
+    /// Calls a path of a REST api as a customer with an ordinary token.
     pub async fn call(
         &self,
         method: Method,
@@ -187,7 +187,7 @@ impl Door {
         self.ask_with(user, query, json!({})).await
     }
 
-    /// As [`Door::ask`], with variables.
+    /// As [`TestApi::ask`], with variables.
     pub async fn ask_with(&self, user: &str, query: &str, variables: Value) -> Answer {
         let body = json!({"query": query, "variables": variables}).to_string();
         self.post(body, &[("authorization", &self.bearer(user, false))]).await
