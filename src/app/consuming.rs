@@ -69,16 +69,23 @@ impl Consuming {
     /// is acknowledged or dead-lettered, and none once the consumer is stopped.
     pub async fn next(&self) -> Option<Arc<Delivery>> {
         let mut pending = self.pending.lock().await;
-        let next = pending.get_or_insert_with(|| {
-            let (subscription, stop) = (Arc::clone(&self.subscription), self.stop.clone());
-            tokio::spawn(async move {
-                stop.run_until_cancelled(async { subscription.lock().await.next().await }).await
-            })
-        });
-        // Joining fails only when the runtime shuts down.
-        let received = next.await.ok().flatten();
-        *pending = None;
-        received
+        loop {
+            let next = pending.get_or_insert_with(|| {
+                let (subscription, stop) = (Arc::clone(&self.subscription), self.stop.clone());
+                tokio::spawn(async move {
+                    stop.run_until_cancelled(async { subscription.lock().await.next().await }).await
+                })
+            });
+            // Joining fails only when the runtime shuts down.
+            let received = next.await.ok().flatten();
+            *pending = None;
+            let received = received?;
+            // The task may have been started for a call that was cancelled, and this delivery
+            // acknowledged since.
+            if self.subscription.lock().await.is_current(&received) {
+                return Some(received);
+            }
+        }
     }
 
     /// Acknowledges a delivery. If the acknowledgement is lost, the broker delivers the message

@@ -65,11 +65,15 @@ impl<I: MessageSourceFactory> QueueSubscription<I> {
         self.source.insert(source).next().await
     }
 
+    /// Whether `received` can still be acknowledged.
+    pub fn is_current(&self, received: &Arc<Delivery>) -> bool {
+        self.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, received))
+    }
+
     /// Acknowledges the current delivery; any other one is ignored. If that fails, the broker
     /// delivers it again.
     pub async fn acknowledge(&mut self, received: &Arc<Delivery>) {
-        let is_current =
-            self.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, received));
+        let is_current = self.is_current(received);
         let Some(source) = self.source.as_mut().filter(|_| is_current) else { return };
         self.current = None;
         if let Err(error) = source.acknowledge(received.tag).await {

@@ -1,16 +1,19 @@
 //! The way out and in through a real RabbitMQ, with its faults.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions,
     QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
+use order_engine::app::consuming::Consuming;
+use order_engine::config::Settings;
 use order_engine::domain::ids::OrderId;
 use order_engine::domain::message::OutgoingMessage;
 use order_engine::domain::stream::Stream;
@@ -229,6 +232,38 @@ async fn a_silent_server_costs_one_connection_however_often_it_is_tried() {
         open += 1;
     }
     assert_eq!(open, 1);
+}
+
+/// A call of `next` that is cancelled may leave a task behind that has already found the delivery
+/// that another call returned. The delivery is acknowledged, and must not be returned once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_call_does_not_return_an_acknowledged_delivery_again() {
+    let Some(url) = given("ORDER_ENGINE_TEST_RABBITMQ_URL") else { return };
+    let exchange = unique("exchange");
+    let flags = HashMap::from([
+        ("rabbitmq_url".to_owned(), url.clone()),
+        ("rabbitmq_exchange".to_owned(), exchange.clone()),
+    ]);
+    let settings = Settings::load_rabbitmq(&flags, Path::new("/")).unwrap();
+    let topics = vec!["order.placed".to_owned()];
+    let consuming =
+        Consuming::new(&settings, &unique("queue"), topics, CancellationToken::new()).unwrap();
+    // Binds the queue; nothing is there yet.
+    assert!(timeout(Duration::from_millis(500), consuming.next()).await.is_err());
+    let neighbour = Neighbour::new(&url, &exchange).await;
+    for body in ["one", "two"] {
+        neighbour.publish("order.placed", body, BasicProperties::default()).await;
+    }
+    let one = timeout(PATIENCE, consuming.next()).await.unwrap().unwrap();
+    assert_eq!(one.body, b"one");
+
+    assert!(consuming.next().now_or_never().is_none(), "the call waits for its task");
+    // The task has ended long before.
+    sleep(Duration::from_millis(200)).await;
+    consuming.acknowledge(&one).await;
+    let two = timeout(PATIENCE, consuming.next()).await.unwrap().unwrap();
+    assert_eq!(two.body, b"two");
+    consuming.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
