@@ -82,7 +82,7 @@ test: build $(REQUIREMENTS) $(NODE_CLIENTS) ## Run all tests on private servers;
 	$(BIN)/python -m tests.services run -- \
 		$(CARGO) test --profile quick --locked --workspace --no-default-features --features kafka \
 		--no-fail-fast
-	$(BIN)/python -m pytest -m "not serial" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not serial" -n 3 --dist loadfile
 	$(BIN)/python -m pytest -m serial
 
 .PHONY: generate

@@ -17,16 +17,10 @@ pytest_plugins = [
 
 LOG_LINES = 60
 FOLDER = Path(__file__).parent
-# Tests that measure time, load the whole machine or look for processes. `make test` runs the others
-# in two processes.
+# Tests that measure time or load the whole machine. `make test` runs the others in three processes.
 SERIAL = (
     "api/test_short_reads",
-    "contracts/test_field_neighbours",
-    "faults/",
-    "operations/test_cli",
-    "operations/test_deployments",
-    "operations/test_embedded",
-    "operations/test_services",
+    "migration/test_adopt_live",
     "performance/",
     "security/test_attacks_floods",
     "security/test_attacks_load",

@@ -258,7 +258,7 @@ def test_messages_wait_for_a_missing_topic(
     with closing(GatewayShop(engine)) as shop:
         shop.put("p", 5)
         order = shop.placed("p")
-        eventually(lambda: "its messages wait" in engine.log(), "it is said")
+        eventually(lambda: "its messages stay in the outbox" in engine.log(), "it is said")
         assert shop.count("outbox") == 1
         consumer = KafkaJsConsumer(workspace, tmp_path, strict_kafka.url, "g", "order-events")
         consumer.start()
