@@ -78,7 +78,7 @@ impl EventConsumerStats {
             ),
             Sample::gauge(
                 "order_engine_consumer_active",
-                "Whether this process consumes; one process at a time does",
+                "Whether this process consumes",
                 f64::from(u8::from(self.active.load(Ordering::Relaxed))),
             ),
         ]

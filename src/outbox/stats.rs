@@ -57,7 +57,7 @@ impl RelayStats {
             ),
             Sample::counter(
                 "order_engine_relay_fenced",
-                "Writes rejected because another relay had taken over",
+                "Outbox rows not written because another relay had taken over the partition",
                 read(&self.fenced),
             ),
             Sample::counter(
@@ -67,7 +67,7 @@ impl RelayStats {
             ),
             Sample::gauge(
                 "order_engine_relay_connected",
-                "Whether the broker is connected",
+                "Whether the last access of the relay to the broker and the database succeeded",
                 f64::from(u8::from(connected)),
             ),
         ]

@@ -105,8 +105,7 @@ impl Metrics {
         );
         registry.register(
             "order_engine_shadow_requests",
-            "Requests that the engine also ran as a dry run, compared with the legacy code, by \
-             outcome",
+            "Shadow runs by outcome",
             metrics.shadow_requests.clone(),
         );
         registry.register(

@@ -12,8 +12,12 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// All samples. Must be called on a tokio runtime.
 pub(super) fn samples() -> Vec<Sample> {
-    let build = Sample::gauge("order_engine_build_info", "The running version; always 1", 1.0)
-        .with_label("version", env!("CARGO_PKG_VERSION"));
+    let build = Sample::gauge(
+        "order_engine_build_info",
+        "Always 1; the label version is the running version",
+        1.0,
+    )
+    .with_label("version", env!("CARGO_PKG_VERSION"));
     [build].into_iter().chain(of_process()).chain(of_runtime()).collect()
 }
 

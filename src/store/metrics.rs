@@ -14,17 +14,17 @@ impl Store {
         [
             Sample::gauge(
                 "order_engine_database_connections",
-                "Open connections to PostgreSQL",
+                "Open connections of the pool",
                 f64::from(open),
             ),
             Sample::gauge(
                 "order_engine_database_connections_used",
-                "Connections to PostgreSQL in use",
+                "Connections of the pool in use",
                 f64::from(used),
             ),
             Sample::gauge(
                 "order_engine_database_connections_waiting",
-                "Requests waiting for a connection to PostgreSQL",
+                "Requests waiting for a connection of the pool",
                 f64::from(self.waiting()),
             ),
         ]
@@ -82,7 +82,7 @@ fn outbox_samples(backlog: Option<&Backlog>) -> [Sample; 3] {
     let (waiting, dead_lettered, oldest_s) = backlog
         .map_or((0, 0, 0.0), |backlog| (backlog.waiting, backlog.dead_lettered, backlog.oldest_s));
     [
-        Sample::gauge("order_engine_outbox_messages", "Messages to be published", whole(waiting)),
+        Sample::gauge("order_engine_outbox_messages", "Messages in the outbox", whole(waiting)),
         Sample::gauge(
             "order_engine_outbox_dead_letters",
             "Messages rejected too often",
